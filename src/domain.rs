@@ -1,0 +1,237 @@
+//! Owns what a sending domain is: parsing and normalising it.
+//! Promises that a [`Domain`] exists only normalised, so that equal domains are equal text.
+//! Must never look a domain up: it is a name, and this module knows no network.
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use std::fmt;
+
+/// A domain name, normalised: IDNA A-labels, lower case, no trailing dot, within the DNS's
+/// limits of 63 octets a label and 253 in all (RFC 1035, section 2.3.4).
+///
+/// Two domains are the same exactly when their text is; a subdomain is another domain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Domain(String);
+
+const MAX_LEN: usize = 253;
+const MAX_LABEL_LEN: usize = 63;
+
+/// The text names no domain. Each variant says what is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDomain {
+    /// Nothing there.
+    #[error("is empty; give a domain such as `example.com`")]
+    Empty,
+    /// Past the DNS's limits.
+    #[error("is too long; a domain has at most 253 characters, and 63 between two dots")]
+    TooLong,
+    /// `user@example.com`.
+    #[error("holds an `@`; give only the domain, the part of an address after the `@`")]
+    Address,
+    /// `*.example.com`.
+    #[error("holds a `*`; a domain is matched exactly, there are no wildcards")]
+    Wildcard,
+    /// `192.0.2.1`.
+    #[error("is an IP address or ends in a number; give a domain name")]
+    Numeric,
+    /// Anything else.
+    #[error(
+        "is not a domain name; use letters, digits and hyphens, with single dots between the \
+         parts, such as `mail.example.com`"
+    )]
+    Malformed,
+}
+
+impl Domain {
+    /// Parses and normalises. Text that is normal already, as most is on Authorize's path, is
+    /// kept without a copy.
+    pub fn parse(mut text: String) -> Result<Self, InvalidDomain> {
+        if text.len() > 4 * MAX_LEN {
+            // Bounds the work below; no longer text can normalise to 253 octets of A-labels.
+            return Err(InvalidDomain::TooLong);
+        }
+        text.make_ascii_lowercase();
+        let without_dot = text.strip_suffix('.').unwrap_or(&text);
+        if is_plain(without_dot) {
+            text.truncate(without_dot.len());
+            return Ok(Self(text));
+        }
+        normalise(&text)
+    }
+
+    /// Takes back a domain that a store kept. It was normalised when it was written; parsing it
+    /// again would make a key unreadable should IDNA's tables ever change their mind.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The normalised text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The normalised text, without a copy.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether lower-cased text is in normal form without IDNA having a say: plain letters, digits
+/// and hyphens, and nothing that could be, or pretend to be, an A-label.
+fn is_plain(text: &str) -> bool {
+    text.len() <= MAX_LEN
+        && text.split('.').all(is_plain_label)
+        && !text.rsplit('.').next().is_some_and(is_number)
+}
+
+fn is_plain_label(label: &str) -> bool {
+    let bytes = label.as_bytes();
+    let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    bytes.len() <= MAX_LABEL_LEN
+        && ends_well(bytes.first())
+        && ends_well(bytes.last())
+        && bytes
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && bytes.get(2..4) != Some(b"--")
+}
+
+/// A last label that is a number makes the whole an IPv4 address to a URL parser (WHATWG URL,
+/// "ends in a number"), and no top-level domain is one.
+fn is_number(label: &str) -> bool {
+    label.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The long way: UTS #46 (non-transitional, STD3 rules), then the checks of the short way.
+fn normalise(text: &str) -> Result<Domain, InvalidDomain> {
+    if text.contains('@') {
+        return Err(InvalidDomain::Address);
+    }
+    if text.contains('*') {
+        return Err(InvalidDomain::Wildcard);
+    }
+    let ascii = Uts46::new()
+        .to_ascii(
+            text.as_bytes(),
+            AsciiDenyList::STD3,
+            Hyphens::CheckFirstLast,
+            DnsLength::Ignore,
+        )
+        .map_err(|_| InvalidDomain::Malformed)?;
+    // Only now: UTS #46 maps other full stops, such as U+3002, to a dot.
+    let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
+    if ascii.is_empty() {
+        return Err(InvalidDomain::Empty);
+    }
+    if ascii.len() > MAX_LEN || ascii.split('.').any(|label| label.len() > MAX_LABEL_LEN) {
+        return Err(InvalidDomain::TooLong);
+    }
+    if ascii.split('.').any(str::is_empty) {
+        return Err(InvalidDomain::Malformed);
+    }
+    if ascii.rsplit('.').next().is_some_and(is_number) {
+        return Err(InvalidDomain::Numeric);
+    }
+    Ok(Domain(ascii.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<String, InvalidDomain> {
+        Domain::parse(text.to_owned()).map(Domain::into_string)
+    }
+
+    #[test]
+    fn spellings_of_one_domain_normalise_to_one_text() {
+        for (spelling, normal) in [
+            ("example.com", "example.com"),
+            ("EXAMPLE.Com.", "example.com"),
+            ("mail-1.example.co.uk", "mail-1.example.co.uk"),
+            ("localhost", "localhost"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("BÜCHER.example.", "xn--bcher-kva.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
+            ("example。com", "example.com"),
+            ("ｅｘａｍｐｌｅ.com", "example.com"),
+            ("faß.de", "xn--fa-hia.de"),
+            ("3com.com", "3com.com"),
+        ] {
+            assert_eq!(parse(spelling).as_deref(), Ok(normal), "{spelling}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_domain_is_refused_with_the_reason() {
+        use InvalidDomain::{Address, Empty, Malformed, Numeric, TooLong, Wildcard};
+        let long_label = format!("{}.com", "a".repeat(64));
+        let long = format!("{}com", "abcdefg.".repeat(32));
+        for (text, reason) in [
+            ("", Empty),
+            (".", Empty),
+            ("。", Empty),
+            ("..", Malformed),
+            ("a..b", Malformed),
+            (".example.com", Malformed),
+            ("example.com..", Malformed),
+            ("-a.com", Malformed),
+            ("a-.com", Malformed),
+            ("exa mple.com", Malformed),
+            (" example.com", Malformed),
+            ("under_score.com", Malformed),
+            ("https://example.com", Malformed),
+            ("example.com:25", Malformed),
+            ("exam\0ple.com", Malformed),
+            ("xn--a.com", Malformed),
+            ("xn--.com", Malformed),
+            ("someone@example.com", Address),
+            ("*.example.com", Wildcard),
+            ("192.0.2.1", Numeric),
+            ("example.1", Numeric),
+            ("１９２.0.2.1", Numeric),
+            (&long_label, TooLong),
+            (&long, TooLong),
+        ] {
+            assert_eq!(parse(text), Err(reason), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_subdomain_is_another_domain() {
+        assert_ne!(parse("example.com"), parse("mail.example.com"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_without_a_panic(text in any::<String>()) {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn normalising_twice_changes_nothing(text in "[a-zA-Z0-9üß。.-]{1,40}|\\PC{1,30}") {
+            if let Ok(normal) = parse(&text) {
+                prop_assert_eq!(parse(&normal), Ok(normal.clone()));
+                prop_assert!(normal.len() <= MAX_LEN);
+                prop_assert!(normal.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.'));
+            }
+        }
+
+        #[test]
+        fn the_short_way_and_the_long_way_agree(text in "[a-z0-9-]{1,8}(\\.[a-z0-9-]{1,8}){0,3}") {
+            if is_plain(&text) {
+                prop_assert_eq!(normalise(&text).map(Domain::into_string), Ok(text));
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Owns the token: its form, its checksum, its preview and its digest.
+//! Promises that only hashing leads from a [`Token`] to a [`TokenDigest`], and nothing leads back.
+//! Must never print a token: the one way to its characters is [`Token::expose`].
+
+use rand::{CryptoRng, RngExt, distr::Alphanumeric};
+use std::fmt;
+
+/// What every token begins with.
+pub const PREFIX: &str = "tsend_";
+
+/// Characters of the random body. 62^43 > 2^256, so the body carries 256 random bits.
+const BODY_LEN: usize = 43;
+
+/// Characters of the checksum. 62^6 > 2^32, so it holds a CRC-32.
+const CHECKSUM_LEN: usize = 6;
+
+const CHECKSUM_START: usize = PREFIX.len() + BODY_LEN;
+
+/// Length of every token, in characters, all of them ASCII.
+pub const TOKEN_LEN: usize = CHECKSUM_START + CHECKSUM_LEN;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A well-formed token: the secret itself.
+///
+/// `Debug` prints it redacted, and it has no `Display`.
+pub struct Token([u8; TOKEN_LEN]);
+
+/// The text is not a token: its length, prefix, characters or checksum are wrong.
+///
+/// Says no more, since the text may be a token with a typing error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a token: a token is `tsend_` and 49 letters and digits, the last 6 of them a checksum"
+)]
+pub struct MalformedToken;
+
+impl Token {
+    /// Draws a new token.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut text = [0; TOKEN_LEN];
+        text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+        for character in &mut text[PREFIX.len()..CHECKSUM_START] {
+            *character = rng.sample(Alphanumeric);
+        }
+        let checksum = checksum(&text);
+        text[CHECKSUM_START..].copy_from_slice(&checksum);
+        Self(text)
+    }
+
+    /// Reads a token. Takes exactly the text that [`Token::expose`] gives: no white space around
+    /// it, no other case.
+    pub fn parse(text: &str) -> Result<Self, MalformedToken> {
+        let text: &[u8; TOKEN_LEN] = text.as_bytes().try_into().map_err(|_| MalformedToken)?;
+        let well_formed = text.starts_with(PREFIX.as_bytes())
+            && text[PREFIX.len()..].iter().all(u8::is_ascii_alphanumeric)
+            && text[CHECKSUM_START..] == checksum(text);
+        well_formed.then_some(Self(*text)).ok_or(MalformedToken)
+    }
+
+    /// The full token, for the one response that shows it. Never log what this returns.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a token is made of ASCII characters only")
+    }
+
+    /// The first 8 and the last 4 characters.
+    #[must_use]
+    pub fn preview(&self) -> Preview {
+        let text = self.expose();
+        Preview(format!("{}…{}", &text[..8], &text[TOKEN_LEN - 4..]))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+/// CRC-32 (ISO-HDLC, as in zlib) of prefix and body, in base62, most significant digit first.
+///
+/// A CRC finds every error that fits in 32 consecutive bits, so any one changed character.
+fn checksum(text: &[u8; TOKEN_LEN]) -> [u8; CHECKSUM_LEN] {
+    let mut rest = crc32fast::hash(&text[..CHECKSUM_START]);
+    let mut digits = [0; CHECKSUM_LEN];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[(rest % 62) as usize];
+        rest /= 62;
+    }
+    digits
+}
+
+/// The part of a token that may be shown: its first 8 characters, `…`, its last 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview(String);
+
+impl Preview {
+    /// Takes back a preview that a store kept.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// As shown to people.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// BLAKE3 digest of a token: what is stored and looked up in the token's place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// Takes back a digest that a store kept.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(…)")
+    }
+}
+
+/// Turns tokens into digests, under one key for the life of a store.
+///
+/// The key is derived with BLAKE3's `derive_key`, which separates these digests from every other
+/// use of BLAKE3 and, when there is a secret, makes them worthless to one who has only the store.
+#[derive(Clone)]
+pub struct Digester {
+    key: [u8; 32],
+}
+
+/// Names the digests' one use. Changing it makes every stored digest worthless.
+const DIGEST_CONTEXT: &str = "tosend.keys.v1 2026-11-24 token digest";
+
+/// Names the use of [`Digester::fingerprint`].
+const FINGERPRINT_CONTEXT: &str = "tosend.keys.v1 2026-11-24 digest key fingerprint";
+
+impl Digester {
+    /// Makes the digester for a secret, or for none.
+    #[must_use]
+    pub fn new(secret: Option<&[u8]>) -> Self {
+        Self {
+            key: blake3::derive_key(DIGEST_CONTEXT, secret.unwrap_or_default()),
+        }
+    }
+
+    /// The token's digest.
+    #[must_use]
+    pub fn digest(&self, token: &Token) -> TokenDigest {
+        TokenDigest(*blake3::keyed_hash(&self.key, &token.0).as_bytes())
+    }
+
+    /// Tells two digesters' keys apart without giving either away. A store keeps it, so that a
+    /// service with another secret is refused at start and does not deny every token.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let full = blake3::derive_key(FINGERPRINT_CONTEXT, &self.key);
+        *full.first_chunk().expect("32 bytes hold 16")
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digester(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn token(seed: u64) -> Token {
+        Token::generate(&mut StdRng::seed_from_u64(seed))
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_without_a_panic(text in any::<String>()) {
+            let _ = Token::parse(&text);
+        }
+
+        #[test]
+        fn text_of_the_right_form_with_a_random_checksum_is_refused(text in "tsend_[0-9A-Za-z]{49}") {
+            // One text in 2^32 has the right checksum by chance.
+            prop_assert!(Token::parse(&text).is_err());
+        }
+
+        #[test]
+        fn a_generated_token_reads_back_as_itself(seed: u64) {
+            let token = token(seed);
+            let back = Token::parse(token.expose()).expect("a generated token is well formed");
+            prop_assert_eq!(back.expose(), token.expose());
+        }
+
+        #[test]
+        fn any_single_changed_character_is_refused(seed: u64, at in 0..TOKEN_LEN, new: char) {
+            let token = token(seed);
+            let mut characters: Vec<char> = token.expose().chars().collect();
+            prop_assume!(characters[at] != new);
+            characters[at] = new;
+            let changed: String = characters.into_iter().collect();
+            prop_assert_eq!(Token::parse(&changed).err(), Some(MalformedToken));
+        }
+    }
+
+    #[test]
+    fn every_single_character_replacement_in_one_token_is_refused() {
+        let token = token(1);
+        for at in 0..TOKEN_LEN {
+            for new in 0..=127 {
+                let mut text = token.0;
+                text[at] = new;
+                let text = std::str::from_utf8(&text).expect("ASCII");
+                assert_eq!(Token::parse(text).is_ok(), text == token.expose());
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_has_the_documented_form_and_preview() {
+        let token = token(7);
+        let text = token.expose();
+        assert_eq!(text.len(), 55);
+        assert!(text.starts_with("tsend_"));
+        assert_eq!(
+            token.preview().as_str(),
+            format!("{}…{}", &text[..8], &text[51..])
+        );
+    }
+
+    #[test]
+    fn debug_output_never_shows_a_token_or_a_secret() {
+        let token = token(3);
+        let digester = Digester::new(Some(b"a secret of the operator"));
+        let shown = format!("{token:?} {:?} {digester:?}", digester.digest(&token));
+        assert_eq!(shown, "Token(redacted) TokenDigest(…) Digester(redacted)");
+    }
+
+    #[test]
+    fn digests_and_fingerprints_depend_on_the_secret() {
+        let token = token(5);
+        let (plain, keyed) = (Digester::new(None), Digester::new(Some(b"secret")));
+        assert!(plain.digest(&token) != keyed.digest(&token));
+        assert!(plain.fingerprint() != keyed.fingerprint());
+        assert!(plain.digest(&token) == Digester::new(None).digest(&token));
+    }
+
+    /// Form, checksum and digest are stored, in users' hands or in the database: none may change.
+    #[test]
+    fn a_known_token_stays_well_formed_and_keeps_its_digest() {
+        let token = Token::parse("tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s")
+            .expect("well formed");
+        let digest = Digester::new(None).digest(&token);
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&digest.as_bytes()[..8]),
+            "b8979a06913402c1"
+        );
+    }
+}
