@@ -1,0 +1,11 @@
+//! KeyService: the API-key service of a mail platform.
+//!
+//! `ARCHITECTURE.md` leads through these modules; each begins with what it owns, what it promises
+//! and what it must never do.
+
+pub mod decision;
+pub mod domain;
+pub mod key;
+pub mod keyring;
+pub mod store;
+pub mod token;

@@ -1,0 +1,62 @@
+//! Owns the order of schema migrations and the refusal of schemas that do not fit.
+//! Promises that a store is opened only at the schema that this binary knows.
+//! Must never change or renumber a migration that was released.
+
+/// One numbered SQL file, embedded in the binary.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Migration {
+    /// From 1 on, without gaps.
+    pub(super) number: i32,
+    /// The file's name.
+    pub(super) name: &'static str,
+    /// The file's text.
+    pub(super) sql: &'static str,
+}
+
+/// Embeds `migrations/NAME` beside the file that calls it.
+macro_rules! migration {
+    ($number:literal, $name:literal) => {
+        $crate::store::migrations::Migration {
+            number: $number,
+            name: $name,
+            sql: include_str!(concat!("migrations/", $name)),
+        }
+    };
+}
+pub(super) use migration;
+
+/// The store's schema does not fit this binary.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// A later release has migrated it.
+    #[error(
+        "the store's schema is at version {found}, and this binary knows versions up to {known}: \
+         a newer release has migrated it; start that release or a later one"
+    )]
+    Newer {
+        /// The store's version.
+        found: i32,
+        /// The last version that this binary knows.
+        known: i32,
+    },
+}
+
+/// The migrations that a store at version `found` (0: empty) still needs.
+pub(super) fn pending(
+    all: &'static [Migration],
+    found: i32,
+) -> Result<&'static [Migration], SchemaError> {
+    debug_assert!(
+        all.iter()
+            .zip(1..)
+            .all(|(migration, number)| migration.number == number)
+    );
+    let known = all.len();
+    match usize::try_from(found) {
+        Ok(found) if found <= known => Ok(&all[found..]),
+        _ => Err(SchemaError::Newer {
+            found,
+            known: i32::try_from(known).unwrap_or(i32::MAX),
+        }),
+    }
+}

@@ -1,0 +1,239 @@
+//! Owns what a store of keys is: the [`KeyStore`] trait, its arguments, answers and errors.
+//! Promises one behaviour, proved by one conformance suite, whichever store is behind it.
+//! Must never see a token, only its digest.
+
+mod migrations;
+pub mod postgres;
+pub mod sqlite;
+
+use crate::{
+    domain::Domain,
+    key::{AccountId, Key, KeyId, KeyState, RequestId, Status, Timestamp},
+    token::TokenDigest,
+};
+use async_trait::async_trait;
+pub use migrations::SchemaError;
+
+/// A write's place in the one order of all writes, from 1 on. Revision 0 stands before them all.
+///
+/// Revisions are given in commit order: who has seen revision R and asks for what came since
+/// misses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(i64);
+
+impl Revision {
+    /// Before every write.
+    pub const ZERO: Self = Self(0);
+
+    /// From the number that a store keeps.
+    #[must_use]
+    pub fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
+/// The source of truth for keys.
+///
+/// Every call is safe to drop at any time: a write that was begun may then stand or not, and a
+/// read has no effect. Every call ends within the store's own time limits, with
+/// [`StoreError::Unavailable`] when they pass.
+#[async_trait]
+pub trait KeyStore: Send + Sync + 'static {
+    /// Stores a new key, durably, in one transaction with its revision.
+    async fn create(&self, new: &NewKey) -> Result<Revision, CreateError>;
+
+    /// Revokes a key, durably, in one transaction with its revision. A key that was revoked
+    /// before keeps its first `revoke_time` and its revision.
+    async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError>;
+
+    /// Keys of one account, newest first, at most `query.limit` of them.
+    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError>;
+
+    /// Hands every key's state to `apply`, in no order, as of one moment, and gives that moment's
+    /// revision.
+    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Revision, StoreError>;
+
+    /// The states of the keys whose last change came after `since`, in revision order, at most
+    /// `limit` of them. Fewer than `limit` means that these were all.
+    async fn changes(
+        &self,
+        since: Revision,
+        limit: usize,
+    ) -> Result<Vec<(Revision, KeyState)>, StoreError>;
+
+    /// Returns when there may be changes that this process did not make. A hint: it may come for
+    /// nothing, and it may be lost, so whoever waits for it also looks from time to time.
+    async fn changed(&self);
+}
+
+/// Takes one key's state.
+pub type ApplyState<'a> = dyn FnMut(KeyState) + Send + 'a;
+
+/// A key to be stored.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// The key; not revoked.
+    pub key: Key,
+    /// Of its token.
+    pub digest: TokenDigest,
+    /// The caller's name for this Create.
+    pub request_id: Option<RequestId>,
+}
+
+/// Which key to revoke.
+#[derive(Debug, Clone)]
+pub struct Revocation {
+    /// The key.
+    pub target: RevokeTarget,
+    /// If given, the account that the key must belong to.
+    pub account_id: Option<AccountId>,
+    /// Its `revoke_time`, unless it has one.
+    pub now: Timestamp,
+}
+
+/// How a key to be revoked is named.
+#[derive(Debug, Clone)]
+pub enum RevokeTarget {
+    /// By its id.
+    Id(KeyId),
+    /// By its token's digest.
+    Digest(TokenDigest),
+}
+
+/// A key that is revoked now.
+#[derive(Debug, Clone)]
+pub struct Revoked {
+    /// The key.
+    pub key: Key,
+    /// Of its token.
+    pub digest: TokenDigest,
+    /// Of the write that revoked it.
+    pub revision: Revision,
+}
+
+/// Which keys to list.
+#[derive(Debug, Clone)]
+pub struct ListQuery {
+    /// Their owner.
+    pub account_id: AccountId,
+    /// Only those with this status at `now`.
+    pub status: Option<Status>,
+    /// Only those restricted to exactly this domain.
+    pub domain: Option<Domain>,
+    /// Only those created by a write before this one.
+    pub before: Option<Revision>,
+    /// The most to give; at least 1.
+    pub limit: usize,
+    /// The time at which `status` is judged.
+    pub now: Timestamp,
+}
+
+/// A key, and its place in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedKey {
+    /// The key.
+    pub key: Key,
+    /// Of the write that created it.
+    pub create_revision: Revision,
+}
+
+/// The store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It could not be reached, or not in time. Trying again later may help.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[source] Cause),
+    /// It failed in a way that trying again will not mend.
+    #[error("the store failed: {0}")]
+    Failed(#[source] Cause),
+}
+
+/// What a store's driver said.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error with all that is behind it, on one line.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// A key was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The account's request id was used before, for this key.
+    #[error("the request id was used before, for key {0}")]
+    RequestIdUsed(KeyId),
+    /// The store's own trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A key was not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// There is no such key, or it belongs to another account.
+    #[error("there is no such key")]
+    NotFound,
+    /// The store's own trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A store could not be opened. Each variant says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The address makes no sense.
+    #[error("--store: {0}")]
+    Address(String),
+    /// Another process has it.
+    #[error(
+        "{path} is in use by another keyservice process{holder}; an SQLite store serves one process \
+         at a time: stop the other one, or give --store another file"
+    )]
+    InUse {
+        /// The database file.
+        path: String,
+        /// ` (process 123)`, where that is known.
+        holder: String,
+    },
+    /// The schema does not fit this binary.
+    #[error("{0}")]
+    Schema(#[from] SchemaError),
+    /// The tokens in it were digested with another secret.
+    #[error(
+        "the keys in this store were made with {0}; start with the same --digest-secret-file \
+         (KEYSERVICE_DIGEST_SECRET_FILE) as when it was first used, or every token would be denied"
+    )]
+    OtherDigestSecret(&'static str),
+    /// The driver could not open it.
+    #[error("cannot open the store {what}: {cause}; {advice}")]
+    Driver {
+        /// Which, without its password.
+        what: String,
+        /// What the driver said.
+        #[source]
+        cause: Cause,
+        /// What to do.
+        advice: &'static str,
+    },
+}
+
+/// What [`OpenError::OtherDigestSecret`] says of a mismatch, as far as it can be told.
+#[must_use]
+pub(crate) fn other_secret(digest_key_fingerprint: [u8; 16]) -> OpenError {
+    let unkeyed = crate::token::Digester::new(None).fingerprint();
+    OpenError::OtherDigestSecret(if digest_key_fingerprint == unkeyed {
+        "another digest secret than none"
+    } else {
+        "another digest secret, or with none"
+    })
+}

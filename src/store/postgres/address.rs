@@ -1,0 +1,198 @@
+//! Owns the reading of a `postgres://` address.
+//! Promises what tokio-postgres promises of its parameters, and libpq's meaning of the TLS ones.
+//! Must never print a password: `Display` leaves it out.
+
+use super::tls::{self, Verification};
+use crate::store::{OpenError, with_causes};
+use percent_encoding::percent_decode_str;
+use std::{fmt, path::PathBuf, time::Duration};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// After this long without a byte the system asks whether the server is still there; its own
+/// default of two hours would leave half-open connections in the pool.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+
+/// Where the database is, and how to get there.
+#[derive(Clone)]
+pub(super) struct Address {
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+/// The TLS parameters that tokio-postgres does not know, taken out of an address.
+#[derive(Default)]
+struct TlsParameters {
+    mode: Option<String>,
+    root_cert: Option<String>,
+}
+
+impl Address {
+    pub(super) fn parse(text: &str, connect_timeout: Duration) -> Result<Self, OpenError> {
+        let (rest, parameters) = split_tls_parameters(text)?;
+        let mut config: Config = rest
+            .parse()
+            .map_err(|error: tokio_postgres::Error| OpenError::Address(with_causes(&error)))?;
+        let (mode, verification) = parameters.meaning()?;
+        config.ssl_mode(mode);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(connect_timeout);
+        }
+        if !text.contains("keepalives_idle") {
+            config.keepalives_idle(KEEPALIVE_IDLE);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("keyservice");
+        }
+        let tls = tls::connector(verification).map_err(OpenError::Address)?;
+        Ok(Self { config, tls })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn tls(&self) -> &MakeRustlsConnect {
+        &self.tls
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self
+            .config
+            .get_hosts()
+            .iter()
+            .zip(0..)
+            .map(|(host, at): (_, usize)| {
+                let port = self
+                    .config
+                    .get_ports()
+                    .get(at)
+                    .or(self.config.get_ports().first());
+                let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+                match host {
+                    Host::Tcp(name) => format!("{name}{port}"),
+                    Host::Unix(path) => format!("{}{port}", path.display()),
+                }
+            });
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        let user = self
+            .config
+            .get_user()
+            .map(|user| format!("{user}@"))
+            .unwrap_or_default();
+        write!(
+            f,
+            "postgres://{user}{hosts}/{}",
+            self.config.get_dbname().unwrap_or_default()
+        )
+    }
+}
+
+/// Takes `sslmode` and `sslrootcert` out of the address's query.
+fn split_tls_parameters(text: &str) -> Result<(String, TlsParameters), OpenError> {
+    let Some((base, query)) = text.split_once('?') else {
+        return Ok((text.to_owned(), TlsParameters::default()));
+    };
+    let mut parameters = TlsParameters::default();
+    let mut others = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let place = match name {
+            "sslmode" => &mut parameters.mode,
+            "sslrootcert" => &mut parameters.root_cert,
+            _ => {
+                others.push(pair);
+                continue;
+            }
+        };
+        let value = percent_decode_str(value).decode_utf8();
+        let value = value.map_err(|_| OpenError::Address(format!("{name} is not UTF-8")))?;
+        *place = Some(value.into_owned());
+    }
+    let separator = if others.is_empty() { "" } else { "?" };
+    Ok((format!("{base}{separator}{}", others.join("&")), parameters))
+}
+
+impl TlsParameters {
+    /// As libpq's manual has it (section 34.19.1): `require` with a root certificate verifies it.
+    fn meaning(self) -> Result<(SslMode, Verification), OpenError> {
+        let roots = self
+            .root_cert
+            .filter(|path| path != "system")
+            .map(PathBuf::from);
+        match (self.mode.as_deref(), roots) {
+            (Some("disable"), None) => Ok((SslMode::Disable, Verification::None)),
+            (None | Some("prefer"), None) => Ok((SslMode::Prefer, Verification::None)),
+            (Some("require"), None) => Ok((SslMode::Require, Verification::None)),
+            (Some("require"), roots @ Some(_)) | (Some("verify-ca"), roots) => {
+                Ok((SslMode::Require, Verification::Ca(roots)))
+            }
+            (Some("verify-full"), roots) => Ok((SslMode::Require, Verification::Full(roots))),
+            (None | Some("disable" | "prefer"), Some(_)) => Err(OpenError::Address(
+                "sslrootcert has no effect without sslmode=verify-full, verify-ca or require; add one"
+                    .to_owned(),
+            )),
+            (Some(other), _) => Err(OpenError::Address(format!(
+                "sslmode={other} is not known; use disable, prefer, require, verify-ca or verify-full"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Address, String> {
+        Address::parse(text, Duration::from_secs(5)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let address = parse("postgres://kate:hunter2@db1:5433,db2:5434/keys?password=hunter2")
+            .expect("a good address");
+        assert_eq!(
+            address.to_string(),
+            "postgres://kate@db1:5433,db2:5434/keys"
+        );
+    }
+
+    #[test]
+    fn tls_parameters_mean_what_they_mean_to_libpq() {
+        for (query, mode) in [
+            ("", SslMode::Prefer),
+            ("?sslmode=disable", SslMode::Disable),
+            ("?sslmode=require&application_name=x", SslMode::Require),
+            ("?application_name=x&sslmode=prefer", SslMode::Prefer),
+        ] {
+            let address = parse(&format!("postgres://h/d{query}")).expect(query);
+            assert_eq!(address.config().get_ssl_mode(), mode, "{query}");
+        }
+    }
+
+    #[test]
+    fn wrong_parameters_are_refused_with_what_is_right() {
+        for (query, complaint) in [
+            (
+                "sslmode=allow",
+                "use disable, prefer, require, verify-ca or verify-full",
+            ),
+            ("sslrootcert=/ca.pem", "add one"),
+            (
+                "sslmode=verify-full&sslrootcert=/no/such/file",
+                "/no/such/file",
+            ),
+            ("colour=red", "colour"),
+        ] {
+            let error = parse(&format!("postgres://h/d?{query}"))
+                .err()
+                .expect(query);
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Owns the one connection that listens for other replicas' writes.
+//! Promises a wake-up soon after a write while it is connected, and one after every reconnect.
+//! Must never be relied on: notifications can be lost, and the follower polls as well.
+
+use super::address::Address;
+use crate::store::with_causes;
+use futures::{StreamExt, stream};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::timeout};
+use tokio_postgres::{AsyncMessage, Client, Connection};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Between two attempts to connect.
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a silent connection is trusted before it is asked for a sign of life, and how long
+/// that may take.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Waits for notifications in a task that ends when this is dropped.
+pub(super) struct Listener {
+    wake_up: Arc<Notify>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Listener {
+    pub(super) fn start(address: Address) -> Self {
+        let wake_up = Arc::new(Notify::new());
+        let task = tokio::spawn(listen_for_ever(address, wake_up.clone()));
+        Self {
+            wake_up,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    /// Returns at the next wake-up, or at once if one came since the last return.
+    pub(super) async fn notified(&self) {
+        self.wake_up.notified().await;
+    }
+}
+
+async fn listen_for_ever(address: Address, wake_up: Arc<Notify>) {
+    loop {
+        let Err(error) = listen(&address, &wake_up).await;
+        tracing::debug!("not listening for notifications: {error}");
+        tokio::time::sleep(RECONNECT_INTERVAL).await;
+    }
+}
+
+async fn listen(address: &Address, wake_up: &Notify) -> Result<std::convert::Infallible, String> {
+    let connect = address.config().connect(address.tls().clone());
+    let (client, connection) = timeout(PROBE_INTERVAL, connect)
+        .await
+        .map_err(|_| "PostgreSQL gave no answer".to_owned())?
+        .map_err(|error| with_causes(&error))?;
+    tokio::select! {
+        error = forward(connection, wake_up) => Err(error),
+        error = keep_listening(&client, wake_up) => Err(error),
+    }
+}
+
+/// Drives the connection, and wakes up for every notification.
+async fn forward<S, T>(mut connection: Connection<S, T>, wake_up: &Notify) -> String
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+    loop {
+        match messages.next().await {
+            Some(Ok(AsyncMessage::Notification(_))) => wake_up.notify_one(),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return with_causes(&error),
+            None => return "the connection was closed".to_owned(),
+        }
+    }
+}
+
+/// Subscribes, and returns when the connection shows no sign of life.
+async fn keep_listening(client: &Client, wake_up: &Notify) -> String {
+    let mut statement = "LISTEN keyservice_writes";
+    loop {
+        match timeout(PROBE_INTERVAL, client.batch_execute(statement)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return with_causes(&error),
+            Err(_) => return "PostgreSQL gave no answer".to_owned(),
+        }
+        if !statement.is_empty() {
+            // For what came while nobody listened.
+            wake_up.notify_one();
+            statement = "";
+        }
+        tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+}

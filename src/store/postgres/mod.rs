@@ -1,0 +1,434 @@
+//! Owns the PostgreSQL store: the pool, its time limits, and how its errors are read.
+//! Promises that a write is committed when it returns, and that no call outlasts its limits.
+//! Must never hand a connection with an unanswered statement to the next caller.
+
+mod address;
+mod listener;
+mod migrate;
+mod rows;
+mod tls;
+
+use super::{
+    ApplyState, Cause, CreateError, KeyStore, ListQuery, ListedKey, NewKey, OpenError, Revision,
+    Revocation, RevokeError, RevokeTarget, Revoked, StoreError, other_secret, with_causes,
+};
+use crate::{
+    domain::Domain,
+    key::{AccountId, KeyId, KeyState, Status, Timestamp},
+    token::Digester,
+};
+use address::Address;
+use async_trait::async_trait;
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use futures::TryStreamExt;
+use listener::Listener;
+use std::{pin::pin, time::Duration};
+use tokio::time::timeout;
+use tokio_postgres::{
+    IsolationLevel, Row, binary_copy::BinaryCopyOutStream, error::SqlState, types::ToSql,
+};
+
+/// How much longer this side waits than the server's own `statement_timeout`: so long that the
+/// server speaks first unless it, or the way to it, is gone.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What bounds the store's use of PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections in the pool; one more listens for notifications.
+    pub pool_size: usize,
+    /// To establish one connection.
+    pub connect_timeout: Duration,
+    /// To get a connection from the pool, one that must be established included.
+    pub acquire_timeout: Duration,
+    /// For the server to execute one statement.
+    pub statement_timeout: Duration,
+}
+
+/// Keys in a PostgreSQL database.
+pub struct PostgresStore {
+    pool: Pool,
+    limits: Limits,
+    listener: Listener,
+}
+
+impl PostgresStore {
+    /// Connects to the database that a `postgres://` address names, and migrates it as needed.
+    ///
+    /// The address takes the parameters that tokio-postgres takes and, as libpq does,
+    /// `sslmode=verify-ca`, `sslmode=verify-full` and `sslrootcert`.
+    pub async fn open(
+        address: &str,
+        limits: Limits,
+        digester: &Digester,
+    ) -> Result<Self, OpenError> {
+        let address = Address::parse(address, limits.connect_timeout)?;
+        let cannot_open = |cause: Cause, advice| OpenError::Driver {
+            what: address.to_string(),
+            cause,
+            advice,
+        };
+        let pool = pool(&address, &limits)
+            .map_err(|error| cannot_open(error.into(), "check --pool-size"))?;
+        let store = Self {
+            pool,
+            limits,
+            listener: Listener::start(address.clone()),
+        };
+        let mut client = store.acquire().await.map_err(|error| {
+            cannot_open(
+                error.into(),
+                "check that the server runs and that the address, user, password and TLS \
+                 parameters are right",
+            )
+        })?;
+        migrate::migrate(&mut client)
+            .await
+            .map_err(|error| match error {
+                migrate::MigrateError::Schema(error) => error.into(),
+                migrate::MigrateError::Postgres(error) => cannot_open(
+                    with_causes(&error).into(),
+                    "the first start needs a role that may create a schema in this database, and a \
+                 later one a role that may use the tables in schema keyservice",
+                ),
+            })?;
+        let kept = keep_fingerprint(&client, digester.fingerprint())
+            .await
+            .map_err(|error| {
+                cannot_open(
+                    with_causes(&error).into(),
+                    "check that the role may use the tables in schema keyservice, and that the \
+                     server is no read-only standby",
+                )
+            })?;
+        if kept != digester.fingerprint() {
+            return Err(other_secret(kept));
+        }
+        drop(client);
+        Ok(store)
+    }
+
+    /// A connection from the pool, established if none is free.
+    async fn acquire(&self) -> Result<Object, StoreError> {
+        let limit = self.limits.acquire_timeout.max(self.limits.connect_timeout);
+        match timeout(limit, self.pool.get()).await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            )) => Err(StoreError::Unavailable(with_causes(&error).into())),
+            Ok(Err(PoolError::Timeout(_))) => Err(StoreError::Unavailable(
+                format!(
+                    "no connection came free within {}; they are all in use, or the server does \
+                     not answer",
+                    humantime::format_duration(self.limits.acquire_timeout)
+                )
+                .into(),
+            )),
+            Ok(Err(error)) => Err(StoreError::Unavailable(with_causes(&error).into())),
+            Err(_) => Err(no_answer(limit)),
+        }
+    }
+
+    /// Runs one statement, which is one transaction.
+    async fn query(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let client = self.acquire().await?;
+        let rows = async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
+        };
+        let limit = self.limits.statement_timeout + GRACE;
+        let answer = timeout(limit, rows).await;
+        let Ok(answer) = answer else {
+            // Its answer may still come, or it may never: nobody else shall wait for that.
+            drop(Object::take(client));
+            return Err(no_answer(limit));
+        };
+        answer.map_err(|error| store_error(&error))
+    }
+}
+
+#[async_trait]
+impl KeyStore for PostgresStore {
+    async fn create(&self, new: &NewKey) -> Result<Revision, CreateError> {
+        let key = &new.key;
+        let rows = self
+            .query(
+                "SELECT revision, first_key_id \
+                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                &[
+                    &key.id.as_uuid(),
+                    &new.digest.as_bytes().as_slice(),
+                    &key.account_id.as_str(),
+                    &key.name.as_str(),
+                    &key.preview.as_str(),
+                    &key.scope.domain(),
+                    &new.request_id.as_ref().map(|id| id.as_str()),
+                    &key.create_time.to_system_time(),
+                    &key.expire_time.map(Timestamp::to_system_time),
+                ],
+            )
+            .await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| unexpected("create_key gave no row"))?;
+        match rows::column(row, "first_key_id")? {
+            Some(first) => Err(CreateError::RequestIdUsed(KeyId::from_uuid(first))),
+            None => Ok(Revision::from_number(rows::column(row, "revision")?)),
+        }
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
+        let (key_id, digest) = match &revocation.target {
+            RevokeTarget::Id(id) => (Some(id.as_uuid()), None),
+            RevokeTarget::Digest(digest) => (None, Some(digest.as_bytes().as_slice())),
+        };
+        let rows = self
+            .query(
+                &format!(
+                    "SELECT {}, digest, revision FROM keyservice.revoke_key($1, $2, $3, $4)",
+                    rows::KEY_COLUMNS
+                ),
+                &[
+                    &key_id,
+                    &digest,
+                    &revocation.account_id.as_ref().map(AccountId::as_str),
+                    &revocation.now.to_system_time(),
+                ],
+            )
+            .await?;
+        let row = rows.first().ok_or(RevokeError::NotFound)?;
+        Ok(Revoked {
+            key: rows::key(row)?,
+            digest: rows::digest(row)?,
+            revision: Revision::from_number(rows::column(row, "revision")?),
+        })
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {
+        // Each condition names its parameter, so that every text takes the same five.
+        let status = match query.status {
+            None => "$5::timestamptz IS NOT NULL",
+            Some(Status::Revoked) => "revoke_time IS NOT NULL AND $5::timestamptz IS NOT NULL",
+            Some(Status::Expired) => "revoke_time IS NULL AND expire_time <= $5",
+            Some(Status::Active) => {
+                "revoke_time IS NULL AND (expire_time IS NULL OR expire_time > $5)"
+            }
+        };
+        let domain = match query.domain {
+            None => "$2::text IS NULL",
+            Some(_) => "domain COLLATE \"C\" = $2",
+        };
+        let rows = self
+            .query(
+                &format!(
+                    "SELECT {}, create_revision FROM keyservice.keys \
+                     WHERE account_id COLLATE \"C\" = $1 AND {domain} AND create_revision < $3 AND {status} \
+                     ORDER BY create_revision DESC LIMIT $4",
+                    rows::KEY_COLUMNS
+                ),
+                &[
+                    &query.account_id.as_str(),
+                    &query.domain.as_ref().map(Domain::as_str),
+                    &query.before.map_or(i64::MAX, Revision::number),
+                    &i64::try_from(query.limit).unwrap_or(i64::MAX),
+                    &query.now.to_system_time(),
+                ],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ListedKey {
+                    key: rows::key(row)?,
+                    create_revision: Revision::from_number(rows::column(row, "create_revision")?),
+                })
+            })
+            .collect()
+    }
+
+    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Revision, StoreError> {
+        let mut client = self.acquire().await?;
+        let loaded = load(&mut client, self.limits.statement_timeout + GRACE, apply).await;
+        if loaded.is_err() {
+            drop(Object::take(client));
+        }
+        loaded
+    }
+
+    async fn changes(
+        &self,
+        since: Revision,
+        limit: usize,
+    ) -> Result<Vec<(Revision, KeyState)>, StoreError> {
+        let rows = self
+            .query(
+                &format!(
+                    "SELECT {}, revision FROM keyservice.keys \
+                     WHERE revision > $1 ORDER BY revision LIMIT $2",
+                    rows::STATE_COLUMNS
+                ),
+                &[&since.number(), &i64::try_from(limit).unwrap_or(i64::MAX)],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    Revision::from_number(rows::column(row, "revision")?),
+                    rows::state(row)?,
+                ))
+            })
+            .collect()
+    }
+
+    async fn changed(&self) {
+        self.listener.notified().await;
+    }
+}
+
+fn pool(address: &Address, limits: &Limits) -> Result<Pool, deadpool_postgres::BuildError> {
+    let manager = Manager::from_config(
+        address.config().clone(),
+        address.tls().clone(),
+        ManagerConfig {
+            // A look at whether the connection is known to be closed, and no round trip.
+            recycling_method: RecyclingMethod::Fast,
+        },
+    );
+    let setup = session_setup(limits.statement_timeout);
+    Pool::builder(manager)
+        .runtime(Runtime::Tokio1)
+        .max_size(limits.pool_size)
+        .wait_timeout(Some(limits.acquire_timeout))
+        .create_timeout(Some(limits.connect_timeout))
+        .recycle_timeout(Some(limits.acquire_timeout))
+        .post_create(Hook::async_fn(move |client, _| {
+            let setup = setup.clone();
+            Box::pin(async move {
+                client
+                    .batch_execute(&setup)
+                    .await
+                    .map_err(HookError::Backend)
+            })
+        }))
+        .build()
+}
+
+/// What every session of the pool begins with, whatever the server's defaults are.
+fn session_setup(statement_timeout: Duration) -> String {
+    // READ COMMITTED is what the write functions need. A commit must be on disk when it is
+    // acknowledged; an operator's stricter setting of synchronous_commit is left alone.
+    format!(
+        "SET statement_timeout = {}; \
+         SET default_transaction_isolation = 'read committed'; \
+         SELECT set_config('synchronous_commit', 'on', false) \
+         WHERE current_setting('synchronous_commit') = 'off'",
+        statement_timeout.as_millis()
+    )
+}
+
+/// Keeps the fingerprint if the store has none, and gives the one it keeps.
+async fn keep_fingerprint(
+    client: &Object,
+    fingerprint: [u8; 16],
+) -> Result<[u8; 16], tokio_postgres::Error> {
+    let read = "SELECT fingerprint FROM keyservice.digest_key";
+    let kept = match client.query_opt(read, &[]).await? {
+        Some(row) => row,
+        None => {
+            let keep = "INSERT INTO keyservice.digest_key (only_row, fingerprint) VALUES (true, $1) \
+                        ON CONFLICT DO NOTHING";
+            client.execute(keep, &[&fingerprint.as_slice()]).await?;
+            client.query_one(read, &[]).await?
+        }
+    };
+    let bytes: Vec<u8> = kept.try_get(0)?;
+    Ok(bytes
+        .try_into()
+        .expect("the column is checked to hold 16 bytes"))
+}
+
+/// Reads everything in one snapshot. Commit order is revision order, so a snapshot that holds
+/// revision C holds all before it. Each row must come within `patience`.
+async fn load(
+    client: &mut Object,
+    patience: Duration,
+    apply: &mut ApplyState<'_>,
+) -> Result<Revision, StoreError> {
+    let begin = async {
+        let transaction = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
+        // The whole may take longer than a statement may.
+        transaction
+            .batch_execute("SET LOCAL statement_timeout = 0")
+            .await?;
+        let revision = transaction
+            .query_one(
+                "SELECT coalesce(max(revision), 0) FROM keyservice.writes",
+                &[],
+            )
+            .await?;
+        let copy = format!(
+            "COPY (SELECT {} FROM keyservice.keys) TO STDOUT (FORMAT binary)",
+            rows::STATE_COLUMNS
+        );
+        let copied = transaction.copy_out(&copy).await?;
+        Ok((transaction, revision, copied))
+    };
+    let (transaction, revision, copied) = timeout(patience, begin)
+        .await
+        .map_err(|_| no_answer(patience))?
+        .map_err(|error| store_error(&error))?;
+    let mut states = pin!(BinaryCopyOutStream::new(copied, &rows::STATE_TYPES));
+    while let Some(row) = timeout(patience, states.try_next())
+        .await
+        .map_err(|_| no_answer(patience))?
+        .map_err(|error| store_error(&error))?
+    {
+        apply(rows::copied_state(&row)?);
+        // Health checks get their turn, on one core too.
+        tokio::task::coop::consume_budget().await;
+    }
+    transaction
+        .rollback()
+        .await
+        .map_err(|error| store_error(&error))?;
+    Ok(Revision::from_number(rows::column(&revision, 0)?))
+}
+
+/// Reads what PostgreSQL said: troubles of the server, the network or the moment may pass.
+fn store_error(error: &tokio_postgres::Error) -> StoreError {
+    let cause = with_causes(error).into();
+    match error.code() {
+        // No answer of the server's, so a trouble on the way.
+        None => StoreError::Unavailable(cause),
+        Some(code) if may_pass(code) => StoreError::Unavailable(cause),
+        Some(_) => StoreError::Failed(cause),
+    }
+}
+
+fn may_pass(code: &SqlState) -> bool {
+    // Classes of appendix A of PostgreSQL's manual: connection, authorization, catalog name,
+    // rollback, resources, object state, operator, system.
+    const CLASSES: [&str; 8] = ["08", "28", "3D", "40", "53", "55", "57", "58"];
+    CLASSES.iter().any(|class| code.code().starts_with(class))
+        // A standby, until it is promoted.
+        || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+fn no_answer(limit: Duration) -> StoreError {
+    let limit = humantime::format_duration(limit);
+    StoreError::Unavailable(format!("PostgreSQL gave no answer within {limit}").into())
+}
+
+fn unexpected(what: &'static str) -> StoreError {
+    StoreError::Failed(what.into())
+}

@@ -1,0 +1,107 @@
+//! Owns the way from PostgreSQL's rows to values.
+//! Promises an error, not a panic, for a row that is not as the migrations made it.
+//! Must never be where text is checked: what is stored was checked when it was written.
+
+use crate::{
+    domain::Domain,
+    key::{AccountId, Key, KeyId, KeyName, KeyState, Scope, Timestamp},
+    store::StoreError,
+    token::{Preview, TokenDigest},
+};
+use std::time::SystemTime;
+use tokio_postgres::{
+    Row,
+    binary_copy::BinaryCopyOutRow,
+    row::RowIndex,
+    types::{FromSql, Type},
+};
+
+pub(super) const KEY_COLUMNS: &str =
+    "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time";
+
+pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
+    Ok(Key {
+        id: KeyId::from_uuid(column(row, 0)?),
+        account_id: AccountId::from_stored(column(row, 1)?),
+        name: KeyName::from_stored(column(row, 2)?),
+        preview: Preview::from_stored(column(row, 3)?),
+        scope: scope(column(row, 4)?),
+        create_time: Timestamp::from_system_time(column(row, 5)?),
+        expire_time: time(column(row, 6)?),
+        revoke_time: time(column(row, 7)?),
+    })
+}
+
+pub(super) fn digest(row: &Row) -> Result<TokenDigest, StoreError> {
+    to_digest(column(row, "digest")?)
+}
+
+pub(super) const STATE_COLUMNS: &str =
+    "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
+
+/// The types of [`STATE_COLUMNS`].
+pub(super) const STATE_TYPES: [Type; 6] = [
+    Type::UUID,
+    Type::BYTEA,
+    Type::TEXT,
+    Type::TEXT,
+    Type::TIMESTAMPTZ,
+    Type::BOOL,
+];
+
+pub(super) fn state(row: &Row) -> Result<KeyState, StoreError> {
+    Ok(KeyState {
+        id: KeyId::from_uuid(column(row, 0)?),
+        digest: to_digest(column(row, 1)?)?,
+        account_id: AccountId::from_stored(column(row, 2)?),
+        scope: scope(column(row, 3)?),
+        expire_time: time(column(row, 4)?),
+        revoked: column(row, 5)?,
+    })
+}
+
+/// The same, from a row of a binary COPY, whose type shares no trait with [`Row`].
+pub(super) fn copied_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreError> {
+    Ok(KeyState {
+        id: KeyId::from_uuid(copied(row, 0)?),
+        digest: to_digest(copied(row, 1)?)?,
+        account_id: AccountId::from_stored(copied(row, 2)?),
+        scope: scope(copied(row, 3)?),
+        expire_time: time(copied(row, 4)?),
+        revoked: copied(row, 5)?,
+    })
+}
+
+pub(super) fn column<'a, T: FromSql<'a>>(
+    row: &'a Row,
+    index: impl RowIndex + std::fmt::Display,
+) -> Result<T, StoreError> {
+    row.try_get(index).map_err(|error| unreadable(&error))
+}
+
+fn copied<'a, T: FromSql<'a>>(row: &'a BinaryCopyOutRow, index: usize) -> Result<T, StoreError> {
+    row.try_get(index).map_err(|error| unreadable(&error))
+}
+
+fn to_digest(bytes: &[u8]) -> Result<TokenDigest, StoreError> {
+    let bytes = bytes.try_into().map_err(|error| unreadable(&error))?;
+    Ok(TokenDigest::from_bytes(bytes))
+}
+
+fn scope(domain: Option<String>) -> Scope {
+    Scope::from_domain(domain.map(Domain::from_stored))
+}
+
+fn time(time: Option<SystemTime>) -> Option<Timestamp> {
+    time.map(Timestamp::from_system_time)
+}
+
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> StoreError {
+    StoreError::Failed(
+        format!(
+            "a stored key is unreadable: {}",
+            crate::store::with_causes(error)
+        )
+        .into(),
+    )
+}

@@ -1,0 +1,114 @@
+//! Owns the embedded store: one SQLite file, for one process.
+//! Promises that a write is on disk when it returns (WAL, `synchronous=FULL`).
+//! Must never share its file with a second process: that would be a second truth.
+
+mod open;
+mod statements;
+mod worker;
+
+use super::{
+    ApplyState, CreateError, KeyStore, ListQuery, ListedKey, NewKey, OpenError, Revision,
+    Revocation, RevokeError, Revoked, StoreError,
+};
+use crate::{key::KeyState, token::Digester};
+use async_trait::async_trait;
+use rusqlite::ErrorCode;
+use std::{fs::File, path::Path};
+use tokio::sync::mpsc;
+use worker::Worker;
+
+/// Batches of key states that may wait to be applied, which bounds what a load holds in memory.
+const LOAD_BATCHES_AHEAD: usize = 4;
+
+/// Keys in one SQLite file.
+pub struct SqliteStore {
+    // In the order of dropping: both connections close before the lock is given up.
+    writer: Worker,
+    reader: Worker,
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the file, making or migrating it as needed. Blocks: call it before serving.
+    pub fn open(path: &Path, digester: &Digester) -> Result<Self, OpenError> {
+        open::open(path, digester)
+    }
+}
+
+#[async_trait]
+impl KeyStore for SqliteStore {
+    async fn create(&self, new: &NewKey) -> Result<Revision, CreateError> {
+        let new = new.clone();
+        self.writer
+            .run(move |connection| {
+                statements::write(connection, |transaction| {
+                    statements::create(transaction, &new)
+                })
+            })
+            .await?
+            .map_err(CreateError::RequestIdUsed)
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
+        let revocation = revocation.clone();
+        self.writer
+            .run(move |connection| {
+                statements::write(connection, |transaction| {
+                    statements::revoke(transaction, &revocation)
+                })
+            })
+            .await?
+            .ok_or(RevokeError::NotFound)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {
+        let query = query.clone();
+        self.reader
+            .run(move |connection| statements::list(connection, &query))
+            .await
+    }
+
+    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Revision, StoreError> {
+        let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
+        let load = self
+            .reader
+            .run(move |connection| statements::load(connection, &batches));
+        let apply_all = async {
+            while let Some(batch) = loaded.recv().await {
+                batch.into_iter().for_each(&mut *apply);
+            }
+        };
+        let (revision, ()) = tokio::join!(load, apply_all);
+        revision
+    }
+
+    async fn changes(
+        &self,
+        since: Revision,
+        limit: usize,
+    ) -> Result<Vec<(Revision, KeyState)>, StoreError> {
+        self.reader
+            .run(move |connection| statements::changes(connection, since, limit))
+            .await
+    }
+
+    /// Never: all changes are this process's own.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+}
+
+/// A full disk, an I/O error and a locked file may pass; anything else will not by itself.
+fn store_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly,
+        ) => StoreError::Unavailable(error.into()),
+        _ => StoreError::Failed(error.into()),
+    }
+}

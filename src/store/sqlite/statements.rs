@@ -1,0 +1,256 @@
+//! Owns the SQL of the SQLite store, and the way between rows and values.
+//! Promises that revisions are given in commit order: there is one writing connection.
+//! Must never be called on an async thread (see `worker`).
+
+use crate::{
+    domain::Domain,
+    key::{AccountId, Key, KeyId, KeyName, KeyState, Scope, Status, Timestamp},
+    store::{ListQuery, ListedKey, NewKey, Revision, Revocation, RevokeTarget, Revoked},
+    token::{Preview, TokenDigest},
+};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Key states that `load` hands over at a time: enough to make the hand-over cheap.
+const LOAD_BATCH: usize = 1024;
+
+/// Runs one write in one transaction, which is rolled back when it fails.
+pub(super) fn write<T>(
+    connection: &mut Connection,
+    write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let answer = write(&transaction)?;
+    transaction.commit()?;
+    Ok(answer)
+}
+
+pub(super) fn create(
+    transaction: &Transaction<'_>,
+    new: &NewKey,
+) -> rusqlite::Result<Result<Revision, KeyId>> {
+    let key = &new.key;
+    let request_id = new.request_id.as_ref().map(|id| id.as_str());
+    let first: Option<Uuid> = transaction
+        .prepare_cached("SELECT key_id FROM keys WHERE account_id = ?1 AND request_id = ?2")?
+        .query_row(params![key.account_id.as_str(), request_id], |row| {
+            uuid(row, 0)
+        })
+        .optional()?;
+    if let Some(first) = first {
+        return Ok(Err(KeyId::from_uuid(first)));
+    }
+    let revision = next_revision(transaction)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO keys (key_id, digest, account_id, name, preview, domain, request_id, \
+             create_time, expire_time, create_revision, revision) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
+        )?
+        .execute(params![
+            key.id.as_uuid().as_bytes(),
+            new.digest.as_bytes(),
+            key.account_id.as_str(),
+            key.name.as_str(),
+            key.preview.as_str(),
+            key.scope.domain(),
+            request_id,
+            key.create_time.as_micros(),
+            key.expire_time.map(Timestamp::as_micros),
+            revision.number(),
+        ])?;
+    record_write(transaction, revision, key.create_time, key.id)?;
+    Ok(Ok(revision))
+}
+
+pub(super) fn revoke(
+    transaction: &Transaction<'_>,
+    revocation: &Revocation,
+) -> rusqlite::Result<Option<Revoked>> {
+    let (key_id, digest) = match &revocation.target {
+        RevokeTarget::Id(id) => (Some(*id.as_uuid().as_bytes()), None),
+        RevokeTarget::Digest(digest) => (None, Some(*digest.as_bytes())),
+    };
+    let account_id = revocation.account_id.as_ref().map(AccountId::as_str);
+    let found = transaction
+        .prepare_cached(&format!(
+            "SELECT {KEY_COLUMNS}, digest, revision FROM keys \
+             WHERE (key_id = ?1 OR digest = ?2) AND (?3 IS NULL OR account_id = ?3)"
+        ))?
+        .query_row(params![key_id, digest, account_id], |row| {
+            Ok(Revoked {
+                key: key(row)?,
+                digest: TokenDigest::from_bytes(row.get("digest")?),
+                revision: Revision::from_number(row.get("revision")?),
+            })
+        })
+        .optional()?;
+    let Some(mut revoked) = found else {
+        return Ok(None);
+    };
+    if revoked.key.revoke_time.is_none() {
+        revoked.key.revoke_time = Some(revocation.now);
+        revoked.revision = next_revision(transaction)?;
+        transaction
+            .prepare_cached("UPDATE keys SET revoke_time = ?1, revision = ?2 WHERE key_id = ?3")?
+            .execute(params![
+                revocation.now.as_micros(),
+                revoked.revision.number(),
+                revoked.key.id.as_uuid().as_bytes()
+            ])?;
+        record_write(
+            transaction,
+            revoked.revision,
+            revocation.now,
+            revoked.key.id,
+        )?;
+    }
+    Ok(Some(revoked))
+}
+
+fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<Revision> {
+    Ok(Revision::from_number(
+        current_revision(transaction)?.number() + 1,
+    ))
+}
+
+fn current_revision(connection: &Connection) -> rusqlite::Result<Revision> {
+    connection
+        .prepare_cached("SELECT coalesce(max(revision), 0) FROM writes")?
+        .query_row([], |row| row.get(0))
+        .map(Revision::from_number)
+}
+
+fn record_write(
+    transaction: &Transaction<'_>,
+    revision: Revision,
+    time: Timestamp,
+    key_id: KeyId,
+) -> rusqlite::Result<usize> {
+    transaction
+        .prepare_cached("INSERT INTO writes (revision, write_time, key_id) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            revision.number(),
+            time.as_micros(),
+            key_id.as_uuid().as_bytes()
+        ])
+}
+
+pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<ListedKey>> {
+    // Each condition names its parameter, so that every text takes the same five.
+    let status = match query.status {
+        None => "?5 IS NOT NULL",
+        Some(Status::Revoked) => "revoke_time IS NOT NULL AND ?5 IS NOT NULL",
+        Some(Status::Expired) => "revoke_time IS NULL AND expire_time <= ?5",
+        Some(Status::Active) => "revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ?5)",
+    };
+    let domain = match query.domain {
+        None => "?2 IS NULL",
+        Some(_) => "domain = ?2",
+    };
+    connection
+        .prepare_cached(&format!(
+            "SELECT {KEY_COLUMNS}, create_revision FROM keys \
+             WHERE account_id = ?1 AND {domain} AND create_revision < ?3 AND {status} \
+             ORDER BY create_revision DESC LIMIT ?4"
+        ))?
+        .query_map(
+            params![
+                query.account_id.as_str(),
+                query.domain.as_ref().map(Domain::as_str),
+                query.before.map_or(i64::MAX, Revision::number),
+                i64::try_from(query.limit).unwrap_or(i64::MAX),
+                query.now.as_micros(),
+            ],
+            |row| {
+                Ok(ListedKey {
+                    key: key(row)?,
+                    create_revision: Revision::from_number(row.get("create_revision")?),
+                })
+            },
+        )?
+        .collect()
+}
+
+/// Reads everything in one transaction, so as of one moment. Ends early when nobody listens.
+pub(super) fn load(
+    connection: &mut Connection,
+    batches: &mpsc::Sender<Vec<KeyState>>,
+) -> rusqlite::Result<Revision> {
+    let transaction = connection.transaction()?;
+    let revision = current_revision(&transaction)?;
+    let mut statement = transaction.prepare(&format!("SELECT {STATE_COLUMNS} FROM keys"))?;
+    let mut states = statement.query_map([], state)?;
+    loop {
+        let batch: Vec<_> = states.by_ref().take(LOAD_BATCH).collect::<Result<_, _>>()?;
+        if batch.is_empty() || batches.blocking_send(batch).is_err() {
+            return Ok(revision);
+        }
+    }
+}
+
+pub(super) fn changes(
+    connection: &Connection,
+    since: Revision,
+    limit: usize,
+) -> rusqlite::Result<Vec<(Revision, KeyState)>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {STATE_COLUMNS}, revision FROM keys WHERE revision > ?1 ORDER BY revision LIMIT ?2"
+        ))?
+        .query_map(
+            params![since.number(), i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| Ok((Revision::from_number(row.get("revision")?), state(row)?)),
+        )?
+        .collect()
+}
+
+const KEY_COLUMNS: &str =
+    "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time";
+
+fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
+    Ok(Key {
+        id: KeyId::from_uuid(uuid(row, 0)?),
+        account_id: AccountId::from_stored(row.get(1)?),
+        name: KeyName::from_stored(row.get(2)?),
+        preview: Preview::from_stored(row.get(3)?),
+        scope: scope(row, 4)?,
+        create_time: time(row, 5)?.ok_or(rusqlite::Error::InvalidQuery)?,
+        expire_time: time(row, 6)?,
+        revoke_time: time(row, 7)?,
+    })
+}
+
+const STATE_COLUMNS: &str =
+    "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
+
+fn state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
+    Ok(KeyState {
+        id: KeyId::from_uuid(uuid(row, 0)?),
+        digest: TokenDigest::from_bytes(row.get(1)?),
+        account_id: AccountId::from_stored(row.get(2)?),
+        scope: scope(row, 3)?,
+        expire_time: time(row, 4)?,
+        revoked: row.get(5)?,
+    })
+}
+
+fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    Ok(Uuid::from_bytes(row.get(column)?))
+}
+
+fn scope(row: &Row<'_>, column: usize) -> rusqlite::Result<Scope> {
+    let domain: Option<String> = row.get(column)?;
+    Ok(Scope::from_domain(domain.map(Domain::from_stored)))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    let micros: Option<i64> = row.get(column)?;
+    micros
+        .map(|micros| {
+            Timestamp::from_micros(micros)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, micros))
+        })
+        .transpose()
+}
