@@ -162,6 +162,12 @@ impl AccountId {
 
     /// The text.
     #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+
+    /// The text.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

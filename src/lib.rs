@@ -5,7 +5,12 @@
 
 pub mod decision;
 pub mod domain;
+pub mod follower;
+pub mod grpc;
 pub mod key;
 pub mod keyring;
+pub mod serve;
+pub mod settings;
 pub mod store;
+pub mod telemetry;
 pub mod token;

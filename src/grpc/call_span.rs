@@ -1,0 +1,220 @@
+//! Owns the span of a call, with OpenTelemetry's attributes for RPC servers.
+//! Promises to continue the trace that a W3C `traceparent` header names.
+//! Must never cost a call anything while nobody takes spans.
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use opentelemetry::{
+    Context as TraceContext,
+    propagation::{Extractor, TextMapPropagator},
+};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use pin_project_lite::pin_project;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tonic::{Code, body::Body};
+use tower::{Layer, Service};
+use tracing::{Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// The target of call spans, by which the trace exporter takes them and logs leave them out.
+pub(crate) const TARGET: &str = "keyservice::call";
+
+/// Wraps a server's services in call spans.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CallSpanLayer;
+
+impl<S> Layer<S> for CallSpanLayer {
+    type Service = CallSpanService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CallSpanService { inner }
+    }
+}
+
+/// See [`CallSpanLayer`].
+#[derive(Debug, Clone)]
+pub struct CallSpanService<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for CallSpanService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = CallFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let span = call_span(&request);
+        let inner = span.in_scope(|| self.inner.call(request));
+        CallFuture { inner, span }
+    }
+}
+
+/// The names are those of the semantic conventions for RPC, version 1.42.
+fn call_span(request: &Request<Body>) -> Span {
+    let span = tracing::debug_span!(
+        target: TARGET,
+        "call",
+        otel.name = Empty,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system.name = "grpc",
+        rpc.method = Empty,
+        rpc.response.status_code = Empty,
+        error.type = Empty,
+    );
+    if !span.is_disabled() {
+        let method = request.uri().path().trim_start_matches('/');
+        span.record("otel.name", method);
+        span.record("rpc.method", method);
+        let parent = TraceContextPropagator::new()
+            .extract_with_context(&TraceContext::new(), &Headers(request.headers()));
+        // Fails only where no exporter takes spans, and then there is nothing to continue.
+        let _ = span.set_parent(parent);
+    }
+    span
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+pin_project! {
+    /// See [`CallSpanLayer`].
+    pub struct CallFuture<F> {
+        #[pin]
+        inner: F,
+        span: Span,
+    }
+}
+
+impl<F, E> Future for CallFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = {
+            let _entered = this.span.enter();
+            ready!(this.inner.poll(context))
+        };
+        if this.span.is_disabled() {
+            return Poll::Ready(response);
+        }
+        let span = std::mem::replace(this.span, Span::none());
+        Poll::Ready(response.map(|response| follow_to_its_end(response, span)))
+    }
+}
+
+/// A call's status is in the headers when there is no message, and behind the last one otherwise.
+fn follow_to_its_end(response: Response<Body>, span: Span) -> Response<Body> {
+    if response.headers().contains_key("grpc-status") {
+        record_status(&span, response.headers());
+        return response;
+    }
+    response.map(|inner| Body::new(SpannedBody { inner, span }))
+}
+
+pin_project! {
+    /// A response's body, which holds the call's span open until its last byte.
+    struct SpannedBody {
+        #[pin]
+        inner: Body,
+        span: Span,
+    }
+}
+
+impl HttpBody for SpannedBody {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        let _entered = this.span.enter();
+        let frame = ready!(this.inner.poll_frame(context));
+        if let Some(trailers) = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.trailers_ref())
+        {
+            record_status(this.span, trailers);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn record_status(span: &Span, headers: &HeaderMap) {
+    let code = headers.get("grpc-status").map(http::HeaderValue::as_bytes);
+    let code = Code::from_bytes(code.unwrap_or_default());
+    let name = name(code);
+    span.record("rpc.response.status_code", name);
+    if is_servers_fault(code) {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", name);
+    }
+}
+
+/// Which codes make a server's span an error, by the conventions for gRPC.
+fn is_servers_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,102 @@
+//! Owns `grpc.health.v1`: tonic-health's service, with an end to its watches.
+//! Promises NOT_SERVING until told otherwise and from the first moment of a shutdown.
+//! Must never keep a server from draining: a watch would otherwise outlive every other call.
+
+use super::proto::key_service_server::SERVICE_NAME;
+use futures::{Stream, StreamExt};
+use std::pin::Pin;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use tonic_health::{
+    ServingStatus,
+    pb::{
+        HealthCheckRequest, HealthCheckResponse,
+        health_server::{Health as HealthRpc, HealthServer},
+    },
+    server::{HealthReporter, HealthService},
+};
+
+/// The names that have a status: the server as a whole, and its one service.
+const NAMES: [&str; 2] = ["", SERVICE_NAME];
+
+/// Says whether this replica serves.
+#[derive(Clone)]
+pub struct ServingState {
+    reporter: HealthReporter,
+    draining: CancellationToken,
+}
+
+impl ServingState {
+    /// Not serving, yet.
+    pub async fn not_serving() -> Self {
+        let state = Self {
+            reporter: HealthReporter::new(),
+            draining: CancellationToken::new(),
+        };
+        state.set(ServingStatus::NotServing).await;
+        state
+    }
+
+    /// From now on it serves, unless it is draining.
+    pub async fn serve(&self) {
+        if !self.draining.is_cancelled() {
+            self.set(ServingStatus::Serving).await;
+        }
+    }
+
+    /// From now on it does not serve, for good; watches are told so and ended.
+    pub async fn drain(&self) {
+        self.set(ServingStatus::NotServing).await;
+        self.draining.cancel();
+    }
+
+    /// The service that answers with this state.
+    #[must_use]
+    pub fn service(&self) -> HealthServer<Health> {
+        HealthServer::new(Health {
+            inner: HealthService::from_health_reporter(self.reporter.clone()),
+            draining: self.draining.clone(),
+        })
+    }
+
+    async fn set(&self, status: ServingStatus) {
+        for name in NAMES {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+}
+
+/// `grpc.health.v1.Health`.
+pub struct Health {
+    inner: HealthService,
+    draining: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl HealthRpc for Health {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        self.inner.check(request).await
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let statuses = self.inner.watch(request).await?.into_inner();
+        let draining = self.draining.clone();
+        let last_word = futures::stream::once(async {
+            Ok(HealthCheckResponse {
+                status: tonic_health::pb::health_check_response::ServingStatus::NotServing.into(),
+            })
+        });
+        let until_drained = statuses
+            .take_until(draining.clone().cancelled_owned())
+            .chain(last_word.take(1));
+        Ok(Response::new(Box::pin(until_drained)))
+    }
+}

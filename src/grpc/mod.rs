@@ -1,0 +1,108 @@
+//! Owns the gRPC surface: the generated types, the services, and what a call looks like to a trace.
+//! Promises that protobuf types stay in here.
+//! Must never put a token into a status, a log or a span.
+
+mod call_span;
+mod health;
+mod page_token;
+mod request;
+mod response;
+mod service;
+
+pub use call_span::CallSpanLayer;
+pub(crate) use call_span::TARGET as CALL_TARGET;
+pub use health::{Health, ServingState};
+pub use service::KeyServiceImpl;
+
+use std::fmt;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
+use tonic_reflection::server::v1alpha;
+
+/// What tonic and prost generate from `proto/`.
+#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
+pub mod proto {
+    tonic::include_proto!("tosend.keys.v1");
+}
+
+/// The compiled protos, which reflection serves.
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Server reflection, v1.
+#[must_use]
+pub fn reflection() -> ServerReflectionServer<impl ServerReflection> {
+    reflection_builder()
+        .build_v1()
+        .expect("the embedded descriptors are valid")
+}
+
+/// Server reflection, v1alpha, which is all that older clients speak.
+#[must_use]
+pub fn reflection_v1alpha() -> v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection> {
+    reflection_builder()
+        .build_v1alpha()
+        .expect("the embedded descriptors are valid")
+}
+
+fn reflection_builder() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+impl fmt::Debug for proto::CreateResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateResponse")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for proto::AuthorizeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizeRequest")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for proto::RevokeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevokeRequest")
+            .field("target", &self.target)
+            .field("account_id", &self.account_id)
+            .finish()
+    }
+}
+
+impl fmt::Debug for proto::revoke_request::Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyId(id) => f.debug_tuple("KeyId").field(id).finish(),
+            Self::Token(_) => f.write_str("Token(redacted)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::proto;
+
+    #[test]
+    fn messages_that_carry_a_token_print_without_it() {
+        let token = "tsend_secret".to_owned();
+        let create = proto::CreateResponse {
+            token: token.clone(),
+            key: None,
+        };
+        let authorize = proto::AuthorizeRequest {
+            token: token.clone(),
+            domain: "example.com".to_owned(),
+        };
+        let revoke = proto::RevokeRequest {
+            target: Some(proto::revoke_request::Target::Token(token)),
+            account_id: None,
+        };
+        let shown = format!("{create:?} {authorize:?} {revoke:?}");
+        assert!(!shown.contains("tsend_"), "{shown}");
+    }
+}

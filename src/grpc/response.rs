@@ -1,0 +1,168 @@
+//! Owns the way from values to responses, and from errors to statuses.
+//! Promises that a status tells its reader what happened and what to do.
+//! Must never show what a store's driver said: that goes to the log.
+
+use super::{page_token, proto};
+use crate::{
+    decision::{Decision, DenialReason, Grant},
+    key::{Key, Scope, Status, Timestamp},
+    store::{CreateError, ListQuery, ListedKey, RevokeError, StoreError},
+};
+use proto::authorize_response::Decision as ProtoDecision;
+use tonic::Code;
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// `google.rpc.ErrorInfo`'s domain of this service's reasons.
+const ERROR_DOMAIN: &str = "keys.tosend";
+
+pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
+    let status = match key.status(now) {
+        Status::Active => proto::key::Status::Active,
+        Status::Revoked => proto::key::Status::Revoked,
+        Status::Expired => proto::key::Status::Expired,
+    };
+    proto::Key {
+        key_id: key.id.to_string(),
+        account_id: key.account_id.as_str().to_owned(),
+        name: key.name.as_str().to_owned(),
+        preview: key.preview.as_str().to_owned(),
+        scope: Some(scope(key.scope)),
+        status: status.into(),
+        create_time: Some(timestamp(key.create_time)),
+        expire_time: key.expire_time.map(timestamp),
+        revoke_time: key.revoke_time.map(timestamp),
+    }
+}
+
+/// One page of `query.limit` keys, from the keys that a query for one more gave.
+pub(super) fn page(mut keys: Vec<ListedKey>, query: &ListQuery) -> proto::ListResponse {
+    let there_are_more = keys.len() > query.limit;
+    keys.truncate(query.limit);
+    let next_page_token = keys
+        .last()
+        .filter(|_| there_are_more)
+        .map(|last| page_token::encode(query, last.create_revision))
+        .unwrap_or_default();
+    proto::ListResponse {
+        keys: keys
+            .into_iter()
+            .map(|listed| key(listed.key, query.now))
+            .collect(),
+        next_page_token,
+    }
+}
+
+pub(super) fn decision(decision: Decision) -> proto::AuthorizeResponse {
+    let decision = match decision {
+        Decision::Grant(grant) => ProtoDecision::Grant(self::grant(grant)),
+        Decision::Denial(reason) => ProtoDecision::Denial(denial(reason)),
+    };
+    proto::AuthorizeResponse {
+        decision: Some(decision),
+    }
+}
+
+fn grant(grant: Grant) -> proto::Grant {
+    proto::Grant {
+        key_id: grant.key_id.to_string(),
+        account_id: grant.account_id.into_string(),
+        scope: Some(scope(grant.scope)),
+    }
+}
+
+fn denial(reason: DenialReason) -> proto::Denial {
+    use proto::denial::Reason;
+    let reason = match reason {
+        DenialReason::MalformedToken => Reason::MalformedToken,
+        DenialReason::UnknownToken => Reason::UnknownToken,
+        DenialReason::Revoked => Reason::Revoked,
+        DenialReason::Expired => Reason::Expired,
+        DenialReason::DomainNotAllowed => Reason::DomainNotAllowed,
+    };
+    proto::Denial {
+        reason: reason.into(),
+    }
+}
+
+fn scope(scope: Scope) -> proto::Scope {
+    use proto::scope::Kind;
+    let kind = match scope {
+        Scope::AllDomains => Kind::AllDomains(proto::AllDomains {}),
+        Scope::Domain(domain) => Kind::Domain(domain.into_string()),
+    };
+    proto::Scope { kind: Some(kind) }
+}
+
+fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let micros = time.as_micros();
+    prost_types::Timestamp {
+        seconds: micros / 1_000_000,
+        nanos: i32::try_from(micros % 1_000_000 * 1000).expect("less than a second"),
+    }
+}
+
+pub(super) fn create_status(error: CreateError) -> tonic::Status {
+    match error {
+        CreateError::RequestIdUsed(first) => tonic::Status::with_error_details(
+            Code::AlreadyExists,
+            format!(
+                "request_id was used before, for {first}; its token was shown then and cannot be \
+                 shown again: if it was lost, revoke that key and create another with a new \
+                 request_id"
+            ),
+            ErrorDetails::with_resource_info(
+                "tosend.keys.v1.Key",
+                first.to_string(),
+                "",
+                "the key that the first call with this request_id created",
+            ),
+        ),
+        CreateError::Store(error) => store_status(
+            &error,
+            "the key may or may not have been created: try again with the same request_id",
+        ),
+    }
+}
+
+pub(super) fn revoke_status(error: RevokeError) -> tonic::Status {
+    match error {
+        RevokeError::NotFound => tonic::Status::not_found(
+            "there is no such key, or it belongs to another account than the given one",
+        ),
+        RevokeError::Store(error) => {
+            store_status(&error, "the key may or may not be revoked: try again")
+        }
+    }
+}
+
+/// The one place where a store's trouble becomes a status; `advice` says what the caller can do.
+pub(super) fn store_status(error: &StoreError, advice: &str) -> tonic::Status {
+    match error {
+        StoreError::Unavailable(_) => {
+            tracing::warn!("{error}");
+            unavailable(
+                "STORE_UNAVAILABLE",
+                format!("the store of keys cannot be reached; {advice}"),
+            )
+        }
+        StoreError::Failed(_) => {
+            tracing::error!("{error}");
+            tonic::Status::internal(format!(
+                "the store of keys failed, and the service's log says how; {advice}"
+            ))
+        }
+    }
+}
+
+/// This replica does not know every key yet.
+pub(super) fn keyring_loading() -> tonic::Status {
+    unavailable(
+        "KEYRING_LOADING",
+        "this replica is still loading its keys; try again, or ask another replica".to_owned(),
+    )
+}
+
+fn unavailable(reason: &str, message: String) -> tonic::Status {
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    tonic::Status::with_error_details(Code::Unavailable, message, details)
+}

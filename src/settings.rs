@@ -1,0 +1,233 @@
+//! Owns every setting: its name, its default and the reason for it.
+//! Promises that each is a flag and an environment variable, and that the flag wins.
+//! Must never hold a password or a secret in a way that `--help` or `Debug` prints.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "The API-key service of a mail platform: create, list, revoke and authorize keys over gRPC",
+    after_help = "Start with `keyservice serve`, then `grpcurl -plaintext localhost:50051 list`."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gRPC API until SIGTERM or SIGINT.
+    #[command(after_help = SERVE_HELP)]
+    Serve(Box<Settings>),
+}
+
+const SERVE_HELP: &str = "\
+Traces are exported over OTLP (gRPC) when OTEL_EXPORTER_OTLP_ENDPOINT or
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set; the other standard OTEL_ variables,
+such as OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER, have their usual meaning.
+
+The first SIGTERM or SIGINT reports NOT_SERVING, lets calls in flight finish and
+exits with 0; a second one exits at once.";
+
+/// Every setting of `keyservice serve`.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Address to serve on. The default is reached from this machine alone, since the API is not
+    /// encrypted.
+    #[arg(
+        long,
+        env = "KEYSERVICE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:50051"
+    )]
+    pub listen: SocketAddr,
+
+    /// Where keys are stored: `sqlite:PATH` for one process, or
+    /// `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=…` for many. An address with a password is
+    /// better given in the environment, where other users of the machine do not see it.
+    #[arg(
+        long,
+        env = "KEYSERVICE_STORE",
+        value_name = "ADDRESS",
+        default_value = "sqlite:keyservice.db",
+        hide_env_values = true
+    )]
+    pub store: StoreAddress,
+
+    /// File with a secret (at least 32 bytes) that keys the digests of tokens, so that a stolen
+    /// database alone proves nothing about any token. Choose before the first key: it cannot be
+    /// changed later. Without one the digests are plain BLAKE3 of 256 random bits.
+    #[arg(long, env = "KEYSERVICE_DIGEST_SECRET_FILE", value_name = "FILE")]
+    pub digest_secret_file: Option<PathBuf>,
+
+    /// How long calls in flight may take to finish at shutdown. Less than Kubernetes' 30 s to
+    /// SIGKILL.
+    #[arg(long, env = "KEYSERVICE_DRAIN_LIMIT", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub drain_limit: Duration,
+
+    /// PostgreSQL: how often to look for other replicas' writes, in case notifications are lost.
+    /// Well within the second in which a write is to arrive everywhere.
+    #[arg(long, env = "KEYSERVICE_POLL_INTERVAL", value_name = "DURATION", default_value = "500ms", value_parser = duration)]
+    pub poll_interval: Duration,
+
+    /// PostgreSQL: connections in the pool. Writes queue behind one another in the database, so
+    /// more would only wait there.
+    #[arg(long, env = "KEYSERVICE_POOL_SIZE", value_name = "COUNT", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pool_size: u16,
+
+    /// PostgreSQL: limit on establishing a connection. A database in reach takes milliseconds.
+    #[arg(long, env = "KEYSERVICE_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    pub connect_timeout: Duration,
+
+    /// PostgreSQL: limit on waiting for a connection of the pool, so that callers hear of an
+    /// overload while they still wait.
+    #[arg(long, env = "KEYSERVICE_ACQUIRE_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    pub acquire_timeout: Duration,
+
+    /// PostgreSQL: limit on one statement. They take milliseconds; a wait behind other writers'
+    /// commits may take longer.
+    #[arg(long, env = "KEYSERVICE_STATEMENT_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub statement_timeout: Duration,
+
+    /// What to log: a level (error, warn, info, debug, trace), or directives such as
+    /// `info,keyservice=debug`. Never is a token among it.
+    #[arg(
+        long,
+        env = "KEYSERVICE_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+
+    /// How to log: `auto` is for people on a terminal and JSON otherwise.
+    #[arg(
+        long,
+        env = "KEYSERVICE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How logs are written, always to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON otherwise.
+    Auto,
+    /// A line for people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where keys are stored.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// A `postgres://` address. May hold a password.
+    Postgres(String),
+}
+
+impl FromStr for StoreAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            if path.is_empty() {
+                return Err("give the file's path after `sqlite:`".to_owned());
+            }
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned())
+    }
+}
+
+impl fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(_) => f.write_str("postgres://…"),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; give a number with a unit, such as 500ms or 20s"))?;
+    let limits = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+    if limits.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("must be from 1ms to 24h".to_owned())
+    }
+}
+
+/// A digest secret shorter than this could be guessed.
+const MIN_SECRET_LEN: usize = 32;
+
+/// The file with the digest secret is no good.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFileError {
+    /// It could not be read.
+    #[error("--digest-secret-file {0}: {1}")]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// It is too short to be a secret.
+    #[error(
+        "--digest-secret-file {0} holds fewer than 32 bytes; make one with `openssl rand -hex 32`"
+    )]
+    TooShort(PathBuf),
+}
+
+/// Reads the digest secret. White space at its end does not count, since editors add it.
+pub fn read_digest_secret(path: &Path) -> Result<Vec<u8>, SecretFileError> {
+    let mut secret =
+        std::fs::read(path).map_err(|error| SecretFileError::Unreadable(path.to_owned(), error))?;
+    secret.truncate(secret.trim_ascii_end().len());
+    if secret.len() < MIN_SECRET_LEN {
+        return Err(SecretFileError::TooShort(path.to_owned()));
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_store_address_is_sqlite_or_postgres_and_hides_its_password() {
+        let store: StoreAddress = "postgres://u:hunter2@h/d".parse().expect("good");
+        assert!(!format!("{store:?}").contains("hunter2"));
+        assert!("sqlite:a.db".parse::<StoreAddress>().is_ok());
+        assert!("sqlite:".parse::<StoreAddress>().is_err());
+        assert!("mysql://h/d".parse::<StoreAddress>().is_err());
+    }
+
+    #[test]
+    fn a_duration_needs_a_unit_and_a_sensible_size() {
+        assert_eq!(duration("20s"), Ok(Duration::from_secs(20)));
+        assert!(duration("20").is_err());
+        assert!(duration("0s").is_err());
+        assert!(duration("2days").is_err());
+    }
+}

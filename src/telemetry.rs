@@ -1,0 +1,116 @@
+//! Owns logs and traces: where they go and what is let through.
+//! Promises that with no trace endpoint configured, call spans are off at their source.
+//! Must never be the reason that the service does not serve, once it has started.
+
+use crate::{
+    grpc::CALL_TARGET,
+    settings::{LogFormat, Settings},
+};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use std::{env, io::IsTerminal};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+/// Telemetry was configured in a way that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `--log`.
+    #[error(
+        "--log (KEYSERVICE_LOG): {0}; give a level such as info, or directives such as info,keyservice=debug"
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    #[error(
+        "OTEL_EXPORTER_OTLP_PROTOCOL={0} is not spoken here; use grpc, which collectors take on port 4317"
+    )]
+    Protocol(String),
+    /// Anything else about the exporter.
+    #[error("the OTLP exporter cannot be set up from the OTEL_ variables: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+/// Keeps the exporter alive; [`Telemetry::flush`] sends what is left.
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Sets logs and traces up for the process. Call it once, on a tokio runtime.
+    pub fn start(settings: &Settings) -> Result<Self, TelemetryError> {
+        let filter = EnvFilter::builder().parse(&settings.log)?;
+        let human = match settings.log_format {
+            LogFormat::Human => true,
+            LogFormat::Json => false,
+            LogFormat::Auto => std::io::stderr().is_terminal(),
+        };
+        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let logs = if human {
+            logs.with_target(false).boxed()
+        } else {
+            logs.json().flatten_event(true).boxed()
+        };
+        let traces = exporter()?.map(|exporter| {
+            SdkTracerProvider::builder()
+                .with_batch_exporter(exporter)
+                .with_resource(resource())
+                .build()
+        });
+        // Only call spans: an exporter that traced its own calls would never come to rest.
+        let call_spans = traces.as_ref().map(|provider| {
+            tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer("keyservice"))
+                .with_location(false)
+                .with_threads(false)
+                .with_target(false)
+                .with_level(false)
+                .with_filter(Targets::new().with_target(CALL_TARGET, tracing::Level::DEBUG))
+        });
+        tracing_subscriber::registry()
+            .with(logs.with_filter(filter))
+            .with(call_spans)
+            .init();
+        Ok(Self { traces })
+    }
+
+    /// Sends the spans that wait to be sent. Blocks for as long as the exporter's own time limit.
+    pub fn flush(self) {
+        if let Some(Err(error)) = self.traces.map(|traces| traces.shutdown()) {
+            tracing::warn!("the last spans could not be exported: {error}");
+        }
+    }
+}
+
+/// The exporter, if the environment asks for one.
+fn exporter() -> Result<Option<SpanExporter>, TelemetryError> {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let disabled = env::var("OTEL_SDK_DISABLED")
+        .is_ok_and(|value| value.eq_ignore_ascii_case("true"))
+        || env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
+    let configured =
+        is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_ENDPOINT");
+    if disabled || !configured {
+        return Ok(None);
+    }
+    let protocol = env::var("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+        .or_else(|_| env::var("OTEL_EXPORTER_OTLP_PROTOCOL"))
+        .unwrap_or_default();
+    if !matches!(protocol.as_str(), "" | "grpc") {
+        return Err(TelemetryError::Protocol(protocol));
+    }
+    Ok(Some(SpanExporter::builder().with_tonic().build()?))
+}
+
+/// Names this service, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES name it.
+fn resource() -> Resource {
+    let named = env::var_os("OTEL_SERVICE_NAME").is_some()
+        || env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|all| all.contains("service.name="));
+    let builder = Resource::builder();
+    if named {
+        builder.build()
+    } else {
+        builder.with_service_name("keyservice").build()
+    }
+}
