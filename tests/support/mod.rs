@@ -1,0 +1,49 @@
+//! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
+
+pub mod postgres;
+pub mod server;
+pub mod tools;
+
+use keyservice::{
+    key::{AccountId, Key, KeyId, KeyName, Scope, Timestamp},
+    store::NewKey,
+    token::{Digester, Token},
+};
+use rand::RngExt;
+use std::time::{Duration, Instant};
+
+/// Waits until a condition holds, and fails the test when it does not within 20 seconds.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "not in time: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A new key of an account, for all domains, with its token.
+pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
+    let mut rng = rand::rng();
+    let token = Token::generate(&mut rng);
+    let now = Timestamp::now();
+    let key = Key {
+        id: KeyId::new(now, &rng.random()),
+        account_id: AccountId::parse(account.to_owned()).expect("an account id"),
+        name: KeyName::parse(name).expect("a name"),
+        preview: token.preview(),
+        scope: Scope::AllDomains,
+        create_time: now,
+        expire_time: None,
+        revoke_time: None,
+    };
+    let digest = Digester::new(None).digest(&token);
+    let new = NewKey {
+        key,
+        digest,
+        request_id: None,
+    };
+    (token, new)
+}

@@ -1,0 +1,191 @@
+//! A throw-away PostgreSQL cluster: made by `initdb`, started on a free port, removed at the end.
+
+use super::tools::postgres_tool;
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::{fs::MetadataExt, process::CommandExt},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// PostgreSQL refuses to run as root, so root runs it as this user (uid and gid of `nobody`).
+const NOBODY: u32 = 65534;
+
+pub struct Cluster {
+    directory: TempDir,
+    port: u16,
+    postmaster: Option<Child>,
+    databases: AtomicU32,
+}
+
+impl Cluster {
+    /// A running cluster of its own.
+    pub fn start() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("keyservice-pg-")
+            .tempdir()
+            .expect("a directory");
+        if running_as_root() {
+            std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+        }
+        let made = as_server_user("initdb", directory.path())
+            .args([
+                "--auth=trust",
+                "--username=keyservice",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+                "-D",
+            ])
+            .arg(directory.path().join("data"))
+            .output()
+            .expect("initdb runs");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let port = free_port();
+        let mut cluster = Self {
+            directory,
+            port,
+            postmaster: None,
+            databases: AtomicU32::new(0),
+        };
+        cluster.restart();
+        cluster
+    }
+
+    /// Starts the server again, after [`Cluster::kill`] or [`Cluster::stop`], on the same port.
+    pub fn restart(&mut self) {
+        assert!(self.postmaster.is_none(), "it runs already");
+        let log = fs::File::create(self.directory.path().join("log")).expect("a log file");
+        let postmaster = as_server_user("postgres", self.directory.path())
+            .arg("-D")
+            .arg(self.directory.path().join("data"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-c",
+                "max_connections=200",
+                "-k",
+            ])
+            .arg(self.directory.path())
+            .stderr(Stdio::from(log.try_clone().expect("a log file")))
+            .stdout(Stdio::from(log))
+            .spawn()
+            .expect("postgres runs");
+        self.postmaster = Some(postmaster);
+        self.wait_until_ready();
+    }
+
+    /// The address of a database that no other test uses.
+    pub fn database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name}"));
+        self.address_of(&name)
+    }
+
+    pub fn address_of(&self, database: &str) -> String {
+        format!("postgres://keyservice@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn data_directory(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Runs SQL as the superuser, and gives what it prints.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let ran = Command::new(postgres_tool("psql"))
+            .args([
+                "-XAtq",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-c",
+                sql,
+                &self.address_of(database),
+            ])
+            .output()
+            .expect("psql runs");
+        assert!(
+            ran.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        String::from_utf8(ran.stdout)
+            .expect("UTF-8")
+            .trim()
+            .to_owned()
+    }
+
+    /// Kills the server and all its processes with SIGKILL, as a power cut would.
+    pub fn kill(&mut self) {
+        let mut postmaster = self.postmaster.take().expect("it runs");
+        let group = format!("-{}", postmaster.id());
+        Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .status()
+            .expect("kill runs");
+        postmaster.wait().expect("it ended");
+        // A restart refuses while the lock file names a process; the system may reuse the number.
+        let _ = fs::remove_file(self.directory.path().join("data/postmaster.pid"));
+    }
+
+    fn wait_until_ready(&mut self) {
+        let started = Instant::now();
+        loop {
+            let ready = TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+                && Command::new(postgres_tool("pg_isready"))
+                    .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                    .status()
+                    .is_ok_and(|status| status.success());
+            if ready {
+                return;
+            }
+            let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "PostgreSQL does not start: {}",
+                log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.postmaster.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// A command of PostgreSQL's, in a process group of its own, as a user it accepts.
+fn as_server_user(name: &str, directory: &Path) -> Command {
+    let mut command = Command::new(postgres_tool(name));
+    command.current_dir(directory).process_group(0);
+    if running_as_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn running_as_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}

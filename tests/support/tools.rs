@@ -1,0 +1,42 @@
+//! The programs that the tests run, found or named with the command that installs them.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// A program from `target/test-tools/bin`, where `tests/run` installs it, or from the PATH.
+pub fn tool(name: &str) -> PathBuf {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/bin");
+    find(name, [installed].into_iter().chain(path_entries())).unwrap_or_else(|| {
+        panic!("these tests need {name}: run them with tests/run, which installs it")
+    })
+}
+
+/// A program of PostgreSQL's server, newest version first, from Debian's place for them or the PATH.
+pub fn postgres_tool(name: &str) -> PathBuf {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.path().join("bin"))
+                .collect()
+        })
+        .unwrap_or_default();
+    versions.sort_by_key(|path| {
+        let version = path.parent().and_then(Path::file_name);
+        version.and_then(|name| name.to_str()?.parse::<u32>().ok())
+    });
+    find(name, versions.into_iter().rev().chain(path_entries())).unwrap_or_else(|| {
+        panic!("these tests need PostgreSQL's {name}: sudo apt-get install -y postgresql")
+    })
+}
+
+fn path_entries() -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).collect::<Vec<_>>().into_iter()
+}
+
+fn find(name: &str, mut directories: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    directories.find_map(|directory| Some(directory.join(name)).filter(|path| path.is_file()))
+}
