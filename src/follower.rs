@@ -47,27 +47,28 @@ impl Follower {
     pub async fn run<Never>(mut self, poll_interval: Duration) -> Never {
         let mut failing = false;
         loop {
-            match self.catch_up().await {
-                Ok(()) if failing => {
-                    failing = false;
-                    tracing::info!(
-                        revision = self.applied.number(),
-                        "following the store again"
-                    );
-                }
-                Ok(()) => {}
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(
-                        revision = self.applied.number(),
-                        "cannot follow the store, and will try on: {error}"
-                    );
-                }
-                Err(_) => {}
+            let caught_up = self.catch_up().await;
+            if failing != caught_up.is_err() {
+                failing = !failing;
+                self.log_turn(caught_up);
             }
             tokio::select! {
                 () = self.store.changed(), if !failing => {}
                 () = tokio::time::sleep(poll_interval) => {}
+            }
+        }
+    }
+
+    /// Says that following began to fail, or succeeds again.
+    fn log_turn(&self, caught_up: Result<(), StoreError>) {
+        let revision = self.applied.number();
+        match caught_up {
+            Ok(()) => tracing::info!(revision, "following the store again"),
+            Err(error) => {
+                tracing::warn!(
+                    revision,
+                    "cannot follow the store, and will try on: {error}"
+                );
             }
         }
     }

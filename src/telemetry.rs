@@ -103,7 +103,7 @@ fn exporter() -> Result<Option<SpanExporter>, TelemetryError> {
     Ok(Some(SpanExporter::builder().with_tonic().build()?))
 }
 
-/// Names this service, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES name it.
+/// Names this service, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` name it.
 fn resource() -> Resource {
     let named = env::var_os("OTEL_SERVICE_NAME").is_some()
         || env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|all| all.contains("service.name="));

@@ -2,6 +2,7 @@
 //! Promises that a number found here leads to a record that is wholly written.
 //! Must never be more than half full, so that a look-up ends after a step or two.
 
+use super::record::{lower_half, upper_half};
 use crate::token::TokenDigest;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +26,7 @@ impl Tag {
     }
 
     fn of_slot(slot: u64) -> Self {
-        Self((slot >> 32) as u32)
+        Self(upper_half(slot))
     }
 }
 
@@ -46,7 +47,7 @@ impl Index {
             .map(|slot| slot.load(Ordering::Acquire))
             .take_while(|&slot| slot != 0)
             .filter(move |&slot| Tag::of_slot(slot) == tag)
-            .map(|slot| slot as u32 - 1)
+            .map(|slot| lower_half(slot) - 1)
     }
 
     /// Publishes a record that is wholly written. One writer at a time; there must be room.
@@ -75,7 +76,7 @@ impl Index {
 
     /// Every slot once, beginning at the tag's own.
     fn slots_from(&self, tag: Tag) -> impl Iterator<Item = &AtomicU64> {
-        let home = (u64::from(tag.0) * self.0.len() as u64) >> 32;
+        let home = upper_half(u64::from(tag.0) * self.0.len() as u64);
         let (before, after) = self.0.split_at(home as usize);
         after.iter().chain(before)
     }

@@ -78,12 +78,12 @@ impl Record {
     }
 
     pub(super) fn account(&self) -> NonZeroU32 {
-        let number = (self.0[NAMES].load(Relaxed) >> 32) as u32;
+        let number = upper_half(self.0[NAMES].load(Relaxed));
         NonZeroU32::new(number).expect("every published record has an account")
     }
 
     pub(super) fn domain(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.0[NAMES].load(Relaxed) as u32)
+        NonZeroU32::new(lower_half(self.0[NAMES].load(Relaxed)))
     }
 
     pub(super) fn validity(&self) -> Validity {
@@ -99,4 +99,16 @@ impl Record {
 fn digest_words(digest: &TokenDigest) -> [u64; 4] {
     let (words, _) = digest.as_bytes().as_chunks();
     std::array::from_fn(|at| u64::from_le_bytes(words[at]))
+}
+
+pub(super) fn upper_half(word: u64) -> u32 {
+    lower_half(word >> 32)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "half of the word is asked for"
+)]
+pub(super) fn lower_half(word: u64) -> u32 {
+    word as u32
 }

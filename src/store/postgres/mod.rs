@@ -4,7 +4,9 @@
 
 mod address;
 mod listener;
+mod load;
 mod migrate;
+mod pool;
 mod rows;
 mod tls;
 
@@ -14,21 +16,16 @@ use super::{
 };
 use crate::{
     domain::Domain,
-    key::{AccountId, KeyId, KeyState, Status, Timestamp},
+    key::{AccountId, KeyId, KeyState, RequestId, Status, Timestamp},
     token::Digester,
 };
 use address::Address;
 use async_trait::async_trait;
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
-};
-use futures::TryStreamExt;
+use deadpool_postgres::{HookError, Object, Pool, PoolError};
 use listener::Listener;
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 use tokio::time::timeout;
-use tokio_postgres::{
-    IsolationLevel, Row, binary_copy::BinaryCopyOutStream, error::SqlState, types::ToSql,
-};
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 /// How much longer this side waits than the server's own `statement_timeout`: so long that the
 /// server speaks first unless it, or the way to it, is gone.
@@ -70,7 +67,7 @@ impl PostgresStore {
             cause,
             advice,
         };
-        let pool = pool(&address, &limits)
+        let pool = pool::build(&address, &limits)
             .map_err(|error| cannot_open(error.into(), "check --pool-size"))?;
         let store = Self {
             pool,
@@ -168,7 +165,7 @@ impl KeyStore for PostgresStore {
                     &key.name.as_str(),
                     &key.preview.as_str(),
                     &key.scope.domain(),
-                    &new.request_id.as_ref().map(|id| id.as_str()),
+                    &new.request_id.as_ref().map(RequestId::as_str),
                     &key.create_time.to_system_time(),
                     &key.expire_time.map(Timestamp::to_system_time),
                 ],
@@ -253,7 +250,7 @@ impl KeyStore for PostgresStore {
 
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Revision, StoreError> {
         let mut client = self.acquire().await?;
-        let loaded = load(&mut client, self.limits.statement_timeout + GRACE, apply).await;
+        let loaded = load::load(&mut client, self.limits.statement_timeout + GRACE, apply).await;
         if loaded.is_err() {
             drop(Object::take(client));
         }
@@ -290,118 +287,25 @@ impl KeyStore for PostgresStore {
     }
 }
 
-fn pool(address: &Address, limits: &Limits) -> Result<Pool, deadpool_postgres::BuildError> {
-    let manager = Manager::from_config(
-        address.config().clone(),
-        address.tls().clone(),
-        ManagerConfig {
-            // A look at whether the connection is known to be closed, and no round trip.
-            recycling_method: RecyclingMethod::Fast,
-        },
-    );
-    let setup = session_setup(limits.statement_timeout);
-    Pool::builder(manager)
-        .runtime(Runtime::Tokio1)
-        .max_size(limits.pool_size)
-        .wait_timeout(Some(limits.acquire_timeout))
-        .create_timeout(Some(limits.connect_timeout))
-        .recycle_timeout(Some(limits.acquire_timeout))
-        .post_create(Hook::async_fn(move |client, _| {
-            let setup = setup.clone();
-            Box::pin(async move {
-                client
-                    .batch_execute(&setup)
-                    .await
-                    .map_err(HookError::Backend)
-            })
-        }))
-        .build()
-}
-
-/// What every session of the pool begins with, whatever the server's defaults are.
-fn session_setup(statement_timeout: Duration) -> String {
-    // READ COMMITTED is what the write functions need. A commit must be on disk when it is
-    // acknowledged; an operator's stricter setting of synchronous_commit is left alone.
-    format!(
-        "SET statement_timeout = {}; \
-         SET default_transaction_isolation = 'read committed'; \
-         SELECT set_config('synchronous_commit', 'on', false) \
-         WHERE current_setting('synchronous_commit') = 'off'",
-        statement_timeout.as_millis()
-    )
-}
-
 /// Keeps the fingerprint if the store has none, and gives the one it keeps.
 async fn keep_fingerprint(
     client: &Object,
     fingerprint: [u8; 16],
 ) -> Result<[u8; 16], tokio_postgres::Error> {
     let read = "SELECT fingerprint FROM keyservice.digest_key";
-    let kept = match client.query_opt(read, &[]).await? {
-        Some(row) => row,
-        None => {
-            let keep = "INSERT INTO keyservice.digest_key (only_row, fingerprint) VALUES (true, $1) \
-                        ON CONFLICT DO NOTHING";
-            client.execute(keep, &[&fingerprint.as_slice()]).await?;
-            client.query_one(read, &[]).await?
-        }
+    let kept = client.query_opt(read, &[]).await?;
+    let kept = if let Some(kept) = kept {
+        kept
+    } else {
+        let keep = "INSERT INTO keyservice.digest_key (only_row, fingerprint) VALUES (true, $1) \
+                    ON CONFLICT DO NOTHING";
+        client.execute(keep, &[&fingerprint.as_slice()]).await?;
+        client.query_one(read, &[]).await?
     };
     let bytes: Vec<u8> = kept.try_get(0)?;
     Ok(bytes
         .try_into()
         .expect("the column is checked to hold 16 bytes"))
-}
-
-/// Reads everything in one snapshot. Commit order is revision order, so a snapshot that holds
-/// revision C holds all before it. Each row must come within `patience`.
-async fn load(
-    client: &mut Object,
-    patience: Duration,
-    apply: &mut ApplyState<'_>,
-) -> Result<Revision, StoreError> {
-    let begin = async {
-        let transaction = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
-        // The whole may take longer than a statement may.
-        transaction
-            .batch_execute("SET LOCAL statement_timeout = 0")
-            .await?;
-        let revision = transaction
-            .query_one(
-                "SELECT coalesce(max(revision), 0) FROM keyservice.writes",
-                &[],
-            )
-            .await?;
-        let copy = format!(
-            "COPY (SELECT {} FROM keyservice.keys) TO STDOUT (FORMAT binary)",
-            rows::STATE_COLUMNS
-        );
-        let copied = transaction.copy_out(&copy).await?;
-        Ok((transaction, revision, copied))
-    };
-    let (transaction, revision, copied) = timeout(patience, begin)
-        .await
-        .map_err(|_| no_answer(patience))?
-        .map_err(|error| store_error(&error))?;
-    let mut states = pin!(BinaryCopyOutStream::new(copied, &rows::STATE_TYPES));
-    while let Some(row) = timeout(patience, states.try_next())
-        .await
-        .map_err(|_| no_answer(patience))?
-        .map_err(|error| store_error(&error))?
-    {
-        apply(rows::copied_state(&row)?);
-        // Health checks get their turn, on one core too.
-        tokio::task::coop::consume_budget().await;
-    }
-    transaction
-        .rollback()
-        .await
-        .map_err(|error| store_error(&error))?;
-    Ok(Revision::from_number(rows::column(&revision, 0)?))
 }
 
 /// Reads what PostgreSQL said: troubles of the server, the network or the moment may pass.

@@ -94,7 +94,7 @@ impl KeyStore for SqliteStore {
 
     /// Never: all changes are this process's own.
     async fn changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -92,11 +92,14 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let known = file.read_to_string(&mut pid).is_ok() && pid.parse::<u32>().is_ok();
+            let holder = if known {
+                format!(" (process {pid})")
+            } else {
+                String::new()
+            };
             Err(OpenError::InUse {
                 path: path.display().to_string(),
-                holder: known
-                    .then(|| format!(" (process {pid})"))
-                    .unwrap_or_default(),
+                holder,
             })
         }
         Err(TryLockError::Error(error)) => Err(cannot_lock(error)),

@@ -4,7 +4,7 @@
 
 use crate::{
     domain::Domain,
-    key::{AccountId, Key, KeyId, KeyName, KeyState, Scope, Status, Timestamp},
+    key::{AccountId, Key, KeyId, KeyName, KeyState, RequestId, Scope, Status, Timestamp},
     store::{ListQuery, ListedKey, NewKey, Revision, Revocation, RevokeTarget, Revoked},
     token::{Preview, TokenDigest},
 };
@@ -31,7 +31,7 @@ pub(super) fn create(
     new: &NewKey,
 ) -> rusqlite::Result<Result<Revision, KeyId>> {
     let key = &new.key;
-    let request_id = new.request_id.as_ref().map(|id| id.as_str());
+    let request_id = new.request_id.as_ref().map(RequestId::as_str);
     let first: Option<Uuid> = transaction
         .prepare_cached("SELECT key_id FROM keys WHERE account_id = ?1 AND request_id = ?2")?
         .query_row(params![key.account_id.as_str(), request_id], |row| {

@@ -1,0 +1,50 @@
+//! Owns the pool of connections, and what every session begins with.
+//! Promises sessions that commit to disk and run at READ COMMITTED, whatever the server's defaults.
+//! Must never wait for a connection without a limit.
+
+use super::{Limits, address::Address};
+use deadpool_postgres::{
+    BuildError, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+};
+use std::time::Duration;
+
+pub(super) fn build(address: &Address, limits: &Limits) -> Result<Pool, BuildError> {
+    let manager = Manager::from_config(
+        address.config().clone(),
+        address.tls().clone(),
+        ManagerConfig {
+            // A look at whether the connection is known to be closed, and no round trip.
+            recycling_method: RecyclingMethod::Fast,
+        },
+    );
+    let setup = session_setup(limits.statement_timeout);
+    Pool::builder(manager)
+        .runtime(Runtime::Tokio1)
+        .max_size(limits.pool_size)
+        .wait_timeout(Some(limits.acquire_timeout))
+        .create_timeout(Some(limits.connect_timeout))
+        .recycle_timeout(Some(limits.acquire_timeout))
+        .post_create(Hook::async_fn(move |client, _| {
+            let setup = setup.clone();
+            Box::pin(async move {
+                client
+                    .batch_execute(&setup)
+                    .await
+                    .map_err(HookError::Backend)
+            })
+        }))
+        .build()
+}
+
+/// What every session of the pool begins with, whatever the server's defaults are.
+fn session_setup(statement_timeout: Duration) -> String {
+    // READ COMMITTED is what the write functions need. A commit must be on disk when it is
+    // acknowledged; an operator's stricter setting of synchronous_commit is left alone.
+    format!(
+        "SET statement_timeout = {}; \
+         SET default_transaction_isolation = 'read committed'; \
+         SELECT set_config('synchronous_commit', 'on', false) \
+         WHERE current_setting('synchronous_commit') = 'off'",
+        statement_timeout.as_millis()
+    )
+}
