@@ -129,15 +129,18 @@ impl fmt::Debug for Keyring {
 pub struct View(Guard<Arc<Table>>);
 
 impl View {
-    /// The key whose token has this digest.
+    /// The key whose token has this digest; none too where it was added since this view was read.
     #[must_use]
     pub fn find(&self, digest: &TokenDigest) -> Option<HeldKey<'_>> {
         let record = self.0.find(digest)?;
         let validity = record.validity();
         Some(HeldKey {
             id: record.key_id(),
-            account_id: self.0.accounts.get(record.account()),
-            domain: record.domain().map(|number| self.0.domains.get(number)),
+            account_id: self.0.accounts.get(record.account())?,
+            domain: match record.domain() {
+                None => None,
+                Some(number) => Some(self.0.domains.get(number)?),
+            },
             expire_time: validity.expire_time,
             revoked: validity.revoked,
         })
@@ -252,6 +255,11 @@ mod tests {
                         if count > 0 {
                             assert!(holds(keyring, &states[rng.random_range(0..count)]));
                             assert!(holds(keyring, &states[count - 1]));
+                        }
+                        // The one that is being applied is held wholly or not at all.
+                        if let Some(next) = states.get(count) {
+                            let held = keyring.read().find(&next.digest).is_some();
+                            assert!(!held || holds(keyring, next));
                         }
                         if count == KEYS {
                             break;

@@ -17,11 +17,12 @@ const CHUNK_LEN: usize = 1024;
 pub(super) struct Names(Vec<Arc<[OnceLock<Box<str>>]>>);
 
 impl Names {
-    /// The text with a number that [`Numbers::number`] gave.
-    pub(super) fn get(&self, number: NonZeroU32) -> &str {
-        self.slot(number.get() as usize - 1)
-            .get()
-            .expect("a number is given after its text is stored")
+    /// The text with a number that [`Numbers::number`] gave. None where these names were read
+    /// before the number was given.
+    pub(super) fn get(&self, number: NonZeroU32) -> Option<&str> {
+        let at = number.get() as usize - 1;
+        let text = self.0.get(at / CHUNK_LEN)?[at % CHUNK_LEN].get()?;
+        Some(text)
     }
 
     /// The same names with room for one more, if these have none left.
@@ -33,10 +34,6 @@ impl Names {
                 .push((0..CHUNK_LEN).map(|_| OnceLock::new()).collect());
             grown
         })
-    }
-
-    fn slot(&self, at: usize) -> &OnceLock<Box<str>> {
-        &self.0[at / CHUNK_LEN][at % CHUNK_LEN]
     }
 }
 
@@ -55,21 +52,20 @@ impl Numbers {
 
     /// The text's number: the one it has, or the next, stored in `names`, which must have room.
     pub(super) fn number(&mut self, text: &str, names: &Names) -> NonZeroU32 {
-        let hash_of = |text: &str| self.hasher.hash_one(text);
-        let hash = hash_of(text);
-        let same = |&number: &NonZeroU32| names.get(number) == text;
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(Some(text));
+        let same = |&number: &NonZeroU32| names.get(number) == Some(text);
         if let Some(&number) = self.by_text.find(hash, same) {
             return number;
         }
         let taken = self.by_text.len();
         let number = u32::try_from(taken + 1).ok().and_then(NonZeroU32::new);
         let number = number.expect("there are no more names than keys, and fewer than 2^32 keys");
-        names
-            .slot(taken)
+        names.0[taken / CHUNK_LEN][taken % CHUNK_LEN]
             .set(text.into())
             .expect("a number is given once");
         self.by_text
-            .insert_unique(hash, number, |&number| hash_of(names.get(number)));
+            .insert_unique(hash, number, |&number| hasher.hash_one(names.get(number)));
         number
     }
 }

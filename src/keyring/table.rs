@@ -54,14 +54,16 @@ impl Table {
     pub(super) fn find(&self, digest: &TokenDigest) -> Option<&Record> {
         self.index
             .candidates(Tag::of(digest))
-            .map(|number| self.record(number))
+            .filter_map(|number| self.record(number))
             .find(|record| record.has_digest(digest))
     }
 
     /// Adds a key that is not held. Only by the writer, in a table with room.
     pub(super) fn insert(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
         let number = self.len.load(Ordering::Relaxed);
-        self.record(number).fill(state, account, domain);
+        self.record(number)
+            .expect("a table with room has the record's chunk")
+            .fill(state, account, domain);
         self.index.insert(Tag::of(&state.digest), number);
         self.len.store(number + 1, Ordering::Relaxed);
     }
@@ -90,8 +92,10 @@ impl Table {
         Some(grown)
     }
 
-    fn record(&self, number: u32) -> &Record {
+    /// The record with a number that the index gave. None where the index, which tables share,
+    /// has grown past this table: a key that was added since this table was read.
+    fn record(&self, number: u32) -> Option<&Record> {
         let at = number as usize;
-        &self.records[at / CHUNK_LEN][at % CHUNK_LEN]
+        self.records.get(at / CHUNK_LEN)?.get(at % CHUNK_LEN)
     }
 }
