@@ -1,6 +1,12 @@
 //! The tests that need a real socket, a real database or another process. Run them with
 //! `tests/run`, which finds or installs the programs they use.
-#![allow(missing_docs, unreachable_pub, dead_code, clippy::pedantic, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::pedantic,
+    clippy::unwrap_used
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
