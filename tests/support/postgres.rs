@@ -7,7 +7,10 @@ use std::{
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -22,7 +25,20 @@ pub struct Cluster {
     databases: AtomicU32,
 }
 
+/// The cluster of [`Cluster::shared`], for as long as a test holds it.
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
 impl Cluster {
+    /// The running cluster that tests share which neither stop it nor change its settings.
+    pub fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Self::start());
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
+    }
+
     /// A running cluster of its own.
     pub fn start() -> Self {
         let directory = tempfile::Builder::new()
@@ -131,14 +147,18 @@ impl Cluster {
     /// Kills the server and all its processes with SIGKILL, as a power cut would.
     pub fn kill(&mut self) {
         let mut postmaster = self.postmaster.take().expect("it runs");
-        let group = format!("-{}", postmaster.id());
-        Command::new("kill")
-            .args(["-KILL", "--", &group])
-            .status()
-            .expect("kill runs");
+        let pid = postmaster.id();
+        // Stopped first, so that it starts no process while they are counted.
+        signal("STOP", &[pid]);
+        let children = children_of(pid);
+        signal("KILL", &[&children[..], &[pid]].concat());
         postmaster.wait().expect("it ended");
+        // One that still wrote would share the files with the next server.
+        while children.iter().any(|child| is_running(*child)) {
+            std::thread::yield_now();
+        }
         // A restart refuses while the lock file names a process; the system may reuse the number.
-        let _ = fs::remove_file(self.directory.path().join("data/postmaster.pid"));
+        let _ = fs::remove_file(self.data_directory().join("postmaster.pid"));
     }
 
     fn wait_until_ready(&mut self) {
@@ -179,6 +199,35 @@ fn as_server_user(name: &str, directory: &Path) -> Command {
         command.uid(NOBODY).gid(NOBODY);
     }
     command
+}
+
+fn signal(name: &str, pids: &[u32]) {
+    // A process may have ended by itself since it was counted.
+    let pids = pids.iter().map(u32::to_string);
+    let _ = Command::new("kill")
+        .args(["-s", name])
+        .args(pids)
+        .stderr(Stdio::null())
+        .status();
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("the system names a process's children");
+    children
+        .split_whitespace()
+        .map(|pid| pid.parse().expect("a number"))
+        .collect()
+}
+
+/// Neither gone nor waiting for its parent to take notice.
+fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|state| state.starts_with('Z'))
+    })
 }
 
 fn running_as_root() -> bool {
