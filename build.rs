@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut config = Config::new();
     config.skip_debug(SECRET_MESSAGES.iter().chain(&SECRET_ONEOFS));
-    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
+    tonic_prost_build::configure()
+        .codec_path("crate::grpc::codec::SmallMessageCodec")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

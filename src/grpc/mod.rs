@@ -3,6 +3,7 @@
 //! Must never put a token into a status, a log or a span.
 
 mod call_span;
+mod codec;
 mod health;
 mod page_token;
 mod request;
