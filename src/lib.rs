@@ -9,6 +9,7 @@ pub mod follower;
 pub mod grpc;
 pub mod key;
 pub mod keyring;
+pub mod lease;
 pub mod serve;
 pub mod settings;
 pub mod store;
