@@ -1,11 +1,12 @@
 //! Owns the answer to "may this token send for this domain?".
-//! Promises that it is a function of its arguments alone.
+//! Promises an answer that was right at a moment of the call, or none.
 //! Must never wait, lock or log: it runs on every request of the mail platform.
 
 use crate::{
     domain::Domain,
     key::{AccountId, KeyId, Scope, Timestamp},
     keyring::{HeldKey, Keyring},
+    lease::{Lease, NoLease},
     token::{Digester, Token},
 };
 
@@ -46,9 +47,22 @@ pub enum DenialReason {
 
 /// Decides whether a token may be used for a domain, at a time.
 ///
-/// The keyring must be complete, or a key that it has not seen yet is denied as unknown.
-#[must_use]
+/// None but an answer that a lease covers is given: without one the keyring may lack a revocation
+/// or a key.
 pub fn decide(
+    keyring: &Keyring,
+    lease: &Lease,
+    digester: &Digester,
+    token: &str,
+    domain: Domain,
+    now: Timestamp,
+) -> Result<Decision, NoLease> {
+    let decision = from_memory(keyring, digester, token, domain, now);
+    // Last: a pause between reading the keyring and here must not outlive the lease.
+    lease.check().map(|()| decision)
+}
+
+fn from_memory(
     keyring: &Keyring,
     digester: &Digester,
     token: &str,
@@ -88,7 +102,7 @@ fn objection(key: &HeldKey<'_>, domain: &Domain, now: Timestamp) -> Option<Denia
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyState;
+    use crate::{key::KeyState, lease::Moment};
     use rand::{SeedableRng, rngs::StdRng};
 
     const NOW: i64 = 1_000_000;
@@ -117,7 +131,7 @@ mod tests {
         let keyring = Keyring::new();
         keyring.apply(&state);
         let domain = domain(sending_domain);
-        decide(&keyring, &digester, token.expose(), domain, time(NOW))
+        from_memory(&keyring, &digester, token.expose(), domain, time(NOW))
     }
 
     fn denial(change: impl FnOnce(&mut KeyState)) -> Option<DenialReason> {
@@ -192,11 +206,33 @@ mod tests {
     fn what_is_no_token_and_what_no_key_has_are_told_apart() {
         let (keyring, digester) = (Keyring::new(), Digester::new(None));
         let unknown = Token::generate(&mut StdRng::seed_from_u64(2));
-        let decide = |token| decide(&keyring, &digester, token, domain("a.example"), time(NOW));
+        let decide =
+            |token| from_memory(&keyring, &digester, token, domain("a.example"), time(NOW));
         assert_eq!(decide(""), Decision::Denial(DenialReason::MalformedToken));
         assert_eq!(
             decide(unknown.expose()),
             Decision::Denial(DenialReason::UnknownToken)
         );
+    }
+
+    #[test]
+    fn without_a_lease_there_is_no_answer_of_any_kind() {
+        let (keyring, digester, lease) = (Keyring::new(), Digester::new(None), Lease::none());
+        let decide = || {
+            decide(
+                &keyring,
+                &lease,
+                &digester,
+                "",
+                domain("a.example"),
+                time(NOW),
+            )
+        };
+        assert_eq!(decide(), Err(NoLease::NotYet));
+        lease.extend(Moment::LATEST);
+        assert_eq!(decide(), Ok(Decision::Denial(DenialReason::MalformedToken)));
+        lease.give_up();
+        lease.extend(Moment::now());
+        assert_eq!(decide(), Err(NoLease::Lapsed));
     }
 }

@@ -1,69 +1,186 @@
-//! Owns keeping the keyring level with the store.
-//! Promises that every write of any replica reaches the keyring, in revision order.
-//! Must never skip a revision: what it has not applied it asks for again.
+//! Owns keeping the keyring level with the store, and the lease that says it is.
+//! Promises that a lease is used only when all that was committed before it is in the keyring.
+//! Must never skip a revision, nor go on from a history that the store does not have.
 
 use crate::{
+    key::Timestamp,
     keyring::Keyring,
-    store::{KeyStore, Revision, StoreError},
+    lease::{Lease, LeaseTerm, Moment},
+    replicas::Replicas,
+    store::{
+        Change, FollowError, KeyStore, Position, Renewal, ReplicaId, Revocation, RevokeError,
+        RevokeTarget, StoreError,
+    },
 };
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 
 /// Changes asked for at a time, which bounds what one answer holds in memory.
 const CHANGES_LIMIT: usize = 1000;
 
-/// Brings the store's changes to the keyring.
+/// Changes that a renewal may bring, which bounds how long it holds up writers. Where there are
+/// more, they are read first, and then the lease is asked for again.
+const RENEWAL_LIMIT: usize = 100;
+
+/// Who this replica is, and how it holds its lease.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Drawn at random at the process's start.
+    pub id: ReplicaId,
+    /// Its machine and address, for people.
+    pub name: String,
+    /// How long each lease lasts.
+    pub term: LeaseTerm,
+    /// From one renewal to the next, when nothing happens.
+    pub renewal_interval: Duration,
+}
+
+/// Brings the store's changes to the keyring, and renews the lease.
 pub struct Follower {
     store: Arc<dyn KeyStore>,
     keyring: Arc<Keyring>,
-    applied: Revision,
+    lease: Arc<Lease>,
+    replicas: Arc<Replicas>,
+    identity: Identity,
+    /// The keyring holds the write at this position and all before.
+    applied: Position,
+    renewals: i64,
 }
 
 impl Follower {
-    /// Loads every key into the keyring and marks it complete.
-    pub async fn load(store: Arc<dyn KeyStore>, keyring: Arc<Keyring>) -> Result<Self, StoreError> {
-        let started = Instant::now();
-        let applied = store.load(&mut |state| keyring.apply(&state)).await?;
-        keyring.mark_complete();
-        tracing::info!(
-            keys = keyring.len(),
-            revision = applied.number(),
-            elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "keyring loaded"
-        );
+    /// Loads every key into the keyring, which must be empty. Takes no lease yet, so that a long
+    /// load holds up no writer.
+    pub async fn load(
+        store: Arc<dyn KeyStore>,
+        keyring: Arc<Keyring>,
+        lease: Arc<Lease>,
+        replicas: Arc<Replicas>,
+        identity: Identity,
+    ) -> Result<Self, StoreError> {
+        let applied = load(&*store, &keyring).await?;
         Ok(Self {
             store,
             keyring,
+            lease,
+            replicas,
+            identity,
             applied,
+            renewals: 0,
         })
     }
 
-    /// Follows for ever: at once when the store hints at changes, and every `poll_interval`
-    /// whether it does or not. A failure is logged when it begins and when it ends.
+    /// Follows for ever: at once when the store hints at changes, and at every renewal whether it
+    /// does or not. A failure is logged when it begins and when it ends.
     ///
     /// May be dropped at any time.
-    pub async fn run<Never>(mut self, poll_interval: Duration) -> Never {
+    pub async fn run<Never>(mut self) -> Never {
         let mut failing = false;
         loop {
-            let caught_up = self.catch_up().await;
-            if failing != caught_up.is_err() {
+            let renewed = self.renew().await;
+            if failing != renewed.is_err() {
                 failing = !failing;
-                self.log_turn(caught_up);
+                self.log_turn(&renewed);
             }
-            tokio::select! {
-                () = self.store.changed(), if !failing => {}
-                () = tokio::time::sleep(poll_interval) => {}
+            match renewed {
+                // The others wait to hear that it is applied.
+                Ok(BroughtChanges(true)) => {}
+                Ok(BroughtChanges(false)) => self.wait_for_changes().await,
+                Err(FollowError::OtherHistory) => self.start_over().await,
+                Err(FollowError::Store(_)) => {
+                    tokio::time::sleep(self.identity.renewal_interval / 2).await;
+                }
             }
         }
     }
 
+    /// Asks for a lease, applies what the answer brings, and only then uses the lease.
+    async fn renew(&mut self) -> Result<BroughtChanges, FollowError> {
+        self.renewals += 1;
+        let renewal = Renewal {
+            id: self.identity.id,
+            name: self.identity.name.clone(),
+            renewals: self.renewals,
+            term: self.identity.term,
+            applied: self.applied,
+            limit: RENEWAL_LIMIT,
+        };
+        // Before anything is sent: what the call takes counts against the lease.
+        let asked = Moment::now();
+        let renewed = self.in_time(self.store.renew(&renewal)).await?;
+        let answered = Moment::now();
+        if renewed.changes.len() == RENEWAL_LIMIT {
+            self.catch_up().await?;
+            return Ok(BroughtChanges(true));
+        }
+        let brought = BroughtChanges(!renewed.changes.is_empty());
+        self.applied = self.apply(&renewed.changes).unwrap_or(self.applied);
+        self.lease.extend(if self.store.is_shared() {
+            self.identity.term.usable_until(asked)
+        } else {
+            Moment::LATEST
+        });
+        self.replicas.saw(&renewed.replicas, answered).await;
+        Ok(brought)
+    }
+
+    /// Returns when it is time to renew: by the clock, or since there were changes. These are read
+    /// and applied first, for the renewal to acknowledge.
+    async fn wait_for_changes(&mut self) {
+        tokio::select! {
+            () = self.store.changed() => {}
+            () = tokio::time::sleep(self.identity.renewal_interval) => return,
+        }
+        // The renewal meets the same trouble, and deals with it.
+        if let Err(error) = self.catch_up().await {
+            tracing::debug!("cannot read the changes: {error}");
+        }
+    }
+
+    /// Applies all changes that the store has. Only at their end is everything held that came
+    /// before them: a key that changes meanwhile moves from a page to a later one.
+    async fn catch_up(&mut self) -> Result<(), FollowError> {
+        let mut position = self.applied;
+        loop {
+            let page = self.in_time(self.store.changes(position, CHANGES_LIMIT));
+            let page = page.await?;
+            position = self.apply(&page).unwrap_or(position);
+            if page.len() < CHANGES_LIMIT {
+                self.applied = position;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Applies changes to the keyring, and gives the last one's position.
+    fn apply(&self, changes: &[Change]) -> Option<Position> {
+        for change in changes {
+            self.keyring.apply(&change.state);
+        }
+        changes.last().map(|change| change.position)
+    }
+
+    /// Half of a lease's use: so a connection that hangs is given up while there is still time to
+    /// renew by another.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, FollowError>>,
+    ) -> Result<T, FollowError> {
+        let limit = self.identity.term.usable() / 2;
+        timeout(limit, answer).await.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(limit);
+            let silence = format!("no answer within {limit}, half of what a lease may be used");
+            Err(StoreError::Unavailable(silence.into()).into())
+        })
+    }
+
     /// Says that following began to fail, or succeeds again.
-    fn log_turn(&self, caught_up: Result<(), StoreError>) {
-        let revision = self.applied.number();
-        match caught_up {
-            Ok(()) => tracing::info!(revision, "following the store again"),
+    fn log_turn(&self, renewed: &Result<BroughtChanges, FollowError>) {
+        let revision = self.applied.revision.number();
+        match renewed {
+            Ok(_) => tracing::info!(revision, "following the store again"),
             Err(error) => {
                 tracing::warn!(
                     revision,
@@ -73,18 +190,79 @@ impl Follower {
         }
     }
 
-    /// Applies all changes that the store has.
-    async fn catch_up(&mut self) -> Result<(), StoreError> {
-        loop {
-            let changes = self.store.changes(self.applied, CHANGES_LIMIT).await?;
-            let these_were_all = changes.len() < CHANGES_LIMIT;
-            for (revision, state) in changes {
-                self.keyring.apply(&state);
-                self.applied = revision;
+    /// Gives up the lease and everything in memory, and loads the history that the store has.
+    async fn start_over(&mut self) {
+        self.lease.give_up();
+        tracing::error!(
+            revision = self.applied.revision.number(),
+            "the store lost writes, as by a restore or a failover without synchronous \
+             replication: loading all keys again, and not serving until then"
+        );
+        let fresh = Keyring::new();
+        match self.load_and_restore(&fresh).await {
+            Ok(position) => {
+                self.keyring.replace_with(fresh);
+                self.applied = position;
             }
-            if these_were_all {
-                return Ok(());
+            Err(error) => {
+                tracing::warn!("cannot load the keys, and will try again: {error}");
+                tokio::time::sleep(self.identity.renewal_interval).await;
             }
         }
     }
+
+    /// Loads every key, and writes again what the store has lost of this memory's revocations.
+    /// That takes nothing away from anybody: a revoked key stays revoked. A key that was lost stays
+    /// lost, since its owner and its name are not known here.
+    async fn load_and_restore(&self, fresh: &Keyring) -> Result<Position, StoreError> {
+        let position = load(&*self.store, fresh).await?;
+        let (before, after) = (self.keyring.read(), fresh.read());
+        for (digest, held) in before.keys() {
+            match after.find(&digest).map(|key| key.revoked) {
+                None => tracing::error!(
+                    key_id = %held.id,
+                    account_id = held.account_id,
+                    "the store lost this key: its token is unknown from now on"
+                ),
+                Some(false) if held.revoked => {
+                    self.revoke_again(RevokeTarget::Digest(digest)).await?;
+                    tracing::error!(
+                        key_id = %held.id,
+                        account_id = held.account_id,
+                        "the store lost this key's revocation: it was written again"
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(position)
+    }
+
+    async fn revoke_again(&self, target: RevokeTarget) -> Result<(), StoreError> {
+        let revocation = Revocation {
+            target,
+            account_id: None,
+            now: Timestamp::now(),
+        };
+        match self.store.revoke(&revocation).await {
+            // It comes to the keyring as any other change does, before the next lease.
+            Ok(_) | Err(RevokeError::NotFound) => Ok(()),
+            Err(RevokeError::Store(error)) => Err(error),
+        }
+    }
+}
+
+/// Whether a renewal brought changes.
+struct BroughtChanges(bool);
+
+async fn load(store: &dyn KeyStore, keyring: &Keyring) -> Result<Position, StoreError> {
+    let started = Instant::now();
+    let position = store.load(&mut |state| keyring.apply(&state)).await?;
+    tracing::info!(
+        keys = keyring.len(),
+        revision = position.revision.number(),
+        elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "keyring loaded"
+    );
+    Ok(position)
 }

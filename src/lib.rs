@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod key;
 pub mod keyring;
 pub mod lease;
+pub mod replicas;
 pub mod serve;
 pub mod settings;
 pub mod store;

@@ -1,17 +1,19 @@
-//! Owns the life of `keyservice serve`: opening, serving, draining.
-//! Promises NOT_SERVING until the keyring is loaded and from the first moment of shutdown.
+//! Owns the life of `keyservice serve`: opening, serving, draining, leaving.
+//! Promises SERVING only while there is a lease, and never from the first moment of shutdown.
 //! Must never let one slow caller keep the process from ending: the drain has a limit.
 
 use crate::{
-    follower::Follower,
+    follower::{Follower, Identity},
     grpc::{
         self, CallSpanLayer, KeyServiceImpl, ServingState,
         proto::key_service_server::KeyServiceServer,
     },
     keyring::Keyring,
-    settings::{SecretFileError, Settings, StoreAddress, read_digest_secret},
+    lease::Lease,
+    replicas::Replicas,
+    settings::{LeaseSettingsError, SecretFileError, Settings, StoreAddress, read_digest_secret},
     store::{
-        KeyStore, OpenError,
+        KeyStore, OpenError, ReplicaId, StoreError,
         postgres::{self, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -21,13 +23,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::transport::{Server, server::TcpIncoming};
+use uuid::Uuid;
 
 /// The service did not start, or broke. Each variant says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The lease and its renewal.
+    #[error(transparent)]
+    Lease(#[from] LeaseSettingsError),
     /// The digest secret.
     #[error(transparent)]
     Secret(#[from] SecretFileError),
@@ -41,7 +48,7 @@ pub enum ServeError {
     Listen(SocketAddr, #[source] std::io::Error),
     /// The keyring.
     #[error("cannot load the keys: {0}")]
-    Load(#[from] crate::store::StoreError),
+    Load(#[from] StoreError),
     /// The system.
     #[error("cannot take signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -50,9 +57,13 @@ pub enum ServeError {
     Server(#[from] tonic::transport::Error),
 }
 
+/// How long leaving may take. Whoever waits for this replica then waits for its lease to lapse.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
 /// Runs the service until a signal ends it.
 pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let mut signals = Signals::take().map_err(ServeError::Signals)?;
+    let lease_settings = settings.lease_settings()?;
     let secret = settings
         .digest_secret_file
         .as_deref()
@@ -62,30 +73,48 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|error| ServeError::Listen(settings.listen, error))?;
+    let identity = Identity {
+        id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
+        name: replica_name(&listener),
+        term: lease_settings.term,
+        renewal_interval: lease_settings.renewal_interval,
+    };
     let store = tokio::select! {
         store = open_store(settings, &digester) => store?,
         () = signals.next() => return Ok(()),
     };
-    let keyring = Arc::new(Keyring::new());
+    let service = KeyServiceImpl {
+        replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
+        store,
+        keyring: Arc::new(Keyring::new()),
+        lease: Arc::new(Lease::none()),
+        digester,
+    };
     let state = ServingState::not_serving().await;
 
     let drain = CancellationToken::new();
-    let service = KeyServiceImpl::new(store.clone(), keyring.clone(), digester);
     let mut server = AbortOnDropHandle::new(tokio::spawn(run_server(
         listener,
-        service,
+        service.clone(),
         state.clone(),
         drain.clone(),
     )));
-    let follow = follow(store, keyring, state.clone(), settings.poll_interval);
+    let mut follow =
+        AbortOnDropHandle::new(tokio::spawn(follow(service.clone(), identity.clone())));
+    let report = AbortOnDropHandle::new(tokio::spawn(report_serving(
+        service.lease.clone(),
+        state.clone(),
+    )));
     tokio::select! {
-        error = follow => return Err(error.into()),
+        error = &mut follow => return Err(error.expect("the follower's task does not panic").into()),
         ended = &mut server => return ended.expect("the server's task does not panic"),
         () = signals.next() => {}
     }
     tracing::info!("draining: calls in flight may finish");
+    drop(report);
     state.drain().await;
     drain.cancel();
+    // The lease is renewed meanwhile, so that no writer waits for this replica.
     tokio::select! {
         ended = &mut server => ended.expect("the server's task does not panic")?,
         () = tokio::time::sleep(settings.drain_limit) => {
@@ -96,8 +125,30 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             std::process::exit(1);
         }
     }
+    drop(follow);
+    leave(&service, identity.id).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Stops answering, and only then tells the other replicas not to wait for this one.
+async fn leave(service: &KeyServiceImpl, id: ReplicaId) {
+    service.lease.give_up();
+    match timeout(LEAVE_LIMIT, service.store.leave(id)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("writers wait for this replica's lease once: {error}"),
+        Err(_) => tracing::warn!("writers wait for this replica's lease once: no answer"),
+    }
+}
+
+/// What people know this process by: its machine, which in Kubernetes is its pod, and its address.
+fn replica_name(listener: &TcpListener) -> String {
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy().into_owned();
+    match listener.local_addr() {
+        Ok(address) => format!("{machine} ({address})"),
+        Err(_) => machine,
+    }
 }
 
 async fn open_store(
@@ -123,19 +174,30 @@ async fn open_store(
     })
 }
 
-/// Loads the keyring, reports that this replica serves, and follows the store for ever.
-async fn follow(
-    store: Arc<dyn KeyStore>,
-    keyring: Arc<Keyring>,
-    state: ServingState,
-    poll_interval: Duration,
-) -> crate::store::StoreError {
-    match Follower::load(store, keyring).await {
+/// Loads the keyring and follows the store for ever; ends only if the keys cannot be loaded.
+async fn follow(service: KeyServiceImpl, identity: Identity) -> StoreError {
+    let KeyServiceImpl {
+        store,
+        keyring,
+        lease,
+        replicas,
+        ..
+    } = service;
+    match Follower::load(store, keyring, lease, replicas, identity).await {
         Err(error) => error,
-        Ok(follower) => {
-            state.serve().await;
-            follower.run(poll_interval).await
-        }
+        Ok(follower) => follower.run().await,
+    }
+}
+
+/// Reports for ever whether this replica serves, which is while it has a lease.
+async fn report_serving(lease: Arc<Lease>, state: ServingState) {
+    loop {
+        lease.holding().await;
+        state.serve().await;
+        tracing::info!("serving");
+        lease.lapsed().await;
+        state.pause().await;
+        tracing::error!("the lease has lapsed: Authorize answers UNAVAILABLE until it is renewed");
     }
 }
 

@@ -2,6 +2,7 @@
 //! Promises that each is a flag and an environment variable, and that the flag wins.
 //! Must never hold a password or a secret in a way that `--help` or `Debug` prints.
 
+use crate::lease::LeaseTerm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     fmt,
@@ -76,13 +77,19 @@ pub struct Settings {
     #[arg(long, env = "KEYSERVICE_DRAIN_LIMIT", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub drain_limit: Duration,
 
-    /// PostgreSQL: how often to look for other replicas' writes, in case notifications are lost.
-    /// Well within the second in which a write is to arrive everywhere.
-    #[arg(long, env = "KEYSERVICE_POLL_INTERVAL", value_name = "DURATION", default_value = "500ms", value_parser = duration)]
-    pub poll_interval: Duration,
+    /// PostgreSQL: how long a replica may answer from memory without hearing from the database, or
+    /// rather nine tenths of it. A longer one rides out longer outages of the database; a shorter
+    /// one lets Create and Revoke wait less, once, for a replica that was killed or cut off.
+    #[arg(long, env = "KEYSERVICE_LEASE", value_name = "DURATION", default_value = "2s", value_parser = lease)]
+    pub lease: Duration,
+
+    /// PostgreSQL: how often the lease is renewed. Also how soon another replica's write arrives
+    /// when notifications are lost. [default: a quarter of --lease]
+    #[arg(long, env = "KEYSERVICE_RENEWAL_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    pub renewal_interval: Option<Duration>,
 
     /// PostgreSQL: connections in the pool. Writes queue behind one another in the database, so
-    /// more would only wait there.
+    /// more would only wait there. Three more serve the lease and the notifications.
     #[arg(long, env = "KEYSERVICE_POOL_SIZE", value_name = "COUNT", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pool_size: u16,
 
@@ -166,6 +173,58 @@ impl fmt::Debug for StoreAddress {
     }
 }
 
+/// When and for how long leases are taken: values that fit one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseSettings {
+    /// How long each lease lasts.
+    pub term: LeaseTerm,
+    /// From one renewal to the next.
+    pub renewal_interval: Duration,
+}
+
+/// `--lease` and `--renewal-interval` do not fit one another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "--renewal-interval {} is more than 0.45 × --lease {term}: one late renewal would let the lease \
+     lapse, which may be used for 0.9 × --lease; give at most {}, or a longer --lease",
+    humantime::format_duration(*renewal_interval),
+    humantime::format_duration(term.usable() / 2)
+)]
+pub struct LeaseSettingsError {
+    term: LeaseTerm,
+    renewal_interval: Duration,
+}
+
+impl Settings {
+    /// The lease's settings, if they fit one another.
+    pub fn lease_settings(&self) -> Result<LeaseSettings, LeaseSettingsError> {
+        let term = LeaseTerm::new(self.lease);
+        let renewal_interval = self.renewal_interval.unwrap_or(term.length() / 4);
+        if renewal_interval > term.usable() / 2 {
+            return Err(LeaseSettingsError {
+                term,
+                renewal_interval,
+            });
+        }
+        Ok(LeaseSettings {
+            term,
+            renewal_interval,
+        })
+    }
+}
+
+/// Shorter leases would lapse whenever a process is not scheduled for a moment; longer ones would
+/// hold up writers for minutes.
+fn lease(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    let limits = Duration::from_millis(200)..=Duration::from_secs(60);
+    if limits.contains(&length) {
+        Ok(length)
+    } else {
+        Err("must be from 200ms to 60s".to_owned())
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; give a number with a unit, such as 500ms or 20s"))?;
@@ -221,6 +280,31 @@ mod tests {
         assert!("sqlite:a.db".parse::<StoreAddress>().is_ok());
         assert!("sqlite:".parse::<StoreAddress>().is_err());
         assert!("mysql://h/d".parse::<StoreAddress>().is_err());
+    }
+
+    #[test]
+    fn a_renewal_interval_fits_the_lease_or_is_refused_by_both_their_names() {
+        let settings = |arguments: &[&str]| {
+            let arguments = ["keyservice", "serve"].iter().chain(arguments);
+            let Command::Serve(settings) =
+                Cli::try_parse_from(arguments).expect("well formed").command;
+            settings.lease_settings()
+        };
+        let millis = Duration::from_millis;
+        let interval =
+            |settings: Result<LeaseSettings, _>| settings.expect("fits").renewal_interval;
+        assert_eq!(interval(settings(&[])), millis(500));
+        assert_eq!(interval(settings(&["--lease", "10s"])), millis(2500));
+        assert_eq!(
+            interval(settings(&["--renewal-interval", "900ms"])),
+            millis(900)
+        );
+        let refused = settings(&["--renewal-interval", "901ms"]).expect_err("does not fit");
+        let refused = refused.to_string();
+        assert!(refused.contains("--renewal-interval 901ms"), "{refused}");
+        assert!(refused.contains("--lease 2s"), "{refused}");
+        assert!(refused.contains("at most 900ms"), "{refused}");
+        assert!(lease("100ms").is_err() && lease("61s").is_err());
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl ServingState {
         }
     }
 
+    /// From now on `KeyService` does not serve. The server as a whole still does: to restart it
+    /// would not bring its lease back.
+    pub async fn pause(&self) {
+        self.reporter
+            .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
+            .await;
+    }
+
     /// From now on it does not serve, for good; watches are told so and ended.
     pub async fn drain(&self) {
         self.set(ServingStatus::NotServing).await;

@@ -6,6 +6,8 @@ use super::{page_token, proto};
 use crate::{
     decision::{Decision, DenialReason, Grant},
     key::{Key, Scope, Status, Timestamp},
+    lease::NoLease,
+    replicas::Unacknowledged,
     store::{CreateError, ListQuery, ListedKey, RevokeError, StoreError},
 };
 use proto::authorize_response::Decision as ProtoDecision;
@@ -103,7 +105,7 @@ fn timestamp(time: Timestamp) -> prost_types::Timestamp {
 
 pub(super) fn create_status(error: CreateError) -> tonic::Status {
     match error {
-        CreateError::RequestIdUsed(first) => tonic::Status::with_error_details(
+        CreateError::RequestIdUsed { first, .. } => tonic::Status::with_error_details(
             Code::AlreadyExists,
             format!(
                 "request_id was used before, for {first}; its token was shown then and cannot be \
@@ -154,11 +156,28 @@ pub(super) fn store_status(error: &StoreError, advice: &str) -> tonic::Status {
     }
 }
 
-/// This replica does not know every key yet.
-pub(super) fn keyring_loading() -> tonic::Status {
+/// This replica cannot prove that its memory is current.
+pub(super) fn no_lease(why: NoLease) -> tonic::Status {
+    let reason = match why {
+        NoLease::NotYet => "KEYRING_LOADING",
+        NoLease::Lapsed => "LEASE_LAPSED",
+    };
+    unavailable(reason, format!("{why}; try again, or ask another replica"))
+}
+
+/// A write stands, but not every replica is known to follow it.
+pub(super) fn unacknowledged(error: Unacknowledged) -> tonic::Status {
     unavailable(
-        "KEYRING_LOADING",
-        "this replica is still loading its keys; try again, or ask another replica".to_owned(),
+        "UNACKNOWLEDGED",
+        format!("{error}; the write stands: try again to wait on"),
+    )
+}
+
+/// The caller's deadline came before the answer.
+pub(super) fn deadline_exceeded() -> tonic::Status {
+    tonic::Status::deadline_exceeded(
+        "the deadline came before every replica was known to follow the write, which may or may \
+         not stand: try again, with the same request_id for a Create, to wait on",
     )
 }
 

@@ -1,5 +1,5 @@
 //! Owns the four calls of `tosend.keys.v1.KeyService`.
-//! Promises that when Create or Revoke returns OK, the write is durable and in this keyring.
+//! Promises that when Create or Revoke returns OK, no replica can answer Authorize without it.
 //! Must never wait for the store in Authorize.
 
 use super::{
@@ -8,43 +8,99 @@ use super::{
 };
 use crate::{
     decision::decide,
-    key::{KeyState, Timestamp},
+    key::{Key, KeyState, Timestamp},
     keyring::Keyring,
-    store::{CreateError, KeyStore, ListQuery, RevokeError},
+    lease::Lease,
+    replicas::Replicas,
+    store::{CreateError, KeyStore, ListQuery, NewKey, Revision, Revocation},
     token::{Digester, Token},
 };
 use rand::RngExt;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-/// `KeyService`, over a store and the keyring that follows it.
+/// How long before its caller's deadline an answer is sent, for it to arrive.
+const ANSWER_TIME: Duration = Duration::from_millis(10);
+
+/// `KeyService`, over a store, the keyring that follows it, and the other replicas.
 #[derive(Clone)]
 pub struct KeyServiceImpl {
-    store: Arc<dyn KeyStore>,
-    keyring: Arc<Keyring>,
-    digester: Digester,
+    /// The source of truth.
+    pub store: Arc<dyn KeyStore>,
+    /// The store's keys in memory, as far as they were applied.
+    pub keyring: Arc<Keyring>,
+    /// Says whether the keyring is current.
+    pub lease: Arc<Lease>,
+    /// Whoever else must follow a write before it may be called done.
+    pub replicas: Arc<Replicas>,
+    /// The one that the store was opened with.
+    pub digester: Digester,
 }
 
 impl KeyServiceImpl {
-    /// The digester must be the one the store was opened with.
-    #[must_use]
-    pub fn new(store: Arc<dyn KeyStore>, keyring: Arc<Keyring>, digester: Digester) -> Self {
-        Self {
-            store,
-            keyring,
-            digester,
+    /// Stores a key, and waits until every replica knows it. When the request id was used before,
+    /// waits for the first key's write instead: its Create may not have waited to the end.
+    async fn create_everywhere(&self, new: NewKey) -> Result<Key, Status> {
+        let created = self.store.create(&new).await;
+        match &created {
+            Ok(revision) => {
+                self.keyring.apply(&KeyState::of(&new.key, new.digest));
+                log_write("key created", &new.key, *revision);
+                self.acknowledged(*revision).await?;
+            }
+            Err(CreateError::RequestIdUsed { revision, .. }) => {
+                self.acknowledged(*revision).await?;
+            }
+            Err(CreateError::Store(_)) => {}
         }
+        created.map_err(response::create_status)?;
+        Ok(new.key)
     }
 
-    /// Runs a write to its end, whether or not its caller waits for it: a call that is dropped
-    /// must not leave this keyring behind what is stored.
-    async fn to_the_end<T: Send + 'static>(
-        write: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Status> {
-        tokio::spawn(write)
-            .await
-            .map_err(|_| Status::internal("the write was broken off; the service's log says why"))
+    /// Revokes a key, and waits until every replica refuses it; also when it was revoked before,
+    /// since that Revoke may not have waited to the end.
+    async fn revoke_everywhere(&self, revocation: Revocation) -> Result<Key, Status> {
+        let revoked = self.store.revoke(&revocation).await;
+        let revoked = revoked.map_err(response::revoke_status)?;
+        self.keyring
+            .apply(&KeyState::of(&revoked.key, revoked.digest));
+        log_write("key revoked", &revoked.key, revoked.revision);
+        self.acknowledged(revoked.revision).await?;
+        Ok(revoked.key)
     }
+
+    async fn acknowledged(&self, revision: Revision) -> Result<(), Status> {
+        let acknowledged = self.replicas.acknowledged(revision).await;
+        acknowledged.map_err(response::unacknowledged)
+    }
+}
+
+/// Runs a write to its end, whether or not its caller waits for it: a call that is dropped must not
+/// leave this keyring behind what is stored. Answers shortly before its caller's patience ends.
+async fn to_the_end(
+    patience: Option<Duration>,
+    write: impl Future<Output = Result<Key, Status>> + Send + 'static,
+) -> Result<Key, Status> {
+    let write = tokio::spawn(write);
+    let ended = match patience {
+        None => write.await,
+        Some(patience) => {
+            let limit = patience - ANSWER_TIME.min(patience / 10);
+            let ended = timeout(limit, write).await;
+            ended.map_err(|_| response::deadline_exceeded())?
+        }
+    };
+    ended.map_err(|_| Status::internal("the write was broken off; the service's log says why"))?
+}
+
+fn log_write(what: &'static str, key: &Key, revision: Revision) {
+    tracing::info!(
+        key_id = %key.id,
+        account_id = key.account_id.as_str(),
+        revision = revision.number(),
+        "{what}"
+    );
 }
 
 #[tonic::async_trait]
@@ -54,24 +110,15 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, Status> {
         let now = Timestamp::now();
+        let patience = request::patience(request.metadata());
         let (token, id_bits) = {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())
         };
         let new = request::new_key(request.into_inner(), &token, &self.digester, &id_bits, now)?;
-        let Self { store, keyring, .. } = self.clone();
-        let created = Self::to_the_end(async move {
-            let revision = store.create(&new).await?;
-            keyring.apply(&KeyState::of(&new.key, new.digest));
-            tracing::info!(
-                key_id = %new.key.id,
-                account_id = new.key.account_id.as_str(),
-                revision = revision.number(),
-                "key created"
-            );
-            Ok::<_, CreateError>(new.key)
-        });
-        let key = created.await?.map_err(response::create_status)?;
+        let service = self.clone();
+        let created = async move { service.create_everywhere(new).await };
+        let key = to_the_end(patience, created).await?;
         Ok(Response::new(proto::CreateResponse {
             token: token.expose().to_owned(),
             key: Some(response::key(key, now)),
@@ -98,20 +145,11 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::RevokeRequest>,
     ) -> Result<Response<proto::RevokeResponse>, Status> {
         let now = Timestamp::now();
+        let patience = request::patience(request.metadata());
         let revocation = request::revocation(request.into_inner(), &self.digester, now)?;
-        let Self { store, keyring, .. } = self.clone();
-        let revoked = Self::to_the_end(async move {
-            let revoked = store.revoke(&revocation).await?;
-            keyring.apply(&KeyState::of(&revoked.key, revoked.digest));
-            tracing::info!(
-                key_id = %revoked.key.id,
-                account_id = revoked.key.account_id.as_str(),
-                revision = revoked.revision.number(),
-                "key revoked"
-            );
-            Ok::<_, RevokeError>(revoked.key)
-        });
-        let key = revoked.await?.map_err(response::revoke_status)?;
+        let service = self.clone();
+        let revoked = async move { service.revoke_everywhere(revocation).await };
+        let key = to_the_end(patience, revoked).await?;
         Ok(Response::new(proto::RevokeResponse {
             key: Some(response::key(key, now)),
         }))
@@ -123,11 +161,15 @@ impl KeyService for KeyServiceImpl {
     ) -> Result<Response<proto::AuthorizeResponse>, Status> {
         let proto::AuthorizeRequest { token, domain } = request.into_inner();
         let domain = request::domain(domain)?;
-        if !self.keyring.is_complete() {
-            return Err(response::keyring_loading());
-        }
         let now = Timestamp::now();
-        let decision = decide(&self.keyring, &self.digester, &token, domain, now);
+        let Self {
+            keyring,
+            lease,
+            digester,
+            ..
+        } = self;
+        let decision = decide(keyring, lease, digester, &token, domain, now);
+        let decision = decision.map_err(response::no_lease)?;
         Ok(Response::new(response::decision(decision)))
     }
 }

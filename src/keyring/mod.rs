@@ -13,12 +13,10 @@ use crate::{
 };
 use arc_swap::{ArcSwap, Guard};
 use names::Numbers;
+use record::Record;
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 use table::Table;
 
@@ -30,7 +28,6 @@ use table::Table;
 pub struct Keyring {
     table: ArcSwap<Table>,
     writer: Mutex<Writer>,
-    complete: AtomicBool,
 }
 
 /// What only the writer needs: the numbers of the names that records refer to.
@@ -41,13 +38,12 @@ struct Writer {
 }
 
 impl Keyring {
-    /// An empty keyring, not complete.
+    /// An empty keyring.
     #[must_use]
     pub fn new() -> Self {
         Self {
             table: ArcSwap::from_pointee(Table::default()),
             writer: Mutex::default(),
-            complete: AtomicBool::new(false),
         }
     }
 
@@ -83,15 +79,20 @@ impl Keyring {
         }
     }
 
-    /// Says that every key of the store has been applied once: unknown is now known to be unknown.
-    pub fn mark_complete(&self) {
-        self.complete.store(true, Ordering::Release);
-    }
-
-    /// Whether every key of the store has been applied once.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::Acquire)
+    /// Takes over what another keyring holds, and forgets all that it held itself.
+    ///
+    /// For a store whose history has changed: keys may have vanished from it. Nobody may rely on
+    /// this keyring meanwhile, since `apply` calls of that time may be forgotten.
+    pub fn replace_with(&self, other: Self) {
+        let mut writer = self
+            .writer
+            .lock()
+            .expect("a panic in apply has left the keyring unknown");
+        *writer = other
+            .writer
+            .into_inner()
+            .expect("a panic in apply has left the keyring unknown");
+        self.table.store(other.table.into_inner());
     }
 
     /// The keyring as it is now, for look-ups that belong together.
@@ -132,7 +133,16 @@ impl View {
     /// The key whose token has this digest; none too where it was added since this view was read.
     #[must_use]
     pub fn find(&self, digest: &TokenDigest) -> Option<HeldKey<'_>> {
-        let record = self.0.find(digest)?;
+        self.held(self.0.find(digest)?)
+    }
+
+    /// Every key, with its token's digest, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = (TokenDigest, HeldKey<'_>)> {
+        let records = self.0.records();
+        records.filter_map(|record| Some((record.digest(), self.held(record)?)))
+    }
+
+    fn held(&self, record: &Record) -> Option<HeldKey<'_>> {
         let validity = record.validity();
         Some(HeldKey {
             id: record.key_id(),
@@ -170,7 +180,10 @@ mod tests {
         key::{AccountId, Scope},
     };
     use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
-    use std::collections::HashMap;
+    use std::{
+        collections::HashMap,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     fn state(rng: &mut StdRng) -> KeyState {
         let mut digest = [0; 32];
@@ -226,6 +239,23 @@ mod tests {
     }
 
     #[test]
+    fn it_lists_what_it_holds_and_takes_over_what_another_holds() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let (keyring, other) = (Keyring::new(), Keyring::new());
+        let [mine, both, its] = [(); 3].map(|()| state(&mut rng));
+        for (keyring, states) in [(&keyring, [&mine, &both]), (&other, [&both, &its])] {
+            states.into_iter().for_each(|state| keyring.apply(state));
+        }
+        keyring.replace_with(other);
+        assert!(keyring.read().find(&mine.digest).is_none());
+        assert!(holds(&keyring, &both) && holds(&keyring, &its));
+        let listed: Vec<_> = keyring.read().keys().map(|(digest, _)| digest).collect();
+        assert_eq!(listed, [both.digest, its.digest]);
+        keyring.apply(&mine);
+        assert!(holds(&keyring, &mine) && keyring.len() == 3);
+    }
+
+    #[test]
     fn a_revoked_key_stays_revoked_in_whatever_order_changes_come() {
         let keyring = Keyring::new();
         let mut state = state(&mut StdRng::seed_from_u64(1));
@@ -244,7 +274,7 @@ mod tests {
         let keyring = Keyring::new();
         let mut rng = StdRng::seed_from_u64(2);
         let states: Vec<_> = (0..KEYS).map(|_| state(&mut rng)).collect();
-        let applied = std::sync::atomic::AtomicUsize::new(0);
+        let applied = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for reader in 0..3 {
                 let (keyring, states, applied) = (&keyring, &states, &applied);

@@ -70,6 +70,14 @@ impl Record {
             .all(|(word, value)| word.load(Relaxed) == value)
     }
 
+    pub(super) fn digest(&self) -> TokenDigest {
+        let mut bytes = [0; 32];
+        for (part, word) in bytes.chunks_exact_mut(8).zip(&self.0[DIGEST..]) {
+            part.copy_from_slice(&word.load(Relaxed).to_le_bytes());
+        }
+        TokenDigest::from_bytes(bytes)
+    }
+
     pub(super) fn key_id(&self) -> KeyId {
         KeyId::from_uuid(Uuid::from_u64_pair(
             self.0[KEY_ID].load(Relaxed),

@@ -48,7 +48,7 @@ impl Default for Table {
 
 impl Table {
     pub(super) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed) as usize
+        self.len.load(Ordering::Acquire) as usize
     }
 
     pub(super) fn find(&self, digest: &TokenDigest) -> Option<&Record> {
@@ -58,6 +58,14 @@ impl Table {
             .find(|record| record.has_digest(digest))
     }
 
+    /// Every record, in no order; but for those that are added meanwhile.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .take(self.len())
+    }
+
     /// Adds a key that is not held. Only by the writer, in a table with room.
     pub(super) fn insert(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
         let number = self.len.load(Ordering::Relaxed);
@@ -65,7 +73,7 @@ impl Table {
             .expect("a table with room has the record's chunk")
             .fill(state, account, domain);
         self.index.insert(Tag::of(&state.digest), number);
-        self.len.store(number + 1, Ordering::Relaxed);
+        self.len.store(number + 1, Ordering::Release);
     }
 
     /// This table with room for one more record, account and domain, if this one lacks it.

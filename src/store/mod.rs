@@ -9,10 +9,12 @@ pub mod sqlite;
 use crate::{
     domain::Domain,
     key::{AccountId, Key, KeyId, KeyState, RequestId, Status, Timestamp},
+    lease::LeaseTerm,
     token::TokenDigest,
 };
 use async_trait::async_trait;
 pub use migrations::SchemaError;
+use uuid::Uuid;
 
 /// A write's place in the one order of all writes, from 1 on. Revision 0 stands before them all.
 ///
@@ -38,6 +40,53 @@ impl Revision {
     }
 }
 
+/// A point in a store's history: a revision, and the random id of the write that took it.
+///
+/// A store that was restored from a backup may give a revision out a second time, but not the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// How many writes came up to here.
+    pub revision: Revision,
+    /// Of the last of them.
+    pub write_id: WriteId,
+}
+
+impl Position {
+    /// Before every write, in every history.
+    pub const START: Self = Self {
+        revision: Revision::ZERO,
+        write_id: WriteId(Uuid::nil()),
+    };
+}
+
+/// Identifies one write among those of all histories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteId(Uuid);
+
+/// Identifies one process, from its start to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReplicaId(Uuid);
+
+macro_rules! kept_as_uuid {
+    ($type:ident) => {
+        impl $type {
+            /// As the stores keep it.
+            #[must_use]
+            pub fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// As the stores keep it.
+            #[must_use]
+            pub fn as_uuid(self) -> Uuid {
+                self.0
+            }
+        }
+    };
+}
+kept_as_uuid!(WriteId);
+kept_as_uuid!(ReplicaId);
+
 /// The source of truth for keys.
 ///
 /// Every call is safe to drop at any time: a write that was begun may then stand or not, and a
@@ -56,16 +105,32 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError>;
 
     /// Hands every key's state to `apply`, in no order, as of one moment, and gives that moment's
-    /// revision.
-    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Revision, StoreError>;
+    /// position.
+    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError>;
 
-    /// The states of the keys whose last change came after `since`, in revision order, at most
-    /// `limit` of them. Fewer than `limit` means that these were all.
-    async fn changes(
-        &self,
-        since: Revision,
-        limit: usize,
-    ) -> Result<Vec<(Revision, KeyState)>, StoreError>;
+    /// The keys whose last change came after `since`, in revision order, at most `limit` of them.
+    /// Fewer than `limit` means that these were all.
+    async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError>;
+
+    /// Whether other processes may write to this store. Where none can, a lease has no end.
+    fn is_shared(&self) -> bool;
+
+    /// Renews a replica's lease, and reads what it must apply before it may use the lease.
+    ///
+    /// One transaction, which stands wholly before or wholly after every write: a writer that
+    /// looks at [`KeyStore::replicas`] after its commit sees this renewal, or this renewal reads
+    /// that write.
+    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError>;
+
+    /// Every replica that may hold a lease.
+    async fn replicas(&self) -> Result<Vec<Replica>, StoreError>;
+
+    /// Forgets a replica whose lease has lapsed, so that nobody waits for it again, unless it has
+    /// renewed since. Tells whether it was this call that forgot it.
+    async fn forget(&self, lapsed: &Replica) -> Result<bool, StoreError>;
+
+    /// Forgets the calling replica, which has given up its lease.
+    async fn leave(&self, id: ReplicaId) -> Result<(), StoreError>;
 
     /// Returns when there may be changes that this process did not make. A hint: it may come for
     /// nothing, and it may be lost, so whoever waits for it also looks from time to time.
@@ -74,6 +139,69 @@ pub trait KeyStore: Send + Sync + 'static {
 
 /// Takes one key's state.
 pub type ApplyState<'a> = dyn FnMut(KeyState) + Send + 'a;
+
+/// A key's state, and the position of the write that made it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Of the key's last write.
+    pub position: Position,
+    /// Since that write.
+    pub state: KeyState,
+}
+
+/// A replica that may hold a lease, as its last renewal left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// The process.
+    pub id: ReplicaId,
+    /// Its machine and address, for people.
+    pub name: String,
+    /// Its keyring holds the write of this revision and all before.
+    pub applied: Revision,
+    /// The number of its last renewal. No two renewals of a replica have the same.
+    pub renewals: i64,
+    /// How long the lease lasts that this renewal may have been granted.
+    pub term: LeaseTerm,
+}
+
+/// A replica's request for a lease.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    /// The process.
+    pub id: ReplicaId,
+    /// Its machine and address, for people.
+    pub name: String,
+    /// The number of this renewal, larger than those of all before it.
+    pub renewals: i64,
+    /// How long a lease it asks for.
+    pub term: LeaseTerm,
+    /// What its keyring holds *now*, before the answer.
+    pub applied: Position,
+    /// The most changes to give.
+    pub limit: usize,
+}
+
+/// The answer to a [`Renewal`].
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    /// What came since the replica's position, in revision order. Fewer than the limit means that
+    /// these were all: with them applied, the lease may be used.
+    pub changes: Vec<Change>,
+    /// Every replica that may hold a lease, the one that asked among them.
+    pub replicas: Vec<Replica>,
+}
+
+/// What came since a position could not be told.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The store does not hold the write at that position: it was restored from a backup, or a
+    /// standby took over that had missed the last commits.
+    #[error("the store's history is not the one that this replica has followed")]
+    OtherHistory,
+    /// The store's own trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// A key to be stored.
 #[derive(Debug, Clone)]
@@ -169,9 +297,14 @@ pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 /// A key was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// The account's request id was used before, for this key.
-    #[error("the request id was used before, for key {0}")]
-    RequestIdUsed(KeyId),
+    /// The account's request id was used before.
+    #[error("the request id was used before, for key {first}")]
+    RequestIdUsed {
+        /// The key that its first use created.
+        first: KeyId,
+        /// Of that write.
+        revision: Revision,
+    },
     /// The store's own trouble.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -4,10 +4,10 @@ use crate::support::{new_key, postgres::Cluster};
 use futures::future::join_all;
 use keyservice::{
     domain::Domain,
-    key::{AccountId, Key, KeyState, RequestId, Scope, Status, Timestamp},
+    key::{AccountId, Key, KeyId, KeyState, RequestId, Scope, Status, Timestamp},
     store::{
-        CreateError, KeyStore, ListQuery, NewKey, Revision, Revocation, RevokeError, RevokeTarget,
-        Revoked,
+        Change, CreateError, KeyStore, ListQuery, NewKey, Position, Revision, Revocation,
+        RevokeError, RevokeTarget, Revoked,
         postgres::{Limits, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -87,15 +87,15 @@ impl Stores {
         }
     }
 
-    /// Every key's state as a load sees it, by digest, and the load's revision.
-    async fn load(&self) -> (Revision, States) {
+    /// Every key's state as a load sees it, by digest, and the load's position.
+    async fn load(&self) -> (Position, States) {
         let mut states = HashMap::new();
-        let revision = self
+        let position = self
             .first
             .load(&mut |state| assert!(states.insert(state.digest, state).is_none()))
             .await
             .expect("it loads");
-        (revision, states)
+        (position, states)
     }
 }
 
@@ -124,10 +124,13 @@ async fn a_key_comes_back_with_every_field(stores: &Stores) {
 
     let state = KeyState::of(&new.key, new.digest);
     let (loaded_at, loaded) = stores.load().await;
-    assert_eq!((loaded_at, loaded.len()), (revision, 1));
+    assert_eq!((loaded_at.revision, loaded.len()), (revision, 1));
     assert_eq!(loaded[&new.digest], state);
-    let changes = stores.second.changes(Revision::ZERO, 10).await;
-    assert_eq!(changes.expect("changes"), [(revision, state)]);
+    let change = Change {
+        position: loaded_at,
+        state,
+    };
+    assert_eq!(changes(stores, Position::START, 10).await, [change]);
 }
 
 async fn keys_are_listed_newest_first_in_pages_that_stay_right_while_keys_are_created(
@@ -212,11 +215,20 @@ async fn a_request_id_makes_one_key_an_account_however_often_it_is_used(stores: 
         (new.key.id, store.create(&new).await)
     });
     let tries = join_all(tries).await;
-    let created: Vec<_> = tries.iter().filter(|(_, made)| made.is_ok()).collect();
-    assert_eq!(created.len(), 1);
-    let first = created[0].0;
-    for (_, refused) in tries.iter().filter(|(_, made)| made.is_err()) {
-        assert!(matches!(refused, Err(CreateError::RequestIdUsed(id)) if *id == first));
+    let made = |(id, made): &(KeyId, Result<Revision, _>)| Some((*id, *made.as_ref().ok()?));
+    let created: Vec<_> = tries.iter().filter_map(made).collect();
+    let [(first, first_revision)] = created[..] else {
+        panic!("{created:?}");
+    };
+    for refused in tries.iter().filter_map(|(_, made)| made.as_ref().err()) {
+        let CreateError::RequestIdUsed {
+            first: id,
+            revision,
+        } = refused
+        else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((*id, *revision), (first, first_revision));
     }
     let listed = stores.first.list(&all_of("acme")).await.expect("listed");
     assert_eq!(
@@ -230,12 +242,8 @@ async fn a_request_id_makes_one_key_an_account_however_often_it_is_used(stores: 
         .create(&others)
         .await
         .expect("another account's request");
-    let changes = stores.first.changes(Revision::ZERO, 100).await;
-    assert_eq!(
-        changes.expect("changes").len(),
-        2,
-        "a refused Create changes nothing"
-    );
+    let changes = changes(stores, Position::START, 100).await;
+    assert_eq!(changes.len(), 2, "a refused Create changes nothing");
 }
 
 async fn a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_time(stores: &Stores) {
@@ -290,45 +298,31 @@ async fn changes_come_in_the_order_of_revisions_and_no_more_than_asked_for(store
     let created = create_many(stores, "acme", 4).await;
     let revoked = revoke(stores, RevokeTarget::Id(created[0].key.id)).await;
 
-    let all = stores
-        .first
-        .changes(Revision::ZERO, 100)
-        .await
-        .expect("changes");
-    let digests: Vec<_> = all.iter().map(|(_, state)| state.digest).collect();
+    let all = changes(stores, Position::START, 100).await;
+    let digests: Vec<_> = all.iter().map(|change| change.state.digest).collect();
     let expected = [1, 2, 3, 0].map(|index: usize| created[index].digest);
     assert_eq!(
         digests, expected,
         "a key stands where its last change stands"
     );
-    assert!(all.is_sorted_by(|(earlier, _), (later, _)| earlier < later));
-    assert_eq!(all[3].0, revoked.revision);
-    assert!(all[3].1.revoked);
+    assert!(all.is_sorted_by_key(|change| change.position.revision));
+    assert_eq!(all[3].position.revision, revoked.revision);
+    assert!(all[3].state.revoked);
 
-    let some = stores.first.changes(all[0].0, 2).await.expect("changes");
-    assert_eq!(some, all[1..3]);
-    let none = stores
-        .first
-        .changes(revoked.revision, 2)
-        .await
-        .expect("changes");
-    assert_eq!(none, []);
+    assert_eq!(changes(stores, all[0].position, 2).await, all[1..3]);
+    assert_eq!(changes(stores, all[3].position, 2).await, []);
 }
 
 async fn a_load_and_the_changes_after_it_miss_nothing_that_is_written_meanwhile(stores: &Stores) {
     create_many(stores, "acme", 200).await;
     let writing = create_many(stores, "acme", 50);
     let loading = async {
-        let (revision, states) = stores.load().await;
-        (revision, states)
+        let (position, states) = stores.load().await;
+        (position, states)
     };
-    let (_, (revision, mut states)) = tokio::join!(writing, loading);
-    let changes = stores
-        .second
-        .changes(revision, 1000)
-        .await
-        .expect("changes");
-    states.extend(changes.into_iter().map(|(_, state)| (state.digest, state)));
+    let (_, (position, mut states)) = tokio::join!(writing, loading);
+    let changes = changes(stores, position, 1000).await.into_iter();
+    states.extend(changes.map(|change| (change.state.digest, change.state)));
     assert_eq!(states, stores.load().await.1);
 }
 
@@ -384,18 +378,18 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
     });
     let writers: Vec<_> = writers.collect();
 
-    let (mut applied, mut states, mut done) = (Revision::ZERO, States::new(), false);
+    let (mut applied, mut states, mut done) = (Position::START, States::new(), false);
     loop {
-        let changes = stores.second.changes(applied, 5).await.expect("changes");
+        let changes = changes(stores, applied, 5).await;
         if changes.is_empty() && done {
             break;
         }
         // Once more after the last write, since it may have come after this answer.
         done = writing.load(Ordering::SeqCst) == 0;
-        for (revision, state) in changes {
-            assert!(revision > applied);
-            applied = revision;
-            states.insert(state.digest, state);
+        for change in changes {
+            assert!(change.position.revision > applied.revision);
+            applied = change.position;
+            states.insert(change.state.digest, change.state);
         }
     }
     join_all(writers)
@@ -403,6 +397,11 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
         .into_iter()
         .for_each(|ended| ended.expect("no panic"));
     states
+}
+
+async fn changes(stores: &Stores, since: Position, limit: usize) -> Vec<Change> {
+    let changes = stores.second.changes(since, limit).await;
+    changes.expect("changes")
 }
 
 async fn create_many(stores: &Stores, account: &str, count: usize) -> Vec<NewKey> {

@@ -144,6 +144,10 @@ impl Ledger {
             })
         })
         .await;
+        eventually("the replica has a lease again", async || {
+            client.authorize("", "example.com").await.is_ok()
+        })
+        .await;
         let entries = self.entries().clone();
         assert!(entries.len() >= 10);
         for (token, entry) in entries {

@@ -3,7 +3,7 @@
 //! Must never hold a lock that a writer waits for.
 
 use super::{no_answer, rows, store_error};
-use crate::store::{ApplyState, Revision, StoreError};
+use crate::store::{ApplyState, Position, StoreError};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
 use std::{pin::pin, time::Duration};
@@ -16,7 +16,7 @@ pub(super) async fn load(
     client: &mut Object,
     patience: Duration,
     apply: &mut ApplyState<'_>,
-) -> Result<Revision, StoreError> {
+) -> Result<Position, StoreError> {
     let begin = async {
         let transaction = client
             .build_transaction()
@@ -28,9 +28,9 @@ pub(super) async fn load(
         transaction
             .batch_execute("SET LOCAL statement_timeout = 0")
             .await?;
-        let revision = transaction
-            .query_one(
-                "SELECT coalesce(max(revision), 0) FROM keyservice.writes",
+        let last_write = transaction
+            .query_opt(
+                "SELECT revision, write_id FROM keyservice.writes ORDER BY revision DESC LIMIT 1",
                 &[],
             )
             .await?;
@@ -39,9 +39,9 @@ pub(super) async fn load(
             rows::STATE_COLUMNS
         );
         let copied = transaction.copy_out(&copy).await?;
-        Ok((transaction, revision, copied))
+        Ok((transaction, last_write, copied))
     };
-    let (transaction, revision, copied) = timeout(patience, begin)
+    let (transaction, last_write, copied) = timeout(patience, begin)
         .await
         .map_err(|_| no_answer(patience))?
         .map_err(|error| store_error(&error))?;
@@ -59,5 +59,5 @@ pub(super) async fn load(
         .rollback()
         .await
         .map_err(|error| store_error(&error))?;
-    Ok(Revision::from_number(rows::column(&revision, 0)?))
+    last_write.map_or(Ok(Position::START), |write| rows::position(&write))
 }

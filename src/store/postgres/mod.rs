@@ -3,6 +3,7 @@
 //! Must never hand a connection with an unanswered statement to the next caller.
 
 mod address;
+mod follow;
 mod listener;
 mod load;
 mod migrate;
@@ -11,19 +12,23 @@ mod rows;
 mod tls;
 
 use super::{
-    ApplyState, Cause, CreateError, KeyStore, ListQuery, ListedKey, NewKey, OpenError, Revision,
-    Revocation, RevokeError, RevokeTarget, Revoked, StoreError, other_secret, with_causes,
+    ApplyState, Cause, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, NewKey,
+    OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revision, Revocation, RevokeError,
+    RevokeTarget, Revoked, StoreError, other_secret, with_causes,
 };
 use crate::{
     domain::Domain,
-    key::{AccountId, KeyId, KeyState, RequestId, Status, Timestamp},
+    key::{AccountId, KeyId, RequestId, Status, Timestamp},
     token::Digester,
 };
 use address::Address;
 use async_trait::async_trait;
 use deadpool_postgres::{HookError, Object, Pool, PoolError};
 use listener::Listener;
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 use tokio::time::timeout;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
@@ -31,10 +36,13 @@ use tokio_postgres::{Row, error::SqlState, types::ToSql};
 /// server speaks first unless it, or the way to it, is gone.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// One connection renews this replica's lease, one looks at the others'.
+const LEASE_POOL_SIZE: usize = 2;
+
 /// What bounds the store's use of PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections in the pool; one more listens for notifications.
+    /// Connections in the pool. Two more serve the leases, and one listens for notifications.
     pub pool_size: usize,
     /// To establish one connection.
     pub connect_timeout: Duration,
@@ -47,6 +55,8 @@ pub struct Limits {
 /// Keys in a PostgreSQL database.
 pub struct PostgresStore {
     pool: Pool,
+    /// For leases alone: a pool that is full of other work must not keep one from being renewed.
+    lease_pool: Pool,
     limits: Limits,
     listener: Listener,
 }
@@ -67,14 +77,17 @@ impl PostgresStore {
             cause,
             advice,
         };
-        let pool = pool::build(&address, &limits)
-            .map_err(|error| cannot_open(error.into(), "check --pool-size"))?;
+        let build = |size| {
+            pool::build(&address, &limits, size)
+                .map_err(|error| cannot_open(error.into(), "check --pool-size"))
+        };
         let store = Self {
-            pool,
+            pool: build(limits.pool_size)?,
+            lease_pool: build(LEASE_POOL_SIZE)?,
             limits,
             listener: Listener::start(address.clone()),
         };
-        let mut client = store.acquire().await.map_err(|error| {
+        let mut client = store.acquire(&store.pool).await.map_err(|error| {
             cannot_open(
                 error.into(),
                 "check that the server runs and that the address, user, password and TLS \
@@ -107,10 +120,10 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// A connection from the pool, established if none is free.
-    async fn acquire(&self) -> Result<Object, StoreError> {
+    /// A connection from a pool, established if none is free.
+    async fn acquire(&self, pool: &Pool) -> Result<Object, StoreError> {
         let limit = self.limits.acquire_timeout.max(self.limits.connect_timeout);
-        match timeout(limit, self.pool.get()).await {
+        match timeout(limit, pool.get()).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(
                 PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
@@ -134,19 +147,59 @@ impl PostgresStore {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let client = self.acquire().await?;
+        self.query_on(&self.pool, sql, params).await
+    }
+
+    /// The same, on a connection of the given pool.
+    async fn query_on(
+        &self,
+        pool: &Pool,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let client = InUse(Some(self.acquire(pool).await?));
         let rows = async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
         let limit = self.limits.statement_timeout + GRACE;
-        let answer = timeout(limit, rows).await;
-        let Ok(answer) = answer else {
-            // Its answer may still come, or it may never: nobody else shall wait for that.
-            drop(Object::take(client));
-            return Err(no_answer(limit));
-        };
+        let answer = timeout(limit, rows).await.map_err(|_| no_answer(limit))?;
+        client.answered();
         answer.map_err(|error| store_error(&error))
+    }
+}
+
+/// A connection with a statement that is not answered. Dropped like that, by a time limit or
+/// because its caller went away, it is closed: the answer may still come, or never, and nobody
+/// else shall wait for that.
+struct InUse(Option<Object>);
+
+impl InUse {
+    /// Gives the connection back to its pool.
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Deref for InUse {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.0.as_ref().expect("only `answered` and `drop` take it")
+    }
+}
+
+impl DerefMut for InUse {
+    fn deref_mut(&mut self) -> &mut Object {
+        self.0.as_mut().expect("only `answered` and `drop` take it")
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if let Some(unanswered) = self.0.take() {
+            drop(Object::take(unanswered));
+        }
     }
 }
 
@@ -174,9 +227,13 @@ impl KeyStore for PostgresStore {
         let row = rows
             .first()
             .ok_or_else(|| unexpected("create_key gave no row"))?;
+        let revision = Revision::from_number(rows::column(row, "revision")?);
         match rows::column(row, "first_key_id")? {
-            Some(first) => Err(CreateError::RequestIdUsed(KeyId::from_uuid(first))),
-            None => Ok(Revision::from_number(rows::column(row, "revision")?)),
+            None => Ok(revision),
+            Some(first) => Err(CreateError::RequestIdUsed {
+                first: KeyId::from_uuid(first),
+                revision,
+            }),
         }
     }
 
@@ -248,38 +305,36 @@ impl KeyStore for PostgresStore {
             .collect()
     }
 
-    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Revision, StoreError> {
-        let mut client = self.acquire().await?;
-        let loaded = load::load(&mut client, self.limits.statement_timeout + GRACE, apply).await;
-        if loaded.is_err() {
-            drop(Object::take(client));
-        }
-        loaded
+    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
+        let mut client = InUse(Some(self.acquire(&self.pool).await?));
+        let patience = self.limits.statement_timeout + GRACE;
+        let position = load::load(&mut client, patience, apply).await?;
+        client.answered();
+        Ok(position)
     }
 
-    async fn changes(
-        &self,
-        since: Revision,
-        limit: usize,
-    ) -> Result<Vec<(Revision, KeyState)>, StoreError> {
-        let rows = self
-            .query(
-                &format!(
-                    "SELECT {}, revision FROM keyservice.keys \
-                     WHERE revision > $1 ORDER BY revision LIMIT $2",
-                    rows::STATE_COLUMNS
-                ),
-                &[&since.number(), &i64::try_from(limit).unwrap_or(i64::MAX)],
-            )
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok((
-                    Revision::from_number(rows::column(row, "revision")?),
-                    rows::state(row)?,
-                ))
-            })
-            .collect()
+    async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
+        follow::changes(self, since, limit).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError> {
+        follow::renew(self, renewal).await
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
+        follow::replicas(self).await
+    }
+
+    async fn forget(&self, lapsed: &Replica) -> Result<bool, StoreError> {
+        follow::forget(self, lapsed).await
+    }
+
+    async fn leave(&self, id: ReplicaId) -> Result<(), StoreError> {
+        follow::leave(self, id).await
     }
 
     async fn changed(&self) {

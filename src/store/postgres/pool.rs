@@ -8,7 +8,7 @@ use deadpool_postgres::{
 };
 use std::time::Duration;
 
-pub(super) fn build(address: &Address, limits: &Limits) -> Result<Pool, BuildError> {
+pub(super) fn build(address: &Address, limits: &Limits, size: usize) -> Result<Pool, BuildError> {
     let manager = Manager::from_config(
         address.config().clone(),
         address.tls().clone(),
@@ -20,7 +20,7 @@ pub(super) fn build(address: &Address, limits: &Limits) -> Result<Pool, BuildErr
     let setup = session_setup(limits.statement_timeout);
     Pool::builder(manager)
         .runtime(Runtime::Tokio1)
-        .max_size(limits.pool_size)
+        .max_size(size)
         .wait_timeout(Some(limits.acquire_timeout))
         .create_timeout(Some(limits.connect_timeout))
         .recycle_timeout(Some(limits.acquire_timeout))

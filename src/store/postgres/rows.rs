@@ -5,10 +5,11 @@
 use crate::{
     domain::Domain,
     key::{AccountId, Key, KeyId, KeyName, KeyState, Scope, Timestamp},
-    store::StoreError,
+    lease::LeaseTerm,
+    store::{Change, Position, Replica, ReplicaId, Revision, StoreError, WriteId},
     token::{Preview, TokenDigest},
 };
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio_postgres::{
     Row,
     binary_copy::BinaryCopyOutRow,
@@ -49,18 +50,7 @@ pub(super) const STATE_TYPES: [Type; 6] = [
     Type::BOOL,
 ];
 
-pub(super) fn state(row: &Row) -> Result<KeyState, StoreError> {
-    Ok(KeyState {
-        id: KeyId::from_uuid(column(row, 0)?),
-        digest: to_digest(column(row, 1)?)?,
-        account_id: AccountId::from_stored(column(row, 2)?),
-        scope: scope(column(row, 3)?),
-        expire_time: time(column(row, 4)?),
-        revoked: column(row, 5)?,
-    })
-}
-
-/// The same, from a row of a binary COPY, whose type shares no trait with [`Row`].
+/// A state from a row of a binary COPY, whose type shares no trait with [`Row`].
 pub(super) fn copied_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreError> {
     Ok(KeyState {
         id: KeyId::from_uuid(copied(row, 0)?),
@@ -69,6 +59,41 @@ pub(super) fn copied_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreErro
         scope: scope(copied(row, 3)?),
         expire_time: time(copied(row, 4)?),
         revoked: copied(row, 5)?,
+    })
+}
+
+/// A row of `keyservice.changes`.
+pub(super) fn change(row: &Row) -> Result<Change, StoreError> {
+    Ok(Change {
+        position: position(row)?,
+        state: KeyState {
+            id: KeyId::from_uuid(column(row, "key_id")?),
+            digest: digest(row)?,
+            account_id: AccountId::from_stored(column(row, "account_id")?),
+            scope: scope(column(row, "domain")?),
+            expire_time: time(column(row, "expire_time")?),
+            revoked: column(row, "revoked")?,
+        },
+    })
+}
+
+/// A row's `revision` and `write_id`.
+pub(super) fn position(row: &Row) -> Result<Position, StoreError> {
+    Ok(Position {
+        revision: Revision::from_number(column(row, "revision")?),
+        write_id: WriteId::from_uuid(column(row, "write_id")?),
+    })
+}
+
+/// A row of `keyservice.replicas`.
+pub(super) fn replica(row: &Row) -> Result<Replica, StoreError> {
+    let lease_millis: i32 = column(row, "lease_millis")?;
+    Ok(Replica {
+        id: ReplicaId::from_uuid(column(row, "replica_id")?),
+        name: column(row, "name")?,
+        applied: Revision::from_number(column(row, "applied_revision")?),
+        renewals: column(row, "renewals")?,
+        term: LeaseTerm::new(Duration::from_millis(lease_millis.unsigned_abs().into())),
     })
 }
 

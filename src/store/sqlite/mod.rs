@@ -7,10 +7,11 @@ mod statements;
 mod worker;
 
 use super::{
-    ApplyState, CreateError, KeyStore, ListQuery, ListedKey, NewKey, OpenError, Revision,
-    Revocation, RevokeError, Revoked, StoreError,
+    ApplyState, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, NewKey,
+    OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revision, Revocation, RevokeError,
+    Revoked, StoreError,
 };
-use crate::{key::KeyState, token::Digester};
+use crate::token::Digester;
 use async_trait::async_trait;
 use rusqlite::ErrorCode;
 use std::{fs::File, path::Path};
@@ -46,7 +47,6 @@ impl KeyStore for SqliteStore {
                 })
             })
             .await?
-            .map_err(CreateError::RequestIdUsed)
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
@@ -68,7 +68,7 @@ impl KeyStore for SqliteStore {
             .await
     }
 
-    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Revision, StoreError> {
+    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
         let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
         let load = self
             .reader
@@ -78,18 +78,39 @@ impl KeyStore for SqliteStore {
                 batch.into_iter().for_each(&mut *apply);
             }
         };
-        let (revision, ()) = tokio::join!(load, apply_all);
-        revision
+        let (position, ()) = tokio::join!(load, apply_all);
+        position
     }
 
-    async fn changes(
-        &self,
-        since: Revision,
-        limit: usize,
-    ) -> Result<Vec<(Revision, KeyState)>, StoreError> {
-        self.reader
-            .run(move |connection| statements::changes(connection, since, limit))
-            .await
+    async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
+        let changes = self
+            .reader
+            .run(move |connection| statements::changes(connection, since.revision, limit));
+        Ok(changes.await?)
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Nothing has come since: every write is this process's own, and it applies them itself.
+    async fn renew(&self, _: &Renewal) -> Result<Renewed, FollowError> {
+        Ok(Renewed {
+            changes: Vec::new(),
+            replicas: Vec::new(),
+        })
+    }
+
+    async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn forget(&self, _: &Replica) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn leave(&self, _: ReplicaId) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Never: all changes are this process's own.

@@ -5,7 +5,10 @@
 use crate::{
     domain::Domain,
     key::{AccountId, Key, KeyId, KeyName, KeyState, RequestId, Scope, Status, Timestamp},
-    store::{ListQuery, ListedKey, NewKey, Revision, Revocation, RevokeTarget, Revoked},
+    store::{
+        Change, CreateError, ListQuery, ListedKey, NewKey, Position, Revision, Revocation,
+        RevokeTarget, Revoked, WriteId,
+    },
     token::{Preview, TokenDigest},
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -29,17 +32,22 @@ pub(super) fn write<T>(
 pub(super) fn create(
     transaction: &Transaction<'_>,
     new: &NewKey,
-) -> rusqlite::Result<Result<Revision, KeyId>> {
+) -> rusqlite::Result<Result<Revision, CreateError>> {
     let key = &new.key;
     let request_id = new.request_id.as_ref().map(RequestId::as_str);
-    let first: Option<Uuid> = transaction
-        .prepare_cached("SELECT key_id FROM keys WHERE account_id = ?1 AND request_id = ?2")?
+    let used = transaction
+        .prepare_cached(
+            "SELECT key_id, create_revision FROM keys WHERE account_id = ?1 AND request_id = ?2",
+        )?
         .query_row(params![key.account_id.as_str(), request_id], |row| {
-            uuid(row, 0)
+            Ok(CreateError::RequestIdUsed {
+                first: KeyId::from_uuid(uuid(row, 0)?),
+                revision: Revision::from_number(row.get(1)?),
+            })
         })
         .optional()?;
-    if let Some(first) = first {
-        return Ok(Err(KeyId::from_uuid(first)));
+    if let Some(used) = used {
+        return Ok(Err(used));
     }
     let revision = next_revision(transaction)?;
     transaction
@@ -177,15 +185,15 @@ pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Resu
 pub(super) fn load(
     connection: &mut Connection,
     batches: &mpsc::Sender<Vec<KeyState>>,
-) -> rusqlite::Result<Revision> {
+) -> rusqlite::Result<Position> {
     let transaction = connection.transaction()?;
-    let revision = current_revision(&transaction)?;
+    let position = position(current_revision(&transaction)?);
     let mut statement = transaction.prepare(&format!("SELECT {STATE_COLUMNS} FROM keys"))?;
     let mut states = statement.query_map([], state)?;
     loop {
         let batch: Vec<_> = states.by_ref().take(LOAD_BATCH).collect::<Result<_, _>>()?;
         if batch.is_empty() || batches.blocking_send(batch).is_err() {
-            return Ok(revision);
+            return Ok(position);
         }
     }
 }
@@ -194,16 +202,30 @@ pub(super) fn changes(
     connection: &Connection,
     since: Revision,
     limit: usize,
-) -> rusqlite::Result<Vec<(Revision, KeyState)>> {
+) -> rusqlite::Result<Vec<Change>> {
     connection
         .prepare_cached(&format!(
             "SELECT {STATE_COLUMNS}, revision FROM keys WHERE revision > ?1 ORDER BY revision LIMIT ?2"
         ))?
         .query_map(
             params![since.number(), i64::try_from(limit).unwrap_or(i64::MAX)],
-            |row| Ok((Revision::from_number(row.get("revision")?), state(row)?)),
+            |row| {
+                Ok(Change {
+                    position: position(Revision::from_number(row.get("revision")?)),
+                    state: state(row)?,
+                })
+            },
         )?
         .collect()
+}
+
+/// Writes have no ids here: the file cannot change under the process that has it, so there is no
+/// other history to tell this one from.
+fn position(revision: Revision) -> Position {
+    Position {
+        revision,
+        write_id: WriteId::from_uuid(Uuid::nil()),
+    }
 }
 
 const KEY_COLUMNS: &str =

@@ -1,0 +1,123 @@
+//! Owns following a database: the changes since a position, and the leases of its replicas.
+//! Promises that a renewal stands wholly before or wholly after every write, and that changes of
+//! another history are never taken for this one's.
+//! Must never compare a time of the database's with one of this machine's.
+
+use super::{PostgresStore, rows, unexpected};
+use crate::store::{
+    Change, FollowError, Position, Renewal, Renewed, Replica, ReplicaId, StoreError,
+};
+use tokio_postgres::{Row, types::FromSql};
+use uuid::Uuid;
+
+const CHANGES: &str = "
+    SELECT history.holds AS history_holds, since.*
+    FROM (SELECT $1::bigint = 0 OR EXISTS (
+        SELECT FROM keyservice.writes WHERE revision = $1 AND write_id = $2) AS holds) history
+    LEFT JOIN LATERAL (
+        SELECT * FROM keyservice.changes WHERE history.holds AND revision > $1
+        ORDER BY revision LIMIT $3) since ON true
+    ORDER BY since.revision";
+
+/// Changes and replicas lie side by side in the rows of one answer, the shorter padded with nulls.
+const RENEW: &str = "
+    SELECT r.history_holds, side_by_side.*
+    FROM keyservice.renew_lease($1, $2, $3, $4, $5, $6, $7) r
+    LEFT JOIN LATERAL ROWS FROM (unnest(r.changes), unnest(r.replicas)) AS side_by_side (
+        key_id, digest, account_id, domain, expire_time, revoked, revision, write_id,
+        replica_id, name, applied_revision, renewals, lease_millis) ON true";
+
+pub(super) async fn changes(
+    store: &PostgresStore,
+    since: Position,
+    limit: usize,
+) -> Result<Vec<Change>, FollowError> {
+    let rows = store
+        .query(
+            CHANGES,
+            &[
+                &since.revision.number(),
+                &since.write_id.as_uuid(),
+                &i64::try_from(limit).unwrap_or(i64::MAX),
+            ],
+        )
+        .await?;
+    check_history(&rows)?;
+    Ok(where_present::<i64, _>(&rows, "revision", rows::change)?)
+}
+
+pub(super) async fn renew(
+    store: &PostgresStore,
+    renewal: &Renewal,
+) -> Result<Renewed, FollowError> {
+    let rows = store
+        .query_on(
+            &store.lease_pool,
+            RENEW,
+            &[
+                &renewal.id.as_uuid(),
+                &renewal.name,
+                &renewal.renewals,
+                &i32::try_from(renewal.term.as_millis()).unwrap_or(i32::MAX),
+                &renewal.applied.revision.number(),
+                &renewal.applied.write_id.as_uuid(),
+                &i64::try_from(renewal.limit).unwrap_or(i64::MAX),
+            ],
+        )
+        .await?;
+    check_history(&rows)?;
+    Ok(Renewed {
+        changes: where_present::<i64, _>(&rows, "revision", rows::change)?,
+        replicas: where_present::<Uuid, _>(&rows, "replica_id", rows::replica)?,
+    })
+}
+
+fn check_history(rows: &[Row]) -> Result<(), FollowError> {
+    let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
+    if rows::column(row, "history_holds")? {
+        Ok(())
+    } else {
+        Err(FollowError::OtherHistory)
+    }
+}
+
+pub(super) async fn replicas(store: &PostgresStore) -> Result<Vec<Replica>, StoreError> {
+    let sql = "SELECT * FROM keyservice.replicas";
+    let rows = store.query_on(&store.lease_pool, sql, &[]).await?;
+    rows.iter().map(rows::replica).collect()
+}
+
+pub(super) async fn forget(store: &PostgresStore, lapsed: &Replica) -> Result<bool, StoreError> {
+    let forgotten = store
+        .query_on(
+            &store.lease_pool,
+            "DELETE FROM keyservice.replicas WHERE replica_id = $1 AND renewals = $2 \
+             RETURNING replica_id",
+            &[&lapsed.id.as_uuid(), &lapsed.renewals],
+        )
+        .await?;
+    Ok(!forgotten.is_empty())
+}
+
+pub(super) async fn leave(store: &PostgresStore, id: ReplicaId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM keyservice.replicas WHERE replica_id = $1";
+    store
+        .query_on(&store.lease_pool, sql, &[&id.as_uuid()])
+        .await
+        .map(drop)
+}
+
+/// Reads the rows in which a column of this type is not null.
+fn where_present<'a, Column: FromSql<'a>, T>(
+    rows: &'a [Row],
+    column: &'static str,
+    read: fn(&Row) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut present = Vec::new();
+    for row in rows {
+        if rows::column::<Option<Column>>(row, column)?.is_some() {
+            present.push(read(row)?);
+        }
+    }
+    Ok(present)
+}
