@@ -75,8 +75,8 @@ fn measure(keys: usize, rng: &mut StdRng) {
             })
             .collect();
         nanos.sort_unstable();
-        let (least, median, most) = (nanos[0], nanos[PASSES / 2], nanos[PASSES - 1]);
-        println!("| {keys} | {kind} | {median} | {least}–{most} |");
+        let (fastest, median, slowest) = (nanos[0], nanos[PASSES / 2], nanos[PASSES - 1]);
+        println!("| {keys} | {kind} | {median} | {fastest}–{slowest} |");
     };
 
     time("granted", &tokens, |decision| {

@@ -249,3 +249,83 @@ impl Poller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{store::sqlite::SqliteStore, token::Digester};
+    use uuid::Uuid;
+
+    const TERM: Duration = Duration::from_secs(2);
+
+    fn replica(number: u128, renewals: i64, applied: i64) -> Replica {
+        Replica {
+            id: ReplicaId::from_uuid(Uuid::from_u128(number)),
+            name: String::new(),
+            applied: Revision::from_number(applied),
+            renewals,
+            term: LeaseTerm::new(TERM),
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::EARLIEST.after(Duration::from_millis(millis))
+    }
+
+    /// Replica 0 is the observer itself.
+    fn sightings(directory: &tempfile::TempDir) -> Sightings {
+        let store = SqliteStore::open(&directory.path().join("keys.db"), &Digester::new(None));
+        Sightings {
+            own: replica(0, 0, 0).id,
+            store: Arc::new(store.expect("it opens")),
+            by_replica: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn a_lease_lapses_one_term_after_its_renewal_was_first_read_of() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sightings = sightings(&directory);
+        let seen = replica(1, 7, 0);
+        assert!(
+            !sightings.has_lapsed(&seen, Moment::LATEST),
+            "never read of"
+        );
+        for read in [1000, 1500, 2900] {
+            sightings.note(std::slice::from_ref(&seen), at(read));
+        }
+        assert!(!sightings.has_lapsed(&seen, at(2999)));
+        assert!(sightings.has_lapsed(&seen, at(3000)));
+    }
+
+    #[test]
+    fn a_renewal_of_any_other_number_begins_a_new_term() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sightings = sightings(&directory);
+        let (older, newer) = (replica(1, 7, 0), replica(1, 8, 0));
+        sightings.note(std::slice::from_ref(&older), at(0));
+        sightings.note(std::slice::from_ref(&newer), at(1000));
+        assert!(!sightings.has_lapsed(&newer, at(2999)));
+        // An answer that was overtaken on its way; then one that shows nobody.
+        sightings.note(std::slice::from_ref(&older), at(1500));
+        assert!(!sightings.has_lapsed(&older, at(3499)));
+        sightings.note(&[], at(1600));
+        sightings.note(std::slice::from_ref(&older), at(1700));
+        assert!(!sightings.has_lapsed(&older, at(3699)));
+        assert!(sightings.has_lapsed(&older, at(3700)));
+    }
+
+    #[test]
+    fn a_write_is_acknowledged_by_having_applied_it_by_lapse_or_by_being_its_writer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sightings = sightings(&directory);
+        let (own, ahead, behind) = (replica(0, 1, 0), replica(1, 1, 5), replica(2, 1, 4));
+        sightings.note(&[own.clone(), ahead.clone(), behind.clone()], at(0));
+        let has_acknowledged =
+            |replica, now| sightings.has_acknowledged(replica, Revision::from_number(5), now);
+        assert!(has_acknowledged(&own, at(0)));
+        assert!(has_acknowledged(&ahead, at(0)));
+        assert!(!has_acknowledged(&behind, at(1999)));
+        assert!(has_acknowledged(&behind, at(2000)));
+    }
+}

@@ -20,8 +20,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-/// How long before its caller's deadline an answer is sent, for it to arrive.
-const ANSWER_TIME: Duration = Duration::from_millis(10);
+/// How long before its caller's deadline an answer is sent, for it to arrive; and to come before
+/// tonic's own `CANCELLED`, whose time began with the call's headers.
+const ANSWER_TIME: Duration = Duration::from_millis(50);
 
 /// `KeyService`, over a store, the keyring that follows it, and the other replicas.
 #[derive(Clone)]
@@ -86,7 +87,7 @@ async fn to_the_end(
     let ended = match patience {
         None => write.await,
         Some(patience) => {
-            let limit = patience - ANSWER_TIME.min(patience / 10);
+            let limit = patience.saturating_sub(ANSWER_TIME.min(patience / 10));
             let ended = timeout(limit, write).await;
             ended.map_err(|_| response::deadline_exceeded())?
         }

@@ -244,7 +244,9 @@ mod tests {
         let (keyring, other) = (Keyring::new(), Keyring::new());
         let [mine, both, its] = [(); 3].map(|()| state(&mut rng));
         for (keyring, states) in [(&keyring, [&mine, &both]), (&other, [&both, &its])] {
-            states.into_iter().for_each(|state| keyring.apply(state));
+            for state in states {
+                keyring.apply(state);
+            }
         }
         keyring.replace_with(other);
         assert!(keyring.read().find(&mine.digest).is_none());

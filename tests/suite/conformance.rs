@@ -1,28 +1,23 @@
 //! What every store does. Each test of the list below runs on SQLite and on PostgreSQL.
 
-use crate::support::{new_key, postgres::Cluster};
+use crate::support::{
+    new_key,
+    stores::{States, Stores},
+};
 use futures::future::join_all;
 use keyservice::{
     domain::Domain,
     key::{AccountId, Key, KeyId, KeyState, RequestId, Scope, Status, Timestamp},
     store::{
-        Change, CreateError, KeyStore, ListQuery, NewKey, Position, Revision, Revocation,
-        RevokeError, RevokeTarget, Revoked,
-        postgres::{Limits, PostgresStore},
-        sqlite::SqliteStore,
+        Change, CreateError, ListQuery, NewKey, Position, Revision, Revocation, RevokeError,
+        RevokeTarget, Revoked,
     },
-    token::{Digester, TokenDigest},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
-use tempfile::TempDir;
 
 macro_rules! on_both_stores {
     ($($fact:ident,)*) => {
@@ -53,64 +48,6 @@ on_both_stores![
     a_load_and_the_changes_after_it_miss_nothing_that_is_written_meanwhile,
     who_reads_changes_since_a_revision_skips_no_row_of_concurrent_writers,
 ];
-
-/// Two ways into one new and empty store: two replicas' where it serves several.
-struct Stores {
-    first: Arc<dyn KeyStore>,
-    second: Arc<dyn KeyStore>,
-    _directory: Option<TempDir>,
-    cluster: Option<(Arc<Cluster>, String)>,
-}
-
-impl Stores {
-    fn sqlite() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("keys.db");
-        let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
-        let first: Arc<dyn KeyStore> = Arc::new(store);
-        Self {
-            second: first.clone(),
-            first,
-            _directory: Some(directory),
-            cluster: None,
-        }
-    }
-
-    async fn postgres() -> Self {
-        let cluster = Cluster::shared();
-        let address = cluster.database();
-        Self {
-            first: Arc::new(open(&address).await),
-            second: Arc::new(open(&address).await),
-            _directory: None,
-            cluster: Some((cluster, address)),
-        }
-    }
-
-    /// Every key's state as a load sees it, by digest, and the load's position.
-    async fn load(&self) -> (Position, States) {
-        let mut states = HashMap::new();
-        let position = self
-            .first
-            .load(&mut |state| assert!(states.insert(state.digest, state).is_none()))
-            .await
-            .expect("it loads");
-        (position, states)
-    }
-}
-
-async fn open(address: &str) -> PostgresStore {
-    let limits = Limits {
-        pool_size: 8,
-        connect_timeout: Duration::from_secs(10),
-        acquire_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_secs(10),
-    };
-    let store = PostgresStore::open(address, limits, &Digester::new(None)).await;
-    store.expect("it opens")
-}
-
-type States = HashMap<TokenDigest, KeyState>;
 
 async fn a_key_comes_back_with_every_field(stores: &Stores) {
     let (_, mut new) = new_key("acme", "Büro ✉");

@@ -2,6 +2,7 @@
 
 pub mod postgres;
 pub mod server;
+pub mod stores;
 pub mod tools;
 
 use keyservice::{

@@ -161,6 +161,29 @@ impl Cluster {
         let _ = fs::remove_file(self.data_directory().join("postmaster.pid"));
     }
 
+    /// Crashes the server, keeps a copy of its files, and starts it again.
+    pub fn back_up(&mut self) {
+        self.kill();
+        self.copy("data", "backup");
+        self.restart();
+    }
+
+    /// Crashes the server and starts it on the files of [`Cluster::back_up`].
+    pub fn restore(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.data_directory()).expect("removed");
+        self.copy("backup", "data");
+        self.restart();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let copied = Command::new("cp")
+            .args(["-a", from, to])
+            .current_dir(self.directory.path())
+            .status();
+        assert!(copied.expect("cp runs").success());
+    }
+
     fn wait_until_ready(&mut self) {
         let started = Instant::now();
         loop {

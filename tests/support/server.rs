@@ -13,6 +13,7 @@ use std::{
 };
 use tonic::{Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt;
 
 pub struct Server {
     process: Child,
@@ -104,6 +105,24 @@ impl Server {
         Client(KeyServiceClient::new(self.channel().await))
     }
 
+    /// Whether it reports that `KeyService` serves.
+    pub async fn serves_keys(&self) -> bool {
+        self.reports_serving("tosend.keys.v1.KeyService").await
+    }
+
+    /// Whether it reports that the server as a whole serves.
+    pub async fn is_alive(&self) -> bool {
+        self.reports_serving("").await
+    }
+
+    async fn reports_serving(&self, service: &str) -> bool {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let answer = HealthClient::new(self.channel().await).check(request).await;
+        answer.is_ok_and(|answer| answer.get_ref().status == 1)
+    }
+
     /// Sends a signal: `TERM`, `KILL`, `STOP`…
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
@@ -159,7 +178,7 @@ pub fn command(store: &str) -> Command {
 }
 
 /// A tonic client, with the calls in the words of the tests.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Client(pub KeyServiceClient<Channel>);
 
 impl Client {
@@ -215,7 +234,17 @@ impl Client {
     }
 
     pub async fn is_revoked(&mut self, token: &str) -> bool {
-        let revoked = proto::denial::Reason::Revoked;
-        matches!(self.authorize(token, "example.com").await, Ok(Decision::Denial(d)) if d.reason() == revoked)
+        let answer = self.authorize(token, "example.com").await;
+        answer.is_ok_and(|decision| Self::denies_as_revoked(&decision))
     }
+
+    pub fn denies_as_revoked(decision: &Decision) -> bool {
+        let revoked = proto::denial::Reason::Revoked;
+        matches!(decision, Decision::Denial(denial) if denial.reason() == revoked)
+    }
+}
+
+/// The reason that a status gives in `google.rpc.ErrorInfo`.
+pub fn error_reason(status: &Status) -> Option<String> {
+    Some(status.get_details_error_info()?.reason)
 }
