@@ -19,7 +19,8 @@ use tokio::{
 /// Writes that may wait to be looked at; more wait to get in line.
 const QUEUE_LEN: usize = 1024;
 
-/// Between the first two looks: about what a replica in good health needs to apply a write.
+/// Between the first two looks. Replicas in good health need a few milliseconds, and nobody shall
+/// wait much longer than they need; so the pauses grow slowly.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// Between two looks in the long run, while a lease is waited for to lapse.
@@ -204,7 +205,7 @@ impl Poller {
                     pause = FIRST_PAUSE;
                 }
                 Ok(None) => break,
-                Err(_) => pause = (2 * pause).min(LAST_PAUSE),
+                Err(_) => pause = (pause * 5 / 4).min(LAST_PAUSE),
             }
         }
         self.sightings.forget_lapsed(&self.last_read).await;
