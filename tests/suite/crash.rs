@@ -3,7 +3,7 @@
 use crate::support::{
     eventually,
     postgres::Cluster,
-    server::{Client, Server},
+    server::{Client, Server, sqlite_in},
 };
 use keyservice::grpc::proto::key::Status;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -19,8 +19,7 @@ const WRITERS: u64 = 4;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_kill_of_the_server_on_sqlite() {
     let directory = tempfile::tempdir().expect("a directory");
-    let store = format!("sqlite:{}/keys.db", directory.path().display());
-    kill_the_server_while_it_writes(&store).await;
+    kill_the_server_while_it_writes(&sqlite_in(&directory)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,9 +8,7 @@ const CHANGING: [&str; 5] = ["token", "keyId", "preview", "createTime", "revokeT
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_of_the_readme_comes_out_as_printed() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = format!("sqlite:{}/keys.db", directory.path().display());
-    let server = Server::start(&store).await;
+    let server = Server::on_sqlite().await;
     let mut values = Substitutions::default();
     values.add("localhost:50051", &format!("localhost:{}", server.port()));
 
@@ -34,8 +32,7 @@ async fn the_tour_of_the_readme_comes_out_as_printed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_lists_and_describes_the_service_without_its_proto() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let server = Server::start(&format!("sqlite:{}/keys.db", directory.path().display())).await;
+    let server = Server::on_sqlite().await;
     let grpcurl = format!("grpcurl -plaintext localhost:{}", server.port());
     assert_eq!(
         run(&format!("{grpcurl} list")),

@@ -2,8 +2,9 @@
 
 use super::eventually;
 use keyservice::grpc::proto::{
-    self, AuthorizeRequest, CreateRequest, CreateResponse, Key, ListRequest, RevokeRequest,
-    authorize_response::Decision, key_service_client::KeyServiceClient, revoke_request::Target,
+    self, AuthorizeRequest, CreateRequest, CreateResponse, Key, ListRequest, ListResponse,
+    RevokeRequest, authorize_response::Decision, key_service_client::KeyServiceClient,
+    revoke_request::Target,
 };
 use std::{
     io::{BufRead, BufReader},
@@ -11,6 +12,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tempfile::TempDir;
 use tonic::{Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
@@ -19,9 +21,18 @@ pub struct Server {
     process: Child,
     port: u16,
     log: Arc<Mutex<String>>,
+    directory: Option<TempDir>,
 }
 
 impl Server {
+    /// Starts on a new SQLite file, which goes with it.
+    pub async fn on_sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut server = Self::start(&sqlite_in(&directory)).await;
+        server.directory = Some(directory);
+        server
+    }
+
     /// Starts on a store's address and waits until it reports SERVING.
     pub async fn start(store: &str) -> Self {
         Self::start_with(store, &[], &[]).await
@@ -64,6 +75,7 @@ impl Server {
             process,
             port: 0,
             log,
+            directory: None,
         };
         eventually("the server listens", async || {
             let ended = server.process.try_wait().expect("a child");
@@ -162,6 +174,11 @@ impl Drop for Server {
     }
 }
 
+/// The address of an SQLite store in a directory.
+pub fn sqlite_in(directory: &TempDir) -> String {
+    format!("sqlite:{}/keys.db", directory.path().display())
+}
+
 /// `keyservice serve` on a store, on a free port, logging JSON.
 pub fn command(store: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyservice"));
@@ -201,7 +218,11 @@ impl Client {
             page_size: 1000,
             ..Default::default()
         };
-        Ok(self.0.list(request).await?.into_inner().keys)
+        Ok(self.list_with(request).await?.keys)
+    }
+
+    pub async fn list_with(&mut self, request: ListRequest) -> Result<ListResponse, Status> {
+        Ok(self.0.list(request).await?.into_inner())
     }
 
     pub async fn revoke(&mut self, key_id: &str) -> Result<Key, Status> {
@@ -213,6 +234,10 @@ impl Client {
             target: Some(target),
             account_id: None,
         };
+        self.revoke_with(request).await
+    }
+
+    pub async fn revoke_with(&mut self, request: RevokeRequest) -> Result<Key, Status> {
         let response = self.0.revoke(request).await?.into_inner();
         Ok(response.key.expect("a key"))
     }
