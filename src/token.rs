@@ -72,6 +72,15 @@ impl Token {
     }
 }
 
+/// Whether a token stands anywhere in a text.
+#[must_use]
+pub fn stands_in(text: &str) -> bool {
+    text.match_indices(PREFIX).any(|(at, _)| {
+        let candidate = text.get(at..at + TOKEN_LEN);
+        candidate.is_some_and(|candidate| Token::parse(candidate).is_ok())
+    })
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(redacted)")
@@ -215,6 +224,17 @@ mod tests {
             characters[at] = new;
             let changed: String = characters.into_iter().collect();
             prop_assert_eq!(Token::parse(&changed).err(), Some(MalformedToken));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_found_wherever_it_stands(seed: u64, before: String, after: String) {
+            prop_assume!(!before.contains(PREFIX));
+            let token = token(seed);
+            let text = format!("{before}{}{after}", token.expose());
+            prop_assert!(stands_in(&text));
+            prop_assert!(!stands_in(&text[..before.len() + TOKEN_LEN - 1]));
         }
     }
 

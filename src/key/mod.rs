@@ -7,10 +7,23 @@ mod timestamp;
 
 use crate::{
     domain::Domain,
-    token::{Preview, TokenDigest},
+    token::{self, Preview, TokenDigest},
 };
 pub use id::{InvalidKeyId, KeyId};
 pub use timestamp::Timestamp;
+
+/// The text holds a token, which must not be kept, listed and logged as this text will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("holds a token; a token belongs in no field but `token`")]
+pub struct HoldsToken;
+
+fn free_of_tokens(text: &str) -> Result<(), HoldsToken> {
+    if token::stands_in(text) {
+        Err(HoldsToken)
+    } else {
+        Ok(())
+    }
+}
 
 /// The tenant that owns keys, named by the platform's own identifier for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,10 +31,16 @@ pub struct AccountId(String);
 
 /// The text is no account id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "is not an account id; use 1 to 128 letters, digits and -_.:@/ with a letter or digit first"
-)]
-pub struct InvalidAccountId;
+pub enum InvalidAccountId {
+    /// Too long, or other characters.
+    #[error(
+        "is not an account id; use 1 to 128 letters, digits and -_.:@/ with a letter or digit first"
+    )]
+    Malformed,
+    /// A token in the wrong field.
+    #[error(transparent)]
+    Token(#[from] HoldsToken),
+}
 
 impl AccountId {
     /// Reads an account id; nothing is trimmed or folded.
@@ -30,11 +49,11 @@ impl AccountId {
         let all_allowed = text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@/".contains(&byte));
-        if text.len() <= 128 && first_is_plain && all_allowed {
-            Ok(Self(text))
-        } else {
-            Err(InvalidAccountId)
+        if text.len() > 128 || !first_is_plain || !all_allowed {
+            return Err(InvalidAccountId::Malformed);
         }
+        free_of_tokens(&text)?;
+        Ok(Self(text))
     }
 
     /// Takes back an account id that a store kept.
@@ -69,6 +88,9 @@ pub enum InvalidKeyName {
     /// A line feed, say, which would let a name forge a line of a list.
     #[error("holds a control character; use printable text on one line")]
     Control,
+    /// A token in the wrong field.
+    #[error(transparent)]
+    Token(#[from] HoldsToken),
 }
 
 impl KeyName {
@@ -81,6 +103,7 @@ impl KeyName {
         if trimmed.contains(is_unprintable) {
             return Err(InvalidKeyName::Control);
         }
+        free_of_tokens(trimmed)?;
         Ok(Self(trimmed.to_owned()))
     }
 
@@ -108,18 +131,24 @@ pub struct RequestId(String);
 
 /// The text is no request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to 128 visible ASCII characters, such as a random UUID")]
-pub struct InvalidRequestId;
+pub enum InvalidRequestId {
+    /// Empty, too long, or other characters.
+    #[error("must be 1 to 128 visible ASCII characters, such as a random UUID")]
+    Malformed,
+    /// A token in the wrong field.
+    #[error(transparent)]
+    Token(#[from] HoldsToken),
+}
 
 impl RequestId {
     /// Reads a request id; nothing is trimmed or folded.
     pub fn parse(text: String) -> Result<Self, InvalidRequestId> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if (1..=128).contains(&text.len()) && visible {
-            Ok(Self(text))
-        } else {
-            Err(InvalidRequestId)
+        if !(1..=128).contains(&text.len()) || !visible {
+            return Err(InvalidRequestId::Malformed);
         }
+        free_of_tokens(&text)?;
+        Ok(Self(text))
     }
 
     /// The text.
@@ -262,6 +291,16 @@ mod tests {
         assert_eq!(KeyName::parse(" \t "), Err(InvalidKeyName::Length));
         assert_eq!(KeyName::parse("a\nb"), Err(InvalidKeyName::Control));
         assert_eq!(KeyName::parse("a\u{202e}b"), Err(InvalidKeyName::Control));
+    }
+
+    #[test]
+    fn text_that_is_kept_holds_no_token() {
+        const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
+        let owned = || format!("acme/{TOKEN}");
+        assert_eq!(AccountId::parse(owned()), Err(HoldsToken.into()));
+        assert_eq!(RequestId::parse(owned()), Err(HoldsToken.into()));
+        assert_eq!(KeyName::parse(&owned()), Err(HoldsToken.into()));
+        assert!(KeyName::parse(&TOKEN.replace("abc", "abd")).is_ok());
     }
 
     #[test]
