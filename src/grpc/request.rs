@@ -71,7 +71,11 @@ pub(super) fn list_query(
         Ok(proto::key::Status::Active) => Some(Status::Active),
         Ok(proto::key::Status::Revoked) => Some(Status::Revoked),
         Ok(proto::key::Status::Expired) => Some(Status::Expired),
-        Err(_) => return Err(invalid("status", "is not a status this service knows")),
+        Err(_) => {
+            let right = "is not a status; use STATUS_ACTIVE, STATUS_REVOKED or STATUS_EXPIRED, or \
+                         STATUS_UNSPECIFIED for all";
+            return Err(invalid("status", right));
+        }
     };
     let mut query = ListQuery {
         account_id,

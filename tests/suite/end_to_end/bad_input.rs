@@ -83,6 +83,11 @@ async fn list_says_which_field_is_wrong_and_what_is_right() {
         let call = |list: &mut ListRequest| list.page_token = page_token.into();
         table.add("page_token", "use the next_page_token", list_with(call));
     }
+    for status in [-1, 4] {
+        let call = |list: &mut ListRequest| list.status = status;
+        let right = "use STATUS_ACTIVE, STATUS_REVOKED or STATUS_EXPIRED";
+        table.add("status", right, list_with(call));
+    }
     for (domain, right) in NO_DOMAINS {
         let call = |list: &mut ListRequest| list.domain = Some(domain.into());
         table.add("domain", right, list_with(call));
