@@ -3,7 +3,7 @@
 //! Must never keep a server from draining: a watch would otherwise outlive every other call.
 
 use super::proto::key_service_server::SERVICE_NAME;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use std::pin::Pin;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -11,6 +11,7 @@ use tonic_health::{
     ServingStatus,
     pb::{
         HealthCheckRequest, HealthCheckResponse,
+        health_check_response::ServingStatus as ProtoStatus,
         health_server::{Health as HealthRpc, HealthServer},
     },
     server::{HealthReporter, HealthService},
@@ -95,16 +96,22 @@ impl HealthRpc for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let drained = self.draining.clone().cancelled_owned();
+        if !NAMES.contains(&request.get_ref().service.as_str()) {
+            // As the protocol has it for a watch: after an error a client would try again and again.
+            let statuses = one(ProtoStatus::ServiceUnknown).chain(stream::pending());
+            return Ok(Response::new(Box::pin(statuses.take_until(drained))));
+        }
         let statuses = self.inner.watch(request).await?.into_inner();
-        let draining = self.draining.clone();
-        let last_word = futures::stream::once(async {
-            Ok(HealthCheckResponse {
-                status: tonic_health::pb::health_check_response::ServingStatus::NotServing.into(),
-            })
-        });
         let until_drained = statuses
-            .take_until(draining.clone().cancelled_owned())
-            .chain(last_word.take(1));
+            .take_until(drained)
+            .chain(one(ProtoStatus::NotServing));
         Ok(Response::new(Box::pin(until_drained)))
     }
+}
+
+fn one(status: ProtoStatus) -> impl Stream<Item = Result<HealthCheckResponse, Status>> {
+    stream::iter([Ok(HealthCheckResponse {
+        status: status.into(),
+    })])
 }

@@ -66,6 +66,17 @@ async fn a_watch_of_health_is_told_of_the_shutdown_and_then_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_an_unknown_service_is_told_so_and_does_not_delay_the_shutdown() {
+    let server = Server::on_sqlite().await;
+    let mut health = HealthClient::new(server.channel().await);
+    let watch = health.watch(service("tosend.keys.v2.KeyService")).await;
+    let mut watch = watch.unwrap().into_inner();
+    assert_eq!(next(&mut watch).await, Some(ServingStatus::ServiceUnknown));
+    assert!(server.terminate().await.success());
+    assert_eq!(next(&mut watch).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_versions_of_reflection_list_the_same_services() {
     let server = Server::on_sqlite().await;
     for version in ["v1", "v1alpha"] {
