@@ -1,7 +1,13 @@
 //! Measures what a revocation costs that is complete when it returns.
 //!
 //! `cargo bench --bench revocation`
-#![allow(missing_docs, unreachable_pub, dead_code, clippy::pedantic)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::pedantic,
+    clippy::unwrap_used
+)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
