@@ -21,6 +21,8 @@ use tokio_postgres::NoTls;
 
 const REPLICAS: [usize; 3] = [1, 3, 10];
 const REVOKES: usize = 300;
+const CALLERS: usize = 32;
+const THROUGHPUT_TIME: Duration = Duration::from_secs(5);
 const KILLS: usize = 5;
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -31,6 +33,11 @@ async fn main() {
     println!("|---:|---:|---:|---:|---:|---:|");
     for replicas in REPLICAS {
         measure_revokes(&cluster, replicas).await;
+    }
+    println!("\n| replicas | callers at a time | Creates a second |");
+    println!("|---:|---:|---:|");
+    for replicas in REPLICAS {
+        measure_throughput(&cluster, replicas).await;
     }
     measure_idle(&cluster).await;
     measure_killed_replica(&cluster).await;
@@ -65,6 +72,26 @@ async fn measure_revokes(cluster: &Cluster, replicas: usize) {
         millis(statement[REVOKES / 2]),
         millis(statement[REVOKES * 99 / 100]),
     );
+}
+
+/// Writes queue for the one lock that orders them; the waits behind them overlap.
+async fn measure_throughput(cluster: &Cluster, replicas: usize) {
+    let servers = start(&cluster.database(), replicas).await;
+    let started = Instant::now();
+    let callers = (0..CALLERS).map(|number| {
+        let server = &servers[number % replicas];
+        async move {
+            let (mut client, mut count) = (server.client().await, 0_u32);
+            while started.elapsed() < THROUGHPUT_TIME {
+                create(&mut client).await;
+                count += 1;
+            }
+            count
+        }
+    });
+    let count: u32 = futures::future::join_all(callers).await.iter().sum();
+    let rate = f64::from(count) / started.elapsed().as_secs_f64();
+    println!("| {replicas} | {CALLERS} | {rate:.0} |");
 }
 
 /// What replicas that have nothing to do ask of the database.
