@@ -1,5 +1,6 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
+pub mod collector;
 pub mod postgres;
 pub mod server;
 pub mod stores;
@@ -12,6 +13,7 @@ use keyservice::{
 };
 use rand::RngExt;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Waits until a condition holds, and fails the test when it does not within 20 seconds.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -23,6 +25,11 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// A directory that is removed when it is dropped.
+pub fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
 }
 
 /// A new key of an account, for all domains, with its token.

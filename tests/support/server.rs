@@ -1,33 +1,40 @@
 //! The real binary, on a free port, with its log collected.
 
-use super::eventually;
+use super::{directory, eventually};
 use keyservice::grpc::proto::{
-    self, AuthorizeRequest, CreateRequest, CreateResponse, Key, ListRequest, ListResponse,
-    RevokeRequest, authorize_response::Decision, key_service_client::KeyServiceClient,
-    revoke_request::Target,
+    self, AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse, Key, ListRequest,
+    ListResponse, RevokeRequest, authorize_response::Decision,
+    key_service_client::KeyServiceClient, revoke_request::Target,
 };
+use prost::Message;
 use std::{
-    io::{BufRead, BufReader},
+    io::Read,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::Duration,
 };
 use tempfile::TempDir;
-use tonic::{Status, transport::Channel};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic::{Request, Response, Status, Streaming, client::Grpc, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
 pub struct Server {
     process: Child,
     port: u16,
-    log: Arc<Mutex<String>>,
+    stdout: Output,
+    stderr: Output,
     directory: Option<TempDir>,
 }
 
 impl Server {
     /// Starts on a new SQLite file, which goes with it.
     pub async fn on_sqlite() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = directory();
         let mut server = Self::start(&sqlite_in(&directory)).await;
         server.directory = Some(directory);
         server
@@ -41,54 +48,49 @@ impl Server {
     /// The same, with more arguments and environment variables.
     pub async fn start_with(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let server = Self::spawn(store, args, env).await;
-        let mut health = HealthClient::new(server.channel().await);
-        eventually("the server reports SERVING", async || {
-            let request = HealthCheckRequest {
-                service: String::new(),
-            };
-            let answer = health.check(request).await;
-            answer.is_ok_and(|answer| answer.get_ref().status == 1)
-        })
-        .await;
+        server.health().await.until_serving().await;
         server
     }
 
     /// Starts and waits until it listens, which is before it serves.
     pub async fn spawn(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut process = command(store)
-            .args(args)
-            .envs(env.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("keyservice runs");
-        let log = Arc::new(Mutex::new(String::new()));
-        let stderr = process.stderr.take().expect("it is piped");
-        let (sink, mut lines) = (log.clone(), BufReader::new(stderr));
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
-                sink.lock().expect("unpoisoned").push_str(&line);
-                line.clear();
-            }
-        });
-        let mut server = Self {
-            process,
-            port: 0,
-            log,
-            directory: None,
-        };
+        Self::listening(command(store).args(args).envs(env.iter().copied())).await
+    }
+
+    /// Starts a command, which must log JSON, and waits until it listens.
+    pub async fn listening(command: &mut Command) -> Self {
+        let mut server = Self::launch(command);
         eventually("the server listens", async || {
             let ended = server.process.try_wait().expect("a child");
             assert!(ended.is_none(), "it ended: {}", server.log());
             let log = server.log();
             let address = log.split("\"address\":\"127.0.0.1:").nth(1);
             server.port = address
-                .and_then(|rest| rest.split('"').next()?.parse().ok())
+                .and_then(|rest| rest.split_once('"')?.0.parse().ok())
                 .unwrap_or(0);
             server.port != 0
         })
         .await;
         server
+    }
+
+    /// Starts a command and waits for nothing.
+    pub fn launch(command: &mut Command) -> Self {
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("keyservice runs");
+        let stdout = process.stdout.take().expect("it is piped");
+        let stderr = process.stderr.take().expect("it is piped");
+        Self {
+            process,
+            port: 0,
+            stdout: Output::of(stdout),
+            stderr: Output::of(stderr),
+            directory: None,
+        }
     }
 
     pub fn port(&self) -> u16 {
@@ -101,7 +103,12 @@ impl Server {
 
     /// All that it wrote to standard error so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("unpoisoned").clone()
+        self.stderr.so_far()
+    }
+
+    /// All that it wrote to standard output so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.so_far()
     }
 
     pub async fn channel(&self) -> Channel {
@@ -128,11 +135,23 @@ impl Server {
     }
 
     async fn reports_serving(&self, service: &str) -> bool {
-        let request = HealthCheckRequest {
-            service: service.to_owned(),
-        };
-        let answer = HealthClient::new(self.channel().await).check(request).await;
-        answer.is_ok_and(|answer| answer.get_ref().status == 1)
+        self.health().await.check(service).await == ServingStatus::Serving
+    }
+
+    /// A call of any path, which need not exist, with any message, which need not fit.
+    pub async fn call<M: Message + 'static>(
+        &self,
+        path: &str,
+        request: Request<M>,
+    ) -> Result<Response<AuthorizeResponse>, Status> {
+        let mut grpc = Grpc::new(self.channel().await);
+        grpc.ready().await.expect("it is connected");
+        let path = path.parse().expect("a path");
+        grpc.unary(request, path, ProstCodec::default()).await
+    }
+
+    pub async fn health(&self) -> Health {
+        Health(HealthClient::new(self.channel().await))
     }
 
     /// Sends a signal: `TERM`, `KILL`, `STOP`…
@@ -143,7 +162,7 @@ impl Server {
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it wrote.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the server ends", async || {
@@ -151,6 +170,8 @@ impl Server {
             status.is_some()
         })
         .await;
+        self.stdout.wait_for_its_end();
+        self.stderr.wait_for_its_end();
         status.expect("it ended")
     }
 
@@ -179,11 +200,52 @@ pub fn sqlite_in(directory: &TempDir) -> String {
     format!("sqlite:{}/keys.db", directory.path().display())
 }
 
+/// What a process writes to one of its outputs.
+struct Output {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Output {
+    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 8192];
+            while let Ok(length @ 1..) = pipe.read(&mut piece) {
+                sink.lock()
+                    .expect("unpoisoned")
+                    .extend_from_slice(&piece[..length]);
+            }
+        });
+        Self {
+            bytes,
+            reader: Some(reader),
+        }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("unpoisoned")).into_owned()
+    }
+
+    fn wait_for_its_end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no panic");
+        }
+    }
+}
+
+/// `keyservice serve`, with every setting at its default.
+pub fn serve() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyservice"));
+    command.arg("serve");
+    command
+}
+
 /// `keyservice serve` on a store, on a free port, logging JSON.
 pub fn command(store: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyservice"));
+    let mut command = serve();
     command.args([
-        "serve",
         "--listen",
         "127.0.0.1:0",
         "--log-format",
@@ -192,6 +254,60 @@ pub fn command(store: &str) -> Command {
         store,
     ]);
     command
+}
+
+/// A server that must not start, and must say why in one line that has these parts. `hunter2` is
+/// the password that nothing may show.
+pub async fn assert_refused(command: &mut Command, parts: &[&str]) {
+    let mut server = Server::launch(command);
+    let status = server.ended().await;
+    let stderr = server.log();
+    assert!(matches!(status.code(), Some(1 | 2)), "{status}: {stderr}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+    let beside_the_log = stderr.lines().filter(|line| !line.starts_with('{'));
+    let ours = beside_the_log.filter(|line| !["", SEE_HELP].contains(line));
+    let [said] = ours.collect::<Vec<_>>()[..] else {
+        panic!("not one line: {stderr}");
+    };
+    let begins_well = ["keyservice: ", "error: "]
+        .iter()
+        .any(|start| said.starts_with(start));
+    assert!(begins_well, "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part} is missing in: {said}");
+    }
+}
+
+/// What clap says below an error.
+const SEE_HELP: &str = "For more information, try '--help'.";
+
+/// A client of `grpc.health.v1`; the service `""` is the server as a whole.
+pub struct Health(HealthClient<Channel>);
+
+impl Health {
+    pub async fn check(&mut self, service: &str) -> ServingStatus {
+        let answer = self.0.check(Self::question(service)).await;
+        answer.expect("an answer").into_inner().status()
+    }
+
+    pub async fn until_serving(&mut self) {
+        eventually("the server reports SERVING", async || {
+            self.check("").await == ServingStatus::Serving
+        })
+        .await;
+    }
+
+    /// What a watch is told from now on.
+    pub async fn watch(&mut self, service: &str) -> Streaming<HealthCheckResponse> {
+        let watch = self.0.watch(Self::question(service)).await;
+        watch.expect("a watch").into_inner()
+    }
+
+    fn question(service: &str) -> HealthCheckRequest {
+        HealthCheckRequest {
+            service: service.into(),
+        }
+    }
 }
 
 /// A tonic client, with the calls in the words of the tests.

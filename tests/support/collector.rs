@@ -1,0 +1,95 @@
+//! An OpenTelemetry collector: takes spans over OTLP (gRPC), and keeps them.
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    common::v1::any_value::Value,
+    trace::v1::Span,
+};
+use prost::Message;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, server::TcpIncoming},
+};
+
+pub struct Collector {
+    endpoint: String,
+    received: Received,
+    _server: AbortOnDropHandle<()>,
+}
+
+#[derive(Clone, Default)]
+struct Received(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+
+impl Collector {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let received = Received::default();
+        let server = Server::builder()
+            .add_service(TraceServiceServer::new(received.clone()))
+            .serve_with_incoming(TcpIncoming::from(listener));
+        Self {
+            endpoint,
+            received,
+            _server: AbortOnDropHandle::new(tokio::spawn(async {
+                server.await.expect("the collector serves");
+            })),
+        }
+    }
+
+    /// What makes a server export to it.
+    pub fn env(&self) -> (&str, &str) {
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &self.endpoint)
+    }
+
+    /// Every span that came.
+    pub fn spans(&self) -> Vec<Span> {
+        let received = self.received.0.lock().expect("unpoisoned");
+        let resources = received.iter().flat_map(|request| &request.resource_spans);
+        let scopes = resources.flat_map(|resource| &resource.scope_spans);
+        scopes.flat_map(|scope| scope.spans.clone()).collect()
+    }
+
+    /// The names of the services that sent them.
+    pub fn service_names(&self) -> BTreeSet<String> {
+        let received = self.received.0.lock().expect("unpoisoned");
+        let resources = received.iter().flat_map(|request| &request.resource_spans);
+        let attributes = resources.flat_map(|all| &all.resource.as_ref().expect("one").attributes);
+        let names = attributes.filter(|attribute| attribute.key == "service.name");
+        names
+            .map(
+                |name| match name.value.as_ref().and_then(|value| value.value.clone()) {
+                    Some(Value::StringValue(name)) => name,
+                    other => panic!("no name: {other:?}"),
+                },
+            )
+            .collect()
+    }
+
+    /// Everything that came, as it was on the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        let received = self.received.0.lock().expect("unpoisoned");
+        received.iter().flat_map(Message::encode_to_vec).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let request = request.into_inner();
+        self.0.lock().expect("unpoisoned").push(request);
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
