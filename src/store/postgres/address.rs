@@ -95,9 +95,19 @@ impl fmt::Display for Address {
 
 /// Takes `sslmode` and `sslrootcert` out of the address's query.
 fn split_tls_parameters(text: &str) -> Result<(String, TlsParameters), OpenError> {
-    let Some((base, query)) = text.split_once('?') else {
-        return Ok((text.to_owned(), TlsParameters::default()));
-    };
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    if base.matches('@').count() > 1 || query.contains('@') {
+        // Part of a password would be taken for a host's name, which errors show, or the query's
+        // first parameter for the password's end.
+        return Err(OpenError::Address(
+            "the address has an `@` or a `?` that does not end its user and password or its \
+             database; write one in a user, password or parameter as %40 or %3F"
+                .to_owned(),
+        ));
+    }
+    if query.is_empty() {
+        return Ok((base.to_owned(), TlsParameters::default()));
+    }
     let mut parameters = TlsParameters::default();
     let mut others = Vec::new();
     for pair in query.split('&') {
@@ -160,6 +170,20 @@ mod tests {
             address.to_string(),
             "postgres://kate@db1:5433,db2:5434/keys"
         );
+    }
+
+    #[test]
+    fn a_password_that_ends_too_early_is_refused_and_not_shown() {
+        for password in ["hunter2@hunter2", "hunter2?hunter2"] {
+            for query in ["", "?sslmode=require"] {
+                let error = parse(&format!("postgres://kate:{password}@db/keys{query}"))
+                    .err()
+                    .expect(password);
+                assert!(error.contains("%40 or %3F"), "{error}");
+                assert!(!error.contains("hunter2"), "{error}");
+            }
+        }
+        assert!(parse("postgres://kate:hunter2%40%3F@db/keys?application_name=a%40b").is_ok());
     }
 
     #[test]
