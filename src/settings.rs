@@ -3,8 +3,9 @@
 //! Must never hold a password or a secret in a way that `--help` or `Debug` prints.
 
 use crate::lease::LeaseTerm;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::TypedValueParser, error::ErrorKind};
 use std::{
+    ffi::OsStr,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -62,7 +63,8 @@ pub struct Settings {
         env = "KEYSERVICE_STORE",
         value_name = "ADDRESS",
         default_value = "sqlite:keyservice.db",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = StoreAddressParser
     )]
     pub store: StoreAddress,
 
@@ -161,6 +163,26 @@ impl FromStr for StoreAddress {
             return Ok(Self::Postgres(text.to_owned()));
         }
         Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned())
+    }
+}
+
+/// Reads a store's address for clap, whose own message would repeat a wrong one, password and all.
+#[derive(Clone)]
+struct StoreAddressParser;
+
+impl TypedValueParser for StoreAddressParser {
+    type Value = StoreAddress;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<StoreAddress, clap::Error> {
+        value.to_string_lossy().parse().map_err(|advice| {
+            let message = format!("--store (KEYSERVICE_STORE): {advice}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
     }
 }
 
@@ -305,6 +327,14 @@ mod tests {
         assert!(refused.contains("--lease 2s"), "{refused}");
         assert!(refused.contains("at most 900ms"), "{refused}");
         assert!(lease("100ms").is_err() && lease("61s").is_err());
+    }
+
+    #[test]
+    fn a_wrong_store_address_is_refused_without_being_repeated() {
+        let line = ["keyservice", "serve", "--store", "postgre://u:hunter2@h/d"];
+        let error = Cli::try_parse_from(line).expect_err("wrong").to_string();
+        assert!(error.contains("--store (KEYSERVICE_STORE): give sqlite:PATH"));
+        assert!(!error.contains("hunter2"));
     }
 
     #[test]
