@@ -47,7 +47,7 @@ pub enum ServeError {
     )]
     Listen(SocketAddr, #[source] std::io::Error),
     /// The keyring.
-    #[error("cannot load the keys: {0}")]
+    #[error("cannot load the keys: {0}; start again when the store answers")]
     Load(#[from] StoreError),
     /// The system.
     #[error("cannot take signals: {0}")]

@@ -115,3 +115,30 @@ fn one(status: ProtoStatus) -> impl Stream<Item = Result<HealthCheckResponse, St
         status: status.into(),
     })])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn status(state: &ServingState) -> i32 {
+        let health = Health {
+            inner: HealthService::from_health_reporter(state.reporter.clone()),
+            draining: state.draining.clone(),
+        };
+        let answer = health.check(Request::new(HealthCheckRequest::default()));
+        answer.await.expect("a known name").get_ref().status
+    }
+
+    #[tokio::test]
+    async fn a_server_that_drains_never_serves_again() {
+        let [serving, not_serving] = [ServingStatus::Serving, ServingStatus::NotServing];
+        let state = ServingState::not_serving().await;
+        assert_eq!(status(&state).await, not_serving as i32);
+        state.serve().await;
+        assert_eq!(status(&state).await, serving as i32);
+        state.drain().await;
+        assert_eq!(status(&state).await, not_serving as i32);
+        state.serve().await;
+        assert_eq!(status(&state).await, not_serving as i32);
+    }
+}

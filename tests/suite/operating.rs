@@ -1,1 +1,319 @@
-//! operating
+//! What an operator sees of the process: how it starts, says that it serves, and stops; and what
+//! it says when it cannot start.
+
+use crate::support::{
+    directory, eventually,
+    postgres::{Cluster, free_port},
+    server::{self, Server, assert_refused, sqlite_in},
+};
+use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_stream::StreamExt;
+use tonic::{Code, Status, Streaming};
+use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus};
+use tonic_types::StatusExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_serve_until_its_keyring_is_loaded() {
+    let cluster = Cluster::shared();
+    let store = with_tables(cluster.database()).await;
+    let lock = KeysLock::take(&store).await;
+    let server = Server::spawn(&store, &PATIENT, &[]).await;
+    let mut health = server.health().await;
+    for service in ["", SERVICE_NAME] {
+        assert_eq!(health.check(service).await, ServingStatus::NotServing);
+    }
+    let mut client = server.client().await;
+    let answer = client.authorize("tsend_unknown", "example.com").await;
+    let refused = answer.expect_err("it cannot know");
+    assert_eq!(refused.code(), Code::Unavailable);
+    let info = refused.get_details_error_info().expect("an ErrorInfo");
+    assert_eq!(info.reason, "KEYRING_LOADING");
+
+    drop(lock);
+    health.until_serving().await;
+    assert_eq!(health.check(SERVICE_NAME).await, ServingStatus::Serving);
+    let answer = client.authorize("tsend_unknown", "example.com").await;
+    answer.expect("a decision");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_health_at_once_and_lets_a_call_in_flight_finish() {
+    signal_drains("TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigint_ends_health_at_once_and_lets_a_call_in_flight_finish() {
+    signal_drains("INT").await;
+}
+
+async fn signal_drains(signal: &str) {
+    let mut busy = Busy::start(&[]).await;
+    let mut health = busy.server.health().await;
+    let watches = [health.watch("").await, health.watch(SERVICE_NAME).await];
+    busy.server.signal(signal);
+    for watch in watches {
+        assert_eq!(last_word(watch).await, ServingStatus::NotServing);
+    }
+    assert!(!busy.create.is_finished());
+
+    drop(busy.lock);
+    let created = busy.create.await.expect("no panic");
+    assert!(
+        created
+            .expect("it was let finish")
+            .token
+            .starts_with("tsend_")
+    );
+    assert_eq!(busy.server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_does_not_end_is_cut_at_the_drain_limit() {
+    let limit = Duration::from_millis(300);
+    let mut busy = Busy::start(&["--drain-limit", "300ms"]).await;
+    let asked = Instant::now();
+    busy.server.signal("TERM");
+    assert_eq!(busy.server.ended().await.code(), Some(0));
+    assert!(asked.elapsed() >= limit);
+    assert!(busy.server.log().contains("in flight at the drain limit"));
+    busy.create
+        .await
+        .expect("no panic")
+        .expect_err("it was cut");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_process_at_once() {
+    let mut busy = Busy::start(&["--drain-limit", "1h"]).await;
+    let watch = busy.server.health().await.watch("").await;
+    busy.server.signal("TERM");
+    last_word(watch).await;
+    busy.server.signal("INT");
+    assert_eq!(busy.server.ended().await.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_server_that_still_loads() {
+    let cluster = Cluster::shared();
+    let store = with_tables(cluster.database()).await;
+    let _lock = KeysLock::take(&store).await;
+    let mut server = Server::spawn(&store, &PATIENT, &[]).await;
+    server.signal("TERM");
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_use_is_named() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = holder.local_addr().expect("an address").to_string();
+    let directory = directory();
+    let mut command = server::serve();
+    command.args(["--listen", &address, "--store", &sqlite_in(&directory)]);
+    assert_refused(
+        &mut command,
+        &[&address, "choose another address with --listen"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_path_that_cannot_be_opened_is_named() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("prose.db"), "no database ".repeat(1000)).expect("a file");
+    std::fs::create_dir(path("folder")).expect("a directory");
+    for (name, advice) in [
+        ("missing/keys.db", "make its directory first"),
+        ("folder", "check that it is a keyservice database"),
+        ("prose.db", "check that it is a keyservice database"),
+    ] {
+        let mut command = server::command(&format!("sqlite:{}", path(name)));
+        assert_refused(&mut command, &[&path(name), advice]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sqlite_file_in_use_names_the_process_that_has_it() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let holder = Server::start(&store).await;
+    let process = format!("process {}", holder.pid());
+    let parts = ["keys.db", &process, "give --store another file"];
+    assert_refused(&mut server::command(&store), &parts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_out_of_reach_is_named() {
+    let store = format!("postgres://kate:hunter2@127.0.0.1:{}/keys", free_port());
+    let shown = store.replace(":hunter2", "");
+    let parts = [shown.as_str(), "check that the server runs"];
+    assert_refused(&mut server::command(&store), &parts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_do_not_load_in_time_end_the_process() {
+    let cluster = Cluster::shared();
+    let store = with_tables(cluster.database()).await;
+    let _lock = KeysLock::take(&store).await;
+    let mut command = server::command(&store);
+    command.args(["--statement-timeout", "100ms"]);
+    assert_refused(&mut command, &["cannot load the keys", "start again when"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_a_newer_release_has_migrated_is_refused() {
+    let (directory, cluster) = (directory(), Cluster::shared());
+    let sqlite = with_tables(sqlite_in(&directory)).await;
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("it opens");
+    file.pragma_update(None, "user_version", 99)
+        .expect("it is set");
+    let postgres = with_tables(cluster.database()).await;
+    let newer = "INSERT INTO keyservice.migrations VALUES (99, 'from the future')";
+    session(&postgres)
+        .await
+        .execute(newer, &[])
+        .await
+        .expect("it is set");
+    for store in [sqlite, postgres] {
+        let parts = ["version 99", "start that release or a later one"];
+        assert_refused(&mut server::command(&store), &parts).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_made_with_another_digest_secret_is_refused() {
+    let (directory, cluster) = (directory(), Cluster::shared());
+    let [right, wrong] = ["right", "wrong"].map(|name| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, name.repeat(32)).expect("a file");
+        [
+            "--digest-secret-file".to_owned(),
+            path.display().to_string(),
+        ]
+    });
+    for store in [sqlite_in(&directory), cluster.database()] {
+        let right = right.each_ref().map(String::as_str);
+        Server::start_with(&store, &right, &[])
+            .await
+            .terminate()
+            .await;
+        for args in [&wrong[..], &[]] {
+            let parts = ["made with another digest secret", "start with the same"];
+            assert_refused(server::command(&store).args(args), &parts).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_secret_that_could_be_guessed_is_refused() {
+    let directory = directory();
+    let path = directory.path().join("secret").display().to_string();
+    std::fs::write(&path, "hunter2\n").expect("a file");
+    let mut command = server::command(&sqlite_in(&directory));
+    command.args(["--digest-secret-file", &path]);
+    assert_refused(&mut command, &[&path, "openssl rand -hex 32"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_filter_that_makes_no_sense_is_refused() {
+    let mut command = server::command("sqlite:/never/opened");
+    command.args(["--log", "keyservice=loud"]);
+    assert_refused(&mut command, &["--log", "info,keyservice=debug"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_address_that_makes_no_sense_is_refused() {
+    for (store, advice) in [
+        ("postgre://kate:hunter2@db/keys", "give sqlite:PATH"),
+        ("kate:hunter2@db", "give sqlite:PATH"),
+        ("postgres://kate:hunter2@db/keys?port=hunter2", "`port`"),
+        ("postgres://kate:hunter2@hunter2@db/keys", "%40"),
+    ] {
+        assert_refused(&mut server::command(store), &["--store", advice]).await;
+    }
+}
+
+/// For a server whose statements wait for a lock on purpose.
+const PATIENT: [&str; 2] = ["--statement-timeout", "1h"];
+
+/// A server with a Create in flight, which goes on for as long as the lock is held.
+struct Busy {
+    server: Server,
+    lock: KeysLock,
+    create: JoinHandle<Result<CreateResponse, Status>>,
+    _cluster: Arc<Cluster>,
+}
+
+impl Busy {
+    async fn start(args: &[&str]) -> Self {
+        let cluster = Cluster::shared();
+        let store = cluster.database();
+        let args = [&PATIENT, args].concat();
+        let server = Server::start_with(&store, &args, &[]).await;
+        let lock = KeysLock::take(&store).await;
+        let mut client = server.client().await;
+        let create = tokio::spawn(async move { client.create("acme", "in flight").await });
+        eventually("the Create waits", async || lock.holds_a_create().await).await;
+        Self {
+            server,
+            lock,
+            create,
+            _cluster: cluster,
+        }
+    }
+}
+
+/// What a watch is told last, before it ends.
+async fn last_word(mut watch: Streaming<HealthCheckResponse>) -> ServingStatus {
+    let to_its_end = async {
+        let mut last = None;
+        while let Some(told) = watch.next().await {
+            last = Some(told.expect("it ends well").status());
+        }
+        last.expect("a word")
+    };
+    let limit = Duration::from_secs(20);
+    timeout(limit, to_its_end).await.expect("the watch ends")
+}
+
+/// Makes reads and writes of keys wait until it is dropped.
+struct KeysLock(tokio_postgres::Client);
+
+impl KeysLock {
+    async fn take(store: &str) -> Self {
+        let session = session(store).await;
+        let lock = "BEGIN; LOCK TABLE keyservice.keys IN ACCESS EXCLUSIVE MODE";
+        session.batch_execute(lock).await.expect("the lock");
+        Self(session)
+    }
+
+    async fn holds_a_create(&self) -> bool {
+        // A transaction would go on seeing the activity that it saw first.
+        let look_again = self.0.batch_execute("SELECT pg_stat_clear_snapshot()");
+        look_again.await.expect("an answer");
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND wait_event_type = 'Lock' AND query LIKE '%create_key%'";
+        let row = self.0.query_one(waiting, &[]).await.expect("an answer");
+        row.get::<_, i64>(0) == 1
+    }
+}
+
+/// A session of PostgreSQL's, ended when it is dropped.
+async fn session(store: &str) -> tokio_postgres::Client {
+    let connect = tokio_postgres::connect(store, tokio_postgres::NoTls);
+    let (session, connection) = connect.await.expect("PostgreSQL answers");
+    tokio::spawn(connection);
+    session
+}
+
+/// The store, after a server has been started on it.
+async fn with_tables(store: String) -> String {
+    Server::start(&store).await.terminate().await;
+    store
+}
