@@ -19,9 +19,10 @@ use crate::{
     },
     token::Digester,
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use futures::{Stream, StreamExt};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
@@ -216,12 +217,26 @@ async fn run_server(
         .add_service(state.service())
         .add_service(grpc::reflection())
         .add_service(grpc::reflection_v1alpha())
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            drain.cancelled_owned(),
-        )
+        .serve_with_incoming_shutdown(connections(listener), drain.cancelled_owned())
         .await?;
     Ok(())
+}
+
+/// How long a connection may be silent before its first byte. A client speaks at once.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// The connections that clients open, each from its first byte on: until then a server cannot
+/// tell it that it drains, and would wait for it.
+fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    let accepted = TcpIncoming::from(listener).with_nodelay(Some(true));
+    accepted
+        .map(|connection| async {
+            let connection = connection?;
+            timeout(SILENCE_LIMIT, connection.peek(&mut [0])).await??;
+            Ok(connection)
+        })
+        // As many as the system lets be open.
+        .buffer_unordered(usize::MAX)
 }
 
 /// The signals that ask the process to end.

@@ -8,7 +8,7 @@ use crate::support::{
 };
 use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
 use std::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -96,6 +96,18 @@ async fn a_second_signal_ends_the_process_at_once() {
     last_word(watch).await;
     busy.server.signal("INT");
     assert_eq!(busy.server.ended().await.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_keep_their_connections_do_not_hold_a_shutdown() {
+    let directory = directory();
+    let args = ["--drain-limit", "1h"];
+    let mut server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
+    let idle = server.channel().await;
+    let silent = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
+    server.signal("TERM");
+    assert_eq!(server.ended().await.code(), Some(0));
+    drop((idle, silent));
 }
 
 #[tokio::test(flavor = "multi_thread")]
