@@ -41,12 +41,16 @@ impl Telemetry {
     /// Sets logs and traces up for the process. Call it once, on a tokio runtime.
     pub fn start(settings: &Settings) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::builder().parse(&settings.log)?;
+        let on_a_terminal = std::io::stderr().is_terminal();
         let human = match settings.log_format {
             LogFormat::Human => true,
             LogFormat::Json => false,
-            LogFormat::Auto => std::io::stderr().is_terminal(),
+            LogFormat::Auto => on_a_terminal,
         };
-        let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let mut logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        if !on_a_terminal {
+            logs = logs.with_ansi(false);
+        }
         let logs = if human {
             logs.with_target(false).boxed()
         } else {

@@ -19,4 +19,5 @@ mod operating;
 mod postgres;
 mod revocation;
 mod secrets;
+mod settings;
 mod tour;

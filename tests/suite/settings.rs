@@ -1,0 +1,225 @@
+//! Settings as an operator gives them, and logs as an operator reads them.
+
+use crate::support::{
+    directory,
+    server::{self, Server, sqlite_in},
+    tools::tool,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
+use tempfile::TempDir;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_setting_is_read_from_its_variable() {
+    let directory = directory();
+    let settings = settings(&directory);
+    for bad in &settings {
+        let mut command = server::serve();
+        for good in settings.iter().filter(|setting| setting.flag != bad.flag) {
+            command.arg(good.flag).arg(&good.value);
+        }
+        let mut server = Server::launch(command.env(variable(bad.flag), bad.nonsense));
+        assert!(!server.ended().await.success());
+        assert!(server.log().contains(bad.flag), "{}", server.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_wins_over_its_variable() {
+    let directory = directory();
+    let mut command = server::serve();
+    for setting in settings(&directory) {
+        command.arg(setting.flag).arg(&setting.value);
+        command.env(variable(setting.flag), setting.nonsense);
+    }
+    let server = Server::listening(&mut command).await;
+    server.health().await.until_serving().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_and_the_help_tell_of_the_same_settings() {
+    let mut command = server::serve();
+    // A default is shown whatever the environment says.
+    let mut server = Server::launch(command.arg("--help").env("KEYSERVICE_DRAIN_LIMIT", "3s"));
+    assert!(server.ended().await.success());
+    let help = settings_of_help(&server.stdout());
+    assert_eq!(help, settings_of_readme());
+    let tested = settings(&directory()).map(|setting| setting.flag);
+    assert_eq!(
+        BTreeSet::from(tested),
+        help.keys().map(String::as_str).collect()
+    );
+    for (flag, setting) in &help {
+        assert_eq!(setting.variable, variable(flag));
+    }
+    assert_eq!(help["--listen"].default, "127.0.0.1:50051");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_does_not_show_the_password_of_an_address_in_the_environment() {
+    let mut command = server::serve();
+    command.env("KEYSERVICE_STORE", "postgres://kate:hunter2@db/keys");
+    let mut server = Server::launch(command.arg("--help"));
+    server.ended().await;
+    assert!(server.stdout().contains("KEYSERVICE_STORE"));
+    assert!(!server.stdout().contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_the_log_is_json_when_no_terminal_reads_it() {
+    let directory = directory();
+    let mut command = server::serve();
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--log",
+        "trace",
+        "--store",
+        &sqlite_in(&directory),
+    ]);
+    let mut server = Server::listening(&mut command).await;
+    let mut client = server.client().await;
+    client.create("acme", "logged").await.expect("created");
+    server.signal("TERM");
+    server.ended().await;
+    let log = server.log();
+    assert!(
+        log.contains("key created") && log.contains("stopped"),
+        "{log}"
+    );
+    for line in log.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).expect(line);
+        for field in ["timestamp", "level", "target"] {
+            assert!(entry[field].is_string(), "{line}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_are_for_people_on_a_terminal_and_in_colour_nowhere_else() {
+    let directory = directory();
+    let missing = format!("sqlite:{}/missing/keys.db", directory.path().display());
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--store", &missing];
+    let on_a_terminal = printed(
+        Command::new(tool("python3"))
+            .args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])"])
+            .arg(env!("CARGO_BIN_EXE_keyservice"))
+            .args(serve),
+    );
+    assert!(on_a_terminal.contains("\u{1b}["), "{on_a_terminal}");
+    assert!(on_a_terminal.contains("INFO"), "{on_a_terminal}");
+    assert!(
+        on_a_terminal.contains("opening the store"),
+        "{on_a_terminal}"
+    );
+    assert!(!on_a_terminal.contains("\"level\""), "{on_a_terminal}");
+
+    let in_a_file = printed(
+        server::serve()
+            .args(&serve[1..])
+            .args(["--log-format", "human"]),
+    );
+    assert!(in_a_file.contains("INFO opening the store"), "{in_a_file}");
+    assert!(!in_a_file.contains('\u{1b}'), "{in_a_file}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_no_more_than_it_is_asked_to() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let mut server =
+        Server::start_with(&store, &["--log", "error,keyservice::serve=info"], &[]).await;
+    server.signal("TERM");
+    server.ended().await;
+    let log = server.log();
+    assert!(
+        log.lines()
+            .all(|line| line.contains("\"keyservice::serve\"")),
+        "{log}"
+    );
+}
+
+/// A setting, with a value that serves and one that cannot.
+struct Setting {
+    flag: &'static str,
+    value: String,
+    nonsense: &'static str,
+}
+
+fn settings(directory: &TempDir) -> [Setting; 12] {
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, [b'x'; 32]).expect("a file");
+    [
+        ("--listen", "127.0.0.1:0", "nowhere"),
+        ("--store", &sqlite_in(directory), "nowhere"),
+        (
+            "--digest-secret-file",
+            secret.to_str().expect("UTF-8"),
+            "/no/such/file",
+        ),
+        ("--drain-limit", "20s", "20"),
+        ("--lease", "2s", "for ever"),
+        ("--renewal-interval", "500ms", "often"),
+        ("--pool-size", "8", "0"),
+        ("--connect-timeout", "3s", "soon"),
+        ("--acquire-timeout", "3s", "soon"),
+        ("--statement-timeout", "5s", "soon"),
+        ("--log", "info", "keyservice=loud"),
+        ("--log-format", "json", "loud"),
+    ]
+    .map(|(flag, value, nonsense)| Setting {
+        flag,
+        value: value.to_owned(),
+        nonsense,
+    })
+}
+
+fn variable(flag: &str) -> String {
+    let name = flag.trim_start_matches('-').replace('-', "_");
+    format!("KEYSERVICE_{}", name.to_uppercase())
+}
+
+/// What is said of a setting, by its flag.
+type Described = BTreeMap<String, Description>;
+
+#[derive(Debug, PartialEq)]
+struct Description {
+    variable: String,
+    default: String,
+}
+
+/// From `--flag <VALUE>`, `[env: VARIABLE=…]` and `[default: …]`.
+fn settings_of_help(help: &str) -> Described {
+    let settings = help.split("\n      --").skip(1).map(|text| {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let noted = |note| Some(text.split_once(note)?.1.split_once(']')?.0);
+        let flag = text.split(' ').next().expect("a flag");
+        let variable = noted("[env: ").expect("a variable").split('=').next();
+        let description = Description {
+            variable: variable.expect("a name").to_owned(),
+            default: noted("[default: ").unwrap_or("none").to_owned(),
+        };
+        (format!("--{flag}"), description)
+    });
+    settings.collect()
+}
+
+/// From the rows of the table that begin with a flag.
+fn settings_of_readme() -> Described {
+    let lines = include_str!("../../README.md").lines();
+    let rows = lines.filter(|line| line.starts_with("| `--"));
+    let settings = rows.map(|row| {
+        let mut cells = row.split('|').skip(1);
+        let mut cell = || cells.next().expect("a cell").trim().replace('`', "");
+        let [flag, variable, default] = [cell(), cell(), cell()];
+        (flag, Description { variable, default })
+    });
+    settings.collect()
+}
+
+fn printed(command: &mut Command) -> String {
+    let output = command.output().expect("it runs");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
