@@ -70,6 +70,7 @@ impl Telemetry {
                 .with_threads(false)
                 .with_target(false)
                 .with_level(false)
+                .with_tracked_inactivity(false)
                 .with_filter(Targets::new().with_target(CALL_TARGET, tracing::Level::DEBUG))
         });
         tracing_subscriber::registry()

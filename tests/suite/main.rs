@@ -21,3 +21,4 @@ mod revocation;
 mod secrets;
 mod settings;
 mod tour;
+mod traces;
