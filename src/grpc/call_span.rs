@@ -2,6 +2,7 @@
 //! Promises to continue the trace that a W3C `traceparent` header names.
 //! Must never cost a call anything while nobody takes spans.
 
+use super::METHODS;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use opentelemetry::{
@@ -60,7 +61,9 @@ where
     }
 }
 
-/// The names are those of the semantic conventions for RPC, version 1.42.
+/// The names are those of the semantic conventions for RPC, version 1.42. A method that is not
+/// served is `_OTHER`, and its text, which the conventions want as well, is left out: it is the
+/// caller's, and may hold a token.
 fn call_span(request: &Request<Body>) -> Span {
     let span = tracing::debug_span!(
         target: TARGET,
@@ -74,8 +77,10 @@ fn call_span(request: &Request<Body>) -> Span {
         error.type = Empty,
     );
     if !span.is_disabled() {
-        let method = request.uri().path().trim_start_matches('/');
-        span.record("otel.name", method);
+        let path = request.uri().path().trim_start_matches('/');
+        let served = METHODS.get(path).map(String::as_str);
+        let method = served.unwrap_or("_OTHER");
+        span.record("otel.name", served.unwrap_or("grpc"));
         span.record("rpc.method", method);
         let parent = TraceContextPropagator::new()
             .extract_with_context(&TraceContext::new(), &Headers(request.headers()));

@@ -15,7 +15,9 @@ pub(crate) use call_span::TARGET as CALL_TARGET;
 pub use health::{Health, ServingState};
 pub use service::KeyServiceImpl;
 
-use std::fmt;
+use prost::Message;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use std::{collections::HashSet, fmt, sync::LazyLock};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tonic_reflection::server::v1alpha;
 
@@ -26,7 +28,36 @@ pub mod proto {
 }
 
 /// The compiled protos, which reflection serves.
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+const DESCRIPTOR_SETS: [&[u8]; 5] = [
+    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")),
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    // With these a client can show the details of an error.
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+    // Each of the two versions lists both.
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
+/// The methods in them, as `SERVICE/METHOD`.
+static METHODS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let sets = DESCRIPTOR_SETS.map(FileDescriptorSet::decode);
+    let files = sets
+        .into_iter()
+        .flat_map(|set| set.expect("the embedded descriptors are valid").file);
+    files.flat_map(methods).collect()
+});
+
+fn methods(file: FileDescriptorProto) -> Vec<String> {
+    let package = file.package.unwrap_or_default();
+    let methods = file.service.into_iter().flat_map(|service| {
+        let prefix = format!("{package}.{}/", service.name());
+        service
+            .method
+            .into_iter()
+            .map(move |method| format!("{prefix}{}", method.name()))
+    });
+    methods.collect()
+}
 
 /// Server reflection, v1.
 #[must_use]
@@ -45,14 +76,10 @@ pub fn reflection_v1alpha() -> v1alpha::ServerReflectionServer<impl v1alpha::Ser
 }
 
 fn reflection_builder() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // With these a client can show the details of an error.
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        // Each of the two versions lists both.
-        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+    DESCRIPTOR_SETS.into_iter().fold(
+        tonic_reflection::server::Builder::configure(),
+        tonic_reflection::server::Builder::register_encoded_file_descriptor_set,
+    )
 }
 
 impl fmt::Debug for proto::CreateResponse {

@@ -102,6 +102,29 @@ async fn a_span_is_an_error_when_the_server_failed_and_not_when_the_caller_did()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_not_there_is_not_named_in_its_span() {
+    let mut traced = Traced::start().await;
+    let path = "/tosend.keys.v1.KeyService/Destroy";
+    let answer = traced
+        .server
+        .call(path, Request::new(AuthorizeRequest::default()))
+        .await;
+    answer.expect_err("no such method");
+    let [span] = &traced.spans().await[..] else {
+        panic!("not one span");
+    };
+    assert_eq!(span.name, "grpc");
+    assert_eq!(status(span), Error);
+    let expected = [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", "_OTHER"),
+        ("rpc.response.status_code", "UNIMPLEMENTED"),
+        ("error.type", "UNIMPLEMENTED"),
+    ];
+    assert_eq!(attributes(span), BTreeMap::from(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spans_come_from_a_service_called_keyservice_or_what_the_environment_says() {
     for (env, name) in [
         (("", ""), "keyservice"),
