@@ -23,7 +23,7 @@ use futures::{Stream, StreamExt};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -63,7 +63,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs the service until a signal ends it.
 pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
-    let mut signals = Signals::take().map_err(ServeError::Signals)?;
+    let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
     let lease_settings = settings.lease_settings()?;
     let secret = settings
         .digest_secret_file
@@ -82,7 +82,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     };
     let store = tokio::select! {
         store = open_store(settings, &digester) => store?,
-        () = signals.next() => return Ok(()),
+        () = asked_to_end.cancelled() => return Ok(()),
     };
     let service = KeyServiceImpl {
         replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
@@ -109,7 +109,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     tokio::select! {
         error = &mut follow => return Err(error.expect("the follower's task does not panic").into()),
         ended = &mut server => return ended.expect("the server's task does not panic"),
-        () = signals.next() => {}
+        () = asked_to_end.cancelled() => {}
     }
     tracing::info!("draining: calls in flight may finish");
     drop(report);
@@ -120,10 +120,6 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         ended = &mut server => ended.expect("the server's task does not panic")?,
         () = tokio::time::sleep(settings.drain_limit) => {
             tracing::warn!("calls were still in flight at the drain limit, and are cut off");
-        }
-        () = signals.next() => {
-            tracing::warn!("a second signal: calls in flight are cut off");
-            std::process::exit(1);
         }
     }
     drop(follow);
@@ -239,24 +235,25 @@ fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream
         .buffer_unordered(usize::MAX)
 }
 
-/// The signals that ask the process to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn take() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// Is cancelled by the first signal that asks the process to end. A second one ends it at once,
+/// whatever it is busy with.
+fn asked_to_end() -> io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let first = CancellationToken::new();
+    let asked = first.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        first.cancel();
+        next().await;
+        tracing::warn!("a second signal: what is in flight is cut off");
+        std::process::exit(1);
+    });
+    Ok(asked)
 }

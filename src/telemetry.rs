@@ -9,10 +9,14 @@ use crate::{
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use std::{env, io::IsTerminal};
+use std::{env, io::IsTerminal, time::Duration};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
 };
+
+/// For sending the last spans. With the default drain limit it ends before Kubernetes' 30 s to
+/// SIGKILL.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Telemetry was configured in a way that makes no sense.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +84,11 @@ impl Telemetry {
         Ok(Self { traces })
     }
 
-    /// Sends the spans that wait to be sent. Blocks for as long as the exporter's own time limit.
+    /// Sends the spans that wait to be sent. Blocks, but not for long when nobody takes them.
     pub fn flush(self) {
-        if let Some(Err(error)) = self.traces.map(|traces| traces.shutdown()) {
+        let traces = self.traces;
+        let flushed = traces.map(|traces| traces.shutdown_with_timeout(FLUSH_LIMIT));
+        if let Some(Err(error)) = flushed {
             tracing::warn!("the last spans could not be exported: {error}");
         }
     }

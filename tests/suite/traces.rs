@@ -2,7 +2,7 @@
 
 use crate::support::{
     collector::Collector,
-    directory,
+    directory, eventually,
     postgres::free_port,
     server::{self, Server, assert_refused, sqlite_in},
 };
@@ -169,6 +169,21 @@ async fn a_collector_that_is_absent_or_silent_disturbs_neither_calls_nor_the_end
         assert_eq!(server.ended().await.code(), Some(0));
         assert!(asked.elapsed() < Duration::from_secs(10));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_does_not_wait_for_the_last_spans() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let directory = directory();
+    let mut server = untaken(&address, &directory).await;
+    server.signal("TERM");
+    eventually("the server has drained", async || {
+        server.log().contains("\"stopped\"")
+    })
+    .await;
+    server.signal("TERM");
+    assert_eq!(server.ended().await.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
