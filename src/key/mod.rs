@@ -12,7 +12,8 @@ use crate::{
 pub use id::{InvalidKeyId, KeyId};
 pub use timestamp::Timestamp;
 
-/// The text holds a token, which must not be kept, listed and logged as this text will be.
+/// The text holds a token, or much of one, which must not be kept, listed and logged as this text
+/// will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("holds a token; a token belongs in no field but `token`")]
 pub struct HoldsToken;
@@ -300,7 +301,9 @@ mod tests {
         assert_eq!(AccountId::parse(owned()), Err(HoldsToken.into()));
         assert_eq!(RequestId::parse(owned()), Err(HoldsToken.into()));
         assert_eq!(KeyName::parse(&owned()), Err(HoldsToken.into()));
-        assert!(KeyName::parse(&TOKEN.replace("abc", "abd")).is_ok());
+        let mistyped = TOKEN.replace("abc", "abd");
+        assert_eq!(KeyName::parse(&mistyped), Err(HoldsToken.into()));
+        assert!(KeyName::parse("after tsend_Ke…Xm9s").is_ok());
     }
 
     #[test]
