@@ -110,7 +110,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
 
     /// What to log: a level (error, warn, info, debug, trace), or directives such as
-    /// `info,keyservice=debug`. Never is a token among it.
+    /// `info,keyservice=debug`. Never is a token among it, for which what h2 and tonic would log of
+    /// headers below info is left out.
     #[arg(
         long,
         env = "KEYSERVICE_LOG",

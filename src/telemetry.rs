@@ -11,8 +11,15 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use std::{env, io::IsTerminal, time::Duration};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer,
+    filter::{FilterExt, LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
+
+/// Libraries that log, below INFO, the text of headers that make no sense to them. It is the
+/// caller's, and may hold a token.
+const TELL_CALLERS_TEXT: [&str; 2] = ["h2", "tonic::transport::service"];
 
 /// For sending the last spans. With the default drain limit it ends before Kubernetes' 30 s to
 /// SIGKILL.
@@ -44,7 +51,11 @@ pub struct Telemetry {
 impl Telemetry {
     /// Sets logs and traces up for the process. Call it once, on a tokio runtime.
     pub fn start(settings: &Settings) -> Result<Self, TelemetryError> {
-        let filter = EnvFilter::builder().parse(&settings.log)?;
+        let filter = EnvFilter::builder().parse(&settings.log)?.and(
+            Targets::new()
+                .with_default(LevelFilter::TRACE)
+                .with_targets(TELL_CALLERS_TEXT.map(|target| (target, LevelFilter::INFO))),
+        );
         let on_a_terminal = std::io::stderr().is_terminal();
         let human = match settings.log_format {
             LogFormat::Human => true,

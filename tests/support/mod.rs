@@ -2,9 +2,12 @@
 
 pub mod collector;
 pub mod postgres;
+pub mod search;
 pub mod server;
+pub mod session;
 pub mod stores;
 pub mod tools;
+pub mod wire;
 
 use keyservice::{
     key::{AccountId, Key, KeyId, KeyName, Scope, Timestamp},
