@@ -5,7 +5,7 @@
 use crate::{
     follower::{Follower, Identity},
     grpc::{
-        self, CallSpanLayer, KeyServiceImpl, ServingState,
+        self, CallSpanLayer, DeadlineLayer, KeyServiceImpl, ServingState,
         proto::key_service_server::KeyServiceServer,
     },
     keyring::Keyring,
@@ -209,6 +209,7 @@ async fn run_server(
     }
     Server::builder()
         .layer(CallSpanLayer)
+        .layer(DeadlineLayer)
         .add_service(KeyServiceServer::new(service))
         .add_service(state.service())
         .add_service(grpc::reflection())

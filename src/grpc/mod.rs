@@ -4,6 +4,7 @@
 
 mod call_span;
 mod codec;
+mod deadline;
 mod health;
 mod page_token;
 mod request;
@@ -12,6 +13,7 @@ mod service;
 
 pub use call_span::CallSpanLayer;
 pub(crate) use call_span::TARGET as CALL_TARGET;
+pub use deadline::DeadlineLayer;
 pub use health::{Health, ServingState};
 pub use service::KeyServiceImpl;
 

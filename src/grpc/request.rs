@@ -10,8 +10,8 @@ use crate::{
     token::{Digester, Token},
 };
 use proto::revoke_request::Target;
-use std::{fmt, time::Duration};
-use tonic::{Code, metadata::MetadataMap};
+use std::fmt;
+use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
 const DEFAULT_PAGE_SIZE: i32 = 50;
@@ -121,26 +121,6 @@ pub(super) fn revocation(
     })
 }
 
-/// How long the caller waits, by its own word, if it said so: the `grpc-timeout` of "gRPC over
-/// HTTP2", up to 8 digits and a unit.
-pub(super) fn patience(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let count = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(count * 3600),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return None,
-    })
-}
-
 /// A sending domain, from an Authorize; also every other field that is called `domain`.
 pub(super) fn domain(text: String) -> Result<Domain, tonic::Status> {
     Domain::parse(text).map_err(|error| invalid("domain", error))
@@ -178,28 +158,4 @@ fn invalid(field: &'static str, what: impl fmt::Display) -> tonic::Status {
         format!("{field} {what}"),
         ErrorDetails::with_bad_request_violation(field, what),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_callers_patience_is_read_in_every_unit_or_not_at_all() {
-        let read = |text: &'static str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().expect("ASCII"));
-            patience(&metadata)
-        };
-        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(read("3M"), Some(Duration::from_secs(180)));
-        assert_eq!(read("4S"), Some(Duration::from_secs(4)));
-        assert_eq!(read("99999999m"), Some(Duration::from_millis(99_999_999)));
-        assert_eq!(read("5u"), Some(Duration::from_micros(5)));
-        assert_eq!(read("6n"), Some(Duration::from_nanos(6)));
-        for nonsense in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "5 S"] {
-            assert_eq!(read(nonsense), None, "{nonsense:?}");
-        }
-        assert_eq!(patience(&MetadataMap::new()), None);
-    }
 }

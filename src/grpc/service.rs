@@ -16,13 +16,8 @@ use crate::{
     token::{Digester, Token},
 };
 use rand::RngExt;
-use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::sync::Arc;
 use tonic::{Request, Response, Status};
-
-/// How long before its caller's deadline an answer is sent, for it to arrive; and to come before
-/// tonic's own `CANCELLED`, whose time began with the call's headers.
-const ANSWER_TIME: Duration = Duration::from_millis(50);
 
 /// `KeyService`, over a store, the keyring that follows it, and the other replicas.
 #[derive(Clone)]
@@ -78,20 +73,11 @@ impl KeyServiceImpl {
 }
 
 /// Runs a write to its end, whether or not its caller waits for it: a call that is dropped must not
-/// leave this keyring behind what is stored. Answers shortly before its caller's patience ends.
+/// leave this keyring behind what is stored.
 async fn to_the_end(
-    patience: Option<Duration>,
     write: impl Future<Output = Result<Key, Status>> + Send + 'static,
 ) -> Result<Key, Status> {
-    let write = tokio::spawn(write);
-    let ended = match patience {
-        None => write.await,
-        Some(patience) => {
-            let limit = patience.saturating_sub(ANSWER_TIME.min(patience / 10));
-            let ended = timeout(limit, write).await;
-            ended.map_err(|_| response::deadline_exceeded())?
-        }
-    };
+    let ended = tokio::spawn(write).await;
     ended.map_err(|_| Status::internal("the write was broken off; the service's log says why"))?
 }
 
@@ -111,7 +97,6 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, Status> {
         let now = Timestamp::now();
-        let patience = request::patience(request.metadata());
         let (token, id_bits) = {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())
@@ -119,7 +104,7 @@ impl KeyService for KeyServiceImpl {
         let new = request::new_key(request.into_inner(), &token, &self.digester, &id_bits, now)?;
         let service = self.clone();
         let created = async move { service.create_everywhere(new).await };
-        let key = to_the_end(patience, created).await?;
+        let key = to_the_end(created).await?;
         Ok(Response::new(proto::CreateResponse {
             token: token.expose().to_owned(),
             key: Some(response::key(key, now)),
@@ -146,11 +131,10 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::RevokeRequest>,
     ) -> Result<Response<proto::RevokeResponse>, Status> {
         let now = Timestamp::now();
-        let patience = request::patience(request.metadata());
         let revocation = request::revocation(request.into_inner(), &self.digester, now)?;
         let service = self.clone();
         let revoked = async move { service.revoke_everywhere(revocation).await };
-        let key = to_the_end(patience, revoked).await?;
+        let key = to_the_end(revoked).await?;
         Ok(Response::new(proto::RevokeResponse {
             key: Some(response::key(key, now)),
         }))

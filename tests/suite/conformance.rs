@@ -14,10 +14,7 @@ use keyservice::{
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use tokio::task::JoinHandle;
 
 macro_rules! on_both_stores {
     ($($fact:ident,)*) => {
@@ -294,9 +291,8 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
     const WRITERS: usize = 8;
     let seed: u64 = rand::random();
     println!("seed {seed}");
-    let writing = Arc::new(AtomicUsize::new(WRITERS));
     let writers = (0..WRITERS).map(|number| {
-        let (writing, mut rng) = (writing.clone(), StdRng::seed_from_u64(seed + number as u64));
+        let mut rng = StdRng::seed_from_u64(seed.wrapping_add(number as u64));
         let store = [&stores.first, &stores.second][number % 2].clone();
         tokio::spawn(async move {
             for _ in 0..40 {
@@ -310,7 +306,6 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
                         .expect("revoked");
                 }
             }
-            writing.fetch_sub(1, Ordering::SeqCst);
         })
     });
     let writers: Vec<_> = writers.collect();
@@ -322,7 +317,7 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
             break;
         }
         // Once more after the last write, since it may have come after this answer.
-        done = writing.load(Ordering::SeqCst) == 0;
+        done = writers.iter().all(JoinHandle::is_finished);
         for change in changes {
             assert!(change.position.revision > applied.revision);
             applied = change.position;
