@@ -3,7 +3,8 @@
 
 use crate::support::{
     directory, eventually,
-    postgres::{Cluster, free_port},
+    keys_lock::KeysLock,
+    postgres::{Cluster, free_port, session},
     server::{self, Server, assert_refused, sqlite_in},
 };
 use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
@@ -292,36 +293,6 @@ async fn last_word(mut watch: Streaming<HealthCheckResponse>) -> ServingStatus {
     };
     let limit = Duration::from_secs(20);
     timeout(limit, to_its_end).await.expect("the watch ends")
-}
-
-/// Makes reads and writes of keys wait until it is dropped.
-struct KeysLock(tokio_postgres::Client);
-
-impl KeysLock {
-    async fn take(store: &str) -> Self {
-        let session = session(store).await;
-        let lock = "BEGIN; LOCK TABLE keyservice.keys IN ACCESS EXCLUSIVE MODE";
-        session.batch_execute(lock).await.expect("the lock");
-        Self(session)
-    }
-
-    async fn holds_a_create(&self) -> bool {
-        // A transaction would go on seeing the activity that it saw first.
-        let look_again = self.0.batch_execute("SELECT pg_stat_clear_snapshot()");
-        look_again.await.expect("an answer");
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                       AND wait_event_type = 'Lock' AND query LIKE '%create_key%'";
-        let row = self.0.query_one(waiting, &[]).await.expect("an answer");
-        row.get::<_, i64>(0) == 1
-    }
-}
-
-/// A session of PostgreSQL's, ended when it is dropped.
-async fn session(store: &str) -> tokio_postgres::Client {
-    let connect = tokio_postgres::connect(store, tokio_postgres::NoTls);
-    let (session, connection) = connect.await.expect("PostgreSQL answers");
-    tokio::spawn(connection);
-    session
 }
 
 /// The store, after a server has been started on it.

@@ -2,7 +2,7 @@
 
 use crate::support::{
     eventually,
-    postgres::Cluster,
+    postgres::{Cluster, database_in},
     server::{Client, Server, error_reason},
 };
 use hyper_util::{
@@ -35,15 +35,7 @@ async fn notifications_make_it_prompt_but_it_is_complete_without_them() {
     let cluster = Cluster::shared();
     let address = cluster.database();
     let servers = replicas(&address, 3).await;
-    let database = address.rsplit('/').next().expect("a database");
-    cluster.psql(
-        database,
-        "CREATE OR REPLACE FUNCTION keyservice.end_write(
-             p_revision bigint, p_write_time timestamptz, p_key_id uuid)
-         RETURNS void LANGUAGE sql AS $$
-             INSERT INTO keyservice.writes (revision, write_time, key_id)
-             VALUES (p_revision, p_write_time, p_key_id) $$",
-    );
+    cluster.lose_notifications(database_in(&address));
     let mut clients = clients_of(&servers).await;
     for round in 0..3 {
         create_and_revoke_followed_at_once(&mut clients, round).await;

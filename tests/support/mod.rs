@@ -1,6 +1,7 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
 pub mod collector;
+pub mod keys_lock;
 pub mod postgres;
 pub mod search;
 pub mod server;

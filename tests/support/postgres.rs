@@ -3,8 +3,12 @@
 use super::tools::postgres_tool;
 use std::{
     fs,
+    io::Write,
     net::{TcpListener, TcpStream},
-    os::unix::{fs::MetadataExt, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -14,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
 
 /// PostgreSQL refuses to run as root, so root runs it as this user (uid and gid of `nobody`).
 const NOBODY: u32 = 65534;
@@ -41,6 +46,38 @@ impl Cluster {
 
     /// A running cluster of its own.
     pub fn start() -> Self {
+        Self::made_by(
+            "initdb",
+            &[
+                "--auth=trust",
+                "--username=keyservice",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+            ],
+        )
+    }
+
+    /// A hot standby that follows this cluster.
+    pub fn standby(&self) -> Self {
+        Self::made_by(
+            "pg_basebackup",
+            &[
+                "--dbname",
+                &self.address_of("postgres"),
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+            ],
+        )
+    }
+
+    /// Ends recovery: a standby becomes a primary.
+    pub fn promote(&self) {
+        assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    fn made_by(tool: &str, args: &[&str]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("keyservice-pg-")
             .tempdir()
@@ -48,21 +85,15 @@ impl Cluster {
         if running_as_root() {
             std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
         }
-        let made = as_server_user("initdb", directory.path())
-            .args([
-                "--auth=trust",
-                "--username=keyservice",
-                "--no-sync",
-                "--encoding=UTF8",
-                "--locale=C",
-                "-D",
-            ])
+        let made = as_server_user(tool, directory.path())
+            .args(args)
+            .arg("-D")
             .arg(directory.path().join("data"))
             .output()
-            .expect("initdb runs");
+            .expect("it runs");
         assert!(
             made.status.success(),
-            "{}",
+            "{tool}: {}",
             String::from_utf8_lossy(&made.stderr)
         );
         let port = free_port();
@@ -108,8 +139,24 @@ impl Cluster {
         self.address_of(&name)
     }
 
+    /// From now on no write on a database tells the replicas of itself.
+    pub fn lose_notifications(&self, database: &str) {
+        let silent = "CREATE OR REPLACE FUNCTION keyservice.end_write(
+                p_revision bigint, p_write_time timestamptz, p_key_id uuid)
+            RETURNS void LANGUAGE sql AS $$
+                INSERT INTO keyservice.writes (revision, write_time, key_id)
+                VALUES (p_revision, p_write_time, p_key_id) $$";
+        self.psql(database, silent);
+    }
+
     pub fn address_of(&self, database: &str) -> String {
         format!("postgres://keyservice@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The same database, for another role.
+    pub fn address_for(&self, role: &str, database: &str) -> String {
+        let address = self.address_of(database);
+        address.replacen("keyservice@", &format!("{role}@"), 1)
     }
 
     pub fn port(&self) -> u16 {
@@ -144,12 +191,62 @@ impl Cluster {
             .to_owned()
     }
 
+    /// Sets a server setting that takes effect in new sessions.
+    pub fn set(&self, name: &str, value: &str) {
+        self.psql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let started = Instant::now();
+        while self.psql("postgres", &format!("SHOW {name}")) != value {
+            assert!(started.elapsed() < Duration::from_secs(20), "{name} stays");
+        }
+    }
+
+    /// Puts a file into the data directory that the server accepts as its own.
+    pub fn place(&self, name: &str, content: &str) {
+        let path = self.data_directory().join(name);
+        let mut options = fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&path).expect("a file");
+        file.write_all(content.as_bytes()).expect("written");
+        if running_as_root() {
+            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).expect("chown");
+        }
+    }
+
+    /// Stops every process of the server where it stands: it keeps its connections, accepts more,
+    /// and answers none.
+    pub fn freeze(&self) {
+        let pid = self.postmaster.as_ref().expect("it runs").id();
+        // First, so that it starts no process while they are counted.
+        signal("STOP", &[pid]);
+        signal("STOP", &children_of(pid));
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        let pid = self.postmaster.as_ref().expect("it runs").id();
+        signal("CONT", &[&children_of(pid)[..], &[pid]].concat());
+    }
+
+    /// Ends the sessions for which a condition on `pg_stat_activity` holds, and says how many.
+    pub fn end_sessions(&self, condition: &str) -> usize {
+        let which = format!("SELECT pid FROM pg_stat_activity WHERE {condition}");
+        let pids = self.psql("postgres", &which).replace('\n', ",");
+        let end = format!("SELECT pg_terminate_backend(pid) FROM unnest('{{{pids}}}'::int[]) pid");
+        self.psql("postgres", &end);
+        let left = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ('{{{pids}}}')");
+        let started = Instant::now();
+        while self.psql("postgres", &left) != "0" {
+            assert!(started.elapsed() < Duration::from_secs(20), "they stay");
+        }
+        pids.split_terminator(',').count()
+    }
+
     /// Kills the server and all its processes with SIGKILL, as a power cut would.
     pub fn kill(&mut self) {
+        self.freeze();
         let mut postmaster = self.postmaster.take().expect("it runs");
         let pid = postmaster.id();
-        // Stopped first, so that it starts no process while they are counted.
-        signal("STOP", &[pid]);
         let children = children_of(pid);
         signal("KILL", &[&children[..], &[pid]].concat());
         postmaster.wait().expect("it ended");
@@ -214,6 +311,20 @@ impl Drop for Cluster {
     }
 }
 
+/// A session on a store's database, ended when it is dropped.
+pub async fn session(store: &str) -> Client {
+    let (session, connection) = tokio_postgres::connect(store, NoTls)
+        .await
+        .expect("PostgreSQL answers");
+    tokio::spawn(connection);
+    session
+}
+
+/// The name of the database in an address.
+pub fn database_in(address: &str) -> &str {
+    address.rsplit('/').next().expect("an address")
+}
+
 /// A command of PostgreSQL's, in a process group of its own, as a user it accepts.
 fn as_server_user(name: &str, directory: &Path) -> Command {
     let mut command = Command::new(postgres_tool(name));
@@ -224,7 +335,7 @@ fn as_server_user(name: &str, directory: &Path) -> Command {
     command
 }
 
-fn signal(name: &str, pids: &[u32]) {
+pub fn signal(name: &str, pids: &[u32]) {
     // A process may have ended by itself since it was counted.
     let pids = pids.iter().map(u32::to_string);
     let _ = Command::new("kill")

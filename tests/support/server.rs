@@ -324,6 +324,12 @@ impl Client {
         self.create_with(request).await
     }
 
+    /// A new key's token and id.
+    pub async fn create_key(&mut self) -> (String, String) {
+        let created = self.create("acme", "a key").await.expect("created");
+        (created.token, created.key.expect("a key").key_id)
+    }
+
     pub async fn create_with(&mut self, request: CreateRequest) -> Result<CreateResponse, Status> {
         Ok(self.0.create(request).await?.into_inner())
     }

@@ -1,0 +1,37 @@
+//! A lock on the keys in PostgreSQL, which keeps calls waiting for as long as a test wants.
+
+use super::postgres::session;
+use tokio_postgres::Client;
+
+/// Held until it is dropped.
+pub struct KeysLock(Client);
+
+impl KeysLock {
+    /// Makes reads and writes of keys wait.
+    pub async fn take(store: &str) -> Self {
+        Self::in_mode("ACCESS EXCLUSIVE", store).await
+    }
+
+    /// Makes writes alone wait, as the building of an index does.
+    pub async fn against_writes(store: &str) -> Self {
+        Self::in_mode("SHARE", store).await
+    }
+
+    async fn in_mode(mode: &str, store: &str) -> Self {
+        let session = session(store).await;
+        let lock = format!("BEGIN; LOCK TABLE keyservice.keys IN {mode} MODE");
+        session.batch_execute(&lock).await.expect("the lock");
+        Self(session)
+    }
+
+    /// Whether one Create waits.
+    pub async fn holds_a_create(&self) -> bool {
+        // A transaction would go on seeing the activity that it saw first.
+        let look_again = self.0.batch_execute("SELECT pg_stat_clear_snapshot()");
+        look_again.await.expect("an answer");
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND wait_event_type = 'Lock' AND query LIKE '%create_key%'";
+        let row = self.0.query_one(waiting, &[]).await.expect("an answer");
+        row.get::<_, i64>(0) == 1
+    }
+}
