@@ -1,5 +1,6 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
+pub mod certificates;
 pub mod collector;
 pub mod keys_lock;
 pub mod postgres;
