@@ -95,7 +95,8 @@ pub struct Settings {
     #[arg(long, env = "KEYSERVICE_POOL_SIZE", value_name = "COUNT", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pool_size: u16,
 
-    /// PostgreSQL: limit on establishing a connection. A database in reach takes milliseconds.
+    /// PostgreSQL: limit on establishing a connection. A database in reach takes milliseconds. The
+    /// hosts of an address share it, so that one that is silent leaves time for the next.
     #[arg(long, env = "KEYSERVICE_CONNECT_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = duration)]
     pub connect_timeout: Duration,
 

@@ -17,6 +17,7 @@ mod end_to_end;
 mod leases;
 mod operating;
 mod postgres;
+mod postgres_address;
 mod postgres_tls;
 mod revocation;
 mod secrets;

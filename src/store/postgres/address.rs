@@ -2,10 +2,13 @@
 //! Promises what tokio-postgres promises of its parameters, and libpq's meaning of the TLS ones.
 //! Must never print a password: `Display` leaves it out.
 
-use super::tls::{self, Verification};
+use super::{
+    connect::{Connected, Hosts},
+    tls::{self, Verification},
+};
 use crate::store::{OpenError, with_causes};
 use percent_encoding::percent_decode_str;
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio_postgres::{
     Config,
     config::{Host, SslMode},
@@ -20,6 +23,8 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub(super) struct Address {
     config: Config,
+    hosts: Arc<Hosts>,
+    connect_timeout: Duration,
     tls: MakeRustlsConnect,
 }
 
@@ -38,9 +43,8 @@ impl Address {
             .map_err(|error: tokio_postgres::Error| OpenError::Address(with_causes(&error)))?;
         let (mode, verification) = parameters.meaning()?;
         config.ssl_mode(mode);
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(connect_timeout);
-        }
+        let connect_timeout = *config.get_connect_timeout().unwrap_or(&connect_timeout);
+        config.connect_timeout(connect_timeout);
         if !text.contains("keepalives_idle") {
             config.keepalives_idle(KEEPALIVE_IDLE);
         }
@@ -48,15 +52,24 @@ impl Address {
             config.application_name("keyservice");
         }
         let tls = tls::connector(verification).map_err(OpenError::Address)?;
-        Ok(Self { config, tls })
+        let hosts = Hosts::of(&config);
+        let hosts = hosts.map_err(|complaint| OpenError::Address(complaint.to_owned()))?;
+        Ok(Self {
+            config,
+            hosts: Arc::new(hosts),
+            connect_timeout,
+            tls,
+        })
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.config
+    /// Connects to the first host that takes it; bound it by [`Self::connect_timeout`].
+    pub(super) async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
+        self.hosts.connect(&self.tls, self.connect_timeout).await
     }
 
-    pub(super) fn tls(&self) -> &MakeRustlsConnect {
-        &self.tls
+    /// For one connection, whichever host takes it: the address's own limit, if it has one.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
     }
 }
 
@@ -195,7 +208,7 @@ mod tests {
             ("?application_name=x&sslmode=prefer", SslMode::Prefer),
         ] {
             let address = parse(&format!("postgres://h/d{query}")).expect(query);
-            assert_eq!(address.config().get_ssl_mode(), mode, "{query}");
+            assert_eq!(address.config.get_ssl_mode(), mode, "{query}");
         }
     }
 

@@ -48,8 +48,7 @@ async fn listen_for_ever(address: Address, wake_up: Arc<Notify>) {
 }
 
 async fn listen(address: &Address, wake_up: &Notify) -> Result<std::convert::Infallible, String> {
-    let connect = address.config().connect(address.tls().clone());
-    let (client, connection) = timeout(PROBE_INTERVAL, connect)
+    let (client, connection) = timeout(address.connect_timeout(), address.connect())
         .await
         .map_err(|_| "PostgreSQL gave no answer".to_owned())?
         .map_err(|error| with_causes(&error))?;

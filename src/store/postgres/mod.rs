@@ -3,6 +3,7 @@
 //! Must never hand a connection with an unanswered statement to the next caller.
 
 mod address;
+mod connect;
 mod follow;
 mod listener;
 mod load;
@@ -23,7 +24,7 @@ use crate::{
 };
 use address::Address;
 use async_trait::async_trait;
-use deadpool_postgres::{HookError, Object, Pool, PoolError};
+use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType};
 use listener::Listener;
 use std::{
     ops::{Deref, DerefMut},
@@ -72,6 +73,10 @@ impl PostgresStore {
         digester: &Digester,
     ) -> Result<Self, OpenError> {
         let address = Address::parse(address, limits.connect_timeout)?;
+        let limits = Limits {
+            connect_timeout: address.connect_timeout(),
+            ..limits
+        };
         let cannot_open = |cause: Cause, advice| OpenError::Driver {
             what: address.to_string(),
             cause,
@@ -128,10 +133,12 @@ impl PostgresStore {
             Ok(Err(
                 PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
             )) => Err(StoreError::Unavailable(with_causes(&error).into())),
+            Ok(Err(PoolError::Timeout(TimeoutType::Create))) => {
+                Err(no_answer(self.limits.connect_timeout))
+            }
             Ok(Err(PoolError::Timeout(_))) => Err(StoreError::Unavailable(
                 format!(
-                    "no connection came free within {}; they are all in use, or the server does \
-                     not answer",
+                    "no connection came free within {}; they are all in use",
                     humantime::format_duration(self.limits.acquire_timeout)
                 )
                 .into(),

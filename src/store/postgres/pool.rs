@@ -3,15 +3,18 @@
 //! Must never wait for a connection without a limit.
 
 use super::{Limits, address::Address};
+use crate::store::with_causes;
 use deadpool_postgres::{
-    BuildError, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+    BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
 };
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Error};
 
 pub(super) fn build(address: &Address, limits: &Limits, size: usize) -> Result<Pool, BuildError> {
-    let manager = Manager::from_config(
-        address.config().clone(),
-        address.tls().clone(),
+    let manager = Manager::from_connect(
+        Config::new(), // The address has its own.
+        address.clone(),
         ManagerConfig {
             // A look at whether the connection is known to be closed, and no round trip.
             recycling_method: RecyclingMethod::Fast,
@@ -22,7 +25,7 @@ pub(super) fn build(address: &Address, limits: &Limits, size: usize) -> Result<P
         .runtime(Runtime::Tokio1)
         .max_size(size)
         .wait_timeout(Some(limits.acquire_timeout))
-        .create_timeout(Some(limits.connect_timeout))
+        .create_timeout(Some(address.connect_timeout()))
         .recycle_timeout(Some(limits.acquire_timeout))
         .post_create(Hook::async_fn(move |client, _| {
             let setup = setup.clone();
@@ -34,6 +37,23 @@ pub(super) fn build(address: &Address, limits: &Limits, size: usize) -> Result<P
             })
         }))
         .build()
+}
+
+impl Connect for Address {
+    fn connect(
+        &self,
+        _: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        Box::pin(async {
+            let (client, connection) = self.connect().await?;
+            let task = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!("a connection broke: {}", with_causes(&error));
+                }
+            });
+            Ok((client, task))
+        })
+    }
 }
 
 /// What every session of the pool begins with, whatever the server's defaults are.

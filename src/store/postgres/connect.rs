@@ -1,0 +1,174 @@
+//! Owns establishing one connection: to the first host of an address that takes it.
+//! Promises each host its turn, whatever those before it do.
+//! Must never connect with other parameters than the address has.
+
+use crate::store::with_causes;
+use rand::seq::SliceRandom;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+use tokio_postgres::{
+    Client, Config, Connection, Error, Socket,
+    config::{Host, LoadBalanceHosts},
+    tls::MakeTlsConnect,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A connection's both ends: for its user, and for the task that drives it.
+pub(super) type Connected = (
+    Client,
+    Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>,
+);
+
+/// The hosts of an address, at least one. tokio-postgres would try them in turn itself, but lets
+/// one that keeps silent use up all the time there is.
+pub(super) struct Hosts {
+    configs: Vec<Config>,
+    /// Whose turn is first: the one that took the last connection, or the one after one that did
+    /// not. A hint, so no order of memory matters.
+    first: AtomicUsize,
+}
+
+impl Hosts {
+    pub(super) fn of(address: &Config) -> Result<Self, &'static str> {
+        let configs = one_for_each_host(address)?;
+        let first = AtomicUsize::new(0);
+        Ok(Self { configs, first })
+    }
+
+    /// Connects, with a share of the time limit for each host but the last, which may take for
+    /// ever: the caller bounds the whole.
+    pub(super) async fn connect(
+        &self,
+        tls: &MakeRustlsConnect,
+        limit: Duration,
+    ) -> Result<Connected, Error> {
+        let started = Instant::now();
+        let in_turn = self.in_turn();
+        let (last, others) = in_turn.split_last().expect("an address names a host");
+        for (tried, host) in others.iter().enumerate() {
+            let hosts_left = u32::try_from(in_turn.len() - tried).unwrap_or(u32::MAX);
+            let share = limit.saturating_sub(started.elapsed()) / hosts_left;
+            match timeout(share, self.connect_to(*host, tls)).await {
+                Ok(Ok(connected)) => return Ok(connected),
+                Ok(Err(error)) => tracing::debug!("trying the next host: {}", with_causes(&error)),
+                Err(_) => tracing::debug!("trying the next host: no answer within {share:?}"),
+            }
+        }
+        self.connect_to(*last, tls).await
+    }
+
+    fn in_turn(&self) -> Vec<usize> {
+        let count = self.configs.len();
+        let first = self.first.load(Relaxed);
+        let mut hosts: Vec<_> = (0..count).map(|tried| (first + tried) % count).collect();
+        let balance = |config: &Config| config.get_load_balance_hosts();
+        if self.configs.first().map(balance) == Some(LoadBalanceHosts::Random) {
+            hosts.shuffle(&mut rand::rng());
+        }
+        hosts
+    }
+
+    async fn connect_to(&self, host: usize, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+        // Beforehand, since a caller that gives up waiting drops this future.
+        self.first.store(host + 1, Relaxed);
+        let connected = self.configs[host].connect(tls.clone()).await?;
+        self.first.store(host, Relaxed);
+        Ok(connected)
+    }
+}
+
+/// A config for each host of `all`.
+fn one_for_each_host(all: &Config) -> Result<Vec<Config>, &'static str> {
+    let (hosts, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+    let count = hosts.len().max(addresses.len());
+    let fits = |length: usize| length == 0 || length == count;
+    if count == 0 {
+        return Err("it names no host");
+    }
+    if !fits(hosts.len()) || !fits(addresses.len()) || !(fits(ports.len()) || ports.len() == 1) {
+        return Err("give as many of host, hostaddr and port");
+    }
+    let of = |at| {
+        let mut one = without_hosts(all);
+        match hosts.get(at) {
+            Some(Host::Tcp(name)) => _ = one.host(name),
+            Some(Host::Unix(path)) => _ = one.host_path(path),
+            None => {}
+        }
+        if let Some(address) = addresses.get(at) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(at).or(ports.first()) {
+            one.port(*port);
+        }
+        one
+    };
+    Ok((0..count).map(of).collect())
+}
+
+fn without_hosts(all: &Config) -> Config {
+    let mut config = Config::new();
+    config
+        .ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle())
+        .target_session_attrs(all.get_target_session_attrs())
+        .channel_binding(all.get_channel_binding())
+        .load_balance_hosts(all.get_load_balance_hosts());
+    all.get_user().map(|user| config.user(user));
+    all.get_password().map(|password| config.password(password));
+    all.get_dbname().map(|name| config.dbname(name));
+    all.get_options().map(|options| config.options(options));
+    all.get_application_name()
+        .map(|name| config.application_name(name));
+    all.get_connect_timeout()
+        .map(|limit| config.connect_timeout(*limit));
+    all.get_tcp_user_timeout()
+        .map(|limit| config.tcp_user_timeout(*limit));
+    all.get_keepalives_interval()
+        .map(|interval| config.keepalives_interval(interval));
+    all.get_keepalives_retries()
+        .map(|retries| config.keepalives_retries(retries));
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_each(text: &str) -> Result<Vec<Config>, &'static str> {
+        one_for_each_host(&text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn every_parameter_is_kept_for_every_host() {
+        let address = |hosts| {
+            format!(
+                "postgres://kate:secret@{hosts}/keys?options=-c%20x%3Dy&application_name=a\
+                 &sslmode=require&sslnegotiation=direct&connect_timeout=7&tcp_user_timeout=8\
+                 &keepalives=1&keepalives_idle=9&keepalives_interval=10&keepalives_retries=11\
+                 &target_session_attrs=read-write&channel_binding=require&load_balance_hosts=random"
+            )
+        };
+        let split = one_each(&address("db1:1,[::1]:2,%2Ftmp:3")).expect("three hosts");
+        let alone = ["db1:1", "[::1]:2", "%2Ftmp:3"].map(address);
+        for (config, alone) in split.iter().zip(&alone) {
+            let alone: Config = alone.parse().expect("an address");
+            assert_eq!(format!("{config:?}"), format!("{alone:?}"));
+            assert_eq!(config.get_password(), alone.get_password());
+        }
+        assert_eq!(split.len(), alone.len());
+    }
+
+    #[test]
+    fn hosts_that_do_not_add_up_are_refused() {
+        assert!(one_each("postgres:///keys").is_err());
+        assert!(one_each("postgres://a,b/keys?hostaddr=127.0.0.1").is_err());
+        assert!(one_each("postgres://a,b/keys?host=c").is_err());
+        assert!(one_each("postgres://a/keys?host=b").is_ok());
+    }
+}

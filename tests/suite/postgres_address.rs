@@ -1,0 +1,83 @@
+//! The parameters of an address that are libpq's: they reach the server and mean what they say.
+
+use crate::support::{
+    eventually,
+    postgres::{Cluster, database_in},
+    server::{Server, assert_refused, command},
+};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn application_name_and_options_reach_every_session() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let database = database_in(&store);
+    // A role that may do nothing until an option makes it the owner of everything.
+    let role = format!("nobody_{database}");
+    let create = format!("CREATE ROLE {role} LOGIN NOINHERIT IN ROLE keyservice");
+    cluster.psql("postgres", &create);
+    let address = cluster.address_for(&role, database);
+    let parameters = "application_name=key%20service&options=-c%20role%3Dkeyservice";
+    let server = Server::start(&format!("{address}?{parameters}")).await;
+    server.client().await.create_key().await;
+
+    let names =
+        format!("SELECT DISTINCT application_name FROM pg_stat_activity WHERE usename = '{role}'");
+    assert_eq!(cluster.psql(database, &names), "key service");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_timeout_bounds_the_connection_whatever_the_setting_is() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("an address");
+    let started = Instant::now();
+
+    let store = format!("postgres://someone@{address}/keys?connect_timeout=1");
+    let limits = ["--connect-timeout=1h", "--acquire-timeout=1h"];
+    assert_refused(command(&store).args(limits), &["no answer within 1s"]).await;
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_the_one_that_takes_writes_is_used_also_when_the_first_is_frozen() {
+    let primary = Cluster::start();
+    let store = primary.database();
+    let database = database_in(&store);
+    let standby = primary.standby();
+    let hosts = |ports: [u16; 2]| {
+        let [first, second] = ports;
+        format!(
+            "postgres://keyservice@127.0.0.1:{first},127.0.0.1:{second}/{database}\
+             ?target_session_attrs=read-write"
+        )
+    };
+    let limits = ["--statement-timeout=500ms"];
+    let standby_first = hosts([standby.port(), primary.port()]);
+    let standby_first = Server::start_with(&standby_first, &limits, &[]).await;
+    let mut client = standby_first.client().await;
+    let (token, key_id) = client.create_key().await;
+    let replayed = "SELECT count(*) FROM keyservice.keys";
+    eventually("the standby has the key", async || {
+        standby.psql(database, replayed) == "1"
+    })
+    .await;
+
+    let primary_first = hosts([primary.port(), standby.port()]);
+    let primary_first = Server::start_with(&primary_first, &limits, &[]).await;
+    primary.freeze();
+    standby.promote();
+    for replica in [&standby_first, &primary_first] {
+        let mut client = replica.client().await;
+        eventually("it writes to the new primary", async || {
+            client.revoke(&key_id).await.is_ok()
+        })
+        .await;
+        eventually("it has a lease again", async || {
+            client.is_revoked(&token).await
+        })
+        .await;
+    }
+}
