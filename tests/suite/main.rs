@@ -18,6 +18,7 @@ mod leases;
 mod operating;
 mod postgres;
 mod postgres_address;
+mod postgres_outage;
 mod postgres_tls;
 mod revocation;
 mod secrets;

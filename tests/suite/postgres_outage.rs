@@ -1,0 +1,223 @@
+//! PostgreSQL dead, silent, busy or read-only: calls end in time, Authorize goes on, all recovers.
+
+use crate::support::{
+    eventually,
+    keys_lock::KeysLock,
+    postgres::{Cluster, database_in},
+    server::{Client, Server, assert_refused, command, error_reason},
+};
+use keyservice::grpc::proto::CreateResponse;
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
+
+/// Short limits, for short tests, and a lease that outlasts them.
+const LIMITS: [&str; 5] = [
+    "--connect-timeout=300ms",
+    "--acquire-timeout=300ms",
+    "--statement-timeout=500ms",
+    "--renewal-interval=100ms",
+    "--lease=60s",
+];
+
+/// What [`LIMITS`] and the grace for the server's own timeout add up to, on a machine that may be
+/// busy; far below the limits by default.
+const IN_TIME: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_dies_and_comes_back_is_survived_without_a_restart() {
+    let mut cluster = Cluster::start();
+    let store = cluster.database();
+    let steady = ["--lease=60s", "--renewal-interval=100ms"];
+    let servers = [
+        Server::start_with(&store, &steady, &[]).await,
+        Server::start_with(&store, &steady, &[]).await,
+    ];
+    let [mut first, mut second] = [servers[0].client().await, servers[1].client().await];
+    let (token, key_id) = first.create_key().await;
+    let (_lock, waiting) = a_create_that_waits(&store, &first).await;
+
+    cluster.kill();
+    let broken_off = waiting.await.expect("no panic").expect_err("broken off");
+    assert_store_unavailable(&broken_off);
+    for replica in [&mut first, &mut second] {
+        calls_are_refused_in_time(replica, &key_id).await;
+        assert!(replica.is_granted(&token).await);
+    }
+
+    cluster.restart();
+    eventually("one writes again", async || {
+        second.revoke(&key_id).await.is_ok()
+    })
+    .await;
+    assert!(first.is_revoked(&token).await);
+    first.create_key().await;
+    assert_eq!(first.list("acme").await.expect("listed").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_gives_no_answer_ends_calls_in_time_and_is_survived() {
+    let cluster = Cluster::start();
+    let server = Server::start_with(&cluster.database(), &LIMITS, &[]).await;
+    let mut client = server.client().await;
+    let (token, _) = client.create_key().await;
+    let (_, other_id) = client.create_key().await;
+
+    cluster.freeze();
+    // The first calls are on connections that were there, the second ones would connect.
+    for _ in 0..2 {
+        calls_are_refused_in_time(&mut client, &other_id).await;
+        assert!(client.is_granted(&token).await);
+    }
+
+    cluster.thaw();
+    eventually("it writes again", async || {
+        client.revoke(&other_id).await.is_ok()
+    })
+    .await;
+    client.create_key().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_cut_off_is_no_longer_waited_for_and_catches_up_when_it_is_back() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let role = format!("cut_off_{}", database_in(&store));
+    cluster.psql("postgres", &format!("CREATE ROLE {role} LOGIN SUPERUSER"));
+    let address = cluster.address_for(&role, database_in(&store));
+    let remote = Server::start(&store).await;
+    let server = Server::start_with(&address, &["--lease=1s"], &[]).await;
+    let (mut remote, mut client) = (remote.client().await, server.client().await);
+    let (token, key_id) = client.create_key().await;
+
+    cluster.psql("postgres", &format!("ALTER ROLE {role} NOLOGIN"));
+    cluster.end_sessions(&format!("usename = '{role}'"));
+    calls_are_refused_in_time(&mut client, &key_id).await;
+    remote.revoke(&key_id).await.expect("revoked");
+    assert!(!client.is_granted(&token).await);
+
+    cluster.psql("postgres", &format!("ALTER ROLE {role} LOGIN"));
+    eventually("it has caught up", async || client.is_revoked(&token).await).await;
+    client.create_key().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_server_that_gives_no_answer_ends_in_time_and_says_so() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("an address");
+    let started = Instant::now();
+
+    let mut command = command(&format!("postgres://someone@{address}/keys"));
+    let parts = ["no answer within 300ms", "check that the server runs"];
+    assert_refused(command.args(LIMITS), &parts).await;
+    assert!(started.elapsed() < IN_TIME);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_waits_too_long_is_ended_by_the_server_and_leaves_nothing_behind() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let server = Server::start_with(&store, &LIMITS, &[]).await;
+    let mut client = server.client().await;
+    let (_, key_id) = client.create_key().await;
+
+    let lock = KeysLock::take(&store).await;
+    calls_are_refused_in_time(&mut client, &key_id).await;
+    assert!(
+        server
+            .log()
+            .contains("canceling statement due to statement timeout")
+    );
+
+    drop(lock);
+    let keys = client.list("acme").await.expect("listed");
+    assert_eq!(keys.len(), 1);
+    assert!(keys[0].revoke_time.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_gets_no_connection_is_told_so_while_its_caller_still_waits() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let limits = ["--pool-size=1", "--acquire-timeout=300ms", "--lease=60s"];
+    let server = Server::start_with(&store, &limits, &[]).await;
+    let mut client = server.client().await;
+
+    let (lock, waiting) = a_create_that_waits(&store, &client).await;
+    let started = Instant::now();
+    let refusal = client
+        .list("acme")
+        .await
+        .expect_err("no connection is free");
+    assert_store_unavailable(&refusal);
+    assert!(started.elapsed() < IN_TIME);
+    assert!(
+        server
+            .log()
+            .contains("no connection came free within 300ms")
+    );
+
+    drop(lock);
+    waiting.await.expect("no panic").expect("created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
+    let mut primary = Cluster::start();
+    let store = primary.database();
+    let writer = Server::start(&store).await;
+    let (token, _) = writer.client().await.create_key().await;
+    let standby = primary.standby();
+
+    let replica = Server::spawn(&standby.address_of(database_in(&store)), &[], &[]).await;
+    let mut client = replica.client().await;
+    let refusal = client
+        .create("acme", "another")
+        .await
+        .expect_err("a standby");
+    assert_store_unavailable(&refusal);
+    let refusal = client.authorize(&token, "example.com").await;
+    assert_eq!(refusal.expect_err("no lease").code(), Code::Unavailable);
+
+    primary.kill();
+    standby.promote();
+    eventually("it serves", async || replica.serves_keys().await).await;
+    assert!(client.is_granted(&token).await);
+    client.create_key().await;
+}
+
+/// Create, List and Revoke say that the store is unavailable, and say so in time.
+async fn calls_are_refused_in_time(client: &mut Client, key_id: &str) {
+    let mut clients = [client.clone(), client.clone(), client.clone()];
+    let [creator, lister, revoker] = &mut clients;
+    let started = Instant::now();
+    let (created, listed, revoked) = tokio::join!(
+        creator.create("acme", "another key"),
+        lister.list("acme"),
+        revoker.revoke(key_id),
+    );
+    assert!(started.elapsed() < IN_TIME);
+    for refusal in [created.err(), listed.err(), revoked.err()] {
+        assert_store_unavailable(&refusal.expect("it is refused"));
+    }
+}
+
+/// A Create under way, which waits for as long as the lock is held.
+async fn a_create_that_waits(
+    store: &str,
+    client: &Client,
+) -> (KeysLock, JoinHandle<Result<CreateResponse, Status>>) {
+    let lock = KeysLock::against_writes(store).await;
+    let mut client = client.clone();
+    let create = tokio::spawn(async move { client.create("acme", "a key that waits").await });
+    eventually("the Create waits", async || lock.holds_a_create().await).await;
+    (lock, create)
+}
+
+fn assert_store_unavailable(status: &Status) {
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(error_reason(status).as_deref(), Some("STORE_UNAVAILABLE"));
+}
