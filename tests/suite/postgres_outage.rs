@@ -165,6 +165,32 @@ async fn a_call_that_gets_no_connection_is_told_so_while_its_caller_still_waits(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_database_refuses_writes_for_as_long_as_it_is_read_only() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let database = database_in(&store);
+    let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
+    let mut client = server.client().await;
+
+    let setting = "default_transaction_read_only";
+    let read_only = format!("ALTER DATABASE {database} SET {setting} = on");
+    cluster.psql("postgres", &read_only);
+    cluster.end_sessions(&format!("datname = '{database}'"));
+    eventually("no lease is written", async || !server.serves_keys().await).await;
+    let refusal = client.create("acme", "a key").await;
+    assert_store_unavailable(&refusal.expect_err("read-only"));
+    assert!(client.list("acme").await.expect("listed").is_empty());
+
+    let writable = format!("ALTER DATABASE {database} RESET {setting}");
+    cluster.psql("postgres", &writable);
+    eventually("it serves again", async || server.serves_keys().await).await;
+    eventually("it writes again", async || {
+        client.create("acme", "a key").await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
     let mut primary = Cluster::start();
     let store = primary.database();

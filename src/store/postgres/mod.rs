@@ -1,4 +1,4 @@
-//! Owns the PostgreSQL store: the pool, its time limits, and how its errors are read.
+//! Owns the PostgreSQL store: its statements, their time limits, and how its errors are read.
 //! Promises that a write is committed when it returns, and that no call outlasts its limits.
 //! Must never hand a connection with an unanswered statement to the next caller.
 
@@ -26,10 +26,8 @@ use address::Address;
 use async_trait::async_trait;
 use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType};
 use listener::Listener;
-use std::{
-    ops::{Deref, DerefMut},
-    time::Duration,
-};
+use pool::InUse;
+use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
@@ -121,15 +119,15 @@ impl PostgresStore {
         if kept != digester.fingerprint() {
             return Err(other_secret(kept));
         }
-        drop(client);
+        client.give_back();
         Ok(store)
     }
 
     /// A connection from a pool, established if none is free.
-    async fn acquire(&self, pool: &Pool) -> Result<Object, StoreError> {
+    async fn acquire(&self, pool: &Pool) -> Result<InUse, StoreError> {
         let limit = self.limits.acquire_timeout.max(self.limits.connect_timeout);
         match timeout(limit, pool.get()).await {
-            Ok(Ok(client)) => Ok(client),
+            Ok(Ok(client)) => Ok(InUse::new(client)),
             Ok(Err(
                 PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
             )) => Err(StoreError::Unavailable(with_causes(&error).into())),
@@ -164,49 +162,16 @@ impl PostgresStore {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let client = InUse(Some(self.acquire(pool).await?));
+        let client = self.acquire(pool).await?;
         let rows = async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
         let limit = self.limits.statement_timeout + GRACE;
         let answer = timeout(limit, rows).await.map_err(|_| no_answer(limit))?;
-        client.answered();
-        answer.map_err(|error| store_error(&error))
-    }
-}
-
-/// A connection with a statement that is not answered. Dropped like that, by a time limit or
-/// because its caller went away, it is closed: the answer may still come, or never, and nobody
-/// else shall wait for that.
-struct InUse(Option<Object>);
-
-impl InUse {
-    /// Gives the connection back to its pool.
-    fn answered(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Deref for InUse {
-    type Target = Object;
-
-    fn deref(&self) -> &Object {
-        self.0.as_ref().expect("only `answered` and `drop` take it")
-    }
-}
-
-impl DerefMut for InUse {
-    fn deref_mut(&mut self) -> &mut Object {
-        self.0.as_mut().expect("only `answered` and `drop` take it")
-    }
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        if let Some(unanswered) = self.0.take() {
-            drop(Object::take(unanswered));
-        }
+        let rows = answer.map_err(|error| store_error(&error))?;
+        client.give_back();
+        Ok(rows)
     }
 }
 
@@ -313,10 +278,10 @@ impl KeyStore for PostgresStore {
     }
 
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
-        let mut client = InUse(Some(self.acquire(&self.pool).await?));
+        let mut client = self.acquire(&self.pool).await?;
         let patience = self.limits.statement_timeout + GRACE;
         let position = load::load(&mut client, patience, apply).await?;
-        client.answered();
+        client.give_back();
         Ok(position)
     }
 

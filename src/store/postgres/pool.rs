@@ -1,13 +1,18 @@
-//! Owns the pool of connections, and what every session begins with.
+//! Owns the pools of connections, and what every session begins with.
 //! Promises sessions that commit to disk and run at READ COMMITTED, whatever the server's defaults.
-//! Must never wait for a connection without a limit.
+//! Must never lend a connection whose last statement failed or was not answered.
 
 use super::{Limits, address::Address};
 use crate::store::with_causes;
 use deadpool_postgres::{
-    BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+    BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
+    Runtime,
 };
-use std::{pin::Pin, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    pin::Pin,
+    time::Duration,
+};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 
@@ -37,6 +42,43 @@ pub(super) fn build(address: &Address, limits: &Limits, size: usize) -> Result<P
             })
         }))
         .build()
+}
+
+/// A connection in use. Dropped before it is given back, by a time limit, an error, or because its
+/// caller went away, it is closed: the answer may still come, or never, and a session that failed
+/// may fail for ever, like one that began while the database was read-only.
+pub(super) struct InUse(Option<Object>);
+
+impl InUse {
+    pub(super) fn new(connection: Object) -> Self {
+        Self(Some(connection))
+    }
+
+    pub(super) fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Deref for InUse {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        self.0.as_ref().expect("only its end takes it")
+    }
+}
+
+impl DerefMut for InUse {
+    fn deref_mut(&mut self) -> &mut Object {
+        self.0.as_mut().expect("only its end takes it")
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if let Some(unfit) = self.0.take() {
+            drop(Object::take(unfit));
+        }
+    }
 }
 
 impl Connect for Address {
