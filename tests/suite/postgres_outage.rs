@@ -3,7 +3,7 @@
 use crate::support::{
     eventually,
     keys_lock::KeysLock,
-    postgres::{Cluster, database_in},
+    postgres::{Cluster, database_in, signal},
     server::{Client, Server, assert_refused, command, error_reason},
 };
 use keyservice::grpc::proto::CreateResponse;
@@ -162,6 +162,38 @@ async fn a_call_that_gets_no_connection_is_told_so_while_its_caller_still_waits(
 
     drop(lock);
     waiting.await.expect("no panic").expect("created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_hangs_or_was_given_up_keeps_neither_other_replicas_nor_other_calls_waiting() {
+    let cluster = Cluster::start();
+    let store = cluster.database();
+    // Whoever waited for the call that hangs, or for its lease to lapse, would be noticed.
+    let patient = [
+        "--pool-size=1",
+        "--acquire-timeout=1m",
+        "--statement-timeout=1h",
+        "--lease=60s",
+    ];
+    let server = Server::start_with(&store, &patient, &[]).await;
+    let remote = Server::start(&store).await;
+    let (mut client, mut remote) = (server.client().await, remote.client().await);
+    let (token, key_id) = client.create_key().await;
+
+    let backend = "SELECT pid FROM pg_stat_activity \
+                   WHERE query LIKE '%create_key%' AND pid <> pg_backend_pid()";
+    let backend = cluster.psql(database_in(&store), backend);
+    signal("STOP", &[backend.parse().expect("one process")]);
+    let mut caller = client.clone();
+    let hanging = tokio::spawn(async move { caller.list("acme").await });
+    let started = Instant::now();
+    remote.revoke(&key_id).await.expect("revoked");
+    assert!(started.elapsed() < IN_TIME);
+    assert!(client.is_revoked(&token).await);
+    assert!(!hanging.is_finished());
+
+    hanging.abort();
+    client.list("acme").await.expect("on another connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

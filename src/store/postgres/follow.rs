@@ -33,7 +33,8 @@ pub(super) async fn changes(
     limit: usize,
 ) -> Result<Vec<Change>, FollowError> {
     let rows = store
-        .query(
+        .query_on(
+            &store.lease_pool,
             CHANGES,
             &[
                 &since.revision.number(),

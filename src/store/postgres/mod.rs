@@ -1,6 +1,6 @@
 //! Owns the PostgreSQL store: its statements, their time limits, and how its errors are read.
 //! Promises that a write is committed when it returns, and that no call outlasts its limits.
-//! Must never hand a connection with an unanswered statement to the next caller.
+//! Must never let calls, however many and however slow, keep this replica from following others.
 
 mod address;
 mod connect;
@@ -35,7 +35,7 @@ use tokio_postgres::{Row, error::SqlState, types::ToSql};
 /// server speaks first unless it, or the way to it, is gone.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// One connection renews this replica's lease, one looks at the others'.
+/// One connection follows and renews this replica's lease, one looks at the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
 
 /// What bounds the store's use of PostgreSQL.
@@ -54,7 +54,7 @@ pub struct Limits {
 /// Keys in a PostgreSQL database.
 pub struct PostgresStore {
     pool: Pool,
-    /// For leases alone: a pool that is full of other work must not keep one from being renewed.
+    /// For following alone: calls that hang or queue must not keep a lease from being renewed.
     lease_pool: Pool,
     limits: Limits,
     listener: Listener,
@@ -278,7 +278,7 @@ impl KeyStore for PostgresStore {
     }
 
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
-        let mut client = self.acquire(&self.pool).await?;
+        let mut client = self.acquire(&self.lease_pool).await?;
         let patience = self.limits.statement_timeout + GRACE;
         let position = load::load(&mut client, patience, apply).await?;
         client.give_back();
