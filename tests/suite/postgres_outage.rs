@@ -197,6 +197,24 @@ async fn a_call_that_hangs_or_was_given_up_keeps_neither_other_replicas_nor_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_keeps_writes_waiting_does_not_keep_authorize_from_answering() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
+    let mut client = server.client().await;
+    let (token, _) = client.create_key().await;
+
+    let (lock, waiting) = a_create_that_waits(&store, &client).await;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(1500) {
+        assert!(client.is_granted(&token).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(lock);
+    waiting.await.expect("no panic").expect("created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_refuses_writes_for_as_long_as_it_is_read_only() {
     let cluster = Cluster::shared();
     let store = cluster.database();

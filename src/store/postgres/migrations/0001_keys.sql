@@ -45,12 +45,16 @@ CREATE TABLE keyservice.digest_key (
 -- The lock is taken in a statement of its own because, under READ COMMITTED, a statement's snapshot
 -- is older than its wait for a lock; under a stricter level all statements would share that snapshot.
 -- 1415071059 is "TXKS", for this service's locks; 2 is the writers'.
+--
+-- The tables' locks come first. So a write that must wait for another user of a table, say one that
+-- builds an index, waits without the writers' lock, which every renewal of a lease needs too.
 CREATE FUNCTION keyservice.begin_write() RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'keyservice writes need READ COMMITTED, not %', current_setting('transaction_isolation');
     END IF;
+    LOCK TABLE keyservice.keys, keyservice.writes IN ROW EXCLUSIVE MODE;
     PERFORM pg_advisory_xact_lock(1415071059, 2);
     RETURN (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
 END $$;
