@@ -57,9 +57,7 @@ pub fn decide(
     domain: Domain,
     now: Timestamp,
 ) -> Result<Decision, NoLease> {
-    let decision = from_memory(keyring, digester, token, domain, now);
-    // Last: a pause between reading the keyring and here must not outlive the lease.
-    lease.check().map(|()| decision)
+    lease.covering(|| from_memory(keyring, digester, token, domain, now))
 }
 
 fn from_memory(

@@ -141,12 +141,20 @@ impl Lease {
         }
     }
 
-    /// Whether what was read from the keyring *before* this call was current when it was read.
-    pub fn check(&self) -> Result<(), NoLease> {
+    /// Looks at the keyring, and gives what it saw if this lease held all the while.
+    pub fn covering<T>(&self, look: impl FnOnce() -> T) -> Result<T, NoLease> {
+        // A lease that is granted meanwhile certifies what the keyring holds by then, and the look
+        // may have come before that. So the deadline is read first, and the clock last.
+        let deadline = self.deadline();
+        let seen = look();
         // Neither the compiler nor the processor may take the look at the clock before the look at
         // the keyring: a pause between the two must count against the lease.
         std::sync::atomic::fence(Ordering::Acquire);
-        let deadline = self.deadline();
+        Self::check(deadline).map(|()| seen)
+    }
+
+    /// Whether a lease with this deadline holds now.
+    fn check(deadline: Moment) -> Result<(), NoLease> {
         if Moment::now() < deadline {
             Ok(())
         } else if deadline == Moment::EARLIEST {
@@ -184,7 +192,7 @@ impl Lease {
             // Listens before it looks, so as to miss no change in between.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.check().is_ok() {
+            if Self::check(self.deadline()).is_ok() {
                 return;
             }
             changed.await;
@@ -192,12 +200,12 @@ impl Lease {
     }
 
     /// Waits until it does not hold. Comes late by as long as the machine was suspended, so it
-    /// serves for telling people, and [`Lease::check`] for deciding.
+    /// serves for telling people, and [`Lease::covering`] for deciding.
     pub async fn lapsed(&self) {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            if self.check().is_err() {
+            if Self::check(self.deadline()).is_err() {
                 return;
             }
             let remaining = self.deadline().since(Moment::now());
@@ -210,16 +218,37 @@ impl Lease {
 mod tests {
     use super::*;
 
+    fn check(lease: &Lease) -> Result<(), NoLease> {
+        lease.covering(|| ())
+    }
+
     #[test]
     fn a_lease_holds_until_its_deadline_and_not_beyond() {
         let lease = Lease::none();
-        assert_eq!(lease.check(), Err(NoLease::NotYet));
+        assert_eq!(check(&lease), Err(NoLease::NotYet));
         lease.extend(Moment::now());
-        assert_eq!(lease.check(), Err(NoLease::Lapsed));
+        assert_eq!(check(&lease), Err(NoLease::Lapsed));
         lease.extend(Moment::now().after(Duration::from_secs(60)));
-        assert_eq!(lease.check(), Ok(()));
+        assert_eq!(check(&lease), Ok(()));
         lease.give_up();
-        assert_eq!(lease.check(), Err(NoLease::NotYet));
+        assert_eq!(check(&lease), Err(NoLease::NotYet));
+    }
+
+    #[test]
+    fn a_lease_covers_no_look_during_which_it_ended() {
+        let lease = Lease::none();
+        let soon = Duration::from_millis(20);
+        lease.extend(Moment::now().after(soon));
+        let seen = lease.covering(|| std::thread::sleep(soon));
+        assert_eq!(seen, Err(NoLease::Lapsed));
+    }
+
+    #[test]
+    fn a_lease_covers_no_look_during_which_it_was_granted() {
+        let lease = Lease::none();
+        let granted = || lease.extend(Moment::LATEST);
+        assert_eq!(lease.covering(granted), Err(NoLease::NotYet));
+        assert_eq!(check(&lease), Ok(()));
     }
 
     #[test]
@@ -251,6 +280,6 @@ mod tests {
         });
         let () = waited;
         lease.lapsed().await;
-        assert_eq!(lease.check(), Err(NoLease::Lapsed));
+        assert_eq!(check(&lease), Err(NoLease::Lapsed));
     }
 }
