@@ -83,7 +83,7 @@ fn check_history(rows: &[Row]) -> Result<(), FollowError> {
 }
 
 pub(super) async fn replicas(store: &PostgresStore) -> Result<Vec<Replica>, StoreError> {
-    let sql = "SELECT * FROM keyservice.replicas";
+    let sql = "SELECT * FROM keyservice.read_replicas()";
     let rows = store.query_on(&store.lease_pool, sql, &[]).await?;
     rows.iter().map(rows::replica).collect()
 }

@@ -93,6 +93,10 @@ END $$;
 
 -- Revokes the key with this id or this digest, of this account if one is given, and returns its
 -- row; no row when there is no such key. A revoked key is returned as it is.
+--
+-- The key's row is locked, which is a write, so that also a commit that changes nothing waits for
+-- synchronous standbys. Otherwise a Revoke that is called again would return after a restart of the
+-- primary that has not got the first call's commit to any standby yet, and a failover would lose it.
 CREATE FUNCTION keyservice.revoke_key(
     p_key_id uuid, p_digest bytea, p_account_id text, p_revoke_time timestamptz)
 RETURNS SETOF keyservice.keys
@@ -103,7 +107,8 @@ DECLARE
 BEGIN
     SELECT * INTO v_key FROM keyservice.keys k
     WHERE (k.key_id = p_key_id OR k.digest = p_digest)
-      AND (p_account_id IS NULL OR k.account_id COLLATE "C" = p_account_id);
+      AND (p_account_id IS NULL OR k.account_id COLLATE "C" = p_account_id)
+    FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;

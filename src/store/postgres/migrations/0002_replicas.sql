@@ -57,6 +57,18 @@ BEGIN
     replicas := ARRAY(SELECT r FROM keyservice.replicas r);
 END $$;
 
+-- Every replica that may hold a lease. A standby cannot tell, until it is promoted: a renewal that
+-- its primary acknowledged is on its disk and may not show yet. The reading is a statement of its
+-- own, so that it sees all that came before the look at whether this is a standby.
+CREATE FUNCTION keyservice.read_replicas() RETURNS SETOF keyservice.replicas
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE 'a standby does not know which replicas hold leases' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    RETURN QUERY SELECT * FROM keyservice.replicas;
+END $$;
+
 -- As before, and with the revision of the first key's write when the request id was used before.
 CREATE OR REPLACE FUNCTION keyservice.create_key(
     p_key_id uuid, p_digest bytea, p_account_id text, p_name text, p_preview text, p_domain text,
@@ -67,7 +79,8 @@ DECLARE
     v_next bigint := keyservice.begin_write();
 BEGIN
     SELECT k.key_id, k.create_revision INTO first_key_id, revision FROM keyservice.keys k
-    WHERE k.account_id COLLATE "C" = p_account_id AND k.request_id COLLATE "C" = p_request_id;
+    WHERE k.account_id COLLATE "C" = p_account_id AND k.request_id COLLATE "C" = p_request_id
+    FOR UPDATE;  -- a write, for the reason that revoke_key has
     IF FOUND THEN
         RETURN;
     END IF;
