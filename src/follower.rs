@@ -8,8 +8,8 @@ use crate::{
     lease::{Lease, LeaseTerm, Moment},
     replicas::Replicas,
     store::{
-        Change, FollowError, KeyStore, Position, Renewal, ReplicaId, Revocation, RevokeError,
-        RevokeTarget, StoreError,
+        Change, FollowError, KeyStore, Position, Renewal, ReplicaId, Revision, Revocation,
+        RevokeError, RevokeTarget, StoreError,
     },
 };
 use std::{
@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// Changes asked for at a time, which bounds what one answer holds in memory.
 const CHANGES_LIMIT: usize = 1000;
@@ -38,6 +39,16 @@ pub struct Identity {
     pub renewal_interval: Duration,
 }
 
+impl Identity {
+    /// How long a call may take that a lease depends on: half of what is left of the lease when it
+    /// is time to renew it.
+    #[must_use]
+    pub fn call_limit(&self) -> Duration {
+        let left = self.term.usable().saturating_sub(self.renewal_interval);
+        left / 2
+    }
+}
+
 /// Brings the store's changes to the keyring, and renews the lease.
 pub struct Follower {
     store: Arc<dyn KeyStore>,
@@ -45,40 +56,51 @@ pub struct Follower {
     lease: Arc<Lease>,
     replicas: Arc<Replicas>,
     identity: Identity,
-    /// The keyring holds the write at this position and all before.
-    applied: Position,
+    /// The keyring holds every write up to this one: what this replica certifies.
+    applied: Revision,
+    /// The last change in the keyring, which is ahead of `applied` in the middle of many. The store
+    /// must have it, or it has another history than this memory.
+    reached: Position,
     renewals: i64,
+    stop: CancellationToken,
 }
 
 impl Follower {
-    /// Loads every key into the keyring, which must be empty. Takes no lease yet, so that a long
-    /// load holds up no writer.
+    /// Loads every key into the keyring, which must be empty and nobody else's to fill. Takes no
+    /// lease yet, so that a long load holds up no writer. Follows until it is told to stop.
     pub async fn load(
         store: Arc<dyn KeyStore>,
         keyring: Arc<Keyring>,
         lease: Arc<Lease>,
         replicas: Arc<Replicas>,
         identity: Identity,
+        stop: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let applied = load(&*store, &keyring).await?;
+        let reached = load(&*store, &keyring).await?;
+        replicas.applied(reached.revision);
         Ok(Self {
             store,
             keyring,
             lease,
             replicas,
             identity,
-            applied,
+            applied: reached.revision,
+            reached,
             renewals: 0,
+            stop,
         })
     }
 
-    /// Follows for ever: at once when the store hints at changes, and at every renewal whether it
-    /// does or not. A failure is logged when it begins and when it ends.
+    /// Follows until it is told to stop: at once when the store hints at changes or a writer waits,
+    /// and at every renewal whether they do or not. A failure is logged when it begins and when it
+    /// ends.
     ///
-    /// May be dropped at any time.
-    pub async fn run<Never>(mut self) -> Never {
+    /// It stops between two rounds, so that no call of its own can renew a lease that was given
+    /// back. When it is dropped instead, one may.
+    pub async fn run(mut self) {
         let mut failing = false;
-        loop {
+        while !self.stop.is_cancelled() {
+            let started = tokio::time::Instant::now();
             let renewed = self.renew().await;
             if failing != renewed.is_err() {
                 failing = !failing;
@@ -90,7 +112,10 @@ impl Follower {
                 Ok(BroughtChanges(false)) => self.wait_for_changes().await,
                 Err(FollowError::OtherHistory) => self.start_over().await,
                 Err(FollowError::Store(_)) => {
-                    tokio::time::sleep(self.identity.renewal_interval / 2).await;
+                    // What took long to fail is tried again at once: the lease runs.
+                    let pause_end = started + self.identity.renewal_interval / 2;
+                    let pause = tokio::time::sleep_until(pause_end);
+                    self.stop.run_until_cancelled(pause).await;
                 }
             }
         }
@@ -105,6 +130,7 @@ impl Follower {
             renewals: self.renewals,
             term: self.identity.term,
             applied: self.applied,
+            since: self.reached,
             limit: RENEWAL_LIMIT,
         };
         // Before anything is sent: what the call takes counts against the lease.
@@ -116,13 +142,14 @@ impl Follower {
             return Ok(BroughtChanges(true));
         }
         let brought = BroughtChanges(!renewed.changes.is_empty());
-        self.applied = self.apply(&renewed.changes).unwrap_or(self.applied);
+        self.apply(&renewed.changes);
+        self.has_applied_all();
         self.lease.extend(if self.store.is_shared() {
             self.identity.term.usable_until(asked)
         } else {
             Moment::LATEST
         });
-        self.replicas.saw(&renewed.replicas, answered).await;
+        self.replicas.saw(&renewed.replicas, answered);
         Ok(brought)
     }
 
@@ -131,7 +158,9 @@ impl Follower {
     async fn wait_for_changes(&mut self) {
         tokio::select! {
             () = self.store.changed() => {}
+            () = self.replicas.wanted() => {}
             () = tokio::time::sleep(self.identity.renewal_interval) => return,
+            () = self.stop.cancelled() => return,
         }
         // The renewal meets the same trouble, and deals with it.
         if let Err(error) = self.catch_up().await {
@@ -142,43 +171,46 @@ impl Follower {
     /// Applies all changes that the store has. Only at their end is everything held that came
     /// before them: a key that changes meanwhile moves from a page to a later one.
     async fn catch_up(&mut self) -> Result<(), FollowError> {
-        let mut position = self.applied;
         loop {
-            let page = self.in_time(self.store.changes(position, CHANGES_LIMIT));
+            let page = self.in_time(self.store.changes(self.reached, CHANGES_LIMIT));
             let page = page.await?;
-            position = self.apply(&page).unwrap_or(position);
+            self.apply(&page);
             if page.len() < CHANGES_LIMIT {
-                self.applied = position;
+                self.has_applied_all();
                 return Ok(());
             }
         }
     }
 
-    /// Applies changes to the keyring, and gives the last one's position.
-    fn apply(&self, changes: &[Change]) -> Option<Position> {
+    fn apply(&mut self, changes: &[Change]) {
         for change in changes {
             self.keyring.apply(&change.state);
+            self.reached = change.position;
         }
-        changes.last().map(|change| change.position)
     }
 
-    /// Half of a lease's use: so a connection that hangs is given up while there is still time to
-    /// renew by another.
+    fn has_applied_all(&mut self) {
+        self.applied = self.reached.revision;
+        self.replicas.applied(self.applied);
+    }
+
+    /// So long that a call which hangs leaves time for another, by another connection, before the
+    /// lease lapses: the first begins an interval after the lease did.
     async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, FollowError>>,
     ) -> Result<T, FollowError> {
-        let limit = self.identity.term.usable() / 2;
+        let limit = self.identity.call_limit();
         timeout(limit, answer).await.unwrap_or_else(|_| {
             let limit = humantime::format_duration(limit);
-            let silence = format!("no answer within {limit}, half of what a lease may be used");
+            let silence = format!("no answer within {limit}, which the lease leaves for it");
             Err(StoreError::Unavailable(silence.into()).into())
         })
     }
 
     /// Says that following began to fail, or succeeds again.
     fn log_turn(&self, renewed: &Result<BroughtChanges, FollowError>) {
-        let revision = self.applied.revision.number();
+        let revision = self.applied.number();
         match renewed {
             Ok(_) => tracing::info!(revision, "following the store again"),
             Err(error) => {
@@ -194,7 +226,7 @@ impl Follower {
     async fn start_over(&mut self) {
         self.lease.give_up();
         tracing::error!(
-            revision = self.applied.revision.number(),
+            revision = self.applied.number(),
             "the store lost writes, as by a restore or a failover without synchronous \
              replication: loading all keys again, and not serving until then"
         );
@@ -202,7 +234,8 @@ impl Follower {
         match self.load_and_restore(&fresh).await {
             Ok(position) => {
                 self.keyring.replace_with(fresh);
-                self.applied = position;
+                self.reached = position;
+                self.has_applied_all();
             }
             Err(error) => {
                 tracing::warn!("cannot load the keys, and will try again: {error}");

@@ -81,7 +81,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         renewal_interval: lease_settings.renewal_interval,
     };
     let store = tokio::select! {
-        store = open_store(settings, &digester) => store?,
+        store = open_store(settings, &identity, &digester) => store?,
         () = asked_to_end.cancelled() => return Ok(()),
     };
     let service = KeyServiceImpl {
@@ -100,14 +100,21 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         state.clone(),
         drain.clone(),
     )));
-    let mut follow =
-        AbortOnDropHandle::new(tokio::spawn(follow(service.clone(), identity.clone())));
+    let stop = CancellationToken::new();
+    let mut follow = AbortOnDropHandle::new(tokio::spawn(follow(
+        service.clone(),
+        identity.clone(),
+        stop.clone(),
+    )));
     let report = AbortOnDropHandle::new(tokio::spawn(report_serving(
         service.lease.clone(),
         state.clone(),
     )));
     tokio::select! {
-        error = &mut follow => return Err(error.expect("the follower's task does not panic").into()),
+        ended = &mut follow => {
+            let ended = ended.expect("the follower's task does not panic");
+            return ended.map_err(ServeError::from);
+        }
         ended = &mut server => return ended.expect("the server's task does not panic"),
         () = asked_to_end.cancelled() => {}
     }
@@ -122,7 +129,11 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             tracing::warn!("calls were still in flight at the drain limit, and are cut off");
         }
     }
-    drop(follow);
+    stop.cancel();
+    // To its end, so that none of its renewals comes after the leave; a load has none.
+    if timeout(LEAVE_LIMIT, follow).await.is_err() {
+        tracing::warn!("the store did not answer the last renewal in time");
+    }
     leave(&service, identity.id).await;
     tracing::info!("stopped");
     Ok(())
@@ -150,6 +161,7 @@ fn replica_name(listener: &TcpListener) -> String {
 
 async fn open_store(
     settings: &Settings,
+    identity: &Identity,
     digester: &Digester,
 ) -> Result<Arc<dyn KeyStore>, OpenError> {
     tracing::info!(store = ?settings.store, "opening the store");
@@ -165,14 +177,19 @@ async fn open_store(
                 connect_timeout: settings.connect_timeout,
                 acquire_timeout: settings.acquire_timeout,
                 statement_timeout: settings.statement_timeout,
+                lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
             };
             Arc::new(PostgresStore::open(address, limits, digester).await?)
         }
     })
 }
 
-/// Loads the keyring and follows the store for ever; ends only if the keys cannot be loaded.
-async fn follow(service: KeyServiceImpl, identity: Identity) -> StoreError {
+/// Loads the keyring and follows the store until it is told to stop.
+async fn follow(
+    service: KeyServiceImpl,
+    identity: Identity,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
     let KeyServiceImpl {
         store,
         keyring,
@@ -180,10 +197,9 @@ async fn follow(service: KeyServiceImpl, identity: Identity) -> StoreError {
         replicas,
         ..
     } = service;
-    match Follower::load(store, keyring, lease, replicas, identity).await {
-        Err(error) => error,
-        Ok(follower) => follower.run().await,
-    }
+    let follower = Follower::load(store, keyring, lease, replicas, identity, stop).await?;
+    follower.run().await;
+    Ok(())
 }
 
 /// Reports for ever whether this replica serves, which is while it has a lease.

@@ -40,8 +40,10 @@ impl ServingState {
 
     /// From now on it serves, unless it is draining.
     pub async fn serve(&self) {
-        if !self.draining.is_cancelled() {
-            self.set(ServingStatus::Serving).await;
+        self.set(ServingStatus::Serving).await;
+        // Looked at last: a drain that began meanwhile has the last word.
+        if self.draining.is_cancelled() {
+            self.set(ServingStatus::NotServing).await;
         }
     }
 
@@ -55,8 +57,8 @@ impl ServingState {
 
     /// From now on it does not serve, for good; watches are told so and ended.
     pub async fn drain(&self) {
-        self.set(ServingStatus::NotServing).await;
         self.draining.cancel();
+        self.set(ServingStatus::NotServing).await;
     }
 
     /// The service that answers with this state.

@@ -5,7 +5,7 @@
 use super::{page_token, proto};
 use crate::{
     decision::{Decision, DenialReason, Grant},
-    key::{Key, Scope, Status, Timestamp},
+    key::{Key, KeyId, Scope, Status, Timestamp},
     lease::NoLease,
     replicas::Unacknowledged,
     store::{CreateError, ListQuery, ListedKey, RevokeError, StoreError},
@@ -165,19 +165,30 @@ pub(super) fn no_lease(why: NoLease) -> tonic::Status {
     unavailable(reason, format!("{why}; try again, or ask another replica"))
 }
 
-/// A write stands, but not every replica is known to follow it.
-pub(super) fn unacknowledged(error: Unacknowledged) -> tonic::Status {
-    unavailable(
-        "UNACKNOWLEDGED",
-        format!("{error}; the write stands: try again to wait on"),
-    )
+/// A key was created, but not every replica is known to know it. Its token was not shown.
+pub(super) fn unacknowledged_create(error: Unacknowledged, created: KeyId) -> tonic::Status {
+    let advice = format!(
+        "key {created} may stand, and its token cannot be shown any more: revoke that key, and \
+         create another with a new request_id"
+    );
+    unacknowledged(error, &advice)
+}
+
+/// A key was revoked, but not every replica is known to refuse it.
+pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
+    unacknowledged(error, "call Revoke again, which waits on")
+}
+
+fn unacknowledged(error: Unacknowledged, advice: &str) -> tonic::Status {
+    tracing::warn!("{error}");
+    unavailable("UNACKNOWLEDGED", format!("{error}; {advice}"))
 }
 
 /// The caller's deadline came before the answer.
 pub(super) fn deadline_exceeded() -> tonic::Status {
     tonic::Status::deadline_exceeded(
-        "the deadline came before every replica was known to follow the write, which may or may \
-         not stand: try again, with the same request_id for a Create, to wait on",
+        "the deadline came before the answer; a Revoke or Create may stand all the same: call \
+         Revoke again, which waits on, and Create with the same request_id, which tells the key",
     )
 }
 

@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     decision::decide,
-    key::{Key, KeyState, Timestamp},
+    key::{Key, Timestamp},
     keyring::Keyring,
     lease::Lease,
     replicas::Replicas,
-    store::{CreateError, KeyStore, ListQuery, NewKey, Revision, Revocation},
+    store::{CreateError, KeyStore, ListQuery, NewKey, Position, Revocation, Revoked},
     token::{Digester, Token},
 };
 use rand::RngExt;
@@ -38,42 +38,37 @@ impl KeyServiceImpl {
     /// Stores a key, and waits until every replica knows it. When the request id was used before,
     /// waits for the first key's write instead: its Create may not have waited to the end.
     async fn create_everywhere(&self, new: NewKey) -> Result<Key, Status> {
-        let created = self.store.create(&new).await;
-        match &created {
-            Ok(revision) => {
-                self.keyring.apply(&KeyState::of(&new.key, new.digest));
-                log_write("key created", &new.key, *revision);
-                self.acknowledged(*revision).await?;
+        match self.store.create(&new).await {
+            Ok(position) => {
+                log_write("key created", &new.key, position);
+                let acknowledged = self.replicas.acknowledged(position).await;
+                acknowledged.map_err(|error| response::unacknowledged_create(error, new.key.id))?;
+                Ok(new.key)
             }
-            Err(CreateError::RequestIdUsed { revision, .. }) => {
-                self.acknowledged(*revision).await?;
+            Err(error) => {
+                if let CreateError::RequestIdUsed { first, position } = error {
+                    let acknowledged = self.replicas.acknowledged(position).await;
+                    acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
+                }
+                Err(response::create_status(error))
             }
-            Err(CreateError::Store(_)) => {}
         }
-        created.map_err(response::create_status)?;
-        Ok(new.key)
     }
 
     /// Revokes a key, and waits until every replica refuses it; also when it was revoked before,
     /// since that Revoke may not have waited to the end.
     async fn revoke_everywhere(&self, revocation: Revocation) -> Result<Key, Status> {
         let revoked = self.store.revoke(&revocation).await;
-        let revoked = revoked.map_err(response::revoke_status)?;
-        self.keyring
-            .apply(&KeyState::of(&revoked.key, revoked.digest));
-        log_write("key revoked", &revoked.key, revoked.revision);
-        self.acknowledged(revoked.revision).await?;
-        Ok(revoked.key)
-    }
-
-    async fn acknowledged(&self, revision: Revision) -> Result<(), Status> {
-        let acknowledged = self.replicas.acknowledged(revision).await;
-        acknowledged.map_err(response::unacknowledged)
+        let Revoked { key, position } = revoked.map_err(response::revoke_status)?;
+        log_write("key revoked", &key, position);
+        let acknowledged = self.replicas.acknowledged(position).await;
+        acknowledged.map_err(response::unacknowledged_revoke)?;
+        Ok(key)
     }
 }
 
-/// Runs a write to its end, whether or not its caller waits for it: a call that is dropped must not
-/// leave this keyring behind what is stored.
+/// Runs a write to its end, whether or not its caller waits for it: what was done is logged, and
+/// what is to be known of it is found out.
 async fn to_the_end(
     write: impl Future<Output = Result<Key, Status>> + Send + 'static,
 ) -> Result<Key, Status> {
@@ -81,11 +76,11 @@ async fn to_the_end(
     ended.map_err(|_| Status::internal("the write was broken off; the service's log says why"))?
 }
 
-fn log_write(what: &'static str, key: &Key, revision: Revision) {
+fn log_write(what: &'static str, key: &Key, position: Position) {
     tracing::info!(
         key_id = %key.id,
         account_id = key.account_id.as_str(),
-        revision = revision.number(),
+        revision = position.revision.number(),
         "{what}"
     );
 }

@@ -94,8 +94,8 @@ kept_as_uuid!(ReplicaId);
 /// [`StoreError::Unavailable`] when they pass.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
-    /// Stores a new key, durably, in one transaction with its revision.
-    async fn create(&self, new: &NewKey) -> Result<Revision, CreateError>;
+    /// Stores a new key, durably, in one transaction with its revision. Gives that write's position.
+    async fn create(&self, new: &NewKey) -> Result<Position, CreateError>;
 
     /// Revokes a key, durably, in one transaction with its revision. A key that was revoked
     /// before keeps its first `revoke_time` and its revision.
@@ -122,8 +122,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// that write.
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError>;
 
-    /// Every replica that may hold a lease.
-    async fn replicas(&self) -> Result<Vec<Replica>, StoreError>;
+    /// Every replica that may hold a lease, and which of these writes the store does not have.
+    async fn replicas(&self, writes: &[Position]) -> Result<Look, StoreError>;
 
     /// Forgets a replica whose lease has lapsed, so that nobody waits for it again, unless it has
     /// renewed since. Tells whether it was this call that forgot it.
@@ -175,8 +175,10 @@ pub struct Renewal {
     pub renewals: i64,
     /// How long a lease it asks for.
     pub term: LeaseTerm,
-    /// What its keyring holds *now*, before the answer.
-    pub applied: Position,
+    /// What its keyring holds completely *now*, before the answer.
+    pub applied: Revision,
+    /// Where it has got to: as far as `applied`, or into the changes that came since.
+    pub since: Position,
     /// The most changes to give.
     pub limit: usize,
 }
@@ -184,11 +186,21 @@ pub struct Renewal {
 /// The answer to a [`Renewal`].
 #[derive(Debug, Clone)]
 pub struct Renewed {
-    /// What came since the replica's position, in revision order. Fewer than the limit means that
+    /// What came since that position, in revision order. Fewer than the limit means that
     /// these were all: with them applied, the lease may be used.
     pub changes: Vec<Change>,
     /// Every replica that may hold a lease, the one that asked among them.
     pub replicas: Vec<Replica>,
+}
+
+/// What a writer sees of the replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Every replica that may hold a lease.
+    pub replicas: Vec<Replica>,
+    /// Those of the writes asked about that the store does not have (see
+    /// [`FollowError::OtherHistory`]). What its replicas have applied says nothing of them.
+    pub lost: Vec<Revision>,
 }
 
 /// What came since a position could not be told.
@@ -239,10 +251,8 @@ pub enum RevokeTarget {
 pub struct Revoked {
     /// The key.
     pub key: Key,
-    /// Of its token.
-    pub digest: TokenDigest,
     /// Of the write that revoked it.
-    pub revision: Revision,
+    pub position: Position,
 }
 
 /// Which keys to list.
@@ -303,7 +313,7 @@ pub enum CreateError {
         /// The key that its first use created.
         first: KeyId,
         /// Of that write.
-        revision: Revision,
+        position: Position,
     },
     /// The store's own trouble.
     #[error(transparent)]

@@ -4,7 +4,8 @@ use crate::support::{eventually, new_key, stores::Stores};
 use keyservice::{
     lease::LeaseTerm,
     store::{
-        FollowError, KeyStore, Position, Renewal, Renewed, Replica, ReplicaId, Revision, WriteId,
+        FollowError, KeyStore, Position, Renewal, Renewed, Replica, ReplicaId, Revision,
+        StoreError, WriteId,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -42,11 +43,17 @@ async fn a_renewal_gives_no_more_changes_than_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_that_was_held_up_does_not_undo_a_later_one() {
+async fn a_renewal_that_was_held_up_does_not_undo_a_later_one_nor_grants_a_lease() {
     let stores = Stores::postgres().await;
     let position = create(&stores.first).await;
     renew(&stores.first, &renewal(1, 2, position)).await;
-    renew(&stores.first, &renewal(1, 1, Position::START)).await;
+    for late in [1, 2] {
+        let refused = stores.first.renew(&renewal(1, late, Position::START)).await;
+        assert!(matches!(
+            refused,
+            Err(FollowError::Store(StoreError::Unavailable(_)))
+        ));
+    }
     assert_eq!(replicas(&stores).await, [replica(1, 2, position)]);
 }
 
@@ -70,6 +77,10 @@ async fn a_position_of_another_history_is_refused_and_renews_nothing() {
         assert!(matches!(changes, Err(FollowError::OtherHistory)));
     }
     assert_eq!(replicas(&stores).await, []);
+    let look = stores.second.replicas(&[other_write, position]).await;
+    assert_eq!(look.expect("read").lost, [position.revision]);
+    let look = stores.second.replicas(&[position]).await;
+    assert_eq!(look.expect("read").lost, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,11 +137,8 @@ async fn a_renewal_waits_for_the_write_in_progress_and_reads_it() {
 
 /// Creates a key, and gives the position of that write.
 async fn create(store: &Arc<dyn KeyStore>) -> Position {
-    store
-        .create(&new_key("acme", "a key").1)
-        .await
-        .expect("created");
-    store.load(&mut |_| {}).await.expect("loaded")
+    let created = store.create(&new_key("acme", "a key").1).await;
+    created.expect("created")
 }
 
 async fn renew(store: &Arc<dyn KeyStore>, renewal: &Renewal) -> Renewed {
@@ -138,7 +146,7 @@ async fn renew(store: &Arc<dyn KeyStore>, renewal: &Renewal) -> Renewed {
 }
 
 async fn replicas(stores: &Stores) -> Vec<Replica> {
-    stores.second.replicas().await.expect("read")
+    stores.second.replicas(&[]).await.expect("read").replicas
 }
 
 fn renewal(id: u128, renewals: i64, applied: Position) -> Renewal {
@@ -148,7 +156,8 @@ fn renewal(id: u128, renewals: i64, applied: Position) -> Renewal {
         name,
         renewals,
         term,
-        applied,
+        applied: applied.revision,
+        since: applied,
         limit: 100,
     }
 }

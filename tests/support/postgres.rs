@@ -143,9 +143,9 @@ impl Cluster {
     pub fn lose_notifications(&self, database: &str) {
         let silent = "CREATE OR REPLACE FUNCTION keyservice.end_write(
                 p_revision bigint, p_write_time timestamptz, p_key_id uuid)
-            RETURNS void LANGUAGE sql AS $$
+            RETURNS uuid LANGUAGE sql AS $$
                 INSERT INTO keyservice.writes (revision, write_time, key_id)
-                VALUES (p_revision, p_write_time, p_key_id) $$";
+                VALUES (p_revision, p_write_time, p_key_id) RETURNING write_id $$";
         self.psql(database, silent);
     }
 

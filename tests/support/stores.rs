@@ -64,6 +64,7 @@ async fn open(address: &str) -> PostgresStore {
         connect_timeout: Duration::from_secs(10),
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
+        lease_statement_timeout: Duration::from_secs(10),
     };
     let store = PostgresStore::open(address, limits, &Digester::new(None)).await;
     store.expect("it opens")

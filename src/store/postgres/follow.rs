@@ -5,27 +5,27 @@
 
 use super::{PostgresStore, rows, unexpected};
 use crate::store::{
-    Change, FollowError, Position, Renewal, Renewed, Replica, ReplicaId, StoreError,
+    Change, FollowError, Look, Position, Renewal, Renewed, Replica, ReplicaId, Revision, StoreError,
 };
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
 const CHANGES: &str = "
-    SELECT history.holds AS history_holds, since.*
-    FROM (SELECT $1::bigint = 0 OR EXISTS (
-        SELECT FROM keyservice.writes WHERE revision = $1 AND write_id = $2) AS holds) history
-    LEFT JOIN LATERAL (
-        SELECT * FROM keyservice.changes WHERE history.holds AND revision > $1
-        ORDER BY revision LIMIT $3) since ON true
-    ORDER BY since.revision";
+    SELECT r.history_holds, since.*
+    FROM keyservice.read_changes($1, $2, $3) r
+    LEFT JOIN LATERAL unnest(r.changes) since ON true";
 
 /// Changes and replicas lie side by side in the rows of one answer, the shorter padded with nulls.
 const RENEW: &str = "
     SELECT r.history_holds, side_by_side.*
-    FROM keyservice.renew_lease($1, $2, $3, $4, $5, $6, $7) r
+    FROM keyservice.renew_lease($1, $2, $3, $4, $5, $6, $7, $8) r
     LEFT JOIN LATERAL ROWS FROM (unnest(r.changes), unnest(r.replicas)) AS side_by_side (
         key_id, digest, account_id, domain, expire_time, revoked, revision, write_id,
         replica_id, name, applied_revision, renewals, lease_millis) ON true";
+
+const LOOK: &str = "
+    SELECT l.lost, r.*
+    FROM keyservice.look_at_replicas($1, $2) l LEFT JOIN LATERAL unnest(l.replicas) r ON true";
 
 pub(super) async fn changes(
     store: &PostgresStore,
@@ -60,8 +60,9 @@ pub(super) async fn renew(
                 &renewal.name,
                 &renewal.renewals,
                 &i32::try_from(renewal.term.as_millis()).unwrap_or(i32::MAX),
-                &renewal.applied.revision.number(),
-                &renewal.applied.write_id.as_uuid(),
+                &renewal.applied.number(),
+                &renewal.since.revision.number(),
+                &renewal.since.write_id.as_uuid(),
                 &i64::try_from(renewal.limit).unwrap_or(i64::MAX),
             ],
         )
@@ -82,10 +83,24 @@ fn check_history(rows: &[Row]) -> Result<(), FollowError> {
     }
 }
 
-pub(super) async fn replicas(store: &PostgresStore) -> Result<Vec<Replica>, StoreError> {
-    let sql = "SELECT * FROM keyservice.read_replicas()";
-    let rows = store.query_on(&store.lease_pool, sql, &[]).await?;
-    rows.iter().map(rows::replica).collect()
+pub(super) async fn replicas(
+    store: &PostgresStore,
+    writes: &[Position],
+) -> Result<Look, StoreError> {
+    let revisions: Vec<_> = writes.iter().map(|write| write.revision.number()).collect();
+    let write_ids: Vec<_> = writes
+        .iter()
+        .map(|write| write.write_id.as_uuid())
+        .collect();
+    let rows = store
+        .query_on(&store.lease_pool, LOOK, &[&revisions, &write_ids])
+        .await?;
+    let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
+    let lost: Vec<i64> = rows::column(row, "lost")?;
+    Ok(Look {
+        replicas: where_present::<Uuid, _>(&rows, "replica_id", rows::replica)?,
+        lost: lost.into_iter().map(Revision::from_number).collect(),
+    })
 }
 
 pub(super) async fn forget(store: &PostgresStore, lapsed: &Replica) -> Result<bool, StoreError> {

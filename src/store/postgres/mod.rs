@@ -13,9 +13,9 @@ mod rows;
 mod tls;
 
 use super::{
-    ApplyState, Cause, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, NewKey,
-    OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revision, Revocation, RevokeError,
-    RevokeTarget, Revoked, StoreError, other_secret, with_causes,
+    ApplyState, Cause, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look,
+    NewKey, OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revision, Revocation,
+    RevokeError, RevokeTarget, Revoked, StoreError, other_secret, with_causes,
 };
 use crate::{
     domain::Domain,
@@ -49,6 +49,9 @@ pub struct Limits {
     pub acquire_timeout: Duration,
     /// For the server to execute one statement.
     pub statement_timeout: Duration,
+    /// The same, for the statements that a lease depends on: an answer that comes later serves
+    /// nobody, and the server shall not go on with it.
+    pub lease_statement_timeout: Duration,
 }
 
 /// Keys in a PostgreSQL database.
@@ -80,13 +83,13 @@ impl PostgresStore {
             cause,
             advice,
         };
-        let build = |size| {
-            pool::build(&address, &limits, size)
+        let build = |size, statement_timeout| {
+            pool::build(&address, &limits, size, statement_timeout)
                 .map_err(|error| cannot_open(error.into(), "check --pool-size"))
         };
         let store = Self {
-            pool: build(limits.pool_size)?,
-            lease_pool: build(LEASE_POOL_SIZE)?,
+            pool: build(limits.pool_size, limits.statement_timeout)?,
+            lease_pool: build(LEASE_POOL_SIZE, limits.lease_statement_timeout)?,
             limits,
             listener: Listener::start(address.clone()),
         };
@@ -177,11 +180,11 @@ impl PostgresStore {
 
 #[async_trait]
 impl KeyStore for PostgresStore {
-    async fn create(&self, new: &NewKey) -> Result<Revision, CreateError> {
+    async fn create(&self, new: &NewKey) -> Result<Position, CreateError> {
         let key = &new.key;
         let rows = self
             .query(
-                "SELECT revision, first_key_id \
+                "SELECT revision, write_id, first_key_id \
                  FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                 &[
                     &key.id.as_uuid(),
@@ -199,12 +202,12 @@ impl KeyStore for PostgresStore {
         let row = rows
             .first()
             .ok_or_else(|| unexpected("create_key gave no row"))?;
-        let revision = Revision::from_number(rows::column(row, "revision")?);
+        let position = rows::position(row)?;
         match rows::column(row, "first_key_id")? {
-            None => Ok(revision),
+            None => Ok(position),
             Some(first) => Err(CreateError::RequestIdUsed {
                 first: KeyId::from_uuid(first),
-                revision,
+                position,
             }),
         }
     }
@@ -217,7 +220,10 @@ impl KeyStore for PostgresStore {
         let rows = self
             .query(
                 &format!(
-                    "SELECT {}, digest, revision FROM keyservice.revoke_key($1, $2, $3, $4)",
+                    "SELECT {}, revision, write_id FROM ( \
+                         SELECT (r.revoked).*, r.write_id \
+                         FROM keyservice.revoke_key($1, $2, $3, $4) r) revoked \
+                     WHERE write_id IS NOT NULL",
                     rows::KEY_COLUMNS
                 ),
                 &[
@@ -231,8 +237,7 @@ impl KeyStore for PostgresStore {
         let row = rows.first().ok_or(RevokeError::NotFound)?;
         Ok(Revoked {
             key: rows::key(row)?,
-            digest: rows::digest(row)?,
-            revision: Revision::from_number(rows::column(row, "revision")?),
+            position: rows::position(row)?,
         })
     }
 
@@ -297,8 +302,8 @@ impl KeyStore for PostgresStore {
         follow::renew(self, renewal).await
     }
 
-    async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
-        follow::replicas(self).await
+    async fn replicas(&self, writes: &[Position]) -> Result<Look, StoreError> {
+        follow::replicas(self, writes).await
     }
 
     async fn forget(&self, lapsed: &Replica) -> Result<bool, StoreError> {

@@ -16,7 +16,12 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 
-pub(super) fn build(address: &Address, limits: &Limits, size: usize) -> Result<Pool, BuildError> {
+pub(super) fn build(
+    address: &Address,
+    limits: &Limits,
+    size: usize,
+    statement_timeout: Duration,
+) -> Result<Pool, BuildError> {
     let manager = Manager::from_connect(
         Config::new(), // The address has its own.
         address.clone(),
@@ -25,7 +30,7 @@ pub(super) fn build(address: &Address, limits: &Limits, size: usize) -> Result<P
             recycling_method: RecyclingMethod::Fast,
         },
     );
-    let setup = session_setup(limits.statement_timeout);
+    let setup = session_setup(statement_timeout);
     Pool::builder(manager)
         .runtime(Runtime::Tokio1)
         .max_size(size)

@@ -7,9 +7,9 @@ mod statements;
 mod worker;
 
 use super::{
-    ApplyState, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, NewKey,
-    OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revision, Revocation, RevokeError,
-    Revoked, StoreError,
+    ApplyState, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look, NewKey,
+    OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError, Revoked,
+    StoreError,
 };
 use crate::token::Digester;
 use async_trait::async_trait;
@@ -38,7 +38,7 @@ impl SqliteStore {
 
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn create(&self, new: &NewKey) -> Result<Revision, CreateError> {
+    async fn create(&self, new: &NewKey) -> Result<Position, CreateError> {
         let new = new.clone();
         self.writer
             .run(move |connection| {
@@ -93,16 +93,19 @@ impl KeyStore for SqliteStore {
         false
     }
 
-    /// Nothing has come since: every write is this process's own, and it applies them itself.
-    async fn renew(&self, _: &Renewal) -> Result<Renewed, FollowError> {
+    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError> {
         Ok(Renewed {
-            changes: Vec::new(),
+            changes: self.changes(renewal.since, renewal.limit).await?,
             replicas: Vec::new(),
         })
     }
 
-    async fn replicas(&self) -> Result<Vec<Replica>, StoreError> {
-        Ok(Vec::new())
+    /// There are none but this process, and it can lose no write that it has seen committed.
+    async fn replicas(&self, _: &[Position]) -> Result<Look, StoreError> {
+        Ok(Look {
+            replicas: Vec::new(),
+            lost: Vec::new(),
+        })
     }
 
     async fn forget(&self, _: &Replica) -> Result<bool, StoreError> {

@@ -32,7 +32,7 @@ pub(super) fn write<T>(
 pub(super) fn create(
     transaction: &Transaction<'_>,
     new: &NewKey,
-) -> rusqlite::Result<Result<Revision, CreateError>> {
+) -> rusqlite::Result<Result<Position, CreateError>> {
     let key = &new.key;
     let request_id = new.request_id.as_ref().map(RequestId::as_str);
     let used = transaction
@@ -42,7 +42,7 @@ pub(super) fn create(
         .query_row(params![key.account_id.as_str(), request_id], |row| {
             Ok(CreateError::RequestIdUsed {
                 first: KeyId::from_uuid(uuid(row, 0)?),
-                revision: Revision::from_number(row.get(1)?),
+                position: position(Revision::from_number(row.get(1)?)),
             })
         })
         .optional()?;
@@ -69,7 +69,7 @@ pub(super) fn create(
             revision.number(),
         ])?;
     record_write(transaction, revision, key.create_time, key.id)?;
-    Ok(Ok(revision))
+    Ok(Ok(position(revision)))
 }
 
 pub(super) fn revoke(
@@ -83,14 +83,13 @@ pub(super) fn revoke(
     let account_id = revocation.account_id.as_ref().map(AccountId::as_str);
     let found = transaction
         .prepare_cached(&format!(
-            "SELECT {KEY_COLUMNS}, digest, revision FROM keys \
+            "SELECT {KEY_COLUMNS}, revision FROM keys \
              WHERE (key_id = ?1 OR digest = ?2) AND (?3 IS NULL OR account_id = ?3)"
         ))?
         .query_row(params![key_id, digest, account_id], |row| {
             Ok(Revoked {
                 key: key(row)?,
-                digest: TokenDigest::from_bytes(row.get("digest")?),
-                revision: Revision::from_number(row.get("revision")?),
+                position: position(Revision::from_number(row.get("revision")?)),
             })
         })
         .optional()?;
@@ -99,20 +98,16 @@ pub(super) fn revoke(
     };
     if revoked.key.revoke_time.is_none() {
         revoked.key.revoke_time = Some(revocation.now);
-        revoked.revision = next_revision(transaction)?;
+        let revision = next_revision(transaction)?;
+        revoked.position = position(revision);
         transaction
             .prepare_cached("UPDATE keys SET revoke_time = ?1, revision = ?2 WHERE key_id = ?3")?
             .execute(params![
                 revocation.now.as_micros(),
-                revoked.revision.number(),
+                revision.number(),
                 revoked.key.id.as_uuid().as_bytes()
             ])?;
-        record_write(
-            transaction,
-            revoked.revision,
-            revocation.now,
-            revoked.key.id,
-        )?;
+        record_write(transaction, revision, revocation.now, revoked.key.id)?;
     }
     Ok(Some(revoked))
 }

@@ -36,6 +36,20 @@ CREATE TABLE keyservice.digest_key (
     fingerprint bytea   NOT NULL CHECK (octet_length(fingerprint) = 16)
 );
 
+-- Begins a transaction of this service's. The rest relies on what it makes sure of, whatever the
+-- session or the pooler that shares it has set: each statement sees what was committed before it,
+-- and a commit is on disk when it is acknowledged.
+CREATE FUNCTION keyservice.begin_transaction() RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'keyservice needs READ COMMITTED, not %', current_setting('transaction_isolation');
+    END IF;
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+END $$;
+
 -- Begins a write: the next revision, with every earlier write visible from here on.
 --
 -- The lock is held to the end of the transaction, after its commit can be seen. So the next writer
@@ -51,34 +65,44 @@ CREATE TABLE keyservice.digest_key (
 CREATE FUNCTION keyservice.begin_write() RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE 'keyservice writes need READ COMMITTED, not %', current_setting('transaction_isolation');
-    END IF;
+    PERFORM keyservice.begin_transaction();
     LOCK TABLE keyservice.keys, keyservice.writes IN ROW EXCLUSIVE MODE;
     PERFORM pg_advisory_xact_lock(1415071059, 2);
     RETURN (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
 END $$;
 
--- Ends a write: its row, and the wake-up of every replica once it is committed.
+-- Ends a write: its row, and the wake-up of every replica once it is committed. Gives its id.
 CREATE FUNCTION keyservice.end_write(p_revision bigint, p_write_time timestamptz, p_key_id uuid)
-RETURNS void
+RETURNS uuid
 LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_write_id uuid;
 BEGIN
     INSERT INTO keyservice.writes (revision, write_time, key_id)
-    VALUES (p_revision, p_write_time, p_key_id);
+    VALUES (p_revision, p_write_time, p_key_id)
+    RETURNING writes.write_id INTO v_write_id;
     PERFORM pg_notify('keyservice_writes', p_revision::text);
+    RETURN v_write_id;
 END $$;
 
--- Stores a key; or, when the account's request id was used before, names the first key instead.
+-- Stores a key; or, when the account's request id was used before, names the first key and its
+-- write instead.
+--
+-- Then that key's row is locked, which is a write, so that also a commit that changes nothing waits
+-- for synchronous standbys. Otherwise a call that is repeated would return after a restart of the
+-- primary that has not got the first call's commit to any standby yet, and a failover would lose it.
 CREATE FUNCTION keyservice.create_key(
     p_key_id uuid, p_digest bytea, p_account_id text, p_name text, p_preview text, p_domain text,
     p_request_id text, p_create_time timestamptz, p_expire_time timestamptz,
-    OUT revision bigint, OUT first_key_id uuid)
+    OUT revision bigint, OUT write_id uuid, OUT first_key_id uuid)
 LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_next bigint := keyservice.begin_write();
 BEGIN
-    revision := keyservice.begin_write();
-    SELECT k.key_id INTO first_key_id FROM keyservice.keys k
-    WHERE k.account_id COLLATE "C" = p_account_id AND k.request_id COLLATE "C" = p_request_id;
+    SELECT k.key_id, k.create_revision, w.write_id INTO first_key_id, revision, write_id
+    FROM keyservice.keys k JOIN keyservice.writes w ON w.revision = k.create_revision
+    WHERE k.account_id COLLATE "C" = p_account_id AND k.request_id COLLATE "C" = p_request_id
+    FOR UPDATE OF k;
     IF FOUND THEN
         RETURN;
     END IF;
@@ -87,36 +111,34 @@ BEGIN
          create_revision, revision)
     VALUES
         (p_key_id, p_digest, p_account_id, p_name, p_preview, p_domain, p_request_id, p_create_time,
-         p_expire_time, create_key.revision, create_key.revision);
-    PERFORM keyservice.end_write(revision, p_create_time, p_key_id);
+         p_expire_time, v_next, v_next);
+    revision := v_next;
+    write_id := keyservice.end_write(v_next, p_create_time, p_key_id);
 END $$;
 
--- Revokes the key with this id or this digest, of this account if one is given, and returns its
--- row; no row when there is no such key. A revoked key is returned as it is.
---
--- The key's row is locked, which is a write, so that also a commit that changes nothing waits for
--- synchronous standbys. Otherwise a Revoke that is called again would return after a restart of the
--- primary that has not got the first call's commit to any standby yet, and a failover would lose it.
+-- Revokes the key with this id or this digest, of this account if one is given, and gives its row
+-- and the write that revoked it; nulls when there is no such key. A revoked key is given as it is,
+-- with its row locked for the reason that create_key has.
 CREATE FUNCTION keyservice.revoke_key(
-    p_key_id uuid, p_digest bytea, p_account_id text, p_revoke_time timestamptz)
-RETURNS SETOF keyservice.keys
+    p_key_id uuid, p_digest bytea, p_account_id text, p_revoke_time timestamptz,
+    OUT revoked keyservice.keys, OUT write_id uuid)
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    v_revision bigint := keyservice.begin_write();
-    v_key keyservice.keys;
+    v_next bigint := keyservice.begin_write();
 BEGIN
-    SELECT * INTO v_key FROM keyservice.keys k
+    SELECT * INTO revoked FROM keyservice.keys k
     WHERE (k.key_id = p_key_id OR k.digest = p_digest)
       AND (p_account_id IS NULL OR k.account_id COLLATE "C" = p_account_id)
     FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF v_key.revoke_time IS NULL THEN
-        UPDATE keyservice.keys k SET revoke_time = p_revoke_time, revision = v_revision
-        WHERE k.key_id = v_key.key_id
-        RETURNING * INTO v_key;
-        PERFORM keyservice.end_write(v_revision, p_revoke_time, v_key.key_id);
+    IF revoked.revoke_time IS NOT NULL THEN
+        SELECT w.write_id INTO write_id FROM keyservice.writes w WHERE w.revision = revoked.revision;
+        RETURN;
     END IF;
-    RETURN NEXT v_key;
+    UPDATE keyservice.keys k SET revoke_time = p_revoke_time, revision = v_next
+    WHERE k.key_id = revoked.key_id
+    RETURNING * INTO revoked;
+    write_id := keyservice.end_write(v_next, p_revoke_time, revoked.key_id);
 END $$;

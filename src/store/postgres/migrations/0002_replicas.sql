@@ -16,9 +16,39 @@ SELECT k.key_id, k.digest, k.account_id, k.domain, k.expire_time,
        k.revoke_time IS NOT NULL AS revoked, k.revision, w.write_id
 FROM keyservice.keys k JOIN keyservice.writes w USING (revision);
 
--- Renews a replica's lease: records what its memory held before this call, and gives what it must
--- apply before it may use the lease. history_holds is false, and nothing else happens, when the
--- write it applied last is not among this database's.
+-- Refuses to look at a standby. It may lag behind what its primary has acknowledged: a history that
+-- seems to have lost writes, a lease that seems not to be there.
+CREATE FUNCTION keyservice.refuse_standby() RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE 'this server is a standby' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+END $$;
+
+-- Whether the write at a position is among this database's. Revision 0 stands before all of them.
+CREATE FUNCTION keyservice.holds(p_revision bigint, p_write_id uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT p_revision = 0 OR EXISTS (
+        SELECT FROM keyservice.writes w WHERE w.revision = p_revision AND w.write_id = p_write_id)
+$$;
+
+-- What came since a position. history_holds is false when its write is not among this database's.
+CREATE FUNCTION keyservice.read_changes(
+    p_revision bigint, p_write_id uuid, p_limit bigint,
+    OUT history_holds boolean, OUT changes keyservice.changes[])
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM keyservice.refuse_standby();
+    history_holds := keyservice.holds(p_revision, p_write_id);
+    changes := ARRAY(
+        SELECT c FROM keyservice.changes c WHERE history_holds AND c.revision > p_revision
+        ORDER BY c.revision LIMIT p_limit);
+END $$;
+
+-- Renews a replica's lease: records what its memory held completely before this call, and gives
+-- what came since the position that it has got to. When the write at that position is not among this
+-- database's, history_holds is false and nothing else happens.
 --
 -- The shared form of the writers' lock makes every renewal stand wholly before or wholly after any
 -- write. Without it a renewal could read before a write and commit after the writer had looked at
@@ -27,69 +57,42 @@ FROM keyservice.keys k JOIN keyservice.writes w USING (revision);
 -- that a replica which hangs cannot sit on the lock.
 CREATE FUNCTION keyservice.renew_lease(
     p_replica_id uuid, p_name text, p_renewals bigint, p_lease_millis integer,
-    p_applied_revision bigint, p_applied_write_id uuid, p_limit bigint,
+    p_applied_revision bigint, p_since_revision bigint, p_since_write_id uuid, p_limit bigint,
     OUT history_holds boolean, OUT changes keyservice.changes[], OUT replicas keyservice.replicas[])
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE 'keyservice renewals need READ COMMITTED, not %', current_setting('transaction_isolation');
-    END IF;
+    PERFORM keyservice.begin_transaction();
+    PERFORM keyservice.refuse_standby();
     PERFORM pg_advisory_xact_lock_shared(1415071059, 2);
-
-    history_holds := p_applied_revision = 0 OR EXISTS (
-        SELECT FROM keyservice.writes w
-        WHERE w.revision = p_applied_revision AND w.write_id = p_applied_write_id);
+    SELECT c.history_holds, c.changes INTO history_holds, changes
+    FROM keyservice.read_changes(p_since_revision, p_since_write_id, p_limit) c;
     IF NOT history_holds THEN
         RETURN;
     END IF;
 
-    -- A call that was held up on its way must not undo a later one.
     INSERT INTO keyservice.replicas AS r (replica_id, name, applied_revision, renewals, lease_millis)
     VALUES (p_replica_id, p_name, p_applied_revision, p_renewals, p_lease_millis)
     ON CONFLICT (replica_id) DO UPDATE
     SET name = excluded.name, applied_revision = excluded.applied_revision,
         renewals = excluded.renewals, lease_millis = excluded.lease_millis
     WHERE r.renewals < excluded.renewals;
-
-    changes := ARRAY(
-        SELECT c FROM keyservice.changes c WHERE c.revision > p_applied_revision
-        ORDER BY c.revision LIMIT p_limit);
+    -- A call that was held up must not undo a later one, nor give a lease that nobody sees.
+    IF NOT FOUND THEN
+        RAISE 'a later renewal of this replica is on record' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     replicas := ARRAY(SELECT r FROM keyservice.replicas r);
 END $$;
 
--- Every replica that may hold a lease. A standby cannot tell, until it is promoted: a renewal that
--- its primary acknowledged is on its disk and may not show yet. The reading is a statement of its
--- own, so that it sees all that came before the look at whether this is a standby.
-CREATE FUNCTION keyservice.read_replicas() RETURNS SETOF keyservice.replicas
+-- Every replica that may hold a lease, and which of these writes are not among this database's: for
+-- those, what its replicas have applied says nothing.
+CREATE FUNCTION keyservice.look_at_replicas(
+    p_revisions bigint[], p_write_ids uuid[],
+    OUT lost bigint[], OUT replicas keyservice.replicas[])
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE 'a standby does not know which replicas hold leases' USING ERRCODE = 'read_only_sql_transaction';
-    END IF;
-    RETURN QUERY SELECT * FROM keyservice.replicas;
-END $$;
-
--- As before, and with the revision of the first key's write when the request id was used before.
-CREATE OR REPLACE FUNCTION keyservice.create_key(
-    p_key_id uuid, p_digest bytea, p_account_id text, p_name text, p_preview text, p_domain text,
-    p_request_id text, p_create_time timestamptz, p_expire_time timestamptz,
-    OUT revision bigint, OUT first_key_id uuid)
-LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-    v_next bigint := keyservice.begin_write();
-BEGIN
-    SELECT k.key_id, k.create_revision INTO first_key_id, revision FROM keyservice.keys k
-    WHERE k.account_id COLLATE "C" = p_account_id AND k.request_id COLLATE "C" = p_request_id
-    FOR UPDATE;  -- a write, for the reason that revoke_key has
-    IF FOUND THEN
-        RETURN;
-    END IF;
-    revision := v_next;
-    INSERT INTO keyservice.keys
-        (key_id, digest, account_id, name, preview, domain, request_id, create_time, expire_time,
-         create_revision, revision)
-    VALUES
-        (p_key_id, p_digest, p_account_id, p_name, p_preview, p_domain, p_request_id, p_create_time,
-         p_expire_time, v_next, v_next);
-    PERFORM keyservice.end_write(v_next, p_create_time, p_key_id);
+    PERFORM keyservice.refuse_standby();
+    lost := ARRAY(
+        SELECT p.revision FROM unnest(p_revisions, p_write_ids) AS p (revision, write_id)
+        WHERE NOT keyservice.holds(p.revision, p.write_id));
+    replicas := ARRAY(SELECT r FROM keyservice.replicas r);
 END $$;
