@@ -11,9 +11,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checker;
 mod conformance;
 mod crash;
 mod end_to_end;
+mod faults;
 mod leases;
 mod operating;
 mod postgres;

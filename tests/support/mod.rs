@@ -2,12 +2,21 @@
 
 pub mod certificates;
 pub mod collector;
+pub mod deployment;
+pub mod fault;
+pub mod health;
+pub mod history;
+pub mod keys;
 pub mod keys_lock;
+pub mod load;
 pub mod postgres;
+pub mod proxy;
+pub mod replicated;
 pub mod search;
 pub mod server;
 pub mod session;
 pub mod stores;
+pub mod tally;
 pub mod tools;
 pub mod wire;
 

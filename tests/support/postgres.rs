@@ -60,11 +60,20 @@ impl Cluster {
 
     /// A hot standby that follows this cluster.
     pub fn standby(&self) -> Self {
+        Self::standby_through(self.port)
+    }
+
+    /// A hot standby that follows the cluster to which this port leads, in plain text.
+    pub fn standby_through(port: u16) -> Self {
+        let primary = format!(
+            "{}?sslmode=disable&gssencmode=disable",
+            address(port, "postgres")
+        );
         Self::made_by(
             "pg_basebackup",
             &[
                 "--dbname",
-                &self.address_of("postgres"),
+                &primary,
                 "--write-recovery-conf",
                 "--checkpoint=fast",
                 "--no-sync",
@@ -110,7 +119,9 @@ impl Cluster {
     /// Starts the server again, after [`Cluster::kill`] or [`Cluster::stop`], on the same port.
     pub fn restart(&mut self) {
         assert!(self.postmaster.is_none(), "it runs already");
-        let log = fs::File::create(self.directory.path().join("log")).expect("a log file");
+        let mut options = fs::OpenOptions::new();
+        let log = options.create(true).append(true).open(self.log_path());
+        let log = log.expect("a log file");
         let postmaster = as_server_user("postgres", self.directory.path())
             .arg("-D")
             .arg(self.directory.path().join("data"))
@@ -150,7 +161,7 @@ impl Cluster {
     }
 
     pub fn address_of(&self, database: &str) -> String {
-        format!("postgres://keyservice@127.0.0.1:{}/{database}", self.port)
+        address(self.port, database)
     }
 
     /// The same database, for another role.
@@ -161,6 +172,15 @@ impl Cluster {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// All that it has written to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> std::path::PathBuf {
+        self.directory.path().join("log")
     }
 
     pub fn data_directory(&self) -> std::path::PathBuf {
@@ -292,11 +312,10 @@ impl Cluster {
             if ready {
                 return;
             }
-            let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             assert!(
                 started.elapsed() < Duration::from_secs(60),
                 "PostgreSQL does not start: {}",
-                log()
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -318,6 +337,11 @@ pub async fn session(store: &str) -> Client {
         .expect("PostgreSQL answers");
     tokio::spawn(connection);
     session
+}
+
+/// The address of a database behind a port.
+pub fn address(port: u16, database: &str) -> String {
+    format!("postgres://keyservice@127.0.0.1:{port}/{database}")
 }
 
 /// The name of the database in an address.

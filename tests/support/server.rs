@@ -1,6 +1,6 @@
 //! The real binary, on a free port, with its log collected.
 
-use super::{directory, eventually};
+use super::{directory, eventually, health::Health};
 use keyservice::grpc::proto::{
     self, AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse, Key, ListRequest,
     ListResponse, RevokeRequest, authorize_response::Decision,
@@ -15,11 +15,12 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tonic::{Request, Response, Status, Streaming, client::Grpc, transport::Channel};
-use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
-    health_client::HealthClient,
+use tonic::{
+    Request, Response, Status,
+    client::Grpc,
+    transport::{Channel, Endpoint},
 };
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
@@ -61,14 +62,8 @@ impl Server {
     pub async fn listening(command: &mut Command) -> Self {
         let mut server = Self::launch(command);
         eventually("the server listens", async || {
-            let ended = server.process.try_wait().expect("a child");
-            assert!(ended.is_none(), "it ended: {}", server.log());
-            let log = server.log();
-            let address = log.split("\"address\":\"127.0.0.1:").nth(1);
-            server.port = address
-                .and_then(|rest| rest.split_once('"')?.0.parse().ok())
-                .unwrap_or(0);
-            server.port != 0
+            assert!(!server.has_ended(), "it ended: {}", server.log());
+            server.listens()
         })
         .await;
         server
@@ -93,6 +88,21 @@ impl Server {
         }
     }
 
+    /// Whether it says where it listens.
+    pub fn listens(&mut self) -> bool {
+        let log = self.log();
+        let address = log.split("\"address\":\"127.0.0.1:").nth(1);
+        self.port = address
+            .and_then(|rest| rest.split_once('"')?.0.parse().ok())
+            .unwrap_or(0);
+        self.port != 0
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.process.try_wait().expect("a child");
+        status.is_some()
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -112,16 +122,22 @@ impl Server {
     }
 
     pub async fn channel(&self) -> Channel {
+        self.endpoint().connect().await.expect("it listens")
+    }
+
+    fn endpoint(&self) -> Endpoint {
         Channel::from_shared(format!("http://127.0.0.1:{}", self.port))
             .expect("an address")
             .timeout(Duration::from_secs(15))
-            .connect()
-            .await
-            .expect("it listens")
     }
 
     pub async fn client(&self) -> Client {
         Client(KeyServiceClient::new(self.channel().await))
+    }
+
+    /// A client that connects when it is used.
+    pub fn lazy_client(&self) -> Client {
+        Client(KeyServiceClient::new(self.endpoint().connect_lazy()))
     }
 
     /// Whether it reports that `KeyService` serves.
@@ -135,7 +151,8 @@ impl Server {
     }
 
     async fn reports_serving(&self, service: &str) -> bool {
-        self.health().await.check(service).await == ServingStatus::Serving
+        let mut health = Health::on(self.endpoint().connect_lazy());
+        health.try_check(service).await == Some(ServingStatus::Serving)
     }
 
     /// A call of any path, which need not exist, with any message, which need not fit.
@@ -151,7 +168,7 @@ impl Server {
     }
 
     pub async fn health(&self) -> Health {
-        Health(HealthClient::new(self.channel().await))
+        Health::on(self.channel().await)
     }
 
     /// Sends a signal: `TERM`, `KILL`, `STOP`…
@@ -280,35 +297,6 @@ pub async fn assert_refused(command: &mut Command, parts: &[&str]) {
 
 /// What clap says below an error.
 const SEE_HELP: &str = "For more information, try '--help'.";
-
-/// A client of `grpc.health.v1`; the service `""` is the server as a whole.
-pub struct Health(HealthClient<Channel>);
-
-impl Health {
-    pub async fn check(&mut self, service: &str) -> ServingStatus {
-        let answer = self.0.check(Self::question(service)).await;
-        answer.expect("an answer").into_inner().status()
-    }
-
-    pub async fn until_serving(&mut self) {
-        eventually("the server reports SERVING", async || {
-            self.check("").await == ServingStatus::Serving
-        })
-        .await;
-    }
-
-    /// What a watch is told from now on.
-    pub async fn watch(&mut self, service: &str) -> Streaming<HealthCheckResponse> {
-        let watch = self.0.watch(Self::question(service)).await;
-        watch.expect("a watch").into_inner()
-    }
-
-    fn question(service: &str) -> HealthCheckRequest {
-        HealthCheckRequest {
-            service: service.into(),
-        }
-    }
-}
 
 /// A tonic client, with the calls in the words of the tests.
 #[derive(Debug, Clone)]

@@ -58,7 +58,7 @@ impl Stores {
     }
 }
 
-async fn open(address: &str) -> PostgresStore {
+pub async fn open(address: &str) -> PostgresStore {
     let limits = Limits {
         pool_size: 8,
         connect_timeout: Duration::from_secs(10),
