@@ -15,6 +15,7 @@ mod checker;
 mod conformance;
 mod crash;
 mod end_to_end;
+mod failover;
 mod faults;
 mod leases;
 mod operating;

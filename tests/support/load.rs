@@ -1,4 +1,4 @@
-//! Clients that create, revoke and authorize on every replica without pause, and record what they
+//! Clients that create, revoke and authorize on every replica all the time, and record what they
 //! were told.
 
 use super::{
@@ -40,8 +40,11 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// The patience of some writers, which ends before a lease does.
 const LITTLE_PATIENCE: Duration = Duration::from_millis(300);
 
-/// Between two calls of one client: it writes, or was not answered.
-const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+/// Between two Authorizes of one client. Tests that run beside this one need the processor too.
+const AUTHORIZE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two calls of one client that writes, or was not answered.
+const LONG_PAUSE: Duration = Duration::from_millis(25);
 
 /// The way to a replica, which leads to another process after a restart.
 #[derive(Clone)]
@@ -111,9 +114,12 @@ impl Load {
                 Some(key) => self.authorize(replica, &key).await.is_some(),
                 None => false,
             };
-            if !answered {
-                pause(&mut random).await;
-            }
+            let longest = if answered {
+                AUTHORIZE_PAUSE
+            } else {
+                LONG_PAUSE
+            };
+            pause(longest, &mut random).await;
         }
     }
 
@@ -127,7 +133,7 @@ impl Load {
             if let Some(key) = written {
                 self.ask_everywhere(&key);
             }
-            pause(&mut random).await;
+            pause(LONG_PAUSE, &mut random).await;
         }
     }
 
@@ -206,7 +212,7 @@ impl Load {
             if self.stop.is_cancelled() || random.random_bool(0.1) {
                 return None;
             }
-            pause(random).await;
+            pause(LONG_PAUSE, random).await;
         }
     }
 
@@ -344,6 +350,6 @@ fn with_some_patience<T>(message: T, random: &mut StdRng) -> Request<T> {
     request
 }
 
-async fn pause(random: &mut StdRng) {
-    tokio::time::sleep(LONGEST_PAUSE.mul_f64(random.random())).await;
+async fn pause(longest: Duration, random: &mut StdRng) {
+    tokio::time::sleep(longest.mul_f64(random.random())).await;
 }
