@@ -40,7 +40,7 @@ async fn no_answer_contradicts_a_write_that_returned_whatever_fails() {
     assert!(all.writes >= 100, "{} writes", all.writes);
     assert!(all.grants >= 2000, "{} grants", all.grants);
     let refused = load.history.refused_after_revoke();
-    assert!(refused >= 500, "{refused} refusals after a Revoke");
+    assert!(refused >= 200, "{refused} refusals after a Revoke");
     assert!(all.lapsed >= 10, "{} answers without a lease", all.lapsed);
 }
 
