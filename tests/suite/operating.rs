@@ -7,6 +7,7 @@ use crate::support::{
     postgres::{Cluster, free_port, session},
     server::{self, Server, assert_refused, sqlite_in},
 };
+use futures::StreamExt;
 use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
 use std::{
     net::{TcpListener, TcpStream},
@@ -14,7 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{task::JoinHandle, time::timeout};
-use tokio_stream::StreamExt;
 use tonic::{Code, Status, Streaming};
 use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus};
 use tonic_types::StatusExt;
