@@ -11,6 +11,7 @@ use futures::StreamExt;
 use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
 use std::{
     net::{TcpListener, TcpStream},
+    os::unix::fs::{PermissionsExt, symlink},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -143,12 +144,49 @@ async fn a_store_path_that_cannot_be_opened_is_named() {
     std::fs::create_dir(path("folder")).expect("a directory");
     for (name, advice) in [
         ("missing/keys.db", "make its directory first"),
-        ("folder", "check that it is a keyservice database"),
+        ("folder", "is no regular file"),
         ("prose.db", "check that it is a keyservice database"),
     ] {
         let mut command = server::command(&format!("sqlite:{}", path(name)));
         assert_refused(&mut command, &[&path(name), advice]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sqlite_file_is_opened_by_no_second_name() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let store = |name: &str| format!("sqlite:{}", path(name).display());
+    symlink("keys.db", path("link.db")).expect("a link");
+    let led_nowhere = ["link.db", "make the file that it leads to first"];
+    assert_refused(&mut server::command(&store("link.db")), &led_nowhere).await;
+
+    let holder = Server::start(&store("keys.db")).await;
+    let in_use = ["keys.db is in use"];
+    assert_refused(&mut server::command(&store("link.db")), &in_use).await;
+    std::fs::hard_link(path("keys.db"), path("twin.db")).expect("a link");
+    let twice = ["twin.db has a second name", "remove one of them"];
+    assert_refused(&mut server::command(&store("twin.db")), &twice).await;
+    holder.terminate().await;
+    let twice = ["keys.db has a second name"];
+    assert_refused(&mut server::command(&store("keys.db")), &twice).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sqlite_store_is_read_by_its_owner_alone() {
+    let directory = directory();
+    let _server = Server::start(&sqlite_in(&directory)).await;
+    for entry in directory.path().read_dir().expect("a directory") {
+        let entry = entry.expect("a file");
+        let mode = entry.metadata().expect("its mode").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{entry:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_regular_file_is_no_store() {
+    let parts = ["/dev/null is no regular file"];
+    assert_refused(&mut server::command("sqlite:/dev/null"), &parts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

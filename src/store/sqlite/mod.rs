@@ -2,6 +2,7 @@
 //! Promises that a write is on disk when it returns (WAL, `synchronous=FULL`).
 //! Must never share its file with a second process: that would be a second truth.
 
+mod file;
 mod open;
 mod statements;
 mod worker;
