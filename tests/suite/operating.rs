@@ -153,6 +153,20 @@ async fn a_store_path_that_cannot_be_opened_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_programs_database_is_refused_and_left_as_it_is() {
+    let directory = directory();
+    let path = directory.path().join("keys.db");
+    let theirs = rusqlite::Connection::open(&path).expect("it opens");
+    theirs
+        .execute_batch("CREATE TABLE theirs (a); PRAGMA user_version = 99")
+        .expect("it is made");
+    let before = std::fs::read(&path).expect("a file");
+    let parts = ["keys.db is not a keyservice database"];
+    assert_refused(&mut server::command(&sqlite_in(&directory)), &parts).await;
+    assert_eq!(std::fs::read(&path).expect("a file"), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_sqlite_file_is_opened_by_no_second_name() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);

@@ -14,6 +14,10 @@ use crate::{
 use rusqlite::{Connection, TransactionBehavior};
 use std::{path::Path, time::Duration};
 
+/// "TXKS", by which a file says that it is this program's, in the place that SQLite's format has
+/// for that. Never changes.
+const APPLICATION_ID: i32 = 0x5458_4b53;
+
 const MIGRATIONS: &[Migration] = &[migration!(1, "0001_keys.sql")];
 
 pub(super) fn open(path: &Path, digester: &Digester) -> Result<SqliteStore, OpenError> {
@@ -23,6 +27,12 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<SqliteStore, Open
     let lock = file::lock(&path)?;
     let advice =
         "check that it is a keyservice database, and the permissions and free space of its disk";
+    if !is_ours_or_empty(&path).map_err(|error| cannot_open(&path, error, advice))? {
+        return Err(OpenError::Address(format!(
+            "{} is not a keyservice database; give the path of one, or of a new file",
+            path.display()
+        )));
+    }
     let mut writer = connect(&path).map_err(|error| cannot_open(&path, error, advice))?;
     migrate(&mut writer).map_err(|error| match error {
         MigrateError::Schema(error) => error.into(),
@@ -43,6 +53,19 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<SqliteStore, Open
         reader: start("sqlite-reader", reader)?,
         _lock: lock,
     })
+}
+
+/// Looked at by a connection of its own, which changes nothing in another program's file. One of
+/// ours that was never migrated has no tables.
+fn is_ours_or_empty(path: &Path) -> rusqlite::Result<bool> {
+    let connection = Connection::open(path)?;
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
+    let application_id: i32 = number("application_id")?;
+    let user_version: i32 = number("user_version")?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_empty = (application_id, user_version, tables) == (0, 0, 0);
+    Ok(application_id == APPLICATION_ID || is_empty)
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -68,6 +91,7 @@ impl From<rusqlite::Error> for MigrateError {
 fn migrate(connection: &mut Connection) -> Result<(), MigrateError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     let found = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     let pending = migrations::pending(MIGRATIONS, found).map_err(MigrateError::Schema)?;
     for migration in pending {
         tracing::info!(migration = migration.name, "migrating the store's schema");
