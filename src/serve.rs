@@ -223,10 +223,11 @@ async fn run_server(
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "listening");
     }
+    let keys = KeyServiceServer::new(service).max_decoding_message_size(grpc::MAX_REQUEST_SIZE);
     Server::builder()
         .layer(CallSpanLayer)
         .layer(DeadlineLayer)
-        .add_service(KeyServiceServer::new(service))
+        .add_service(keys)
         .add_service(state.service())
         .add_service(grpc::reflection())
         .add_service(grpc::reflection_v1alpha())

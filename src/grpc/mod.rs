@@ -13,6 +13,7 @@ mod service;
 
 pub use call_span::CallSpanLayer;
 pub(crate) use call_span::TARGET as CALL_TARGET;
+pub use codec::MAX_REQUEST_SIZE;
 pub use deadline::DeadlineLayer;
 pub use health::{Health, ServingState};
 pub use service::KeyServiceImpl;

@@ -8,7 +8,7 @@ use crate::support::{
     search::{Search, contains, files_below},
     server::sqlite_in,
     session::{DIGEST_SECRET, Session},
-    wire,
+    wire::{self, NoText},
 };
 use data_encoding::{BASE64, HEXLOWER};
 use keyservice::{
@@ -18,7 +18,6 @@ use keyservice::{
     },
     token::{PREFIX, Token},
 };
-use prost::Message;
 use std::time::{Duration, SystemTime};
 use tonic::{Code, Request};
 
@@ -216,7 +215,7 @@ async fn put_beside_the_message(session: &mut Session) {
         token: [token.as_bytes(), &[0xff]].concat(),
     };
     let answer = session.server.call(AUTHORIZE, Request::new(no_text)).await;
-    assert_eq!(session.hear(answer), Err(Code::Internal));
+    assert_eq!(session.hear(answer), Err(Code::InvalidArgument));
     let too_long = token.repeat(100_000);
     let answer = session.authorize(&too_long, "example.com").await;
     assert_eq!(answer, Err(Code::OutOfRange));
@@ -271,10 +270,3 @@ const ODD_HEADERS: [&str; 7] = [
     "A-Key",
     ":key",
 ];
-
-/// An `AuthorizeRequest` whose token need not be text.
-#[derive(Clone, PartialEq, Message)]
-struct NoText {
-    #[prost(bytes = "vec", tag = "1")]
-    token: Vec<u8>,
-}

@@ -1,5 +1,6 @@
 //! What no well-behaved client sends: requests written byte by byte.
 
+use prost::Message;
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -64,4 +65,11 @@ fn read_frame(connection: &mut TcpStream) -> u8 {
     let mut payload = vec![0; length as usize];
     connection.read_exact(&mut payload).expect("its payload");
     head[3]
+}
+
+/// An `AuthorizeRequest` whose token need not be text.
+#[derive(Clone, PartialEq, Message)]
+pub struct NoText {
+    #[prost(bytes = "vec", tag = "1")]
+    pub token: Vec<u8>,
 }

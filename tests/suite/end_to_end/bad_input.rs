@@ -1,15 +1,19 @@
 //! Bad input is refused with the field's name and what is right, and changes nothing.
 
 use super::{ACCOUNT, Created, create, create_request, list_request};
-use crate::support::server::{Client, Server};
+use crate::support::{
+    server::{Client, Server},
+    wire::NoText,
+};
 use keyservice::{
     grpc::proto::{
         AuthorizeRequest, CreateRequest, ListRequest, RevokeRequest, revoke_request::Target,
     },
     token::Token,
 };
+use prost::Message;
 use prost_types::Timestamp;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 /// Each text that is no domain, with what is said of it.
@@ -161,6 +165,35 @@ async fn a_token_in_the_wrong_field_is_refused_and_not_repeated() {
         let shown = format!("{status:?} {details}").to_lowercase();
         assert!(!shown.contains(&secret_part), "it repeats the token");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_is_its_senders_mistake() {
+    let server = Server::on_sqlite().await;
+    let no_text = NoText {
+        token: b"tsend_\xff".into(),
+    };
+    let no_text = server.call(AUTHORIZE, Request::new(no_text)).await;
+    let number = server
+        .call(AUTHORIZE, Request::new(Number { token: 7 }))
+        .await;
+    for answer in [no_text, number] {
+        let status = answer.expect_err("it is no AuthorizeRequest");
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains("every text is UTF-8"), "{status}");
+    }
+    let long = authorize(&"x".repeat(64 * 1024), "example.com");
+    let status = long.refusal(&mut server.client().await).await;
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+}
+
+const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
+
+/// An `AuthorizeRequest` whose token is a number.
+#[derive(Clone, PartialEq, Message)]
+struct Number {
+    #[prost(uint64, tag = "1")]
+    token: u64,
 }
 
 fn bad_account_ids() -> [String; 5] {
