@@ -2,7 +2,7 @@
 //! Promises an answer with what the caller can do, shortly before the deadline.
 //! Must never stop a write that was begun: it goes on without its caller (see `service`).
 
-use super::response;
+use super::{proto::key_service_server::SERVICE_NAME, response};
 use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use std::{
@@ -53,6 +53,7 @@ where
         let patience = patience(request.headers());
         let limit = patience.map(|time| time.saturating_sub(ANSWER_TIME.min(time / 10)));
         DeadlineFuture {
+            writes: writes(request.uri().path()),
             inner: self.inner.call(request),
             sleep: limit.map(tokio::time::sleep),
         }
@@ -62,6 +63,7 @@ where
 pin_project! {
     /// See [`DeadlineLayer`].
     pub struct DeadlineFuture<F> {
+        writes: bool,
         #[pin]
         inner: F,
         #[pin]
@@ -84,8 +86,16 @@ where
             return Poll::Pending;
         };
         ready!(sleep.poll(context));
-        Poll::Ready(Ok(response::deadline_exceeded().into_http()))
+        Poll::Ready(Ok(response::deadline_exceeded(*this.writes).into_http()))
     }
+}
+
+/// Whether a call may go on without its caller.
+fn writes(path: &str) -> bool {
+    let method = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(SERVICE_NAME));
+    matches!(method, Some("/Create" | "/Revoke"))
 }
 
 /// How long the caller waits, by its own word, if it said so: the `grpc-timeout` of "gRPC over
@@ -111,6 +121,18 @@ fn patience(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn create_and_revoke_go_on_without_their_caller_and_nothing_else_does() {
+        let service = "/tosend.keys.v1.KeyService";
+        for method in ["Create", "Revoke"] {
+            assert!(writes(&format!("{service}/{method}")), "{method}");
+        }
+        for path in ["/List", "/Authorize", "", "/create"] {
+            assert!(!writes(&format!("{service}{path}")), "{path}");
+        }
+        assert!(!writes("/grpc.health.v1.Health/Check"));
+    }
 
     #[test]
     fn a_callers_patience_is_read_in_every_unit_or_not_at_all() {

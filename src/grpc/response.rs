@@ -184,12 +184,14 @@ fn unacknowledged(error: Unacknowledged, advice: &str) -> tonic::Status {
     unavailable("UNACKNOWLEDGED", format!("{error}; {advice}"))
 }
 
-/// The caller's deadline came before the answer.
-pub(super) fn deadline_exceeded() -> tonic::Status {
-    tonic::Status::deadline_exceeded(
+/// The caller's deadline came before the answer, and a call that `writes` goes on.
+pub(super) fn deadline_exceeded(writes: bool) -> tonic::Status {
+    tonic::Status::deadline_exceeded(if writes {
         "the deadline came before the answer; a Revoke or Create may stand all the same: call \
-         Revoke again, which waits on, and Create with the same request_id, which tells the key",
-    )
+         Revoke again, which waits on, and Create with the same request_id, which tells the key"
+    } else {
+        "the deadline came before the answer; try again"
+    })
 }
 
 fn unavailable(reason: &str, message: String) -> tonic::Status {

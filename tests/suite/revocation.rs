@@ -161,6 +161,11 @@ async fn a_callers_deadline_ends_its_wait_and_calling_again_waits_on() {
         let cut_off = impatient.revoke(with_deadline(&key_id)).await;
         let status = cut_off.expect_err("the sleeper has not acknowledged it");
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        let message = status.message();
+        assert!(
+            message.contains("call Revoke again, which waits on"),
+            "{status}"
+        );
     }
     assert!(client.is_revoked(&token).await, "the write stands");
     let listed = client.list("acme").await.expect("listed");
