@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::TypedValueParser, error
 use std::{
     ffi::OsStr,
     fmt,
+    fs::File,
+    io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
@@ -263,6 +265,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// A digest secret shorter than this could be guessed.
 const MIN_SECRET_LEN: usize = 32;
 
+/// No secret is longer than this; a device would be read without end.
+const MAX_SECRET_FILE_LEN: u64 = 64 * 1024;
+
 /// The file with the digest secret is no good.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
@@ -274,12 +279,22 @@ pub enum SecretFileError {
         "--digest-secret-file {0} holds fewer than 32 bytes; make one with `openssl rand -hex 32`"
     )]
     TooShort(PathBuf),
+    /// It is too long to be a secret.
+    #[error(
+        "--digest-secret-file {0} holds more than 64 KiB; give the file that holds the secret alone"
+    )]
+    TooLong(PathBuf),
 }
 
 /// Reads the digest secret. White space at its end does not count, since editors add it.
 pub fn read_digest_secret(path: &Path) -> Result<Vec<u8>, SecretFileError> {
-    let mut secret =
-        std::fs::read(path).map_err(|error| SecretFileError::Unreadable(path.to_owned(), error))?;
+    let unreadable = |error| SecretFileError::Unreadable(path.to_owned(), error);
+    let file = File::open(path).map_err(unreadable)?;
+    let mut secret = Vec::new();
+    let read = file.take(MAX_SECRET_FILE_LEN + 1).read_to_end(&mut secret);
+    if read.map_err(unreadable)? as u64 > MAX_SECRET_FILE_LEN {
+        return Err(SecretFileError::TooLong(path.to_owned()));
+    }
     secret.truncate(secret.trim_ascii_end().len());
     if secret.len() < MIN_SECRET_LEN {
         return Err(SecretFileError::TooShort(path.to_owned()));

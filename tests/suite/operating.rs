@@ -286,6 +286,14 @@ async fn a_digest_secret_that_could_be_guessed_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_digest_secret_without_end_is_refused() {
+    let directory = directory();
+    let mut command = server::command(&sqlite_in(&directory));
+    command.args(["--digest-secret-file", "/dev/zero"]);
+    assert_refused(&mut command, &["/dev/zero holds more than 64 KiB"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_filter_that_makes_no_sense_is_refused() {
     let mut command = server::command("sqlite:/never/opened");
     command.args(["--log", "keyservice=loud"]);
