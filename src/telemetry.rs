@@ -21,6 +21,10 @@ use tracing_subscriber::{
 /// caller's, and may hold a token.
 const TELL_CALLERS_TEXT: [&str; 2] = ["h2", "tonic::transport::service"];
 
+/// The crates of the exporter, which warn when a collector takes no spans. Below that they log each
+/// of their steps.
+const EXPORTER: &str = "opentelemetry";
+
 /// For sending the last spans. With the default drain limit it ends before Kubernetes' 30 s to
 /// SIGKILL.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -33,11 +37,21 @@ pub enum TelemetryError {
         "--log (KEYSERVICE_LOG): {0}; give a level such as info, or directives such as info,keyservice=debug"
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// `--log`, which would take it for the name of a target, and log nothing else.
+    #[error(
+        "--log (KEYSERVICE_LOG): {0} is no level; give a level such as info, or directives such as info,keyservice=debug"
+    )]
+    Level(String),
     /// `OTEL_EXPORTER_OTLP_PROTOCOL`.
     #[error(
         "OTEL_EXPORTER_OTLP_PROTOCOL={0} is not spoken here; use grpc, which collectors take on port 4317"
     )]
     Protocol(String),
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, which may hold a password.
+    #[error(
+        "{0} does not begin with http:// or https://; give a URL such as http://localhost:4317"
+    )]
+    Endpoint(&'static str),
     /// Anything else about the exporter.
     #[error("the OTLP exporter cannot be set up from the OTEL_ variables: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -51,10 +65,11 @@ pub struct Telemetry {
 impl Telemetry {
     /// Sets logs and traces up for the process. Call it once, on a tokio runtime.
     pub fn start(settings: &Settings) -> Result<Self, TelemetryError> {
-        let filter = EnvFilter::builder().parse(&settings.log)?.and(
+        let filter = log_filter(&settings.log)?.and(
             Targets::new()
                 .with_default(LevelFilter::TRACE)
-                .with_targets(TELL_CALLERS_TEXT.map(|target| (target, LevelFilter::INFO))),
+                .with_targets(TELL_CALLERS_TEXT.map(|target| (target, LevelFilter::INFO)))
+                .with_target(EXPORTER, LevelFilter::WARN),
         );
         let on_a_terminal = std::io::stderr().is_terminal();
         let human = match settings.log_format {
@@ -105,16 +120,35 @@ impl Telemetry {
     }
 }
 
+fn log_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
+    let is_word = !text.contains(['=', ',', '[', ':']);
+    if is_word && text.parse::<LevelFilter>().is_err() {
+        return Err(TelemetryError::Level(text.to_owned()));
+    }
+    Ok(EnvFilter::builder().parse(text)?)
+}
+
+/// Where the exporter sends to. The first that is set counts.
+const ENDPOINTS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+];
+
 /// The exporter, if the environment asks for one.
 fn exporter() -> Result<Option<SpanExporter>, TelemetryError> {
-    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let disabled = env::var("OTEL_SDK_DISABLED")
         .is_ok_and(|value| value.eq_ignore_ascii_case("true"))
         || env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
-    let configured =
-        is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_ENDPOINT");
-    if disabled || !configured {
+    let endpoint = ENDPOINTS.into_iter().find_map(|name| {
+        let value = env::var(name).ok().filter(|value| !value.is_empty())?;
+        Some((name, value))
+    });
+    let Some((name, endpoint)) = endpoint.filter(|_| !disabled) else {
         return Ok(None);
+    };
+    let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
+    if !scheme.is_some_and(|scheme| ["http", "https"].contains(&scheme)) {
+        return Err(TelemetryError::Endpoint(name));
     }
     let protocol = env::var("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
         .or_else(|_| env::var("OTEL_EXPORTER_OTLP_PROTOCOL"))

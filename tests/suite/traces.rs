@@ -26,6 +26,7 @@ use tonic::Request;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const AUTHORIZE: &str = "tosend.keys.v1.KeyService/Authorize";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,19 +191,31 @@ async fn a_second_signal_does_not_wait_for_the_last_spans() {
 async fn an_exporter_that_cannot_be_set_up_is_refused_with_what_is_right() {
     for (variable, value, advice) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "use grpc"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "no endpoint", "OTEL_"),
+        (ENDPOINT, "no endpoint", "http://localhost:4317"),
+        (ENDPOINT, "ftp://kate:hunter2@h", "http://localhost:4317"),
+        (ENDPOINT, "http://no host", "OTEL_"),
     ] {
         let mut command = server::command("sqlite:/never/opened");
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317");
-        assert_refused(command.env(variable, value), &[variable, value, advice]).await;
+        command.env(ENDPOINT, "http://127.0.0.1:4317");
+        assert_refused(command.env(variable, value), &[advice]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_takes_no_spans_is_spoken_of_in_the_log() {
+    let directory = directory();
+    let server = untaken(&format!("127.0.0.1:{}", free_port()), &directory).await;
+    eventually("the failure is logged", async || {
+        server.log().contains("BatchSpanProcessor.ExportError")
+    })
+    .await;
 }
 
 /// A server whose spans nobody takes, after many calls that were answered none the less.
 async fn untaken(endpoint: &str, directory: &TempDir) -> Server {
     let endpoint = format!("http://{endpoint}");
     let env = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        (ENDPOINT, endpoint.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
     ];
