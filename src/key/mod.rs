@@ -87,8 +87,11 @@ pub enum InvalidKeyName {
     #[error("must have 1 to 100 characters, not counting white space at its ends")]
     Length,
     /// A line feed, say, which would let a name forge a line of a list.
-    #[error("holds a control character; use printable text on one line")]
+    #[error("holds a control or format character; use printable text on one line")]
     Control,
+    /// Joiners alone, say.
+    #[error("has no visible character; use printable text on one line")]
+    Invisible,
     /// A token in the wrong field.
     #[error(transparent)]
     Token(#[from] HoldsToken),
@@ -104,7 +107,12 @@ impl KeyName {
         if trimmed.contains(is_unprintable) {
             return Err(InvalidKeyName::Control);
         }
-        free_of_tokens(trimmed)?;
+        let visible: String = trimmed.chars().filter(|c| !has_no_width(*c)).collect();
+        if visible.trim_matches(is_blank).is_empty() {
+            return Err(InvalidKeyName::Invisible);
+        }
+        // Whoever copies the name copies the token, joiners or not.
+        free_of_tokens(&visible)?;
         Ok(Self(trimmed.to_owned()))
     }
 
@@ -121,9 +129,58 @@ impl KeyName {
     }
 }
 
-/// Control characters, line and paragraph separators, and the marks that reorder text.
+/// Control characters, line and paragraph separators, and what is invisible or reorders text:
+/// Unicode's format characters (Cf) and default-ignorable code points, but those that
+/// [`has_no_width`] takes.
 fn is_unprintable(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    character.is_control()
+        || matches!(
+            character,
+            '\u{AD}'
+                | '\u{34F}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61C}'
+                | '\u{6DD}'
+                | '\u{70F}'
+                | '\u{890}'..='\u{891}'
+                | '\u{8E2}'
+                | '\u{115F}'..='\u{1160}'
+                | '\u{17B4}'..='\u{17B5}'
+                | '\u{180E}'
+                | '\u{200B}'
+                | '\u{200E}'..='\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{3164}'
+                | '\u{FEFF}'
+                | '\u{FFA0}'
+                | '\u{FFF0}'..='\u{FFFB}'
+                | '\u{110BD}'
+                | '\u{110CD}'
+                | '\u{13430}'..='\u{1343F}'
+                | '\u{1BCA0}'..='\u{1BCA3}'
+                | '\u{1D173}'..='\u{1D17A}'
+                | '\u{E0000}'..='\u{E00FF}'
+                | '\u{E01F0}'..='\u{E0FFF}'
+        )
+}
+
+/// What shapes the characters beside it, as some scripts and emoji need: joiners and variation
+/// selectors.
+fn has_no_width(character: char) -> bool {
+    matches!(
+        character,
+        '\u{180B}'..='\u{180D}'
+            | '\u{180F}'
+            | '\u{200C}'..='\u{200D}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{E0100}'..='\u{E01EF}'
+    )
+}
+
+/// White space, and the Braille pattern without a dot, which is none to Unicode.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || character == '\u{2800}'
 }
 
 /// A caller's own name for one Create, which makes repeating it harmless.
@@ -295,12 +352,37 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_seen_and_reads_as_it_is_written() {
+        for hidden in
+            "\u{200b}\u{2060}\u{feff}\u{ad}\u{200e}\u{200f}\u{61c}\u{3164}\u{e0041}".chars()
+        {
+            let name = format!("a{hidden}b");
+            assert_eq!(KeyName::parse(&name), Err(InvalidKeyName::Control));
+        }
+        for blank in ["\u{200d}", "\u{200c} \u{fe0f}", "\u{2800}"] {
+            assert_eq!(KeyName::parse(blank), Err(InvalidKeyName::Invisible));
+        }
+        for name in [
+            "می\u{200c}خواهم",
+            "👩\u{200d}💻",
+            "❤\u{fe0f}",
+            "葛\u{e0100}城",
+        ] {
+            assert_eq!(KeyName::parse(name).map(|n| n.0).as_deref(), Ok(name));
+        }
+    }
+
+    #[test]
     fn text_that_is_kept_holds_no_token() {
         const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
         let owned = || format!("acme/{TOKEN}");
         assert_eq!(AccountId::parse(owned()), Err(HoldsToken.into()));
         assert_eq!(RequestId::parse(owned()), Err(HoldsToken.into()));
         assert_eq!(KeyName::parse(&owned()), Err(HoldsToken.into()));
+        let joined = TOKEN
+            .replace("abc", "a\u{200d}bc")
+            .replace("_", "\u{200c}_");
+        assert_eq!(KeyName::parse(&joined), Err(HoldsToken.into()));
         let mistyped = TOKEN.replace("abc", "abd");
         assert_eq!(KeyName::parse(&mistyped), Err(HoldsToken.into()));
         assert!(KeyName::parse("after tsend_Ke…Xm9s").is_ok());
