@@ -100,7 +100,7 @@ fn is_plain(text: &str) -> bool {
             return false;
         }
     }
-    text.len() <= MAX_LEN && label.is_whole() && label.has_letter_or_hyphen
+    text.len() <= MAX_LEN && label.is_whole() && !ends_in_number(text)
 }
 
 /// A label of plain text, as far as it was read.
@@ -108,7 +108,6 @@ fn is_plain(text: &str) -> bool {
 struct PlainLabel {
     len: usize,
     last: u8,
-    has_letter_or_hyphen: bool,
 }
 
 impl PlainLabel {
@@ -121,7 +120,6 @@ impl PlainLabel {
         };
         self.len += 1;
         self.last = byte;
-        self.has_letter_or_hyphen |= !byte.is_ascii_digit();
         fits
     }
 
@@ -130,10 +128,14 @@ impl PlainLabel {
     }
 }
 
-/// A last label that is a number makes the whole an IPv4 address to a URL parser (WHATWG URL,
-/// "ends in a number"), and no top-level domain is one.
-fn is_number(label: &str) -> bool {
-    label.bytes().all(|byte| byte.is_ascii_digit())
+/// A last label that is a number, decimal or `0x…`, makes the whole an IPv4 address to a URL parser
+/// (WHATWG URL, "ends in a number"), and no top-level domain is one.
+fn ends_in_number(text: &str) -> bool {
+    let last = text.rsplit('.').next().unwrap_or(text);
+    match last.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// The long way: UTS #46 (non-transitional, STD3 rules), then the checks of the short way.
@@ -163,7 +165,7 @@ fn normalise(text: &str) -> Result<Domain, InvalidDomain> {
     if ascii.split('.').any(str::is_empty) {
         return Err(InvalidDomain::Malformed);
     }
-    if ascii.rsplit('.').next().is_some_and(is_number) {
+    if ends_in_number(ascii) {
         return Err(InvalidDomain::Numeric);
     }
     Ok(Domain(ascii.to_owned()))
@@ -193,6 +195,7 @@ mod tests {
             ("ｅｘａｍｐｌｅ.com", "example.com"),
             ("faß.de", "xn--fa-hia.de"),
             ("3com.com", "3com.com"),
+            ("example.0x4g", "example.0x4g"),
         ] {
             assert_eq!(parse(spelling).as_deref(), Ok(normal), "{spelling}");
         }
@@ -226,6 +229,10 @@ mod tests {
             ("192.0.2.1", Numeric),
             ("example.1", Numeric),
             ("１９２.0.2.1", Numeric),
+            ("example.0x4", Numeric),
+            ("EXAMPLE.0X4F.", Numeric),
+            ("0x", Numeric),
+            ("bücher.0xff", Numeric),
             (&long_label, TooLong),
             (&long, TooLong),
         ] {
@@ -254,7 +261,7 @@ mod tests {
         }
 
         #[test]
-        fn the_short_way_and_the_long_way_agree(text in "[a-z0-9-]{1,8}(\\.[a-z0-9-]{1,8}){0,3}") {
+        fn the_short_way_and_the_long_way_agree(text in "[a-z0-9-]{1,8}(\\.[a-z0-9-]{1,8}){0,2}(\\.(0x)?[a-f0-9]{1,3})?") {
             if is_plain(&text) {
                 prop_assert_eq!(normalise(&text).map(Domain::into_string), Ok(text));
             }
