@@ -53,7 +53,8 @@ pub struct Settings {
         long,
         env = "KEYSERVICE_LISTEN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:50051"
+        default_value = "127.0.0.1:50051",
+        value_parser = listen_address
     )]
     pub listen: SocketAddr,
 
@@ -239,6 +240,12 @@ impl Settings {
     }
 }
 
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "give an IP address and a port, such as 127.0.0.1:50051 or [::1]:50051".to_owned()
+    })
+}
+
 /// Shorter leases would lapse whenever a process is not scheduled for a moment; longer ones would
 /// hold up writers for minutes.
 fn lease(text: &str) -> Result<Duration, String> {
@@ -352,6 +359,15 @@ mod tests {
         let error = Cli::try_parse_from(line).expect_err("wrong").to_string();
         assert!(error.contains("--store (KEYSERVICE_STORE): give sqlite:PATH"));
         assert!(!error.contains("hunter2"));
+    }
+
+    #[test]
+    fn an_address_to_listen_on_is_an_ip_address_and_a_port() {
+        assert!(listen_address("[::1]:50051").is_ok());
+        for wrong in ["localhost:50051", "127.0.0.1", ":50051", ""] {
+            let advice = listen_address(wrong).expect_err("wrong");
+            assert!(advice.contains("127.0.0.1:50051 or [::1]:50051"));
+        }
     }
 
     #[test]
