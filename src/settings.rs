@@ -162,6 +162,9 @@ impl FromStr for StoreAddress {
             if path.is_empty() {
                 return Err("give the file's path after `sqlite:`".to_owned());
             }
+            if path == ":memory:" {
+                return Err("keys need a file; give its path after `sqlite:`".to_owned());
+            }
             return Ok(Self::Sqlite(PathBuf::from(path)));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
@@ -325,6 +328,7 @@ mod tests {
         assert!(!format!("{store:?}").contains("hunter2"));
         assert!("sqlite:a.db".parse::<StoreAddress>().is_ok());
         assert!("sqlite:".parse::<StoreAddress>().is_err());
+        assert!("sqlite::memory:".parse::<StoreAddress>().is_err());
         assert!("mysql://h/d".parse::<StoreAddress>().is_err());
     }
 
