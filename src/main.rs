@@ -1,6 +1,5 @@
 //! The `keyservice` binary: reads the command line, runs the command, reports how it ended.
 
-use clap::Parser;
 use keyservice::{
     serve,
     settings::{Cli, Command, Settings},
@@ -9,7 +8,7 @@ use keyservice::{
 use std::{error::Error, process::ExitCode};
 
 fn main() -> ExitCode {
-    let Command::Serve(settings) = Cli::parse().command;
+    let Command::Serve(settings) = Cli::read().command;
     match run(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

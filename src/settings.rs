@@ -3,8 +3,13 @@
 //! Must never hold a password or a secret in a way that `--help` or `Debug` prints.
 
 use crate::lease::LeaseTerm;
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::TypedValueParser, error::ErrorKind};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::{Resettable, TypedValueParser},
+    error::ErrorKind,
+};
 use std::{
+    env,
     ffi::OsStr,
     fmt,
     fs::File,
@@ -26,6 +31,27 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line of this process, or ends it with what is right.
+    #[must_use]
+    pub fn read() -> Self {
+        let command = Self::command()
+            .mut_subcommands(|subcommand| subcommand.mut_args(without_empty_variable));
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// An empty variable counts as unset: compose files and unit files leave one where they were given
+/// no value.
+fn without_empty_variable(setting: clap::Arg) -> clap::Arg {
+    let variable = setting.get_env().and_then(env::var_os);
+    if variable.is_some_and(|value| value.is_empty()) {
+        setting.env(Resettable::Reset)
+    } else {
+        setting
+    }
 }
 
 /// What the binary can do.
@@ -318,7 +344,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

@@ -39,6 +39,17 @@ async fn a_flag_wins_over_its_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_counts_as_unset() {
+    let directory = directory();
+    let mut command = server::command(&sqlite_in(&directory));
+    for setting in settings(&directory) {
+        command.env(variable(setting.flag), "");
+    }
+    let server = Server::listening(&mut command).await;
+    server.health().await.until_serving().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_readme_and_the_help_tell_of_the_same_settings() {
     let mut command = server::serve();
     // A default is shown whatever the environment says.
