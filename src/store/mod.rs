@@ -91,7 +91,7 @@ kept_as_uuid!(ReplicaId);
 ///
 /// Every call is safe to drop at any time: a write that was begun may then stand or not, and a
 /// read has no effect. Every call ends within the store's own time limits, with
-/// [`StoreError::Unavailable`] when they pass.
+/// [`StoreError::Unavailable`] when they pass; a load may take as long as its keys need.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
     /// Stores a new key, durably, in one transaction with its revision. Gives that write's position.

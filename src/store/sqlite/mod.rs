@@ -73,7 +73,7 @@ impl KeyStore for SqliteStore {
         let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
         let load = self
             .reader
-            .run(move |connection| statements::load(connection, &batches));
+            .run_to_its_end(move |connection| statements::load(connection, &batches));
         let apply_all = async {
             while let Some(batch) = loaded.recv().await {
                 batch.into_iter().for_each(&mut *apply);

@@ -1,14 +1,20 @@
 //! Owns a thread that holds one SQLite connection, and the queue of jobs for it.
 //! Promises that jobs run one after the other, each to its end, in the order they came.
-//! Must never run SQLite on an async thread: a commit waits for the disk.
+//! Must never run SQLite on an async thread: a commit waits for the disk, if need be for long.
 
 use crate::store::StoreError;
 use rusqlite::Connection;
-use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use std::{thread::JoinHandle, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 /// Jobs that may wait. Far more than callers wait for in practice; past it they wait to queue.
 const QUEUE_LEN: usize = 1024;
+
+/// How long a caller waits for its job. Jobs take milliseconds; a disk that hangs takes for ever.
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -16,6 +22,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub(super) struct Worker {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    wait_limit: Duration,
 }
 
 impl Worker {
@@ -31,11 +38,26 @@ impl Worker {
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
+            wait_limit: WAIT_LIMIT,
         })
     }
 
-    /// Runs a job on the connection. A job whose caller stops waiting is run all the same.
+    /// Runs a job on the connection, and waits for it for a limited time. A job whose caller stops
+    /// waiting is run all the same.
     pub(super) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ended = timeout(self.wait_limit, self.run_to_its_end(job)).await;
+        ended.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(self.wait_limit);
+            let cause = format!("no answer within {limit}; check the disk that holds the file");
+            Err(StoreError::Unavailable(cause.into()))
+        })
+    }
+
+    /// The same for a job that may rightly take long.
+    pub(super) async fn run_to_its_end<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -63,5 +85,31 @@ impl Drop for Worker {
             // A panic of a job has been reported by its own thread.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_waits_for_a_limited_time_and_its_job_is_run_all_the_same() {
+        let connection = Connection::open_in_memory().expect("it opens");
+        let mut worker = Worker::start("test", connection).expect("it starts");
+        worker.wait_limit = Duration::from_millis(50);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let held_up = worker.run(move |connection| {
+            released.recv().expect("it is released");
+            connection.execute_batch("CREATE TABLE made (a)")
+        });
+        let refused = held_up.await.expect_err("it is held up");
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+
+        release.send(()).expect("the job waits");
+        let count = |connection: &mut Connection| {
+            connection.query_row("SELECT count(*) FROM made", [], |row| row.get(0))
+        };
+        let rows: i64 = worker.run_to_its_end(count).await.expect("it was made");
+        assert_eq!(rows, 0);
     }
 }
