@@ -41,12 +41,14 @@ async fn a_flag_wins_over_its_variable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_variable_counts_as_unset() {
     let directory = directory();
-    let mut command = server::command(&sqlite_in(&directory));
+    let mut command = server::serve();
+    command.args(["--listen", "127.0.0.1:0"]);
     for setting in settings(&directory) {
         command.env(variable(setting.flag), "");
     }
-    let server = Server::listening(&mut command).await;
+    let server = Server::listening(command.current_dir(&directory)).await;
     server.health().await.until_serving().await;
+    assert!(directory.path().join("keyservice.db").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
