@@ -5,7 +5,7 @@
 use keyservice::{
     decision::{Decision, DenialReason, decide},
     domain::Domain,
-    key::{AccountId, KeyId, KeyState, Scope, Timestamp},
+    key::{AccountId, Accounts, KeyId, KeyState, Scope, Timestamp},
     keyring::Keyring,
     lease::{Lease, Moment},
     token::{Digester, Token},
@@ -66,9 +66,16 @@ fn measure(keys: usize, rng: &mut StdRng) {
                 for token in tokens {
                     // Its copy stands for the text that a call brings and a grant takes along.
                     let domain = domain.clone();
-                    let decision =
-                        decide(&keyring, &lease, &digester, black_box(token), domain, now)
-                            .expect("the lease holds");
+                    let decision = decide(
+                        &keyring,
+                        &lease,
+                        &digester,
+                        &Accounts::All,
+                        black_box(token),
+                        domain,
+                        now,
+                    )
+                    .expect("the lease holds");
                     assert!(is_expected(&decision), "{decision:?}");
                 }
                 started.elapsed().as_nanos() / tokens.len() as u128

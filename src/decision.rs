@@ -4,7 +4,7 @@
 
 use crate::{
     domain::Domain,
-    key::{AccountId, KeyId, Scope, Timestamp},
+    key::{AccountId, Accounts, KeyId, Scope, Timestamp},
     keyring::{HeldKey, Keyring},
     lease::{Lease, NoLease},
     token::{Digester, Token},
@@ -35,7 +35,7 @@ pub struct Grant {
 pub enum DenialReason {
     /// It is no token.
     MalformedToken,
-    /// No key has it.
+    /// No key has it that the caller may know of.
     UnknownToken,
     /// Its key was revoked.
     Revoked,
@@ -45,7 +45,8 @@ pub enum DenialReason {
     DomainNotAllowed,
 }
 
-/// Decides whether a token may be used for a domain, at a time.
+/// Decides whether a token may be used for a domain, at a time. The keys of other accounts than
+/// these are as if they did not exist.
 ///
 /// None but an answer that a lease covers is given: without one the keyring may lack a revocation
 /// or a key.
@@ -53,16 +54,18 @@ pub fn decide(
     keyring: &Keyring,
     lease: &Lease,
     digester: &Digester,
+    accounts: &Accounts,
     token: &str,
     domain: Domain,
     now: Timestamp,
 ) -> Result<Decision, NoLease> {
-    lease.covering(|| from_memory(keyring, digester, token, domain, now))
+    lease.covering(|| from_memory(keyring, digester, accounts, token, domain, now))
 }
 
 fn from_memory(
     keyring: &Keyring,
     digester: &Digester,
+    accounts: &Accounts,
     token: &str,
     domain: Domain,
     now: Timestamp,
@@ -71,7 +74,8 @@ fn from_memory(
         return Decision::Denial(DenialReason::MalformedToken);
     };
     let view = keyring.read();
-    let Some(key) = view.find(&digester.digest(&token)) else {
+    let found = view.find(&digester.digest(&token));
+    let Some(key) = found.filter(|key| accounts.include(key.account_id)) else {
         return Decision::Denial(DenialReason::UnknownToken);
     };
     if let Some(reason) = objection(&key, &domain, now) {
@@ -115,6 +119,14 @@ mod tests {
 
     /// Decides for one key in an otherwise empty keyring.
     fn decide_for(change: impl FnOnce(&mut KeyState), sending_domain: &str) -> Decision {
+        decide_within(&Accounts::All, change, sending_domain)
+    }
+
+    fn decide_within(
+        accounts: &Accounts,
+        change: impl FnOnce(&mut KeyState),
+        sending_domain: &str,
+    ) -> Decision {
         let digester = Digester::new(None);
         let token = Token::generate(&mut StdRng::seed_from_u64(1));
         let mut state = KeyState {
@@ -129,7 +141,14 @@ mod tests {
         let keyring = Keyring::new();
         keyring.apply(&state);
         let domain = domain(sending_domain);
-        from_memory(&keyring, &digester, token.expose(), domain, time(NOW))
+        from_memory(
+            &keyring,
+            &digester,
+            accounts,
+            token.expose(),
+            domain,
+            time(NOW),
+        )
     }
 
     fn denial(change: impl FnOnce(&mut KeyState)) -> Option<DenialReason> {
@@ -201,11 +220,30 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_another_account_is_unknown_whatever_its_state() {
+        let account = |name: &str| Accounts::one(AccountId::from_stored(name.into()));
+        let unknown = Decision::Denial(DenialReason::UnknownToken);
+        let changes: [fn(&mut KeyState); 3] = [
+            |_| {},
+            |key| key.revoked = true,
+            |key| key.scope = Scope::Domain(domain("other.example")),
+        ];
+        for change in changes {
+            let of_another = decide_within(&account("globex"), change, "example.com");
+            assert_eq!(of_another, unknown);
+            let of_its_own = decide_within(&account("acme"), change, "example.com");
+            assert_ne!(of_its_own, unknown);
+        }
+    }
+
+    #[test]
     fn what_is_no_token_and_what_no_key_has_are_told_apart() {
         let (keyring, digester) = (Keyring::new(), Digester::new(None));
         let unknown = Token::generate(&mut StdRng::seed_from_u64(2));
-        let decide =
-            |token| from_memory(&keyring, &digester, token, domain("a.example"), time(NOW));
+        let decide = |token| {
+            let (domain, all) = (domain("a.example"), Accounts::All);
+            from_memory(&keyring, &digester, &all, token, domain, time(NOW))
+        };
         assert_eq!(decide(""), Decision::Denial(DenialReason::MalformedToken));
         assert_eq!(
             decide(unknown.expose()),
@@ -221,6 +259,7 @@ mod tests {
                 &keyring,
                 &lease,
                 &digester,
+                &Accounts::All,
                 "",
                 domain("a.example"),
                 time(NOW),

@@ -3,7 +3,7 @@
 //! Must never skip a revision, nor go on from a history that the store does not have.
 
 use crate::{
-    key::Timestamp,
+    key::{Accounts, Timestamp},
     keyring::Keyring,
     lease::{Lease, LeaseTerm, Moment},
     replicas::Replicas,
@@ -274,7 +274,7 @@ impl Follower {
     async fn revoke_again(&self, target: RevokeTarget) -> Result<(), StoreError> {
         let revocation = Revocation {
             target,
-            account_id: None,
+            accounts: Accounts::All,
             now: Timestamp::now(),
         };
         match self.store.revoke(&revocation).await {

@@ -5,7 +5,7 @@
 use super::{page_token, proto};
 use crate::{
     domain::Domain,
-    key::{AccountId, Key, KeyId, KeyName, RequestId, Scope, Status, Timestamp},
+    key::{AccountId, Accounts, Key, KeyId, KeyName, RequestId, Scope, Status, Timestamp},
     store::{ListQuery, NewKey, Revocation, RevokeTarget},
     token::{Digester, Token},
 };
@@ -93,9 +93,10 @@ pub(super) fn list_query(
     Ok(query)
 }
 
-/// A revocation, from a Revoke.
+/// A revocation, from a Revoke of a caller that may touch these accounts.
 pub(super) fn revocation(
     request: proto::RevokeRequest,
+    accounts: &Accounts,
     digester: &Digester,
     now: Timestamp,
 ) -> Result<Revocation, tonic::Status> {
@@ -116,7 +117,10 @@ pub(super) fn revocation(
     };
     Ok(Revocation {
         target,
-        account_id: request.account_id.map(self::account_id).transpose()?,
+        accounts: match request.account_id {
+            None => accounts.clone(),
+            Some(account) => accounts.narrowed_to(account_id(account)?),
+        },
         now,
     })
 }

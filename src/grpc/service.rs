@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decision::decide,
-    key::{Key, Timestamp},
+    key::{Accounts, Key, Timestamp},
     keyring::Keyring,
     lease::Lease,
     replicas::Replicas,
@@ -126,7 +126,7 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::RevokeRequest>,
     ) -> Result<Response<proto::RevokeResponse>, Status> {
         let now = Timestamp::now();
-        let revocation = request::revocation(request.into_inner(), &self.digester, now)?;
+        let revocation = request::revocation(request.into_inner(), &Accounts::All, &self.digester, now)?;
         let service = self.clone();
         let revoked = async move { service.revoke_everywhere(revocation).await };
         let key = to_the_end(revoked).await?;
@@ -148,7 +148,7 @@ impl KeyService for KeyServiceImpl {
             digester,
             ..
         } = self;
-        let decision = decide(keyring, lease, digester, &token, domain, now);
+        let decision = decide(keyring, lease, digester, &Accounts::All, &token, domain, now);
         let decision = decision.map_err(response::no_lease)?;
         Ok(Response::new(response::decision(decision)))
     }

@@ -2,6 +2,7 @@
 //! Promises that each of these values is valid wherever it exists: text becomes one only here.
 //! Must never hold a token; a digest and a preview are all that is left of it.
 
+mod accounts;
 mod id;
 mod name;
 mod timestamp;
@@ -10,6 +11,7 @@ use crate::{
     domain::Domain,
     token::{self, Preview, TokenDigest},
 };
+pub use accounts::Accounts;
 pub use id::{InvalidKeyId, KeyId};
 pub use name::{InvalidKeyName, KeyName};
 pub use timestamp::Timestamp;

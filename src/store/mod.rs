@@ -8,7 +8,7 @@ pub mod sqlite;
 
 use crate::{
     domain::Domain,
-    key::{AccountId, Key, KeyId, KeyState, RequestId, Status, Timestamp},
+    key::{AccountId, Accounts, Key, KeyId, KeyState, RequestId, Status, Timestamp},
     lease::LeaseTerm,
     token::TokenDigest,
 };
@@ -231,8 +231,8 @@ pub struct NewKey {
 pub struct Revocation {
     /// The key.
     pub target: RevokeTarget,
-    /// If given, the account that the key must belong to.
-    pub account_id: Option<AccountId>,
+    /// The key must belong to one of these; any other is not found.
+    pub accounts: Accounts,
     /// Its `revoke_time`, unless it has one.
     pub now: Timestamp,
 }

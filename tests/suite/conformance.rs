@@ -7,7 +7,7 @@ use crate::support::{
 use futures::future::join_all;
 use keyservice::{
     domain::Domain,
-    key::{AccountId, Key, KeyId, KeyState, RequestId, Scope, Status, Timestamp},
+    key::{AccountId, Accounts, Key, KeyId, KeyState, RequestId, Scope, Status, Timestamp},
     store::{
         Change, CreateError, ListQuery, NewKey, Position, Revocation, RevokeError, RevokeTarget,
         Revoked,
@@ -209,10 +209,15 @@ async fn another_accounts_key_and_an_unknown_one_are_not_found(stores: &Stores) 
     };
     let before = stores.load().await;
 
-    for target in both(&new) {
-        let by_another = revocation(target, Some("globex"));
-        let refused = stores.first.revoke(&by_another).await;
-        assert!(matches!(refused, Err(RevokeError::NotFound)));
+    for others in [&["globex"][..], &["globex", "ACME", "acm"], &[]] {
+        for target in both(&new) {
+            let by_others = Revocation {
+                accounts: accounts(others),
+                ..revocation(target, None)
+            };
+            let refused = stores.first.revoke(&by_others).await;
+            assert!(matches!(refused, Err(RevokeError::NotFound)), "{others:?}");
+        }
     }
     for target in both(&unknown) {
         let refused = stores.first.revoke(&revocation(target, None)).await;
@@ -222,6 +227,14 @@ async fn another_accounts_key_and_an_unknown_one_are_not_found(stores: &Stores) 
 
     let by_its_owner = revocation(RevokeTarget::Id(new.key.id), Some("acme"));
     stores.first.revoke(&by_its_owner).await.expect("revoked");
+    for target in both(&create_as(stores, "acme's too", |_| {}).await) {
+        let by_one_of_several = Revocation {
+            accounts: accounts(&["globex", "acme"]),
+            ..revocation(target, None)
+        };
+        let revoked = stores.first.revoke(&by_one_of_several).await;
+        assert_eq!(revoked.expect("revoked").key.name.as_str(), "acme's too");
+    }
 }
 
 async fn changes_come_in_the_order_of_revisions_and_no_more_than_asked_for(stores: &Stores) {
@@ -363,7 +376,7 @@ async fn revoke(stores: &Stores, target: RevokeTarget) -> Revoked {
 fn revocation(target: RevokeTarget, account: Option<&str>) -> Revocation {
     Revocation {
         target,
-        account_id: account.map(account_id),
+        accounts: account.map_or(Accounts::All, |account| Accounts::one(account_id(account))),
         now: Timestamp::now(),
     }
 }
@@ -381,6 +394,10 @@ fn all_of(account: &str) -> ListQuery {
 
 fn keys(listed: &[keyservice::store::ListedKey]) -> Vec<&Key> {
     listed.iter().map(|listed| &listed.key).collect()
+}
+
+fn accounts(names: &[&str]) -> Accounts {
+    Accounts::Only(names.iter().map(|name| account_id(name)).collect())
 }
 
 fn account_id(text: &str) -> AccountId {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::Domain,
-    key::{AccountId, KeyId, RequestId, Status, Timestamp},
+    key::{KeyId, RequestId, Status, Timestamp},
     token::Digester,
 };
 use address::Address;
@@ -229,7 +229,7 @@ impl KeyStore for PostgresStore {
                 &[
                     &key_id,
                     &digest,
-                    &revocation.account_id.as_ref().map(AccountId::as_str),
+                    &revocation.accounts.names(),
                     &revocation.now.to_system_time(),
                 ],
             )

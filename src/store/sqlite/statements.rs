@@ -80,13 +80,15 @@ pub(super) fn revoke(
         RevokeTarget::Id(id) => (Some(*id.as_uuid().as_bytes()), None),
         RevokeTarget::Digest(digest) => (None, Some(*digest.as_bytes())),
     };
-    let account_id = revocation.account_id.as_ref().map(AccountId::as_str);
+    let accounts = revocation.accounts.names();
+    let accounts = accounts.as_deref().map(json_array);
     let found = transaction
         .prepare_cached(&format!(
             "SELECT {KEY_COLUMNS}, revision FROM keys \
-             WHERE (key_id = ?1 OR digest = ?2) AND (?3 IS NULL OR account_id = ?3)"
+             WHERE (key_id = ?1 OR digest = ?2) \
+             AND (?3 IS NULL OR account_id IN (SELECT value FROM json_each(?3)))"
         ))?
-        .query_row(params![key_id, digest, account_id], |row| {
+        .query_row(params![key_id, digest, accounts], |row| {
             Ok(Revoked {
                 key: key(row)?,
                 position: position(Revision::from_number(row.get("revision")?)),
@@ -110,6 +112,12 @@ pub(super) fn revoke(
         record_write(transaction, revision, revocation.now, revoked.key.id)?;
     }
     Ok(Some(revoked))
+}
+
+/// SQLite takes no list as a parameter. No account id holds a character that JSON would escape.
+fn json_array(accounts: &[&str]) -> String {
+    let quoted: Vec<String> = accounts.iter().map(|name| format!("\"{name}\"")).collect();
+    format!("[{}]", quoted.join(","))
 }
 
 fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<Revision> {

@@ -116,11 +116,11 @@ BEGIN
     write_id := keyservice.end_write(v_next, p_create_time, p_key_id);
 END $$;
 
--- Revokes the key with this id or this digest, of this account if one is given, and gives its row
--- and the write that revoked it; nulls when there is no such key. A revoked key is given as it is,
--- with its row locked for the reason that create_key has.
+-- Revokes the key with this id or this digest, of one of these accounts unless they are null,
+-- and gives its row and the write that revoked it; nulls when there is no such key. A revoked key is
+-- given as it is, with its row locked for the reason that create_key has.
 CREATE FUNCTION keyservice.revoke_key(
-    p_key_id uuid, p_digest bytea, p_account_id text, p_revoke_time timestamptz,
+    p_key_id uuid, p_digest bytea, p_account_ids text[], p_revoke_time timestamptz,
     OUT revoked keyservice.keys, OUT write_id uuid)
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -128,7 +128,7 @@ DECLARE
 BEGIN
     SELECT * INTO revoked FROM keyservice.keys k
     WHERE (k.key_id = p_key_id OR k.digest = p_digest)
-      AND (p_account_id IS NULL OR k.account_id COLLATE "C" = p_account_id)
+      AND (p_account_ids IS NULL OR k.account_id COLLATE "C" = ANY (p_account_ids))
     FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
