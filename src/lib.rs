@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` leads through these modules; each begins with what it owns, what it promises
 //! and what it must never do.
 
+pub mod caller;
 pub mod decision;
 pub mod domain;
 pub mod follower;
@@ -10,6 +11,7 @@ pub mod grpc;
 pub mod key;
 pub mod keyring;
 pub mod lease;
+pub mod reload;
 pub mod replicas;
 pub mod serve;
 pub mod settings;

@@ -22,7 +22,7 @@ pub use timestamp::Timestamp;
 #[error("holds a token; a token belongs in no field but `token`")]
 pub struct HoldsToken;
 
-fn free_of_tokens(text: &str) -> Result<(), HoldsToken> {
+pub(crate) fn free_of_tokens(text: &str) -> Result<(), HoldsToken> {
     if token::stands_in(text) {
         Err(HoldsToken)
     } else {

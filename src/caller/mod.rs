@@ -1,0 +1,151 @@
+//! Owns who may call: callers, their roles, and how each proves itself.
+//! Promises that a caller has just the role and the accounts of its line in the credentials file.
+//! Must never hold a bearer secret, only its digest.
+
+pub mod credentials;
+pub mod san;
+pub mod secret;
+
+use crate::key::{Accounts, HoldsToken, free_of_tokens};
+use std::fmt;
+
+/// Whoever makes a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// What people call it.
+    pub name: CallerName,
+    /// What it may do.
+    pub role: Role,
+    /// To which accounts.
+    pub accounts: Accounts,
+}
+
+impl Caller {
+    /// Whoever calls a server that asks nobody who he is.
+    #[must_use]
+    pub fn anyone() -> Self {
+        Self {
+            name: CallerName("anyone".to_owned()),
+            role: Role::Admin,
+            accounts: Accounts::All,
+        }
+    }
+}
+
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Authorize.
+    Authorizer,
+    /// Create, List and Revoke; and Authorize.
+    Admin,
+}
+
+/// What a method asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing, not even to be known.
+    Open,
+    /// To be known.
+    AnyCaller,
+    /// This role, or one that may do more.
+    Needs(Role),
+}
+
+impl Role {
+    /// Whether who has this role may do what needs the other.
+    #[must_use]
+    pub fn covers(self, needed: Self) -> bool {
+        self == Self::Admin || needed == Self::Authorizer
+    }
+
+    /// Reads a role.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "authorizer" => Some(Self::Authorizer),
+            "admin" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authorizer => "authorizer",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+/// What people call a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallerName(String);
+
+/// The text is no name for a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCallerName {
+    /// Too long, or other characters.
+    #[error(
+        "is not a caller's name; use 1 to 64 letters, digits and -_.:@/ with a letter or digit first"
+    )]
+    Malformed,
+    /// A secret in the wrong place.
+    #[error("holds a bearer secret, which must stand nowhere but with its caller")]
+    Secret,
+    /// A token in the wrong place.
+    #[error(transparent)]
+    Token(#[from] HoldsToken),
+}
+
+impl CallerName {
+    /// Reads a caller's name; nothing is trimmed or folded.
+    pub fn parse(text: &str) -> Result<Self, InvalidCallerName> {
+        let first_is_plain = text.starts_with(|first: char| first.is_ascii_alphanumeric());
+        let all_allowed = text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@/".contains(&byte));
+        if text.len() > 64 || !first_is_plain || !all_allowed {
+            return Err(InvalidCallerName::Malformed);
+        }
+        if text.contains(secret::PREFIX) {
+            return Err(InvalidCallerName::Secret);
+        }
+        free_of_tokens(text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_may_do_all_and_an_authorizer_only_authorize() {
+        use Role::{Admin, Authorizer};
+        assert!(Admin.covers(Admin) && Admin.covers(Authorizer));
+        assert!(Authorizer.covers(Authorizer) && !Authorizer.covers(Admin));
+        for role in [Admin, Authorizer] {
+            assert_eq!(Role::parse(&role.to_string()), Some(role));
+        }
+        assert_eq!(Role::parse("Admin"), None);
+    }
+
+    #[test]
+    fn a_name_is_plain_text_that_holds_no_secret() {
+        assert!(CallerName::parse("dashboard.eu-1").is_ok());
+        for wrong in ["", "-a", "a b", "ä", "a=b", &"a".repeat(65)] {
+            assert_eq!(CallerName::parse(wrong), Err(InvalidCallerName::Malformed));
+        }
+        let secret = secret::Secret::generate(&mut rand::rng());
+        let refused = CallerName::parse(secret.expose());
+        assert_eq!(refused, Err(InvalidCallerName::Secret));
+    }
+}
