@@ -1,15 +1,28 @@
 //! The `keyservice` binary: reads the command line, runs the command, reports how it ended.
 
 use keyservice::{
+    caller::secret::Secret,
     serve,
-    settings::{Cli, Command, Settings},
+    settings::{Cli, Command, CredentialCommand, Settings},
     telemetry::Telemetry,
 };
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
-    let Command::Serve(settings) = Cli::read().command;
-    match run(&settings) {
+    let ran = match Cli::read().command {
+        Command::Serve(settings) => run(&settings),
+        Command::Credential(CredentialCommand::New(new)) => {
+            let secret = Secret::generate(&mut rand::rng());
+            io::stdout()
+                .write_all(new.shown_with(&secret).as_bytes())
+                .map_err(Into::into)
+        }
+    };
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("keyservice: {error}");

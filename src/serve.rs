@@ -3,31 +3,35 @@
 //! Must never let one slow caller keep the process from ending: the drain has a limit.
 
 use crate::{
+    caller::{Caller, credentials::Credentials},
     follower::{Follower, Identity},
-    grpc::{
-        self, CallSpanLayer, DeadlineLayer, KeyServiceImpl, ServingState,
-        proto::key_service_server::KeyServiceServer,
-    },
+    grpc::{self, Callers, KeyServiceImpl, ServingState},
     keyring::Keyring,
     lease::Lease,
+    listener,
+    reload::{FileError, Reloaded, Wrong},
     replicas::Replicas,
-    settings::{LeaseSettingsError, SecretFileError, Settings, StoreAddress, read_digest_secret},
+    settings::{
+        LeaseSettingsError, SecretFileError, Settings, StoreAddress, Unprotected,
+        read_digest_secret,
+    },
     store::{
         KeyStore, OpenError, ReplicaId, StoreError,
         postgres::{self, PostgresStore},
         sqlite::SqliteStore,
     },
+    tls::TlsFiles,
     token::Digester,
 };
-use futures::{Stream, StreamExt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::transport::{Server, server::TcpIncoming};
 use uuid::Uuid;
 
 /// The service did not start, or broke. Each variant says what to do.
@@ -39,14 +43,20 @@ pub enum ServeError {
     /// The digest secret.
     #[error(transparent)]
     Secret(#[from] SecretFileError),
+    /// The protection of calls.
+    #[error(transparent)]
+    Unprotected(#[from] Unprotected),
+    /// The files that say who may call, and those for TLS.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The store.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The address.
     #[error(
-        "cannot listen on {0}: {1}; stop what listens there, or choose another address with --listen"
+        "cannot listen on {1}: {2}; stop what listens there, or choose another address with {0}"
     )]
-    Listen(SocketAddr, #[source] std::io::Error),
+    Listen(&'static str, SocketAddr, #[source] std::io::Error),
     /// The keyring.
     #[error("cannot load the keys: {0}; start again when the store answers")]
     Load(#[from] StoreError),
@@ -71,9 +81,16 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         .map(read_digest_secret)
         .transpose()?;
     let digester = Digester::new(secret.as_deref());
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(|error| ServeError::Listen(settings.listen, error))?;
+    settings.callers.check_protection(settings.listen)?;
+    raise_limit_of_open_files();
+    let callers = callers(settings)?;
+    let tls = settings.callers.tls_files().map(TlsFiles::follow);
+    let tls = tls.transpose()?.map(Arc::new);
+    let listener = listen("--listen", settings.listen).await?;
+    let health_listener = match settings.health_listen {
+        None => None,
+        Some(address) => Some(listen("--health-listen", address).await?),
+    };
     let identity = Identity {
         id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
         name: replica_name(&listener),
@@ -90,16 +107,32 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         keyring: Arc::new(Keyring::new()),
         lease: Arc::new(Lease::none()),
         digester,
+        admin_places: Arc::new(Semaphore::new(settings.limits.max_admin_calls)),
     };
     let state = ServingState::not_serving().await;
 
     let drain = CancellationToken::new();
-    let mut server = AbortOnDropHandle::new(tokio::spawn(run_server(
-        listener,
-        service.clone(),
-        state.clone(),
-        drain.clone(),
-    )));
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, tls = tls.is_some(), "listening");
+    }
+    let mut server = AbortOnDropHandle::new(tokio::spawn({
+        let (service, state, limits) = (service.clone(), state.clone(), settings.limits.clone());
+        let connections = listener::connections(listener, tls, &limits);
+        let (reflection, drain) = (settings.reflection, drain.clone().cancelled_owned());
+        async move {
+            grpc::serve(
+                connections,
+                callers,
+                service,
+                state,
+                reflection,
+                &limits,
+                drain,
+            )
+            .await
+        }
+    }));
+    let _health_server = health_listener.map(|listener| serve_health(listener, settings, &state));
     let stop = CancellationToken::new();
     let mut follow = AbortOnDropHandle::new(tokio::spawn(follow(
         service.clone(),
@@ -115,7 +148,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             let ended = ended.expect("the follower's task does not panic");
             return ended.map_err(ServeError::from);
         }
-        ended = &mut server => return ended.expect("the server's task does not panic"),
+        ended = &mut server => return Ok(ended.expect("the server's task does not panic")?),
         () = asked_to_end.cancelled() => {}
     }
     tracing::info!("draining: calls in flight may finish");
@@ -214,43 +247,51 @@ async fn report_serving(lease: Arc<Lease>, state: ServingState) {
     }
 }
 
-async fn run_server(
-    listener: TcpListener,
-    service: KeyServiceImpl,
-    state: ServingState,
-    drain: CancellationToken,
-) -> Result<(), ServeError> {
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "listening");
+/// Each connection is one; `--max-connections` is the limit that counts. Systems set a lower limit
+/// than they allow, for programs of old that would break with more.
+fn raise_limit_of_open_files() {
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: allowed,
+        maximum: allowed,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
     }
-    let keys = KeyServiceServer::new(service).max_decoding_message_size(grpc::MAX_REQUEST_SIZE);
-    Server::builder()
-        .layer(CallSpanLayer)
-        .layer(DeadlineLayer)
-        .add_service(keys)
-        .add_service(state.service())
-        .add_service(grpc::reflection())
-        .add_service(grpc::reflection_v1alpha())
-        .serve_with_incoming_shutdown(connections(listener), drain.cancelled_owned())
-        .await?;
-    Ok(())
 }
 
-/// How long a connection may be silent before its first byte. A client speaks at once.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// Those in the credentials file; anyone where there is none.
+fn callers(settings: &Settings) -> Result<Callers, FileError> {
+    let Some(file) = settings.callers.credentials_file() else {
+        return Ok(Callers::Anyone(Arc::new(Caller::anyone())));
+    };
+    let read = |contents: &[Vec<u8>]| {
+        Credentials::parse(&contents[0]).map_err(|error| Wrong::new(0, error))
+    };
+    Ok(Callers::Known(Arc::new(Reloaded::start(vec![file], read)?)))
+}
 
-/// The connections that clients open, each from its first byte on: until then a server cannot
-/// tell it that it drains, and would wait for it.
-fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    let accepted = TcpIncoming::from(listener).with_nodelay(Some(true));
-    accepted
-        .map(|connection| async {
-            let connection = connection?;
-            timeout(SILENCE_LIMIT, connection.peek(&mut [0])).await??;
-            Ok(connection)
-        })
-        // As many as the system lets be open.
-        .buffer_unordered(usize::MAX)
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| ServeError::Listen(setting, address, error))
+}
+
+/// Serves health in plain text to the end of the process, the drain included.
+fn serve_health(
+    listener: TcpListener,
+    settings: &Settings,
+    state: &ServingState,
+) -> AbortOnDropHandle<()> {
+    if let Ok(health_address) = listener.local_addr() {
+        tracing::info!(%health_address, "listening for probes");
+    }
+    let (state, limits) = (state.clone(), settings.limits.clone());
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let connections = listener::connections(listener, None, &limits);
+        if let Err(error) = grpc::serve_health(connections, state, &limits).await {
+            tracing::error!("the server for probes broke: {error}");
+        }
+    }))
 }
 
 /// Is cancelled by the first signal that asks the process to end. A second one ends it at once,

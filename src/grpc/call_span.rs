@@ -202,7 +202,8 @@ fn is_servers_fault(code: Code) -> bool {
     )
 }
 
-fn name(code: Code) -> &'static str {
+/// As gRPC writes it.
+pub(super) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

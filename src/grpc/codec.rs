@@ -17,9 +17,6 @@ const BUFFER_SIZE: usize = 512;
 /// Bytes of a stream that are gathered before they are sent: tonic's default.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
-/// The most bytes that a request may have. None that is valid has more than about 2 KB.
-pub const MAX_REQUEST_SIZE: usize = 64 * 1024;
-
 /// Prost's encoding, in small buffers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SmallMessageCodec<Encoded, Decoded>(PhantomData<(Encoded, Decoded)>);

@@ -1,7 +1,9 @@
-//! Owns the gRPC surface: the generated types, the services, and what a call looks like to a trace.
+//! Owns the gRPC surface: the generated types, the services, and what stands around them.
 //! Promises that protobuf types stay in here.
 //! Must never put a token into a status, a log or a span.
 
+mod admin_call;
+mod authenticate;
 mod call_span;
 mod codec;
 mod deadline;
@@ -9,13 +11,15 @@ mod health;
 mod page_token;
 mod request;
 mod response;
+mod server;
 mod service;
 
+pub use authenticate::{AuthenticateLayer, Callers};
 pub use call_span::CallSpanLayer;
 pub(crate) use call_span::TARGET as CALL_TARGET;
-pub use codec::MAX_REQUEST_SIZE;
 pub use deadline::DeadlineLayer;
 pub use health::{Health, ServingState};
+pub use server::{serve, serve_health};
 pub use service::KeyServiceImpl;
 
 use prost::Message;

@@ -194,6 +194,23 @@ pub(super) fn deadline_exceeded(writes: bool) -> tonic::Status {
     })
 }
 
+/// Nobody is told more: whether a secret is wrong or a certificate unknown, say.
+pub(super) fn unknown_caller() -> tonic::Status {
+    tonic::Status::unauthenticated("unknown caller")
+}
+
+/// Nobody is told more: which role or account would do, say.
+pub(super) fn not_permitted() -> tonic::Status {
+    tonic::Status::permission_denied("not permitted to this caller")
+}
+
+/// No place among the admin calls in flight.
+pub(super) fn too_many_admin_calls() -> tonic::Status {
+    let details = ErrorDetails::with_error_info("TOO_MANY_ADMIN_CALLS", ERROR_DOMAIN, []);
+    let message = "too many calls of Create, List and Revoke are in flight: try again in a moment";
+    tonic::Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 fn unavailable(reason: &str, message: String) -> tonic::Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     tonic::Status::with_error_details(Code::Unavailable, message, details)

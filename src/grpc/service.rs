@@ -3,20 +3,25 @@
 //! Must never wait for the store in Authorize.
 
 use super::{
+    admin_call::{AdminCall, AdminMethod},
     proto::{self, key_service_server::KeyService},
     request, response,
 };
 use crate::{
+    caller::Caller,
     decision::decide,
     key::{Accounts, Key, Timestamp},
     keyring::Keyring,
     lease::Lease,
     replicas::Replicas,
-    store::{CreateError, KeyStore, ListQuery, NewKey, Position, Revocation, Revoked},
+    store::{
+        CreateError, KeyStore, ListQuery, NewKey, Position, Revocation, RevokeTarget, Revoked,
+    },
     token::{Digester, Token},
 };
 use rand::RngExt;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 /// `KeyService`, over a store, the keyring that follows it, and the other replicas.
@@ -32,9 +37,66 @@ pub struct KeyServiceImpl {
     pub replicas: Arc<Replicas>,
     /// The one that the store was opened with.
     pub digester: Digester,
+    /// One for each admin call that may be in flight.
+    pub admin_places: Arc<Semaphore>,
 }
 
 impl KeyServiceImpl {
+    async fn create_for(
+        &self,
+        call: &mut AdminCall,
+        request: proto::CreateRequest,
+        now: Timestamp,
+    ) -> Result<(Token, Key), Status> {
+        let (token, id_bits) = {
+            let mut rng = rand::rng();
+            (Token::generate(&mut rng), rng.random())
+        };
+        let new = request::new_key(request, &token, &self.digester, &id_bits, now)?;
+        call.about(&new.key.account_id)?;
+        let key = self.create_everywhere(new).await?;
+        call.subject.key_id = Some(key.id);
+        Ok((token, key))
+    }
+
+    async fn list_for(
+        &self,
+        call: &mut AdminCall,
+        request: proto::ListRequest,
+    ) -> Result<proto::ListResponse, Status> {
+        let query = request::list_query(request, Timestamp::now())?;
+        call.about(&query.account_id)?;
+        // One more than the page holds tells whether there is another.
+        let with_one_more = ListQuery {
+            limit: query.limit + 1,
+            ..query.clone()
+        };
+        let keys = self.store.list(&with_one_more).await;
+        let keys = keys.map_err(|error| response::store_status(&error, "try again"))?;
+        Ok(response::page(keys, &query))
+    }
+
+    async fn revoke_for(
+        &self,
+        call: &mut AdminCall,
+        request: proto::RevokeRequest,
+        now: Timestamp,
+    ) -> Result<Key, Status> {
+        let accounts = &call.caller.accounts;
+        let revocation = request::revocation(request, accounts, &self.digester, now)?;
+        if let RevokeTarget::Id(id) = revocation.target {
+            call.subject.key_id = Some(id);
+        }
+        let key = self.revoke_everywhere(revocation).await?;
+        call.subject.key_id = Some(key.id);
+        call.subject.account_id = Some(key.account_id.clone());
+        Ok(key)
+    }
+
+    fn begin<T>(&self, method: AdminMethod, request: &Request<T>) -> Result<AdminCall, Status> {
+        AdminCall::begin(method, request.extensions(), &self.admin_places)
+    }
+
     /// Stores a key, and waits until every replica knows it. When the request id was used before,
     /// waits for the first key's write instead: its Create may not have waited to the end.
     async fn create_everywhere(&self, new: NewKey) -> Result<Key, Status> {
@@ -69,9 +131,9 @@ impl KeyServiceImpl {
 
 /// Runs a write to its end, whether or not its caller waits for it: what was done is logged, and
 /// what is to be known of it is found out.
-async fn to_the_end(
-    write: impl Future<Output = Result<Key, Status>> + Send + 'static,
-) -> Result<Key, Status> {
+async fn to_the_end<T: Send + 'static>(
+    write: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
     let ended = tokio::spawn(write).await;
     ended.map_err(|_| Status::internal("the write was broken off; the service's log says why"))?
 }
@@ -92,14 +154,13 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, Status> {
         let now = Timestamp::now();
-        let (token, id_bits) = {
-            let mut rng = rand::rng();
-            (Token::generate(&mut rng), rng.random())
+        let mut call = self.begin(AdminMethod::Create, &request)?;
+        let (service, request) = (self.clone(), request.into_inner());
+        let created = async move {
+            let created = service.create_for(&mut call, request, now).await;
+            call.ended(created)
         };
-        let new = request::new_key(request.into_inner(), &token, &self.digester, &id_bits, now)?;
-        let service = self.clone();
-        let created = async move { service.create_everywhere(new).await };
-        let key = to_the_end(created).await?;
+        let (token, key) = to_the_end(created).await?;
         Ok(Response::new(proto::CreateResponse {
             token: token.expose().to_owned(),
             key: Some(response::key(key, now)),
@@ -110,15 +171,9 @@ impl KeyService for KeyServiceImpl {
         &self,
         request: Request<proto::ListRequest>,
     ) -> Result<Response<proto::ListResponse>, Status> {
-        let query = request::list_query(request.into_inner(), Timestamp::now())?;
-        // One more than the page holds tells whether there is another.
-        let with_one_more = ListQuery {
-            limit: query.limit + 1,
-            ..query.clone()
-        };
-        let keys = self.store.list(&with_one_more).await;
-        let keys = keys.map_err(|error| response::store_status(&error, "try again"))?;
-        Ok(Response::new(response::page(keys, &query)))
+        let mut call = self.begin(AdminMethod::List, &request)?;
+        let listed = self.list_for(&mut call, request.into_inner()).await;
+        Ok(Response::new(call.ended(listed)?))
     }
 
     async fn revoke(
@@ -126,9 +181,12 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::RevokeRequest>,
     ) -> Result<Response<proto::RevokeResponse>, Status> {
         let now = Timestamp::now();
-        let revocation = request::revocation(request.into_inner(), &Accounts::All, &self.digester, now)?;
-        let service = self.clone();
-        let revoked = async move { service.revoke_everywhere(revocation).await };
+        let mut call = self.begin(AdminMethod::Revoke, &request)?;
+        let (service, request) = (self.clone(), request.into_inner());
+        let revoked = async move {
+            let revoked = service.revoke_for(&mut call, request, now).await;
+            call.ended(revoked)
+        };
         let key = to_the_end(revoked).await?;
         Ok(Response::new(proto::RevokeResponse {
             key: Some(response::key(key, now)),
@@ -139,7 +197,11 @@ impl KeyService for KeyServiceImpl {
         &self,
         request: Request<proto::AuthorizeRequest>,
     ) -> Result<Response<proto::AuthorizeResponse>, Status> {
-        let proto::AuthorizeRequest { token, domain } = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
+        // Noted for a caller alone that is limited to some.
+        let caller = extensions.get::<Arc<Caller>>();
+        let accounts = caller.map_or(&Accounts::All, |caller| &caller.accounts);
+        let proto::AuthorizeRequest { token, domain } = request;
         let domain = request::domain(domain)?;
         let now = Timestamp::now();
         let Self {
@@ -148,7 +210,7 @@ impl KeyService for KeyServiceImpl {
             digester,
             ..
         } = self;
-        let decision = decide(keyring, lease, digester, &Accounts::All, &token, domain, now);
+        let decision = decide(keyring, lease, digester, accounts, &token, domain, now);
         let decision = decision.map_err(response::no_lease)?;
         Ok(Response::new(response::decision(decision)))
     }

@@ -2,12 +2,17 @@
 //! Promises that each is a flag and an environment variable, and that the flag wins.
 //! Must never hold a password or a secret in a way that `--help` or `Debug` prints.
 
+mod callers;
+mod limits;
+
 use crate::lease::LeaseTerm;
+pub use callers::{CallerSettings, CredentialCommand, NewCredential, Unprotected};
 use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{Resettable, TypedValueParser},
     error::ErrorKind,
 };
+pub use limits::Limits;
 use std::{
     env,
     ffi::OsStr,
@@ -60,6 +65,9 @@ pub enum Command {
     /// Serve the gRPC API until SIGTERM or SIGINT.
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Settings>),
+    /// Make the credentials of callers.
+    #[command(subcommand)]
+    Credential(CredentialCommand),
 }
 
 const SERVE_HELP: &str = "\
@@ -73,8 +81,8 @@ exits with 0; a second one exits at once.";
 /// Every setting of `keyservice serve`.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// Address to serve on. The default is reached from this machine alone, since the API is not
-    /// encrypted.
+    /// Address to serve on. The default is reached from this machine alone; any other needs TLS and
+    /// credentials.
     #[arg(
         long,
         env = "KEYSERVICE_LISTEN",
@@ -83,6 +91,24 @@ pub struct Settings {
         value_parser = listen_address
     )]
     pub listen: SocketAddr,
+
+    /// Address to serve health on, and nothing else, in plain text: for the probes of Kubernetes,
+    /// which speak no TLS. [default: none]
+    #[arg(long, env = "KEYSERVICE_HEALTH_LISTEN", value_name = "ADDRESS:PORT")]
+    pub health_listen: Option<SocketAddr>,
+
+    /// Whether to answer reflection, by which tools such as grpcurl learn the API; it tells nothing
+    /// but that. Any caller that is known may ask.
+    #[arg(long, env = "KEYSERVICE_REFLECTION", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    pub reflection: bool,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub callers: CallerSettings,
+
+    /// What clients may take.
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// Where keys are stored: `sqlite:PATH` for one process, or
     /// `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=…` for many. An address with a password is
@@ -362,7 +388,10 @@ mod tests {
         let settings = |arguments: &[&str]| {
             let arguments = ["keyservice", "serve"].iter().chain(arguments);
             let Command::Serve(settings) =
-                Cli::try_parse_from(arguments).expect("well formed").command;
+                Cli::try_parse_from(arguments).expect("well formed").command
+            else {
+                unreachable!("it is serve");
+            };
             settings.lease_settings()
         };
         let millis = Duration::from_millis;

@@ -1,0 +1,233 @@
+//! Owns the question who calls, and whether that caller may use the method.
+//! Promises that no call reaches a service but of a caller whose role covers it; health is open.
+//! Must never lock, allocate or format for an Authorize that passes.
+
+use super::{
+    admin_call::{AdminMethod, Subject, record},
+    proto::key_service_server::SERVICE_NAME,
+    response,
+};
+use crate::{
+    caller::{Access, Caller, Role, credentials::Credentials},
+    key::Accounts,
+    listener::Peer,
+    reload::Reloaded,
+};
+use http::{Request, Response, header::AUTHORIZATION};
+use pin_project_lite::pin_project;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+/// Who may call.
+#[derive(Clone)]
+pub enum Callers {
+    /// Whoever reaches the server, with every right.
+    Anyone(Arc<Caller>),
+    /// Those in the credentials file, as it is now.
+    Known(Arc<Reloaded<Credentials>>),
+}
+
+/// Wraps a server's services in authentication.
+#[derive(Clone)]
+pub struct AuthenticateLayer {
+    callers: Callers,
+}
+
+impl AuthenticateLayer {
+    /// Lets these callers pass.
+    #[must_use]
+    pub fn new(callers: Callers) -> Self {
+        Self { callers }
+    }
+}
+
+impl<S> Layer<S> for AuthenticateLayer {
+    type Service = AuthenticateService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AuthenticateService {
+            callers: self.callers.clone(),
+            inner,
+        }
+    }
+}
+
+/// See [`AuthenticateLayer`].
+#[derive(Clone)]
+pub struct AuthenticateService<S> {
+    callers: Callers,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for AuthenticateService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = AuthenticateFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match self.callers.admit(&mut request) {
+            Ok(()) => AuthenticateFuture::Admitted {
+                inner: self.inner.call(request),
+            },
+            Err(status) => AuthenticateFuture::Refused {
+                response: Some(status.into_http()),
+            },
+        }
+    }
+}
+
+impl Callers {
+    /// Lets a call pass or not; notes its caller for a service that must know.
+    fn admit(&self, request: &mut Request<Body>) -> Result<(), Status> {
+        let access = access(request.uri().path());
+        if access == Access::Open {
+            return Ok(());
+        }
+        let credentials;
+        let caller = match self {
+            Self::Anyone(caller) => caller,
+            Self::Known(known) => {
+                credentials = known.get();
+                find(&credentials, request).ok_or_else(response::unknown_caller)?
+            }
+        };
+        if let Access::Needs(role) = access {
+            if !caller.role.covers(role) {
+                refuse(caller, request.uri().path());
+                return Err(response::not_permitted());
+            }
+            if role == Role::Admin || caller.accounts != Accounts::All {
+                let caller = caller.clone();
+                request.extensions_mut().insert(caller);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a method asks of its caller. What is not known here asks for the most.
+fn access(path: &str) -> Access {
+    match service_and_method(path) {
+        ("grpc.health.v1.Health", _) => Access::Open,
+        (SERVICE_NAME, "Authorize") => Access::Needs(Role::Authorizer),
+        (SERVICE_NAME, _) => Access::Needs(Role::Admin),
+        _ => Access::AnyCaller,
+    }
+}
+
+fn service_and_method(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split_once('/').unwrap_or((path, ""))
+}
+
+/// A bearer secret speaks for its call, and a certificate for those that have none.
+fn find<'a>(credentials: &'a Credentials, request: &Request<Body>) -> Option<&'a Arc<Caller>> {
+    if let Some(authorization) = request.headers().get(AUTHORIZATION) {
+        return credentials.with_secret(bearer(authorization.as_bytes())?);
+    }
+    let peer = request.extensions().get::<Peer>()?;
+    credentials.with_names(&peer.names)
+}
+
+/// `Bearer SECRET` (RFC 6750), where the scheme's case does not matter.
+fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, secret) = authorization.split_at_checked(b"Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| secret.trim_ascii())
+}
+
+fn refuse(caller: &Caller, path: &str) {
+    let (_, method) = service_and_method(path);
+    if let Some(method) = AdminMethod::parse(method) {
+        record(caller, method, &Subject::default(), Code::PermissionDenied);
+    }
+}
+
+pin_project! {
+    /// See [`AuthenticateLayer`].
+    #[project = Project]
+    pub enum AuthenticateFuture<F> {
+        /// By the service that was asked.
+        Admitted {
+            #[pin]
+            inner: F,
+        },
+        /// By nobody.
+        Refused {
+            response: Option<Response<Body>>,
+        },
+    }
+}
+
+impl<F, E> Future for AuthenticateFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Project::Admitted { inner } => inner.poll(context),
+            Project::Refused { response } => {
+                let response = response.take();
+                Poll::Ready(Ok(response.expect("a future is not polled after its end")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_as_a_bearer_or_refused_without_a_panic(bytes: Vec<u8>) {
+            let _ = bearer(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_bearer_is_read_whatever_the_case_of_its_scheme() {
+        for text in ["Bearer tsop_x", "bearer tsop_x", "BEARER  tsop_x "] {
+            assert_eq!(bearer(text.as_bytes()), Some(&b"tsop_x"[..]));
+        }
+        for text in ["", "Bearer", "tsop_x", "Basic tsop_x"] {
+            assert_eq!(bearer(text.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn a_method_that_nobody_thought_of_asks_for_the_most() {
+        let of_key_service = |method: &str| access(&format!("/{SERVICE_NAME}/{method}"));
+        assert_eq!(of_key_service("Authorize"), Access::Needs(Role::Authorizer));
+        for method in ["Create", "List", "Revoke", "Rotate", "authorize", ""] {
+            assert_eq!(of_key_service(method), Access::Needs(Role::Admin));
+        }
+        assert_eq!(access("/grpc.health.v1.Health/Check"), Access::Open);
+        for path in [
+            "",
+            "/",
+            "//",
+            "/grpc.health.v1/Health",
+            "/grpc.health.v1.Healthy/Check",
+        ] {
+            assert_eq!(access(path), Access::AnyCaller, "{path}");
+        }
+    }
+}

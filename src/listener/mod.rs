@@ -1,0 +1,125 @@
+//! Owns the connections that clients open, from the accepted socket to HTTP/2's first bytes.
+//! Promises that none is kept waiting by another's handshake, and that none outlives its age.
+//! Must never hold more connections than its limit, nor one that says nothing.
+
+mod connection;
+
+use crate::{reload::Reloaded, settings::Limits, tls::Tls};
+use connection::Transport;
+pub use connection::{Connection, Peer};
+use futures::Stream;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// With which every HTTP/2 connection begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// After an error of accepting, which is most often a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The connections of a socket, each from the end of its preface on. Until then a server could not
+/// tell it that it drains, and would wait for it.
+pub fn connections(
+    socket: TcpListener,
+    tls: Option<Arc<Reloaded<Tls>>>,
+    limits: &Limits,
+) -> impl Stream<Item = io::Result<Connection>> + use<> {
+    let (ready, connections) = mpsc::channel(1);
+    let door = Door {
+        tls,
+        places: Arc::new(Semaphore::new(limits.max_connections)),
+        handshake_timeout: limits.handshake_timeout,
+        end: limits.max_connection_age + limits.max_connection_age_grace,
+    };
+    tokio::spawn(accept_all(socket, Arc::new(door), ready));
+    ReceiverStream::new(connections)
+}
+
+/// What a connection passes before it is served.
+struct Door {
+    tls: Option<Arc<Reloaded<Tls>>>,
+    places: Arc<Semaphore>,
+    handshake_timeout: Duration,
+    end: Duration,
+}
+
+/// Accepts until nobody takes the connections any more, and then drops those in a handshake.
+async fn accept_all(
+    socket: TcpListener,
+    door: Arc<Door>,
+    ready: mpsc::Sender<io::Result<Connection>>,
+) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            Some(_) = handshakes.join_next() => continue,
+            () = ready.closed() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Closed at once, so that the client turns to another replica.
+        let Ok(place) = door.places.clone().try_acquire_owned() else {
+            tracing::debug!(%peer, "closed: --max-connections are open");
+            continue;
+        };
+        let (door, ready) = (door.clone(), ready.clone());
+        handshakes.spawn(async move {
+            match timeout(door.handshake_timeout, door.admit(stream, peer, place)).await {
+                Ok(Ok(connection)) => {
+                    let _ = ready.send(Ok(connection)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, "closed: {error}"),
+                Err(_) => tracing::debug!(%peer, "closed: no handshake in time"),
+            }
+        });
+    }
+}
+
+impl Door {
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<Connection> {
+        stream.set_nodelay(true)?;
+        let end = Box::pin(sleep(self.end));
+        let mut transport = match &self.tls {
+            None => Transport::Plain(stream),
+            Some(tls) => {
+                let acceptor = TlsAcceptor::from(tls.get().config.clone());
+                Transport::Tls(Box::new(acceptor.accept(stream).await?))
+            }
+        };
+        let mut first = [0; PREFACE.len()];
+        transport.read_exact(&mut first).await?;
+        if first != PREFACE {
+            return Err(io::Error::other("does not speak HTTP/2"));
+        }
+        Ok(Connection {
+            peer: Peer {
+                address,
+                names: transport.names().into(),
+            },
+            transport,
+            preface_left: PREFACE,
+            end,
+            place,
+        })
+    }
+}
