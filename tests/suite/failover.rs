@@ -2,7 +2,7 @@
 
 use crate::support::{new_key, postgres::database_in, replicated::ReplicatedCluster, stores};
 use keyservice::{
-    key::{Key, Status, Timestamp},
+    key::{Accounts, Key, Status, Timestamp},
     lease::LeaseTerm,
     store::{
         KeyStore, ListQuery, Position, Renewal, ReplicaId, Revocation, RevokeTarget, StoreError,
@@ -62,7 +62,7 @@ async fn a_standby_is_not_asked_which_replicas_hold_leases() {
 fn revocation(key: &Key) -> Revocation {
     Revocation {
         target: RevokeTarget::Id(key.id),
-        account_id: None,
+        accounts: Accounts::All,
         now: Timestamp::now(),
     }
 }

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod callers;
 mod checker;
 mod conformance;
 mod crash;
@@ -18,6 +19,7 @@ mod end_to_end;
 mod failover;
 mod faults;
 mod leases;
+mod limits;
 mod operating;
 mod postgres;
 mod postgres_address;
@@ -26,5 +28,6 @@ mod postgres_tls;
 mod revocation;
 mod secrets;
 mod settings;
+mod tls;
 mod tour;
 mod traces;

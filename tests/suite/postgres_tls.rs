@@ -1,7 +1,7 @@
 //! What each `sslmode` proves of the database's server, and that it encrypts.
 
 use crate::support::{
-    certificates::Authority,
+    certificates::{Authority, Issued},
     eventually,
     postgres::{Cluster, database_in},
     server::{Server, assert_refused, command},
@@ -134,7 +134,7 @@ impl Database {
         let cluster = Cluster::start();
         let name = database_in(&cluster.database()).to_owned();
         let authority = Authority::new();
-        let (certificate, key) = authority.certify(HOST);
+        let Issued { certificate, key } = authority.server(HOST);
         cluster.place("server.crt", &certificate);
         cluster.place("server.key", &key);
         cluster.set("ssl", "on");

@@ -218,7 +218,7 @@ async fn put_beside_the_message(session: &mut Session) {
     assert_eq!(session.hear(answer), Err(Code::InvalidArgument));
     let too_long = token.repeat(100_000);
     let answer = session.authorize(&too_long, "example.com").await;
-    assert_eq!(answer, Err(Code::OutOfRange));
+    assert_eq!(answer, Err(Code::ResourceExhausted));
 }
 
 async fn break_the_protocol(session: &mut Session) {

@@ -1,7 +1,9 @@
 //! Settings as an operator gives them, and logs as an operator reads them.
 
 use crate::support::{
-    directory,
+    callers::Credential,
+    certificates::Authority,
+    directory, eventually,
     server::{self, Server, sqlite_in},
     tools::tool,
 };
@@ -35,7 +37,10 @@ async fn a_flag_wins_over_its_variable() {
         command.env(variable(setting.flag), setting.nonsense);
     }
     let server = Server::listening(&mut command).await;
-    server.health().await.until_serving().await;
+    eventually("it serves", async || {
+        server.log().contains("\"message\":\"serving\"")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,15 +166,50 @@ struct Setting {
     nonsense: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 12] {
-    let secret = directory.path().join("secret");
-    std::fs::write(&secret, [b'x'; 32]).expect("a file");
+fn settings(directory: &TempDir) -> [Setting; 29] {
+    let authority = Authority::new();
+    let tls = authority.server("localhost");
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let admin = Credential::new("operator", &["--role", "admin"]);
     [
+        ("--health-listen", "127.0.0.1:0", "nowhere"),
+        ("--reflection", "true", "perhaps"),
+        (
+            "--credentials",
+            &file("callers", &admin.line),
+            "/no/such/file",
+        ),
+        (
+            "--tls-cert",
+            &file("tls.crt", &tls.certificate),
+            "/no/such/file",
+        ),
+        ("--tls-key", &file("tls.key", &tls.key), "/no/such/file"),
+        (
+            "--tls-client-ca",
+            &file("ca.crt", &authority.pem()),
+            "/no/such/file",
+        ),
+        ("--insecure", "false", "perhaps"),
+        ("--max-connections", "4096", "0"),
+        ("--max-streams", "256", "0"),
+        ("--max-message-size", "4096", "1"),
+        ("--max-header-size", "8192", "1"),
+        ("--handshake-timeout", "5s", "soon"),
+        ("--keepalive-interval", "30s", "often"),
+        ("--keepalive-timeout", "10s", "soon"),
+        ("--max-connection-age", "10m", "old"),
+        ("--max-connection-age-grace", "30s", "soon"),
+        ("--max-admin-calls", "256", "0"),
         ("--listen", "127.0.0.1:0", "nowhere"),
         ("--store", &sqlite_in(directory), "nowhere"),
         (
             "--digest-secret-file",
-            secret.to_str().expect("UTF-8"),
+            &file("secret", &"x".repeat(32)),
             "/no/such/file",
         ),
         ("--drain-limit", "20s", "20"),

@@ -1,7 +1,6 @@
 //! The README's tour, word for word, with the real grpcurl against the real server.
 
-use crate::support::{server::Server, tools::tool};
-use std::process::Command;
+use crate::support::{server::Server, tools::shell};
 
 /// What differs from run to run. The rest of the tour must come out as it is printed.
 const CHANGING: [&str; 5] = ["token", "keyId", "preview", "createTime", "revokeTime"];
@@ -93,15 +92,5 @@ impl Substitutions {
 }
 
 fn run(command: &str) -> String {
-    let grpcurl = tool("grpcurl");
-    let directory = grpcurl.parent().expect("a directory").display();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let ran = Command::new("bash")
-        .args(["-c", command])
-        .env("PATH", format!("{directory}:{path}"))
-        .output()
-        .expect("bash runs");
-    let error = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{command}\n{error}");
-    String::from_utf8(ran.stdout).expect("UTF-8")
+    shell(command).unwrap_or_else(|error| panic!("{command}\n{error}"))
 }

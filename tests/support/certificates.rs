@@ -1,20 +1,31 @@
-//! Certificates made for a test: an authority's own, and those that it signs.
+//! Certificates for servers and clients, from authorities of the tests' own.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    SanType,
+};
 use std::path::PathBuf;
 use tempfile::TempDir;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+/// Who signs certificates.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: TempDir,
 }
 
+/// A certificate and its key, in PEM.
+pub struct Issued {
+    pub certificate: String,
+    pub key: String,
+}
+
 impl Authority {
     pub fn new() -> Self {
-        let mut params = CertificateParams::default();
+        let mut params = CertificateParams::new([]).expect("valid");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
-        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("ca.pem"), issuer.pem()).expect("written");
         Self { issuer, directory }
@@ -25,11 +36,54 @@ impl Authority {
         self.directory.path().join("ca.pem")
     }
 
-    /// A certificate for a host, and its key, both PEM.
-    pub fn certify(&self, host: &str) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([host.to_owned()]).expect("a host name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        (certificate.pem(), key.serialize_pem())
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
     }
+
+    /// For a server at a host.
+    pub fn server(&self, host: &str) -> Issued {
+        let name = SanType::DnsName(host.try_into().expect("ASCII"));
+        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// For a client that its certificate names by a URI.
+    pub fn client_by_uri(&self, uri: &str) -> Issued {
+        let name = SanType::URI(uri.try_into().expect("ASCII"));
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// For a client that its certificate names by a host's name.
+    pub fn client_by_host(&self, host: &str) -> Issued {
+        let name = SanType::DnsName(host.try_into().expect("ASCII"));
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose) -> Issued {
+        let mut params = CertificateParams::new([]).expect("valid");
+        params.subject_alt_names.push(name);
+        params.extended_key_usages.push(usage);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// A connection over TLS to `localhost`, which trusts one authority, as a client or as nobody.
+pub async fn connect(
+    port: u16,
+    trusted: &Authority,
+    client: Option<&Issued>,
+) -> Result<Channel, tonic::transport::Error> {
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(trusted.pem()))
+        .domain_name("localhost");
+    if let Some(client) = client {
+        tls = tls.identity(Identity::from_pem(&client.certificate, &client.key));
+    }
+    let address = format!("https://127.0.0.1:{port}");
+    let endpoint = Endpoint::from_shared(address).expect("an address");
+    endpoint.tls_config(tls).expect("valid").connect().await
 }

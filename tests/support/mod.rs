@@ -1,14 +1,17 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
+pub mod callers;
 pub mod certificates;
 pub mod collector;
 pub mod deployment;
 pub mod fault;
+pub mod frames;
 pub mod health;
 pub mod history;
 pub mod keys;
 pub mod keys_lock;
 pub mod load;
+pub mod mount;
 pub mod postgres;
 pub mod proxy;
 pub mod replicated;

@@ -17,7 +17,9 @@ use std::{
 use tempfile::TempDir;
 use tonic::{
     Request, Response, Status,
-    client::Grpc,
+    body::Body,
+    client::{Grpc, GrpcService},
+    codegen::{Bytes, StdError},
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -300,9 +302,15 @@ const SEE_HELP: &str = "For more information, try '--help'.";
 
 /// A tonic client, with the calls in the words of the tests.
 #[derive(Debug, Clone)]
-pub struct Client(pub KeyServiceClient<Channel>);
+pub struct Client<S = Channel>(pub KeyServiceClient<S>);
 
-impl Client {
+impl<S> Client<S>
+where
+    S: GrpcService<Body>,
+    S::Error: Into<StdError>,
+    S::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <S::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+{
     pub async fn create(&mut self, account: &str, name: &str) -> Result<CreateResponse, Status> {
         let request = CreateRequest {
             account_id: account.into(),
@@ -370,9 +378,11 @@ impl Client {
 
     pub async fn is_revoked(&mut self, token: &str) -> bool {
         let answer = self.authorize(token, "example.com").await;
-        answer.is_ok_and(|decision| Self::denies_as_revoked(&decision))
+        answer.is_ok_and(|decision| Client::denies_as_revoked(&decision))
     }
+}
 
+impl Client {
     pub fn denies_as_revoked(decision: &Decision) -> bool {
         let revoked = proto::denial::Reason::Revoked;
         matches!(decision, Decision::Denial(denial) if denial.reason() == revoked)

@@ -3,7 +3,26 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process::Command,
 };
+
+/// What a line for bash prints, with grpcurl at hand; or what it says when it fails.
+pub fn shell(line: &str) -> Result<String, String> {
+    let grpcurl = tool("grpcurl");
+    let directory = grpcurl.parent().expect("a directory").display();
+    let path = env::var("PATH").unwrap_or_default();
+    let ran = Command::new("bash")
+        .args(["-c", line])
+        .env("PATH", format!("{directory}:{path}"))
+        .output()
+        .expect("bash runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    if ran.status.success() {
+        Ok(text(ran.stdout))
+    } else {
+        Err(text(ran.stderr))
+    }
+}
 
 /// A program from `target/test-tools/bin`, where `tests/run` installs it, or from the PATH.
 pub fn tool(name: &str) -> PathBuf {

@@ -1,0 +1,272 @@
+//! What one client may take, so that there is enough for the others.
+
+use crate::support::{
+    eventually,
+    frames::{GOAWAY, PING, PREFACE, RawClient, SETTINGS},
+    server::{Server, command, error_reason, sqlite_in},
+    tools::{shell, tool},
+};
+use keyservice::grpc::proto::{AuthorizeRequest, CreateRequest};
+use rusqlite::Connection;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tonic::{Code, Request};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// Within which a test expects what takes some hundred milliseconds at most.
+const SOON: Duration = Duration::from_secs(10);
+
+async fn start(args: &[&str]) -> (Server, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::start_with(&sqlite_in(&directory), args, &[]).await;
+    (server, directory)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_begin_is_closed() {
+    let (server, _directory) = start(&["--handshake-timeout", "300ms"]).await;
+    for beginning in [&b""[..], &PREFACE[..1], &PREFACE[..23]] {
+        let started = Instant::now();
+        let mut raw = RawClient::connect(server.port()).await;
+        raw.send(beginning).await;
+        assert!(raw.is_closed_within(SOON).await, "{beginning:?}");
+        assert!(started.elapsed() >= Duration::from_millis(300));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_files_are_limited_by_what_the_system_allows_and_no_lower() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let serve = command(&sqlite_in(&directory));
+    let mut limited = Command::new("bash");
+    limited
+        .args(["-c", "ulimit -Sn 64; exec \"$0\" \"$@\""])
+        .arg(serve.get_program())
+        .args(serve.get_args());
+    let server = Server::listening(&mut limited).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid()));
+    let limits = limits.expect("limits");
+    let open_files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<_> = open_files.expect("a line").split_whitespace().collect();
+    let (soft, hard) = (words[3], words[4]);
+    assert_eq!(soft, hard, "{limits}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_http_2_is_closed_at_once() {
+    let (server, _directory) = start(&["--handshake-timeout", "1h"]).await;
+    for garbage in [&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], &[0; 24]] {
+        let mut raw = RawClient::connect(server.port()).await;
+        raw.send(garbage).await;
+        assert!(raw.is_closed_within(SOON).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_closed_and_takes_nothing_from_the_others() {
+    let (server, _directory) = start(&["--max-connections", "2"]).await;
+    let first = RawClient::connect(server.port()).await;
+    let mut client = None;
+    eventually("the connections of the start are closed", async || {
+        let mut raw = RawClient::greeting(server.port()).await;
+        let is_open = raw.frame().await.is_some();
+        client = is_open.then_some(raw);
+        is_open
+    })
+    .await;
+    let mut excess = RawClient::connect(server.port()).await;
+    assert!(excess.is_closed_within(SOON).await);
+    drop(first);
+    eventually("a place comes free", async || {
+        let mut raw = RawClient::greeting(server.port()).await;
+        raw.frame().await.is_some()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_over_the_limit_is_refused_and_the_connection_goes_on() {
+    let (server, _directory) = start(&["--max-message-size", "2000"]).await;
+    let mut client = server.client().await;
+    let refused = client.authorize(&"x".repeat(3000), "example.com").await;
+    let refused = refused.expect_err("too large");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(
+        refused.message().contains("the limit is: 2000 bytes"),
+        "{refused:?}"
+    );
+    let refused = client.create("acme", &"x".repeat(3000)).await;
+    assert_eq!(
+        refused.expect_err("too large").code(),
+        Code::ResourceExhausted
+    );
+    client.create("acme", "small").await.expect("created");
+}
+
+/// The defaults must not stand in the way of anything that the API allows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_with_every_field_at_its_longest_fits_the_default() {
+    let (server, _directory) = start(&[]).await;
+    let label = "b".repeat(59);
+    let longest = CreateRequest {
+        account_id: "a".repeat(128),
+        name: "\u{10348}".repeat(100),
+        domain: Some([&*label; 4].join(".")),
+        expire_time: Some(prost_types::Timestamp {
+            seconds: 253_402_300_799,
+            nanos: 999_999_000,
+        }),
+        request_id: Some("r".repeat(128)),
+    };
+    let mut client = server.client().await;
+    let created = client.create_with(longest).await.expect("created");
+    assert!(
+        client
+            .authorize(&created.token, &[&*label; 4].join("."))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_over_the_limit_is_refused_and_the_connection_goes_on() {
+    let (server, _directory) = start(&["--max-header-size", "2048"]).await;
+    let mut client = server.client().await;
+    let call_with = |length| {
+        let mut request = Request::new(AuthorizeRequest {
+            domain: "example.com".into(),
+            ..Default::default()
+        });
+        let value = "x".repeat(length).parse().expect("ASCII");
+        request.metadata_mut().insert("x-large", value);
+        request
+    };
+    client.0.authorize(call_with(1000)).await.expect("small");
+    client
+        .0
+        .authorize(call_with(4000))
+        .await
+        .expect_err("large");
+    client.0.authorize(call_with(1000)).await.expect("small");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_so_many_calls_in_flight_and_no_more() {
+    let (server, _directory) = start(&["--max-streams", "2"]).await;
+    let mut raw = RawClient::greeting(server.port()).await;
+    let settings = raw.frame().await.expect("a frame");
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    assert_eq!(settings.setting(MAX_CONCURRENT_STREAMS), Some(2));
+
+    let mut health = HealthClient::new(server.channel().await);
+    let mut watches = Vec::new();
+    for _ in 0..2 {
+        let watch = health.watch(HealthCheckRequest::default()).await;
+        let mut watch = watch.expect("a watch").into_inner();
+        watch.message().await.expect("a status");
+        watches.push(watch);
+    }
+    let check = |mut health: HealthClient<_>| async move {
+        let check = health.check(HealthCheckRequest::default());
+        timeout(Duration::from_millis(500), check).await
+    };
+    assert!(check(health.clone()).await.is_err(), "it waits for a place");
+    watches.pop();
+    eventually("a place comes free", async || {
+        check(health.clone()).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_answer_pings_is_closed() {
+    let args = [
+        "--keepalive-interval",
+        "200ms",
+        "--keepalive-timeout",
+        "200ms",
+    ];
+    let (server, _directory) = start(&args).await;
+    let mut raw = RawClient::greeting(server.port()).await;
+    let kinds = raw.kinds_until_the_end(SOON).await;
+    assert!(kinds.contains(&PING), "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_age_is_told_to_end_and_cut_off_after_its_grace() {
+    let args = [
+        "--max-connection-age",
+        "500ms",
+        "--max-connection-age-grace",
+        "500ms",
+    ];
+    let (server, _directory) = start(&args).await;
+    let started = Instant::now();
+    let mut raw = RawClient::greeting(server.port()).await;
+    assert_eq!(raw.frame().await.expect("a frame").kind, SETTINGS);
+    while raw.frame().await.expect("a frame").kind != GOAWAY {}
+    assert!(started.elapsed() >= Duration::from_millis(500));
+    raw.kinds_until_the_end(SOON).await;
+    let age = started.elapsed();
+    assert!(age >= Duration::from_millis(1000), "its calls had {age:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_connections_come_of_age() {
+    let args = [
+        "--max-connection-age",
+        "200ms",
+        "--max-connection-age-grace",
+        "10s",
+    ];
+    let (server, _directory) = start(&args).await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/steady.py");
+    let (python, port) = (tool("python3"), server.port());
+    let ran = shell(&format!("{} {script} localhost:{port} 2", python.display()));
+    println!("{} calls", ran.expect("no call fails").trim());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admin_calls_over_the_limit_are_refused_at_once_and_authorize_goes_on() {
+    let (server, directory) = start(&["--max-admin-calls", "1"]).await;
+    let mut client = server.client().await;
+    let created = client.create("acme", "a key").await.expect("created");
+
+    let store = Connection::open(directory.path().join("keys.db")).expect("opened");
+    store
+        .execute_batch("BEGIN IMMEDIATE")
+        .expect("no write can go on");
+    let mut writer = client.clone();
+    // It may find the one place taken by a List below, and tries again.
+    let waiting = tokio::spawn(async move {
+        loop {
+            let created = writer.create("acme", "it waits").await;
+            if !matches!(&created, Err(refused) if refused.code() == Code::ResourceExhausted) {
+                return created;
+            }
+        }
+    });
+    eventually("the place is taken", async || {
+        let refused = client.list("acme").await.err();
+        refused.is_some_and(|refused| {
+            let reason = error_reason(&refused);
+            refused.code() == Code::ResourceExhausted
+                && reason.as_deref() == Some("TOO_MANY_ADMIN_CALLS")
+        })
+    })
+    .await;
+    let key_id = created.key.expect("a key").key_id;
+    let refused = client.revoke(&key_id).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(client.is_granted(&created.token).await);
+
+    store.execute_batch("ROLLBACK").expect("writes go on");
+    waiting.await.expect("no panic").expect("created");
+    client.revoke(&key_id).await.expect("revoked");
+}
