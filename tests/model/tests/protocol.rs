@@ -1,0 +1,111 @@
+//! Looks at every state of the model: the protocol keeps its promise in each, and every known way
+//! to get it wrong breaks it. Run with `-- --nocapture` to see how many states these are, and how
+//! each trap comes to its contradiction.
+
+use revocation_model::{Protocol, Scope, Variant};
+use stateright::{Checker, HasDiscoveries, Model};
+
+/// Enough for every trap.
+const SMALL: Scope = Scope {
+    writes: 1,
+    writers: 1,
+    slow_reads: false,
+    late_renewals: false,
+};
+
+fn assert_keeps_its_promise<const REPLICAS: usize>(scope: Scope) {
+    let variant = Variant::Correct;
+    let checker = Protocol::<REPLICAS> { variant, scope }.checker();
+    let checker = checker.spawn_bfs().join();
+    checker.assert_properties();
+    let states = checker.unique_state_count();
+    println!("{REPLICAS} replicas, {scope:?}: {states} states");
+}
+
+fn assert_is_caught(variant: Variant) {
+    let checker = Protocol::<2> {
+        variant,
+        scope: SMALL,
+    }
+    .checker()
+    .finish_when(HasDiscoveries::AnyFailures)
+    .spawn_bfs()
+    .join();
+    let contradiction = checker
+        .discovery(Protocol::<2>::SAFE)
+        .expect("the trap breaks the promise");
+    let steps = contradiction.into_actions();
+    println!("{variant:?}, after {} steps: {steps:?}", steps.len());
+}
+
+#[test]
+fn two_replicas_that_both_write_keep_the_promise() {
+    assert_keeps_its_promise::<2>(Scope {
+        writes: 2,
+        writers: 2,
+        ..SMALL
+    });
+}
+
+#[test]
+fn reads_that_arrive_late_keep_the_promise() {
+    assert_keeps_its_promise::<2>(Scope {
+        writes: 2,
+        slow_reads: true,
+        ..SMALL
+    });
+}
+
+#[test]
+fn renewals_that_arrive_after_they_were_given_up_keep_the_promise() {
+    assert_keeps_its_promise::<2>(Scope {
+        writes: 2,
+        late_renewals: true,
+        ..SMALL
+    });
+}
+
+#[test]
+fn three_replicas_keep_the_promise() {
+    assert_keeps_its_promise::<3>(SMALL);
+}
+
+#[test]
+fn to_acknowledge_before_applying_is_caught() {
+    assert_is_caught(Variant::AcknowledgeBeforeApplying);
+}
+
+#[test]
+fn a_deadline_from_after_the_reply_is_caught() {
+    assert_is_caught(Variant::DeadlineFromReply);
+}
+
+#[test]
+fn a_lease_granted_outside_the_lock_is_caught() {
+    assert_is_caught(Variant::GrantOutsideLock);
+}
+
+#[test]
+fn to_lock_and_read_in_one_statement_is_caught() {
+    assert_is_caught(Variant::LockAndReadInOneStatement);
+}
+
+#[test]
+fn a_lapse_by_the_databases_clock_is_caught() {
+    assert_is_caught(Variant::LapseByDatabaseClock);
+}
+
+#[test]
+fn a_lapse_counted_from_the_question_is_caught() {
+    assert_is_caught(Variant::LapseFromAsking);
+}
+
+#[test]
+fn renewals_that_a_new_row_counts_from_one_are_caught() {
+    assert_is_caught(Variant::RenewalsCountedByRow);
+}
+
+#[test]
+fn to_look_at_the_lease_after_the_keyring_is_caught() {
+    assert_is_caught(Variant::LeaseReadAfterKeyring);
+}
