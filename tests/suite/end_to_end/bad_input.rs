@@ -184,7 +184,7 @@ async fn a_message_that_cannot_be_read_is_its_senders_mistake() {
     }
     let long = authorize(&"x".repeat(64 * 1024), "example.com");
     let status = long.refusal(&mut server.client().await).await;
-    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
 }
 
 const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
