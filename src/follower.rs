@@ -3,14 +3,16 @@
 //! Must never skip a revision, nor go on from a history that the store does not have.
 
 use crate::{
-    key::{Accounts, Timestamp},
-    keyring::Keyring,
+    domain::Domain,
+    key::{AccountId, Accounts, KeyState, Scope, Timestamp},
+    keyring::{HeldKey, Keyring},
     lease::{Lease, LeaseTerm, Moment},
     replicas::Replicas,
     store::{
         Change, FollowError, KeyStore, Position, Renewal, ReplicaId, Revision, Revocation,
         RevokeError, RevokeTarget, StoreError,
     },
+    token::TokenDigest,
 };
 use std::{
     sync::Arc,
@@ -259,6 +261,9 @@ impl Follower {
                 ),
                 Some(false) if held.revoked => {
                     self.revoke_again(RevokeTarget::Digest(digest)).await?;
+                    // At once: a call that looked at the lease before it was given up may yet look
+                    // at this keyring.
+                    fresh.apply(&revoked(digest, &held));
                     tracing::error!(
                         key_id = %held.id,
                         account_id = held.account_id,
@@ -282,6 +287,21 @@ impl Follower {
             Ok(_) | Err(RevokeError::NotFound) => Ok(()),
             Err(RevokeError::Store(error)) => Err(error),
         }
+    }
+}
+
+/// The state of a held key once it is revoked.
+fn revoked(digest: TokenDigest, held: &HeldKey<'_>) -> KeyState {
+    KeyState {
+        digest,
+        id: held.id,
+        account_id: AccountId::from_stored(held.account_id.to_owned()),
+        scope: Scope::from_domain(
+            held.domain
+                .map(|domain| Domain::from_stored(domain.to_owned())),
+        ),
+        expire_time: held.expire_time,
+        revoked: true,
     }
 }
 
