@@ -42,6 +42,18 @@ async fn connect_timeout_bounds_the_connection_whatever_the_setting_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_starts_though_the_first_host_of_its_address_gives_no_answer() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let silent = format!("@{},", silent.local_addr().expect("an address"));
+
+    let hosts = store.replacen('@', &silent, 1);
+    let server = Server::start_with(&hosts, &["--connect-timeout=1s"], &[]).await;
+    server.client().await.create_key().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_several_hosts_the_one_that_takes_writes_is_used_also_when_the_first_is_frozen() {
     let primary = Cluster::start();
     let store = primary.database();
@@ -57,11 +69,11 @@ async fn of_several_hosts_the_one_that_takes_writes_is_used_also_when_the_first_
     let limits = ["--statement-timeout=500ms"];
     let standby_first = hosts([standby.port(), primary.port()]);
     let standby_first = Server::start_with(&standby_first, &limits, &[]).await;
-    let mut client = standby_first.client().await;
-    let (token, key_id) = client.create_key().await;
-    let replayed = "SELECT count(*) FROM keyservice.keys";
+    let (token, key_id) = standby_first.client().await.create_key().await;
+    let written = primary.psql("postgres", "SELECT pg_current_wal_lsn()");
+    let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
     eventually("the standby has the key", async || {
-        standby.psql(database, replayed) == "1"
+        standby.psql("postgres", &replayed) == "t"
     })
     .await;
 
@@ -69,15 +81,17 @@ async fn of_several_hosts_the_one_that_takes_writes_is_used_also_when_the_first_
     let primary_first = Server::start_with(&primary_first, &limits, &[]).await;
     primary.freeze();
     standby.promote();
-    for replica in [&standby_first, &primary_first] {
-        let mut client = replica.client().await;
-        eventually("it writes to the new primary", async || {
-            client.revoke(&key_id).await.is_ok()
-        })
-        .await;
-        eventually("it has a lease again", async || {
-            client.is_revoked(&token).await
+    let replicas = [standby_first, primary_first];
+    for replica in &replicas {
+        eventually("it follows the new primary", async || {
+            replica.log().contains("following the store again") && replica.serves_keys().await
         })
         .await;
     }
+    let mut client = replicas[1].client().await;
+    eventually("it writes again", async || {
+        client.revoke(&key_id).await.is_ok()
+    })
+    .await;
+    assert!(replicas[0].client().await.is_revoked(&token).await);
 }
