@@ -7,6 +7,7 @@ mod authenticate;
 mod call_span;
 mod codec;
 mod deadline;
+mod dispatch;
 mod health;
 mod page_token;
 mod request;

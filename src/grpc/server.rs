@@ -4,7 +4,8 @@
 
 use super::{
     AuthenticateLayer, CallSpanLayer, Callers, DeadlineLayer, KeyServiceImpl, ServingState,
-    proto::key_service_server::KeyServiceServer, reflection, reflection_v1alpha,
+    dispatch::DispatchLayer, proto::key_service_server::KeyServiceServer, reflection,
+    reflection_v1alpha,
 };
 use crate::{listener::Connection, settings::Limits};
 use futures::Stream;
@@ -25,10 +26,9 @@ pub async fn serve(
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let message_size = limits.max_message_size as usize;
+    let key_service = KeyServiceServer::new(service).max_decoding_message_size(message_size);
     let mut routes = RoutesBuilder::default();
-    routes
-        .add_service(KeyServiceServer::new(service).max_decoding_message_size(message_size))
-        .add_service(state.service().max_decoding_message_size(message_size));
+    routes.add_service(state.service().max_decoding_message_size(message_size));
     if reflects {
         routes
             .add_service(reflection().max_decoding_message_size(message_size))
@@ -39,6 +39,7 @@ pub async fn serve(
         .layer(AuthenticateLayer::new(callers))
         .layer(DeadlineLayer)
         .layer(MapResponseLayer::new(name_excess))
+        .layer(DispatchLayer { key_service })
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(connections, drain)
         .await

@@ -1,0 +1,87 @@
+//! Owns the way of a call to the service that its path names.
+//! Promises `KeyService` its calls without tonic's router, which costs more than an Authorize does.
+//! Must never take a call from the router that names another service.
+
+use super::{KeyServiceImpl, proto::key_service_server::KeyServiceServer};
+use futures::future::Either;
+use http::{Request, Response};
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+use tonic::{body::Body, server::NamedService};
+use tower::{Layer, Service};
+
+/// Puts `KeyService` in front of the router of all other services.
+#[derive(Clone)]
+pub(super) struct DispatchLayer {
+    pub(super) key_service: KeyServiceServer<KeyServiceImpl>,
+}
+
+impl<R> Layer<R> for DispatchLayer {
+    type Service = Dispatch<R>;
+
+    fn layer(&self, router: R) -> Self::Service {
+        Dispatch {
+            key_service: self.key_service.clone(),
+            router,
+        }
+    }
+}
+
+/// See [`DispatchLayer`].
+#[derive(Clone)]
+pub(super) struct Dispatch<R> {
+    key_service: KeyServiceServer<KeyServiceImpl>,
+    router: R,
+}
+
+impl<R> Service<Request<Body>> for Dispatch<R>
+where
+    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future =
+        Either<<KeyServiceServer<KeyServiceImpl> as Service<Request<Body>>>::Future, R::Future>;
+
+    /// `KeyService` is always ready.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.router.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if is_of_key_service(request.uri().path()) {
+            Either::Left(self.key_service.call(request))
+        } else {
+            Either::Right(self.router.call(request))
+        }
+    }
+}
+
+fn is_of_key_service(path: &str) -> bool {
+    path.strip_prefix('/')
+        .and_then(|path| path.strip_prefix(KeyServiceServer::<KeyServiceImpl>::NAME))
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_key_services_by_its_whole_name() {
+        assert!(is_of_key_service("/tosend.keys.v1.KeyService/Authorize"));
+        assert!(is_of_key_service("/tosend.keys.v1.KeyService/Rotate"));
+        for other in [
+            "",
+            "/",
+            "/tosend.keys.v1.KeyService",
+            "/tosend.keys.v1.KeyServices/Authorize",
+            "tosend.keys.v1.KeyService/Authorize",
+            "/grpc.health.v1.Health/Check",
+        ] {
+            assert!(!is_of_key_service(other), "{other}");
+        }
+    }
+}
