@@ -3,6 +3,7 @@
 //! Must never skip a revision, nor go on from a history that the store does not have.
 
 use crate::{
+    caller::CallerName,
     domain::Domain,
     key::{AccountId, Accounts, KeyState, Scope, Timestamp},
     keyring::{HeldKey, Keyring},
@@ -281,6 +282,7 @@ impl Follower {
             target,
             accounts: Accounts::All,
             now: Timestamp::now(),
+            caller: CallerName::service(),
         };
         match self.store.revoke(&revocation).await {
             // It comes to the keyring as any other change does, before the next lease.

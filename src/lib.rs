@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` leads through these modules; each begins with what it owns, what it promises
 //! and what it must never do.
 
+pub mod audit;
 pub mod caller;
 pub mod decision;
 pub mod domain;
@@ -12,6 +13,7 @@ pub mod key;
 pub mod keyring;
 pub mod lease;
 pub mod listener;
+pub mod recorder;
 pub mod reload;
 pub mod replicas;
 pub mod serve;

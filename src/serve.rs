@@ -9,6 +9,7 @@ use crate::{
     keyring::Keyring,
     lease::Lease,
     listener,
+    recorder::Recorder,
     reload::{FileError, Reloaded, Wrong},
     replicas::Replicas,
     settings::{
@@ -103,6 +104,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     };
     let service = KeyServiceImpl {
         replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
+        recorder: Arc::new(Recorder::new(store.clone())),
         store,
         keyring: Arc::new(Keyring::new()),
         lease: Arc::new(Lease::none()),
@@ -172,10 +174,18 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Stops answering, and only then tells the other replicas not to wait for this one.
+/// Stops answering, and only then tells the other replicas not to wait for this one. Meanwhile the
+/// last audit records are stored.
 async fn leave(service: &KeyServiceImpl, id: ReplicaId) {
     service.lease.give_up();
-    match timeout(LEAVE_LIMIT, service.store.leave(id)).await {
+    let (left, settled) = tokio::join!(
+        timeout(LEAVE_LIMIT, service.store.leave(id)),
+        timeout(LEAVE_LIMIT, service.recorder.settle())
+    );
+    if settled.is_err() {
+        tracing::warn!("the store did not take the last audit records in time");
+    }
+    match left {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("writers wait for this replica's lease once: {error}"),
         Err(_) => tracing::warn!("writers wait for this replica's lease once: no answer"),

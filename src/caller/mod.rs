@@ -9,6 +9,12 @@ pub mod secret;
 use crate::key::{Accounts, HoldsToken, free_of_tokens};
 use std::fmt;
 
+/// Stands for whoever calls a server that asks nobody who he is.
+const ANYONE: &str = "anyone";
+
+/// Stands for the service itself.
+const SERVICE: &str = "keyservice";
+
 /// Whoever makes a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -25,7 +31,7 @@ impl Caller {
     #[must_use]
     pub fn anyone() -> Self {
         Self {
-            name: CallerName("anyone".to_owned()),
+            name: CallerName(ANYONE.to_owned()),
             role: Role::Admin,
             accounts: Accounts::All,
         }
@@ -91,6 +97,9 @@ pub enum InvalidCallerName {
         "is not a caller's name; use 1 to 64 letters, digits and -_.:@/ with a letter or digit first"
     )]
     Malformed,
+    /// Its records would look as if somebody else had made them.
+    #[error("is a name that stands for somebody else in audit records; choose another")]
+    Reserved,
     /// A secret in the wrong place.
     #[error("holds a bearer secret, which must stand nowhere but with its caller")]
     Secret,
@@ -113,7 +122,22 @@ impl CallerName {
             return Err(InvalidCallerName::Secret);
         }
         free_of_tokens(text)?;
+        if [ANYONE, SERVICE].contains(&text) {
+            return Err(InvalidCallerName::Reserved);
+        }
         Ok(Self(text.to_owned()))
+    }
+
+    /// The service itself, which writes revocations again that a store has lost.
+    #[must_use]
+    pub fn service() -> Self {
+        Self(SERVICE.to_owned())
+    }
+
+    /// Takes back a name that a store kept.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
     }
 
     /// The text.
@@ -144,6 +168,11 @@ mod tests {
         for wrong in ["", "-a", "a b", "ä", "a=b", &"a".repeat(65)] {
             assert_eq!(CallerName::parse(wrong), Err(InvalidCallerName::Malformed));
         }
+        for reserved in ["anyone", "keyservice"] {
+            let refused = CallerName::parse(reserved);
+            assert_eq!(refused, Err(InvalidCallerName::Reserved));
+        }
+        assert!(CallerName::parse("keyservice-ui").is_ok());
         let secret = secret::Secret::generate(&mut rand::rng());
         let refused = CallerName::parse(secret.expose());
         assert_eq!(refused, Err(InvalidCallerName::Secret));

@@ -1,39 +1,22 @@
 //! Owns what the admin calls have in common: their caller, their place among the calls in flight,
 //! and the record of how each ended.
-//! Promises that every admin call of a known caller ends in [`record`], refused ones too.
+//! Promises that every admin call of a known caller is recorded and logged, however it ends.
 //! Must never record what a caller sent, but only what was made of it: it may hold a token.
 
 use super::{call_span::name, response};
 use crate::{
+    audit::{AdminMethod, AuditRecord, Outcome},
     caller::Caller,
-    key::{AccountId, KeyId},
+    key::{AccountId, KeyId, Timestamp},
+    recorder::Recorder,
 };
-use std::{fmt, sync::Arc};
+use http::Response;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::{Code, Extensions, Status};
-
-/// What an admin may do and an authorizer may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AdminMethod {
-    Create,
-    List,
-    Revoke,
-}
-
-impl AdminMethod {
-    /// By its name in the proto.
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        [Self::Create, Self::List, Self::Revoke]
-            .into_iter()
-            .find(|method| method.to_string() == name)
-    }
-}
-
-impl fmt::Display for AdminMethod {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+use tonic::{Code, Extensions, Status, body::Body};
 
 /// What an admin call is about, as far as it is known.
 #[derive(Debug, Clone, Default)]
@@ -42,27 +25,134 @@ pub(super) struct Subject {
     pub(super) key_id: Option<KeyId>,
 }
 
+/// An admin call of a known caller, until its service takes it up.
+pub(super) struct Arrival {
+    caller: Arc<Caller>,
+    method: AdminMethod,
+    /// Whether the service records how it ends.
+    is_taken_up: AtomicBool,
+}
+
+impl Arrival {
+    pub(super) fn new(caller: Arc<Caller>, method: AdminMethod) -> Self {
+        Self {
+            caller,
+            method,
+            is_taken_up: AtomicBool::new(false),
+        }
+    }
+
+    /// Records the call's end, in a way that fits it, and logs it. What would be answered `OK` is so
+    /// only if the record is stored.
+    async fn record(
+        &self,
+        recorder: &Recorder,
+        time: Timestamp,
+        subject: &Subject,
+        code: Code,
+    ) -> Result<(), Status> {
+        let record = self.as_record(time, subject, code);
+        let stored = match code {
+            Code::Ok => recorder.allowed(&record).await,
+            // Nobody shall wait for a store in trouble, nor make an overload worse.
+            Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
+                recorder.counted(&record);
+                Ok(())
+            }
+            _ => {
+                recorder.refused(&record).await;
+                Ok(())
+            }
+        };
+        if stored.is_err() {
+            self.log(subject, Code::Unavailable);
+            return Err(response::unrecorded());
+        }
+        self.log(subject, code);
+        Ok(())
+    }
+
+    /// Refuses the call to a caller that may not make it.
+    pub(super) async fn refused(self, recorder: &Recorder) -> Status {
+        let (now, subject) = (Timestamp::now(), Subject::default());
+        let ended = self.record(recorder, now, &subject, Code::PermissionDenied);
+        let refusal = ended.await.err();
+        refusal.unwrap_or_else(response::not_permitted)
+    }
+
+    fn as_record(&self, time: Timestamp, subject: &Subject, code: Code) -> AuditRecord {
+        AuditRecord {
+            time,
+            caller: self.caller.name.clone(),
+            method: self.method,
+            account_id: subject.account_id.clone(),
+            key_id: subject.key_id,
+            outcome: Outcome::named(name(code)),
+            calls: 1,
+        }
+    }
+
+    fn log(&self, subject: &Subject, outcome: Code) {
+        tracing::info!(
+            caller = self.caller.name.as_str(),
+            method = %self.method,
+            account_id = subject.account_id.as_ref().map(AccountId::as_str),
+            key_id = subject.key_id.map(tracing::field::display),
+            outcome = name(outcome),
+            "admin call"
+        );
+    }
+}
+
+/// Waits for a call's answer, and records a call that its service never took up: a message that
+/// could not be read, say.
+pub(super) async fn answered<E>(
+    arrival: Arc<Arrival>,
+    recorder: Arc<Recorder>,
+    answer: impl Future<Output = Result<Response<Body>, E>>,
+) -> Result<Response<Body>, E> {
+    let response = answer.await?;
+    if arrival.is_taken_up.load(Ordering::Relaxed) {
+        return Ok(response);
+    }
+    let status = Status::from_header_map(response.headers());
+    let code = status.map_or(Code::Unknown, |status| status.code());
+    let (now, subject) = (Timestamp::now(), Subject::default());
+    let ended = arrival.record(&recorder, now, &subject, code).await;
+    Ok(ended.map_or_else(Status::into_http, |()| response))
+}
+
 /// An admin call in flight.
 pub(super) struct AdminCall {
-    pub(super) caller: Arc<Caller>,
     pub(super) subject: Subject,
-    method: AdminMethod,
+    /// Whether it is on record already, with the write that it made.
+    pub(super) is_recorded: bool,
+    is_ended: bool,
+    /// When it was taken up, its message read.
+    pub(super) time: Timestamp,
+    arrival: Arc<Arrival>,
+    recorder: Arc<Recorder>,
     /// Held until the call has ended.
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl AdminCall {
-    /// Begins the call of the caller that authentication has found, if there is a place for it.
-    pub(super) fn begin(
-        method: AdminMethod,
+    /// Takes up the call that authentication has let pass, if there is a place for it.
+    pub(super) async fn begin(
         extensions: &Extensions,
         places: &Arc<Semaphore>,
+        recorder: &Arc<Recorder>,
     ) -> Result<Self, Status> {
-        let caller = extensions.get::<Arc<Caller>>();
+        let arrival = extensions.get::<Arc<Arrival>>();
+        let arrival = arrival.ok_or_else(response::unknown_caller)?.clone();
+        arrival.is_taken_up.store(true, Ordering::Relaxed);
         let mut call = Self {
-            caller: caller.ok_or_else(response::unknown_caller)?.clone(),
             subject: Subject::default(),
-            method,
+            is_recorded: false,
+            is_ended: false,
+            time: Timestamp::now(),
+            arrival,
+            recorder: recorder.clone(),
             place: None,
         };
         match places.clone().try_acquire_owned() {
@@ -70,36 +160,55 @@ impl AdminCall {
                 call.place = Some(place);
                 Ok(call)
             }
-            Err(_) => call.ended(Err(response::too_many_admin_calls())),
+            Err(_) => call.ended(Err(response::too_many_admin_calls())).await,
         }
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.arrival.caller
     }
 
     /// Takes note of the account that the call is about, which must be one of the caller's.
     pub(super) fn about(&mut self, account_id: &AccountId) -> Result<(), Status> {
         self.subject.account_id = Some(account_id.clone());
-        if self.caller.accounts.include(account_id.as_str()) {
+        if self.caller().accounts.include(account_id.as_str()) {
             Ok(())
         } else {
             Err(response::not_permitted())
         }
     }
 
-    /// Ends the call.
-    pub(super) fn ended<T>(self, outcome: Result<T, Status>) -> Result<T, Status> {
-        let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-        record(&self.caller, self.method, &self.subject, code);
-        outcome
+    /// Ends the call: sees to it that it is recorded, and only then gives its answer.
+    pub(super) async fn ended<T>(mut self, answer: Result<T, Status>) -> Result<T, Status> {
+        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+        self.is_ended = true;
+        if self.is_recorded {
+            self.arrival.log(&self.subject, code);
+        } else {
+            let (arrival, subject) = (&self.arrival, &self.subject);
+            let recorded = arrival.record(&self.recorder, self.time, subject, code);
+            recorded.await?;
+        }
+        answer
     }
 }
 
-/// Records how an admin call ended.
-pub(super) fn record(caller: &Caller, method: AdminMethod, subject: &Subject, outcome: Code) {
-    tracing::info!(
-        caller = caller.name.as_str(),
-        %method,
-        account_id = subject.account_id.as_ref().map(AccountId::as_str),
-        key_id = subject.key_id.map(tracing::field::display),
-        outcome = name(outcome),
-        "admin call"
-    );
+/// Of a List whose caller has gone, say. That is on record too.
+impl Drop for AdminCall {
+    fn drop(&mut self) {
+        if self.is_ended {
+            return;
+        }
+        let code = if std::thread::panicking() {
+            Code::Internal
+        } else {
+            Code::Cancelled
+        };
+        if !self.is_recorded {
+            let record = self.arrival.as_record(self.time, &self.subject, code);
+            // Nobody waits.
+            let _ = self.recorder.ended(&record);
+        }
+        self.arrival.log(&self.subject, code);
+    }
 }

@@ -3,16 +3,19 @@
 //! Must never lock, allocate or format for an Authorize that passes.
 
 use super::{
-    admin_call::{AdminMethod, Subject, record},
+    admin_call::{Arrival, answered},
     proto::key_service_server::SERVICE_NAME,
     response,
 };
 use crate::{
+    audit::AdminMethod,
     caller::{Access, Caller, Role, credentials::Credentials},
     key::Accounts,
     listener::Peer,
+    recorder::Recorder,
     reload::Reloaded,
 };
+use futures::future::BoxFuture;
 use http::{Request, Response, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use std::{
@@ -21,7 +24,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 /// Who may call.
@@ -37,13 +40,14 @@ pub enum Callers {
 #[derive(Clone)]
 pub struct AuthenticateLayer {
     callers: Callers,
+    recorder: Arc<Recorder>,
 }
 
 impl AuthenticateLayer {
-    /// Lets these callers pass.
+    /// Lets these callers pass, and records who asks for more than it may.
     #[must_use]
-    pub fn new(callers: Callers) -> Self {
-        Self { callers }
+    pub fn new(callers: Callers, recorder: Arc<Recorder>) -> Self {
+        Self { callers, recorder }
     }
 }
 
@@ -53,6 +57,7 @@ impl<S> Layer<S> for AuthenticateLayer {
     fn layer(&self, inner: S) -> Self::Service {
         AuthenticateService {
             callers: self.callers.clone(),
+            recorder: self.recorder.clone(),
             inner,
         }
     }
@@ -62,59 +67,92 @@ impl<S> Layer<S> for AuthenticateLayer {
 #[derive(Clone)]
 pub struct AuthenticateService<S> {
     callers: Callers,
+    recorder: Arc<Recorder>,
     inner: S,
 }
 
 impl<S> Service<Request<Body>> for AuthenticateService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = AuthenticateFuture<S::Future>;
+    type Future = AuthenticateFuture<S::Future, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let recorder = self.recorder.clone();
         match self.callers.admit(&mut request) {
-            Ok(()) => AuthenticateFuture::Admitted {
+            Admission::Passed => AuthenticateFuture::Admitted {
                 inner: self.inner.call(request),
             },
-            Err(status) => AuthenticateFuture::Refused {
+            Admission::AdminCall(arrival) => {
+                let arrival = Arc::new(arrival);
+                request.extensions_mut().insert(arrival.clone());
+                let answer = answered(arrival, recorder, self.inner.call(request));
+                let answer = Box::pin(answer);
+                AuthenticateFuture::Recorded { answer }
+            }
+            Admission::RefusedAdminCall(arrival) => AuthenticateFuture::Recorded {
+                answer: Box::pin(async move { Ok(arrival.refused(&recorder).await.into_http()) }),
+            },
+            Admission::Refused(status) => AuthenticateFuture::Refused {
                 response: Some(status.into_http()),
             },
         }
     }
 }
 
+/// What authentication says of a call.
+enum Admission {
+    Passed,
+    AdminCall(Arrival),
+    /// Of a known caller that may not make it.
+    RefusedAdminCall(Arrival),
+    Refused(Status),
+}
+
 impl Callers {
     /// Lets a call pass or not; notes its caller for a service that must know.
-    fn admit(&self, request: &mut Request<Body>) -> Result<(), Status> {
+    fn admit(&self, request: &mut Request<Body>) -> Admission {
         let access = access(request.uri().path());
         if access == Access::Open {
-            return Ok(());
+            return Admission::Passed;
         }
         let credentials;
         let caller = match self {
             Self::Anyone(caller) => caller,
             Self::Known(known) => {
                 credentials = known.get();
-                find(&credentials, request).ok_or_else(response::unknown_caller)?
+                match find(&credentials, request) {
+                    Some(caller) => caller,
+                    None => return Admission::Refused(response::unknown_caller()),
+                }
             }
         };
-        if let Access::Needs(role) = access {
-            if !caller.role.covers(role) {
-                refuse(caller, request.uri().path());
-                return Err(response::not_permitted());
-            }
-            if role == Role::Admin || caller.accounts != Accounts::All {
-                let caller = caller.clone();
-                request.extensions_mut().insert(caller);
+        let Access::Needs(role) = access else {
+            return Admission::Passed;
+        };
+        let (_, method) = service_and_method(request.uri().path());
+        let method = AdminMethod::parse(method).filter(|_| role == Role::Admin);
+        let arrival = method.map(|method| Arrival::new(caller.clone(), method));
+        match (caller.role.covers(role), arrival) {
+            (true, Some(arrival)) => Admission::AdminCall(arrival),
+            (false, Some(arrival)) => Admission::RefusedAdminCall(arrival),
+            (false, None) => Admission::Refused(response::not_permitted()),
+            (true, None) => {
+                if caller.accounts != Accounts::All {
+                    let caller = caller.clone();
+                    request.extensions_mut().insert(caller);
+                }
+                Admission::Passed
             }
         }
-        Ok(())
     }
 }
 
@@ -150,21 +188,18 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
         .then(|| secret.trim_ascii())
 }
 
-fn refuse(caller: &Caller, path: &str) {
-    let (_, method) = service_and_method(path);
-    if let Some(method) = AdminMethod::parse(method) {
-        record(caller, method, &Subject::default(), Code::PermissionDenied);
-    }
-}
-
 pin_project! {
     /// See [`AuthenticateLayer`].
     #[project = Project]
-    pub enum AuthenticateFuture<F> {
+    pub enum AuthenticateFuture<F, E> {
         /// By the service that was asked.
         Admitted {
             #[pin]
             inner: F,
+        },
+        /// As an admin call, which is recorded before it is answered.
+        Recorded {
+            answer: BoxFuture<'static, Result<Response<Body>, E>>,
         },
         /// By nobody.
         Refused {
@@ -173,7 +208,7 @@ pin_project! {
     }
 }
 
-impl<F, E> Future for AuthenticateFuture<F>
+impl<F, E> Future for AuthenticateFuture<F, E>
 where
     F: Future<Output = Result<Response<Body>, E>>,
 {
@@ -182,6 +217,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             Project::Admitted { inner } => inner.poll(context),
+            Project::Recorded { answer } => answer.as_mut().poll(context),
             Project::Refused { response } => {
                 let response = response.take();
                 Poll::Ready(Ok(response.expect("a future is not polled after its end")))

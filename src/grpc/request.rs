@@ -4,8 +4,9 @@
 
 use super::{page_token, proto};
 use crate::{
+    caller::{Caller, CallerName},
     domain::Domain,
-    key::{AccountId, Accounts, Key, KeyId, KeyName, RequestId, Scope, Status, Timestamp},
+    key::{AccountId, Key, KeyId, KeyName, RequestId, Scope, Status, Timestamp},
     store::{ListQuery, NewKey, Revocation, RevokeTarget},
     token::{Digester, Token},
 };
@@ -20,6 +21,7 @@ const MAX_PAGE_SIZE: i32 = 1000;
 /// A key to be stored, from a Create. The token and the id's random bits are drawn by the caller.
 pub(super) fn new_key(
     request: proto::CreateRequest,
+    caller: &CallerName,
     token: &Token,
     digester: &Digester,
     id_bits: &[u8; 10],
@@ -49,6 +51,7 @@ pub(super) fn new_key(
         },
         digest: digester.digest(token),
         request_id,
+        caller: caller.clone(),
     })
 }
 
@@ -93,10 +96,10 @@ pub(super) fn list_query(
     Ok(query)
 }
 
-/// A revocation, from a Revoke of a caller that may touch these accounts.
+/// A revocation, from a Revoke, of the accounts that its caller may touch.
 pub(super) fn revocation(
     request: proto::RevokeRequest,
-    accounts: &Accounts,
+    caller: &Caller,
     digester: &Digester,
     now: Timestamp,
 ) -> Result<Revocation, tonic::Status> {
@@ -118,10 +121,11 @@ pub(super) fn revocation(
     Ok(Revocation {
         target,
         accounts: match request.account_id {
-            None => accounts.clone(),
-            Some(account) => accounts.narrowed_to(account_id(account)?),
+            None => caller.accounts.clone(),
+            Some(account) => caller.accounts.narrowed_to(account_id(account)?),
         },
         now,
+        caller: caller.name.clone(),
     })
 }
 

@@ -156,6 +156,13 @@ pub(super) fn store_status(error: &StoreError, advice: &str) -> tonic::Status {
     }
 }
 
+/// A read that could not be put on record is not answered.
+pub(super) fn unrecorded() -> tonic::Status {
+    let message = "the store of keys cannot be reached, and without a record of the call there is \
+                   no answer; try again";
+    unavailable("STORE_UNAVAILABLE", message.to_owned())
+}
+
 /// This replica cannot prove that its memory is current.
 pub(super) fn no_lease(why: NoLease) -> tonic::Status {
     let reason = match why {

@@ -26,6 +26,7 @@ pub async fn serve(
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let message_size = limits.max_message_size as usize;
+    let authenticate = AuthenticateLayer::new(callers, service.recorder.clone());
     let key_service = KeyServiceServer::new(service).max_decoding_message_size(message_size);
     let mut routes = RoutesBuilder::default();
     routes.add_service(state.service().max_decoding_message_size(message_size));
@@ -36,7 +37,7 @@ pub async fn serve(
     }
     builder(limits)
         .layer(CallSpanLayer)
-        .layer(AuthenticateLayer::new(callers))
+        .layer(authenticate)
         .layer(DeadlineLayer)
         .layer(MapResponseLayer::new(name_excess))
         .layer(DispatchLayer { key_service })

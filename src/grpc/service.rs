@@ -3,7 +3,7 @@
 //! Must never wait for the store in Authorize.
 
 use super::{
-    admin_call::{AdminCall, AdminMethod},
+    admin_call::AdminCall,
     proto::{self, key_service_server::KeyService},
     request, response,
 };
@@ -13,6 +13,7 @@ use crate::{
     key::{Accounts, Key, Timestamp},
     keyring::Keyring,
     lease::Lease,
+    recorder::Recorder,
     replicas::Replicas,
     store::{
         CreateError, KeyStore, ListQuery, NewKey, Position, Revocation, RevokeTarget, Revoked,
@@ -35,6 +36,8 @@ pub struct KeyServiceImpl {
     pub lease: Arc<Lease>,
     /// Whoever else must follow a write before it may be called done.
     pub replicas: Arc<Replicas>,
+    /// Records the calls that write nothing.
+    pub recorder: Arc<Recorder>,
     /// The one that the store was opened with.
     pub digester: Digester,
     /// One for each admin call that may be in flight.
@@ -46,16 +49,15 @@ impl KeyServiceImpl {
         &self,
         call: &mut AdminCall,
         request: proto::CreateRequest,
-        now: Timestamp,
     ) -> Result<(Token, Key), Status> {
         let (token, id_bits) = {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())
         };
-        let new = request::new_key(request, &token, &self.digester, &id_bits, now)?;
+        let (caller, now) = (&call.caller().name, call.time);
+        let new = request::new_key(request, caller, &token, &self.digester, &id_bits, now)?;
         call.about(&new.key.account_id)?;
-        let key = self.create_everywhere(new).await?;
-        call.subject.key_id = Some(key.id);
+        let key = self.create_everywhere(call, new).await?;
         Ok((token, key))
     }
 
@@ -64,7 +66,7 @@ impl KeyServiceImpl {
         call: &mut AdminCall,
         request: proto::ListRequest,
     ) -> Result<proto::ListResponse, Status> {
-        let query = request::list_query(request, Timestamp::now())?;
+        let query = request::list_query(request, call.time)?;
         call.about(&query.account_id)?;
         // One more than the page holds tells whether there is another.
         let with_one_more = ListQuery {
@@ -80,28 +82,26 @@ impl KeyServiceImpl {
         &self,
         call: &mut AdminCall,
         request: proto::RevokeRequest,
-        now: Timestamp,
     ) -> Result<Key, Status> {
-        let accounts = &call.caller.accounts;
-        let revocation = request::revocation(request, accounts, &self.digester, now)?;
+        let (caller, now) = (call.caller(), call.time);
+        let revocation = request::revocation(request, caller, &self.digester, now)?;
         if let RevokeTarget::Id(id) = revocation.target {
             call.subject.key_id = Some(id);
         }
-        let key = self.revoke_everywhere(revocation).await?;
-        call.subject.key_id = Some(key.id);
-        call.subject.account_id = Some(key.account_id.clone());
-        Ok(key)
+        self.revoke_everywhere(call, revocation).await
     }
 
-    fn begin<T>(&self, method: AdminMethod, request: &Request<T>) -> Result<AdminCall, Status> {
-        AdminCall::begin(method, request.extensions(), &self.admin_places)
+    async fn begin<T>(&self, request: &Request<T>) -> Result<AdminCall, Status> {
+        AdminCall::begin(request.extensions(), &self.admin_places, &self.recorder).await
     }
 
     /// Stores a key, and waits until every replica knows it. When the request id was used before,
     /// waits for the first key's write instead: its Create may not have waited to the end.
-    async fn create_everywhere(&self, new: NewKey) -> Result<Key, Status> {
+    async fn create_everywhere(&self, call: &mut AdminCall, new: NewKey) -> Result<Key, Status> {
         match self.store.create(&new).await {
             Ok(position) => {
+                call.is_recorded = true;
+                call.subject.key_id = Some(new.key.id);
                 log_write("key created", &new.key, position);
                 let acknowledged = self.replicas.acknowledged(position).await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, new.key.id))?;
@@ -109,6 +109,8 @@ impl KeyServiceImpl {
             }
             Err(error) => {
                 if let CreateError::RequestIdUsed { first, position } = error {
+                    call.is_recorded = true;
+                    call.subject.key_id = Some(first);
                     let acknowledged = self.replicas.acknowledged(position).await;
                     acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
                 }
@@ -119,9 +121,16 @@ impl KeyServiceImpl {
 
     /// Revokes a key, and waits until every replica refuses it; also when it was revoked before,
     /// since that Revoke may not have waited to the end.
-    async fn revoke_everywhere(&self, revocation: Revocation) -> Result<Key, Status> {
+    async fn revoke_everywhere(
+        &self,
+        call: &mut AdminCall,
+        revocation: Revocation,
+    ) -> Result<Key, Status> {
         let revoked = self.store.revoke(&revocation).await;
         let Revoked { key, position } = revoked.map_err(response::revoke_status)?;
+        call.is_recorded = true;
+        call.subject.key_id = Some(key.id);
+        call.subject.account_id = Some(key.account_id.clone());
         log_write("key revoked", &key, position);
         let acknowledged = self.replicas.acknowledged(position).await;
         acknowledged.map_err(response::unacknowledged_revoke)?;
@@ -153,12 +162,12 @@ impl KeyService for KeyServiceImpl {
         &self,
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, Status> {
-        let now = Timestamp::now();
-        let mut call = self.begin(AdminMethod::Create, &request)?;
+        let mut call = self.begin(&request).await?;
         let (service, request) = (self.clone(), request.into_inner());
+        let now = call.time;
         let created = async move {
-            let created = service.create_for(&mut call, request, now).await;
-            call.ended(created)
+            let created = service.create_for(&mut call, request).await;
+            call.ended(created).await
         };
         let (token, key) = to_the_end(created).await?;
         Ok(Response::new(proto::CreateResponse {
@@ -171,21 +180,21 @@ impl KeyService for KeyServiceImpl {
         &self,
         request: Request<proto::ListRequest>,
     ) -> Result<Response<proto::ListResponse>, Status> {
-        let mut call = self.begin(AdminMethod::List, &request)?;
+        let mut call = self.begin(&request).await?;
         let listed = self.list_for(&mut call, request.into_inner()).await;
-        Ok(Response::new(call.ended(listed)?))
+        Ok(Response::new(call.ended(listed).await?))
     }
 
     async fn revoke(
         &self,
         request: Request<proto::RevokeRequest>,
     ) -> Result<Response<proto::RevokeResponse>, Status> {
-        let now = Timestamp::now();
-        let mut call = self.begin(AdminMethod::Revoke, &request)?;
+        let mut call = self.begin(&request).await?;
         let (service, request) = (self.clone(), request.into_inner());
+        let now = call.time;
         let revoked = async move {
-            let revoked = service.revoke_for(&mut call, request, now).await;
-            call.ended(revoked)
+            let revoked = service.revoke_for(&mut call, request).await;
+            call.ended(revoked).await
         };
         let key = to_the_end(revoked).await?;
         Ok(Response::new(proto::RevokeResponse {

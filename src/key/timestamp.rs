@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The first moment there is.
+    pub const EPOCH: Self = Self(0);
+
     /// 9999-12-31T23:59:59.999999Z, the last moment of `google.protobuf.Timestamp`.
     pub const MAX: Self = Self(253_402_300_799_999_999);
 

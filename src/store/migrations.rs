@@ -39,6 +39,28 @@ pub enum SchemaError {
         /// The last version that this binary knows.
         known: i32,
     },
+    /// It is not yet as this binary reads it, and whoever finds that may not migrate it.
+    #[error(
+        "the store's schema is at version {found}, and this binary reads version {known}: start \
+         this release's service on it first, which migrates it"
+    )]
+    Older {
+        /// The store's version.
+        found: i32,
+        /// The version that this binary reads.
+        known: i32,
+    },
+}
+
+/// Refuses a store at version `found` to those who read it as it is.
+pub(super) fn check_current(all: &'static [Migration], found: i32) -> Result<(), SchemaError> {
+    match pending(all, found)? {
+        [] => Ok(()),
+        pending => Err(SchemaError::Older {
+            found,
+            known: found + i32::try_from(pending.len()).unwrap_or(i32::MAX),
+        }),
+    }
 }
 
 /// The migrations that a store at version `found` (0: empty) still needs.

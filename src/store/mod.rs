@@ -3,10 +3,13 @@
 //! Must never see a token, only its digest.
 
 mod migrations;
+mod open_error;
 pub mod postgres;
 pub mod sqlite;
 
 use crate::{
+    audit::AuditRecord,
+    caller::CallerName,
     domain::Domain,
     key::{AccountId, Accounts, Key, KeyId, KeyState, RequestId, Status, Timestamp},
     lease::LeaseTerm,
@@ -14,6 +17,9 @@ use crate::{
 };
 use async_trait::async_trait;
 pub use migrations::SchemaError;
+pub(crate) use open_error::other_secret;
+pub use open_error::{OpenError, ReadAuditError};
+use std::io;
 use uuid::Uuid;
 
 /// A write's place in the one order of all writes, from 1 on. Revision 0 stands before them all.
@@ -94,12 +100,17 @@ kept_as_uuid!(ReplicaId);
 /// [`StoreError::Unavailable`] when they pass; a load may take as long as its keys need.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
-    /// Stores a new key, durably, in one transaction with its revision. Gives that write's position.
+    /// Stores a new key, durably, in one transaction with its revision and its audit record. Gives
+    /// that write's position. A request id that was used before is on record too when this returns.
     async fn create(&self, new: &NewKey) -> Result<Position, CreateError>;
 
-    /// Revokes a key, durably, in one transaction with its revision. A key that was revoked
-    /// before keeps its first `revoke_time` and its revision.
+    /// Revokes a key, durably, in one transaction with its revision and its audit record. A key that
+    /// was revoked before keeps its first `revoke_time` and its revision, and the call is on record
+    /// all the same. One that is not found leaves no record: that is for the caller to append.
     async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError>;
+
+    /// Appends audit records of what was no write, durably.
+    async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError>;
 
     /// Keys of one account, newest first, at most `query.limit` of them.
     async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError>;
@@ -136,6 +147,9 @@ pub trait KeyStore: Send + Sync + 'static {
     /// nothing, and it may be lost, so whoever waits for it also looks from time to time.
     async fn changed(&self);
 }
+
+/// Takes one audit record, and may refuse to take more.
+pub type ApplyRecord<'a> = dyn FnMut(AuditRecord) -> io::Result<()> + 'a;
 
 /// Takes one key's state.
 pub type ApplyState<'a> = dyn FnMut(KeyState) + Send + 'a;
@@ -224,6 +238,8 @@ pub struct NewKey {
     pub digest: TokenDigest,
     /// The caller's name for this Create.
     pub request_id: Option<RequestId>,
+    /// Who creates it.
+    pub caller: CallerName,
 }
 
 /// Which key to revoke.
@@ -235,6 +251,8 @@ pub struct Revocation {
     pub accounts: Accounts,
     /// Its `revoke_time`, unless it has one.
     pub now: Timestamp,
+    /// Who revokes it.
+    pub caller: CallerName,
 }
 
 /// How a key to be revoked is named.
@@ -329,54 +347,4 @@ pub enum RevokeError {
     /// The store's own trouble.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A store could not be opened. Each variant says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The address makes no sense.
-    #[error("--store: {0}")]
-    Address(String),
-    /// Another process has it.
-    #[error(
-        "{path} is in use by another keyservice process{holder}; an SQLite store serves one process \
-         at a time: stop the other one, or give --store another file"
-    )]
-    InUse {
-        /// The database file.
-        path: String,
-        /// ` (process 123)`, where that is known.
-        holder: String,
-    },
-    /// The schema does not fit this binary.
-    #[error("{0}")]
-    Schema(#[from] SchemaError),
-    /// The tokens in it were digested with another secret.
-    #[error(
-        "the keys in this store were made with {0}; start with the same --digest-secret-file \
-         (KEYSERVICE_DIGEST_SECRET_FILE) as when it was first used, or every token would be denied"
-    )]
-    OtherDigestSecret(&'static str),
-    /// The driver could not open it.
-    #[error("cannot open the store {what}: {cause}; {advice}")]
-    Driver {
-        /// Which, without its password.
-        what: String,
-        /// What the driver said.
-        #[source]
-        cause: Cause,
-        /// What to do.
-        advice: &'static str,
-    },
-}
-
-/// What [`OpenError::OtherDigestSecret`] says of a mismatch, as far as it can be told.
-#[must_use]
-pub(crate) fn other_secret(digest_key_fingerprint: [u8; 16]) -> OpenError {
-    let unkeyed = crate::token::Digester::new(None).fingerprint();
-    OpenError::OtherDigestSecret(if digest_key_fingerprint == unkeyed {
-        "another digest secret than none"
-    } else {
-        "another digest secret, or with none"
-    })
 }

@@ -1,6 +1,8 @@
 //! A failover to a standby that every commit waits for loses nothing that was acknowledged.
 
-use crate::support::{new_key, postgres::database_in, replicated::ReplicatedCluster, stores};
+use crate::support::{
+    caller, new_key, postgres::database_in, replicated::ReplicatedCluster, stores,
+};
 use keyservice::{
     key::{Accounts, Key, Status, Timestamp},
     lease::LeaseTerm,
@@ -64,6 +66,7 @@ fn revocation(key: &Key) -> Revocation {
         target: RevokeTarget::Id(key.id),
         accounts: Accounts::All,
         now: Timestamp::now(),
+        caller: caller("tester"),
     }
 }
 

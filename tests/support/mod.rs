@@ -1,5 +1,6 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
+pub mod audit;
 pub mod callers;
 pub mod certificates;
 pub mod collector;
@@ -24,6 +25,7 @@ pub mod tools;
 pub mod wire;
 
 use keyservice::{
+    caller::CallerName,
     key::{AccountId, Key, KeyId, KeyName, Scope, Timestamp},
     store::NewKey,
     token::{Digester, Token},
@@ -49,6 +51,11 @@ pub fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
+/// A caller's name.
+pub fn caller(name: &str) -> CallerName {
+    CallerName::parse(name).expect("a caller's name")
+}
+
 /// A new key of an account, for all domains, with its token.
 pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
     let mut rng = rand::rng();
@@ -69,6 +76,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         key,
         digest,
         request_id: None,
+        caller: caller("tester"),
     };
     (token, new)
 }

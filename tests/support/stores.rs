@@ -1,6 +1,9 @@
 //! Stores to test, opened as the service opens them.
 
-use super::postgres::Cluster;
+use super::{
+    postgres::{Cluster, session},
+    server::sqlite_in,
+};
 use keyservice::{
     key::KeyState,
     store::{
@@ -17,19 +20,22 @@ use tempfile::TempDir;
 pub struct Stores {
     pub first: Arc<dyn KeyStore>,
     pub second: Arc<dyn KeyStore>,
+    /// As `--store` takes it.
+    pub address: String,
     _directory: Option<TempDir>,
     pub cluster: Option<(Arc<Cluster>, String)>,
 }
 
 impl Stores {
     pub fn sqlite() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = super::directory();
         let path = directory.path().join("keys.db");
         let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
         let first: Arc<dyn KeyStore> = Arc::new(store);
         Self {
             second: first.clone(),
             first,
+            address: sqlite_in(&directory),
             _directory: Some(directory),
             cluster: None,
         }
@@ -41,8 +47,29 @@ impl Stores {
         Self {
             first: Arc::new(open(&address).await),
             second: Arc::new(open(&address).await),
+            address: address.clone(),
             _directory: None,
             cluster: Some((cluster, address)),
+        }
+    }
+
+    /// Runs SQL beside the store, and gives what the database complains of.
+    pub async fn sql(&self, sql: &str) -> Result<(), String> {
+        if let Some(file) = self.address.strip_prefix("sqlite:") {
+            let file = rusqlite::Connection::open(file).expect("it opens");
+            file.execute_batch(sql).map_err(|error| error.to_string())
+        } else {
+            let session = session(&self.address).await;
+            let ran = session.batch_execute(sql).await;
+            ran.map_err(|error| error.as_db_error().expect("an answer").to_string())
+        }
+    }
+
+    /// What the tables of records are called.
+    pub fn audit_tables(&self) -> [&'static str; 2] {
+        match self.cluster {
+            None => ["audit", "audit_prunings"],
+            Some(_) => ["keyservice.audit", "keyservice.audit_prunings"],
         }
     }
 

@@ -5,9 +5,10 @@
 use crate::store::migrations::{self, Migration, SchemaError, migration};
 use deadpool_postgres::{Client, GenericClient, Transaction};
 
-const MIGRATIONS: &[Migration] = &[
+pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys.sql"),
     migration!(2, "0002_replicas.sql"),
+    migration!(3, "0003_audit.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -3,6 +3,7 @@
 //! Must never let calls, however many and however slow, keep this replica from following others.
 
 mod address;
+mod audit;
 mod connect;
 mod follow;
 mod listener;
@@ -11,19 +12,17 @@ mod migrate;
 mod pool;
 mod rows;
 mod tls;
+mod writes;
 
 use super::{
     ApplyState, Cause, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look,
     NewKey, OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revision, Revocation,
-    RevokeError, RevokeTarget, Revoked, StoreError, other_secret, with_causes,
+    RevokeError, Revoked, StoreError, other_secret, with_causes,
 };
-use crate::{
-    domain::Domain,
-    key::{KeyId, RequestId, Status, Timestamp},
-    token::Digester,
-};
+use crate::{audit::AuditRecord, domain::Domain, key::Status, token::Digester};
 use address::Address;
 use async_trait::async_trait;
+pub use audit::read as read_audit;
 use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType};
 use listener::Listener;
 use pool::InUse;
@@ -181,64 +180,15 @@ impl PostgresStore {
 #[async_trait]
 impl KeyStore for PostgresStore {
     async fn create(&self, new: &NewKey) -> Result<Position, CreateError> {
-        let key = &new.key;
-        let rows = self
-            .query(
-                "SELECT revision, write_id, first_key_id \
-                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                &[
-                    &key.id.as_uuid(),
-                    &new.digest.as_bytes().as_slice(),
-                    &key.account_id.as_str(),
-                    &key.name.as_str(),
-                    &key.preview.as_str(),
-                    &key.scope.domain(),
-                    &new.request_id.as_ref().map(RequestId::as_str),
-                    &key.create_time.to_system_time(),
-                    &key.expire_time.map(Timestamp::to_system_time),
-                ],
-            )
-            .await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| unexpected("create_key gave no row"))?;
-        let position = rows::position(row)?;
-        match rows::column(row, "first_key_id")? {
-            None => Ok(position),
-            Some(first) => Err(CreateError::RequestIdUsed {
-                first: KeyId::from_uuid(first),
-                position,
-            }),
-        }
+        writes::create(self, new).await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
-        let (key_id, digest) = match &revocation.target {
-            RevokeTarget::Id(id) => (Some(id.as_uuid()), None),
-            RevokeTarget::Digest(digest) => (None, Some(digest.as_bytes().as_slice())),
-        };
-        let rows = self
-            .query(
-                &format!(
-                    "SELECT {}, revision, write_id FROM ( \
-                         SELECT (r.revoked).*, r.write_id \
-                         FROM keyservice.revoke_key($1, $2, $3, $4) r) revoked \
-                     WHERE write_id IS NOT NULL",
-                    rows::KEY_COLUMNS
-                ),
-                &[
-                    &key_id,
-                    &digest,
-                    &revocation.accounts.names(),
-                    &revocation.now.to_system_time(),
-                ],
-            )
-            .await?;
-        let row = rows.first().ok_or(RevokeError::NotFound)?;
-        Ok(Revoked {
-            key: rows::key(row)?,
-            position: rows::position(row)?,
-        })
+        writes::revoke(self, revocation).await
+    }
+
+    async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        audit::append(self, records).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {

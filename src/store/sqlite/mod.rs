@@ -2,6 +2,7 @@
 //! Promises that a write is on disk when it returns (WAL, `synchronous=FULL`).
 //! Must never share its file with a second process: that would be a second truth.
 
+mod audit;
 mod file;
 mod open;
 mod statements;
@@ -12,8 +13,9 @@ use super::{
     OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError, Revoked,
     StoreError,
 };
-use crate::token::Digester;
+use crate::{audit::AuditRecord, token::Digester};
 use async_trait::async_trait;
+pub use audit::read as read_audit;
 use rusqlite::ErrorCode;
 use std::{fs::File, path::Path};
 use tokio::sync::mpsc;
@@ -60,6 +62,18 @@ impl KeyStore for SqliteStore {
             })
             .await?
             .ok_or(RevokeError::NotFound)
+    }
+
+    async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        let records = records.to_vec();
+        self.writer
+            .run(move |connection| {
+                statements::write(connection, |transaction| {
+                    let mut records = records.iter();
+                    records.try_for_each(|record| audit::append(transaction, record))
+                })
+            })
+            .await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {

@@ -16,9 +16,12 @@ use std::{path::Path, time::Duration};
 
 /// "TXKS", by which a file says that it is this program's, in the place that SQLite's format has
 /// for that. Never changes.
-const APPLICATION_ID: i32 = 0x5458_4b53;
+pub(super) const APPLICATION_ID: i32 = 0x5458_4b53;
 
-const MIGRATIONS: &[Migration] = &[migration!(1, "0001_keys.sql")];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_keys.sql"),
+    migration!(2, "0002_audit.sql"),
+];
 
 pub(super) fn open(path: &Path, digester: &Digester) -> Result<SqliteStore, OpenError> {
     let path = std::path::absolute(path)
@@ -28,10 +31,7 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<SqliteStore, Open
     let advice =
         "check that it is a keyservice database, and the permissions and free space of its disk";
     if !is_ours_or_empty(&path).map_err(|error| cannot_open(&path, error, advice))? {
-        return Err(OpenError::Address(format!(
-            "{} is not a keyservice database; give the path of one, or of a new file",
-            path.display()
-        )));
+        return Err(not_ours(&path));
     }
     let mut writer = connect(&path).map_err(|error| cannot_open(&path, error, advice))?;
     migrate(&mut writer).map_err(|error| match error {
@@ -109,6 +109,13 @@ fn keep_fingerprint(connection: &Connection, fingerprint: [u8; 16]) -> rusqlite:
         [fingerprint],
     )?;
     connection.query_row("SELECT fingerprint FROM digest_key", [], |row| row.get(0))
+}
+
+pub(super) fn not_ours(path: &Path) -> OpenError {
+    OpenError::Address(format!(
+        "{} is not a keyservice database; give the path of one, or to serve of a new file",
+        path.display()
+    ))
 }
 
 pub(super) fn cannot_open(path: &Path, cause: impl Into<Cause>, advice: &'static str) -> OpenError {

@@ -2,7 +2,9 @@
 //! Promises that revisions are given in commit order: there is one writing connection.
 //! Must never be called on an async thread (see `worker`).
 
+use super::audit;
 use crate::{
+    audit::{AdminMethod, AuditRecord, Outcome},
     domain::Domain,
     key::{AccountId, Key, KeyId, KeyName, KeyState, RequestId, Scope, Status, Timestamp},
     store::{
@@ -35,6 +37,15 @@ pub(super) fn create(
 ) -> rusqlite::Result<Result<Position, CreateError>> {
     let key = &new.key;
     let request_id = new.request_id.as_ref().map(RequestId::as_str);
+    let record = |outcome, key_id| AuditRecord {
+        time: key.create_time,
+        caller: new.caller.clone(),
+        method: AdminMethod::Create,
+        account_id: Some(key.account_id.clone()),
+        key_id: Some(key_id),
+        outcome,
+        calls: 1,
+    };
     let used = transaction
         .prepare_cached(
             "SELECT key_id, create_revision FROM keys WHERE account_id = ?1 AND request_id = ?2",
@@ -47,6 +58,10 @@ pub(super) fn create(
         })
         .optional()?;
     if let Some(used) = used {
+        if let CreateError::RequestIdUsed { first, .. } = used {
+            let record = record(Outcome::ALREADY_EXISTS, first);
+            audit::append(transaction, &record)?;
+        }
         return Ok(Err(used));
     }
     let revision = next_revision(transaction)?;
@@ -69,6 +84,7 @@ pub(super) fn create(
             revision.number(),
         ])?;
     record_write(transaction, revision, key.create_time, key.id)?;
+    audit::append(transaction, &record(Outcome::OK, key.id))?;
     Ok(Ok(position(revision)))
 }
 
@@ -111,6 +127,16 @@ pub(super) fn revoke(
             ])?;
         record_write(transaction, revision, revocation.now, revoked.key.id)?;
     }
+    let record = AuditRecord {
+        time: revocation.now,
+        caller: revocation.caller.clone(),
+        method: AdminMethod::Revoke,
+        account_id: Some(revoked.key.account_id.clone()),
+        key_id: Some(revoked.key.id),
+        outcome: Outcome::OK,
+        calls: 1,
+    };
+    audit::append(transaction, &record)?;
     Ok(Some(revoked))
 }
 
@@ -270,7 +296,7 @@ fn scope(row: &Row<'_>, column: usize) -> rusqlite::Result<Scope> {
     Ok(Scope::from_domain(domain.map(Domain::from_stored)))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     let micros: Option<i64> = row.get(column)?;
     micros
         .map(|micros| {

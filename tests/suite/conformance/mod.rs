@@ -1,7 +1,7 @@
 //! What every store does. Each test of the list below runs on SQLite and on PostgreSQL.
 
 use crate::support::{
-    new_key,
+    caller, new_key,
     stores::{States, Stores},
 };
 use futures::future::join_all;
@@ -15,6 +15,8 @@ use keyservice::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinHandle;
+
+mod audit;
 
 macro_rules! on_both_stores {
     ($($fact:ident,)*) => {
@@ -32,6 +34,8 @@ macro_rules! on_both_stores {
         }
     };
 }
+
+use on_both_stores;
 
 on_both_stores![
     a_key_comes_back_with_every_field,
@@ -378,6 +382,7 @@ fn revocation(target: RevokeTarget, account: Option<&str>) -> Revocation {
         target,
         accounts: account.map_or(Accounts::All, |account| Accounts::one(account_id(account))),
         now: Timestamp::now(),
+        caller: caller("tester"),
     }
 }
 

@@ -1,0 +1,161 @@
+//! Owns the records of who did what, in a database: appending them, and reading them.
+//! Promises that reading needs no more than SELECT, and that a standby will do.
+//! Must never hold more than one record in memory while it reads.
+
+use super::{PostgresStore, address::Address, migrate, rows, store_error};
+use crate::{
+    audit::{AdminMethod, AuditQuery, AuditRecord, Outcome},
+    caller::CallerName,
+    key::{AccountId, KeyId, Timestamp},
+    store::{ApplyRecord, OpenError, ReadAuditError, StoreError, migrations, with_causes},
+};
+use futures::TryStreamExt;
+use std::{pin::pin, time::Duration};
+use tokio::time::timeout;
+use tokio_postgres::{
+    Client, Row,
+    types::{ToSql, Type},
+};
+
+pub(super) async fn append(
+    store: &PostgresStore,
+    records: &[AuditRecord],
+) -> Result<(), StoreError> {
+    let column = |value: fn(&AuditRecord) -> &str| records.iter().map(value).collect::<Vec<_>>();
+    let times: Vec<_> = records.iter().map(|r| r.time.to_system_time()).collect();
+    let account_ids: Vec<_> = records
+        .iter()
+        .map(|r| r.account_id.as_ref().map(AccountId::as_str))
+        .collect();
+    let key_ids: Vec<_> = records
+        .iter()
+        .map(|r| r.key_id.map(KeyId::as_uuid))
+        .collect();
+    let calls: Vec<_> = records
+        .iter()
+        .map(|r| i32::try_from(r.calls).unwrap_or(i32::MAX))
+        .collect();
+    store
+        .query(
+            "INSERT INTO keyservice.audit (time, caller, method, account_id, key_id, outcome, calls) \
+             SELECT r.* FROM keyservice.begin_transaction(), \
+                 unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::uuid[], \
+                        $6::text[], $7::integer[]) r",
+            &[
+                &times,
+                &column(|r| r.caller.as_str()),
+                &column(|r| r.method.as_str()),
+                &account_ids,
+                &key_ids,
+                &column(|r| r.outcome.as_str()),
+                &calls,
+            ],
+        )
+        .await
+        .map(drop)
+}
+
+/// To establish the connection. Nothing else depends on this command's being quick.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// For the next record. A search of a large table for a rare key may take long.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Hands the records to `apply` in the order of time, as of one moment.
+pub async fn read(
+    address: &str,
+    query: &AuditQuery,
+    apply: &mut ApplyRecord<'_>,
+) -> Result<(), ReadAuditError> {
+    let address = Address::parse(address, CONNECT_LIMIT)?;
+    let cannot_read = |error: &tokio_postgres::Error| OpenError::Driver {
+        what: address.to_string(),
+        cause: with_causes(error).into(),
+        advice: "check that the server runs, that the address is right, and that the role may \
+                 SELECT from the tables in schema keyservice",
+    };
+    let connected = timeout(address.connect_timeout(), address.connect()).await;
+    let (client, connection) = connected
+        .map_err(|_| super::no_answer(address.connect_timeout()))?
+        .map_err(|error| cannot_read(&error))?;
+    tokio::spawn(connection);
+    let found = begin(&client).await;
+    let found = found.map_err(|error| cannot_read(&error))?;
+    let found = found.ok_or_else(|| OpenError::Missing(address.to_string()))?;
+    migrations::check_current(migrate::MIGRATIONS, found).map_err(OpenError::Schema)?;
+    let rows = select(&client, query).await;
+    let mut rows = pin!(rows.map_err(|error| cannot_read(&error))?);
+    while let Some(row) = timeout(PATIENCE, rows.try_next())
+        .await
+        .map_err(|_| super::no_answer(PATIENCE))?
+        .map_err(|error| store_error(&error))?
+    {
+        apply(record(&row)?)?;
+    }
+    Ok(())
+}
+
+/// Begins a transaction for the reading, and gives the schema's version; none if there is no schema.
+async fn begin(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
+    // Ended by the connection's end.
+    client
+        .batch_execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0")
+        .await?;
+    let exists = "SELECT to_regclass('keyservice.migrations') IS NOT NULL";
+    if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(None);
+    }
+    let version = "SELECT max(number) FROM keyservice.migrations";
+    client.query_one(version, &[]).await?.try_get(0)
+}
+
+async fn select(
+    client: &Client,
+    query: &AuditQuery,
+) -> Result<tokio_postgres::RowStream, tokio_postgres::Error> {
+    let all = format!(
+        "SELECT time, caller, method, account_id, key_id, outcome, calls, number \
+         FROM keyservice.audit \
+         WHERE time >= $1 AND time < coalesce($2, 'infinity') \
+           AND ($3 IS NULL OR account_id = $3) AND ($4 IS NULL OR key_id = $4) \
+           AND ($5 IS NULL OR caller = $5) \
+         ORDER BY time {0}, number {0}",
+        if query.limit.is_some() { "DESC" } else { "ASC" }
+    );
+    let sql = match query.limit {
+        None => all,
+        Some(limit) => {
+            format!("SELECT * FROM ({all} LIMIT {limit}) newest ORDER BY time, number")
+        }
+    };
+    let account_id = query.account_id.as_ref().map(AccountId::as_str);
+    let caller = query.caller.as_ref().map(CallerName::as_str);
+    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+        (&query.since.to_system_time(), Type::TIMESTAMPTZ),
+        (
+            &query.until.map(Timestamp::to_system_time),
+            Type::TIMESTAMPTZ,
+        ),
+        (&account_id, Type::TEXT),
+        (&query.key_id.map(KeyId::as_uuid), Type::UUID),
+        (&caller, Type::TEXT),
+    ];
+    client.query_typed_raw(&sql, parameters).await
+}
+
+fn record(row: &Row) -> Result<AuditRecord, StoreError> {
+    let account_id: Option<String> = rows::column(row, "account_id")?;
+    let key_id: Option<uuid::Uuid> = rows::column(row, "key_id")?;
+    let method: &str = rows::column(row, "method")?;
+    let calls: i32 = rows::column(row, "calls")?;
+    Ok(AuditRecord {
+        time: Timestamp::from_system_time(rows::column(row, "time")?),
+        caller: CallerName::from_stored(rows::column(row, "caller")?),
+        method: AdminMethod::parse(method)
+            .ok_or_else(|| super::unexpected("a stored audit record names no method"))?,
+        account_id: account_id.map(AccountId::from_stored),
+        key_id: key_id.map(KeyId::from_uuid),
+        outcome: Outcome::from_stored(rows::column(row, "outcome")?),
+        calls: calls.unsigned_abs(),
+    })
+}

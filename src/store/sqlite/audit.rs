@@ -1,0 +1,200 @@
+//! Owns the records of who did what, in a file: appending them, and reading them beside a service.
+//! Promises that reading neither makes nor changes a file, and keeps no service from its own.
+//! Must never hold more than one record in memory while it reads.
+
+use super::{
+    open::{APPLICATION_ID, MIGRATIONS, cannot_open, not_ours},
+    statements::time,
+    store_error,
+};
+use crate::{
+    audit::{AdminMethod, AuditQuery, AuditRecord, Outcome},
+    caller::CallerName,
+    key::{AccountId, KeyId, Timestamp},
+    store::{ApplyRecord, Cause, OpenError, ReadAuditError, StoreError, migrations},
+};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{Connection, OpenFlags, Row, params};
+use std::{
+    io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use uuid::Uuid;
+
+pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO audit (time, caller, method, account_id, key_id, outcome, calls) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            record.time.as_micros(),
+            record.caller.as_str(),
+            record.method.as_str(),
+            record.account_id.as_ref().map(AccountId::as_str),
+            record.key_id.map(|id| *id.as_uuid().as_bytes()),
+            record.outcome.as_str(),
+            record.calls,
+        ])?;
+    Ok(())
+}
+
+/// Looks at the file so often that a service may start or stop once while it is opened.
+const ATTEMPTS: usize = 3;
+
+/// What is said of a file that cannot be read.
+const ADVICE: &str = "check that it is a keyservice database and its permissions, and try again if \
+                      a service has just started or stopped";
+
+/// Hands the records to `apply` in the order of time, as of one moment. Blocks.
+pub fn read(
+    path: &Path,
+    query: &AuditQuery,
+    apply: &mut ApplyRecord<'_>,
+) -> Result<(), ReadAuditError> {
+    let own_path = path.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::Missing(format!("sqlite:{}", path.display())),
+        _ => cannot_open(path, error, ADVICE),
+    })?;
+    let path = own_path.as_path();
+    let unreadable = |cause: Cause| cannot_open(path, cause, ADVICE);
+    let (source, connection) = open(path).map_err(unreadable)?;
+    let number = |pragma| -> Result<i32, OpenError> {
+        let read = connection.pragma_query_value(None, pragma, |row| row.get(0));
+        read.map_err(|error| unreadable(error.into()))
+    };
+    if number("application_id")? != APPLICATION_ID {
+        return Err(not_ours(path).into());
+    }
+    let found = number("user_version")?;
+    migrations::check_current(MIGRATIONS, found).map_err(OpenError::Schema)?;
+    select(&connection, query, apply)?;
+    // One that lost its log meanwhile was read as of one moment all the same.
+    if source != Source::Live
+        && Source::of(path).map_err(|error| unreadable(error.into()))? != source
+    {
+        let cause = "a service began to write to it meanwhile";
+        return Err(cannot_open(path, cause, "run the command again").into());
+    }
+    Ok(())
+}
+
+/// How a file is read so that nothing is written: not even the lock beside it is taken, which would
+/// keep a service from starting.
+#[derive(PartialEq)]
+enum Source {
+    /// With its write-ahead log, of a service that runs or has crashed. SQLite's own locks order
+    /// this reading and the service's writing.
+    Live,
+    /// Without one, as a service leaves it that was stopped. SQLite would make a log in order to
+    /// read; told that the file does not change it makes none, so it must be seen not to change.
+    AtRest { modify_nanos: i128, len: u64 },
+}
+
+impl Source {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        if PathBuf::from(log).try_exists()? {
+            return Ok(Self::Live);
+        }
+        let metadata = path.metadata()?;
+        let nanos = i128::from(metadata.mtime()) * 1_000_000_000;
+        Ok(Self::AtRest {
+            modify_nanos: nanos + i128::from(metadata.mtime_nsec()),
+            len: metadata.len(),
+        })
+    }
+
+    fn connect(&self, path: &Path) -> rusqlite::Result<Connection> {
+        let parameters = match self {
+            Self::Live => "readonly_shm=1",
+            Self::AtRest { .. } => "immutable=1",
+        };
+        let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let uri = format!("file:{path}?{parameters}");
+        let connection = Connection::open_with_flags(uri, flags)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        // The file is looked at here, and from here on shows one moment.
+        connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
+        Ok(connection)
+    }
+}
+
+fn open(path: &Path) -> Result<(Source, Connection), Cause> {
+    let attempt = || {
+        let source = Source::of(path)?;
+        let connection = source.connect(path)?;
+        Ok((source, connection))
+    };
+    let mut opened = attempt();
+    for _ in 1..ATTEMPTS {
+        if opened.is_ok() {
+            break;
+        }
+        opened = attempt();
+    }
+    opened
+}
+
+fn select(
+    connection: &Connection,
+    query: &AuditQuery,
+    apply: &mut ApplyRecord<'_>,
+) -> Result<(), ReadAuditError> {
+    let all = format!(
+        "SELECT time, caller, method, account_id, key_id, outcome, calls, number FROM audit \
+         WHERE time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
+           AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) \
+         ORDER BY time {0}, number {0}",
+        if query.limit.is_some() { "DESC" } else { "ASC" }
+    );
+    let sql = match query.limit {
+        None => all,
+        Some(limit) => format!("SELECT * FROM ({all} LIMIT {limit}) ORDER BY time, number"),
+    };
+    let mut statement = connection.prepare(&sql).map_err(store_error)?;
+    let parameters = params![
+        query.since.as_micros(),
+        query.until.map_or(i64::MAX, Timestamp::as_micros),
+        query.account_id.as_ref().map(AccountId::as_str),
+        query.key_id.map(|id| *id.as_uuid().as_bytes()),
+        query.caller.as_ref().map(CallerName::as_str),
+    ];
+    let mut rows = statement.query(parameters).map_err(store_error)?;
+    while let Some(row) = rows.next().map_err(store_error)? {
+        apply(record(row)?)?;
+    }
+    Ok(())
+}
+
+fn record(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
+    let read = || {
+        let key_id: Option<[u8; 16]> = row.get(4)?;
+        Ok((
+            time(row, 0)?.ok_or(rusqlite::Error::InvalidQuery)?,
+            CallerName::from_stored(row.get(1)?),
+            row.get::<_, String>(2)?,
+            row.get::<_, Option<String>>(3)?.map(AccountId::from_stored),
+            key_id.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))),
+            Outcome::from_stored(row.get(5)?),
+            row.get(6)?,
+        ))
+    };
+    let (time, caller, method, account_id, key_id, outcome, calls) = read().map_err(store_error)?;
+    let no_method = || StoreError::Failed("a stored audit record names no method".into());
+    Ok(AuditRecord {
+        time,
+        caller,
+        method: AdminMethod::parse(&method).ok_or_else(no_method)?,
+        account_id,
+        key_id,
+        outcome,
+        calls,
+    })
+}
