@@ -4,6 +4,7 @@
 //! and what it must never do.
 
 pub mod audit;
+pub mod audit_command;
 pub mod caller;
 pub mod decision;
 pub mod domain;

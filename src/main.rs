@@ -1,6 +1,7 @@
 //! The `keyservice` binary: reads the command line, runs the command, reports how it ended.
 
 use keyservice::{
+    audit_command,
     caller::secret::Secret,
     serve,
     settings::{Cli, Command, CredentialCommand, Settings},
@@ -15,6 +16,7 @@ use std::{
 fn main() -> ExitCode {
     let ran = match Cli::read().command {
         Command::Serve(settings) => run(&settings),
+        Command::Audit(settings) => audit_command::print(&settings).map_err(Into::into),
         Command::Credential(CredentialCommand::New(new)) => {
             let secret = Secret::generate(&mut rand::rng());
             io::stdout()

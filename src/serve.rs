@@ -207,8 +207,8 @@ async fn open_store(
     identity: &Identity,
     digester: &Digester,
 ) -> Result<Arc<dyn KeyStore>, OpenError> {
-    tracing::info!(store = ?settings.store, "opening the store");
-    Ok(match &settings.store {
+    tracing::info!(store = ?settings.store.address, "opening the store");
+    Ok(match &settings.store.address {
         StoreAddress::Sqlite(path) => {
             let (path, digester) = (path.clone(), digester.clone());
             let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &digester));

@@ -2,28 +2,28 @@
 //! Promises that each is a flag and an environment variable, and that the flag wins.
 //! Must never hold a password or a secret in a way that `--help` or `Debug` prints.
 
+mod audit;
 mod callers;
 mod limits;
+mod store;
 
 use crate::lease::LeaseTerm;
+pub use audit::{AuditFormat, AuditSettings};
 pub use callers::{CallerSettings, CredentialCommand, NewCredential, Unprotected};
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-    builder::{Resettable, TypedValueParser},
-    error::ErrorKind,
+    builder::Resettable,
 };
 pub use limits::Limits;
 use std::{
     env,
-    ffi::OsStr,
-    fmt,
     fs::File,
     io::Read,
     net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
+pub use store::{StoreAddress, StoreSetting};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -65,10 +65,18 @@ pub enum Command {
     /// Serve the gRPC API until SIGTERM or SIGINT.
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Settings>),
+    /// Print who did what: the record of every Create, List and Revoke, refused ones too.
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditSettings),
     /// Make the credentials of callers.
     #[command(subcommand)]
     Credential(CredentialCommand),
 }
+
+const AUDIT_HELP: &str = "\
+The store is only read, beside a service that runs. Records come in the order of
+time, the newest last. One that stands for several calls, of a caller that was
+refused too often to record each, has the time of the first and their number.";
 
 const SERVE_HELP: &str = "\
 Traces are exported over OTLP (gRPC) when OTEL_EXPORTER_OTLP_ENDPOINT or
@@ -110,18 +118,9 @@ pub struct Settings {
     #[command(flatten)]
     pub limits: Limits,
 
-    /// Where keys are stored: `sqlite:PATH` for one process, or
-    /// `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=…` for many. An address with a password is
-    /// better given in the environment, where other users of the machine do not see it.
-    #[arg(
-        long,
-        env = "KEYSERVICE_STORE",
-        value_name = "ADDRESS",
-        default_value = "sqlite:keyservice.db",
-        hide_env_values = true,
-        value_parser = StoreAddressParser
-    )]
-    pub store: StoreAddress,
+    /// Where keys are stored.
+    #[command(flatten)]
+    pub store: StoreSetting,
 
     /// File with a secret (at least 32 bytes) that keys the digests of tokens, so that a stolen
     /// database alone proves nothing about any token. Choose before the first key: it cannot be
@@ -195,64 +194,6 @@ pub enum LogFormat {
     Human,
     /// A JSON object a line.
     Json,
-}
-
-/// Where keys are stored.
-#[derive(Clone, PartialEq, Eq)]
-pub enum StoreAddress {
-    /// An SQLite file.
-    Sqlite(PathBuf),
-    /// A `postgres://` address. May hold a password.
-    Postgres(String),
-}
-
-impl FromStr for StoreAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("sqlite:") {
-            if path.is_empty() {
-                return Err("give the file's path after `sqlite:`".to_owned());
-            }
-            if path == ":memory:" {
-                return Err("keys need a file; give its path after `sqlite:`".to_owned());
-            }
-            return Ok(Self::Sqlite(PathBuf::from(path)));
-        }
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.to_owned()));
-        }
-        Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned())
-    }
-}
-
-/// Reads a store's address for clap, whose own message would repeat a wrong one, password and all.
-#[derive(Clone)]
-struct StoreAddressParser;
-
-impl TypedValueParser for StoreAddressParser {
-    type Value = StoreAddress;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        _: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<StoreAddress, clap::Error> {
-        value.to_string_lossy().parse().map_err(|advice| {
-            let message = format!("--store (KEYSERVICE_STORE): {advice}\n");
-            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
-        })
-    }
-}
-
-impl fmt::Debug for StoreAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(_) => f.write_str("postgres://…"),
-        }
-    }
 }
 
 /// When and for how long leases are taken: values that fit one another.
@@ -374,16 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn a_store_address_is_sqlite_or_postgres_and_hides_its_password() {
-        let store: StoreAddress = "postgres://u:hunter2@h/d".parse().expect("good");
-        assert!(!format!("{store:?}").contains("hunter2"));
-        assert!("sqlite:a.db".parse::<StoreAddress>().is_ok());
-        assert!("sqlite:".parse::<StoreAddress>().is_err());
-        assert!("sqlite::memory:".parse::<StoreAddress>().is_err());
-        assert!("mysql://h/d".parse::<StoreAddress>().is_err());
-    }
-
-    #[test]
     fn a_renewal_interval_fits_the_lease_or_is_refused_by_both_their_names() {
         let settings = |arguments: &[&str]| {
             let arguments = ["keyservice", "serve"].iter().chain(arguments);
@@ -409,14 +340,6 @@ mod tests {
         assert!(refused.contains("--lease 2s"), "{refused}");
         assert!(refused.contains("at most 900ms"), "{refused}");
         assert!(lease("100ms").is_err() && lease("61s").is_err());
-    }
-
-    #[test]
-    fn a_wrong_store_address_is_refused_without_being_repeated() {
-        let line = ["keyservice", "serve", "--store", "postgre://u:hunter2@h/d"];
-        let error = Cli::try_parse_from(line).expect_err("wrong").to_string();
-        assert!(error.contains("--store (KEYSERVICE_STORE): give sqlite:PATH"));
-        assert!(!error.contains("hunter2"));
     }
 
     #[test]
