@@ -1,14 +1,15 @@
 //! What was acknowledged survives `kill -9`, of the service and of PostgreSQL.
 
 use crate::support::{
+    audit::records,
     eventually,
     postgres::Cluster,
     server::{Client, Server, sqlite_in},
 };
-use keyservice::grpc::proto::key::Status;
+use keyservice::grpc::proto::{Key, key::Status};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -39,7 +40,7 @@ async fn kill_the_server_while_it_writes(store: &str) {
         writers.await;
 
         let server = Server::start(store).await;
-        ledger.check(&mut server.client().await).await;
+        ledger.check(&mut server.client().await, store).await;
     }
 }
 
@@ -47,7 +48,8 @@ async fn kill_the_server_while_it_writes(store: &str) {
 async fn what_was_acknowledged_survives_a_kill_of_postgres_under_the_same_server() {
     let mut rng = seeded();
     let mut cluster = Cluster::start();
-    let server = Server::start(&cluster.database()).await;
+    let store = cluster.database();
+    let server = Server::start(&store).await;
     let ledger = Ledger::default();
     for _ in 0..ROUNDS {
         let writers = ledger.write_until_it_fails(&server, &mut rng).await;
@@ -56,7 +58,7 @@ async fn what_was_acknowledged_survives_a_kill_of_postgres_under_the_same_server
         writers.await;
 
         cluster.restart();
-        ledger.check(&mut server.client().await).await;
+        ledger.check(&mut server.client().await, &store).await;
     }
 }
 
@@ -133,7 +135,8 @@ impl Ledger {
     }
 
     /// Every key is there; what was revoked is refused, what was not is granted; and List says so.
-    async fn check(&self, client: &mut Client) {
+    /// Each write is on record, and no other is.
+    async fn check(&self, client: &mut Client, store: &str) {
         let mut listed = Vec::new();
         eventually("the store is back", async || {
             let answer = client.list(ACCOUNT).await;
@@ -147,6 +150,7 @@ impl Ledger {
             client.authorize("", "example.com").await.is_ok()
         })
         .await;
+        assert_on_record(&listed, store);
         let entries = self.entries().clone();
         assert!(entries.len() >= 10);
         for (token, entry) in entries {
@@ -172,4 +176,19 @@ impl Ledger {
     fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
         self.0.lock().expect("unpoisoned")
     }
+}
+
+/// These are all the keys, and the records tell of the same creations and revocations.
+fn assert_on_record(listed: &[Key], store: &str) {
+    assert!(listed.len() < 1000, "all on one page");
+    let mut done = BTreeSet::new();
+    for key in listed {
+        done.insert(format!("anyone Create OK acme {} 1", key.key_id));
+        if key.status() == Status::Revoked {
+            done.insert(format!("anyone Revoke OK acme {} 1", key.key_id));
+        }
+    }
+    let records = records(store, &[]).into_iter();
+    let recorded = records.filter(|record| record.contains(" OK acme key_"));
+    assert_eq!(recorded.collect::<BTreeSet<_>>(), done);
 }

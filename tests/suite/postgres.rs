@@ -1,6 +1,7 @@
 //! Several replicas on one PostgreSQL: how they start, what wakes them, what they rely on.
 
 use crate::support::{
+    audit::records,
     eventually,
     postgres::{Cluster, database_in},
     server::{Server, assert_refused, command},
@@ -117,6 +118,7 @@ async fn every_days_work_needs_no_more_rights_than_the_readme_grants() {
     assert_eq!(client.list("acme").await.expect("listed").len(), 1);
     client.revoke(&key_id).await.expect("revoked");
     assert!(client.is_revoked(&token).await);
+    assert_eq!(records(&address, &[]).len(), 3);
     assert!(server.terminate().await.success());
     let left = "SELECT count(*) FROM keyservice.replicas";
     assert_eq!(cluster.psql(database_in(&store), left), "0");
@@ -199,7 +201,8 @@ fn everyday_role(cluster: &Cluster, store: &str) -> String {
     let grants = format!(
         "CREATE ROLE {role} LOGIN; \
          GRANT USAGE ON SCHEMA keyservice TO {role}; \
-         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA keyservice TO {role}; \
+         GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA keyservice TO {role}; \
+         GRANT UPDATE ON keyservice.keys, keyservice.replicas TO {role}; \
          GRANT DELETE ON keyservice.replicas TO {role}"
     );
     cluster.psql(database, &grants);

@@ -1,6 +1,7 @@
 //! PostgreSQL dead, silent, busy or read-only: calls end in time, Authorize goes on, all recovers.
 
 use crate::support::{
+    audit::records,
     eventually,
     keys_lock::KeysLock,
     postgres::{Cluster, database_in, signal},
@@ -38,7 +39,7 @@ async fn a_database_that_dies_and_comes_back_is_survived_without_a_restart() {
     ];
     let [mut first, mut second] = [servers[0].client().await, servers[1].client().await];
     let (token, key_id) = first.create_key().await;
-    let (_lock, waiting) = a_create_that_waits(&store, &first).await;
+    let (_lock, waiting) = a_create_that_waits("keys", &store, &first).await;
 
     cluster.kill();
     let broken_off = waiting.await.expect("no panic").expect_err("broken off");
@@ -146,7 +147,7 @@ async fn a_call_that_gets_no_connection_is_told_so_while_its_caller_still_waits(
     let server = Server::start_with(&store, &limits, &[]).await;
     let mut client = server.client().await;
 
-    let (lock, waiting) = a_create_that_waits(&store, &client).await;
+    let (lock, waiting) = a_create_that_waits("keys", &store, &client).await;
     let started = Instant::now();
     let refusal = client
         .list("acme")
@@ -191,6 +192,11 @@ async fn a_call_that_hangs_or_was_given_up_keeps_neither_other_replicas_nor_othe
 
     hanging.abort();
     client.list("acme").await.expect("on another connection");
+    let given_up = "anyone List CANCELLED acme - 1".to_owned();
+    eventually("the one that was given up is on record too", async || {
+        records(&store, &[]).contains(&given_up)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,14 +207,16 @@ async fn a_lock_that_keeps_writes_waiting_does_not_keep_authorize_from_answering
     let mut client = server.client().await;
     let (token, _) = client.create_key().await;
 
-    let (lock, waiting) = a_create_that_waits(&store, &client).await;
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(1500) {
-        assert!(client.is_granted(&token).await);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    for table in ["keys", "audit"] {
+        let (lock, waiting) = a_create_that_waits(table, &store, &client).await;
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(1500) {
+            assert!(client.is_granted(&token).await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(lock);
+        waiting.await.expect("no panic").expect("created");
     }
-    drop(lock);
-    waiting.await.expect("no panic").expect("created");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +234,9 @@ async fn a_read_only_database_refuses_writes_for_as_long_as_it_is_read_only() {
     eventually("no lease is written", async || !server.serves_keys().await).await;
     let refusal = client.create("acme", "a key").await;
     assert_store_unavailable(&refusal.expect_err("read-only"));
-    assert!(client.list("acme").await.expect("listed").is_empty());
+    // It could not be put on record.
+    let refusal = client.list("acme").await;
+    assert_store_unavailable(&refusal.expect_err("read-only"));
 
     let writable = format!("ALTER DATABASE {database} RESET {setting}");
     cluster.psql("postgres", &writable);
@@ -278,12 +288,13 @@ async fn calls_are_refused_in_time(client: &mut Client, key_id: &str) {
     }
 }
 
-/// A Create under way, which waits for as long as the lock is held.
+/// A Create under way, which waits for as long as the lock on the table is held.
 async fn a_create_that_waits(
+    table: &str,
     store: &str,
     client: &Client,
 ) -> (KeysLock, JoinHandle<Result<CreateResponse, Status>>) {
-    let lock = KeysLock::against_writes(store).await;
+    let lock = KeysLock::against_writes(table, store).await;
     let mut client = client.clone();
     let create = tokio::spawn(async move { client.create("acme", "a key that waits").await });
     eventually("the Create waits", async || lock.holds_a_create().await).await;

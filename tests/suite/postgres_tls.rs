@@ -1,6 +1,7 @@
 //! What each `sslmode` proves of the database's server, and that it encrypts.
 
 use crate::support::{
+    audit::{complaint, printed},
     certificates::{Authority, Issued},
     eventually,
     postgres::{Cluster, database_in},
@@ -157,15 +158,18 @@ impl Database {
     }
 
     async fn serves_encrypted(&self, host: &str, mode: &str, root: Option<&Authority>) {
-        let server = Server::start(&self.address(host, mode, root)).await;
+        let address = self.address(host, mode, root);
+        let server = Server::start(&address).await;
         self.sessions_are_encrypted(true).await;
         server.kill().await;
+        assert_eq!(printed(&address, &[]), "", "read in the same way");
     }
 
     /// The server is refused, for this reason.
     async fn refuses(&self, host: &str, mode: &str, root: &Authority, reason: &str) {
-        let mut command = command(&self.address(host, mode, Some(root)));
-        assert_refused(&mut command, &[reason]).await;
+        let address = self.address(host, mode, Some(root));
+        assert_refused(&mut command(&address), &[reason]).await;
+        assert!(complaint(&address, &[]).contains(reason));
     }
 
     /// PostgreSQL says that the sessions with which a replica begins (for calls, for leases, and to

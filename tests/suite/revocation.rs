@@ -1,6 +1,7 @@
 //! When Create or Revoke returns, every replica that can still answer follows it.
 
 use crate::support::{
+    audit::records,
     eventually,
     postgres::{Cluster, database_in},
     server::{Client, Server, error_reason},
@@ -179,6 +180,12 @@ async fn a_callers_deadline_ends_its_wait_and_calling_again_waits_on() {
     let revoked = waiting.await.expect("no panic").expect("acknowledged");
     assert_eq!(revoked.revoke_time, listed[0].revoke_time);
     assert!(sleeper.client().await.is_revoked(&token).await);
+    // Of the writes, which stood, whatever their callers were told.
+    let key_id = &listed[0].key_id;
+    let created = format!("anyone Create OK acme {key_id} 1");
+    let revoked = format!("anyone Revoke OK acme {key_id} 1");
+    let expected = [&*created, &revoked, &revoked, &revoked];
+    assert_eq!(records(&address, &["--key", key_id]), expected);
 }
 
 /// tonic's own channel would act on a deadline by itself, at about the same time.
@@ -205,7 +212,8 @@ fn with_deadline(key_id: &str) -> Request<RevokeRequest> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_lost_writes_is_noticed_and_its_revocations_are_written_again() {
     let mut cluster = Cluster::start();
-    let servers = replicas(&cluster.database(), 2).await;
+    let address = cluster.database();
+    let servers = replicas(&address, 2).await;
     let mut clients = clients_of(&servers).await;
     let (kept, _) = new_key(&mut clients[0]).await;
     let (revoked, revoked_id) = new_key(&mut clients[0]).await;
@@ -240,6 +248,9 @@ async fn a_database_that_lost_writes_is_noticed_and_its_revocations_are_written_
     let listed = clients[1].list("acme").await.expect("listed");
     let of_revoked = listed.iter().find(|key| key.key_id == revoked_id);
     assert_eq!(of_revoked.expect("listed").status(), Status::Revoked);
+    let by_whom = records(&address, &["--key", &revoked_id, "--caller", "keyservice"]);
+    let expected = format!("keyservice Revoke OK acme {revoked_id} 1");
+    assert_eq!(by_whom.first(), Some(&expected));
     create_and_revoke_followed_at_once(&mut clients, 0).await;
 }
 

@@ -3,6 +3,7 @@
 //! then every byte that came out is searched for any piece of a token.
 
 use crate::support::{
+    audit::printed,
     directory, eventually,
     postgres::Cluster,
     search::{Search, contains, files_below},
@@ -28,6 +29,7 @@ async fn no_piece_of_a_token_comes_out_of_a_server_on_sqlite() {
     let directory = directory();
     let mut session = Session::start(&sqlite_in(&directory)).await;
     say_everything(&mut session).await;
+    let records = audit_records(&sqlite_in(&directory));
     let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("it opens");
     let rename = |sql| file.execute(sql, []).expect("it is renamed");
     rename("ALTER TABLE keys RENAME TO gone");
@@ -37,7 +39,8 @@ async fn no_piece_of_a_token_comes_out_of_a_server_on_sqlite() {
     let files = files_below(directory.path());
     assert!(contains(&files, b"keys.db-wal"));
     session.assert_stored_in(&files);
-    assert_silent(session, [("the files", files)]).await;
+    let stored = [("the files", files), ("the audit records", records)];
+    assert_silent(session, stored).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +53,7 @@ async fn no_piece_of_a_token_comes_out_of_a_server_on_postgres() {
     let store = cluster.database();
     let mut session = Session::start(&store.replace('@', &format!(":{PASSWORD}@"))).await;
     say_everything(&mut session).await;
+    let records = audit_records(&store);
     cluster.psql("postgres", "CHECKPOINT");
     cluster.kill();
     meet_a_broken_store(&mut session, Code::Unavailable).await;
@@ -59,7 +63,11 @@ async fn no_piece_of_a_token_comes_out_of_a_server_on_postgres() {
     let log = std::fs::read(cluster.data_directory().with_file_name("log")).expect("a log");
     let digest = HEXLOWER.encode(&session.digest());
     assert!(contains(&log, digest.as_bytes()), "it logs no parameters");
-    let stored = [("PostgreSQL's files", files), ("PostgreSQL's log", log)];
+    let stored = [
+        ("PostgreSQL's files", files),
+        ("PostgreSQL's log", log),
+        ("the audit records", records),
+    ];
     assert_silent(session, stored).await;
 }
 
@@ -93,6 +101,14 @@ async fn assert_silent<const N: usize>(session: Session, stored: [(&str, Vec<u8>
             panic!("in {place}: {found}");
         }
     }
+}
+
+/// All that is told of who did what, in both forms.
+fn audit_records(store: &str) -> Vec<u8> {
+    let [json, table] = ["json", "table"].map(|format| printed(store, &["--format", format]));
+    assert!(json.lines().count() > 30, "{json}");
+    assert!(json.contains("\"INVALID_ARGUMENT\"") && table.contains("NOT_FOUND"));
+    [json, table].concat().into_bytes()
 }
 
 async fn say_everything(session: &mut Session) {

@@ -1,4 +1,4 @@
-//! A lock on the keys in PostgreSQL, which keeps calls waiting for as long as a test wants.
+//! A lock on a table in PostgreSQL, which keeps calls waiting for as long as a test wants.
 
 use super::postgres::session;
 use tokio_postgres::Client;
@@ -9,17 +9,17 @@ pub struct KeysLock(Client);
 impl KeysLock {
     /// Makes reads and writes of keys wait.
     pub async fn take(store: &str) -> Self {
-        Self::in_mode("ACCESS EXCLUSIVE", store).await
+        Self::in_mode("ACCESS EXCLUSIVE", "keys", store).await
     }
 
-    /// Makes writes alone wait, as the building of an index does.
-    pub async fn against_writes(store: &str) -> Self {
-        Self::in_mode("SHARE", store).await
+    /// Makes writes alone wait, as the building of an index on a table does.
+    pub async fn against_writes(table: &str, store: &str) -> Self {
+        Self::in_mode("SHARE", table, store).await
     }
 
-    async fn in_mode(mode: &str, store: &str) -> Self {
+    async fn in_mode(mode: &str, table: &str, store: &str) -> Self {
         let session = session(store).await;
-        let lock = format!("BEGIN; LOCK TABLE keyservice.keys IN {mode} MODE");
+        let lock = format!("BEGIN; LOCK TABLE keyservice.{table} IN {mode} MODE");
         session.batch_execute(&lock).await.expect("the lock");
         Self(session)
     }
