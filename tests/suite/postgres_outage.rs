@@ -4,7 +4,8 @@ use crate::support::{
     audit::records,
     eventually,
     keys_lock::KeysLock,
-    postgres::{Cluster, database_in, signal},
+    postgres::{Cluster, address, database_in, signal},
+    proxy::Proxy,
     server::{Client, Server, assert_refused, command, error_reason},
 };
 use keyservice::grpc::proto::CreateResponse;
@@ -115,6 +116,29 @@ async fn a_start_on_a_server_that_gives_no_answer_ends_in_time_and_says_so() {
     let parts = ["no answer within 300ms", "check that the server runs"];
     assert_refused(command.args(LIMITS), &parts).await;
     assert!(started.elapsed() < IN_TIME);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_ends_in_time_and_says_so_when_an_answer_to_it_is_lost() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    Server::start(&store).await;
+    let proxy = Proxy::to(cluster.port(), 0).await;
+    let way = address(proxy.port(), database_in(&store)) + "?sslmode=disable";
+
+    for (table, question) in [("migrations", "max(number)"), ("digest_key", "fingerprint")] {
+        let lock = KeysLock::on(table, &store).await;
+        let mut command = command(&way);
+        command.arg("--statement-timeout=2s");
+        let parts = ["no answer within 2s 500ms", "check the server and the way"];
+        let lose_the_answer = async {
+            eventually("the start asks", async || lock.holds(question).await).await;
+            proxy.change_weather(|weather| weather.swallows = true);
+            drop(lock);
+        };
+        tokio::join!(assert_refused(&mut command, &parts), lose_the_answer);
+        proxy.change_weather(|weather| weather.swallows = false);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,12 @@ pub struct KeysLock(Client);
 impl KeysLock {
     /// Makes reads and writes of keys wait.
     pub async fn take(store: &str) -> Self {
-        Self::in_mode("ACCESS EXCLUSIVE", "keys", store).await
+        Self::on("keys", store).await
+    }
+
+    /// Makes reads and writes of a table wait.
+    pub async fn on(table: &str, store: &str) -> Self {
+        Self::in_mode("ACCESS EXCLUSIVE", table, store).await
     }
 
     /// Makes writes alone wait, as the building of an index on a table does.
@@ -26,12 +31,18 @@ impl KeysLock {
 
     /// Whether one Create waits.
     pub async fn holds_a_create(&self) -> bool {
+        self.holds("create_key").await
+    }
+
+    /// Whether one statement with this text waits.
+    pub async fn holds(&self, text: &str) -> bool {
         // A transaction would go on seeing the activity that it saw first.
         let look_again = self.0.batch_execute("SELECT pg_stat_clear_snapshot()");
         look_again.await.expect("an answer");
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                       AND wait_event_type = 'Lock' AND query LIKE '%create_key%'";
-        let row = self.0.query_one(waiting, &[]).await.expect("an answer");
+                       AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'";
+        let row = self.0.query_one(waiting, &[&text]).await;
+        let row = row.expect("an answer");
         row.get::<_, i64>(0) == 1
     }
 }

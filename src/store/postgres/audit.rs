@@ -2,7 +2,7 @@
 //! Promises that reading needs no more than SELECT, and that a standby will do.
 //! Must never hold more than one record in memory while it reads.
 
-use super::{PostgresStore, address::Address, migrate, rows, store_error};
+use super::{PostgresStore, address::Address, answered_within, migrate, rows, store_error};
 use crate::{
     audit::{AdminMethod, AuditQuery, AuditRecord, Outcome},
     caller::CallerName,
@@ -11,7 +11,6 @@ use crate::{
 };
 use futures::TryStreamExt;
 use std::{pin::pin, time::Duration};
-use tokio::time::timeout;
 use tokio_postgres::{
     Client, Row,
     types::{ToSql, Type},
@@ -74,10 +73,8 @@ pub async fn read(
         advice: "check that the server runs, that the address is right, and that the role may \
                  SELECT from the tables in schema keyservice",
     };
-    let connected = timeout(address.connect_timeout(), address.connect()).await;
-    let (client, connection) = connected
-        .map_err(|_| super::no_answer(address.connect_timeout()))?
-        .map_err(|error| cannot_read(&error))?;
+    let connected = answered_within(address.connect_timeout(), address.connect());
+    let (client, connection) = connected.await?.map_err(|error| cannot_read(&error))?;
     tokio::spawn(connection);
     let found = begin(&client).await;
     let found = found.map_err(|error| cannot_read(&error))?;
@@ -85,9 +82,8 @@ pub async fn read(
     migrations::check_current(migrate::MIGRATIONS, found).map_err(OpenError::Schema)?;
     let rows = select(&client, query).await;
     let mut rows = pin!(rows.map_err(|error| cannot_read(&error))?);
-    while let Some(row) = timeout(PATIENCE, rows.try_next())
-        .await
-        .map_err(|_| super::no_answer(PATIENCE))?
+    while let Some(row) = answered_within(PATIENCE, rows.try_next())
+        .await?
         .map_err(|error| store_error(&error))?
     {
         apply(record(&row)?)?;

@@ -2,12 +2,11 @@
 //! Promises a keyring as of one moment, with that moment's revision.
 //! Must never hold a lock that a writer waits for.
 
-use super::{no_answer, rows, store_error};
+use super::{answered_within, rows, store_error};
 use crate::store::{ApplyState, Position, StoreError};
 use deadpool_postgres::Object;
 use futures::TryStreamExt;
 use std::{pin::pin, time::Duration};
-use tokio::time::timeout;
 use tokio_postgres::{IsolationLevel, binary_copy::BinaryCopyOutStream};
 
 /// Reads everything in one snapshot. Commit order is revision order, so a snapshot that holds
@@ -41,23 +40,20 @@ pub(super) async fn load(
         let copied = transaction.copy_out(&copy).await?;
         Ok((transaction, last_write, copied))
     };
-    let (transaction, last_write, copied) = timeout(patience, begin)
-        .await
-        .map_err(|_| no_answer(patience))?
+    let (transaction, last_write, copied) = answered_within(patience, begin)
+        .await?
         .map_err(|error| store_error(&error))?;
     let mut states = pin!(BinaryCopyOutStream::new(copied, &rows::STATE_TYPES));
-    while let Some(row) = timeout(patience, states.try_next())
-        .await
-        .map_err(|_| no_answer(patience))?
+    while let Some(row) = answered_within(patience, states.try_next())
+        .await?
         .map_err(|error| store_error(&error))?
     {
         apply(rows::copied_state(&row)?);
         // Health checks get their turn, on one core too.
         tokio::task::coop::consume_budget().await;
     }
-    transaction
-        .rollback()
-        .await
+    answered_within(patience, transaction.rollback())
+        .await?
         .map_err(|error| store_error(&error))?;
     last_write.map_or(Ok(Position::START), |write| rows::position(&write))
 }

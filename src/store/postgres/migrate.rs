@@ -2,8 +2,13 @@
 //! Promises that any number of replicas may start at once: one migrates, the others wait for it.
 //! Must never leave a migration half done: all that are pending are one transaction.
 
-use crate::store::migrations::{self, Migration, SchemaError, migration};
+use super::{GRACE, answered_within};
+use crate::store::{
+    StoreError,
+    migrations::{self, Migration, SchemaError, migration},
+};
 use deadpool_postgres::{Client, GenericClient, Transaction};
+use std::time::Duration;
 
 pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys.sql"),
@@ -11,9 +16,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(3, "0003_audit.sql"),
 ];
 
+/// For one migration, or for the wait until another replica has made them. May be long, but shall
+/// end.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
+
 pub(super) enum MigrateError {
     Schema(SchemaError),
     Postgres(tokio_postgres::Error),
+    NoAnswer(StoreError),
 }
 
 impl From<tokio_postgres::Error> for MigrateError {
@@ -22,53 +32,84 @@ impl From<tokio_postgres::Error> for MigrateError {
     }
 }
 
-pub(super) async fn migrate(client: &mut Client) -> Result<(), MigrateError> {
-    warn_of_lost_writes(client).await?;
-    let transaction = client.transaction().await?;
-    // 1415071059 is "TXKS", for this service's locks; 1 is the migrations'. The wait for another
-    // replica's migration may be long, but shall end.
+/// Migrates the database as far as it needs it. `statement_limit` is for each statement but the
+/// migrations themselves.
+pub(super) async fn migrate(
+    client: &mut Client,
+    statement_limit: Duration,
+) -> Result<(), MigrateError> {
+    let first_look = async {
+        warn_of_lost_writes(client).await?;
+        pending(client).await
+    };
+    // Most starts find nothing to do. They shall not wait for a lock, nor as long as for one.
+    if within(statement_limit, first_look).await?.is_empty() {
+        return Ok(());
+    }
+    let begin = async { Ok(client.transaction().await?) };
+    let transaction = within(statement_limit, begin).await?;
+    // 1415071059 is "TXKS", for this service's locks; 1 is the migrations'.
+    let lock = format!(
+        "SET LOCAL statement_timeout = {}; SELECT pg_advisory_xact_lock(1415071059, 1)",
+        MIGRATION_LIMIT.as_millis()
+    );
+    within(MIGRATION_LIMIT, async {
+        Ok(transaction.batch_execute(&lock).await?)
+    })
+    .await?;
+    for migration in within(statement_limit, pending(&transaction)).await? {
+        within(MIGRATION_LIMIT, apply(&transaction, migration)).await?;
+    }
+    let commit = async { Ok(transaction.commit().await?) };
+    within(statement_limit, commit).await
+}
+
+/// Awaits an answer for somewhat longer than the server itself would, in case it is gone.
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, MigrateError>>,
+) -> Result<T, MigrateError> {
+    let answer = answered_within(limit + GRACE, answer).await;
+    answer.unwrap_or_else(|no_answer| Err(MigrateError::NoAnswer(no_answer)))
+}
+
+async fn pending(client: &impl GenericClient) -> Result<&'static [Migration], MigrateError> {
+    let found = version(client).await?;
+    migrations::pending(MIGRATIONS, found).map_err(MigrateError::Schema)
+}
+
+async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), MigrateError> {
+    tracing::info!(migration = migration.name, "migrating the store's schema");
+    if migration.number == 1 {
+        transaction.batch_execute(PLACE_FOR_MIGRATIONS).await?;
+    }
+    transaction.batch_execute(migration.sql).await?;
     transaction
-        .batch_execute(
-            "SET LOCAL statement_timeout = '5min'; \
-             SELECT pg_advisory_xact_lock(1415071059, 1)",
+        .execute(
+            "INSERT INTO keyservice.migrations (number, name) VALUES ($1, $2)",
+            &[&migration.number, &migration.name],
         )
         .await?;
-    let found = version(&transaction).await?;
-    for migration in migrations::pending(MIGRATIONS, found).map_err(MigrateError::Schema)? {
-        tracing::info!(migration = migration.name, "migrating the store's schema");
-        transaction.batch_execute(migration.sql).await?;
-        transaction
-            .execute(
-                "INSERT INTO keyservice.migrations (number, name) VALUES ($1, $2)",
-                &[&migration.number, &migration.name],
-            )
-            .await?;
-    }
-    transaction.commit().await?;
     Ok(())
 }
 
-/// The schema's version; 0, with a place to record later ones, if there is none.
-async fn version(transaction: &Transaction<'_>) -> Result<i32, tokio_postgres::Error> {
-    // Asked first, since CREATE SCHEMA IF NOT EXISTS needs the right to create even where it does
-    // not, and a role for every day's work should lack it.
-    let exists = "SELECT to_regclass('keyservice.migrations') IS NOT NULL";
-    if !transaction
-        .query_one(exists, &[])
-        .await?
-        .try_get::<_, bool>(0)?
-    {
-        transaction
-            .batch_execute(
-                "CREATE SCHEMA IF NOT EXISTS keyservice; \
-                 CREATE TABLE keyservice.migrations ( \
-                     number integer PRIMARY KEY, \
-                     name text NOT NULL, \
-                     apply_time timestamptz NOT NULL DEFAULT now())",
-            )
-            .await?;
+/// Where the migrations that were made are recorded.
+const PLACE_FOR_MIGRATIONS: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
+     CREATE TABLE IF NOT EXISTS keyservice.migrations ( \
+         number integer PRIMARY KEY, \
+         name text NOT NULL, \
+         apply_time timestamptz NOT NULL DEFAULT now())";
+
+/// The schema's version; 0 if there is none.
+async fn version(client: &impl GenericClient) -> Result<i32, tokio_postgres::Error> {
+    // `to_regclass` would answer from what the session has cached at its first look, in which
+    // another replica's migration of the meantime is missing.
+    let exists = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables \
+                  WHERE schemaname = 'keyservice' AND tablename = 'migrations')";
+    if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(0);
     }
-    transaction
+    client
         .query_one(
             "SELECT coalesce(max(number), 0) FROM keyservice.migrations",
             &[],

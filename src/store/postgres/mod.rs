@@ -99,9 +99,17 @@ impl PostgresStore {
                  parameters are right",
             )
         })?;
-        migrate::migrate(&mut client)
+        let limit = store.limits.statement_timeout;
+        let unanswered = |error: StoreError| {
+            cannot_open(
+                error.into(),
+                "check the server and the way to it, and try again",
+            )
+        };
+        migrate::migrate(&mut client, limit)
             .await
             .map_err(|error| match error {
+                migrate::MigrateError::NoAnswer(error) => unanswered(error),
                 migrate::MigrateError::Schema(error) => error.into(),
                 migrate::MigrateError::Postgres(error) => cannot_open(
                     with_causes(&error).into(),
@@ -109,15 +117,15 @@ impl PostgresStore {
                  later one a role that may use the tables in schema keyservice",
                 ),
             })?;
-        let kept = keep_fingerprint(&client, digester.fingerprint())
-            .await
-            .map_err(|error| {
-                cannot_open(
-                    with_causes(&error).into(),
-                    "check that the role may use the tables in schema keyservice, and that the \
-                     server is no read-only standby",
-                )
-            })?;
+        let kept = keep_fingerprint(&client, digester.fingerprint());
+        let kept = answered_within(limit + GRACE, kept).await;
+        let kept = kept.map_err(unanswered)?.map_err(|error| {
+            cannot_open(
+                with_causes(&error).into(),
+                "check that the role may use the tables in schema keyservice, and that the server \
+                 is no read-only standby",
+            )
+        })?;
         if kept != digester.fingerprint() {
             return Err(other_secret(kept));
         }
@@ -169,8 +177,7 @@ impl PostgresStore {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
-        let limit = self.limits.statement_timeout + GRACE;
-        let answer = timeout(limit, rows).await.map_err(|_| no_answer(limit))?;
+        let answer = answered_within(self.limits.statement_timeout + GRACE, rows).await?;
         let rows = answer.map_err(|error| store_error(&error))?;
         client.give_back();
         Ok(rows)
@@ -308,6 +315,14 @@ fn may_pass(code: &SqlState) -> bool {
     CLASSES.iter().any(|class| code.code().starts_with(class))
         // A standby, until it is promoted.
         || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// What the server answers, if it does within the limit.
+async fn answered_within<T>(
+    limit: Duration,
+    answer: impl Future<Output = T>,
+) -> Result<T, StoreError> {
+    timeout(limit, answer).await.map_err(|_| no_answer(limit))
 }
 
 fn no_answer(limit: Duration) -> StoreError {
