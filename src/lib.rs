@@ -14,6 +14,7 @@ pub mod key;
 pub mod keyring;
 pub mod lease;
 pub mod listener;
+pub mod metrics;
 pub mod recorder;
 pub mod reload;
 pub mod replicas;

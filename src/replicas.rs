@@ -121,6 +121,18 @@ impl Replicas {
         self.own_applied.send_replace(revision);
     }
 
+    /// How far this process's own keyring has got.
+    #[must_use]
+    pub fn own_applied(&self) -> Revision {
+        *self.own_applied.borrow()
+    }
+
+    /// How many replicas the last read of the store showed, this one among them.
+    #[must_use]
+    pub fn seen(&self) -> usize {
+        self.sightings.lock().len().max(1)
+    }
+
     /// Returns when somebody waits for this process's own keyring to get further, or has begun to
     /// since the last return.
     pub async fn wanted(&self) {

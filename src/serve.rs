@@ -5,10 +5,11 @@
 use crate::{
     caller::{Caller, credentials::Credentials},
     follower::{Follower, Identity},
-    grpc::{self, Callers, KeyServiceImpl, ServingState},
+    grpc::{self, CallMetricsLayer, Callers, KeyServiceImpl, ServingState},
     keyring::Keyring,
     lease::Lease,
     listener,
+    metrics::{self, Counts, Exposition},
     recorder::Recorder,
     reload::{FileError, Reloaded, Wrong},
     replicas::Replicas,
@@ -17,11 +18,11 @@ use crate::{
         read_digest_secret,
     },
     store::{
-        KeyStore, OpenError, ReplicaId, StoreError,
+        CountedStore, KeyStore, OpenError, ReplicaId, StoreError,
         postgres::{self, PostgresStore},
         sqlite::SqliteStore,
     },
-    tls::TlsFiles,
+    tls::{Tls, TlsFiles},
     token::Digester,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -76,11 +77,8 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
     let lease_settings = settings.lease_settings()?;
-    let secret = settings
-        .digest_secret_file
-        .as_deref()
-        .map(read_digest_secret)
-        .transpose()?;
+    let secret = settings.digest_secret_file.as_deref();
+    let secret = secret.map(read_digest_secret).transpose()?;
     let digester = Digester::new(secret.as_deref());
     settings.callers.check_protection(settings.listen)?;
     raise_limit_of_open_files();
@@ -88,10 +86,8 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let tls = settings.callers.tls_files().map(TlsFiles::follow);
     let tls = tls.transpose()?.map(Arc::new);
     let listener = listen("--listen", settings.listen).await?;
-    let health_listener = match settings.health_listen {
-        None => None,
-        Some(address) => Some(listen("--health-listen", address).await?),
-    };
+    let health_listener = listen_if("--health-listen", settings.health_listen).await?;
+    let metrics_listener = listen_if("--metrics-listen", settings.metrics_listen).await?;
     let identity = Identity {
         id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
         name: replica_name(&listener),
@@ -102,6 +98,9 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         store = open_store(settings, &identity, &digester) => store?,
         () = asked_to_end.cancelled() => return Ok(()),
     };
+    let counts = grpc::counts();
+    let errors = &counts.store_errors;
+    let store: Arc<dyn KeyStore> = Arc::new(CountedStore { store, errors });
     let service = KeyServiceImpl {
         replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
         recorder: Arc::new(Recorder::new(store.clone())),
@@ -110,6 +109,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         lease: Arc::new(Lease::none()),
         digester,
         admin_places: Arc::new(Semaphore::new(settings.limits.max_admin_calls)),
+        counts,
     };
     let state = ServingState::not_serving().await;
 
@@ -119,7 +119,8 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     }
     let mut server = AbortOnDropHandle::new(tokio::spawn({
         let (service, state, limits) = (service.clone(), state.clone(), settings.limits.clone());
-        let connections = listener::connections(listener, tls, &limits);
+        let connections = listener::connections(listener, tls.clone(), &limits);
+        let callers = callers.clone();
         let (reflection, drain) = (settings.reflection, drain.clone().cancelled_owned());
         async move {
             grpc::serve(
@@ -134,7 +135,10 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             .await
         }
     }));
-    let _health_server = health_listener.map(|listener| serve_health(listener, settings, &state));
+    let _health_server =
+        health_listener.map(|listener| serve_health(listener, settings, &state, service.counts));
+    let _metrics_server = metrics_listener
+        .map(|listener| serve_metrics(listener, exposition(&service, tls, &callers)));
     let stop = CancellationToken::new();
     let mut follow = AbortOnDropHandle::new(tokio::spawn(follow(
         service.clone(),
@@ -158,11 +162,10 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     state.drain().await;
     drain.cancel();
     // The lease is renewed meanwhile, so that no writer waits for this replica.
-    tokio::select! {
-        ended = &mut server => ended.expect("the server's task does not panic")?,
-        () = tokio::time::sleep(settings.drain_limit) => {
-            tracing::warn!("calls were still in flight at the drain limit, and are cut off");
-        }
+    if let Ok(ended) = timeout(settings.drain_limit, &mut server).await {
+        ended.expect("the server's task does not panic")?;
+    } else {
+        tracing::warn!("calls were still in flight at the drain limit, and are cut off");
     }
     stop.cancel();
     // To its end, so that none of its renewals comes after the leave; a load has none.
@@ -281,6 +284,16 @@ fn callers(settings: &Settings) -> Result<Callers, FileError> {
     Ok(Callers::Known(Arc::new(Reloaded::start(vec![file], read)?)))
 }
 
+async fn listen_if(
+    setting: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, ServeError> {
+    match address {
+        None => Ok(None),
+        Some(address) => Ok(Some(listen(setting, address).await?)),
+    }
+}
+
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| ServeError::Listen(setting, address, error))
@@ -291,17 +304,47 @@ fn serve_health(
     listener: TcpListener,
     settings: &Settings,
     state: &ServingState,
+    counts: &'static Counts,
 ) -> AbortOnDropHandle<()> {
     if let Ok(health_address) = listener.local_addr() {
         tracing::info!(%health_address, "listening for probes");
     }
     let (state, limits) = (state.clone(), settings.limits.clone());
+    let metrics = CallMetricsLayer::new(&counts.calls);
     AbortOnDropHandle::new(tokio::spawn(async move {
         let connections = listener::connections(listener, None, &limits);
-        if let Err(error) = grpc::serve_health(connections, state, &limits).await {
+        if let Err(error) = grpc::serve_health(connections, state, metrics, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }
     }))
+}
+
+/// What there is to be told of this process.
+fn exposition(
+    service: &KeyServiceImpl,
+    tls: Option<Arc<Reloaded<Tls>>>,
+    callers: &Callers,
+) -> Exposition {
+    Exposition {
+        counts: service.counts,
+        keyring: service.keyring.clone(),
+        lease: service.lease.clone(),
+        replicas: service.replicas.clone(),
+        store: service.store.clone(),
+        tls,
+        credentials: callers.known(),
+    }
+}
+
+/// Serves metrics in plain text to the end of the process, the drain included.
+fn serve_metrics(listener: TcpListener, exposition: Exposition) -> AbortOnDropHandle<()> {
+    if let Ok(metrics_address) = listener.local_addr() {
+        tracing::info!(%metrics_address, "listening for scrapes");
+    }
+    AbortOnDropHandle::new(tokio::spawn(metrics::serve(
+        listener,
+        exposition.registry(),
+    )))
 }
 
 /// Is cancelled by the first signal that asks the process to end. A second one ends it at once,

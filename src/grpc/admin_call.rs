@@ -3,7 +3,7 @@
 //! Promises that every admin call of a known caller is recorded and logged, however it ends.
 //! Must never record what a caller sent, but only what was made of it: it may hold a token.
 
-use super::{call_span::name, response};
+use super::{call::name, response};
 use crate::{
     audit::{AdminMethod, AuditRecord, Outcome},
     caller::Caller,

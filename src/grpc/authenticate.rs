@@ -118,6 +118,14 @@ enum Admission {
 }
 
 impl Callers {
+    /// The file of those who may call, if it is not anyone.
+    pub(crate) fn known(&self) -> Option<Arc<Reloaded<Credentials>>> {
+        match self {
+            Self::Anyone(_) => None,
+            Self::Known(known) => Some(known.clone()),
+        }
+    }
+
     /// Lets a call pass or not; notes its caller for a service that must know.
     fn admit(&self, request: &mut Request<Body>) -> Admission {
         let access = access(request.uri().path());

@@ -2,7 +2,7 @@
 //! Promises to continue the trace that a W3C `traceparent` header names.
 //! Must never cost a call anything while nobody takes spans.
 
-use super::METHODS;
+use super::call::{METHODS, OTHER, SYSTEM, method, name, status};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use opentelemetry::{
@@ -61,9 +61,8 @@ where
     }
 }
 
-/// The names are those of the semantic conventions for RPC, version 1.42. A method that is not
-/// served is `_OTHER`, and its text, which the conventions want as well, is left out: it is the
-/// caller's, and may hold a token.
+/// The text of a method that is not served, which the conventions want as well, is left out: it is
+/// the caller's, and may hold a token.
 fn call_span(request: &Request<Body>) -> Span {
     let span = tracing::debug_span!(
         target: TARGET,
@@ -71,17 +70,15 @@ fn call_span(request: &Request<Body>) -> Span {
         otel.name = Empty,
         otel.kind = "server",
         otel.status_code = Empty,
-        rpc.system.name = "grpc",
+        rpc.system.name = SYSTEM,
         rpc.method = Empty,
         rpc.response.status_code = Empty,
         error.type = Empty,
     );
     if !span.is_disabled() {
-        let path = request.uri().path().trim_start_matches('/');
-        let served = METHODS.get(path).map(String::as_str);
-        let method = served.unwrap_or("_OTHER");
-        span.record("otel.name", served.unwrap_or("grpc"));
-        span.record("rpc.method", method);
+        let served = method(request.uri().path()).map(|at| METHODS[at].as_str());
+        span.record("otel.name", served.unwrap_or(SYSTEM));
+        span.record("rpc.method", served.unwrap_or(OTHER));
         let parent = TraceContextPropagator::new()
             .extract_with_context(&TraceContext::new(), &Headers(request.headers()));
         // Fails only where no exporter takes spans, and then there is nothing to continue.
@@ -131,10 +128,9 @@ where
     }
 }
 
-/// A call's status is in the headers when there is no message, and behind the last one otherwise.
 fn follow_to_its_end(response: Response<Body>, span: Span) -> Response<Body> {
-    if response.headers().contains_key("grpc-status") {
-        record_status(&span, response.headers());
+    if let Some(code) = status(response.headers()) {
+        record_status(&span, code);
         return response;
     }
     response.map(|inner| Body::new(SpannedBody { inner, span }))
@@ -164,7 +160,7 @@ impl HttpBody for SpannedBody {
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.trailers_ref())
         {
-            record_status(this.span, trailers);
+            record_status(this.span, status(trailers).unwrap_or(Code::Unknown));
         }
         Poll::Ready(frame)
     }
@@ -178,9 +174,7 @@ impl HttpBody for SpannedBody {
     }
 }
 
-fn record_status(span: &Span, headers: &HeaderMap) {
-    let code = headers.get("grpc-status").map(http::HeaderValue::as_bytes);
-    let code = Code::from_bytes(code.unwrap_or_default());
+fn record_status(span: &Span, code: Code) {
     let name = name(code);
     span.record("rpc.response.status_code", name);
     if is_servers_fault(code) {
@@ -200,27 +194,4 @@ fn is_servers_fault(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
-}
-
-/// As gRPC writes it.
-pub(super) fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

@@ -4,6 +4,8 @@
 
 mod admin_call;
 mod authenticate;
+mod call;
+mod call_metrics;
 mod call_span;
 mod codec;
 mod deadline;
@@ -16,6 +18,7 @@ mod server;
 mod service;
 
 pub use authenticate::{AuthenticateLayer, Callers};
+pub use call_metrics::{CallMetricsLayer, counts};
 pub use call_span::CallSpanLayer;
 pub(crate) use call_span::TARGET as CALL_TARGET;
 pub use deadline::DeadlineLayer;
@@ -23,9 +26,7 @@ pub use health::{Health, ServingState};
 pub use server::{serve, serve_health};
 pub use service::KeyServiceImpl;
 
-use prost::Message;
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
-use std::{collections::HashSet, fmt, sync::LazyLock};
+use std::fmt;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tonic_reflection::server::v1alpha;
 
@@ -45,27 +46,6 @@ const DESCRIPTOR_SETS: [&[u8]; 5] = [
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
-
-/// The methods in them, as `SERVICE/METHOD`.
-static METHODS: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let sets = DESCRIPTOR_SETS.map(FileDescriptorSet::decode);
-    let files = sets
-        .into_iter()
-        .flat_map(|set| set.expect("the embedded descriptors are valid").file);
-    files.flat_map(methods).collect()
-});
-
-fn methods(file: FileDescriptorProto) -> Vec<String> {
-    let package = file.package.unwrap_or_default();
-    let methods = file.service.into_iter().flat_map(|service| {
-        let prefix = format!("{package}.{}/", service.name());
-        service
-            .method
-            .into_iter()
-            .map(move |method| format!("{prefix}{}", method.name()))
-    });
-    methods.collect()
-}
 
 /// Server reflection, v1.
 #[must_use]

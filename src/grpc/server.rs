@@ -1,10 +1,10 @@
 //! Owns what is served over a connection: services, layers around them, and HTTP/2's limits.
-//! Promises that every call passes authentication, and that its span covers that too.
+//! Promises that every call passes authentication, and that its span and its count cover that too.
 //! Must never serve anything but health in plain text for probes.
 
 use super::{
-    AuthenticateLayer, CallSpanLayer, Callers, DeadlineLayer, KeyServiceImpl, ServingState,
-    dispatch::DispatchLayer, proto::key_service_server::KeyServiceServer, reflection,
+    AuthenticateLayer, CallMetricsLayer, CallSpanLayer, Callers, DeadlineLayer, KeyServiceImpl,
+    ServingState, dispatch::DispatchLayer, proto::key_service_server::KeyServiceServer, reflection,
     reflection_v1alpha,
 };
 use crate::{listener::Connection, settings::Limits};
@@ -26,6 +26,7 @@ pub async fn serve(
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let message_size = limits.max_message_size as usize;
+    let metrics = CallMetricsLayer::new(&service.counts.calls);
     let authenticate = AuthenticateLayer::new(callers, service.recorder.clone());
     let key_service = KeyServiceServer::new(service).max_decoding_message_size(message_size);
     let mut routes = RoutesBuilder::default();
@@ -36,6 +37,8 @@ pub async fn serve(
             .add_service(reflection_v1alpha().max_decoding_message_size(message_size));
     }
     builder(limits)
+        // The outermost: tonic boxes the body of what it is given, so this one's costs no other box.
+        .layer(metrics)
         .layer(CallSpanLayer)
         .layer(authenticate)
         .layer(DeadlineLayer)
@@ -50,9 +53,11 @@ pub async fn serve(
 pub async fn serve_health(
     connections: impl Stream<Item = io::Result<Connection>>,
     state: ServingState,
+    metrics: CallMetricsLayer,
     limits: &Limits,
 ) -> Result<(), tonic::transport::Error> {
     builder(limits)
+        .layer(metrics)
         .add_service(state.service())
         .serve_with_incoming(connections)
         .await

@@ -13,15 +13,16 @@ use crate::{
     key::{Accounts, Key, Timestamp},
     keyring::Keyring,
     lease::Lease,
+    metrics::{Counts, Histogram},
     recorder::Recorder,
-    replicas::Replicas,
+    replicas::{Replicas, Unacknowledged},
     store::{
         CreateError, KeyStore, ListQuery, NewKey, Position, Revocation, RevokeTarget, Revoked,
     },
     token::{Digester, Token},
 };
 use rand::RngExt;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
@@ -42,6 +43,8 @@ pub struct KeyServiceImpl {
     pub digester: Digester,
     /// One for each admin call that may be in flight.
     pub admin_places: Arc<Semaphore>,
+    /// What is counted of the calls.
+    pub counts: &'static Counts,
 }
 
 impl KeyServiceImpl {
@@ -95,6 +98,14 @@ impl KeyServiceImpl {
         AdminCall::begin(request.extensions(), &self.admin_places, &self.recorder).await
     }
 
+    /// Waits until every replica has applied a write, or can answer no more.
+    async fn acknowledged(&self, write: Position, waits: &Histogram) -> Result<(), Unacknowledged> {
+        let began = Instant::now();
+        let acknowledged = self.replicas.acknowledged(write).await;
+        waits.add(began.elapsed());
+        acknowledged
+    }
+
     /// Stores a key, and waits until every replica knows it. When the request id was used before,
     /// waits for the first key's write instead: its Create may not have waited to the end.
     async fn create_everywhere(&self, call: &mut AdminCall, new: NewKey) -> Result<Key, Status> {
@@ -103,7 +114,8 @@ impl KeyServiceImpl {
                 call.is_recorded = true;
                 call.subject.key_id = Some(new.key.id);
                 log_write("key created", &new.key, position);
-                let acknowledged = self.replicas.acknowledged(position).await;
+                let waits = &self.counts.create_waits;
+                let acknowledged = self.acknowledged(position, waits).await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, new.key.id))?;
                 Ok(new.key)
             }
@@ -132,7 +144,8 @@ impl KeyServiceImpl {
         call.subject.key_id = Some(key.id);
         call.subject.account_id = Some(key.account_id.clone());
         log_write("key revoked", &key, position);
-        let acknowledged = self.replicas.acknowledged(position).await;
+        let waits = &self.counts.revoke_waits;
+        let acknowledged = self.acknowledged(position, waits).await;
         acknowledged.map_err(response::unacknowledged_revoke)?;
         Ok(key)
     }
@@ -217,9 +230,11 @@ impl KeyService for KeyServiceImpl {
             keyring,
             lease,
             digester,
+            counts,
             ..
         } = self;
         let decision = decide(keyring, lease, digester, accounts, &token, domain, now);
+        counts.decisions.count(&decision);
         let decision = decision.map_err(response::no_lease)?;
         Ok(Response::new(response::decision(decision)))
     }

@@ -105,6 +105,11 @@ pub struct Settings {
     #[arg(long, env = "KEYSERVICE_HEALTH_LISTEN", value_name = "ADDRESS:PORT")]
     pub health_listen: Option<SocketAddr>,
 
+    /// Address to serve metrics on, for Prometheus: `GET /metrics`, and nothing else, in plain text.
+    /// Port 9464 is the custom. They tell of no key, account or token. [default: none]
+    #[arg(long, env = "KEYSERVICE_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+
     /// Whether to answer reflection, by which tools such as grpcurl learn the API; it tells nothing
     /// but that. Any caller that is known may ask.
     #[arg(long, env = "KEYSERVICE_REFLECTION", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]

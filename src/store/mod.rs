@@ -2,6 +2,7 @@
 //! Promises one behaviour, proved by one conformance suite, whichever store is behind it.
 //! Must never see a token, only its digest.
 
+mod counted;
 mod migrations;
 mod open_error;
 pub mod postgres;
@@ -16,6 +17,7 @@ use crate::{
     token::TokenDigest,
 };
 use async_trait::async_trait;
+pub use counted::CountedStore;
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
 pub use open_error::{OpenError, ReadAuditError};
@@ -146,6 +148,24 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Returns when there may be changes that this process did not make. A hint: it may come for
     /// nothing, and it may be lost, so whoever waits for it also looks from time to time.
     async fn changed(&self);
+
+    /// Its connections for calls, if it has a pool of them.
+    fn pool(&self) -> Option<PoolStatus> {
+        None
+    }
+}
+
+/// A pool of connections, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Established, and in nobody's use.
+    pub idle: usize,
+    /// In use.
+    pub in_use: usize,
+    /// The most that there may be.
+    pub max: usize,
+    /// Calls that wait for one.
+    pub waiting: usize,
 }
 
 /// Takes one audit record, and may refuse to take more.

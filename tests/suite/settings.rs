@@ -166,7 +166,7 @@ struct Setting {
     nonsense: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 29] {
+fn settings(directory: &TempDir) -> [Setting; 30] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -177,6 +177,7 @@ fn settings(directory: &TempDir) -> [Setting; 29] {
     let admin = Credential::new("operator", &["--role", "admin"]);
     [
         ("--health-listen", "127.0.0.1:0", "nowhere"),
+        ("--metrics-listen", "127.0.0.1:0", "nowhere"),
         ("--reflection", "true", "perhaps"),
         (
             "--credentials",

@@ -16,8 +16,8 @@ mod writes;
 
 use super::{
     ApplyState, Cause, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look,
-    NewKey, OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revision, Revocation,
-    RevokeError, Revoked, StoreError, other_secret, with_causes,
+    NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId, Revision,
+    Revocation, RevokeError, Revoked, StoreError, other_secret, with_causes,
 };
 use crate::{audit::AuditRecord, domain::Domain, key::Status, token::Digester};
 use address::Address;
@@ -249,6 +249,16 @@ impl KeyStore for PostgresStore {
 
     async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
         follow::changes(self, since, limit).await
+    }
+
+    fn pool(&self) -> Option<PoolStatus> {
+        let status = self.pool.status();
+        Some(PoolStatus {
+            idle: status.available,
+            in_use: status.size.saturating_sub(status.available),
+            max: status.max_size,
+            waiting: status.waiting,
+        })
     }
 
     fn is_shared(&self) -> bool {
