@@ -21,6 +21,7 @@ mod failover;
 mod faults;
 mod leases;
 mod limits;
+mod metrics;
 mod operating;
 mod postgres;
 mod postgres_address;

@@ -135,7 +135,9 @@ impl Database {
         let cluster = Cluster::start();
         let name = database_in(&cluster.database()).to_owned();
         let authority = Authority::new();
-        let Issued { certificate, key } = authority.server(HOST);
+        let Issued {
+            certificate, key, ..
+        } = authority.server(HOST);
         cluster.place("server.crt", &certificate);
         cluster.place("server.key", &key);
         cluster.set("ssl", "on");

@@ -152,7 +152,9 @@ async fn a_bearer_secret_speaks_for_its_call_whatever_the_certificate() {
 async fn grpcurl_calls_with_a_client_certificate() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
     let encrypted = Encrypted::start(&line, &[]).await;
-    let Issued { certificate, key } = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let Issued {
+        certificate, key, ..
+    } = encrypted.authority.client_by_uri(SPIFFE_ID);
     let files = Mount::new(&[("crt", &certificate), ("key", &key)]);
     let grpcurl = |client: &str| {
         let (ca, port) = (encrypted.tls.arg("ca.crt"), encrypted.server.port());
@@ -224,6 +226,7 @@ async fn broken_new_files_leave_the_old_ones_in_use_and_are_logged_once_a_change
     let mismatched = Issued {
         certificate: server.certificate.clone(),
         key: other.key,
+        not_after: server.not_after,
     };
     let complaint = "stays in use: --tls-key";
     encrypted.tls.swap(&files(&mismatched, &next.pem()));

@@ -18,6 +18,8 @@ pub struct Authority {
 pub struct Issued {
     pub certificate: String,
     pub key: String,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
 }
 
 impl Authority {
@@ -62,11 +64,13 @@ impl Authority {
         let mut params = CertificateParams::new([]).expect("valid");
         params.subject_alt_names.push(name);
         params.extended_key_usages.push(usage);
+        params.not_after = rcgen::date_time_ymd(2100, 1, 2);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         Issued {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
+            not_after: params.not_after.unix_timestamp(),
         }
     }
 }

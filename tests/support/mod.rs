@@ -16,6 +16,7 @@ pub mod mount;
 pub mod postgres;
 pub mod proxy;
 pub mod replicated;
+pub mod scrape;
 pub mod search;
 pub mod server;
 pub mod session;
