@@ -25,7 +25,6 @@ use crate::{
     tls::{Tls, TlsFiles},
     token::Digester,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -81,13 +80,13 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let secret = secret.map(read_digest_secret).transpose()?;
     let digester = Digester::new(secret.as_deref());
     settings.callers.check_protection(settings.listen)?;
-    raise_limit_of_open_files();
+    let limits = listener::within_open_files(&settings.limits, settings.pool_size);
     let callers = callers(settings)?;
     let tls = settings.callers.tls_files().map(TlsFiles::follow);
     let tls = tls.transpose()?.map(Arc::new);
-    let listener = listen("--listen", settings.listen).await?;
-    let health_listener = listen_if("--health-listen", settings.health_listen).await?;
-    let metrics_listener = listen_if("--metrics-listen", settings.metrics_listen).await?;
+    let listener = listen("--listen", settings.listen)?;
+    let health_listener = listen_if("--health-listen", settings.health_listen)?;
+    let metrics_listener = listen_if("--metrics-listen", settings.metrics_listen)?;
     let identity = Identity {
         id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
         name: replica_name(&listener),
@@ -118,7 +117,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         tracing::info!(%address, tls = tls.is_some(), "listening");
     }
     let mut server = AbortOnDropHandle::new(tokio::spawn({
-        let (service, state, limits) = (service.clone(), state.clone(), settings.limits.clone());
+        let (service, state) = (service.clone(), state.clone());
         let connections = listener::connections(listener, tls.clone(), &limits);
         let callers = callers.clone();
         let (reflection, drain) = (settings.reflection, drain.clone().cancelled_owned());
@@ -260,19 +259,6 @@ async fn report_serving(lease: Arc<Lease>, state: ServingState) {
     }
 }
 
-/// Each connection is one; `--max-connections` is the limit that counts. Systems set a lower limit
-/// than they allow, for programs of old that would break with more.
-fn raise_limit_of_open_files() {
-    let allowed = getrlimit(Resource::Nofile).maximum;
-    let limit = Rlimit {
-        current: allowed,
-        maximum: allowed,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("the limit of open files stays as it is: {error}");
-    }
-}
-
 /// Those in the credentials file; anyone where there is none.
 fn callers(settings: &Settings) -> Result<Callers, FileError> {
     let Some(file) = settings.callers.credentials_file() else {
@@ -284,19 +270,18 @@ fn callers(settings: &Settings) -> Result<Callers, FileError> {
     Ok(Callers::Known(Arc::new(Reloaded::start(vec![file], read)?)))
 }
 
-async fn listen_if(
+fn listen_if(
     setting: &'static str,
     address: Option<SocketAddr>,
 ) -> Result<Option<TcpListener>, ServeError> {
     match address {
         None => Ok(None),
-        Some(address) => Ok(Some(listen(setting, address).await?)),
+        Some(address) => Ok(Some(listen(setting, address)?)),
     }
 }
 
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| ServeError::Listen(setting, address, error))
+fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    listener::listen(address).map_err(|error| ServeError::Listen(setting, address, error))
 }
 
 /// Serves health in plain text to the end of the process, the drain included.
@@ -309,7 +294,7 @@ fn serve_health(
     if let Ok(health_address) = listener.local_addr() {
         tracing::info!(%health_address, "listening for probes");
     }
-    let (state, limits) = (state.clone(), settings.limits.clone());
+    let (state, limits) = (state.clone(), listener::for_probes(&settings.limits));
     let metrics = CallMetricsLayer::new(&counts.calls);
     AbortOnDropHandle::new(tokio::spawn(async move {
         let connections = listener::connections(listener, None, &limits);

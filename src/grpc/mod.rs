@@ -6,6 +6,7 @@ mod admin_call;
 mod authenticate;
 mod call;
 mod call_metrics;
+mod call_place;
 mod call_span;
 mod codec;
 mod deadline;
@@ -19,6 +20,7 @@ mod service;
 
 pub use authenticate::{AuthenticateLayer, Callers};
 pub use call_metrics::{CallMetricsLayer, counts};
+pub use call_place::CallPlaceLayer;
 pub use call_span::CallSpanLayer;
 pub(crate) use call_span::TARGET as CALL_TARGET;
 pub use deadline::DeadlineLayer;

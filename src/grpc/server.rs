@@ -3,9 +3,9 @@
 //! Must never serve anything but health in plain text for probes.
 
 use super::{
-    AuthenticateLayer, CallMetricsLayer, CallSpanLayer, Callers, DeadlineLayer, KeyServiceImpl,
-    ServingState, dispatch::DispatchLayer, proto::key_service_server::KeyServiceServer, reflection,
-    reflection_v1alpha,
+    AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, Callers, DeadlineLayer,
+    KeyServiceImpl, ServingState, dispatch::DispatchLayer,
+    proto::key_service_server::KeyServiceServer, reflection, reflection_v1alpha,
 };
 use crate::{listener::Connection, settings::Limits};
 use futures::Stream;
@@ -37,7 +37,9 @@ pub async fn serve(
             .add_service(reflection_v1alpha().max_decoding_message_size(message_size));
     }
     builder(limits)
-        // The outermost: tonic boxes the body of what it is given, so this one's costs no other box.
+        // The two outermost: tonic boxes the body of what it is given, so that theirs cost no other
+        // box.
+        .layer(CallPlaceLayer)
         .layer(metrics)
         .layer(CallSpanLayer)
         .layer(authenticate)
@@ -57,6 +59,7 @@ pub async fn serve_health(
     limits: &Limits,
 ) -> Result<(), tonic::transport::Error> {
     builder(limits)
+        .layer(CallPlaceLayer)
         .layer(metrics)
         .add_service(state.service())
         .serve_with_incoming(connections)

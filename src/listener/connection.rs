@@ -2,6 +2,7 @@
 //! Promises that it is cut off at its end, whatever its client does.
 //! Must never give away its place among the connections before it is closed.
 
+use super::places::{Place, Seat};
 use crate::caller::san::San;
 use std::{
     io,
@@ -13,7 +14,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::Sleep,
 };
 use tokio_rustls::server::TlsStream;
@@ -26,6 +26,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The names in its certificate; none where it has none.
     pub names: Arc<[San]>,
+    /// Where its calls get their places.
+    pub seat: Arc<Seat>,
 }
 
 /// A connection that has passed the door.
@@ -37,7 +39,7 @@ pub struct Connection {
     /// When it is cut off: it was told to end a grace before.
     pub(super) end: Pin<Box<Sleep>>,
     #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 pub(super) enum Transport {
@@ -66,7 +68,10 @@ impl Connected for Connection {
 }
 
 impl Connection {
-    fn check_age(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+    fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.peer.seat.poll_sent_away(context).is_ready() {
+            return Err(io::Error::other("its place was needed"));
+        }
         match self.end.as_mut().poll(context) {
             Poll::Pending => Ok(()),
             Poll::Ready(()) => Err(io::Error::new(
@@ -83,7 +88,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_age(context)?;
+        self.check_end(context)?;
         if !self.preface_left.is_empty() {
             let length = self.preface_left.len().min(buffer.remaining());
             let (now, later) = self.preface_left.split_at(length);
@@ -91,7 +96,12 @@ impl AsyncRead for Connection {
             self.preface_left = later;
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.transport).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.transport).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.peer.seat.hear();
+        }
+        read
     }
 }
 
@@ -101,7 +111,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check_age(context)?;
+        self.check_end(context)?;
         Pin::new(&mut self.transport).poll_write(context, bytes)
     }
 
@@ -110,7 +120,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check_age(context)?;
+        self.check_end(context)?;
         Pin::new(&mut self.transport).poll_write_vectored(context, slices)
     }
 

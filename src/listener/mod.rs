@@ -3,16 +3,21 @@
 //! Must never hold more connections than its limit, nor one that says nothing.
 
 mod connection;
+mod places;
+mod system;
 
 use crate::{reload::Reloaded, settings::Limits, tls::Tls};
 use connection::Transport;
 pub use connection::{Connection, Peer};
 use futures::Stream;
+pub use places::{CallPlace, Seat};
+use places::{Place, Places};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+pub use system::{Acceptor, for_probes, listen, within_open_files};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -21,9 +26,6 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// With which every HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// After an error of accepting, which is most often a lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connections of a socket, each from the end of its preface on. Until then a server could not
 /// tell it that it drains, and would wait for it.
@@ -35,7 +37,7 @@ pub fn connections(
     let (ready, connections) = mpsc::channel(1);
     let door = Door {
         tls,
-        places: Arc::new(Semaphore::new(limits.max_connections)),
+        places: Places::new(limits.max_connections, limits.max_calls),
         handshake_timeout: limits.handshake_timeout,
         end: limits.max_connection_age + limits.max_connection_age_grace,
     };
@@ -46,7 +48,7 @@ pub fn connections(
 /// What a connection passes before it is served.
 struct Door {
     tls: Option<Arc<Reloaded<Tls>>>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     handshake_timeout: Duration,
     end: Duration,
 }
@@ -57,29 +59,29 @@ async fn accept_all(
     door: Arc<Door>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
+    let mut socket = Acceptor::new(socket);
     let mut handshakes = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = socket.accept() => accepted,
             Some(_) = handshakes.join_next() => continue,
             () = ready.closed() => return,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
         // Closed at once, so that the client turns to another replica.
-        let Ok(place) = door.places.clone().try_acquire_owned() else {
-            tracing::debug!(%peer, "closed: --max-connections are open");
+        let Some(place) = door.places.take().await else {
+            tracing::debug!(%peer, "closed: --max-connections are open and at work");
             continue;
         };
         let (door, ready) = (door.clone(), ready.clone());
         handshakes.spawn(async move {
-            match timeout(door.handshake_timeout, door.admit(stream, peer, place)).await {
+            let seat = place.seat.clone();
+            let admitted = async {
+                tokio::select! {
+                    admitted = door.admit(stream, peer, place) => admitted,
+                    () = seat.sent_away() => Err(io::Error::other("its place was needed")),
+                }
+            };
+            match timeout(door.handshake_timeout, admitted).await {
                 Ok(Ok(connection)) => {
                     let _ = ready.send(Ok(connection)).await;
                 }
@@ -95,7 +97,7 @@ impl Door {
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let end = Box::pin(sleep(self.end));
@@ -115,6 +117,7 @@ impl Door {
             peer: Peer {
                 address,
                 names: transport.names().into(),
+                seat: place.seat.clone(),
             },
             transport,
             preface_left: PREFACE,

@@ -2,6 +2,7 @@
 //! Promises the metrics to `GET /metrics`, and 404 or 405 to anything else.
 //! Must never let a slow client, or many, keep the next one waiting for long.
 
+use crate::listener::Acceptor;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
@@ -13,7 +14,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 /// Connections open at once; more wait to be accepted. Enough for two Prometheus servers and a
@@ -23,11 +24,9 @@ const MAX_CONNECTIONS: usize = 8;
 /// For a whole connection. Prometheus itself waits for 10 s by default.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// After an error of accepting, which is most often a lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Serves the metrics, for ever.
 pub async fn serve(listener: TcpListener, registry: Registry) {
+    let mut socket = Acceptor::new(listener);
     let (registry, places) = (
         Arc::new(registry),
         Arc::new(Semaphore::new(MAX_CONNECTIONS)),
@@ -35,14 +34,7 @@ pub async fn serve(listener: TcpListener, registry: Registry) {
     loop {
         let place = places.clone().acquire_owned().await;
         let place = place.expect("nobody closes it");
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!("cannot accept a connection for metrics: {error}");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let (stream, peer) = socket.accept().await;
         let registry = registry.clone();
         tokio::spawn(async move {
             match timeout(TIME_LIMIT, answer_on(stream, registry)).await {

@@ -10,8 +10,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// Connections that may be open at once; one more is closed at once. A gRPC client needs one
-    /// or two, and an idle one costs some 20 KiB.
+    /// Connections that may be open at once. One more takes the place of the one that has said
+    /// nothing for longest, and is closed at once when all have called and have spoken within a
+    /// second. A gRPC client needs one or two, and an idle one costs some 20 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub max_connections: usize,
 
@@ -19,6 +20,12 @@ pub struct Limits {
     /// Authorize takes microseconds, so these serve more than a client can ask for.
     #[arg(long, env = "KEYSERVICE_MAX_STREAMS", value_name = "COUNT", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_streams: u32,
+
+    /// Calls in flight on all connections together, past which the connection with the most of them
+    /// is closed. An Authorize takes microseconds; what adds up is a Watch of health for each
+    /// connection, and calls that their client does not go on with, which cost some 10 KiB each.
+    #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
+    pub max_calls: usize,
 
     /// Size of a request's message, past which it is `RESOURCE_EXHAUSTED`. An Authorize fits into
     /// 1 KiB, and a Create with every field at its longest into this.

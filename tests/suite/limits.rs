@@ -2,7 +2,9 @@
 
 use crate::support::{
     eventually,
-    frames::{GOAWAY, PING, PREFACE, RawClient, SETTINGS},
+    frames::{
+        END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, call_headers, frame,
+    },
     server::{Server, command, error_reason, sqlite_in},
     tools::{shell, tool},
 };
@@ -69,25 +71,55 @@ async fn what_is_not_http_2_is_closed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_too_many_is_closed_and_takes_nothing_from_the_others() {
+async fn one_connection_too_many_takes_the_place_of_the_one_that_was_quiet_longest() {
     let (server, _directory) = start(&["--max-connections", "2"]).await;
-    let first = RawClient::connect(server.port()).await;
-    let mut client = None;
-    eventually("the connections of the start are closed", async || {
-        let mut raw = RawClient::greeting(server.port()).await;
-        let is_open = raw.frame().await.is_some();
-        client = is_open.then_some(raw);
-        is_open
-    })
-    .await;
-    let mut excess = RawClient::connect(server.port()).await;
-    assert!(excess.is_closed_within(SOON).await);
-    drop(first);
-    eventually("a place comes free", async || {
+    let mut quiet = RawClient::greeting(server.port()).await;
+    let mut client = server.client().await;
+    client.create_key().await;
+    eventually("a newcomer is served", async || {
         let mut raw = RawClient::greeting(server.port()).await;
         raw.frame().await.is_some()
     })
     .await;
+    quiet.kinds_until_the_end(SOON).await;
+    client.list("acme").await.expect("its connection goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_closed_when_all_are_at_work() {
+    let (server, _directory) = start(&["--max-connections", "1"]).await;
+    let mut client = server.client().await;
+    let (token, _) = client.create_key().await;
+    // Its last byte has then come within a moment of the newcomer.
+    eventually("a newcomer is closed", async || {
+        assert!(client.is_granted(&token).await, "its connection goes on");
+        let mut raw = RawClient::greeting(server.port()).await;
+        raw.is_closed_within(SOON).await
+    })
+    .await;
+    assert!(client.is_granted(&token).await, "its connection goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_piles_up_calls_loses_its_connection_and_no_other_client_does() {
+    let (server, _directory) = start(&["--max-calls", "100"]).await;
+    let mut health = HealthClient::new(server.channel().await);
+    let watch = health.watch(HealthCheckRequest::default()).await;
+    let mut watch = watch.expect("a watch").into_inner();
+    watch.message().await.expect("a status");
+    let calls = (0..101).flat_map(|call| {
+        let headers = call_headers(&[]);
+        frame(HEADERS, END_HEADERS, 2 * call + 1, &headers)
+    });
+    let mut raw = RawClient::greeting(server.port()).await;
+    raw.send(&calls.collect::<Vec<u8>>()).await;
+    raw.kinds_until_the_end(SOON).await;
+    let next = timeout(Duration::from_millis(100), watch.message()).await;
+    assert!(next.is_err(), "its watch goes on: {next:?}");
+    health
+        .check(HealthCheckRequest::default())
+        .await
+        .expect("its connection goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -197,6 +197,7 @@ fn settings(directory: &TempDir) -> [Setting; 30] {
         ),
         ("--insecure", "false", "perhaps"),
         ("--max-connections", "4096", "0"),
+        ("--max-calls", "8192", "0"),
         ("--max-streams", "256", "0"),
         ("--max-message-size", "4096", "1"),
         ("--max-header-size", "8192", "1"),

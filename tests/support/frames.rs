@@ -1,18 +1,74 @@
 //! A client that speaks HTTP/2 byte by byte, so that it can also misbehave.
 
-use std::time::Duration;
+use std::{io::ErrorKind, net::Ipv4Addr, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Types of frames (RFC 9113, section 6).
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
+
+/// Flags of frames.
+pub const END_STREAM: u8 = 0x1;
+pub const END_HEADERS: u8 = 0x4;
+
+/// The bytes of a frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a payload");
+    let length = length.to_be_bytes();
+    let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [&head, payload].concat()
+}
+
+/// SETTINGS without a parameter.
+pub fn no_settings() -> Vec<u8> {
+    frame(SETTINGS, 0, 0, &[])
+}
+
+/// Headers in HPACK (RFC 7541), each a literal that goes into no table.
+pub fn header_block(headers: &[(&str, &str)]) -> Vec<u8> {
+    let headers = headers.iter();
+    let fields = headers.flat_map(|(name, value)| [&[0][..], &text(name), &text(value)].concat());
+    fields.collect()
+}
+
+/// The headers of an Authorize, and more.
+pub fn call_headers(more: &[(&str, &str)]) -> Vec<u8> {
+    let usual = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", "/tosend.keys.v1.KeyService/Authorize"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    header_block(&[&usual[..], more].concat())
+}
+
+/// A string of HPACK's, as it is.
+pub fn text(text: &str) -> Vec<u8> {
+    // A length fills 7 bits, and goes on in bytes of 7 bits, the least first.
+    let mut bytes = vec![text.len().min(127) as u8];
+    if let Some(mut rest) = text.len().checked_sub(127) {
+        while rest >= 128 {
+            bytes.push(rest as u8 | 128);
+            rest /= 128;
+        }
+        bytes.push(rest as u8);
+    }
+    [&bytes, text.as_bytes()].concat()
+}
 
 pub struct RawClient(TcpStream);
 
@@ -29,11 +85,19 @@ impl RawClient {
         Self(stream.expect("it listens"))
     }
 
+    /// One of many: from an address of its own, since an address has ports for some 28 000.
+    pub async fn connect_from(source: Ipv4Addr, port: u16) -> Option<Self> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((source, 0).into()).expect("a port");
+        let stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await;
+        stream.ok().map(Self)
+    }
+
     /// One that has sent its preface and empty SETTINGS, and will acknowledge nothing.
     pub async fn greeting(port: u16) -> Self {
         let mut client = Self::connect(port).await;
         client.send(PREFACE).await;
-        client.send(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]).await;
+        client.send(&no_settings()).await;
         client
     }
 
@@ -49,15 +113,7 @@ impl RawClient {
 
     /// The next frame, or none at the end.
     pub async fn frame(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.0.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).await.ok()?;
-        Some(Frame {
-            kind: head[3],
-            payload,
-        })
+        Frame::read(&mut self.0).await
     }
 
     /// The kinds of the frames up to the end, which must come within a time.
@@ -72,6 +128,18 @@ impl RawClient {
         kinds
     }
 
+    /// Whether the server has not closed it, by all that has arrived.
+    pub fn stands(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.0.try_read(&mut bytes) {
+                Ok(1..) => {}
+                Ok(0) => return false,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+    }
+
     /// Whether the server closes without having said anything.
     pub async fn is_closed_within(&mut self, limit: Duration) -> bool {
         timeout(limit, self.byte()).await == Ok(None)
@@ -79,6 +147,19 @@ impl RawClient {
 }
 
 impl Frame {
+    /// The next one, or none at the end.
+    pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
+        let mut head = [0; 9];
+        from.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        from.read_exact(&mut payload).await.ok()?;
+        Some(Self {
+            kind: head[3],
+            payload,
+        })
+    }
+
     /// The value of a parameter in SETTINGS.
     pub fn setting(&self, id: u16) -> Option<u32> {
         assert_eq!(self.kind, SETTINGS);
