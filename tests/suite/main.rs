@@ -19,6 +19,7 @@ mod crash;
 mod end_to_end;
 mod failover;
 mod faults;
+mod flood;
 mod leases;
 mod limits;
 mod metrics;

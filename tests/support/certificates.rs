@@ -81,6 +81,11 @@ pub async fn connect(
     trusted: &Authority,
     client: Option<&Issued>,
 ) -> Result<Channel, tonic::transport::Error> {
+    endpoint(port, trusted, client).connect().await
+}
+
+/// From which such connections are made.
+pub fn endpoint(port: u16, trusted: &Authority, client: Option<&Issued>) -> Endpoint {
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(trusted.pem()))
         .domain_name("localhost");
@@ -89,5 +94,5 @@ pub async fn connect(
     }
     let address = format!("https://127.0.0.1:{port}");
     let endpoint = Endpoint::from_shared(address).expect("an address");
-    endpoint.tls_config(tls).expect("valid").connect().await
+    endpoint.tls_config(tls).expect("valid")
 }

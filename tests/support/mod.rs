@@ -1,11 +1,13 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
 pub mod audit;
+pub mod bystander;
 pub mod callers;
 pub mod certificates;
 pub mod collector;
 pub mod deployment;
 pub mod fault;
+pub mod flood;
 pub mod frames;
 pub mod health;
 pub mod history;
@@ -14,7 +16,9 @@ pub mod keys_lock;
 pub mod load;
 pub mod mount;
 pub mod postgres;
+pub mod process;
 pub mod proxy;
+pub mod random_tokens;
 pub mod replicated;
 pub mod scrape;
 pub mod search;

@@ -127,7 +127,7 @@ impl Server {
         self.endpoint().connect().await.expect("it listens")
     }
 
-    fn endpoint(&self) -> Endpoint {
+    pub fn endpoint(&self) -> Endpoint {
         Channel::from_shared(format!("http://127.0.0.1:{}", self.port))
             .expect("an address")
             .timeout(Duration::from_secs(15))

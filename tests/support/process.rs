@@ -1,0 +1,89 @@
+//! What a running process takes of the machine, as Linux counts it.
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use std::{fs, time::Duration};
+
+/// Clock ticks a second in `/proc/PID/stat`: the same on every Linux that Rust runs on.
+const TICKS: u64 = 100;
+
+/// What to write to `clear_refs` for the highest to start from now (proc(5)).
+const FORGET_HIGHEST: &str = "5";
+
+/// A process, by its id.
+#[derive(Debug, Clone, Copy)]
+pub struct Process(pub u32);
+
+impl Process {
+    /// Resident memory now, in MiB.
+    pub fn memory(self) -> u64 {
+        self.status("VmRSS:") / 1024
+    }
+
+    /// The highest since it was last forgotten, in MiB.
+    pub fn highest_memory(self) -> u64 {
+        self.status("VmHWM:") / 1024
+    }
+
+    pub fn forget_highest_memory(self) {
+        let path = format!("/proc/{}/clear_refs", self.0);
+        fs::write(path, FORGET_HIGHEST).expect("our own process");
+    }
+
+    /// Time on processors, in all.
+    pub fn cpu_time(self) -> Duration {
+        let stat = self.read("stat");
+        // After the command's name in brackets, user and system time are the 12th and 13th field.
+        let fields = stat.rsplit_once(") ").expect("a name").1;
+        let fields = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = fields
+            .map(|ticks| ticks.parse::<u64>().expect("ticks"))
+            .sum();
+        Duration::from_millis(ticks * 1000 / TICKS)
+    }
+
+    /// How many files it has open.
+    pub fn open_files(self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.0));
+        files.expect("our own process").count()
+    }
+
+    /// Lets it open no more files than this from now on; those that it has stay open.
+    pub fn limit_open_files(self, limit: u64) {
+        let pid = Pid::from_raw(self.0.cast_signed());
+        let limit = Rlimit {
+            current: Some(limit),
+            maximum: Some(limit_of_open_files()),
+        };
+        prlimit(pid, Resource::Nofile, limit).expect("our own process");
+    }
+
+    fn status(self, field: &str) -> u64 {
+        let status = self.read("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse().ok()).expect("KiB")
+    }
+
+    fn read(self, name: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{name}", self.0)).expect("it runs")
+    }
+}
+
+/// Lets this process open as many files as the system allows it, which must be this many.
+pub fn need_open_files(count: u64) {
+    let allowed = limit_of_open_files();
+    assert!(
+        allowed >= count,
+        "this test opens {count} sockets and the system allows {allowed}: raise `ulimit -Hn`"
+    );
+    let limit = Rlimit {
+        current: Some(allowed),
+        maximum: Some(allowed),
+    };
+    setrlimit(Resource::Nofile, limit).expect("within what is allowed");
+}
+
+fn limit_of_open_files() -> u64 {
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    allowed.unwrap_or(u64::MAX)
+}
