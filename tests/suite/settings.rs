@@ -166,7 +166,7 @@ struct Setting {
     nonsense: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 30] {
+fn settings(directory: &TempDir) -> [Setting; 31] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
