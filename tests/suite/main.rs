@@ -20,6 +20,7 @@ mod end_to_end;
 mod failover;
 mod faults;
 mod flood;
+mod kubernetes;
 mod leases;
 mod limits;
 mod metrics;

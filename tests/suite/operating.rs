@@ -3,7 +3,7 @@
 
 use crate::support::{
     directory, eventually,
-    keys_lock::KeysLock,
+    keys_lock::{KeysLock, PATIENT, with_tables},
     postgres::{Cluster, free_port, session},
     server::{self, Server, assert_refused, sqlite_in},
 };
@@ -314,9 +314,6 @@ async fn a_store_address_that_makes_no_sense_is_refused() {
     }
 }
 
-/// For a server whose statements wait for a lock on purpose.
-const PATIENT: [&str; 2] = ["--statement-timeout", "1h"];
-
 /// A server with a Create in flight, which goes on for as long as the lock is held.
 struct Busy {
     server: Server,
@@ -355,10 +352,4 @@ async fn last_word(mut watch: Streaming<HealthCheckResponse>) -> ServingStatus {
     };
     let limit = Duration::from_secs(20);
     timeout(limit, to_its_end).await.expect("the watch ends")
-}
-
-/// The store, after a server has been started on it.
-async fn with_tables(store: String) -> String {
-    Server::start(&store).await.terminate().await;
-    store
 }

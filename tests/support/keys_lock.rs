@@ -1,6 +1,6 @@
 //! A lock on a table in PostgreSQL, which keeps calls waiting for as long as a test wants.
 
-use super::postgres::session;
+use super::{postgres::session, server::Server};
 use tokio_postgres::Client;
 
 /// Held until it is dropped.
@@ -45,4 +45,13 @@ impl KeysLock {
         let row = row.expect("an answer");
         row.get::<_, i64>(0) == 1
     }
+}
+
+/// For a server whose statements wait for a lock on purpose.
+pub const PATIENT: [&str; 2] = ["--statement-timeout", "1h"];
+
+/// The store, after a server has been started on it.
+pub async fn with_tables(store: String) -> String {
+    Server::start(&store).await.terminate().await;
+    store
 }

@@ -14,6 +14,7 @@ pub mod history;
 pub mod keys;
 pub mod keys_lock;
 pub mod load;
+pub mod manifests;
 pub mod mount;
 pub mod postgres;
 pub mod process;

@@ -1,6 +1,7 @@
 //! A throw-away PostgreSQL cluster: made by `initdb`, started on a free port, removed at the end.
 
 use super::tools::postgres_tool;
+use rand::RngExt;
 use std::{
     fs,
     io::Write,
@@ -395,4 +396,11 @@ fn running_as_root() -> bool {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
+}
+
+/// A port that stays free while a server is restarted: the system hands out only higher ones.
+pub fn steady_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut drawn = (0..1000).map(|_| rand::rng().random_range(10_000..32_000));
+    drawn.find(free).expect("a free port")
 }

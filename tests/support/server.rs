@@ -50,7 +50,12 @@ impl Server {
 
     /// The same, with more arguments and environment variables.
     pub async fn start_with(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let server = Self::spawn(store, args, env).await;
+        Self::serving(command(store).args(args).envs(env.iter().copied())).await
+    }
+
+    /// Starts a command, which must log JSON, and waits until it reports SERVING.
+    pub async fn serving(command: &mut Command) -> Self {
+        let server = Self::listening(command).await;
         server.health().await.until_serving().await;
         server
     }
@@ -263,16 +268,27 @@ pub fn serve() -> Command {
 
 /// `keyservice serve` on a store, on a free port, logging JSON.
 pub fn command(store: &str) -> Command {
+    command_on(0, store)
+}
+
+/// The same, on a port of the test's choice.
+pub fn command_on(port: u16, store: &str) -> Command {
     let mut command = serve();
     command.args([
         "--listen",
-        "127.0.0.1:0",
+        &format!("127.0.0.1:{port}"),
         "--log-format",
         "json",
         "--store",
         store,
     ]);
     command
+}
+
+/// What `keyservice serve --help` prints.
+pub fn help() -> String {
+    let printed = serve().arg("--help").output().expect("keyservice runs");
+    String::from_utf8(printed.stdout).expect("UTF-8")
 }
 
 /// A server that must not start, and must say why in one line that has these parts. `hunter2` is

@@ -32,6 +32,14 @@ pub fn tool(name: &str) -> PathBuf {
     })
 }
 
+/// A Python program of `tests/clients`.
+pub fn client(name: &str) -> Command {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let mut command = Command::new(tool("python3"));
+    command.arg("-B").arg(clients.join(name));
+    command
+}
+
 /// A program of PostgreSQL's server, newest version first, from Debian's place for them or the PATH.
 pub fn postgres_tool(name: &str) -> PathBuf {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")

@@ -1,12 +1,12 @@
 //! What a client that knows only the address can find out: health, the API, and how to call it.
 
-use crate::support::{server::Server, tools::tool};
+use crate::support::{server::Server, tools::client};
 use futures::stream;
 use http::uri::PathAndQuery;
 use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
 use prost::Message;
 use prost_types::FileDescriptorProto;
-use std::{collections::BTreeSet, process::Command};
+use std::collections::BTreeSet;
 use tonic::{Code, Request, Streaming};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -108,11 +108,7 @@ async fn both_versions_of_reflection_explain_every_service_and_the_details_of_er
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_client_learns_the_api_from_reflection_and_takes_the_tour() {
     let server = Server::on_sqlite().await;
-    let ran = Command::new(tool("python3"))
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/clients/tour.py"
-        ))
+    let ran = client("tour.py")
         .arg(format!("localhost:{}", server.port()))
         .output()
         .expect("python3 runs");
