@@ -30,6 +30,7 @@ mod postgres_address;
 mod postgres_outage;
 mod postgres_tls;
 mod revocation;
+mod rolling_restart;
 mod secrets;
 mod settings;
 mod tls;

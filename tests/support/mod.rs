@@ -1,6 +1,7 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
 pub mod audit;
+pub mod balanced_load;
 pub mod bystander;
 pub mod callers;
 pub mod certificates;

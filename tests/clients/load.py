@@ -1,0 +1,101 @@
+"""Calls KeyService without a pause until its standard input ends, and reports every call.
+
+One channel balances over several addresses, as gRPC clients in production do; nothing is called
+again after a failure. Prints `started` when every method has been answered, and at the end JSON:
+the number of calls by method, and the failures.
+Usage: load.py HOST:PORT...
+"""
+
+import json
+import sys
+import threading
+from collections import Counter
+
+import grpc
+from tour import SERVICE, Service, reason_name
+
+AUTHORIZERS = 4
+SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": SERVICE},
+}
+OPTIONS = [
+    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    # Otherwise it is the list of addresses, which is no name of a host.
+    ("grpc.default_authority", "keyservice"),
+    # The default, a second and more, is for servers far away.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
+]
+
+
+class Load:
+    def __init__(self, service):
+        self.service = service
+        self.ended = threading.Event()
+        self.lock = threading.Lock()
+        self.calls = Counter()
+        self.failures = []
+
+    def call(self, name, /, **fields):
+        """The answer, or None when there was none."""
+        answer = None
+        try:
+            answer = self.service.call(name, **fields)
+        except grpc.RpcError as error:
+            self.fail(name, f"{error.code().name}: {error.details()}")
+        with self.lock:
+            self.calls[name] += 1
+        return answer
+
+    def fail(self, name, why):
+        with self.lock:
+            self.failures.append(f"{name}: {why}")
+
+    def authorize(self, token, expected):
+        answer = self.call("Authorize", token=token, domain="example.com")
+        if answer is None:
+            return
+        denied = answer.WhichOneof("decision") == "denial"
+        decision = reason_name(answer.denial) if denied else "granted"
+        if decision != expected:
+            self.fail("Authorize", f"{decision}, not {expected}")
+
+    def authorize_until_ended(self, token):
+        while not self.ended.is_set():
+            self.authorize(token, "granted")
+
+    def create_and_revoke(self):
+        created = self.call("Create", account_id="acme", name="under load")
+        if created is None:
+            return
+        self.authorize(created.token, "granted")
+        if self.call("Revoke", key_id=created.key.key_id) is not None:
+            self.authorize(created.token, "REASON_REVOKED")
+
+    def create_and_revoke_until_ended(self):
+        while not self.ended.is_set():
+            self.create_and_revoke()
+
+
+def run(service):
+    load = Load(service)
+    load.create_and_revoke()
+    token = service.call("Create", account_id="acme", name="authorized").token
+    threads = [threading.Thread(target=load.create_and_revoke_until_ended)]
+    for _ in range(AUTHORIZERS):
+        threads.append(threading.Thread(target=load.authorize_until_ended, args=[token]))
+    for thread in threads:
+        thread.start()
+    print("started", flush=True)
+    sys.stdin.read()
+    load.ended.set()
+    for thread in threads:
+        thread.join()
+    print(json.dumps([load.calls, load.failures]))
+
+
+if __name__ == "__main__":
+    with grpc.insecure_channel("ipv4:" + ",".join(sys.argv[1:]), OPTIONS) as the_channel:
+        run(Service(the_channel, SERVICE))

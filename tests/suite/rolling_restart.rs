@@ -1,0 +1,48 @@
+//! A rolling restart is not noticed by callers that balance over the replicas.
+
+use crate::support::{
+    balanced_load::Load,
+    postgres::{Cluster, steady_port},
+    server::{Server, command_on},
+};
+use std::process::Command;
+
+const REPLICAS: usize = 3;
+const ROUNDS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_restarted_one_by_one_under_load_without_a_failed_call() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let mut replicas = Vec::new();
+    for _ in 0..REPLICAS {
+        replicas.push(Server::serving(&mut replica(steady_port(), &store)).await);
+    }
+    let ports: Vec<u16> = replicas.iter().map(Server::port).collect();
+    let load = Load::start(&ports);
+
+    for _ in 0..ROUNDS {
+        for (server, port) in replicas.iter_mut().zip(&ports) {
+            load.until_balanced_over(&ports).await;
+            server.signal("TERM");
+            assert!(server.ended().await.success());
+            *server = Server::serving(&mut replica(*port, &store)).await;
+        }
+    }
+    load.until_balanced_over(&ports).await;
+
+    let report = load.end();
+    println!("{report:?}");
+    assert!(report.failures.is_empty(), "{:#?}", report.failures);
+    assert!(report.calls["Authorize"] > 1000);
+    for method in ["Create", "Revoke"] {
+        assert!(report.calls[method] > REPLICAS);
+    }
+}
+
+fn replica(port: u16, store: &str) -> Command {
+    let mut command = command_on(port, store);
+    // Longer than the callers wait: a call that waits for a lease to lapse fails.
+    command.args(["--lease", "30s"]);
+    command
+}
