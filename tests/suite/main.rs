@@ -29,6 +29,7 @@ mod postgres;
 mod postgres_address;
 mod postgres_outage;
 mod postgres_tls;
+mod production;
 mod revocation;
 mod rolling_restart;
 mod secrets;
