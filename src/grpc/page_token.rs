@@ -11,14 +11,15 @@ use data_encoding::BASE64URL_NOPAD;
     "is not a page token of this list; use the next_page_token of the response before, with the \
      same account_id, status and domain, or leave it empty to begin anew"
 )]
-pub(super) struct InvalidPageToken;
+pub struct InvalidPageToken;
 
 /// The place, and a checksum that also covers the list's filters.
 const PLACE_LEN: usize = 8;
 const CHECKSUM_LEN: usize = 8;
 
 /// The token for going on after the key that was created at `last`.
-pub(super) fn encode(query: &ListQuery, last: Revision) -> String {
+#[must_use]
+pub fn encode(query: &ListQuery, last: Revision) -> String {
     let place = last.number().to_be_bytes();
     let mut bytes = [0; PLACE_LEN + CHECKSUM_LEN];
     bytes[..PLACE_LEN].copy_from_slice(&place);
@@ -27,7 +28,7 @@ pub(super) fn encode(query: &ListQuery, last: Revision) -> String {
 }
 
 /// Reads a token that [`encode`] made for a query with the same filters.
-pub(super) fn decode(query: &ListQuery, text: &str) -> Result<Revision, InvalidPageToken> {
+pub fn decode(query: &ListQuery, text: &str) -> Result<Revision, InvalidPageToken> {
     if text.len() > 64 {
         return Err(InvalidPageToken);
     }

@@ -19,7 +19,7 @@ const DEFAULT_PAGE_SIZE: i32 = 50;
 const MAX_PAGE_SIZE: i32 = 1000;
 
 /// A key to be stored, from a Create. The token and the id's random bits are drawn by the caller.
-pub(super) fn new_key(
+pub fn new_key(
     request: proto::CreateRequest,
     caller: &CallerName,
     token: &Token,
@@ -56,10 +56,7 @@ pub(super) fn new_key(
 }
 
 /// A query for one page, from a List. Its limit is the page's size.
-pub(super) fn list_query(
-    request: proto::ListRequest,
-    now: Timestamp,
-) -> Result<ListQuery, tonic::Status> {
+pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQuery, tonic::Status> {
     let account_id = account_id(request.account_id)?;
     let limit = match request.page_size {
         0 => DEFAULT_PAGE_SIZE,
@@ -97,7 +94,7 @@ pub(super) fn list_query(
 }
 
 /// A revocation, from a Revoke, of the accounts that its caller may touch.
-pub(super) fn revocation(
+pub fn revocation(
     request: proto::RevokeRequest,
     caller: &Caller,
     digester: &Digester,
@@ -130,7 +127,7 @@ pub(super) fn revocation(
 }
 
 /// A sending domain, from an Authorize; also every other field that is called `domain`.
-pub(super) fn domain(text: String) -> Result<Domain, tonic::Status> {
+pub fn domain(text: String) -> Result<Domain, tonic::Status> {
     Domain::parse(text).map_err(|error| invalid("domain", error))
 }
 

@@ -20,6 +20,7 @@ mod end_to_end;
 mod failover;
 mod faults;
 mod flood;
+mod fuzz;
 mod kubernetes;
 mod leases;
 mod limits;

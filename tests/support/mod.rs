@@ -17,6 +17,7 @@ pub mod keys_lock;
 pub mod load;
 pub mod manifests;
 pub mod mount;
+pub mod mutation;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -21,7 +21,7 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 
 /// Where the database is, and how to get there.
 #[derive(Clone)]
-pub(super) struct Address {
+pub struct Address {
     config: Config,
     hosts: Arc<Hosts>,
     connect_timeout: Duration,
@@ -36,7 +36,8 @@ struct TlsParameters {
 }
 
 impl Address {
-    pub(super) fn parse(text: &str, connect_timeout: Duration) -> Result<Self, OpenError> {
+    /// Reads an address; what it says of the time to connect counts, and else this.
+    pub fn parse(text: &str, connect_timeout: Duration) -> Result<Self, OpenError> {
         let (rest, parameters) = split_tls_parameters(text)?;
         let mut config: Config = rest
             .parse()
@@ -115,6 +116,15 @@ fn split_tls_parameters(text: &str) -> Result<(String, TlsParameters), OpenError
         return Err(OpenError::Address(
             "the address has an `@` or a `?` that does not end its user and password or its \
              database; write one in a user, password or parameter as %40 or %3F"
+                .to_owned(),
+        ));
+    }
+    let place = base.rsplit_once('@').map_or(base, |(_, place)| place);
+    if place.contains(['&', '=']) || query.contains('?') {
+        // A password among the parameters would be taken for a part of a name, which errors show.
+        return Err(OpenError::Address(
+            "the address's parameters do not begin with one `?` and go on with `&`; write these \
+             and `=` in a host, a database or a parameter as %3F, %26 and %3D"
                 .to_owned(),
         ));
     }
@@ -197,6 +207,20 @@ mod tests {
             }
         }
         assert!(parse("postgres://kate:hunter2%40%3F@db/keys?application_name=a%40b").is_ok());
+    }
+
+    #[test]
+    fn a_password_in_a_parameter_that_is_read_as_a_name_is_refused_and_not_shown() {
+        for wrong in [
+            "postgres://db&password=hunter2",
+            "postgres://db/keys&password=hunter2",
+            "postgres://db/keys?sslmode=require?password=hunter2",
+        ] {
+            let error = parse(wrong).err().expect(wrong);
+            assert!(error.contains("one `?`"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        assert!(parse("postgres://kate:a=b&c@db/keys?application_name=%3F").is_ok());
     }
 
     #[test]

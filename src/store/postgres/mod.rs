@@ -20,7 +20,7 @@ use super::{
     Revocation, RevokeError, Revoked, StoreError, other_secret, with_causes,
 };
 use crate::{audit::AuditRecord, domain::Domain, key::Status, token::Digester};
-use address::Address;
+pub use address::Address;
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType};

@@ -1,0 +1,83 @@
+//! What stands in a field of a request: a token, a domain, and what is named.
+
+use super::{CANARY, assert_refused, assert_tells_nothing, text};
+use keyservice::{
+    domain::Domain,
+    key::{AccountId, KeyId, KeyName, RequestId},
+    token::{self, TOKEN_LEN, Token},
+};
+
+/// A token reads back as itself, and what is none is not repeated.
+pub fn token(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    if let Ok(token) = Token::parse(text) {
+        assert_eq!(token.expose(), text);
+        assert_eq!(text.len(), TOKEN_LEN);
+        assert!(text.starts_with(token::PREFIX));
+        assert!(token::stands_in(text));
+        assert!(!token::stands_in(token.preview().as_str()));
+    }
+    assert!(token::stands_in(&format!("{text}{CANARY}{text}")));
+    if !text.is_empty() {
+        assert_refused(Token::parse(&format!("{CANARY}{text}")));
+    }
+}
+
+/// A domain is in its one normal form, within the limits of DNS.
+pub fn domain(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let Ok(domain) = Domain::parse(text.to_owned()) else {
+        if let Err(error) = Domain::parse(format!("{CANARY}@{text}")) {
+            assert_tells_nothing(&error.to_string());
+        }
+        return;
+    };
+    let normal = domain.as_str();
+    assert_eq!(Domain::parse(normal.to_owned()), Ok(domain.clone()));
+    for spelling in [normal.to_uppercase(), format!("{normal}.")] {
+        assert_eq!(Domain::parse(spelling), Ok(domain.clone()));
+    }
+    assert!(normal.len() <= 253);
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    for label in normal.split('.') {
+        assert!((1..=63).contains(&label.len()), "{normal}");
+        assert!(label.bytes().all(is_plain), "{normal}");
+        assert!(!label.starts_with('-') && !label.ends_with('-'), "{normal}");
+    }
+    let last = normal.rsplit('.').next();
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(!last.is_some_and(is_number), "{normal} is an address");
+}
+
+/// An account id, a request id, a key id and a key's name hold what they may, and no token.
+pub fn names(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    if let Ok(account) = AccountId::parse(text.to_owned()) {
+        assert_eq!(account.as_str(), text);
+        assert!((1..=128).contains(&text.len()) && text.is_ascii());
+        assert!(!token::stands_in(text));
+    }
+    if let Ok(id) = RequestId::parse(text.to_owned()) {
+        assert_eq!(id.as_str(), text);
+        assert!(
+            (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        );
+        assert!(!token::stands_in(text));
+    }
+    if let Ok(id) = KeyId::parse(text) {
+        assert_eq!(id.to_string(), text);
+        assert_eq!(KeyId::from_uuid(id.as_uuid()), id);
+    }
+    if let Ok(name) = KeyName::parse(text) {
+        let kept = name.as_str();
+        assert_eq!(KeyName::parse(kept), Ok(name.clone()));
+        assert_eq!(kept, text.trim());
+        assert!((1..=100).contains(&kept.chars().count()));
+        assert!(!kept.contains(char::is_control) && !token::stands_in(kept));
+    }
+    let with_token = format!("{text}{CANARY}");
+    assert_refused(AccountId::parse(with_token.clone()));
+    assert_refused(RequestId::parse(with_token.clone()));
+    assert_refused(KeyId::parse(&with_token));
+    assert_refused(KeyName::parse(&with_token));
+}

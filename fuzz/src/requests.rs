@@ -1,0 +1,108 @@
+//! Whole requests, as protobuf has them, and the page token in one of them.
+
+use super::{CANARY, assert_tells_nothing, text};
+use keyservice::{
+    caller::Caller,
+    grpc::{page_token as page_tokens, proto, request as requests},
+    key::{AccountId, Timestamp},
+    store::{ListQuery, Revision},
+    token::{self, Digester, Token},
+};
+use prost::Message;
+use rand::{SeedableRng, rngs::StdRng};
+use tonic::{Code, Status};
+
+/// A page token has one spelling, and is taken for its own list alone.
+pub fn page_token(bytes: &[u8]) {
+    let list = |account: &str| ListQuery {
+        account_id: AccountId::from_stored(account.to_owned()),
+        status: None,
+        domain: None,
+        before: None,
+        limit: 1,
+        now: Timestamp::MAX,
+    };
+    if let Some(text) = text(bytes)
+        && let Ok(place) = page_tokens::decode(&list("acme"), text)
+    {
+        assert_eq!(page_tokens::encode(&list("acme"), place), text);
+        assert!(page_tokens::decode(&list("globex"), text).is_err());
+    }
+    if let Some(number) = bytes.first_chunk() {
+        let place = Revision::from_number(i64::from_be_bytes(*number));
+        let text = page_tokens::encode(&list("acme"), place);
+        assert_eq!(page_tokens::decode(&list("acme"), &text), Ok(place));
+        assert!(page_tokens::decode(&list("globex"), &text).is_err());
+    }
+}
+
+/// A message is read into values or refused, by a status that repeats nothing of it. The first byte
+/// says which message it is.
+pub fn request(bytes: &[u8]) {
+    let Some((kind, message)) = bytes.split_first() else {
+        return;
+    };
+    let refused = match kind % 4 {
+        0 => create(message),
+        1 => list(message),
+        2 => revoke(message),
+        _ => authorize(message),
+    };
+    if let Err(status) = refused {
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let said = format!("{status:?}");
+        assert_tells_nothing(&said);
+        assert!(!token::stands_in(&said), "{said}");
+    }
+}
+
+fn create(message: &[u8]) -> Result<(), Status> {
+    let Ok(mut request) = proto::CreateRequest::decode(message) else {
+        return Ok(());
+    };
+    let token = Token::generate(&mut StdRng::seed_from_u64(1));
+    let (caller, digester) = (Caller::anyone().name, Digester::new(None));
+    let now = Timestamp::from_micros(1).expect("in range");
+    let new = |request| requests::new_key(request, &caller, &token, &digester, &[0; 10], now);
+    let key = new(request.clone())?.key;
+    assert_eq!(key.account_id.as_str(), request.account_id);
+    assert_eq!(key.scope.domain().is_some(), request.domain.is_some());
+    assert!(key.expire_time.is_none_or(|time| time > now));
+    CANARY.clone_into(&mut request.name);
+    let status = new(request).expect_err("a name holds no token");
+    Err(status)
+}
+
+fn list(message: &[u8]) -> Result<(), Status> {
+    let Ok(mut request) = proto::ListRequest::decode(message) else {
+        return Ok(());
+    };
+    let query = requests::list_query(request.clone(), Timestamp::MAX)?;
+    assert!((1..=1000).contains(&query.limit));
+    assert_eq!(query.before.is_some(), !request.page_token.is_empty());
+    CANARY.clone_into(&mut request.page_token);
+    let status = requests::list_query(request, Timestamp::MAX);
+    Err(status.expect_err("no page token"))
+}
+
+fn revoke(message: &[u8]) -> Result<(), Status> {
+    use proto::revoke_request::Target;
+    let Ok(mut request) = proto::RevokeRequest::decode(message) else {
+        return Ok(());
+    };
+    let (caller, digester) = (Caller::anyone(), Digester::new(None));
+    let read = |request| requests::revocation(request, &caller, &digester, Timestamp::MAX);
+    read(request.clone())?;
+    request.target = Some(Target::KeyId(CANARY.to_owned()));
+    Err(read(request).expect_err("a token is no key id"))
+}
+
+fn authorize(message: &[u8]) -> Result<(), Status> {
+    let Ok(request) = proto::AuthorizeRequest::decode(message) else {
+        return Ok(());
+    };
+    let domain = requests::domain(request.domain)?;
+    let again = requests::domain(domain.as_str().to_owned())?;
+    assert_eq!(again, domain);
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! What must hold for any bytes from outside holds for many that are nearly right.
+
+use crate::support::mutation::{mutated, seeds};
+use rand::{SeedableRng, rngs::StdRng};
+use std::{
+    panic::catch_unwind,
+    time::{Duration, Instant},
+};
+
+#[path = "../../fuzz/src/lib.rs"]
+mod checks;
+
+/// For each target; cargo-fuzz goes on for as long as it is let.
+const LENGTH: Duration = Duration::from_secs(1);
+
+#[test]
+fn what_must_hold_for_any_bytes_holds_for_those_that_are_nearly_right() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    for (target, check) in checks::TARGETS {
+        let seeds = seeds(target);
+        for bytes in &seeds {
+            hold(target, check, bytes);
+        }
+        let mut random = StdRng::seed_from_u64(seed);
+        let (started, mut count) = (Instant::now(), 0);
+        while started.elapsed() < LENGTH {
+            hold(target, check, &mutated(&seeds, &mut random));
+            count += 1;
+        }
+        println!("{target}: {count} inputs");
+    }
+}
+
+fn hold(target: &str, check: fn(&[u8]), bytes: &[u8]) {
+    let held = catch_unwind(|| check(bytes));
+    assert!(
+        held.is_ok(),
+        "{target} fails for b\"{}\"",
+        bytes.escape_ascii()
+    );
+}
