@@ -4,7 +4,7 @@
 
 use crate::{
     domain::Domain,
-    key::{AccountId, Accounts, KeyId, Scope, Timestamp},
+    key::{AccountId, Accounts, KeyId, Scope, Status, Timestamp},
     keyring::{HeldKey, Keyring},
     lease::{Lease, NoLease},
     token::{Digester, Token},
@@ -90,14 +90,14 @@ fn from_memory(
 }
 
 fn objection(key: &HeldKey<'_>, domain: &Domain, now: Timestamp) -> Option<DenialReason> {
-    if key.revoked {
-        Some(DenialReason::Revoked)
-    } else if key.expire_time.is_some_and(|time| time <= now) {
-        Some(DenialReason::Expired)
-    } else if key.domain.is_some_and(|only| only != domain.as_str()) {
-        Some(DenialReason::DomainNotAllowed)
-    } else {
-        None
+    match key.status(now) {
+        Status::Revoked => Some(DenialReason::Revoked),
+        Status::Expired => Some(DenialReason::Expired),
+        Status::Active => {
+            let is_other = |only| only != domain.as_str();
+            let other = key.domain.is_some_and(is_other);
+            other.then_some(DenialReason::DomainNotAllowed)
+        }
     }
 }
 

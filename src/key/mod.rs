@@ -150,6 +150,18 @@ pub enum Status {
     Expired,
 }
 
+impl Status {
+    /// That of a key at this time.
+    #[must_use]
+    pub fn at(now: Timestamp, revoked: bool, expire_time: Option<Timestamp>) -> Self {
+        match expire_time {
+            _ if revoked => Self::Revoked,
+            Some(time) if time <= now => Self::Expired,
+            _ => Self::Active,
+        }
+    }
+}
+
 /// The record of a key, without what only Authorize needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -175,11 +187,7 @@ impl Key {
     /// Its status at a time.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Status {
-        match (self.revoke_time, self.expire_time) {
-            (Some(_), _) => Status::Revoked,
-            (None, Some(expire_time)) if expire_time <= now => Status::Expired,
-            (None, _) => Status::Active,
-        }
+        Status::at(now, self.revoke_time.is_some(), self.expire_time)
     }
 }
 

@@ -8,7 +8,7 @@ mod record;
 mod table;
 
 use crate::{
-    key::{KeyId, KeyState, Timestamp},
+    key::{KeyId, KeyState, Status, Timestamp},
     token::TokenDigest,
 };
 use arc_swap::{ArcSwap, Guard};
@@ -170,6 +170,14 @@ pub struct HeldKey<'a> {
     pub expire_time: Option<Timestamp>,
     /// Whether it was revoked.
     pub revoked: bool,
+}
+
+impl HeldKey<'_> {
+    /// Its status at a time.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        Status::at(now, self.revoked, self.expire_time)
+    }
 }
 
 #[cfg(test)]

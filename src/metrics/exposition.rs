@@ -5,7 +5,7 @@
 use super::{Counts, Histogram, process::Process};
 use crate::{
     caller::credentials::Credentials,
-    key::Timestamp,
+    key::{Status, Timestamp},
     keyring::Keyring,
     lease::{Lease, Moment},
     reload::Reloaded,
@@ -106,10 +106,10 @@ impl Exposition {
         let now = Timestamp::now();
         let (mut active, mut revoked, mut expired) = (0_u64, 0_u64, 0_u64);
         for (_, key) in self.keyring.read().keys() {
-            match key.expire_time {
-                _ if key.revoked => revoked += 1,
-                Some(time) if time <= now => expired += 1,
-                _ => active += 1,
+            match key.status(now) {
+                Status::Active => active += 1,
+                Status::Revoked => revoked += 1,
+                Status::Expired => expired += 1,
             }
         }
         let by_status = [
