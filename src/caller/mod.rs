@@ -6,7 +6,7 @@ pub mod credentials;
 pub mod san;
 pub mod secret;
 
-use crate::key::{Accounts, HoldsToken, free_of_tokens};
+use crate::key::{Accounts, HoldsToken, free_of_tokens, is_identifier};
 use std::fmt;
 
 /// Stands for whoever calls a server that asks nobody who he is.
@@ -111,11 +111,7 @@ pub enum InvalidCallerName {
 impl CallerName {
     /// Reads a caller's name; nothing is trimmed or folded.
     pub fn parse(text: &str) -> Result<Self, InvalidCallerName> {
-        let first_is_plain = text.starts_with(|first: char| first.is_ascii_alphanumeric());
-        let all_allowed = text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@/".contains(&byte));
-        if text.len() > 64 || !first_is_plain || !all_allowed {
+        if text.len() > 64 || !is_identifier(text) {
             return Err(InvalidCallerName::Malformed);
         }
         if text.contains(secret::PREFIX) {

@@ -30,6 +30,14 @@ pub(crate) fn free_of_tokens(text: &str) -> Result<(), HoldsToken> {
     }
 }
 
+/// Whether the text is letters, digits and `-_.:@/`, with a letter or digit first.
+pub(crate) fn is_identifier(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@/".contains(&byte))
+}
+
 /// The tenant that owns keys, named by the platform's own identifier for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AccountId(String);
@@ -50,11 +58,7 @@ pub enum InvalidAccountId {
 impl AccountId {
     /// Reads an account id; nothing is trimmed or folded.
     pub fn parse(text: String) -> Result<Self, InvalidAccountId> {
-        let first_is_plain = text.starts_with(|first: char| first.is_ascii_alphanumeric());
-        let all_allowed = text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@/".contains(&byte));
-        if text.len() > 128 || !first_is_plain || !all_allowed {
+        if text.len() > 128 || !is_identifier(&text) {
             return Err(InvalidAccountId::Malformed);
         }
         free_of_tokens(&text)?;
