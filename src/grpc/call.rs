@@ -2,7 +2,7 @@
 //! Promises the names of OpenTelemetry's semantic conventions for RPC, version 1.42.
 //! Must never give out a text that a caller chose.
 
-use super::DESCRIPTOR_SETS;
+use super::{DESCRIPTOR_SETS, proto::key_service_server::SERVICE_NAME};
 use http::HeaderMap;
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
@@ -44,6 +44,12 @@ fn methods(file: FileDescriptorProto) -> Vec<String> {
 pub(super) fn method(path: &str) -> Option<usize> {
     let name = path.strip_prefix('/')?;
     METHODS.iter().position(|method| method == name)
+}
+
+/// The method of `KeyService` that a request's path names, served or not.
+pub(super) fn key_service_method(path: &str) -> Option<&str> {
+    let path = path.strip_prefix('/')?;
+    path.strip_prefix(SERVICE_NAME)?.strip_prefix('/')
 }
 
 /// The status that headers or trailers hold: a call's is in its headers when it has no message, and
@@ -108,6 +114,24 @@ mod tests {
         assert_eq!(METHODS[at], authorize[1..]);
         for path in ["", "/", &authorize[1..], &format!("/{authorize}"), "/a/b"] {
             assert_eq!(method(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_key_services_by_its_whole_name() {
+        for method in ["Authorize", "Rotate", ""] {
+            let path = format!("/tosend.keys.v1.KeyService/{method}");
+            assert_eq!(key_service_method(&path), Some(method));
+        }
+        for other in [
+            "",
+            "/",
+            "/tosend.keys.v1.KeyService",
+            "/tosend.keys.v1.KeyServices/Authorize",
+            "tosend.keys.v1.KeyService/Authorize",
+            "/grpc.health.v1.Health/Check",
+        ] {
+            assert_eq!(key_service_method(other), None, "{other}");
         }
     }
 

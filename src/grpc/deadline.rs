@@ -2,7 +2,7 @@
 //! Promises an answer with what the caller can do, shortly before the deadline.
 //! Must never stop a write that was begun: it goes on without its caller (see `service`).
 
-use super::{proto::key_service_server::SERVICE_NAME, response};
+use super::{call::key_service_method, response};
 use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use std::{
@@ -92,10 +92,7 @@ where
 
 /// Whether a call may go on without its caller.
 fn writes(path: &str) -> bool {
-    let method = path
-        .strip_prefix('/')
-        .and_then(|path| path.strip_prefix(SERVICE_NAME));
-    matches!(method, Some("/Create" | "/Revoke"))
+    matches!(key_service_method(path), Some("Create" | "Revoke"))
 }
 
 /// How long the caller waits, by its own word, if it said so: the `grpc-timeout` of "gRPC over
