@@ -3,7 +3,10 @@
 //! Promises that every admin call of a known caller is recorded and logged, however it ends.
 //! Must never record what a caller sent, but only what was made of it: it may hold a token.
 
-use super::{call::name, response};
+use super::{
+    call::{name, status},
+    response,
+};
 use crate::{
     audit::{AdminMethod, AuditRecord, Outcome},
     caller::Caller,
@@ -115,8 +118,7 @@ pub(super) async fn answered<E>(
     if arrival.is_taken_up.load(Ordering::Relaxed) {
         return Ok(response);
     }
-    let status = Status::from_header_map(response.headers());
-    let code = status.map_or(Code::Unknown, |status| status.code());
+    let code = status(response.headers()).unwrap_or(Code::Unknown);
     let (now, subject) = (Timestamp::now(), Subject::default());
     let ended = arrival.record(&recorder, now, &subject, code).await;
     Ok(ended.map_or_else(Status::into_http, |()| response))
