@@ -131,6 +131,17 @@ pub enum NoLease {
     Lapsed,
 }
 
+impl NoLease {
+    /// For programs: in the details of a status, and in metrics.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NotYet => "KEYRING_LOADING",
+            Self::Lapsed => "LEASE_LAPSED",
+        }
+    }
+}
+
 impl Lease {
     /// No lease yet.
     #[must_use]

@@ -165,11 +165,10 @@ pub(super) fn unrecorded() -> tonic::Status {
 
 /// This replica cannot prove that its memory is current.
 pub(super) fn no_lease(why: NoLease) -> tonic::Status {
-    let reason = match why {
-        NoLease::NotYet => "KEYRING_LOADING",
-        NoLease::Lapsed => "LEASE_LAPSED",
-    };
-    unavailable(reason, format!("{why}; try again, or ask another replica"))
+    unavailable(
+        why.reason(),
+        format!("{why}; try again, or ask another replica"),
+    )
 }
 
 /// A key was created, but not every replica is known to know it. Its token was not shown.

@@ -16,8 +16,8 @@ const KINDS: [(&str, &str); 8] = [
     ("denial", "REVOKED"),
     ("denial", "EXPIRED"),
     ("denial", "DOMAIN_NOT_ALLOWED"),
-    ("none", "KEYRING_LOADING"),
-    ("none", "LEASE_LAPSED"),
+    ("none", NoLease::NotYet.reason()),
+    ("none", NoLease::Lapsed.reason()),
 ];
 
 /// The decisions by outcome and reason.
