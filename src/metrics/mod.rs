@@ -15,7 +15,7 @@ pub use decisions::Decisions;
 pub use exposition::Exposition;
 pub use histogram::Histogram;
 pub use server::serve;
-pub use store_errors::StoreErrors;
+pub use store_errors::{Operation, StoreErrors};
 
 /// What is counted while calls run.
 pub struct Counts {

@@ -7,7 +7,10 @@ use super::{
     PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError, Revoked,
     StoreError,
 };
-use crate::{audit::AuditRecord, metrics::StoreErrors};
+use crate::{
+    audit::AuditRecord,
+    metrics::{Operation, StoreErrors},
+};
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -20,11 +23,7 @@ pub struct CountedStore {
 }
 
 impl CountedStore {
-    fn note<T, E: MayBeTrouble>(
-        &self,
-        operation: &'static str,
-        answer: Result<T, E>,
-    ) -> Result<T, E> {
+    fn note<T, E: MayBeTrouble>(&self, operation: Operation, answer: Result<T, E>) -> Result<T, E> {
         if answer.as_ref().is_err_and(E::is_trouble) {
             self.errors.count(operation);
         }
@@ -65,27 +64,27 @@ impl MayBeTrouble for FollowError {
 #[async_trait]
 impl KeyStore for CountedStore {
     async fn create(&self, new: &NewKey) -> Result<Position, CreateError> {
-        self.note("create", self.store.create(new).await)
+        self.note(Operation::Create, self.store.create(new).await)
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
-        self.note("revoke", self.store.revoke(revocation).await)
+        self.note(Operation::Revoke, self.store.revoke(revocation).await)
     }
 
     async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
-        self.note("audit", self.store.append(records).await)
+        self.note(Operation::Audit, self.store.append(records).await)
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {
-        self.note("list", self.store.list(query).await)
+        self.note(Operation::List, self.store.list(query).await)
     }
 
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
-        self.note("load", self.store.load(apply).await)
+        self.note(Operation::Load, self.store.load(apply).await)
     }
 
     async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
-        self.note("follow", self.store.changes(since, limit).await)
+        self.note(Operation::Follow, self.store.changes(since, limit).await)
     }
 
     fn is_shared(&self) -> bool {
@@ -93,19 +92,19 @@ impl KeyStore for CountedStore {
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError> {
-        self.note("renew", self.store.renew(renewal).await)
+        self.note(Operation::Renew, self.store.renew(renewal).await)
     }
 
     async fn replicas(&self, writes: &[Position]) -> Result<Look, StoreError> {
-        self.note("replicas", self.store.replicas(writes).await)
+        self.note(Operation::Replicas, self.store.replicas(writes).await)
     }
 
     async fn forget(&self, lapsed: &Replica) -> Result<bool, StoreError> {
-        self.note("forget", self.store.forget(lapsed).await)
+        self.note(Operation::Forget, self.store.forget(lapsed).await)
     }
 
     async fn leave(&self, id: ReplicaId) -> Result<(), StoreError> {
-        self.note("leave", self.store.leave(id).await)
+        self.note(Operation::Leave, self.store.leave(id).await)
     }
 
     async fn changed(&self) {
