@@ -97,12 +97,7 @@ async fn begin(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
     client
         .batch_execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0")
         .await?;
-    let exists = "SELECT to_regclass('keyservice.migrations') IS NOT NULL";
-    if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
-        return Ok(None);
-    }
-    let version = "SELECT max(number) FROM keyservice.migrations";
-    client.query_one(version, &[]).await?.try_get(0)
+    migrate::version(client).await
 }
 
 async fn select(

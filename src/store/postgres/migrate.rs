@@ -7,8 +7,8 @@ use crate::store::{
     StoreError,
     migrations::{self, Migration, SchemaError, migration},
 };
-use deadpool_postgres::{Client, GenericClient, Transaction};
 use std::time::Duration;
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys.sql"),
@@ -74,7 +74,7 @@ async fn within<T>(
 }
 
 async fn pending(client: &impl GenericClient) -> Result<&'static [Migration], MigrateError> {
-    let found = version(client).await?;
+    let found = version(client).await?.unwrap_or(0);
     migrations::pending(MIGRATIONS, found).map_err(MigrateError::Schema)
 }
 
@@ -100,22 +100,19 @@ const PLACE_FOR_MIGRATIONS: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
          name text NOT NULL, \
          apply_time timestamptz NOT NULL DEFAULT now())";
 
-/// The schema's version; 0 if there is none.
-async fn version(client: &impl GenericClient) -> Result<i32, tokio_postgres::Error> {
+/// The schema's version; none if there is no schema.
+pub(super) async fn version(
+    client: &impl GenericClient,
+) -> Result<Option<i32>, tokio_postgres::Error> {
     // `to_regclass` would answer from what the session has cached at its first look, in which
     // another replica's migration of the meantime is missing.
     let exists = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables \
                   WHERE schemaname = 'keyservice' AND tablename = 'migrations')";
     if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
-        return Ok(0);
+        return Ok(None);
     }
-    client
-        .query_one(
-            "SELECT coalesce(max(number), 0) FROM keyservice.migrations",
-            &[],
-        )
-        .await?
-        .try_get(0)
+    let version = "SELECT max(number) FROM keyservice.migrations";
+    client.query_one(version, &[]).await?.try_get(0)
 }
 
 /// The promise that nothing acknowledged is lost is the server's to keep.
