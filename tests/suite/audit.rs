@@ -1,8 +1,7 @@
 //! Who did what is on record: every admin call, refused ones too, and `keyservice audit` tells.
 
 use crate::support::{
-    audit::{Reader, complaint, printed, records},
-    caller,
+    audit::{Reader, complaint, printed, record_of_a_list, records},
     callers::{BearerClient, Credential, client},
     directory, eventually,
     mount::Mount,
@@ -12,7 +11,6 @@ use crate::support::{
 };
 use futures::future::join_all;
 use keyservice::{
-    audit::{AdminMethod, AuditRecord, Outcome},
     grpc::proto::{CreateRequest, ListRequest, RevokeRequest, revoke_request::Target},
     key::Timestamp,
     store::{KeyStore, sqlite::SqliteStore},
@@ -286,7 +284,7 @@ async fn a_service_starts_though_its_file_is_read_and_the_reader_notices_where_t
     let directory = directory();
     let store = sqlite_in(&directory);
     // More than the reader can get rid of before anybody takes its output.
-    let many = vec![record_of_a_list(); 2000];
+    let many = vec![record_of_a_list(Timestamp::now()); 2000];
     let path = directory.path().join("keys.db");
     let file = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
     file.append(&many).await.expect("appended");
@@ -300,18 +298,6 @@ async fn a_service_starts_though_its_file_is_read_and_the_reader_notices_where_t
     Server::start(&store).await.terminate().await;
     let rest = reader.end().expect("SQLite's locks show one moment");
     assert_eq!(rest, many.len() - 1);
-}
-
-fn record_of_a_list() -> AuditRecord {
-    AuditRecord {
-        time: Timestamp::now(),
-        caller: caller("sender"),
-        method: AdminMethod::List,
-        account_id: None,
-        key_id: None,
-        outcome: Outcome::OK,
-        calls: 1,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,14 +10,13 @@ use crate::support::{
     scrape::{METRICS, Scrape, request},
     search::Search,
     server::{Server, sqlite_in},
-    tools::tool,
+    tools::{fed, tool},
 };
 use keyservice::grpc::proto::{AuthorizeRequest, CreateRequest};
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 use tonic::{Code, Request};
 
@@ -281,17 +280,10 @@ fn metrics_in(text: &str) -> Vec<&str> {
 }
 
 fn promtool(arguments: &[&str], input: &str) {
-    let mut child = Command::new(tool("promtool"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool runs");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(input.as_bytes()).expect("it reads");
-    drop(stdin);
-    let ran = child.wait_with_output().expect("it ends");
+    let ran = fed(
+        Command::new(tool("promtool")).args(arguments),
+        input.as_bytes(),
+    );
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "promtool {arguments:?}: {said}");
     assert!(said.trim().is_empty(), "promtool {arguments:?}: {said}");

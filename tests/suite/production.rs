@@ -1,6 +1,6 @@
 //! The page "in production", command by command, on a real database.
 
-use crate::support::{directory, postgres::Cluster};
+use crate::support::{directory, postgres::Cluster, tools};
 use std::{
     fmt::Write,
     net::TcpListener,
@@ -67,7 +67,5 @@ fn free_ports() -> String {
 fn path() -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_keyservice"));
     let built = binary.parent().expect("a directory").display();
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/bin");
-    let inherited = std::env::var("PATH").expect("a PATH");
-    format!("{built}:{}:{inherited}", tools.display())
+    format!("{built}:{}", tools::path())
 }

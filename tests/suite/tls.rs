@@ -274,9 +274,7 @@ async fn probes_ask_for_health_in_plain_text_on_a_port_that_serves_nothing_else(
     let admin = Credential::new("operator", &["--role", "admin"]);
     let args = ["--health-listen", "127.0.0.1:0"];
     let encrypted = Encrypted::start(&admin.line, &args).await;
-    let log = encrypted.server.log();
-    let port = log.split("\"health_address\":\"127.0.0.1:").nth(1);
-    let port = port.and_then(|rest| rest.split('"').next());
+    let port = encrypted.server.logged_port("health_address");
     let address = format!("http://127.0.0.1:{}", port.expect("a port"));
     let endpoint = Channel::from_shared(address).expect("an address");
     let channel = endpoint.connect().await.expect("connected");

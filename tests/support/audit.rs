@@ -1,10 +1,28 @@
 //! `keyservice audit`, as an operator runs it.
 
+use super::caller;
+use keyservice::{
+    audit::{AdminMethod, AuditRecord, Outcome},
+    key::Timestamp,
+};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
+
+/// Of a List that a caller made at a time.
+pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
+    AuditRecord {
+        time,
+        caller: caller("sender"),
+        method: AdminMethod::List,
+        account_id: None,
+        key_id: None,
+        outcome: Outcome::OK,
+        calls: 1,
+    }
+}
 
 /// Runs the command on a store.
 pub fn audit(store: &str, args: &[&str]) -> Output {

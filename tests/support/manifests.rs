@@ -1,12 +1,8 @@
 //! The Kubernetes manifests as `kubectl` builds them and as the API of Kubernetes takes them.
 
-use super::tools::{client, tool};
+use super::tools::{client, fed, tool};
 use serde_json::Value;
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-    sync::LazyLock,
-};
+use std::{process::Command, sync::LazyLock};
 
 /// The oldest Kubernetes that the manifests are for, and the newest.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
@@ -105,17 +101,7 @@ pub fn list(value: &Value) -> &[Value] {
 
 /// What manifests in YAML say, after they are checked.
 fn in_json(yaml: &[u8]) -> Vec<Value> {
-    let mut reader = client("manifests.py")
-        .args(VERSIONS)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("python3 runs");
-    let mut stdin = reader.stdin.take().expect("it is piped");
-    stdin.write_all(yaml).expect("it reads");
-    drop(stdin);
-    let read = reader.wait_with_output().expect("it ends");
+    let read = fed(client("manifests.py").args(VERSIONS), yaml);
     let error = String::from_utf8_lossy(&read.stderr);
     assert!(read.status.success(), "{error}");
     serde_json::from_slice(&read.stdout).expect("JSON")

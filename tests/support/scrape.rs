@@ -61,10 +61,8 @@ impl Scrape {
 
 /// The head and the body of an answer.
 pub fn request(server: &Server, method: &str, path: &str) -> (String, String) {
-    let log = server.log();
-    let port = log.split("\"metrics_address\":\"127.0.0.1:").nth(1);
-    let port = port.and_then(|rest| rest.split_once('"')?.0.parse().ok());
-    let port: u16 = port.expect("the log tells the port");
+    let port = server.logged_port("metrics_address");
+    let port = port.expect("the log tells the port");
     let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let limit = Some(Duration::from_secs(10));
     connection.set_read_timeout(limit).expect("a socket");

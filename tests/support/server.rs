@@ -97,12 +97,15 @@ impl Server {
 
     /// Whether it says where it listens.
     pub fn listens(&mut self) -> bool {
-        let log = self.log();
-        let address = log.split("\"address\":\"127.0.0.1:").nth(1);
-        self.port = address
-            .and_then(|rest| rest.split_once('"')?.0.parse().ok())
-            .unwrap_or(0);
+        self.port = self.logged_port("address").unwrap_or(0);
         self.port != 0
+    }
+
+    /// The port of an address that its log tells in this field.
+    pub fn logged_port(&self, field: &str) -> Option<u16> {
+        let log = self.log();
+        let (_, rest) = log.split_once(&format!("\"{field}\":\"127.0.0.1:"))?;
+        rest.split_once('"')?.0.parse().ok()
     }
 
     pub fn has_ended(&mut self) -> bool {

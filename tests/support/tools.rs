@@ -2,18 +2,16 @@
 
 use std::{
     env,
+    io::Write,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output, Stdio},
 };
 
 /// What a line for bash prints, with grpcurl at hand; or what it says when it fails.
 pub fn shell(line: &str) -> Result<String, String> {
-    let grpcurl = tool("grpcurl");
-    let directory = grpcurl.parent().expect("a directory").display();
-    let path = env::var("PATH").unwrap_or_default();
     let ran = Command::new("bash")
         .args(["-c", line])
-        .env("PATH", format!("{directory}:{path}"))
+        .env("PATH", path())
         .output()
         .expect("bash runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -22,6 +20,27 @@ pub fn shell(line: &str) -> Result<String, String> {
     } else {
         Err(text(ran.stderr))
     }
+}
+
+/// A PATH with grpcurl on it.
+pub fn path() -> String {
+    let grpcurl = tool("grpcurl");
+    let directory = grpcurl.parent().expect("a directory").display();
+    format!("{directory}:{}", env::var("PATH").unwrap_or_default())
+}
+
+/// Runs a command that reads this input, to its end.
+pub fn fed(command: &mut Command, input: &[u8]) -> Output {
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut stdin = process.stdin.take().expect("it is piped");
+    stdin.write_all(input).expect("it reads");
+    drop(stdin);
+    process.wait_with_output().expect("it ends")
 }
 
 /// A program from `target/test-tools/bin`, where `tests/run` installs it, or from the PATH.

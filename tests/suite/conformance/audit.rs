@@ -2,7 +2,7 @@
 
 use super::{account_id, after, create_as, on_both_stores, revocation, revoke, with_request_id};
 use crate::support::{
-    audit::{printed, records},
+    audit::{printed, record_of_a_list, records},
     caller, new_key,
     stores::Stores,
 };
@@ -103,17 +103,11 @@ async fn a_write_does_not_stand_without_its_record(stores: &Stores) {
 
 async fn records_are_appended_and_only_old_ones_deleted_on_purpose(stores: &Stores) {
     let mut times = (0..3).map(|number| after(Timestamp::now(), number));
-    let record = |time| AuditRecord {
-        time,
-        caller: caller("sender"),
-        method: AdminMethod::List,
-        account_id: None,
-        key_id: None,
-        outcome: Outcome::OK,
-        calls: 1,
-    };
     let [old, limit, new] = [(); 3].map(|()| times.next().expect("three"));
-    let appended = stores.first.append(&[old, limit, new].map(record)).await;
+    let appended = stores
+        .first
+        .append(&[old, limit, new].map(record_of_a_list))
+        .await;
     appended.expect("appended");
 
     let [audit, prunings] = stores.audit_tables();
