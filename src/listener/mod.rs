@@ -68,12 +68,16 @@ async fn accept_all(
             () = ready.closed() => return,
         };
         // Closed at once, so that the client turns to another replica.
-        let Some(place) = door.places.take().await else {
+        let Some(claim) = door.places.claim().await else {
             tracing::debug!(%peer, "closed: --max-connections are open and at work");
             continue;
         };
         let (door, ready) = (door.clone(), ready.clone());
         handshakes.spawn(async move {
+            let Some(place) = claim.place().await else {
+                tracing::debug!(%peer, "closed: no place came free in time");
+                return;
+            };
             let seat = place.seat.clone();
             let admitted = async {
                 tokio::select! {

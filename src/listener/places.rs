@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
@@ -30,9 +30,14 @@ const LEAVING: Duration = Duration::from_secs(1);
 /// cost a look of its own.
 const FOUND_AT_ONCE: usize = 64;
 
+/// Newcomers that wait at once for those that leave for them: files that are open beyond the limit.
+/// Enough for a newcomer's wait to hold up no other's.
+pub(super) const MAX_ARRIVING: usize = 32;
+
 /// The places of one listening socket.
 pub(super) struct Places {
     free: Arc<Semaphore>,
+    arriving: Arc<Semaphore>,
     max_calls: usize,
     calls: AtomicUsize,
     /// What times are counted from.
@@ -44,6 +49,8 @@ pub(super) struct Places {
 struct Seats {
     next_number: u64,
     taken: HashMap<u64, Arc<Seat>>,
+    /// Who gets the place of one that was sent away.
+    heirs: HashMap<u64, oneshot::Sender<OwnedSemaphorePermit>>,
     /// Those that were quiet at the last look, and the time they had spoken; the quietest last.
     quiet: Vec<(u64, Arc<Seat>)>,
     /// Sent away for their calls, some of which may still be counted.
@@ -65,8 +72,23 @@ pub struct Seat {
 /// A connection's place, which is free again when this is dropped.
 pub(super) struct Place {
     pub(super) seat: Arc<Seat>,
-    #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
-    permit: OwnedSemaphorePermit,
+    /// None once it is given back.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A new connection's claim to a place.
+pub(super) struct Claim {
+    places: Arc<Places>,
+    source: Source,
+}
+
+enum Source {
+    Free(OwnedSemaphorePermit),
+    /// Of one that was sent away; and a place among the arriving until then.
+    Leaving(
+        oneshot::Receiver<OwnedSemaphorePermit>,
+        OwnedSemaphorePermit,
+    ),
 }
 
 /// A call's place, which is free again when this is dropped.
@@ -77,6 +99,10 @@ impl Places {
     pub(super) fn new(max_connections: usize, max_calls: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(max_connections)),
+            // Few among all, so that of those who stay somebody is quiet.
+            arriving: Arc::new(Semaphore::new(
+                MAX_ARRIVING.min(max_connections.div_ceil(4)),
+            )),
             max_calls,
             calls: AtomicUsize::new(0),
             start: Instant::now(),
@@ -84,36 +110,23 @@ impl Places {
         })
     }
 
-    /// A place for a new connection: a free one, or that of the one which has been quiet longest.
-    /// None when all are at work.
-    pub(super) async fn take(self: &Arc<Self>) -> Option<Place> {
-        let permit = self.permit().await?;
-        let mut seats = self.seats();
-        let number = seats.next_number;
-        seats.next_number += 1;
-        let seat = Arc::new(Seat {
+    /// A claim to a place for a new connection: a free one, or that of the one which has been quiet
+    /// longest. None when all are at work.
+    pub(super) async fn claim(self: &Arc<Self>) -> Option<Claim> {
+        let claim = |source| Claim {
             places: self.clone(),
-            number,
-            heard_millis: AtomicU64::new(self.now_millis()),
-            has_called: AtomicBool::new(false),
-            calls: AtomicUsize::new(0),
-            sent_away: AtomicBool::new(false),
-            reader: AtomicWaker::new(),
-        });
-        seats.taken.insert(number, seat.clone());
-        Some(Place { seat, permit })
-    }
-
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+            source,
+        };
         if let Ok(free) = self.free.clone().try_acquire_owned() {
-            return Some(free);
+            return Some(claim(Source::Free(free)));
         }
-        self.send_the_quietest_away()?;
-        let freed = timeout(LEAVING, self.free.clone().acquire_owned()).await;
-        freed.ok()?.ok()
+        let arriving = self.arriving.clone().acquire_owned().await.ok()?;
+        let left = self.send_the_quietest_away()?;
+        Some(claim(Source::Leaving(left, arriving)))
     }
 
-    fn send_the_quietest_away(&self) -> Option<()> {
+    /// Gives its place to whoever waits for it, and to no other newcomer in between.
+    fn send_the_quietest_away(&self) -> Option<oneshot::Receiver<OwnedSemaphorePermit>> {
         let mut seats = self.seats();
         loop {
             if seats.quiet.is_empty() {
@@ -122,7 +135,9 @@ impl Places {
             let (heard_millis, seat) = seats.quiet.pop()?;
             let is_as_it_was = seat.heard_millis.load(Relaxed) == heard_millis;
             if is_as_it_was && seats.taken.contains_key(&seat.number) && seat.send_away() {
-                return Some(());
+                let (heir, left) = oneshot::channel();
+                seats.heirs.insert(seat.number, heir);
+                return Some(left);
             }
         }
     }
@@ -174,9 +189,49 @@ impl Places {
     }
 }
 
+impl Claim {
+    /// The place, as soon as whoever had it has left.
+    pub(super) async fn place(self) -> Option<Place> {
+        let Self { places, source } = self;
+        let (permit, _arriving) = match source {
+            Source::Free(permit) => (permit, None),
+            Source::Leaving(left, arriving) => {
+                let permit = timeout(LEAVING, left).await.ok()?.ok()?;
+                (permit, Some(arriving))
+            }
+        };
+        let mut seats = places.seats();
+        let number = seats.next_number;
+        seats.next_number += 1;
+        let seat = Arc::new(Seat {
+            places: places.clone(),
+            number,
+            heard_millis: AtomicU64::new(places.now_millis()),
+            has_called: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+            sent_away: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+        });
+        seats.taken.insert(number, seat.clone());
+        Some(Place {
+            seat,
+            permit: Some(permit),
+        })
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.seat.places.seats().taken.remove(&self.seat.number);
+        let mut seats = self.seat.places.seats();
+        seats.taken.remove(&self.seat.number);
+        if let Some((heir, permit)) = seats
+            .heirs
+            .remove(&self.seat.number)
+            .zip(self.permit.take())
+        {
+            // An heir that waits no more leaves it free.
+            let _ = heir.send(permit);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! Promises that connections leave enough files for the store, whatever the system allows.
 //! Must never end the process for want of files: fewer connections are better than none.
 
+use super::places::MAX_ARRIVING;
 use crate::settings::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
@@ -21,9 +22,10 @@ const BACKLOG: u32 = 4096;
 /// Connections for probes; Kubernetes opens one a probe.
 const PROBE_CONNECTIONS: usize = 32;
 
-/// Files beside the clients' connections and the pool's: those for probes, and room for what the
-/// store, the runtime, metrics and files that are read again have open.
-const OTHER_FILES: usize = 3 * PROBE_CONNECTIONS;
+/// Files beside the clients' connections and the pool's: those for probes, those of newcomers to
+/// either socket, and room for what the store, the runtime, metrics and files that are read again
+/// have open.
+const OTHER_FILES: usize = PROBE_CONNECTIONS + 2 * MAX_ARRIVING + 64;
 
 /// After an error of accepting, which is most often a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
