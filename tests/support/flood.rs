@@ -50,8 +50,8 @@ pub const PLAIN: &[Flood] = &[
     storm("one header a thousand times", repeated_header),
     storm("settings and pings", settings_and_pings),
     siege("half frames", 1000, half_frame),
-    siege("calls without a message", 40, calls_without_message),
-    siege("answers that nobody reads", 40, answers_unread),
+    siege("calls without a message", 12, calls_without_message),
+    siege("answers that nobody reads", 12, answers_unread),
     siege("idle connections", 10_000, idle),
     Flood {
         name: "random tokens",
@@ -91,8 +91,11 @@ const fn siege(name: &'static str, count: usize, bytes: fn(&mut StdRng) -> Vec<u
     }
 }
 
-/// Connections that a storm has at once, and connections of the calls.
+/// Connections that a storm has at once.
 const ABREAST: u64 = 8;
+
+/// Connections that the calls with random tokens share.
+const CALLERS: u64 = 4;
 
 /// How long a connection of a storm waits for its end.
 const IMPATIENCE: Duration = Duration::from_millis(100);
@@ -112,9 +115,9 @@ impl Flood {
             }
             Course::Calls(count) => {
                 let one = move |number| {
-                    authorize_random_tokens(aim.port, count / ABREAST, aim.seed ^ number)
+                    authorize_random_tokens(aim.port, count / CALLERS, aim.seed ^ number)
                 };
-                let denied = in_parallel(ABREAST, one).await;
+                let denied = in_parallel(CALLERS, one).await;
                 let unknown: u64 = denied.iter().map(|denied| denied.unknown).sum();
                 let malformed: u64 = denied.iter().map(|denied| denied.malformed).sum();
                 assert_eq!((unknown, malformed), (count / 2, count / 2));
@@ -251,7 +254,7 @@ fn repeated_header(_: &mut StdRng) -> Vec<u8> {
 /// Each of which asks for an acknowledgement (CVE-2019-9512, CVE-2019-9515).
 fn settings_and_pings(_: &mut StdRng) -> Vec<u8> {
     let pair = [frame(SETTINGS, 0, 0, &[]), frame(PING, 0, 0, &[7; 8])].concat();
-    [greeting(), pair.repeat(5000)].concat()
+    [greeting(), pair.repeat(1000)].concat()
 }
 
 /// The beginning of a frame, cut off anywhere.

@@ -19,8 +19,8 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Below the server's default of 256 streams.
-const IN_FLIGHT: usize = 200;
+/// Enough to keep the server busy, and few enough that others need not queue for long.
+const IN_FLIGHT: usize = 50;
 
 /// The largest window of HTTP/2, for answers: 2^31 - 1 bytes, and every window starts with 65 535.
 const ALL_WINDOW: u32 = (1 << 31) - 1 - 65_535;
