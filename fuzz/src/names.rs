@@ -7,7 +7,7 @@ use keyservice::{
     token::{self, TOKEN_LEN, Token},
 };
 
-/// A token reads back as itself, and what is none is not repeated.
+/// A token reads back as itself and is none with a typing error; and what is none is not repeated.
 pub fn token(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(token) = Token::parse(text) {
@@ -16,6 +16,15 @@ pub fn token(bytes: &[u8]) {
         assert!(text.starts_with(token::PREFIX));
         assert!(token::stands_in(text));
         assert!(!token::stands_in(token.preview().as_str()));
+        for at in 0..TOKEN_LEN {
+            let other = if text[at..].starts_with('0') {
+                "1"
+            } else {
+                "0"
+            };
+            let mistyped = [&text[..at], other, &text[at + 1..]].concat();
+            assert!(Token::parse(&mistyped).is_err(), "at {at}");
+        }
     }
     assert!(token::stands_in(&format!("{text}{CANARY}{text}")));
     if !text.is_empty() {
