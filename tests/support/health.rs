@@ -27,7 +27,7 @@ impl Health {
 
     pub async fn until_serving(&mut self) {
         eventually("the server reports SERVING", async || {
-            self.check("").await == ServingStatus::Serving
+            self.try_check("").await == Some(ServingStatus::Serving)
         })
         .await;
     }
