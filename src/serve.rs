@@ -30,7 +30,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use uuid::Uuid;
@@ -68,6 +68,12 @@ pub enum ServeError {
     #[error("the server broke: {0}")]
     Server(#[from] tonic::transport::Error),
 }
+
+/// How long clients that watch health have from NOT_SERVING on to turn to other replicas, before
+/// their connections are told to end. A call that meets the end of its connection may fail, unless
+/// the client's library begins it again by itself. The word takes a client milliseconds, or some
+/// tenths of a second where it is far away or busy.
+const TURN_AWAY: Duration = Duration::from_millis(500);
 
 /// How long leaving may take. Whoever waits for this replica then waits for its lease to lapse.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
@@ -158,14 +164,8 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     }
     tracing::info!("draining: calls in flight may finish");
     drop(report);
-    state.drain().await;
-    drain.cancel();
     // The lease is renewed meanwhile, so that no writer waits for this replica.
-    if let Ok(ended) = timeout(settings.drain_limit, &mut server).await {
-        ended.expect("the server's task does not panic")?;
-    } else {
-        tracing::warn!("calls were still in flight at the drain limit, and are cut off");
-    }
+    drain_server(&mut server, &state, &drain, settings.drain_limit).await?;
     stop.cancel();
     // To its end, so that none of its renewals comes after the leave; a load has none.
     if timeout(LEAVE_LIMIT, follow).await.is_err() {
@@ -173,6 +173,30 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     }
     leave(&service, identity.id).await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Reports NOT_SERVING, lets those who are told of it turn away, and the calls in flight finish.
+async fn drain_server(
+    server: &mut AbortOnDropHandle<Result<(), tonic::transport::Error>>,
+    state: &ServingState,
+    drain: &CancellationToken,
+    limit: Duration,
+) -> Result<(), ServeError> {
+    let drained = async {
+        state.end().await;
+        if state.is_watched() {
+            sleep(TURN_AWAY.min(limit / 2)).await;
+        }
+        state.end_watches();
+        drain.cancel();
+        server.await
+    };
+    if let Ok(ended) = timeout(limit, drained).await {
+        ended.expect("the server's task does not panic")?;
+    } else {
+        tracing::warn!("calls were still in flight at the drain limit, and are cut off");
+    }
     Ok(())
 }
 

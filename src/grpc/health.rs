@@ -1,11 +1,11 @@
 //! Owns `grpc.health.v1`: tonic-health's service, with an end to its watches.
-//! Promises NOT_SERVING until told otherwise and from the first moment of a shutdown.
+//! Promises NOT_SERVING until told otherwise and from the first moment of a shutdown, for good.
 //! Must never keep a server from draining: a watch would otherwise outlive every other call.
 
 use super::proto::key_service_server::SERVICE_NAME;
 use futures::{Stream, StreamExt, stream};
 use std::pin::Pin;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 use tonic_health::{
     ServingStatus,
@@ -24,7 +24,10 @@ const NAMES: [&str; 2] = ["", SERVICE_NAME];
 #[derive(Clone)]
 pub struct ServingState {
     reporter: HealthReporter,
+    ending: CancellationToken,
     draining: CancellationToken,
+    /// Holds a token of each watch.
+    watches: TaskTracker,
 }
 
 impl ServingState {
@@ -32,17 +35,19 @@ impl ServingState {
     pub async fn not_serving() -> Self {
         let state = Self {
             reporter: HealthReporter::new(),
+            ending: CancellationToken::new(),
             draining: CancellationToken::new(),
+            watches: TaskTracker::new(),
         };
         state.set(ServingStatus::NotServing).await;
         state
     }
 
-    /// From now on it serves, unless it is draining.
+    /// From now on it serves, unless it is ending.
     pub async fn serve(&self) {
         self.set(ServingStatus::Serving).await;
-        // Looked at last: a drain that began meanwhile has the last word.
-        if self.draining.is_cancelled() {
+        // Looked at last: an end that began meanwhile has the last word.
+        if self.ending.is_cancelled() {
             self.set(ServingStatus::NotServing).await;
         }
     }
@@ -55,10 +60,21 @@ impl ServingState {
             .await;
     }
 
-    /// From now on it does not serve, for good; watches are told so and ended.
-    pub async fn drain(&self) {
-        self.draining.cancel();
+    /// From now on it does not serve, for good, and watches are told so.
+    pub async fn end(&self) {
+        self.ending.cancel();
         self.set(ServingStatus::NotServing).await;
+    }
+
+    /// Whether there is anybody who is told of it.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
+    /// Ends the watches, with a last NOT_SERVING. A client whose watch ends at once begins another.
+    pub fn end_watches(&self) {
+        self.draining.cancel();
     }
 
     /// The service that answers with this state.
@@ -67,6 +83,7 @@ impl ServingState {
         HealthServer::new(Health {
             inner: HealthService::from_health_reporter(self.reporter.clone()),
             draining: self.draining.clone(),
+            watches: self.watches.clone(),
         })
     }
 
@@ -81,6 +98,7 @@ impl ServingState {
 pub struct Health {
     inner: HealthService,
     draining: CancellationToken,
+    watches: TaskTracker,
 }
 
 #[tonic::async_trait]
@@ -98,7 +116,11 @@ impl HealthRpc for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let drained = self.draining.clone().cancelled_owned();
+        let (draining, watch) = (self.draining.clone(), self.watches.token());
+        let drained = async move {
+            draining.cancelled().await;
+            drop(watch);
+        };
         if !NAMES.contains(&request.get_ref().service.as_str()) {
             // As the protocol has it for a watch: after an error a client would try again and again.
             let statuses = one(ProtoStatus::ServiceUnknown).chain(stream::pending());
@@ -126,19 +148,20 @@ mod tests {
         let health = Health {
             inner: HealthService::from_health_reporter(state.reporter.clone()),
             draining: state.draining.clone(),
+            watches: state.watches.clone(),
         };
         let answer = health.check(Request::new(HealthCheckRequest::default()));
         answer.await.expect("a known name").get_ref().status
     }
 
     #[tokio::test]
-    async fn a_server_that_drains_never_serves_again() {
+    async fn a_server_that_ends_never_serves_again() {
         let [serving, not_serving] = [ServingStatus::Serving, ServingStatus::NotServing];
         let state = ServingState::not_serving().await;
         assert_eq!(status(&state).await, not_serving as i32);
         state.serve().await;
         assert_eq!(status(&state).await, serving as i32);
-        state.drain().await;
+        state.end().await;
         assert_eq!(status(&state).await, not_serving as i32);
         state.serve().await;
         assert_eq!(status(&state).await, not_serving as i32);

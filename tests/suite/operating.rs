@@ -76,6 +76,25 @@ async fn signal_drains(signal: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_watch_health_may_turn_away_before_their_connections_end() {
+    let mut server = Server::on_sqlite().await;
+    let (mut client, mut health) = (server.client().await, server.health().await);
+    let mut watch = health.watch(SERVICE_NAME).await;
+    let serving = watch.next().await.expect("a word").expect("it is open");
+    assert_eq!(serving.status(), ServingStatus::Serving);
+
+    let asked = Instant::now();
+    server.signal("TERM");
+    let told = watch.next().await.expect("a word").expect("it is open");
+    assert_eq!(told.status(), ServingStatus::NotServing);
+    let answer = client.authorize("tsend_unknown", "example.com").await;
+    answer.expect("it still answers");
+    last_word(watch).await;
+    assert!(asked.elapsed() >= Duration::from_millis(500));
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_does_not_end_is_cut_at_the_drain_limit() {
     let limit = Duration::from_millis(300);
     let mut busy = Busy::start(&["--drain-limit", "300ms"]).await;
