@@ -1,7 +1,7 @@
 """Calls KeyService without a pause until its standard input ends, and reports every call.
 
 One channel balances over several addresses, as gRPC clients in production do; nothing is called
-again after a failure. Prints `started` when every method has been answered, and at the end JSON:
+again after a failure, not even a call that certainly reached no server. Prints `started` when every method has been answered, and at the end JSON:
 the number of calls by method, and the failures.
 Usage: load.py HOST:PORT...
 """
@@ -21,6 +21,7 @@ SERVICE_CONFIG = {
 }
 OPTIONS = [
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+    ("grpc.enable_retries", 0),
     # Otherwise it is the list of addresses, which is no name of a host.
     ("grpc.default_authority", "keyservice"),
     # The default, a second and more, is for servers far away.
@@ -71,6 +72,7 @@ class Load:
         if created is None:
             return
         self.authorize(created.token, "granted")
+        self.call("List", account_id="acme")
         if self.call("Revoke", key_id=created.key.key_id) is not None:
             self.authorize(created.token, "REASON_REVOKED")
 

@@ -1,15 +1,14 @@
 //! Callers that never pause, over one channel that balances over several replicas.
 
-use super::{eventually, tools::client};
+use super::tools::client;
 use std::{
     collections::HashMap,
-    fs,
     io::{BufRead, BufReader, Read},
     process::{Child, ChildStdout, Stdio},
 };
 
 /// A program in Python, since its gRPC does what gRPC says a client does: it keeps a connection to
-/// every address, and calls again only what a server has certainly not processed.
+/// every address, and turns away from one that is not serving.
 pub struct Load {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -40,14 +39,6 @@ impl Load {
         Self { process, output }
     }
 
-    /// Waits until it is connected to each of these ports, of which every one then gets its share.
-    pub async fn until_balanced_over(&self, ports: &[u16]) {
-        eventually("it is connected to every replica", async || {
-            ports.iter().all(|port| is_connected(*port))
-        })
-        .await;
-    }
-
     /// Lets the calls in flight finish.
     pub fn end(mut self) -> Report {
         drop(self.process.stdin.take());
@@ -63,14 +54,4 @@ impl Drop for Load {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Whether the system has an established connection whose server has this port.
-fn is_connected(port: u16) -> bool {
-    let sockets = fs::read_to_string("/proc/net/tcp").expect("the system lists its sockets");
-    let local = format!(":{port:04X}");
-    sockets.lines().any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        fields[1].ends_with(&local) && fields[3] == "01"
-    })
 }
