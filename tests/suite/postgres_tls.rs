@@ -2,7 +2,7 @@
 
 use crate::support::{
     audit::{complaint, printed},
-    certificates::{Authority, Issued},
+    certificates::Authority,
     eventually,
     postgres::{Cluster, database_in},
     server::{Server, assert_refused, command},
@@ -135,12 +135,7 @@ impl Database {
         let cluster = Cluster::start();
         let name = database_in(&cluster.database()).to_owned();
         let authority = Authority::new();
-        let Issued {
-            certificate, key, ..
-        } = authority.server(HOST);
-        cluster.place("server.crt", &certificate);
-        cluster.place("server.key", &key);
-        cluster.set("ssl", "on");
+        authority.certify(&cluster, HOST);
         Self {
             cluster,
             name,

@@ -1,5 +1,6 @@
 //! Certificates for servers and clients, from authorities of the tests' own.
 
+use super::postgres::Cluster;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     SanType,
@@ -58,6 +59,14 @@ impl Authority {
     pub fn client_by_host(&self, host: &str) -> Issued {
         let name = SanType::DnsName(host.try_into().expect("ASCII"));
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// Gives a cluster one for a host, so that it speaks TLS in new sessions.
+    pub fn certify(&self, cluster: &Cluster, host: &str) {
+        let issued = self.server(host);
+        cluster.place("server.crt", &issued.certificate);
+        cluster.place("server.key", &issued.key);
+        cluster.set("ssl", "on");
     }
 
     fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose) -> Issued {

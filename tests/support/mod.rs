@@ -18,6 +18,7 @@ pub mod load;
 pub mod manifests;
 pub mod mount;
 pub mod mutation;
+pub mod pods;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -1,6 +1,10 @@
 //! Files as Kubernetes mounts a secret, and changes it.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 use tempfile::TempDir;
 
 /// A directory in which each `NAME` is a link to `..data/NAME`, and `..data` one to the current
@@ -34,6 +38,10 @@ impl Mount {
         }
         symlink(version, self.path("..new")).expect("linked");
         fs::rename(self.path("..new"), self.path("..data")).expect("renamed");
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

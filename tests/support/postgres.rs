@@ -389,7 +389,7 @@ fn is_running(pid: u32) -> bool {
     })
 }
 
-fn running_as_root() -> bool {
+pub fn running_as_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 

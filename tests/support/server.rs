@@ -104,8 +104,9 @@ impl Server {
     /// The port of an address that its log tells in this field.
     pub fn logged_port(&self, field: &str) -> Option<u16> {
         let log = self.log();
-        let (_, rest) = log.split_once(&format!("\"{field}\":\"127.0.0.1:"))?;
-        rest.split_once('"')?.0.parse().ok()
+        let (_, rest) = log.split_once(&format!("\"{field}\":\""))?;
+        let (address, _) = rest.split_once('"')?;
+        address.rsplit_once(':')?.1.parse().ok()
     }
 
     pub fn has_ended(&mut self) -> bool {

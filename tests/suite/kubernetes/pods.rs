@@ -2,6 +2,8 @@
 
 use crate::support::{
     manifests::{Manifests, list, number, overlays, text},
+    pods::Pods,
+    postgres::Cluster,
     server,
 };
 use serde_json::{Value, json};
@@ -90,6 +92,23 @@ fn every_variable_is_a_setting_of_serve() {
 fn kubernetes_adds_no_variables_among_the_settings() {
     for manifests in overlays() {
         assert_eq!(manifests.pod()["spec"]["enableServiceLinks"], false);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_serves_over_mtls_what_its_secrets_and_its_store_let_it() {
+    let cluster = Cluster::start();
+    for pods in [
+        Pods::on_sqlite(),
+        Pods::on_postgres(&cluster, &cluster.database()),
+    ] {
+        let pod = pods.start().await;
+        let mut operator = pods.operator(&pod).await;
+        let (token, key_id) = operator.create_key().await;
+        assert!(operator.is_granted(&token).await);
+        operator.revoke(&key_id).await.expect("revoked");
+        assert!(operator.is_revoked(&token).await);
+        assert!(pod.server.terminate().await.success());
     }
 }
 

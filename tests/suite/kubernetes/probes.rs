@@ -2,20 +2,14 @@
 
 use super::network::container_port;
 use crate::support::{
-    directory, eventually,
-    keys_lock::{KeysLock, with_tables},
-    manifests::{POSTGRES, SQLITE, number, overlays, text},
-    postgres::{Cluster, steady_port},
-    server::{self, Server, sqlite_in},
-    tools::tool,
+    eventually,
+    keys_lock::KeysLock,
+    manifests::{number, overlays},
+    pods::Pods,
+    postgres::Cluster,
 };
 use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
-use serde_json::{Value, json};
-use std::process::Command;
-use tempfile::TempDir;
-
-/// So short that a test sees it lapse.
-const LEASE: [&str; 2] = ["--lease", "1s"];
+use serde_json::json;
 
 #[test]
 fn startup_and_readiness_ask_for_the_service_and_liveness_for_the_process() {
@@ -43,11 +37,13 @@ fn a_start_may_take_ten_minutes_for_a_migration_and_a_million_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_succeeds() {
-    let cluster = Cluster::shared();
-    let store = with_tables(cluster.database()).await;
+    let cluster = Cluster::start();
+    let store = cluster.database();
+    let pods = Pods::on_postgres(&cluster, &store);
+    pods.start().await.server.terminate().await;
     let lock = KeysLock::take(&store).await;
 
-    let pod = Pod::launch(&store).await;
+    let pod = pods.launch().await;
     assert!(!pod.answers("startupProbe"), "no key is loaded yet");
     drop(lock);
     eventually("it has started", async || pod.answers("startupProbe")).await;
@@ -58,7 +54,8 @@ async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_database_a_pod_is_not_ready_and_yet_not_restarted() {
     let mut cluster = Cluster::start();
-    let pod = Pod::start(&cluster.database()).await;
+    let pods = Pods::on_postgres(&cluster, &cluster.database());
+    let pod = pods.start().await;
     assert!(pod.passes("readinessProbe"));
 
     cluster.kill();
@@ -73,8 +70,8 @@ async fn without_its_database_a_pod_is_not_ready_and_yet_not_restarted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_hangs_passes_no_probe() {
-    let directory = directory();
-    let pod = Pod::start(&sqlite_in(&directory)).await;
+    let pods = Pods::on_sqlite();
+    let pod = pods.start().await;
     assert!(pod.passes("readinessProbe"));
 
     pod.server.signal("STOP");
@@ -82,63 +79,4 @@ async fn a_pod_that_hangs_passes_no_probe() {
     assert!(!pod.answers("livenessProbe"));
     pod.server.signal("CONT");
     assert!(pod.passes("livenessProbe"));
-}
-
-/// The real binary, and the port that its probes ask.
-struct Pod {
-    server: Server,
-    health_port: u16,
-    descriptors: TempDir,
-}
-
-impl Pod {
-    async fn start(store: &str) -> Self {
-        let pod = Self::launch(store).await;
-        eventually("it has started", async || pod.answers("startupProbe")).await;
-        pod
-    }
-
-    async fn launch(store: &str) -> Self {
-        let health_port = steady_port();
-        let mut command = server::command(store);
-        let health = format!("127.0.0.1:{health_port}");
-        command.args(LEASE).env("KEYSERVICE_HEALTH_LISTEN", health);
-        let descriptors = directory();
-        let file = descriptors.path().join("health.binpb");
-        std::fs::write(file, tonic_health::pb::FILE_DESCRIPTOR_SET).expect("written");
-        Self {
-            server: Server::listening(&mut command).await,
-            health_port,
-            descriptors,
-        }
-    }
-
-    /// Whether a probe of the manifests has not failed as often in a row as makes Kubernetes act.
-    fn passes(&self, probe: &str) -> bool {
-        let tries = number(&Self::probe(probe)["failureThreshold"]);
-        (0..tries).any(|_| self.answers(probe))
-    }
-
-    /// Whether a probe succeeds at once: SERVING, in plain text and in time.
-    fn answers(&self, probe: &str) -> bool {
-        let probe = Self::probe(probe);
-        let service = json!({"service": probe["grpc"]["service"]});
-        let seconds = number(&probe["timeoutSeconds"]).to_string();
-        let asked = Command::new(tool("grpcurl"))
-            .args(["-plaintext", "-max-time", &seconds])
-            .args(["-d", &service.to_string(), "-protoset"])
-            .arg(self.descriptors.path().join("health.binpb"))
-            .arg(format!("127.0.0.1:{}", self.health_port))
-            .arg("grpc.health.v1.Health/Check")
-            .output()
-            .expect("grpcurl runs");
-        let answer: Option<Value> = serde_json::from_slice(&asked.stdout).ok();
-        answer.is_some_and(|answer| text(&answer["status"]) == "SERVING")
-    }
-
-    fn probe(name: &str) -> &'static Value {
-        let probe = &POSTGRES.container()[name];
-        assert_eq!(probe, &SQLITE.container()[name]);
-        probe
-    }
 }
