@@ -1,40 +1,45 @@
 //! The page "in production", command by command, on a real database.
 
-use crate::support::{directory, postgres::Cluster, tools};
+use crate::support::{
+    directory,
+    postgres::{NOBODY, free_port, running_as_root},
+    tools::{self, postgres_tool},
+};
 use std::{
-    fmt::Write,
+    fs::{self, Permissions},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
+
+/// Whatever it came to.
+const AT_ITS_END: &str = "kill $(cat replica-*.pid) 2> /dev/null || true; \
+    pg_ctl --pgdata database --mode immediate stop > /dev/null 2>&1 || true";
 
 const PAGE: &str = include_str!("../../deploy/PRODUCTION.md");
 
 #[test]
 fn the_commands_of_the_page_come_out_as_printed() {
-    let cluster = Cluster::start();
-    let mut script = "trap 'kill $(cat replica-*.pid) 2> /dev/null || true' EXIT\n".to_owned();
-    for commands in blocks("sh") {
-        write!(script, "{commands}").expect("a string takes all");
-    }
-    let script = script
-        .replace(
-            "postgres://keyservice:PASSWORD@localhost/keyservice",
-            &cluster.database(),
-        )
+    let script = blocks("sh")
+        .collect::<String>()
+        .replace("54320", &free_port().to_string())
         .replace(":5005", &format!(":{}", free_ports()))
         .replace(":946", &format!(":{}", free_ports()));
 
-    let directory = directory();
+    let [directory, tools] = [(); 2].map(|()| directory());
+    // The database's user works in it.
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("set");
     let ran = Command::new("timeout")
-        .args(["120", "bash", "-eu", "-c", &script])
+        .args(["120", "bash", "-eu", "-c"])
+        .arg(format!("trap '{AT_ITS_END}' EXIT\n{script}"))
         .current_dir(directory.path())
-        .env("PATH", path())
+        .env("PATH", path(tools.path()))
         .stdin(Stdio::null())
         .output()
         .expect("a shell");
     let said = String::from_utf8_lossy(&ran.stderr);
-    let logged = std::fs::read_to_string(directory.path().join("replica-1.log"));
+    let logged = fs::read_to_string(directory.path().join("replica-1.log"));
     assert!(
         ran.status.success(),
         "{said}\n{}",
@@ -63,9 +68,32 @@ fn free_ports() -> String {
     tens.next().expect("it goes on for ever").to_string()
 }
 
-/// With the binary under test and the tools that `tests/run` has installed in front.
-fn path() -> String {
+/// With the binary under test, PostgreSQL's programs and the tools that `tests/run` has installed in
+/// front.
+fn path(own: &Path) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_keyservice"));
     let built = binary.parent().expect("a directory").display();
-    format!("{built}:{}", tools::path())
+    let postgres = postgres_tool("initdb");
+    let postgres = postgres.parent().expect("a directory").display();
+    if running_as_root() {
+        for name in ["initdb", "pg_ctl"] {
+            as_nobody(own, name);
+        }
+    }
+    let own = own.display();
+    format!("{own}:{built}:{postgres}:{}", tools::path())
+}
+
+/// PostgreSQL's server refuses to run as root: its programs then run as nobody, to whom the database
+/// belongs.
+fn as_nobody(directory: &Path, name: &str) {
+    let program = postgres_tool(name);
+    let script = format!(
+        "#!/bin/sh\nchown -R {NOBODY}:{NOBODY} database\n\
+         exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {} \"$@\"\n",
+        program.display()
+    );
+    let path = directory.join(name);
+    fs::write(&path, script).expect("written");
+    fs::set_permissions(path, Permissions::from_mode(0o755)).expect("set");
 }

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
 /// PostgreSQL refuses to run as root, so root runs it as this user (uid and gid of `nobody`).
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 pub struct Cluster {
     directory: TempDir,
