@@ -11,7 +11,7 @@ import yaml
 from kubernetes_validate import ValidationError, validate
 
 # Kinds that are not Kubernetes' own, for which it has no schema.
-CUSTOM_KINDS = {"ServiceMonitor"}
+CUSTOM_KINDS = {"PrometheusRule", "ServiceMonitor"}
 
 
 def check(manifest, version):

@@ -100,7 +100,7 @@ pub fn list(value: &Value) -> &[Value] {
 }
 
 /// What manifests in YAML say, after they are checked.
-fn in_json(yaml: &[u8]) -> Vec<Value> {
+pub fn in_json(yaml: &[u8]) -> Vec<Value> {
     let read = fed(client("manifests.py").args(VERSIONS), yaml);
     let error = String::from_utf8_lossy(&read.stderr);
     assert!(read.status.success(), "{error}");

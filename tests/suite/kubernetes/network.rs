@@ -1,7 +1,12 @@
 //! Who reaches the pods, by which name and on which port.
 
-use crate::support::manifests::{Manifests, POSTGRES, SQLITE, list, overlays};
+use crate::support::{
+    directory,
+    manifests::{Manifests, POSTGRES, SQLITE, in_json, list, overlays},
+    tools::{shell, tool},
+};
 use serde_json::{Value, json};
+use std::{fs, process::Command};
 
 #[test]
 fn every_manifest_is_in_one_namespace_and_its_selector_fits_the_pods() {
@@ -96,6 +101,38 @@ fn prometheus_scrapes_the_metrics_port_of_every_pod_on_postgres() {
     let expected = json!({"selector": spec["selector"], "endpoints": [endpoint]});
     assert_eq!(*spec, expected);
     assert!(!SQLITE.kinds().contains(&"ServiceMonitor"));
+}
+
+#[test]
+fn the_alert_rules_become_a_prometheus_rule_by_the_command_of_the_readme() {
+    let readme = include_str!("../../../deploy/README.md");
+    let mut blocks = readme.split("```");
+    let command = blocks.find(|block| block.contains("kind: PrometheusRule"));
+    let (command, _) = command
+        .and_then(|block| block.strip_prefix("sh\n")?.split_once("| kubectl apply"))
+        .expect("a command");
+    let made = shell(command).expect("it is made");
+    let [rule] = &in_json(made.as_bytes())[..] else {
+        panic!("not one: {made}");
+    };
+    assert_eq!(rule["kind"], "PrometheusRule");
+    let namespace = &POSTGRES.one("Namespace")["metadata"]["name"];
+    assert_eq!(&rule["metadata"]["namespace"], namespace);
+    let file = directory();
+    let file = file.path().join("rules.yml");
+    fs::write(&file, rule["spec"].to_string()).expect("written");
+    let checked = Command::new(tool("promtool"))
+        .args(["check", "rules"])
+        .arg(&file)
+        .output()
+        .expect("promtool runs");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    let alerts = include_str!("../../../deploy/monitoring/alerts.yml");
+    let expected = format!("{} rules found", alerts.matches("- alert: ").count());
+    assert!(
+        checked.status.success() && said.contains(&expected),
+        "{said}"
+    );
 }
 
 /// Whether a selector, which must say something, selects what has these labels.
