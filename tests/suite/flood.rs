@@ -19,7 +19,7 @@ const LENGTH: Duration = Duration::from_millis(1500);
 
 /// Generous, since flood, server and bystander share a machine of two processors with other tests,
 /// and a system without room for one more connection makes its client try again after a second.
-const SLOWEST: Duration = Duration::from_secs(5);
+const SLOWEST: Duration = Duration::from_secs(2);
 
 /// Less than the default, so that going past it takes no seconds.
 const MAX_CALLS: &str = "2048";
