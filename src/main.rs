@@ -11,7 +11,9 @@ use std::{
     error::Error,
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     let ran = match Cli::read().command {
@@ -33,8 +35,17 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
+/// What still hangs in the system when all is done, such as the read of a file on a network.
+const HANG_LIMIT: Duration = Duration::from_secs(1);
+
+fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let ran = runtime.block_on(serve_and_flush(settings));
+    runtime.shutdown_timeout(HANG_LIMIT);
+    ran
+}
+
+async fn serve_and_flush(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let telemetry = Telemetry::start(settings)?;
     let served = serve::serve(settings).await;
     tokio::task::spawn_blocking(|| telemetry.flush()).await?;

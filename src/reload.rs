@@ -3,23 +3,32 @@
 //! Must never look at anything but the files' content: Kubernetes swaps a symbolic link.
 
 use arc_swap::{ArcSwap, Guard};
+use rustix::fs::OFlags;
 use std::{
     fmt,
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read},
     mem,
-    path::PathBuf,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How often the files are read. A change counts when two reads in a row see it, so that neither a
 /// file half written nor one of several already swapped is taken for the new state.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For all the files. One on a network or a mount that hangs takes longer, or for ever.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// Larger than any file of certificates or credentials that makes sense.
 const MAX_FILE_SIZE: u64 = 1024 * 1024;
@@ -66,7 +75,10 @@ pub struct Reloaded<T> {
 
 struct State<T> {
     value: ArcSwap<T>,
+    /// They make no sense as they are.
     failed: AtomicBool,
+    /// They take longer to read than they may.
+    hangs: AtomicBool,
 }
 
 impl<T: Send + Sync + 'static> Reloaded<T> {
@@ -75,18 +87,17 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         files: Vec<NamedFile>,
         read: impl Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
     ) -> Result<Self, FileError> {
-        let mut follower = Follower::start(files, read)?;
+        Self::start_with(READ_LIMIT, files, read)
+    }
+
+    fn start_with(
+        read_limit: Duration,
+        files: Vec<NamedFile>,
+        read: impl Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
+    ) -> Result<Self, FileError> {
+        let follower = Follower::start(files, read)?;
         let state = follower.state.clone();
-        let following = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(READ_INTERVAL).await;
-                let looked = tokio::task::spawn_blocking(move || {
-                    follower.look();
-                    follower
-                });
-                follower = looked.await.expect("reading files does not panic");
-            }
-        });
+        let following = tokio::spawn(follower.look_for_ever(read_limit));
         Ok(Self {
             state,
             _following: AbortOnDropHandle::new(following),
@@ -99,10 +110,12 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         self.state.value.load()
     }
 
-    /// Whether the files have changed to something that makes no sense, and the value is older.
+    /// Whether the files have changed to something that makes no sense, or cannot be read, and the
+    /// value is older.
     #[must_use]
     pub fn reload_failed(&self) -> bool {
-        self.state.failed.load(Ordering::Relaxed)
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        is(&self.state.failed) || is(&self.state.hangs)
     }
 }
 
@@ -114,7 +127,11 @@ struct Follower<T, R> {
     judged: blake3::Hash,
 }
 
-impl<T, R: Fn(&[Vec<u8>]) -> Result<T, Wrong>> Follower<T, R> {
+impl<T, R> Follower<T, R>
+where
+    T: Send + Sync + 'static,
+    R: Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
+{
     fn start(files: Vec<NamedFile>, read: R) -> Result<Self, FileError> {
         let contents = contents(&files);
         let fingerprint = fingerprint(&contents);
@@ -125,10 +142,47 @@ impl<T, R: Fn(&[Vec<u8>]) -> Result<T, Wrong>> Follower<T, R> {
             state: Arc::new(State {
                 value: ArcSwap::from_pointee(value),
                 failed: AtomicBool::new(false),
+                hangs: AtomicBool::new(false),
             }),
             seen: fingerprint,
             judged: fingerprint,
         })
+    }
+
+    async fn look_for_ever(mut self, read_limit: Duration) {
+        loop {
+            sleep(READ_INTERVAL).await;
+            self = self.look_aside(read_limit).await;
+        }
+    }
+
+    /// Looks on a thread of its own, however long that takes.
+    async fn look_aside(mut self, read_limit: Duration) -> Self {
+        let (state, settings) = (self.state.clone(), self.settings());
+        let mut looked = spawn_blocking(|| {
+            self.look();
+            self
+        });
+        let in_time = timeout(read_limit, &mut looked).await;
+        let looked = if let Ok(looked) = in_time {
+            looked
+        } else {
+            state.hangs.store(true, Ordering::Relaxed);
+            tracing::error!(
+                "{settings}: not read within {read_limit:?}, and what was read before stays in \
+                 use; see whether a mount hangs"
+            );
+            let looked = looked.await;
+            state.hangs.store(false, Ordering::Relaxed);
+            tracing::info!("{settings}: read again");
+            looked
+        };
+        looked.expect("reading files does not panic")
+    }
+
+    fn settings(&self) -> String {
+        let settings: Vec<_> = self.files.iter().map(|file| file.setting).collect();
+        settings.join(", ")
     }
 
     fn look(&mut self) {
@@ -139,8 +193,7 @@ impl<T, R: Fn(&[Vec<u8>]) -> Result<T, Wrong>> Follower<T, R> {
             return;
         }
         self.judged = fingerprint;
-        let settings: Vec<_> = self.files.iter().map(|file| file.setting).collect();
-        let settings = settings.join(", ");
+        let settings = self.settings();
         match value(&self.files, contents, &self.read) {
             Ok(value) => {
                 self.state.value.store(Arc::new(value));
@@ -180,11 +233,25 @@ fn contents(files: &[NamedFile]) -> Result<Vec<Vec<u8>>, FileError> {
 
 fn content(file: &NamedFile) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let mut reader = File::open(&file.path)?.take(MAX_FILE_SIZE + 1);
+    let mut reader = open(&file.path)?.take(MAX_FILE_SIZE + 1);
     if reader.read_to_end(&mut content)? as u64 > MAX_FILE_SIZE {
         return Err(io::Error::other("is larger than 1 MiB"));
     }
     Ok(content)
+}
+
+/// A named pipe would keep whoever opens it waiting for a writer.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("is not a regular file"))
+    }
 }
 
 /// Stands for the files' contents, so that no private key is kept to compare it.
@@ -206,7 +273,9 @@ fn fingerprint(contents: &Result<Vec<Vec<u8>>, FileError>) -> blake3::Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{CWD, Mode};
     use std::fs;
+    use std::sync::mpsc;
     use tempfile::TempDir;
 
     fn number(contents: &[Vec<u8>]) -> Result<u32, Wrong> {
@@ -247,6 +316,38 @@ mod tests {
         assert_eq!(look(2), (23, false));
     }
 
+    #[tokio::test]
+    async fn files_that_take_too_long_to_read_count_as_failed_until_they_are_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = file(&directory);
+        let write = |text: &str| fs::write(&file.path, text).expect("written");
+        write("1");
+        let (release, released) = mpsc::channel();
+        let limit = Duration::from_millis(50);
+        let reloaded = Reloaded::start_with(limit, vec![file.clone()], move |contents| {
+            let number = number(contents)?;
+            if number == 2 {
+                released.recv().expect("it is released");
+            }
+            Ok(number)
+        });
+        let reloaded = reloaded.expect("it is a number");
+        let reaches = async |failed, value| {
+            let state = || (reloaded.reload_failed(), **reloaded.get());
+            let reached = async {
+                while state() != (failed, value) {
+                    sleep(limit).await;
+                }
+            };
+            let in_time = timeout(Duration::from_secs(30), reached).await;
+            assert!(in_time.is_ok(), "{:?}", state());
+        };
+        write("2");
+        reaches(true, 1).await;
+        release.send(()).expect("it waits");
+        reaches(false, 2).await;
+    }
+
     #[test]
     fn a_wrong_file_is_named_with_its_setting() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -261,5 +362,8 @@ mod tests {
         assert!(refused().starts_with(&format!("{name}invalid digit")));
         fs::write(&file.path, vec![b'1'; 1024 * 1024 + 1]).expect("written");
         assert_eq!(refused(), format!("{name}is larger than 1 MiB"));
+        fs::remove_file(&file.path).expect("removed");
+        rustix::fs::mkfifoat(CWD, &file.path, Mode::RUSR).expect("a pipe");
+        assert_eq!(refused(), format!("{name}is not a regular file"));
     }
 }
