@@ -201,7 +201,9 @@ fn everyday_role(cluster: &Cluster, store: &str) -> String {
     let grants = format!(
         "CREATE ROLE {role} LOGIN; \
          GRANT USAGE ON SCHEMA keyservice TO {role}; \
-         GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA keyservice TO {role}; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA keyservice TO {role}; \
+         GRANT INSERT ON keyservice.keys, keyservice.writes, keyservice.replicas, \
+             keyservice.audit TO {role}; \
          GRANT UPDATE ON keyservice.keys, keyservice.replicas TO {role}; \
          GRANT DELETE ON keyservice.replicas TO {role}"
     );

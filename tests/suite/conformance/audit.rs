@@ -102,8 +102,8 @@ async fn a_write_does_not_stand_without_its_record(stores: &Stores) {
 }
 
 async fn records_are_appended_and_only_old_ones_deleted_on_purpose(stores: &Stores) {
-    let mut times = (0..3).map(|number| after(Timestamp::now(), number));
-    let [old, limit, new] = [(); 3].map(|()| times.next().expect("three"));
+    let now = Timestamp::now();
+    let [old, limit, new] = [-30, -20, -10].map(|seconds| after(now, seconds));
     let appended = stores
         .first
         .append(&[old, limit, new].map(record_of_a_list))
@@ -117,21 +117,23 @@ async fn records_are_appended_and_only_old_ones_deleted_on_purpose(stores: &Stor
     };
     refused(&format!("UPDATE {audit} SET caller = 'another'")).await;
     refused(&format!("DELETE FROM {audit}")).await;
-    let prune = match &stores.cluster {
-        None => {
-            refused("INSERT OR REPLACE INTO audit SELECT * FROM audit").await;
-            format!(
-                "INSERT INTO {prunings} (before) VALUES ({})",
-                limit.as_micros()
-            )
-        }
+    match &stores.cluster {
+        None => refused("INSERT OR REPLACE INTO audit SELECT * FROM audit").await,
+        Some(_) => refused(&format!("TRUNCATE {audit}, {prunings}")).await,
+    }
+    let prune = |limit: Timestamp| match &stores.cluster {
+        None => format!(
+            "INSERT INTO {prunings} (before) VALUES ({})",
+            limit.as_micros()
+        ),
         Some(_) => {
-            refused(&format!("TRUNCATE {audit}, {prunings}")).await;
             let time = humantime::format_rfc3339_micros(limit.to_system_time());
             format!("INSERT INTO {prunings} (before) VALUES ('{time}')")
         }
     };
-    stores.sql(&prune).await.expect("on purpose");
+    let to_come = stores.sql(&prune(after(now, 3600))).await;
+    assert!(to_come.expect_err("a mistake").contains("before_is_past"));
+    stores.sql(&prune(limit)).await.expect("on purpose");
     refused(&format!("DELETE FROM {audit}")).await;
     refused(&format!("UPDATE {audit} SET calls = 7")).await;
     assert_eq!(records(&stores.address, &[]).len(), 3);
@@ -140,4 +142,7 @@ async fn records_are_appended_and_only_old_ones_deleted_on_purpose(stores: &Stor
     assert_eq!(records(&stores.address, &[]).len(), 2);
     refused(&format!("UPDATE {prunings} SET before = before")).await;
     refused(&format!("DELETE FROM {prunings}")).await;
+    if stores.cluster.is_none() {
+        refused("INSERT OR REPLACE INTO audit_prunings SELECT * FROM audit_prunings").await;
+    }
 }

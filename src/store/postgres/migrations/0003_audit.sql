@@ -12,10 +12,12 @@ CREATE TABLE keyservice.audit (
     PRIMARY KEY (time, number)
 );
 
--- Says that the records before a time may be deleted, and stays when they are.
+-- Says that the records before a time may be deleted, and stays when they are. A time to come, once
+-- written here by mistake, would let every later record be deleted.
 CREATE TABLE keyservice.audit_prunings (
     before     timestamptz PRIMARY KEY,
-    prune_time timestamptz NOT NULL DEFAULT now()
+    prune_time timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT before_is_past CHECK (before <= prune_time)
 );
 
 CREATE FUNCTION keyservice.refuse_change() RETURNS trigger

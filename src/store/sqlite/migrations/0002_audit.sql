@@ -13,10 +13,12 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_by_time ON audit (time);
 
--- Says that the records before a time may be deleted, and stays when they are.
+-- Says that the records before a time may be deleted, and stays when they are. A time to come, once
+-- written here by mistake, would let every later record be deleted.
 CREATE TABLE audit_prunings (
     before     INTEGER PRIMARY KEY,
-    prune_time INTEGER NOT NULL DEFAULT (unixepoch() * 1000000)
+    prune_time INTEGER NOT NULL DEFAULT (unixepoch() * 1000000),
+    CONSTRAINT before_is_past CHECK (before <= prune_time)
 ) STRICT;
 
 CREATE TRIGGER audit_is_not_updated BEFORE UPDATE ON audit
@@ -43,6 +45,12 @@ BEGIN
 END;
 
 CREATE TRIGGER audit_prunings_are_not_deleted BEFORE DELETE ON audit_prunings
+BEGIN
+    SELECT raise(ABORT, 'audit_prunings is append-only');
+END;
+
+CREATE TRIGGER audit_prunings_are_not_replaced BEFORE INSERT ON audit_prunings
+WHEN EXISTS (SELECT 1 FROM audit_prunings WHERE before = NEW.before)
 BEGIN
     SELECT raise(ABORT, 'audit_prunings is append-only');
 END;
