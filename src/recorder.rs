@@ -221,7 +221,7 @@ struct Count {
 }
 
 /// Counts calls until their record is stored. It has no more counts than there are callers in the
-/// credentials file, times methods, times outcomes.
+/// credentials file, and the unknown, times methods, times outcomes.
 struct Tally {
     store: Arc<dyn KeyStore>,
     counts: Mutex<HashMap<Alike, Count>>,

@@ -15,6 +15,9 @@ const ANYONE: &str = "anyone";
 /// Stands for the service itself.
 const SERVICE: &str = "keyservice";
 
+/// Stands for whoever is not in the credentials file.
+const UNKNOWN: &str = "unknown";
+
 /// Whoever makes a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -118,7 +121,7 @@ impl CallerName {
             return Err(InvalidCallerName::Secret);
         }
         free_of_tokens(text)?;
-        if [ANYONE, SERVICE].contains(&text) {
+        if [ANYONE, SERVICE, UNKNOWN].contains(&text) {
             return Err(InvalidCallerName::Reserved);
         }
         Ok(Self(text.to_owned()))
@@ -128,6 +131,12 @@ impl CallerName {
     #[must_use]
     pub fn service() -> Self {
         Self(SERVICE.to_owned())
+    }
+
+    /// Whoever is not in the credentials file.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self(UNKNOWN.to_owned())
     }
 
     /// Takes back a name that a store kept.
@@ -164,7 +173,7 @@ mod tests {
         for wrong in ["", "-a", "a b", "ä", "a=b", &"a".repeat(65)] {
             assert_eq!(CallerName::parse(wrong), Err(InvalidCallerName::Malformed));
         }
-        for reserved in ["anyone", "keyservice"] {
+        for reserved in ["anyone", "keyservice", "unknown"] {
             let refused = CallerName::parse(reserved);
             assert_eq!(refused, Err(InvalidCallerName::Reserved));
         }

@@ -1,6 +1,6 @@
 //! Owns what the admin calls have in common: their caller, their place among the calls in flight,
 //! and the record of how each ended.
-//! Promises that every admin call of a known caller is recorded and logged, however it ends.
+//! Promises that every admin call is recorded, and that of a known caller logged, however it ends.
 //! Must never record what a caller sent, but only what was made of it: it may hold a token.
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     audit::{AdminMethod, AuditRecord, Outcome},
-    caller::Caller,
+    caller::{Caller, CallerName},
     key::{AccountId, KeyId, Timestamp},
     recorder::Recorder,
 };
@@ -105,6 +105,19 @@ impl Arrival {
             "admin call"
         );
     }
+}
+
+/// Counts an admin call of a caller whom nobody knows, who shall not be able to fill the store.
+pub(super) fn count_unknown_caller(method: AdminMethod, recorder: &Recorder) {
+    recorder.counted(&AuditRecord {
+        time: Timestamp::now(),
+        caller: CallerName::unknown(),
+        method,
+        account_id: None,
+        key_id: None,
+        outcome: Outcome::named(name(Code::Unauthenticated)),
+        calls: 1,
+    });
 }
 
 /// Waits for a call's answer, and records a call that its service never took up: a message that

@@ -3,7 +3,7 @@
 //! Must never lock, allocate or format for an Authorize that passes.
 
 use super::{
-    admin_call::{Arrival, answered},
+    admin_call::{Arrival, answered, count_unknown_caller},
     proto::key_service_server::SERVICE_NAME,
     response,
 };
@@ -101,9 +101,13 @@ where
             Admission::RefusedAdminCall(arrival) => AuthenticateFuture::Recorded {
                 answer: Box::pin(async move { Ok(arrival.refused(&recorder).await.into_http()) }),
             },
-            Admission::Refused(status) => AuthenticateFuture::Refused {
-                response: Some(status.into_http()),
-            },
+            Admission::OfUnknownCaller(method) => {
+                if let Some(method) = method {
+                    count_unknown_caller(method, &recorder);
+                }
+                AuthenticateFuture::refused(response::unknown_caller())
+            }
+            Admission::Refused(status) => AuthenticateFuture::refused(status),
         }
     }
 }
@@ -114,6 +118,7 @@ enum Admission {
     AdminCall(Arrival),
     /// Of a known caller that may not make it.
     RefusedAdminCall(Arrival),
+    OfUnknownCaller(Option<AdminMethod>),
     Refused(Status),
 }
 
@@ -132,6 +137,8 @@ impl Callers {
         if access == Access::Open {
             return Admission::Passed;
         }
+        let (_, method) = service_and_method(request.uri().path());
+        let method = AdminMethod::parse(method).filter(|_| access == Access::Needs(Role::Admin));
         let credentials;
         let caller = match self {
             Self::Anyone(caller) => caller,
@@ -139,15 +146,13 @@ impl Callers {
                 credentials = known.get();
                 match find(&credentials, request) {
                     Some(caller) => caller,
-                    None => return Admission::Refused(response::unknown_caller()),
+                    None => return Admission::OfUnknownCaller(method),
                 }
             }
         };
         let Access::Needs(role) = access else {
             return Admission::Passed;
         };
-        let (_, method) = service_and_method(request.uri().path());
-        let method = AdminMethod::parse(method).filter(|_| role == Role::Admin);
         let arrival = method.map(|method| Arrival::new(caller.clone(), method));
         match (caller.role.covers(role), arrival) {
             (true, Some(arrival)) => Admission::AdminCall(arrival),
@@ -213,6 +218,14 @@ pin_project! {
         Refused {
             response: Option<Response<Body>>,
         },
+    }
+}
+
+impl<F, E> AuthenticateFuture<F, E> {
+    fn refused(status: Status) -> Self {
+        Self::Refused {
+            response: Some(status.into_http()),
+        }
     }
 }
 

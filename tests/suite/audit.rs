@@ -138,6 +138,25 @@ async fn a_call_that_no_service_could_read_is_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_of_those_whom_nobody_knows_are_counted() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let mut guarded = Guarded::start(&store).await;
+    for _ in 0..300 {
+        guarded.stranger.create("acme", "a key").await.unwrap_err();
+    }
+    guarded.stranger.list("acme").await.unwrap_err();
+    guarded.server.terminate().await;
+    let mut records = records(&store, &[]);
+    records.sort();
+    let expected = [
+        "unknown Create UNAUTHENTICATED - - 300",
+        "unknown List UNAUTHENTICATED - - 1",
+    ];
+    assert_eq!(records, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_are_selected_by_their_time() {
     let directory = directory();
     let store = sqlite_in(&directory);
