@@ -55,24 +55,32 @@ impl Arrival {
         code: Code,
     ) -> Result<(), Status> {
         let record = self.as_record(time, subject, code);
-        let stored = match code {
-            Code::Ok => recorder.allowed(&record).await,
+        let mut line = LogLine {
+            arrival: self,
+            subject,
+            outcome: Code::Cancelled,
+        };
+        match code {
+            Code::Ok => {
+                if recorder.allowed(&record).await.is_err() {
+                    line.outcome = Code::Unavailable;
+                    return Err(response::unrecorded());
+                }
+            }
             // Nobody shall wait for a store in trouble, nor make an overload worse.
             Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
                 recorder.counted(&record);
-                Ok(())
             }
-            _ => {
-                recorder.refused(&record).await;
-                Ok(())
-            }
-        };
-        if stored.is_err() {
-            self.log(subject, Code::Unavailable);
-            return Err(response::unrecorded());
+            _ => recorder.refused(&record).await,
         }
-        self.log(subject, code);
+        line.outcome = code;
         Ok(())
+    }
+
+    /// Records and logs a call that ends without an answer. Nobody waits for that.
+    fn unanswered(&self, recorder: &Recorder, time: Timestamp, subject: &Subject, code: Code) {
+        let _ = recorder.ended(&self.as_record(time, subject, code));
+        self.log(subject, code);
     }
 
     /// Refuses the call to a caller that may not make it.
@@ -107,6 +115,20 @@ impl Arrival {
     }
 }
 
+/// The line in the log of a call that is being recorded. It is written though the caller should give
+/// the call up meanwhile.
+struct LogLine<'a> {
+    arrival: &'a Arrival,
+    subject: &'a Subject,
+    outcome: Code,
+}
+
+impl Drop for LogLine<'_> {
+    fn drop(&mut self) {
+        self.arrival.log(self.subject, self.outcome);
+    }
+}
+
 /// Counts an admin call of a caller whom nobody knows, who shall not be able to fill the store.
 pub(super) fn count_unknown_caller(method: AdminMethod, recorder: &Recorder) {
     recorder.counted(&AuditRecord {
@@ -121,20 +143,47 @@ pub(super) fn count_unknown_caller(method: AdminMethod, recorder: &Recorder) {
 }
 
 /// Waits for a call's answer, and records a call that its service never took up: a message that
-/// could not be read, say.
+/// could not be read, say, or that did not come.
 pub(super) async fn answered<E>(
     arrival: Arc<Arrival>,
     recorder: Arc<Recorder>,
     answer: impl Future<Output = Result<Response<Body>, E>>,
 ) -> Result<Response<Body>, E> {
+    let mut awaited = Awaited {
+        arrival,
+        recorder,
+        is_answered: false,
+    };
     let response = answer.await?;
+    awaited.is_answered = true;
+    let Awaited {
+        arrival, recorder, ..
+    } = &awaited;
     if arrival.is_taken_up.load(Ordering::Relaxed) {
         return Ok(response);
     }
     let code = status(response.headers()).unwrap_or(Code::Unknown);
     let (now, subject) = (Timestamp::now(), Subject::default());
-    let ended = arrival.record(&recorder, now, &subject, code).await;
+    let ended = arrival.record(recorder, now, &subject, code).await;
     Ok(ended.map_or_else(Status::into_http, |()| response))
+}
+
+/// A call that is not answered yet.
+struct Awaited {
+    arrival: Arc<Arrival>,
+    recorder: Arc<Recorder>,
+    is_answered: bool,
+}
+
+/// Of a call whose connection ended before its message had come.
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if !self.is_answered && !self.arrival.is_taken_up.load(Ordering::Relaxed) {
+            let (now, nothing) = (Timestamp::now(), Subject::default());
+            let arrival = &self.arrival;
+            arrival.unanswered(&self.recorder, now, &nothing, Code::Cancelled);
+        }
+    }
 }
 
 /// An admin call in flight.
@@ -219,11 +268,11 @@ impl Drop for AdminCall {
         } else {
             Code::Cancelled
         };
-        if !self.is_recorded {
-            let record = self.arrival.as_record(self.time, &self.subject, code);
-            // Nobody waits.
-            let _ = self.recorder.ended(&record);
+        let (arrival, subject) = (&self.arrival, &self.subject);
+        if self.is_recorded {
+            arrival.log(subject, code);
+        } else {
+            arrival.unanswered(&self.recorder, self.time, subject, code);
         }
-        self.arrival.log(&self.subject, code);
     }
 }

@@ -3,11 +3,12 @@
 //! Must never give out a text that a caller chose.
 
 use super::{DESCRIPTOR_SETS, proto::key_service_server::SERVICE_NAME};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body as HttpBody;
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 use std::sync::LazyLock;
-use tonic::Code;
+use tonic::{Code, body::Body};
 
 /// The `rpc.system.name` of every call.
 pub(super) const SYSTEM: &str = "grpc";
@@ -57,6 +58,16 @@ pub(super) fn key_service_method(path: &str) -> Option<&str> {
 pub(super) fn status(headers: &HeaderMap) -> Option<Code> {
     let status = headers.get("grpc-status")?;
     Some(Code::from_bytes(status.as_bytes()))
+}
+
+/// Gives a call that failed before its first answer another status, if it has just this one.
+pub(super) fn rename_status(mut response: Response<Body>, from: Code, to: Code) -> Response<Body> {
+    // It has all in its headers, and no body.
+    if response.body().is_end_stream() && status(response.headers()) == Some(from) {
+        let number = HeaderValue::from(to as i32);
+        response.headers_mut().insert("grpc-status", number);
+    }
+    response
 }
 
 /// Every code, each at the place of its number.

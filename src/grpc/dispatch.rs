@@ -3,9 +3,15 @@
 //! Must never take a call from the router that names another service.
 
 use super::{
-    KeyServiceImpl, call::key_service_method, proto::key_service_server::KeyServiceServer,
+    KeyServiceImpl,
+    call::key_service_method,
+    proto::key_service_server::KeyServiceServer,
+    request_body::{RequestBody, name_given_up},
 };
-use futures::future::Either;
+use futures::{
+    TryFutureExt,
+    future::{Either, MapOk},
+};
 use http::{Request, Response};
 use std::{
     convert::Infallible,
@@ -31,6 +37,8 @@ impl<R> Layer<R> for DispatchLayer {
     }
 }
 
+type OfKeyService = <KeyServiceServer<KeyServiceImpl> as Service<Request<RequestBody>>>::Future;
+
 /// See [`DispatchLayer`].
 #[derive(Clone)]
 pub(super) struct Dispatch<R> {
@@ -44,8 +52,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future =
-        Either<<KeyServiceServer<KeyServiceImpl> as Service<Request<Body>>>::Future, R::Future>;
+    type Future = Either<MapOk<OfKeyService, fn(Response<Body>) -> Response<Body>>, R::Future>;
 
     /// `KeyService` is always ready.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -54,7 +61,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if key_service_method(request.uri().path()).is_some() {
-            Either::Left(self.key_service.call(request))
+            let answer = self.key_service.call(request.map(RequestBody::new));
+            Either::Left(answer.map_ok(name_given_up))
         } else {
             Either::Right(self.router.call(request))
         }

@@ -14,6 +14,7 @@ mod dispatch;
 mod health;
 pub mod page_token;
 pub mod request;
+mod request_body;
 mod response;
 mod server;
 mod service;

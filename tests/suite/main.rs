@@ -38,3 +38,4 @@ mod settings;
 mod tls;
 mod tour;
 mod traces;
+mod without_message;
