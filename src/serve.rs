@@ -9,7 +9,7 @@ use crate::{
     keyring::Keyring,
     lease::Lease,
     listener,
-    metrics::{self, Counts, Exposition},
+    metrics::{self, CountedStore, Counts, Exposition},
     recorder::Recorder,
     reload::{FileError, Reloaded, Wrong},
     replicas::Replicas,
@@ -18,7 +18,7 @@ use crate::{
         read_digest_secret,
     },
     store::{
-        CountedStore, KeyStore, OpenError, ReplicaId, StoreError,
+        KeyStore, OpenError, ReplicaId, StoreError,
         postgres::{self, PostgresStore},
         sqlite::SqliteStore,
     },

@@ -3,6 +3,7 @@
 //! Must never name a key, an account, a caller or anything that a caller sent.
 
 mod calls;
+mod counted_store;
 mod decisions;
 mod exposition;
 mod histogram;
@@ -11,6 +12,7 @@ mod server;
 mod store_errors;
 
 pub use calls::Calls;
+pub use counted_store::CountedStore;
 pub use decisions::Decisions;
 pub use exposition::Exposition;
 pub use histogram::Histogram;

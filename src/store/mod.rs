@@ -2,7 +2,6 @@
 //! Promises one behaviour, proved by one conformance suite, whichever store is behind it.
 //! Must never see a token, only its digest.
 
-mod counted;
 mod migrations;
 mod open_error;
 pub mod postgres;
@@ -17,7 +16,6 @@ use crate::{
     token::TokenDigest,
 };
 use async_trait::async_trait;
-pub use counted::CountedStore;
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
 pub use open_error::{OpenError, ReadAuditError};

@@ -2,14 +2,14 @@
 //! Promises the store's own answers, unchanged.
 //! Must never count what is a caller's mistake: a key that is not there is no trouble.
 
-use super::{
-    ApplyState, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look, NewKey,
-    PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError, Revoked,
-    StoreError,
-};
+use super::{Operation, StoreErrors};
 use crate::{
     audit::AuditRecord,
-    metrics::{Operation, StoreErrors},
+    store::{
+        ApplyState, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look, NewKey,
+        PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError,
+        Revoked, StoreError,
+    },
 };
 use async_trait::async_trait;
 use std::sync::Arc;
