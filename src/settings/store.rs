@@ -35,7 +35,9 @@ pub enum StoreAddress {
 impl FromStr for StoreAddress {
     type Err = String;
 
+    /// Reads an address; one that comes from a file may have a line's end.
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim_ascii_end();
         if let Some(path) = text.strip_prefix("sqlite:") {
             if path.is_empty() {
                 return Err("give the file's path after `sqlite:`".to_owned());
@@ -91,7 +93,8 @@ mod tests {
     fn a_store_address_is_sqlite_or_postgres_and_hides_its_password() {
         let store: StoreAddress = "postgres://u:hunter2@h/d".parse().expect("good");
         assert!(!format!("{store:?}").contains("hunter2"));
-        assert!("sqlite:a.db".parse::<StoreAddress>().is_ok());
+        let file = StoreAddress::Sqlite("a.db".into());
+        assert_eq!("sqlite:a.db\n".parse(), Ok(file));
         assert!("sqlite:".parse::<StoreAddress>().is_err());
         assert!("sqlite::memory:".parse::<StoreAddress>().is_err());
         assert!("mysql://h/d".parse::<StoreAddress>().is_err());
