@@ -91,7 +91,18 @@ fn the_database_has_a_connection_for_every_one_that_the_pods_may_open() {
         unreachable!("it is serve");
     };
     let of_each = u64::from(settings.pool_size) + 3;
-    assert!((number(&scaler["maxReplicas"]) + surge) * of_each <= CONNECTIONS);
+    // One that drains has them still, and counts as gone.
+    let at_once = number(&scaler["maxReplicas"]) + surge + 1;
+    assert!(at_once * of_each <= CONNECTIONS);
+}
+
+#[test]
+fn a_rollout_is_given_up_no_earlier_than_a_pod_that_starts() {
+    let spec = &POSTGRES.workload()["spec"];
+    let probe = &POSTGRES.container()["startupProbe"];
+    let to_start = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
+    let to_be_available = to_start + number(&spec["minReadySeconds"]);
+    assert!(number(&spec["progressDeadlineSeconds"]) > to_be_available);
 }
 
 #[test]
