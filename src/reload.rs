@@ -95,9 +95,9 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         files: Vec<NamedFile>,
         read: impl Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
     ) -> Result<Self, FileError> {
-        let follower = Follower::start(files, read)?;
-        let state = follower.state.clone();
-        let following = tokio::spawn(follower.look_for_ever(read_limit));
+        let reloader = Reloader::start(files, read)?;
+        let state = reloader.state.clone();
+        let following = tokio::spawn(reloader.look_for_ever(read_limit));
         Ok(Self {
             state,
             _following: AbortOnDropHandle::new(following),
@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     }
 }
 
-struct Follower<T, R> {
+struct Reloader<T, R> {
     files: Vec<NamedFile>,
     read: R,
     state: Arc<State<T>>,
@@ -127,7 +127,7 @@ struct Follower<T, R> {
     judged: blake3::Hash,
 }
 
-impl<T, R> Follower<T, R>
+impl<T, R> Reloader<T, R>
 where
     T: Send + Sync + 'static,
     R: Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
@@ -296,10 +296,10 @@ mod tests {
         let file = file(&directory);
         let write = |text: &str| fs::write(&file.path, text).expect("written");
         write("1");
-        let mut follower = Follower::start(vec![file.clone()], number).expect("it is a number");
-        let state = follower.state.clone();
+        let mut reloader = Reloader::start(vec![file.clone()], number).expect("it is a number");
+        let state = reloader.state.clone();
         let mut look = |times| {
-            (0..times).for_each(|_| follower.look());
+            (0..times).for_each(|_| reloader.look());
             (**state.value.load(), state.failed.load(Ordering::Relaxed))
         };
         assert_eq!(look(2), (1, false));
@@ -353,7 +353,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = file(&directory);
         let refused = || {
-            let started = Follower::start(vec![file.clone()], number);
+            let started = Reloader::start(vec![file.clone()], number);
             started.map(|_| ()).expect_err("wrong").to_string()
         };
         let name = format!("--number {}: ", file.path.display());
