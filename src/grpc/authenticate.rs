@@ -4,7 +4,7 @@
 
 use super::{
     admin_call::{Arrival, answered, count_unknown_caller},
-    proto::key_service_server::SERVICE_NAME,
+    call::key_service_method,
     response,
 };
 use crate::{
@@ -26,6 +26,9 @@ use std::{
 };
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
+
+/// With which the paths of health's methods begin.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Who may call.
 #[derive(Clone)]
@@ -133,12 +136,12 @@ impl Callers {
 
     /// Lets a call pass or not; notes its caller for a service that must know.
     fn admit(&self, request: &mut Request<Body>) -> Admission {
-        let access = access(request.uri().path());
+        let path = request.uri().path();
+        let access = access(path);
         if access == Access::Open {
             return Admission::Passed;
         }
-        let (_, method) = service_and_method(request.uri().path());
-        let method = AdminMethod::parse(method).filter(|_| access == Access::Needs(Role::Admin));
+        let method = key_service_method(path).and_then(AdminMethod::parse);
         let credentials;
         let caller = match self {
             Self::Anyone(caller) => caller,
@@ -171,17 +174,12 @@ impl Callers {
 
 /// What a method asks of its caller. What is not known here asks for the most.
 fn access(path: &str) -> Access {
-    match service_and_method(path) {
-        ("grpc.health.v1.Health", _) => Access::Open,
-        (SERVICE_NAME, "Authorize") => Access::Needs(Role::Authorizer),
-        (SERVICE_NAME, _) => Access::Needs(Role::Admin),
-        _ => Access::AnyCaller,
+    match key_service_method(path) {
+        Some("Authorize") => Access::Needs(Role::Authorizer),
+        Some(_) => Access::Needs(Role::Admin),
+        None if path.starts_with(HEALTH) => Access::Open,
+        None => Access::AnyCaller,
     }
-}
-
-fn service_and_method(path: &str) -> (&str, &str) {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    path.split_once('/').unwrap_or((path, ""))
 }
 
 /// A bearer secret speaks for its call, and a certificate for those that have none.
@@ -250,6 +248,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grpc::proto::key_service_server::SERVICE_NAME;
     use proptest::prelude::*;
 
     proptest! {
