@@ -8,7 +8,7 @@ use crate::{
     grpc::{self, CallMetricsLayer, Callers, KeyServiceImpl, ServingState},
     keyring::Keyring,
     lease::Lease,
-    listener,
+    listener::{self, ConnectionCounts},
     metrics::{self, CountedStore, Counts, Exposition},
     recorder::Recorder,
     reload::{FileError, Reloaded, Wrong},
@@ -118,13 +118,15 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     };
     let state = ServingState::not_serving().await;
 
+    let connection_counts = Arc::new(ConnectionCounts::default());
     let drain = CancellationToken::new();
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, tls = tls.is_some(), "listening");
     }
     let mut server = AbortOnDropHandle::new(tokio::spawn({
         let (service, state) = (service.clone(), state.clone());
-        let connections = listener::connections(listener, tls.clone(), &limits);
+        let counts = connection_counts.clone();
+        let connections = listener::connections(listener, tls.clone(), &limits, counts);
         let callers = callers.clone();
         let (reflection, drain) = (settings.reflection, drain.clone().cancelled_owned());
         async move {
@@ -142,8 +144,10 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     }));
     let _health_server =
         health_listener.map(|listener| serve_health(listener, settings, &state, service.counts));
-    let _metrics_server = metrics_listener
-        .map(|listener| serve_metrics(listener, exposition(&service, tls, &callers)));
+    let _metrics_server = metrics_listener.map(|listener| {
+        let exposition = exposition(&service, connection_counts, tls, &callers);
+        serve_metrics(listener, exposition)
+    });
     let stop = CancellationToken::new();
     let mut follow = AbortOnDropHandle::new(tokio::spawn(follow(
         service.clone(),
@@ -321,7 +325,7 @@ fn serve_health(
     let (state, limits) = (state.clone(), listener::for_probes(&settings.limits));
     let metrics = CallMetricsLayer::new(&counts.calls);
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let connections = listener::connections(listener, None, &limits);
+        let connections = listener::connections(listener, None, &limits, Arc::default());
         if let Err(error) = grpc::serve_health(connections, state, metrics, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }
@@ -331,11 +335,13 @@ fn serve_health(
 /// What there is to be told of this process.
 fn exposition(
     service: &KeyServiceImpl,
+    connections: Arc<ConnectionCounts>,
     tls: Option<Arc<Reloaded<Tls>>>,
     callers: &Callers,
 ) -> Exposition {
     Exposition {
         counts: service.counts,
+        connections,
         keyring: service.keyring.clone(),
         lease: service.lease.clone(),
         replicas: service.replicas.clone(),

@@ -3,12 +3,15 @@
 //! Must never hold more connections than its limit, nor one that says nothing.
 
 mod connection;
+mod counts;
 mod places;
 mod system;
 
 use crate::{reload::Reloaded, settings::Limits, tls::Tls};
 use connection::Transport;
 pub use connection::{Connection, Peer};
+pub use counts::ConnectionCounts;
+use counts::Reason;
 use futures::Stream;
 pub use places::{CallPlace, Seat};
 use places::{Place, Places};
@@ -23,6 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 /// With which every HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -33,11 +37,13 @@ pub fn connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
     limits: &Limits,
+    counts: Arc<ConnectionCounts>,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (ready, connections) = mpsc::channel(1);
     let door = Door {
         tls,
-        places: Places::new(limits.max_connections, limits.max_calls),
+        places: Places::new(limits.max_connections, limits.max_calls, counts.clone()),
+        counts,
         handshake_timeout: limits.handshake_timeout,
         end: limits.max_connection_age + limits.max_connection_age_grace,
     };
@@ -49,6 +55,7 @@ pub fn connections(
 struct Door {
     tls: Option<Arc<Reloaded<Tls>>>,
     places: Arc<Places>,
+    counts: Arc<ConnectionCounts>,
     handshake_timeout: Duration,
     end: Duration,
 }
@@ -59,6 +66,10 @@ async fn accept_all(
     door: Arc<Door>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
+    let address = socket.local_addr().ok();
+    let counts = door.counts.clone();
+    let report = async move { counts.report(address).await };
+    let _report = AbortOnDropHandle::new(tokio::spawn(report));
     let mut socket = Acceptor::new(socket);
     let mut handshakes = JoinSet::new();
     loop {
@@ -69,12 +80,14 @@ async fn accept_all(
         };
         // Closed at once, so that the client turns to another replica.
         let Some(claim) = door.places.claim().await else {
+            door.counts.closed(Reason::NoPlace);
             tracing::debug!(%peer, "closed: --max-connections are open and at work");
             continue;
         };
         let (door, ready) = (door.clone(), ready.clone());
         handshakes.spawn(async move {
             let Some(place) = claim.place().await else {
+                door.counts.closed(Reason::NoPlace);
                 tracing::debug!(%peer, "closed: no place came free in time");
                 return;
             };
@@ -90,7 +103,10 @@ async fn accept_all(
                     let _ = ready.send(Ok(connection)).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%peer, "closed: {error}"),
-                Err(_) => tracing::debug!(%peer, "closed: no handshake in time"),
+                Err(_) => {
+                    door.counts.closed(Reason::HandshakeTimeout);
+                    tracing::debug!(%peer, "closed: no handshake in time");
+                }
             }
         });
     }
@@ -109,12 +125,15 @@ impl Door {
             None => Transport::Plain(stream),
             Some(tls) => {
                 let acceptor = TlsAcceptor::from(tls.get().config.clone());
-                Transport::Tls(Box::new(acceptor.accept(stream).await?))
+                let accepted = acceptor.accept(stream).await;
+                let stream = accepted.inspect_err(|error| self.counts.tls_failed(address, error));
+                Transport::Tls(Box::new(stream?))
             }
         };
         let mut first = [0; PREFACE.len()];
         transport.read_exact(&mut first).await?;
         if first != PREFACE {
+            self.counts.closed(Reason::HandshakeFailed);
             return Err(io::Error::other("does not speak HTTP/2"));
         }
         Ok(Connection {

@@ -2,6 +2,7 @@
 //! Promises that whoever says nothing, or piles up calls, keeps nobody out who has work.
 //! Must never hold more connections than its limit, nor close one for another that is at work.
 
+use super::counts::{ConnectionCounts, Reason};
 use futures::task::AtomicWaker;
 use hashbrown::HashMap;
 use std::{
@@ -40,6 +41,7 @@ pub(super) struct Places {
     arriving: Arc<Semaphore>,
     max_calls: usize,
     calls: AtomicUsize,
+    counts: Arc<ConnectionCounts>,
     /// What times are counted from.
     start: Instant,
     seats: Mutex<Seats>,
@@ -96,7 +98,11 @@ enum Source {
 pub struct CallPlace(Arc<Seat>);
 
 impl Places {
-    pub(super) fn new(max_connections: usize, max_calls: usize) -> Arc<Self> {
+    pub(super) fn new(
+        max_connections: usize,
+        max_calls: usize,
+        counts: Arc<ConnectionCounts>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(max_connections)),
             // Few among all, so that of those who stay somebody is quiet.
@@ -105,6 +111,7 @@ impl Places {
             )),
             max_calls,
             calls: AtomicUsize::new(0),
+            counts,
             start: Instant::now(),
             seats: Mutex::default(),
         })
@@ -135,6 +142,7 @@ impl Places {
             let (heard_millis, seat) = seats.quiet.pop()?;
             let is_as_it_was = seat.heard_millis.load(Relaxed) == heard_millis;
             if is_as_it_was && seats.taken.contains_key(&seat.number) && seat.send_away() {
+                self.counts.closed(Reason::PlaceNeeded);
                 let (heir, left) = oneshot::channel();
                 seats.heirs.insert(seat.number, heir);
                 return Some(left);
@@ -173,9 +181,10 @@ impl Places {
         let staying = seats.taken.values();
         let staying = staying.filter(|seat| !seat.sent_away.load(Relaxed));
         let busiest = staying.max_by_key(|seat| calls(seat)).cloned();
-        seats
-            .leaving
-            .extend(busiest.filter(|seat| seat.send_away()));
+        if let Some(busiest) = busiest.filter(|seat| seat.send_away()) {
+            self.counts.closed(Reason::CallsPiledUp);
+            seats.leaving.push(busiest);
+        }
     }
 
     fn now_millis(&self) -> u64 {
@@ -213,6 +222,7 @@ impl Claim {
             reader: AtomicWaker::new(),
         });
         seats.taken.insert(number, seat.clone());
+        places.counts.opened();
         Some(Place {
             seat,
             permit: Some(permit),
@@ -222,8 +232,10 @@ impl Claim {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut seats = self.seat.places.seats();
+        let places = &self.seat.places;
+        let mut seats = places.seats();
         seats.taken.remove(&self.seat.number);
+        places.counts.ended();
         if let Some((heir, permit)) = seats
             .heirs
             .remove(&self.seat.number)

@@ -8,6 +8,7 @@ use crate::{
     key::{Status, Timestamp},
     keyring::Keyring,
     lease::{Lease, Moment},
+    listener::ConnectionCounts,
     reload::Reloaded,
     replicas::Replicas,
     store::KeyStore,
@@ -25,6 +26,8 @@ use std::{fmt, sync::Arc, time::UNIX_EPOCH};
 pub struct Exposition {
     /// What is counted of calls and of the store.
     pub counts: &'static Counts,
+    /// The connections that calls come on.
+    pub connections: Arc<ConnectionCounts>,
     /// The keys.
     pub keyring: Arc<Keyring>,
     /// Whether this replica may answer.
@@ -59,6 +62,7 @@ impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         self.calls(&mut page)?;
+        self.connections(&mut page)?;
         self.keys(&mut page)?;
         self.lease(&mut page)?;
         self.store(&mut page)?;
@@ -98,6 +102,17 @@ impl Exposition {
             "keyservice_write_wait",
             "How long writes waited for every replica, after their commit",
             waits.map(|(method, waits)| ([("method", method)], waits)),
+        )
+    }
+
+    fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
+        let open = "Connections of clients, open now";
+        page.gauge("keyservice_connections", open, &self.connections.open())?;
+        let closed = self.connections.closed_early();
+        page.counters(
+            "keyservice_connections_closed",
+            "Connections that the server itself closed before their age, by why",
+            closed.map(|(reason, count)| ([("reason", reason)], count)),
         )
     }
 

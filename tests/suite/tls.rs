@@ -6,6 +6,7 @@ use crate::support::{
     eventually,
     frames::{RawClient, client_hello},
     mount::Mount,
+    scrape::{METRICS, Scrape},
     server::{Client, Server, sqlite_in},
     tools::shell,
 };
@@ -131,6 +132,31 @@ async fn a_certificate_of_another_authority_is_no_proof() {
         encrypted.channel(Some(&genuine)).await,
     ));
     client.list("acme").await.expect("listed");
+}
+
+/// The client itself is told no more than that its connection broke.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_whose_certificate_has_expired() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let encrypted = Encrypted::start(&line, &[METRICS]).await;
+    let expired = encrypted.authority.expired_client_by_uri(SPIFFE_ID);
+    let connected = connect(
+        encrypted.server.port(),
+        &encrypted.authority,
+        Some(&expired),
+    )
+    .await;
+    drop(connected);
+    eventually("it is logged", async || {
+        let log = encrypted.server.log();
+        let mut lines = log
+            .lines()
+            .filter(|line| line.contains("a TLS handshake failed"));
+        lines.any(|line| line.contains("\"peer\":\"127.0.0.1:") && line.contains("expired"))
+    })
+    .await;
+    let failed = "keyservice_connections_closed_total{reason=\"handshake_failed\"}";
+    assert!(Scrape::of(&encrypted.server).value(failed) > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

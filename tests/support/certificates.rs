@@ -46,19 +46,25 @@ impl Authority {
     /// For a server at a host.
     pub fn server(&self, host: &str) -> Issued {
         let name = SanType::DnsName(host.try_into().expect("ASCII"));
-        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth)
+        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, 2100)
     }
 
     /// For a client that its certificate names by a URI.
     pub fn client_by_uri(&self, uri: &str) -> Issued {
         let name = SanType::URI(uri.try_into().expect("ASCII"));
-        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, 2100)
+    }
+
+    /// The same, of long ago.
+    pub fn expired_client_by_uri(&self, uri: &str) -> Issued {
+        let name = SanType::URI(uri.try_into().expect("ASCII"));
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, 2000)
     }
 
     /// For a client that its certificate names by a host's name.
     pub fn client_by_host(&self, host: &str) -> Issued {
         let name = SanType::DnsName(host.try_into().expect("ASCII"));
-        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)
+        self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, 2100)
     }
 
     /// Gives a cluster one for a host, so that it speaks TLS in new sessions.
@@ -69,11 +75,11 @@ impl Authority {
         cluster.set("ssl", "on");
     }
 
-    fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose) -> Issued {
+    fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose, last_year: i32) -> Issued {
         let mut params = CertificateParams::new([]).expect("valid");
         params.subject_alt_names.push(name);
         params.extended_key_usages.push(usage);
-        params.not_after = rcgen::date_time_ymd(2100, 1, 2);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 2);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         Issued {
