@@ -153,6 +153,9 @@ impl Callers {
                 }
             }
         };
+        if let Some(peer) = request.extensions().get::<Peer>() {
+            peer.seat.make_known();
+        }
         let Access::Needs(role) = access else {
             return Admission::Passed;
         };

@@ -1,8 +1,8 @@
 //! Owns how long a call counts as in flight: until its client has taken the whole answer.
 //! Promises that every call of a connection has its place for as long.
-//! Must never refuse a call: who has piled up the most calls loses its connection instead.
+//! Must never refuse a call: where calls pile up, a connection is closed instead.
 
-use crate::listener::{CallPlace, Peer};
+use crate::listener::{CallPlace, Peer, Seat};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -46,9 +46,12 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let peer = request.extensions().get::<Peer>();
+        let seat = peer.map(|peer| peer.seat.clone());
+        // Authenticates the call, so that a call which makes its connection known counts as such.
+        let inner = self.inner.call(request);
         CallPlaceFuture {
-            place: peer.map(|peer| peer.seat.begin_call()),
-            inner: self.inner.call(request),
+            place: seat.map(Seat::begin_call),
+            inner,
         }
     }
 }

@@ -81,7 +81,7 @@ async fn accept_all(
         // Closed at once, so that the client turns to another replica.
         let Some(claim) = door.places.claim().await else {
             door.counts.closed(Reason::NoPlace);
-            tracing::debug!(%peer, "closed: --max-connections are open and at work");
+            tracing::debug!(%peer, "closed: --max-connections are open, known and at work");
             continue;
         };
         let (door, ready) = (door.clone(), ready.clone());

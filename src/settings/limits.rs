@@ -10,9 +10,11 @@ use std::time::Duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// Connections that may be open at once. One more takes the place of the one that has said
-    /// nothing for longest, and is closed at once when all have called and have spoken within a
-    /// second. A gRPC client needs one or two, and an idle one costs some 20 KiB.
+    /// Connections that may be open at once. One more takes the place of a stranger's, the one held
+    /// for longest: one on which no known caller has called yet (health does not count; without
+    /// --credentials every other call does). Where all are known, it takes that of the one that has
+    /// said nothing for longest, and is closed at once when all have spoken within a second. A gRPC
+    /// client needs one or two, and an idle one costs some 20 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub max_connections: usize,
 
@@ -22,7 +24,7 @@ pub struct Limits {
     pub max_streams: u32,
 
     /// Calls in flight on all connections together, past which the connection with the most of them
-    /// is closed. An Authorize takes microseconds; what adds up is a Watch of health for each
+    /// is closed: strangers' first, and one of a known caller only when no stranger has any. An Authorize takes microseconds; what adds up is a Watch of health for each
     /// connection, and calls that their client does not go on with, which cost some 10 KiB each.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,

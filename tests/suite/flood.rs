@@ -2,6 +2,7 @@
 
 use crate::support::{
     bystander::Bystander,
+    callers::Shown,
     certificates::{self, Authority},
     directory, eventually,
     flood::{self, Aim, Flood},
@@ -68,7 +69,7 @@ async fn stand_all(floods: &[Flood], server: &Server, endpoint: &Endpoint) {
             *flood,
             seed,
             server,
-            Bystander::start(endpoint.clone(), token.clone()),
+            Bystander::start(endpoint.clone(), Shown::none(), token.clone()),
         )
         .await;
     }

@@ -2,13 +2,13 @@
 
 use crate::support::{
     eventually,
-    frames::{
-        END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, call_headers, frame,
-    },
+    frames::{END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, frame, headers_of},
     server::{Client, Server, command, error_reason, sqlite_in},
     tools::{shell, tool},
 };
-use keyservice::grpc::proto::{AuthorizeRequest, CreateRequest};
+use keyservice::grpc::proto::{
+    AuthorizeRequest, CreateRequest, key_service_client::KeyServiceClient,
+};
 use rusqlite::Connection;
 use std::{
     process::Command,
@@ -113,26 +113,55 @@ async fn one_connection_too_many_is_closed_when_all_are_at_work() {
     client.list("acme").await.expect("its connection goes on");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_piles_up_calls_loses_its_connection_and_no_other_client_does() {
-    let (server, _directory) = start(&["--max-calls", "100"]).await;
-    let mut health = HealthClient::new(server.channel().await);
-    let watch = health.watch(HealthCheckRequest::default()).await;
-    let mut watch = watch.expect("a watch").into_inner();
-    watch.message().await.expect("a status");
-    let calls = (0..101).flat_map(|call| {
-        let headers = call_headers(&[]);
+const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// One that has begun so many calls and does not go on with them.
+async fn with_calls(server: &Server, count: u32, path: &str) -> RawClient {
+    let calls = (0..count).flat_map(|call| {
+        let headers = headers_of(path, &[]);
         frame(HEADERS, END_HEADERS, 2 * call + 1, &headers)
     });
     let mut raw = RawClient::greeting(server.port()).await;
     raw.send(&calls.collect::<Vec<u8>>()).await;
-    raw.kinds_until_the_end(SOON).await;
-    let next = timeout(Duration::from_millis(100), watch.message()).await;
-    assert!(next.is_err(), "its watch goes on: {next:?}");
-    health
-        .check(HealthCheckRequest::default())
-        .await
-        .expect("its connection goes on");
+    raw
+}
+
+/// Of those who are known, as of strangers.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_piles_up_calls_loses_its_connection_and_nobody_with_fewer_does() {
+    for path in [AUTHORIZE, WATCH] {
+        let (server, _directory) = start(&["--max-calls", "100"]).await;
+        let channel = server.channel().await;
+        if path == AUTHORIZE {
+            let mut client = Client(KeyServiceClient::new(channel.clone()));
+            client.list("acme").await.expect("it is known");
+        }
+        let mut health = HealthClient::new(channel);
+        let watch = health.watch(HealthCheckRequest::default()).await;
+        let mut watch = watch.expect("a watch").into_inner();
+        watch.message().await.expect("a status");
+        let mut raw = with_calls(&server, 101, path).await;
+        raw.kinds_until_the_end(SOON).await;
+        let next = timeout(Duration::from_millis(100), watch.message()).await;
+        assert!(next.is_err(), "its watch goes on: {next:?}");
+        health
+            .check(HealthCheckRequest::default())
+            .await
+            .expect("its connection goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_call_on_a_connection_counts_as_a_known_callers() {
+    let (server, _directory) = start(&["--max-calls", "100"]).await;
+    let mut raw = with_calls(&server, 100, AUTHORIZE).await;
+    eventually("it has all its calls, and loses them", async || {
+        let mut newcomer = server.client().await;
+        newcomer.list("acme").await.expect("it is no stranger");
+        !raw.stands()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,7 @@ mod revocation;
 mod rolling_restart;
 mod secrets;
 mod settings;
+mod strangers;
 mod tls;
 mod tour;
 mod traces;

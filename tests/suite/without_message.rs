@@ -24,7 +24,8 @@ async fn a_call_that_ends_before_its_message_is_no_fault_of_the_services() {
     let server = Server::start_with(&store, &[METRICS, &credentials], &[]).await;
     let bearer = format!("Bearer {}", operator.secret);
     let headers = |method: &str, stream, flags| {
-        let block = headers_of(method, &[("authorization", &bearer)]);
+        let path = format!("/tosend.keys.v1.KeyService/{method}");
+        let block = headers_of(&path, &[("authorization", &bearer)]);
         frame(HEADERS, END_HEADERS | flags, stream, &block)
     };
     let counted = async |method: &str, status: &str, times: f64| {

@@ -1,6 +1,9 @@
 //! A well-behaved client beside whatever befalls the server.
 
-use super::server::Client;
+use super::{
+    callers::{BearerClient, Shown},
+    server::Client,
+};
 use keyservice::grpc::proto::{authorize_response::Decision, key_service_client::KeyServiceClient};
 use std::{fmt, thread::JoinHandle, time::Duration};
 use tokio::{
@@ -35,14 +38,14 @@ pub struct Served {
 
 impl Bystander {
     /// Calls with a token that is granted, on a connection that stands, and on new ones.
-    pub fn start(endpoint: Endpoint, token: String) -> Self {
+    pub fn start(endpoint: Endpoint, shown: Shown, token: String) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             runtime
                 .expect("a runtime")
-                .block_on(call(endpoint, token, stopped))
+                .block_on(call(endpoint, shown, token, stopped))
         });
         Self { stop, thread }
     }
@@ -54,15 +57,21 @@ impl Bystander {
     }
 }
 
-async fn call(endpoint: Endpoint, token: String, stopped: CancellationToken) -> Served {
+async fn call(
+    endpoint: Endpoint,
+    shown: Shown,
+    token: String,
+    stopped: CancellationToken,
+) -> Served {
     let mut served = Served {
         calls: Vec::new(),
         arrivals: Vec::new(),
     };
-    let mut standing = connect(&endpoint).await;
+    let mut standing = connect(&endpoint, &shown).await;
+    granted(&mut standing, &token).await;
     while !stopped.is_cancelled() {
         let started = Instant::now();
-        let arrival = async { granted(&mut connect(&endpoint).await, &token).await };
+        let arrival = async { granted(&mut connect(&endpoint, &shown).await, &token).await };
         timeout(PATIENCE, arrival)
             .await
             .expect("a new connection is served in time");
@@ -80,12 +89,12 @@ async fn call(endpoint: Endpoint, token: String, stopped: CancellationToken) -> 
     served
 }
 
-async fn connect(endpoint: &Endpoint) -> Client {
+async fn connect(endpoint: &Endpoint, shown: &Shown) -> BearerClient {
     let channel = endpoint.connect().await.expect("it is connected");
-    Client(KeyServiceClient::new(channel))
+    Client(KeyServiceClient::with_interceptor(channel, shown.clone()))
 }
 
-async fn granted(client: &mut Client, token: &str) {
+async fn granted(client: &mut BearerClient, token: &str) {
     let answer = client.authorize(token, "example.com").await;
     let answer = answer.expect("an answer");
     assert!(matches!(answer, Decision::Grant(_)), "{answer:?}");

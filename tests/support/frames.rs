@@ -45,16 +45,16 @@ pub fn header_block(headers: &[(&str, &str)]) -> Vec<u8> {
 
 /// The headers of an Authorize, and more.
 pub fn call_headers(more: &[(&str, &str)]) -> Vec<u8> {
-    headers_of("Authorize", more)
+    headers_of("/tosend.keys.v1.KeyService/Authorize", more)
 }
 
-/// The headers of a call, and more.
-pub fn headers_of(method: &str, more: &[(&str, &str)]) -> Vec<u8> {
+/// The headers of a call of any method, and more.
+pub fn headers_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let usual = [
         (":method", "POST"),
         (":scheme", "http"),
         (":authority", "localhost"),
-        (":path", &format!("/tosend.keys.v1.KeyService/{method}")),
+        (":path", path),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ];

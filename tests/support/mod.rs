@@ -29,6 +29,7 @@ pub mod search;
 pub mod server;
 pub mod session;
 pub mod stores;
+pub mod strangers;
 pub mod tally;
 pub mod tools;
 pub mod wire;
