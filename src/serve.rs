@@ -5,7 +5,7 @@
 use crate::{
     caller::{Caller, credentials::Credentials},
     follower::{Follower, Identity},
-    grpc::{self, CallMetricsLayer, Callers, KeyServiceImpl, ServingState},
+    grpc::{self, Callers, KeyServiceImpl, ServingState},
     keyring::Keyring,
     lease::Lease,
     listener::{self, ConnectionCounts},
@@ -323,10 +323,9 @@ fn serve_health(
         tracing::info!(%health_address, "listening for probes");
     }
     let (state, limits) = (state.clone(), listener::for_probes(&settings.limits));
-    let metrics = CallMetricsLayer::new(&counts.calls);
     AbortOnDropHandle::new(tokio::spawn(async move {
         let connections = listener::connections(listener, None, &limits, Arc::default());
-        if let Err(error) = grpc::serve_health(connections, state, metrics, &limits).await {
+        if let Err(error) = grpc::serve_health(connections, state, counts, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }
     }))

@@ -4,16 +4,30 @@
 
 use super::{
     AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, Callers, DeadlineLayer,
-    KeyServiceImpl, ServingState, dispatch::DispatchLayer,
-    proto::key_service_server::KeyServiceServer, reflection, reflection_v1alpha,
+    KeyServiceImpl, ServingState,
+    dispatch::DispatchLayer,
+    proto::key_service_server::{KeyService, KeyServiceServer},
+    reflection, reflection_v1alpha,
 };
-use crate::{listener::Connection, settings::Limits};
+use crate::{listener::Connection, metrics::Counts, settings::Limits};
 use futures::Stream;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
-use std::io;
-use tonic::{Code, body::Body, service::RoutesBuilder, transport::Server};
-use tower::util::MapResponseLayer;
+use std::{convert::Infallible, io};
+use tonic::{Code, body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_reflection::server::{
+    v1::{ServerReflection, ServerReflectionServer},
+    v1alpha::{
+        ServerReflection as ServerReflectionV1Alpha,
+        ServerReflectionServer as ServerReflectionServerV1Alpha,
+    },
+};
+use tower::{
+    Service,
+    layer::util::{Identity, Stack},
+    util::MapResponseLayer,
+};
 
 /// Serves the API to those who may call, until told to drain, and then to the last call.
 pub async fn serve(
@@ -25,28 +39,22 @@ pub async fn serve(
     limits: &Limits,
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let message_size = limits.max_message_size as usize;
-    let metrics = CallMetricsLayer::new(&service.counts.calls);
+    let counts = service.counts;
     let authenticate = AuthenticateLayer::new(callers, service.recorder.clone());
-    let key_service = KeyServiceServer::new(service).max_decoding_message_size(message_size);
-    let mut routes = RoutesBuilder::default();
-    routes.add_service(state.service().max_decoding_message_size(message_size));
+    let key_service = KeyServiceServer::new(service).limited(limits);
+    let mut services = Services::within(limits);
+    services.add(state.service());
     if reflects {
-        routes
-            .add_service(reflection().max_decoding_message_size(message_size))
-            .add_service(reflection_v1alpha().max_decoding_message_size(message_size));
+        services.add(reflection());
+        services.add(reflection_v1alpha());
     }
-    builder(limits)
-        // The two outermost: tonic boxes the body of what it is given, so that theirs cost no other
-        // box.
-        .layer(CallPlaceLayer)
-        .layer(metrics)
+    builder(limits, counts)
         .layer(CallSpanLayer)
         .layer(authenticate)
         .layer(DeadlineLayer)
         .layer(MapResponseLayer::new(name_excess))
         .layer(DispatchLayer { key_service })
-        .add_routes(routes.routes())
+        .add_routes(services.routes.routes())
         .serve_with_incoming_shutdown(connections, drain)
         .await
 }
@@ -55,18 +63,68 @@ pub async fn serve(
 pub async fn serve_health(
     connections: impl Stream<Item = io::Result<Connection>>,
     state: ServingState,
-    metrics: CallMetricsLayer,
+    counts: &'static Counts,
     limits: &Limits,
 ) -> Result<(), tonic::transport::Error> {
-    builder(limits)
-        .layer(CallPlaceLayer)
-        .layer(metrics)
-        .add_service(state.service())
+    let mut services = Services::within(limits);
+    services.add(state.service());
+    builder(limits, counts)
+        .layer(MapResponseLayer::new(name_excess))
+        .add_routes(services.routes.routes())
         .serve_with_incoming(connections)
         .await
 }
 
-fn builder(limits: &Limits) -> Server {
+/// What is served past `KeyService`'s own way.
+struct Services<'a> {
+    limits: &'a Limits,
+    routes: RoutesBuilder,
+}
+
+impl<'a> Services<'a> {
+    fn within(limits: &'a Limits) -> Self {
+        let routes = RoutesBuilder::default();
+        Self { limits, routes }
+    }
+
+    fn add<S>(&mut self, service: S)
+    where
+        S: Limited + Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        self.routes.add_service(service.limited(self.limits));
+    }
+}
+
+/// A service that takes messages of a limited size: tonic's own limit is 4 MiB, of which a few
+/// hundred unfinished calls would fill a machine's memory.
+trait Limited {
+    fn limited(self, limits: &Limits) -> Self;
+}
+
+/// tonic generates the same method for each service, and no trait that has it.
+macro_rules! limited {
+    ($server:ident, $service:path) => {
+        impl<S: $service> Limited for $server<S> {
+            fn limited(self, limits: &Limits) -> Self {
+                self.max_decoding_message_size(limits.max_message_size as usize)
+            }
+        }
+    };
+}
+
+limited!(KeyServiceServer, KeyService);
+limited!(HealthServer, Health);
+limited!(ServerReflectionServer, ServerReflection);
+limited!(ServerReflectionServerV1Alpha, ServerReflectionV1Alpha);
+
+/// With the two outermost layers: tonic boxes the body of what it is given, so that theirs cost no
+/// other box.
+fn builder(
+    limits: &Limits,
+    counts: &'static Counts,
+) -> Server<Stack<CallMetricsLayer, Stack<CallPlaceLayer, Identity>>> {
     Server::builder()
         .max_concurrent_streams(limits.max_streams)
         .http2_max_header_list_size(limits.max_header_size)
@@ -75,6 +133,8 @@ fn builder(limits: &Limits) -> Server {
         // No `max_connection_age_grace`: with it, tonic cuts connections off without telling them
         // to end first. The connections themselves know when their grace is over.
         .max_connection_age(limits.max_connection_age)
+        .layer(CallPlaceLayer)
+        .layer(CallMetricsLayer::new(&counts.calls))
 }
 
 /// Gives a call whose message was over the limit gRPC's status for that, `RESOURCE_EXHAUSTED`.

@@ -22,6 +22,12 @@ const BACKLOG: u32 = 4096;
 /// Connections for probes; Kubernetes opens one a probe.
 const PROBE_CONNECTIONS: usize = 32;
 
+/// Calls in flight on one of them. A probe makes one.
+const PROBE_STREAMS: u32 = 8;
+
+/// Bytes of a probe's message, which holds the name of a service: ours has 25.
+const PROBE_MESSAGE_SIZE: u32 = 256;
+
 /// Files beside the clients' connections and the pool's: those for probes, those of newcomers to
 /// either socket, and room for what the store, the runtime, metrics and files that are read again
 /// have open.
@@ -82,9 +88,10 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The limits of a socket for probes.
 #[must_use]
 pub fn for_probes(limits: &Limits) -> Limits {
-    let max_connections = limits.max_connections.min(PROBE_CONNECTIONS);
     Limits {
-        max_connections,
+        max_connections: limits.max_connections.min(PROBE_CONNECTIONS),
+        max_streams: limits.max_streams.min(PROBE_STREAMS),
+        max_message_size: limits.max_message_size.min(PROBE_MESSAGE_SIZE),
         ..limits.clone()
     }
 }

@@ -26,6 +26,7 @@ mod leases;
 mod limits;
 mod metrics;
 mod operating;
+mod other_ports;
 mod postgres;
 mod postgres_address;
 mod postgres_outage;

@@ -3,7 +3,8 @@
 use super::{
     frames::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM, RawClient,
-        SETTINGS, call_headers, client_hello, frame, header_block, no_settings, text,
+        SETTINGS, WINDOW_UPDATE, call_headers, client_hello, frame, header_block, headers_of,
+        no_settings, text,
     },
     random_tokens::{authorize, authorize_random_tokens},
 };
@@ -35,6 +36,8 @@ enum Course {
     Siege(usize, fn(&mut StdRng) -> Vec<u8>),
     /// So many calls with random tokens.
     Calls(u64),
+    /// So many connections with so many calls each, whose messages never end.
+    Unfinished(u64, u32),
 }
 
 /// What a server without TLS must stand.
@@ -71,6 +74,12 @@ pub const TLS: &[Flood] = &[
     siege("idle connections", 10_000, |_| Vec::new()),
 ];
 
+/// What the port for probes must stand.
+pub const PROBES: Flood = Flood {
+    name: "probes without an end",
+    course: Course::Unfinished(8, 60),
+};
+
 const fn storm(name: &'static str, bytes: fn(&mut StdRng) -> Vec<u8>) -> Flood {
     Flood {
         name,
@@ -94,6 +103,9 @@ const CALLERS: u64 = 4;
 /// How long a connection of a storm waits for its end.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
+/// How long a client with something to send waits to be let.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Flood {
     /// Runs it to its end, and says what it came to.
     pub async fn run(self, aim: Aim) -> String {
@@ -116,6 +128,16 @@ impl Flood {
                 let malformed: u64 = denied.iter().map(|denied| denied.malformed).sum();
                 assert_eq!((unknown, malformed), (count / 2, count / 2));
                 format!("{unknown} unknown and {malformed} malformed tokens")
+            }
+            Course::Unfinished(connections, calls) => {
+                let one = move |_| async move {
+                    let mut client = RawClient::greeting(aim.port).await;
+                    let sent = send_unfinished(&mut client, calls).await;
+                    sleep_until(aim.until).await;
+                    sent
+                };
+                let sent: u64 = in_parallel(connections, one).await.iter().sum();
+                format!("{} MiB of messages that do not end", sent >> 20)
             }
         }
     }
@@ -171,6 +193,41 @@ async fn besiege(aim: Aim, count: usize, bytes: fn(&mut StdRng) -> Vec<u8>) -> u
         .iter_mut()
         .map(|client| usize::from(client.stands()))
         .sum()
+}
+
+/// Sends calls with almost a MiB each of a message that would have 4, which is as much as the
+/// server lets it send of each without having read it. Says how many bytes it could send.
+async fn send_unfinished(client: &mut RawClient, calls: u32) -> u64 {
+    const PIECE: usize = 16_000;
+    const PIECES: usize = 64;
+    let header = [&[0][..], &4_000_000_u32.to_be_bytes(), &[0x12]].concat();
+    let block = headers_of("/grpc.health.v1.Health/Check", &[]);
+    // What the connection may carry until the server says that it has read on.
+    let (mut window, mut sent) = (65_535, 0);
+    for stream in (0..calls).map(|call| 2 * call + 1) {
+        client
+            .send(&frame(HEADERS, END_HEADERS, stream, &block))
+            .await;
+        for piece in 0..PIECES {
+            while window < PIECE as u64 {
+                let Ok(Some(frame)) = timeout(PATIENCE, client.frame()).await else {
+                    return sent;
+                };
+                if (frame.kind, frame.stream) == (WINDOW_UPDATE, 0) {
+                    let more = frame.payload.try_into().expect("4 bytes");
+                    window += u64::from(u32::from_be_bytes(more));
+                }
+            }
+            let mut bytes = vec![b'a'; PIECE];
+            if piece == 0 {
+                bytes[..header.len()].copy_from_slice(&header);
+            }
+            client.send(&frame(DATA, 0, stream, &bytes)).await;
+            window -= PIECE as u64;
+            sent += PIECE as u64;
+        }
+    }
+    sent
 }
 
 fn random_bytes(random: &mut StdRng) -> Vec<u8> {

@@ -48,7 +48,7 @@ pub fn call_headers(more: &[(&str, &str)]) -> Vec<u8> {
     headers_of("/tosend.keys.v1.KeyService/Authorize", more)
 }
 
-/// The headers of a call of any method, and more.
+/// The headers of a call of any method, by its path, and more.
 pub fn headers_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let usual = [
         (":method", "POST"),
@@ -81,6 +81,7 @@ pub struct RawClient(TcpStream);
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
+    pub stream: u32,
     pub payload: Vec<u8>,
 }
 
@@ -161,6 +162,7 @@ impl Frame {
         from.read_exact(&mut payload).await.ok()?;
         Some(Self {
             kind: head[3],
+            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
             payload,
         })
     }
