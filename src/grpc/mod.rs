@@ -11,6 +11,7 @@ mod call_span;
 mod codec;
 mod deadline;
 mod dispatch;
+mod header_size;
 mod health;
 pub mod page_token;
 pub mod request;

@@ -217,6 +217,14 @@ pub(super) fn too_many_admin_calls() -> tonic::Status {
     tonic::Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
+/// More metadata than the service takes with one call.
+pub(super) fn too_much_metadata(size: usize, limit: u32) -> tonic::Status {
+    tonic::Status::resource_exhausted(format!(
+        "the call's metadata takes {size} bytes, each field's name, value and 32 more, and the \
+         limit is {limit} (--max-header-size): send less"
+    ))
+}
+
 fn unavailable(reason: &str, message: String) -> tonic::Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
     tonic::Status::with_error_details(Code::Unavailable, message, details)

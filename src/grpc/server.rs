@@ -6,6 +6,7 @@ use super::{
     AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, Callers, DeadlineLayer,
     KeyServiceImpl, ServingState,
     dispatch::DispatchLayer,
+    header_size::HeaderSizeLayer,
     proto::key_service_server::{KeyService, KeyServiceServer},
     reflection, reflection_v1alpha,
 };
@@ -29,6 +30,11 @@ use tower::{
     util::MapResponseLayer,
 };
 
+/// By how much metadata may be over its limit and still be answered with a status. What is further
+/// over is HTTP/2's to refuse, whose clients are told no more than `UNKNOWN`, and may lose their
+/// connection. Up to 64 KiB in all, h2 takes no more memory for headers that do not come to an end.
+const HEADER_LEEWAY: u32 = 56 * 1024;
+
 /// Serves the API to those who may call, until told to drain, and then to the last call.
 pub async fn serve(
     connections: impl Stream<Item = io::Result<Connection>>,
@@ -50,6 +56,7 @@ pub async fn serve(
     }
     builder(limits, counts)
         .layer(CallSpanLayer)
+        .layer(HeaderSizeLayer::new(limits))
         .layer(authenticate)
         .layer(DeadlineLayer)
         .layer(MapResponseLayer::new(name_excess))
@@ -69,6 +76,7 @@ pub async fn serve_health(
     let mut services = Services::within(limits);
     services.add(state.service());
     builder(limits, counts)
+        .layer(HeaderSizeLayer::new(limits))
         .layer(MapResponseLayer::new(name_excess))
         .add_routes(services.routes.routes())
         .serve_with_incoming(connections)
@@ -127,7 +135,7 @@ fn builder(
 ) -> Server<Stack<CallMetricsLayer, Stack<CallPlaceLayer, Identity>>> {
     Server::builder()
         .max_concurrent_streams(limits.max_streams)
-        .http2_max_header_list_size(limits.max_header_size)
+        .http2_max_header_list_size(limits.max_header_size.saturating_add(HEADER_LEEWAY))
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
         // No `max_connection_age_grace`: with it, tonic cuts connections off without telling them

@@ -34,8 +34,11 @@ pub struct Limits {
     #[arg(long, env = "KEYSERVICE_MAX_MESSAGE_SIZE", value_name = "BYTES", default_value = "4096", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
     pub max_message_size: u32,
 
-    /// Size of a request's metadata. A bearer secret, a trace context and what proxies add come to
-    /// less than 2 KiB.
+    /// Size of a request's metadata, past which it is `RESOURCE_EXHAUSTED`: each field's name, its
+    /// value and 32 bytes more, as HTTP/2 counts. A bearer secret, a trace context and what proxies
+    /// add come to less than 2 KiB. Clients are told of 56 KiB more as HTTP/2's own limit; past that
+    /// a call fails as its client has it (often `UNKNOWN`), is counted nowhere, and may cost it its
+    /// connection.
     #[arg(long, env = "KEYSERVICE_MAX_HEADER_SIZE", value_name = "BYTES", default_value = "8192", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
     pub max_header_size: u32,
 

@@ -2,7 +2,12 @@
 
 use crate::support::{
     eventually,
-    frames::{END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, frame, headers_of},
+    frames::{
+        END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, call_headers, frame,
+        headers_of,
+    },
+    health::Health,
+    scrape::{METRICS, Scrape},
     server::{Client, Server, command, error_reason, sqlite_in},
     tools::{shell, tool},
 };
@@ -208,26 +213,71 @@ async fn a_create_with_every_field_at_its_longest_fits_the_default() {
     );
 }
 
+fn authorize_with_metadata(length: usize) -> Request<AuthorizeRequest> {
+    let mut request = Request::new(AuthorizeRequest {
+        domain: "example.com".into(),
+        ..Default::default()
+    });
+    let value = "x".repeat(length).parse().expect("ASCII");
+    request.metadata_mut().insert("x-large", value);
+    request
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_over_the_limit_is_refused_and_the_connection_goes_on() {
-    let (server, _directory) = start(&["--max-header-size", "2048"]).await;
-    let mut client = server.client().await;
-    let call_with = |length| {
-        let mut request = Request::new(AuthorizeRequest {
-            domain: "example.com".into(),
-            ..Default::default()
-        });
-        let value = "x".repeat(length).parse().expect("ASCII");
-        request.metadata_mut().insert("x-large", value);
-        request
+    let (server, _directory) = start(&["--max-header-size", "2048", METRICS]).await;
+    let channel = server.channel().await;
+    let mut watch = Health::on(channel.clone()).watch("").await;
+    watch.message().await.expect("a status");
+    let mut client = KeyServiceClient::new(channel);
+    let small = authorize_with_metadata(1000);
+    client.authorize(small).await.expect("small");
+    for length in [2048, 4000, 50_000] {
+        let refused = client.authorize(authorize_with_metadata(length)).await;
+        let refused = refused.expect_err("large");
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{length}");
+        for part in ["the limit is 2048", "--max-header-size"] {
+            assert!(refused.message().contains(part), "{refused:?}");
+        }
+    }
+    let scrape = Scrape::of(&server);
+    assert_eq!(scrape.calls("Authorize", "RESOURCE_EXHAUSTED"), 3.0);
+    let next = timeout(Duration::from_millis(100), watch.message()).await;
+    assert!(next.is_err(), "its watch goes on: {next:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_is_told_of_metadata_over_the_limit() {
+    let (server, _directory) = start(&[]).await;
+    let port = server.port();
+    let list = |length| {
+        let header = format!("x-large: {}", "x".repeat(length));
+        shell(&format!(
+            "grpcurl -plaintext -rpc-header '{header}' -d '{{\"account_id\": \"acme\"}}' \
+             localhost:{port} tosend.keys.v1.KeyService/List"
+        ))
     };
-    client.0.authorize(call_with(1000)).await.expect("small");
-    client
-        .0
-        .authorize(call_with(4000))
-        .await
-        .expect_err("large");
-    client.0.authorize(call_with(1000)).await.expect("small");
+    list(7000).expect("a list");
+    for length in [8192, 16_000, 60_000] {
+        let refused = list(length).expect_err("too large");
+        assert!(refused.contains("Code: ResourceExhausted"), "{refused}");
+        assert!(refused.contains("--max-header-size"), "{refused}");
+    }
+}
+
+/// HTTP/2 itself refuses it, with no status of gRPC's, and from 256 KiB on ends the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_far_over_the_limit_harms_nobody_else() {
+    let (server, _directory) = start(&[]).await;
+    let mut client = server.client().await;
+    let mut hostile = server.client().await;
+    for length in [70_000, 200_000, 1_000_000] {
+        let refused = hostile.0.authorize(authorize_with_metadata(length)).await;
+        refused.expect_err("far too large");
+        client.list("acme").await.expect("its connection goes on");
+        let mut again = server.client().await;
+        again.list("acme").await.expect("so does the process");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
