@@ -86,7 +86,12 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let secret = secret.map(read_digest_secret).transpose()?;
     let digester = Digester::new(secret.as_deref());
     settings.callers.check_protection(settings.listen)?;
-    let limits = listener::within_open_files(&settings.limits, settings.pool_size);
+    let scrapers = settings.metrics_listen.map(|_| metrics::MAX_CONNECTIONS);
+    let limits = listener::within_open_files(
+        &settings.limits,
+        settings.pool_size,
+        scrapers.unwrap_or_default(),
+    );
     let callers = callers(settings)?;
     let tls = settings.callers.tls_files().map(TlsFiles::follow);
     let tls = tls.transpose()?.map(Arc::new);

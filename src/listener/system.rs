@@ -29,8 +29,7 @@ const PROBE_STREAMS: u32 = 8;
 const PROBE_MESSAGE_SIZE: u32 = 256;
 
 /// Files beside the clients' connections and the pool's: those for probes, those of newcomers to
-/// either socket, and room for what the store, the runtime, metrics and files that are read again
-/// have open.
+/// either socket, and room for what the store, the runtime and files that are read again have open.
 const OTHER_FILES: usize = PROBE_CONNECTIONS + 2 * MAX_ARRIVING + 64;
 
 /// After an error of accepting, which is most often a lack of file descriptors.
@@ -99,8 +98,8 @@ pub fn for_probes(limits: &Limits) -> Limits {
 /// The limits, with no more connections than there are files for: a flood that took the last one
 /// would cut this replica off from its store.
 #[must_use]
-pub fn within_open_files(limits: &Limits, pool_size: u16) -> Limits {
-    let others = OTHER_FILES + usize::from(pool_size);
+pub fn within_open_files(limits: &Limits, pool_size: u16, scrapers: usize) -> Limits {
+    let others = OTHER_FILES + usize::from(pool_size) + scrapers;
     let open_files = raised_limit_of_open_files();
     let left = open_files.saturating_sub(others).max(1);
     let wanted = limits.max_connections;

@@ -7,6 +7,8 @@ mod counted_store;
 mod decisions;
 mod exposition;
 mod histogram;
+mod page;
+mod places;
 mod process;
 mod server;
 mod store_errors;
@@ -16,7 +18,7 @@ pub use counted_store::CountedStore;
 pub use decisions::Decisions;
 pub use exposition::Exposition;
 pub use histogram::Histogram;
-pub use server::serve;
+pub use server::{MAX_CONNECTIONS, serve};
 pub use store_errors::{Operation, StoreErrors};
 
 /// What is counted while calls run.

@@ -2,6 +2,10 @@
 //! Promises the metrics to `GET /metrics`, and 404 or 405 to anything else.
 //! Must never let a slow client, or many, keep the next one waiting for long.
 
+use super::{
+    page::Page,
+    places::{Place, Places},
+};
 use crate::listener::Acceptor;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -13,68 +17,65 @@ use prometheus_client::{encoding::prometheus_text, registry::Registry};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::timeout,
 };
 
-/// Connections open at once; more wait to be accepted. Enough for two Prometheus servers and a
-/// person with curl.
-const MAX_CONNECTIONS: usize = 8;
+/// Connections open at once. Two Prometheus servers and a person with curl need three; the others
+/// are for those that say nothing, so that as many newcomers as half of these must come within a
+/// scrape's round trip to take its place.
+pub const MAX_CONNECTIONS: usize = 128;
 
-/// For a whole connection. Prometheus itself waits for 10 s by default.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// From connecting to the end of the request's head, which a scrape sends at once.
+const HEAD_LIMIT: Duration = Duration::from_secs(1);
+
+/// For a whole connection, to read the answer on a slow line. Prometheus itself waits for 10 s by
+/// default.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves the metrics, for ever.
 pub async fn serve(listener: TcpListener, registry: Registry) {
     let mut socket = Acceptor::new(listener);
-    let (registry, places) = (
-        Arc::new(registry),
-        Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-    );
+    let (page, places) = (Arc::new(Page::of(registry)), Places::new(MAX_CONNECTIONS));
     loop {
-        let place = places.clone().acquire_owned().await;
-        let place = place.expect("nobody closes it");
         let (stream, peer) = socket.accept().await;
-        let registry = registry.clone();
-        tokio::spawn(async move {
-            match timeout(TIME_LIMIT, answer_on(stream, registry)).await {
+        let page = page.clone();
+        let connection =
+            async move |place: Place| match timeout(TIME_LIMIT, answer_on(stream, &place, &page))
+                .await
+            {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%peer, "closed: {error}"),
-                Err(_) => tracing::debug!(%peer, "closed: no request, or not read, in time"),
-            }
-            drop(place);
-        });
+                Err(_) => tracing::debug!(%peer, "closed: the answer was not read in time"),
+            };
+        places.take(connection).await;
     }
 }
 
-async fn answer_on(stream: TcpStream, registry: Arc<Registry>) -> Result<(), hyper::Error> {
-    let service =
-        service_fn(async |request| Ok::<_, Infallible>(answer(&request, &registry).await));
+async fn answer_on(stream: TcpStream, place: &Place, page: &Page) -> Result<(), hyper::Error> {
+    let service = service_fn(async |request| {
+        let answer = place.answering(answer(&request, page)).await;
+        Ok::<_, Infallible>(answer)
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }
 
-async fn answer(request: &Request<Incoming>, registry: &Arc<Registry>) -> Response<String> {
+async fn answer(request: &Request<Incoming>, page: &Page) -> Response<String> {
     if request.uri().path() != "/metrics" {
         return refusal(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
     }
-    if request.method() != Method::GET {
+    // hyper leaves the body out of an answer to HEAD.
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
-        let get = HeaderValue::from_static("GET");
-        refused.headers_mut().insert(ALLOW, get);
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        refused.headers_mut().insert(ALLOW, allowed);
         return refused;
     }
-    let registry = registry.clone();
-    // Counting the keys takes milliseconds where they are many; calls shall not wait for that.
-    let written = tokio::task::spawn_blocking(move || {
-        let mut page = String::new();
-        prometheus_text::encode(&mut page, &registry).expect("a string takes all");
-        page
-    });
-    let mut response = Response::new(written.await.expect("writing metrics does not panic"));
+    let mut response = Response::new(page.read().await);
     let content_type = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response

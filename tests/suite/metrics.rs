@@ -194,13 +194,15 @@ async fn the_port_serves_metrics_and_nothing_else() {
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     for (method, path, status) in [
         ("GET", "/metrics", "200"),
+        ("HEAD", "/metrics", "200"),
         ("GET", "/", "404"),
         ("GET", "/metrics/", "404"),
         ("POST", "/metrics", "405"),
     ] {
-        let (head, _) = request(&server, method, path);
+        let (head, body) = request(&server, method, path);
         let expected = format!("HTTP/1.1 {status}");
         assert!(head.starts_with(&expected), "{method} {path}: {head}");
+        assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}: {body}");
     }
 }
 

@@ -1,16 +1,28 @@
-//! The port for probes, which anybody may reach, under abuse.
+//! The ports for probes and for Prometheus, which anybody may reach, under abuse.
 
 use crate::support::{
-    directory,
+    crowd::{Crowd, MANNERS},
+    directory, eventually,
     flood::{Aim, PROBES},
     frames::RawClient,
-    process::Process,
+    process::{Process, need_open_files},
+    scrape::{METRICS, Scrape},
     server::{Server, sqlite_in},
 };
+use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep},
+};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// Sockets of the largest crowd, and files beside them.
+const OPEN_FILES: u64 = 2000;
+
+/// Within Prometheus' 10 s, and generous, since the crowd shares the machine.
+const SLOWEST_SCRAPE: Duration = Duration::from_secs(2);
 
 /// The program's own, and no more than a MiB for each connection of the flood.
 const MOST_MEMORY_MIB: u64 = 64;
@@ -57,4 +69,28 @@ async fn probes_that_do_not_end_take_no_memory() {
     println!("{}: {course}", PROBES.name);
     println!("    memory before {before} MiB, highest {highest} MiB");
     assert!(highest <= MOST_MEMORY_MIB, "{highest} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_is_answered_beside_a_crowd_of_any_manners() {
+    need_open_files(OPEN_FILES);
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let port = server.logged_port("metrics_address").expect("a port");
+    for manner in MANNERS {
+        let crowd = Crowd::gather(port, manner);
+        eventually("all are there", async || crowd.is_all_there()).await;
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let started = Instant::now();
+            block_in_place(|| Scrape::of(&server));
+            slowest = slowest.max(started.elapsed());
+            sleep(Duration::from_millis(100)).await;
+        }
+        println!(
+            "{manner:?}: {} connections, slowest scrape {slowest:?}",
+            crowd.came()
+        );
+        assert!(slowest <= SLOWEST_SCRAPE, "{manner:?}: {slowest:?}");
+    }
 }

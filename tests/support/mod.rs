@@ -6,6 +6,7 @@ pub mod bystander;
 pub mod callers;
 pub mod certificates;
 pub mod collector;
+pub mod crowd;
 pub mod deployment;
 pub mod fault;
 pub mod flood;
