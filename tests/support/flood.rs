@@ -2,9 +2,9 @@
 
 use super::{
     frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM, RawClient,
-        SETTINGS, WINDOW_UPDATE, call_headers, client_hello, frame, header_block, headers_of,
-        no_settings, text,
+        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM,
+        RawClient, SETTINGS, WINDOW_UPDATE, call_headers, client_hello, frame, header_block,
+        headers_of, no_settings, text,
     },
     random_tokens::{authorize, authorize_random_tokens},
 };
@@ -202,6 +202,8 @@ async fn send_unfinished(client: &mut RawClient, calls: u32) -> u64 {
     const PIECES: usize = 64;
     let header = [&[0][..], &4_000_000_u32.to_be_bytes(), &[0x12]].concat();
     let block = headers_of("/grpc.health.v1.Health/Check", &[]);
+    // The server's windows are as large as it says only once that is acknowledged.
+    client.send(&frame(SETTINGS, ACK, 0, &[])).await;
     // What the connection may carry until the server says that it has read on.
     let (mut window, mut sent) = (65_535, 0);
     for stream in (0..calls).map(|call| 2 * call + 1) {
