@@ -20,6 +20,7 @@ pub mod reload;
 pub mod replicas;
 pub mod serve;
 pub mod settings;
+mod signals;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 /// The counts of this process's calls, all at zero.
 #[must_use]
-pub fn counts() -> &'static Counts {
+pub fn new_counts() -> &'static Counts {
     let methods = METHODS.iter().map(String::as_str).chain([OTHER]);
     Counts::of_process(Calls::new(methods, CODES.map(name)))
 }

@@ -21,7 +21,7 @@ mod server;
 mod service;
 
 pub use authenticate::{AuthenticateLayer, Callers};
-pub use call_metrics::{CallMetricsLayer, counts};
+pub use call_metrics::{CallMetricsLayer, new_counts};
 pub use call_place::CallPlaceLayer;
 pub use call_span::CallSpanLayer;
 pub(crate) use call_span::TARGET as CALL_TARGET;

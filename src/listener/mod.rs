@@ -16,7 +16,7 @@ use futures::Stream;
 pub use places::{CallPlace, Seat};
 use places::{Place, Places};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-pub use system::{Acceptor, for_probes, listen, within_open_files};
+pub use system::{Acceptor, for_probes, listen, raise_limit_of_open_files, within_open_files};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
@@ -33,7 +33,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connections of a socket, each from the end of its preface on. Until then a server could not
 /// tell it that it drains, and would wait for it.
-pub fn connections(
+pub fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
     limits: &Limits,

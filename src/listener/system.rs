@@ -98,9 +98,13 @@ pub fn for_probes(limits: &Limits) -> Limits {
 /// The limits, with no more connections than there are files for: a flood that took the last one
 /// would cut this replica off from its store.
 #[must_use]
-pub fn within_open_files(limits: &Limits, pool_size: u16, scrapers: usize) -> Limits {
+pub fn within_open_files(
+    open_files: usize,
+    limits: &Limits,
+    pool_size: u16,
+    scrapers: usize,
+) -> Limits {
     let others = OTHER_FILES + usize::from(pool_size) + scrapers;
-    let open_files = raised_limit_of_open_files();
     let left = open_files.saturating_sub(others).max(1);
     let wanted = limits.max_connections;
     if left < wanted {
@@ -117,8 +121,9 @@ pub fn within_open_files(limits: &Limits, pool_size: u16, scrapers: usize) -> Li
     }
 }
 
-/// Systems set a lower limit than they allow, for programs of old that would break with more.
-fn raised_limit_of_open_files() -> usize {
+/// Has the system allow as many open files as it may, and says how many. Systems set a lower limit,
+/// for programs of old that would break with more.
+pub fn raise_limit_of_open_files() -> usize {
     let allowed = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
         current: allowed,

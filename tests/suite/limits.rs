@@ -2,10 +2,7 @@
 
 use crate::support::{
     eventually,
-    frames::{
-        END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, call_headers, frame,
-        headers_of,
-    },
+    frames::{END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, frame, headers_of},
     health::Health,
     scrape::{METRICS, Scrape},
     server::{Client, Server, command, error_reason, sqlite_in},

@@ -154,7 +154,7 @@ async fn the_log_says_no_more_than_it_is_asked_to() {
     let log = server.log();
     assert!(
         log.lines()
-            .all(|line| line.contains("\"keyservice::serve\"")),
+            .all(|line| line.contains("\"target\":\"keyservice::serve")),
         "{log}"
     );
 }
