@@ -5,14 +5,21 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
+    time::sleep,
 };
+
+/// Before some are sent away, an eighth of all at once: each has then had eight of these to ask,
+/// however fast newcomers come.
+const PAUSE: Duration = Duration::from_millis(2);
 
 pub(super) struct Places {
     free: Arc<Semaphore>,
+    sent_away_at_once: usize,
     seats: Mutex<Seats>,
 }
 
@@ -38,6 +45,7 @@ impl Places {
     pub(super) fn new(count: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(count)),
+            sent_away_at_once: count.div_ceil(8),
             seats: Mutex::default(),
         })
     }
@@ -48,7 +56,10 @@ impl Places {
         F: Future<Output = ()> + Send + 'static,
     {
         if self.free.available_permits() == 0 {
-            self.seats().send_one_away();
+            sleep(PAUSE).await;
+            for _ in 0..self.sent_away_at_once {
+                self.seats().send_one_away();
+            }
         }
         let permit = self.free.clone().acquire_owned().await;
         let permit = permit.expect("nobody closes it");

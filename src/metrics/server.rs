@@ -21,8 +21,7 @@ use tokio::{
 };
 
 /// Connections open at once. Two Prometheus servers and a person with curl need three; the others
-/// are for those that say nothing, so that as many newcomers as half of these must come within a
-/// scrape's round trip to take its place.
+/// are for those that say nothing, each of which has a while to ask before it is sent away.
 pub const MAX_CONNECTIONS: usize = 128;
 
 /// From connecting to the end of the request's head, which a scrape sends at once.
