@@ -53,6 +53,7 @@ pub const PLAIN: &[Flood] = &[
     storm("one header a thousand times", repeated_header),
     storm("settings and pings", settings_and_pings),
     siege("half frames", 1000, half_frame),
+    siege("a header that does not end", 500, unfinished_header),
     siege("calls without a message", 12, calls_without_message),
     siege("answers that nobody reads", 12, answers_unread),
     siege("idle connections", 10_000, idle),
@@ -315,6 +316,19 @@ fn half_frame(random: &mut StdRng) -> Vec<u8> {
     let whole = frame(HEADERS, END_HEADERS, 1, &call_headers(&[]));
     let half = &whole[..random.random_range(1..whole.len())];
     [&greeting(), half].concat()
+}
+
+/// A header in as many and as large frames as h2 takes before it ends the connection.
+fn unfinished_header(_: &mut StdRng) -> Vec<u8> {
+    let value = vec![b'x'; 16_000];
+    // Of 2^21 bytes, as `text` would have it.
+    let promised = [&[0][..], &text("x-large"), &[0x7F, 0x81, 0xFF, 0x7F]].concat();
+    let begun = [call_headers(&[]), promised].concat();
+    let mut bytes = [greeting(), frame(HEADERS, 0, 1, &begun)].concat();
+    for _ in 0..5 {
+        bytes.extend(frame(CONTINUATION, 0, 1, &value));
+    }
+    bytes
 }
 
 /// As many calls as a connection may have, with large headers, that never send their message.
