@@ -2,16 +2,25 @@
 
 use crate::support::{
     callers::{Credential, Shown, client, outcome},
-    certificates::{Authority, Issued, connect},
+    certificates::{Authority, Issued, Resuming, connect},
     eventually,
-    frames::{RawClient, client_hello},
+    frames::{PREFACE, RawClient, client_hello},
     mount::Mount,
     scrape::{METRICS, Scrape},
     server::{Client, Server, sqlite_in},
     tools::shell,
 };
 use keyservice::grpc::proto::key_service_client::KeyServiceClient;
+use rustls::{
+    HandshakeKind,
+    version::{TLS12, TLS13},
+};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -68,6 +77,17 @@ impl Encrypted {
         channel.expect("it is connected")
     }
 
+    /// Whether a caller that shows this certificate may call List.
+    async fn knows(&self, identity: &Issued) -> bool {
+        let connected = connect(self.server.port(), &self.authority, Some(identity)).await;
+        // With TLS 1.3 a client is refused after its own side of the handshake, so with its first
+        // call.
+        match connected {
+            Ok(channel) => outcome(channel, &Shown::none(), LIST).await == Code::InvalidArgument,
+            Err(_) => false,
+        }
+    }
+
     async fn is_trusted_as(&self, authority: &Authority) -> bool {
         connect(self.server.port(), authority, None).await.is_ok()
     }
@@ -121,17 +141,31 @@ async fn a_certificate_of_another_authority_is_no_proof() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
     let encrypted = Encrypted::start(&line, &[]).await;
     let forged = Authority::new().client_by_uri(SPIFFE_ID);
-    // With TLS 1.3 a client is refused after its own side of the handshake, so with its first call.
-    let connected = connect(encrypted.server.port(), &encrypted.authority, Some(&forged)).await;
-    if let Ok(channel) = connected {
-        let mut client = Client(KeyServiceClient::new(channel));
-        client.list("acme").await.expect_err("refused");
-    }
+    assert!(!encrypted.knows(&forged).await);
     let genuine = encrypted.authority.client_by_uri(SPIFFE_ID);
-    let mut client = Client(KeyServiceClient::new(
-        encrypted.channel(Some(&genuine)).await,
-    ));
-    client.list("acme").await.expect("listed");
+    assert!(encrypted.knows(&genuine).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_known_by_its_certificate_finds_nothing_in_other_accounts() {
+    let operator = Credential::new("operator", &["--role", "admin"]);
+    let some = format!("dashboard admin accounts=acme certificate={SPIFFE_ID}");
+    let encrypted = Encrypted::start(&format!("{}\n{some}", operator.line), &[]).await;
+    let mut operator = client(encrypted.channel(None).await, &operator.secret);
+    let others = operator.create("globex", "another's").await.expect("made");
+    let identity = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let channel = encrypted.channel(Some(&identity)).await;
+    let mut dashboard = Client(KeyServiceClient::new(channel));
+
+    let own = dashboard.create("acme", "own").await.expect("created");
+    assert!(dashboard.is_granted(&own.token).await);
+    let refused = dashboard.list("globex").await.expect_err("refused");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let key_id = others.key.expect("a key").key_id;
+    let refused = dashboard.revoke(&key_id).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(!dashboard.is_granted(&others.token).await);
+    assert!(operator.is_granted(&others.token).await);
 }
 
 /// The client itself is told no more than that its connection broke.
@@ -222,25 +256,58 @@ async fn new_files_count_for_new_connections_and_drop_no_live_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_client_ca_counts_for_new_connections() {
+async fn a_new_client_ca_counts_for_new_connections_and_the_old_one_proves_nobody() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
     let mut encrypted = Encrypted::start(&line, &[]).await;
     let next = Authority::new();
-    let identity = next.client_by_uri(SPIFFE_ID);
+    let of_old = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let of_next = next.client_by_uri(SPIFFE_ID);
+    assert!(encrypted.knows(&of_old).await);
     let server = encrypted.authority.server("localhost");
     encrypted.tls.swap(&files(&server, &next.pem()));
     eventually("the new authority's client is known", async || {
-        let channel = connect(
-            encrypted.server.port(),
-            &encrypted.authority,
-            Some(&identity),
-        );
-        match channel.await {
-            Ok(channel) => outcome(channel, &Shown::none(), LIST).await == Code::InvalidArgument,
-            Err(_) => false,
-        }
+        encrypted.knows(&of_next).await
     })
     .await;
+    assert!(!encrypted.knows(&of_old).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_is_resumed() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let encrypted = Encrypted::start(&admin.line, &[]).await;
+    for version in [&TLS12, &TLS13] {
+        // It would resume a session if it were given one.
+        let client = Resuming::new(&encrypted.authority, version);
+        for _ in 0..2 {
+            let mut session = client.connect(encrypted.server.port()).await;
+            // What comes behind the handshake, which tickets would be in front of.
+            session.write_all(PREFACE).await.expect("sent");
+            session.read_u8().await.expect("SETTINGS");
+            let (_, connection) = session.get_ref();
+            assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_does_not_end_is_closed() {
+    let limit = Duration::from_millis(300);
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let args = ["--handshake-timeout", "300ms"];
+    let encrypted = Encrypted::start(&admin.line, &args).await;
+    let hello = client_hello(0x0303);
+    for beginning in [&b""[..], &hello[..1], &hello] {
+        let started = Instant::now();
+        let mut raw = RawClient::connect(encrypted.server.port()).await;
+        raw.send(beginning).await;
+        // Behind its own part of the handshake.
+        let closed = async { while raw.byte().await.is_some() {} };
+        timeout(Duration::from_secs(10), closed)
+            .await
+            .expect("closed");
+        assert!(started.elapsed() >= limit);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     SanType,
 };
-use std::path::PathBuf;
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::ring, pki_types::pem::PemObject,
+};
+use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// Who signs certificates.
@@ -16,6 +21,7 @@ pub struct Authority {
 }
 
 /// A certificate and its key, in PEM.
+#[derive(Clone)]
 pub struct Issued {
     pub certificate: String,
     pub key: String,
@@ -110,4 +116,30 @@ pub fn endpoint(port: u16, trusted: &Authority, client: Option<&Issued>) -> Endp
     let address = format!("https://127.0.0.1:{port}");
     let endpoint = Endpoint::from_shared(address).expect("an address");
     endpoint.tls_config(tls).expect("valid")
+}
+
+/// A client that resumes its sessions with `localhost` where the server lets it.
+pub struct Resuming(TlsConnector);
+
+impl Resuming {
+    pub fn new(trusted: &Authority, version: &'static SupportedProtocolVersion) -> Self {
+        let mut roots = RootCertStore::empty();
+        let root = PemObject::from_pem_slice(trusted.pem().as_bytes()).expect("PEM");
+        roots.add(root).expect("a root");
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .expect("a version")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self(TlsConnector::from(Arc::new(config)))
+    }
+
+    pub async fn connect(&self, port: u16) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
+        let name = "localhost".try_into().expect("a name");
+        let session = self.0.connect(name, stream.expect("it listens")).await;
+        session.expect("a handshake")
+    }
 }
