@@ -1,7 +1,7 @@
 //! Who may call which method, and who is told what.
 
 use crate::support::{
-    callers::{Credential, Shown, client, outcome},
+    callers::{Credential, Shown, client, client_that_shows, outcome},
     eventually,
     mount::Mount,
     server::{Server, assert_refused, command, serve, sqlite_in},
@@ -116,6 +116,45 @@ async fn each_method_is_open_to_just_those_whose_role_covers_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_is_told_so_and_no_more() {
+    let some = ["--role", "admin", "--accounts", "acme"];
+    let some = Credential::new("dashboard", &some);
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let stranger = Credential::new("stranger", &["--role", "admin"]);
+    let guarded = Guarded::start(&[&some.line, &sender.line]).await;
+    let channel = guarded.server.channel().await;
+    let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
+    for (shown, code, message) in [
+        (Shown::none(), unauthenticated, "unknown caller"),
+        (
+            Shown::secret(&stranger.secret),
+            unauthenticated,
+            "unknown caller",
+        ),
+        (
+            Shown::secret("tsop_garbage"),
+            unauthenticated,
+            "unknown caller",
+        ),
+        (
+            Shown::secret(&sender.secret),
+            denied,
+            "not permitted to this caller",
+        ),
+        (
+            Shown::secret(&some.secret),
+            denied,
+            "not permitted to this caller",
+        ),
+    ] {
+        let mut client = client_that_shows(channel.clone(), shown);
+        let refused = client.list("globex").await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (code, message));
+        assert!(refused.details().is_empty(), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_calls_with_a_secret_that_the_binary_made_and_no_log_holds_it() {
     let admin = Credential::new("first-use", &["--role", "admin"]);
     let args = ["--log", "info,keyservice=trace"];
@@ -187,7 +226,7 @@ async fn an_admin_of_some_accounts_finds_nothing_in_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_admin_call_of_a_known_caller_is_recorded_with_its_outcome() {
+async fn every_admin_call_of_a_known_caller_is_logged_with_its_outcome() {
     let authorizer = Credential::new("sender", &["--role", "authorizer"]);
     let admin = Credential::new("dashboard", &["--role", "admin", "--accounts", "acme"]);
     let guarded = Guarded::start(&[&authorizer.line, &admin.line]).await;

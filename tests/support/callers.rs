@@ -77,8 +77,10 @@ pub type BearerClient = Client<InterceptedService<Channel, Shown>>;
 
 /// A client of `KeyService` that shows a secret.
 pub fn client(channel: Channel, secret: &str) -> BearerClient {
-    Client(KeyServiceClient::with_interceptor(
-        channel,
-        Shown::secret(secret),
-    ))
+    client_that_shows(channel, Shown::secret(secret))
+}
+
+/// One that shows a secret or none.
+pub fn client_that_shows(channel: Channel, shown: Shown) -> BearerClient {
+    Client(KeyServiceClient::with_interceptor(channel, shown))
 }
