@@ -2,7 +2,10 @@
 //! Promises that every call is counted once, at the end of its response or when it is given up.
 //! Must never lock, box or allocate for a call, nor read the clock more than twice.
 
-use super::call::{CODES, METHODS, OTHER, method, name, status};
+use super::{
+    call::{CODES, METHODS, OTHER, method, name, status},
+    proto::key_service_server::SERVICE_NAME,
+};
 use crate::metrics::{Calls, Counts};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -21,7 +24,19 @@ use tower::{Layer, Service};
 #[must_use]
 pub fn new_counts() -> &'static Counts {
     let methods = METHODS.iter().map(String::as_str).chain([OTHER]);
-    Counts::of_process(Calls::new(methods, CODES.map(name)))
+    Counts::of_process(Calls::new(methods, CODES.map(name), is_awaited))
+}
+
+/// Whether people watch for calls that end like this: errors that may be the service's own.
+fn is_awaited(method: &str, status: &str) -> bool {
+    let errors = [
+        Code::Unknown,
+        Code::DeadlineExceeded,
+        Code::Internal,
+        Code::Unavailable,
+    ];
+    let (service, _) = method.split_once('/').unwrap_or_default();
+    service == SERVICE_NAME && errors.map(name).contains(&status)
 }
 
 /// Wraps a server's services in the counting of their calls.

@@ -1,51 +1,58 @@
 //! Owns how many calls ended with which status, by method, and how long they took.
-//! Promises that a method and status shows once a call of it has ended, and not before.
-//! Must never look a name up while a call is counted: places are numbers by then.
+//! Promises that what is awaited shows from the start, and all else once a call has ended so.
+//! Must never lock, allocate or look up a name while it counts: places are numbers by then.
 
 use super::Histogram;
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 /// As many as gRPC has.
 const STATUSES: usize = 17;
 
 /// The calls by method and status.
-pub struct Calls {
-    methods: Vec<Method>,
-    statuses: [&'static str; STATUSES],
-}
+pub struct Calls(Vec<Method>);
 
 struct Method {
     name: &'static str,
-    by_status: [OnceLock<Box<Histogram>>; STATUSES],
+    by_status: [Series; STATUSES],
+}
+
+struct Series {
+    status: &'static str,
+    is_awaited: bool,
+    calls: Histogram,
 }
 
 impl Calls {
-    /// None yet, of these methods and with these statuses.
+    /// None yet, of these methods and with these statuses. Those that are awaited show from the
+    /// start, so that a rate sees the first of them: it sees nothing of that with which a series
+    /// begins.
     pub fn new(
         methods: impl IntoIterator<Item = &'static str>,
         statuses: [&'static str; STATUSES],
+        is_awaited: impl Fn(&str, &str) -> bool,
     ) -> Self {
         let method = |name| Method {
             name,
-            by_status: Default::default(),
+            by_status: statuses.map(|status| Series {
+                status,
+                is_awaited: is_awaited(name, status),
+                calls: Histogram::default(),
+            }),
         };
-        Self {
-            methods: methods.into_iter().map(method).collect(),
-            statuses,
-        }
+        Self(methods.into_iter().map(method).collect())
     }
 
     /// Counts a call of the method and with the status at these places.
     pub fn ended(&self, method: usize, status: usize, took: Duration) {
-        let calls = &self.methods[method].by_status[status];
-        calls.get_or_init(Box::default).add(took);
+        self.0[method].by_status[status].calls.add(took);
     }
 
-    /// Each method and status of which calls have ended.
+    /// Each method and status of which calls have ended or are awaited.
     pub(super) fn seen(&self) -> impl Iterator<Item = (&'static str, &'static str, &Histogram)> {
-        self.methods.iter().flat_map(|method| {
-            let by_status = self.statuses.iter().zip(&method.by_status);
-            by_status.filter_map(|(status, calls)| Some((method.name, *status, &**calls.get()?)))
+        self.0.iter().flat_map(|method| {
+            let by_status = method.by_status.iter();
+            let seen = by_status.filter(|series| series.is_awaited || !series.calls.is_empty());
+            seen.map(|series| (method.name, series.status, &series.calls))
         })
     }
 }

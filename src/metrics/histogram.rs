@@ -56,6 +56,10 @@ impl Histogram {
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts.iter().all(|count| count.load(Relaxed) == 0)
+    }
+
     /// The count is of the buckets that were read, so that these always add up. The sum may be a
     /// few durations ahead or behind.
     pub(super) fn read(&self) -> Snapshot {

@@ -25,6 +25,7 @@ mod kubernetes;
 mod leases;
 mod limits;
 mod metrics;
+mod monitoring;
 mod operating;
 mod other_ports;
 mod postgres;

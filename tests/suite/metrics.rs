@@ -1,27 +1,23 @@
-//! Metrics: what is counted, that alerts and dashboard speak of what is there, and that no secret is.
+//! Metrics: what is counted, and that no secret is among it.
 
 use crate::support::{
     callers::{Credential, Shown, client, outcome},
-    certificates::{Authority, Issued, connect},
+    certificates::{Authority, Issued},
     directory, eventually,
-    keys_lock::KeysLock,
+    keys_lock::{KeysLock, PATIENT},
     mount::Mount,
     postgres::{Cluster, database_in},
+    process::Process,
     scrape::{METRICS, Scrape, request},
     search::Search,
     server::{Server, sqlite_in},
-    tools::{fed, tool},
 };
 use keyservice::grpc::proto::{AuthorizeRequest, CreateRequest};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::time::{Duration, Instant, SystemTime};
 use tonic::{Code, Request};
 
 /// The files of a server that asks who calls, over TLS, and the arguments that name them.
-fn protection(credential: &str, issued: &Issued) -> (Mount, Vec<String>) {
+pub fn protection(credential: &str, issued: &Issued) -> (Mount, Vec<String>) {
     let files = Mount::new(&files(credential, issued));
     let arguments = [
         METRICS.to_owned(),
@@ -40,13 +36,7 @@ fn files<'a>(credential: &'a str, issued: &'a Issued) -> [(&'static str, &'a str
     ]
 }
 
-const LIST: &str = "/tosend.keys.v1.KeyService/List";
-
-fn monitoring(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("deploy/monitoring")
-        .join(file)
-}
+pub const LIST: &str = "/tosend.keys.v1.KeyService/List";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_and_decisions_are_counted_by_how_they_ended() {
@@ -97,8 +87,115 @@ async fn calls_and_decisions_are_counted_by_how_they_ended() {
         assert_eq!(scrape.value(&name), count, "{name}");
     }
     assert_eq!(scrape.value("keyservice_applied_revision"), 3.0);
-    let waits = "keyservice_write_wait_seconds_count{method=\"Create\"}";
-    assert_eq!(scrape.value(waits), 2.0);
+    for (method, count) in [("Create", 2.0), ("Revoke", 1.0)] {
+        let waits = format!("keyservice_write_wait_seconds_count{{method=\"{method}\"}}");
+        assert_eq!(scrape.value(&waits), count, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_show_before_the_first_so_that_a_rate_sees_it_and_other_ends_do_not() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let scrape = Scrape::of(&server);
+    for method in ["Authorize", "Create", "List", "Revoke"] {
+        for status in ["UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE"] {
+            assert!(scrape.shows_calls(method, status), "{method} {status}");
+            assert_eq!(scrape.calls(method, status), 0.0, "{method} {status}");
+        }
+        for status in ["OK", "CANCELLED", "INVALID_ARGUMENT"] {
+            assert!(!scrape.shows_calls(method, status), "{method} {status}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_expires_is_no_longer_counted_as_active() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let soon = SystemTime::now() + Duration::from_secs(1);
+    let expiring = CreateRequest {
+        account_id: "acme".into(),
+        name: "expiring".into(),
+        expire_time: Some(soon.into()),
+        ..Default::default()
+    };
+    let created = server.client().await.create_with(expiring).await;
+    created.expect("created");
+    eventually("it is counted as expired", async || {
+        let scrape = Scrape::of(&server);
+        let keys =
+            |status| scrape.value(&format!("keyservice_keyring_keys{{status=\"{status}\"}}"));
+        assert_eq!(keys("active") + keys("expired"), 1.0);
+        keys("expired") == 1.0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pool_tells_how_many_connections_are_idle_and_in_use_and_who_waits() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let args = [
+        &[METRICS, "--pool-size=1", "--acquire-timeout=1h"],
+        &PATIENT[..],
+    ]
+    .concat();
+    let server = Server::start_with(&store, &args, &[]).await;
+    let comes_to = async |idle, in_use, waiting| {
+        let expected = format!("{idle} idle, {in_use} in use, {waiting} waiting");
+        eventually(&expected, async || {
+            let scrape = Scrape::of(&server);
+            let state =
+                |it| scrape.value(&format!("keyservice_pool_connections{{state=\"{it}\"}}"));
+            let pool = (state("idle"), state("in_use"));
+            (pool, scrape.value("keyservice_pool_waiting")) == ((idle, in_use), waiting)
+        })
+        .await;
+    };
+    let mut client = server.client().await;
+    client.create_key().await;
+    comes_to(1.0, 0.0, 0.0).await;
+    let lock = KeysLock::take(&store).await;
+    let creates = [(); 3].map(|()| {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.create("acme", "a key").await })
+    });
+    comes_to(0.0, 1.0, 2.0).await;
+    drop(lock);
+    for create in creates {
+        create.await.expect("no panic").expect("created");
+    }
+    comes_to(1.0, 0.0, 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replica_counts_the_replicas_on_record() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let first = Server::start_with(&store, &[METRICS], &[]).await;
+    let second = Server::start_with(&store, &[METRICS], &[]).await;
+    for server in [&first, &second] {
+        // Which looks at who is there.
+        server.client().await.create_key().await;
+        assert_eq!(Scrape::of(server).value("keyservice_replicas"), 2.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processor_time_is_what_the_system_counts() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let counted = || Process(server.pid()).cpu_time().as_secs_f64();
+    eventually("it has worked for a while", async || {
+        Scrape::of(&server);
+        counted() > 0.02
+    })
+    .await;
+    let before = counted();
+    let told = Scrape::of(&server).value("process_cpu_seconds_total");
+    let after = counted();
+    assert!((before..=after).contains(&told), "{before} {told} {after}");
 }
 
 async fn token_of_another_server() -> String {
@@ -120,13 +217,22 @@ async fn a_call_that_is_refused_or_given_up_is_counted_too() {
 
     let lock = KeysLock::take(&store).await;
     let mut client = client(server.channel().await, &admin.secret);
+    let sent = Instant::now();
     let given_up = tokio::spawn(async move { client.create("acme", "a key").await });
     eventually("the Create waits", async || lock.holds_a_create().await).await;
+    let waits = Instant::now();
+    let waited = waits.elapsed().as_secs_f64();
     given_up.abort();
     eventually("it is counted", async || {
         Scrape::of(&server).calls("Create", "CANCELLED") == 1.0
     })
     .await;
+    let in_all = sent.elapsed().as_secs_f64();
+    let took = Scrape::of(&server).call_seconds("Create", "CANCELLED");
+    assert!(
+        (waited..=in_all).contains(&took),
+        "{waited} {took} {in_all}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,10 +261,17 @@ async fn a_lease_that_lapses_and_a_store_in_trouble_are_seen() {
         .authorize("no token", "example.com")
         .await
         .expect_err("no lease");
+    client.create("acme", "a key").await.expect_err("no store");
+    client.list("acme").await.expect_err("no store");
+    // On record as refused, if there were a store.
+    client.list("no account").await.expect_err("bad input");
     let scrape = Scrape::of(&server);
     let lapsed = "keyservice_decisions_total{outcome=\"none\",reason=\"LEASE_LAPSED\"}";
     assert_eq!(scrape.value(lapsed), 1.0);
-    assert!(scrape.value("keyservice_store_errors_total{operation=\"renew\"}") > 0.0);
+    for operation in ["renew", "create", "list", "audit"] {
+        let errors = format!("keyservice_store_errors_total{{operation=\"{operation}\"}}");
+        assert!(scrape.value(&errors) > 0.0, "{operation}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,22 +283,32 @@ async fn an_expiring_certificate_and_files_that_make_no_sense_are_seen() {
     let directory = directory();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let server = Server::spawn(&sqlite_in(&directory), &arguments, &[]).await;
+    eventually("it listens for scrapes", async || {
+        server.logged_port("metrics_address").is_some()
+    })
+    .await;
     let scrape = Scrape::of(&server);
     let expiry = scrape.value("keyservice_tls_certificate_expiry_timestamp_seconds");
     assert_eq!(expiry, issued.not_after as f64);
-    let failed = "keyservice_reload_failed{files=\"credentials\"}";
-    assert_eq!(scrape.value(failed), 0.0);
-
+    let comes_to = async |credentials, tls| {
+        eventually(&format!("{credentials} and {tls}"), async || {
+            let scrape = Scrape::of(&server);
+            let failed = |it| scrape.value(&format!("keyservice_reload_failed{{files=\"{it}\"}}"));
+            (failed("credentials"), failed("tls")) == (credentials, tls)
+        })
+        .await;
+    };
+    comes_to(0.0, 0.0).await;
     mount.swap(&files("operator emperor", &issued));
-    eventually("it is seen", async || {
-        Scrape::of(&server).value(failed) == 1.0
-    })
-    .await;
+    comes_to(1.0, 0.0).await;
+    let of_no_key = Issued {
+        key: "no key".to_owned(),
+        ..issued.clone()
+    };
+    mount.swap(&files(&admin.line, &of_no_key));
+    comes_to(0.0, 1.0).await;
     mount.swap(&files(&admin.line, &issued));
-    eventually("it is mended", async || {
-        Scrape::of(&server).value(failed) == 0.0
-    })
-    .await;
+    comes_to(0.0, 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,77 +358,4 @@ async fn nothing_that_a_caller_sent_or_was_told_is_among_the_metrics() {
         assert!(!scrape.contains(text), "{text}");
     }
     assert!(scrape.contains("rpc_method=\"_OTHER\""), "{scrape}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn alerts_and_dashboard_name_metrics_that_are_there_and_promtool_agrees() {
-    let cluster = Cluster::shared();
-    let authority = Authority::new();
-    let issued = authority.server("localhost");
-    let admin = Credential::new("operator", &["--role", "admin"]);
-    let (_files, arguments) = protection(&admin.line, &issued);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let server = Server::spawn(&cluster.database(), &arguments, &[]).await;
-    let channel = connect(server.port(), &authority, None).await;
-    outcome(channel.expect("connected"), &Shown::none(), LIST).await;
-    eventually("it serves", async || {
-        Scrape::of(&server).value("keyservice_lease_left_seconds") > 0.0
-    })
-    .await;
-    let scrape = Scrape::of(&server);
-
-    let names = scrape.names();
-    for file in ["alerts.yml", "dashboard.json"] {
-        let text = fs::read_to_string(monitoring(file)).expect("a file");
-        let named = metrics_in(&text);
-        assert!(named.len() >= 8, "{file} names {named:?}");
-        for name in named {
-            assert!(names.contains(name), "{name}, of {file}, is not there");
-        }
-    }
-    promtool(&["check", "metrics"], &scrape.text);
-    promtool(&["check", "rules", &path("alerts.yml")], "");
-    promtool(&["test", "rules", &path("alerts_test.yml")], "");
-}
-
-fn path(file: &str) -> String {
-    monitoring(file).display().to_string()
-}
-
-/// Whatever begins as our metrics do.
-fn metrics_in(text: &str) -> Vec<&str> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let prefixes = ["keyservice_", "rpc_server_", "process_"];
-    words
-        .filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)))
-        .collect()
-}
-
-fn promtool(arguments: &[&str], input: &str) {
-    let ran = fed(
-        Command::new(tool("promtool")).args(arguments),
-        input.as_bytes(),
-    );
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "promtool {arguments:?}: {said}");
-    assert!(said.trim().is_empty(), "promtool {arguments:?}: {said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_table_of_metrics_is_complete() {
-    let cluster = Cluster::shared();
-    let server = Server::start_with(&cluster.database(), &[METRICS], &[]).await;
-    server.client().await.create_key().await;
-    let table = fs::read_to_string(monitoring("README.md")).expect("a file");
-    let scrape = Scrape::of(&server);
-    let families = scrape.text.lines().filter_map(|line| {
-        let described = line.strip_prefix("# TYPE ")?;
-        described.split(' ').next()
-    });
-    for family in families {
-        assert!(
-            table.contains(&format!("`{family}`")),
-            "{family} is not told of"
-        );
-    }
 }

@@ -42,12 +42,28 @@ impl Scrape {
 
     /// How many calls of a method of `KeyService` ended with a status.
     pub fn calls(&self, method: &str, status: &str) -> f64 {
+        let count = self.of_calls("count", method, status);
+        count.unwrap_or_default()
+    }
+
+    /// How long they took, in seconds.
+    pub fn call_seconds(&self, method: &str, status: &str) -> f64 {
+        let sum = self.of_calls("sum", method, status);
+        sum.unwrap_or_default()
+    }
+
+    /// Whether they show, be it with zero.
+    pub fn shows_calls(&self, method: &str, status: &str) -> bool {
+        self.of_calls("count", method, status).is_some()
+    }
+
+    fn of_calls(&self, what: &str, method: &str, status: &str) -> Option<f64> {
         let name = format!(
-            "rpc_server_call_duration_seconds_count{{rpc_system_name=\"grpc\",\
+            "rpc_server_call_duration_seconds_{what}{{rpc_system_name=\"grpc\",\
              rpc_method=\"tosend.keys.v1.KeyService/{method}\",\
              rpc_response_status_code=\"{status}\"}}"
         );
-        self.samples.get(&name).copied().unwrap_or_default()
+        self.samples.get(&name).copied()
     }
 
     /// The samples' names, without labels.
