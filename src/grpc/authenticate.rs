@@ -1,6 +1,6 @@
 //! Owns the question who calls, and whether that caller may use the method.
 //! Promises that no call reaches a service but of a caller whose role covers it; health is open.
-//! Must never lock, allocate or format for an Authorize that passes.
+//! Must never lock, allocate or format for an Authorize by a caller with all accounts.
 
 use super::{
     admin_call::{Arrival, answered, count_unknown_caller},

@@ -21,6 +21,7 @@ mod failover;
 mod faults;
 mod flood;
 mod fuzz;
+mod hot_path;
 mod kubernetes;
 mod leases;
 mod limits;
