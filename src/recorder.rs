@@ -1,6 +1,6 @@
 //! Owns the audit records of calls that wrote nothing: reads, and calls that were refused.
-//! Promises that a refused call is on record when it is answered, or counted in a later record, or,
-//! when this process dies first, in the log alone; and that no caller can flood the store.
+//! Promises that a refused call is on record at least once when it is answered, or counted in a later
+//! record, or, when this process dies first, in the log alone; and that no caller can flood the store.
 //! Must never let a refused call wait for a store in trouble.
 
 use crate::{
@@ -196,6 +196,7 @@ async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     }
     for entry in entries {
         if stored.is_err() {
+            // It may be stored all the same, if the connection broke: rather twice than never.
             tally.add_lost(&entry.record);
         }
         // The caller may have gone.
@@ -258,7 +259,7 @@ impl Tally {
         let records: Vec<_> = counts.into_iter().map(as_record).collect();
         for records in records.chunks(BATCH_LEN) {
             if let Err(error) = self.store.append(records).await {
-                let calls: u32 = records.iter().map(|record| record.calls).sum();
+                let calls: u64 = records.iter().map(|record| u64::from(record.calls)).sum();
                 tracing::warn!(
                     calls,
                     "cannot store audit records, and will try again: {error}"

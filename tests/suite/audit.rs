@@ -4,8 +4,9 @@ use crate::support::{
     audit::{Reader, complaint, printed, record_of_a_list, records},
     callers::{BearerClient, Credential, client},
     directory, eventually,
+    keys_lock::with_tables,
     mount::Mount,
-    postgres::Cluster,
+    postgres::{Cluster, database_in},
     server::{Server, sqlite_in},
     tools::{shell, tool},
 };
@@ -126,15 +127,16 @@ async fn put_every_call_on_record(store: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_no_service_could_read_is_on_record() {
-    let directory = directory();
-    let store = sqlite_in(&directory);
-    let mut guarded = Guarded::start(&store).await;
-    let too_long = guarded.dashboard.create("acme", &"x".repeat(10_000)).await;
-    assert_eq!(too_long.unwrap_err().code(), Code::ResourceExhausted);
-    // What speaks of too much is not recorded at once.
-    guarded.server.terminate().await;
-    let expected = ["dashboard Create RESOURCE_EXHAUSTED - - 1"];
-    assert_eq!(records(&store, &[]), expected);
+    let (directory, cluster) = (directory(), Cluster::shared());
+    for store in [sqlite_in(&directory), cluster.database()] {
+        let mut guarded = Guarded::start(&store).await;
+        let too_long = guarded.dashboard.create("acme", &"x".repeat(10_000)).await;
+        assert_eq!(too_long.unwrap_err().code(), Code::ResourceExhausted);
+        // What speaks of too much is not recorded at once.
+        guarded.server.terminate().await;
+        let expected = ["dashboard Create RESOURCE_EXHAUSTED - - 1"];
+        assert_eq!(records(&store, &[]), expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,4 +377,18 @@ async fn a_store_that_is_not_there_or_is_none_is_named_and_none_is_made() {
     assert!(complaint(&empty, &[]).contains("there is no store at postgres://"));
     let unknown = cluster.address_of("unknown");
     assert!(complaint(&unknown, &[]).contains("database \"unknown\" does not exist"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_itself_keeps_the_command_from_writing() {
+    let cluster = Cluster::shared();
+    let store = with_tables(cluster.database()).await;
+    let sql = "ALTER TABLE keyservice.audit RENAME TO kept; \
+               CREATE SEQUENCE keyservice.trap; \
+               CREATE VIEW keyservice.audit AS \
+               SELECT kept.* FROM nextval('keyservice.trap'), keyservice.kept";
+    cluster.psql(database_in(&store), sql);
+    let refusal = "cannot execute nextval() in a read-only transaction";
+    let complaint = complaint(&store, &[]);
+    assert!(complaint.contains(refusal), "{complaint}");
 }

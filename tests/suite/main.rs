@@ -34,6 +34,7 @@ mod postgres_address;
 mod postgres_outage;
 mod postgres_tls;
 mod production;
+mod recorder;
 mod revocation;
 mod rolling_restart;
 mod secrets;
