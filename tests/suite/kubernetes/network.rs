@@ -87,6 +87,11 @@ fn pods_on_sqlite_reach_nothing_and_pods_on_postgres_dns_and_the_database() {
     };
     assert!(egress(&SQLITE).is_empty());
     assert_eq!(egress(&POSTGRES), [53, 53, 5432]);
+    let dns = &POSTGRES.one("NetworkPolicy")["spec"]["egress"][0];
+    let of_the_cluster = json!([{
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    }]);
+    assert_eq!(dns["to"], of_the_cluster);
 }
 
 /// Kubernetes has no schema for this kind, which is the Prometheus operator's.

@@ -6,11 +6,19 @@ use crate::support::{
     postgres::Cluster,
     server,
 };
+use clap::Parser;
+use keyservice::settings::{Cli, Command};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// For giving the lease back after the drain, and for a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
+
+/// What leaving, and sending the last spans, may take after the drain.
+const LEAVING: Duration = Duration::from_secs(6);
+
+/// What the process takes with a million keys. Calls and connections come on top.
+const MILLION_KEYS_MIB: u64 = 100;
 
 #[test]
 fn both_overlays_are_what_the_oldest_and_the_newest_kubernetes_take() {
@@ -189,10 +197,34 @@ fn pods_ask_for_what_they_use_and_are_not_throttled() {
     for manifests in overlays() {
         let resources = &manifests.container()["resources"];
         assert!(resources["requests"]["cpu"].is_string());
-        assert!(resources["requests"]["memory"].is_string());
-        assert!(resources["limits"]["memory"].is_string());
+        let [requested, limit] =
+            ["requests", "limits"].map(|it| mebibytes(&resources[it]["memory"]));
+        assert!(requested >= MILLION_KEYS_MIB && limit >= 4 * MILLION_KEYS_MIB);
         assert!(resources["limits"]["cpu"].is_null());
     }
+}
+
+/// Which is no pod, and is stopped as one is.
+#[test]
+fn under_systemd_a_process_may_drain_before_it_is_killed() {
+    let unit = include_str!("../../../deploy/keyservice.service");
+    let mut limits = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("TimeoutStopSec="));
+    let limit = limits
+        .next()
+        .expect("a limit")
+        .parse::<humantime::Duration>();
+    let defaults = Cli::parse_from(["keyservice", "serve"]);
+    let Command::Serve(settings) = defaults.command else {
+        unreachable!("it is serve");
+    };
+    assert!(*limit.expect("a duration") >= settings.drain_limit + LEAVING);
+}
+
+fn mebibytes(memory: &Value) -> u64 {
+    let count = text(memory).strip_suffix("Mi").expect("in MiB");
+    count.parse().expect("a number")
 }
 
 fn variables(manifests: &Manifests) -> impl Iterator<Item = &str> {

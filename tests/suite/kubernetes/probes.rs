@@ -35,6 +35,17 @@ fn a_start_may_take_ten_minutes_for_a_migration_and_a_million_keys() {
     }
 }
 
+#[test]
+fn a_process_may_hang_for_a_minute_before_it_is_restarted() {
+    for manifests in overlays() {
+        let probe = &manifests.container()["livenessProbe"];
+        let seconds = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
+        assert_eq!(seconds, 60);
+        assert!(number(&probe["failureThreshold"]) >= 3, "one late answer");
+        assert!(number(&probe["timeoutSeconds"]) >= 5, "a busy machine");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_succeeds() {
     let cluster = Cluster::start();

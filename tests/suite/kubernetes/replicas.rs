@@ -76,6 +76,12 @@ fn postgres_has_three_pods_or_more_as_the_autoscaler_says() {
         workload["metadata"]["name"]
     );
     assert_eq!(scaler["minReplicas"], 3);
+    let [metric] = list(&scaler["metrics"]) else {
+        panic!("not one metric: {scaler}");
+    };
+    assert_eq!(metric["resource"]["name"], "cpu");
+    // Of three, two have room for the calls of the third.
+    assert!(number(&metric["resource"]["target"]["averageUtilization"]) <= 66);
     assert!(
         workload["spec"]["replicas"].is_null(),
         "applying it would scale"
@@ -141,6 +147,8 @@ fn replicas_are_spread_over_nodes_and_where_it_can_be_over_zones() {
     assert_eq!(zones["whenUnsatisfiable"], "ScheduleAnyway");
     for constraint in [nodes, zones] {
         assert_eq!(constraint["maxSkew"], 1);
+        // Else a rollout's new pods go where the old ones leave room, and end up on one node.
+        assert_eq!(constraint["matchLabelKeys"], json!(["pod-template-hash"]));
         let selector = &constraint["labelSelector"]["matchLabels"];
         fits(selector, &pod["metadata"]["labels"]);
     }
