@@ -1,10 +1,13 @@
 //! Who calls: the credentials file, what a caller shows, and what its certificate says.
 
 use super::{CANARY, assert_refused, assert_tells_nothing, text};
-use keyservice::caller::{
-    credentials::Credentials,
-    san::San,
-    secret::{Secret, SecretDigest},
+use keyservice::{
+    caller::{
+        credentials::Credentials,
+        san::San,
+        secret::{Secret, SecretDigest},
+    },
+    grpc::bearer as bearer_of,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -35,6 +38,19 @@ pub fn credentials(bytes: &[u8]) {
             assert!(!error.contains(secret.expose()), "{first}, then {error}");
         }
     }
+}
+
+/// A secret is found behind its scheme and nothing else, without the space around it.
+pub fn authorization(bytes: &[u8]) {
+    if let Some(secret) = bearer_of(bytes) {
+        assert!(bytes[..7].eq_ignore_ascii_case(b"Bearer "));
+        assert_eq!(secret, bytes[7..].trim_ascii());
+        assert_eq!(bearer_of(&bytes[..6]), None);
+    } else {
+        assert!(!bytes.to_ascii_lowercase().starts_with(b"bearer "));
+    }
+    let shown = [b"bEARER  ", bytes, b" "].concat();
+    assert_eq!(bearer_of(&shown), Some(bytes.trim_ascii()));
 }
 
 /// A digest has one spelling, and only what has a secret's form has one.

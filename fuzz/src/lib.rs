@@ -6,24 +6,26 @@ mod names;
 mod requests;
 mod store_address;
 
-pub use callers::{bearer, certificate, credentials};
+pub use callers::{authorization, bearer, certificate, credentials};
 pub use names::{domain, names, token};
-pub use requests::{page_token, request};
+pub use requests::{grpc_timeout, page_token, request};
 pub use store_address::store_address;
 
 /// A target's name, and what looks whether it holds for some bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("token", token),
     ("domain", domain),
     ("names", names),
     ("page_token", page_token),
     ("credentials", credentials),
+    ("authorization", authorization),
     ("bearer", bearer),
     ("certificate", certificate),
     ("store_address", store_address),
+    ("grpc_timeout", grpc_timeout),
     ("request", request),
 ];
 

@@ -3,14 +3,15 @@
 use super::{CANARY, assert_tells_nothing, text};
 use keyservice::{
     caller::Caller,
-    grpc::{page_token as page_tokens, proto, request as requests},
+    grpc::{page_token as page_tokens, patience, proto, request as requests},
     key::{AccountId, Timestamp},
     store::{ListQuery, Revision},
     token::{self, Digester, Token},
 };
 use prost::Message;
 use rand::{SeedableRng, rngs::StdRng};
-use tonic::{Code, Status};
+use std::time::Duration;
+use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A page token has one spelling, and is taken for its own list alone.
 pub fn page_token(bytes: &[u8]) {
@@ -105,4 +106,26 @@ fn authorize(message: &[u8]) -> Result<(), Status> {
     let again = requests::domain(domain.as_str().to_owned())?;
     assert_eq!(again, domain);
     Ok(())
+}
+
+/// A time is read as gRPC writes it, up to 8 digits and a unit, and in no other way.
+pub fn grpc_timeout(bytes: &[u8]) {
+    let Some(patience) = patience_of(bytes) else {
+        return;
+    };
+    let (unit, digits) = bytes.split_last().expect("it was read");
+    assert!((1..=8).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
+    assert!(b"HMSmun".contains(unit));
+    assert!(patience <= Duration::from_secs(99_999_999 * 3600));
+    assert_eq!(patience_of(digits), None);
+    let with_zero = [b"0", bytes].concat();
+    let is_too_long = digits.len() == 8;
+    let expected = (!is_too_long).then_some(patience);
+    assert_eq!(patience_of(&with_zero), expected);
+}
+
+fn patience_of(bytes: &[u8]) -> Option<Duration> {
+    let mut metadata = MetadataMap::new();
+    metadata.insert("grpc-timeout", bytes.try_into().ok()?);
+    patience(&metadata.into_headers())
 }

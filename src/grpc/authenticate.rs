@@ -194,8 +194,10 @@ fn find<'a>(credentials: &'a Credentials, request: &Request<Body>) -> Option<&'a
     credentials.with_names(&peer.names)
 }
 
-/// `Bearer SECRET` (RFC 6750), where the scheme's case does not matter.
-fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+/// The secret in an `authorization`: `Bearer SECRET` (RFC 6750), where the scheme's case does not
+/// matter.
+#[must_use]
+pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, secret) = authorization.split_at_checked(b"Bearer ".len())?;
     scheme
         .eq_ignore_ascii_case(b"Bearer ")

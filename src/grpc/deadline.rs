@@ -97,7 +97,8 @@ fn writes(path: &str) -> bool {
 
 /// How long the caller waits, by its own word, if it said so: the `grpc-timeout` of "gRPC over
 /// HTTP2", up to 8 digits and a unit.
-fn patience(headers: &HeaderMap) -> Option<Duration> {
+#[must_use]
+pub fn patience(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -20,12 +20,12 @@ mod response;
 mod server;
 mod service;
 
-pub use authenticate::{AuthenticateLayer, Callers};
+pub use authenticate::{AuthenticateLayer, Callers, bearer};
 pub use call_metrics::{CallMetricsLayer, new_counts};
 pub use call_place::CallPlaceLayer;
 pub use call_span::CallSpanLayer;
 pub(crate) use call_span::TARGET as CALL_TARGET;
-pub use deadline::DeadlineLayer;
+pub use deadline::{DeadlineLayer, patience};
 pub use health::{Health, ServingState};
 pub use server::{serve, serve_health};
 pub use service::KeyServiceImpl;
