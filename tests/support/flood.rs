@@ -114,6 +114,7 @@ impl Flood {
             Course::Storm(bytes) => {
                 let one = |number| storm_connections(aim, number, bytes);
                 let counts: Vec<u64> = in_parallel(ABREAST, one).await;
+                assert!(!counts.contains(&0), "{}: {counts:?}", self.name);
                 format!("{} connections", counts.iter().sum::<u64>())
             }
             Course::Siege(count, bytes) => {
