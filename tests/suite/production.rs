@@ -27,14 +27,15 @@ fn the_commands_of_the_page_come_out_as_printed() {
         .replace(":5005", &format!(":{}", free_ports()))
         .replace(":946", &format!(":{}", free_ports()));
 
-    let [directory, tools] = [(); 2].map(|()| directory());
+    let [directory, wrappers] = [(); 2].map(|()| directory());
+    install_wrappers(wrappers.path());
     // The database's user works in it.
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("set");
     let ran = Command::new("timeout")
         .args(["120", "bash", "-eu", "-c"])
         .arg(format!("trap '{AT_ITS_END}' EXIT\n{script}"))
         .current_dir(directory.path())
-        .env("PATH", path(tools.path()))
+        .env("PATH", path(wrappers.path()))
         .stdin(Stdio::null())
         .output()
         .expect("a shell");
@@ -68,24 +69,27 @@ fn free_ports() -> String {
     tens.next().expect("it goes on for ever").to_string()
 }
 
-/// With the binary under test, PostgreSQL's programs and the tools that `tests/run` has installed in
-/// front.
-fn path(own: &Path) -> String {
+/// With the wrappers, the binary under test, PostgreSQL's programs and the tools that `tests/run` has
+/// installed in front.
+fn path(wrappers: &Path) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_keyservice"));
     let built = binary.parent().expect("a directory").display();
     let postgres = postgres_tool("initdb");
     let postgres = postgres.parent().expect("a directory").display();
-    if running_as_root() {
-        for name in ["initdb", "pg_ctl"] {
-            as_nobody(own, name);
-        }
-    }
-    let own = own.display();
-    format!("{own}:{built}:{postgres}:{}", tools::path())
+    let wrappers = wrappers.display();
+    format!("{wrappers}:{built}:{postgres}:{}", tools::path())
 }
 
 /// PostgreSQL's server refuses to run as root: its programs then run as nobody, to whom the database
 /// belongs.
+fn install_wrappers(directory: &Path) {
+    if running_as_root() {
+        for name in ["initdb", "pg_ctl"] {
+            as_nobody(directory, name);
+        }
+    }
+}
+
 fn as_nobody(directory: &Path, name: &str) {
     let program = postgres_tool(name);
     let script = format!(
