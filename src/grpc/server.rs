@@ -5,6 +5,7 @@
 use super::{
     AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, Callers, DeadlineLayer,
     KeyServiceImpl, ServingState,
+    call::rename_status,
     dispatch::DispatchLayer,
     header_size::HeaderSizeLayer,
     proto::key_service_server::{KeyService, KeyServiceServer},
@@ -12,8 +13,7 @@ use super::{
 };
 use crate::{listener::Connection, metrics::Counts, settings::Limits};
 use futures::Stream;
-use http::{HeaderValue, Request, Response};
-use http_body::Body as HttpBody;
+use http::{Request, Response};
 use std::{convert::Infallible, io};
 use tonic::{Code, body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -147,14 +147,6 @@ fn builder(
 
 /// Gives a call whose message was over the limit gRPC's status for that, `RESOURCE_EXHAUSTED`.
 /// tonic, which counts the bytes, gives it `OUT_OF_RANGE`, which no service here does.
-fn name_excess(mut response: Response<Body>) -> Response<Body> {
-    // A call that failed before its first message has all in its headers, and no body.
-    if response.body().is_end_stream() {
-        let status = response.headers_mut().get_mut("grpc-status");
-        let over = status.filter(|status| Code::from_bytes(status.as_bytes()) == Code::OutOfRange);
-        if let Some(status) = over {
-            *status = HeaderValue::from(Code::ResourceExhausted as i32);
-        }
-    }
-    response
+fn name_excess(response: Response<Body>) -> Response<Body> {
+    rename_status(response, Code::OutOfRange, Code::ResourceExhausted)
 }
