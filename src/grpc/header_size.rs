@@ -4,13 +4,9 @@
 
 use super::response;
 use crate::settings::Limits;
+use futures::future::{Either, Ready, ready};
 use http::{HeaderMap, Request, Response, Uri};
-use pin_project_lite::pin_project;
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
@@ -55,7 +51,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = HeaderSizeFuture<S::Future>;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -65,13 +61,9 @@ where
         let size = size(request.method().as_str(), request.uri(), request.headers());
         if size > self.limit as usize {
             let status = response::too_much_metadata(size, self.limit);
-            return HeaderSizeFuture::Refused {
-                response: Some(status.into_http()),
-            };
+            return Either::Right(ready(Ok(status.into_http())));
         }
-        HeaderSizeFuture::Passed {
-            inner: self.inner.call(request),
-        }
+        Either::Left(self.inner.call(request))
     }
 }
 
@@ -87,37 +79,6 @@ fn size(method: &str, uri: &Uri, headers: &HeaderMap) -> usize {
     let fields = headers.iter();
     let sizes = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
     pseudo_sizes.chain(sizes).sum()
-}
-
-pin_project! {
-    /// See [`HeaderSizeLayer`].
-    #[project = Project]
-    pub(super) enum HeaderSizeFuture<F> {
-        Passed {
-            #[pin]
-            inner: F,
-        },
-        Refused {
-            response: Option<Response<Body>>,
-        },
-    }
-}
-
-impl<F, E> Future for HeaderSizeFuture<F>
-where
-    F: Future<Output = Result<Response<Body>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Project::Passed { inner } => inner.poll(context),
-            Project::Refused { response } => {
-                let response = response.take();
-                Poll::Ready(Ok(response.expect("a future is not polled after its end")))
-            }
-        }
-    }
 }
 
 #[cfg(test)]
