@@ -5,14 +5,12 @@
 use super::{Protection, ServeError, Sockets};
 use crate::{
     follower::{Follower, Identity},
-    grpc::{self, Callers, KeyServiceImpl, ServingState},
+    grpc::{self, KeyServiceImpl, ServingState},
     lease::Lease,
     listener::{self, ConnectionCounts},
     metrics::{self, Counts, Exposition},
-    reload::Reloaded,
     settings::Settings,
     store::{ReplicaId, StoreError},
-    tls::Tls,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -50,17 +48,16 @@ impl Tasks {
         protection: Protection,
         sockets: Sockets,
     ) -> Self {
-        let Protection { callers, tls } = protection;
         let state = ServingState::not_serving().await;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let connections = Arc::new(ConnectionCounts::default());
-        let exposition = exposition(service, connections.clone(), tls.clone(), &callers);
+        let exposition = exposition(service, connections.clone(), &protection);
         let counts = service.counts;
         Self {
             server: serve_api(
                 sockets.api,
                 settings,
-                Protection { callers, tls },
+                protection,
                 connections,
                 service.clone(),
                 state.clone(),
@@ -207,8 +204,7 @@ fn serve_health(
 fn exposition(
     service: &KeyServiceImpl,
     connections: Arc<ConnectionCounts>,
-    tls: Option<Arc<Reloaded<Tls>>>,
-    callers: &Callers,
+    protection: &Protection,
 ) -> Exposition {
     Exposition {
         counts: service.counts,
@@ -217,8 +213,8 @@ fn exposition(
         lease: service.lease.clone(),
         replicas: service.replicas.clone(),
         store: service.store.clone(),
-        tls,
-        credentials: callers.known(),
+        tls: protection.tls.clone(),
+        credentials: protection.callers.known(),
     }
 }
 
