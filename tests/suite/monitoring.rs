@@ -8,13 +8,12 @@ use crate::support::{
     postgres::Cluster,
     scrape::{METRICS, Scrape},
     server::Server,
-    tools::{fed, tool},
+    tools::promtool,
 };
 use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 fn monitoring(file: &str) -> PathBuf {
@@ -72,16 +71,6 @@ fn metrics_in(text: &str) -> Vec<&str> {
     words
         .filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)))
         .collect()
-}
-
-fn promtool(arguments: &[&str], input: &str) {
-    let ran = fed(
-        Command::new(tool("promtool")).args(arguments),
-        input.as_bytes(),
-    );
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "promtool {arguments:?}: {said}");
-    assert!(said.trim().is_empty(), "promtool {arguments:?}: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,7 @@
 //! A well-behaved client beside whatever befalls the server.
 
-use super::{
-    callers::{BearerClient, Shown},
-    server::Client,
-};
-use keyservice::grpc::proto::{authorize_response::Decision, key_service_client::KeyServiceClient};
+use super::callers::{BearerClient, Shown, client_that_shows};
+use keyservice::grpc::proto::authorize_response::Decision;
 use std::{fmt, thread::JoinHandle, time::Duration};
 use tokio::{
     runtime,
@@ -91,7 +88,7 @@ async fn call(
 
 async fn connect(endpoint: &Endpoint, shown: &Shown) -> BearerClient {
     let channel = endpoint.connect().await.expect("it is connected");
-    Client(KeyServiceClient::with_interceptor(channel, shown.clone()))
+    client_that_shows(channel, shown.clone())
 }
 
 async fn granted(client: &mut BearerClient, token: &str) {

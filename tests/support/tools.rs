@@ -43,6 +43,17 @@ pub fn fed(command: &mut Command, input: &[u8]) -> Output {
     process.wait_with_output().expect("it ends")
 }
 
+/// What promtool prints of this input, or of the files among its arguments, with nothing to complain
+/// of.
+pub fn promtool(arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(tool("promtool"));
+    let ran = fed(command.args(arguments), input.as_bytes());
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "promtool {arguments:?}: {said}");
+    assert!(said.trim().is_empty(), "promtool {arguments:?}: {said}");
+    String::from_utf8(ran.stdout).expect("UTF-8")
+}
+
 /// A program from `target/test-tools/bin`, where `tests/run` installs it, or from the PATH.
 pub fn tool(name: &str) -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/bin");

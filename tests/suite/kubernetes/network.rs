@@ -3,10 +3,10 @@
 use crate::support::{
     directory,
     manifests::{Manifests, POSTGRES, SQLITE, in_json, list, overlays},
-    tools::{shell, tool},
+    tools::{promtool, shell},
 };
 use serde_json::{Value, json};
-use std::{fs, process::Command};
+use std::fs;
 
 #[test]
 fn every_manifest_is_in_one_namespace_and_its_selector_fits_the_pods() {
@@ -126,18 +126,10 @@ fn the_alert_rules_become_a_prometheus_rule_by_the_command_of_the_readme() {
     let file = directory();
     let file = file.path().join("rules.yml");
     fs::write(&file, rule["spec"].to_string()).expect("written");
-    let checked = Command::new(tool("promtool"))
-        .args(["check", "rules"])
-        .arg(&file)
-        .output()
-        .expect("promtool runs");
-    let said = String::from_utf8_lossy(&checked.stdout);
+    let said = promtool(&["check", "rules", &file.display().to_string()], "");
     let alerts = include_str!("../../../deploy/monitoring/alerts.yml");
     let expected = format!("{} rules found", alerts.matches("- alert: ").count());
-    assert!(
-        checked.status.success() && said.contains(&expected),
-        "{said}"
-    );
+    assert!(said.contains(&expected), "{said}");
 }
 
 /// Whether a selector, which must say something, selects what has these labels.
