@@ -274,8 +274,7 @@ fn fingerprint(contents: &Result<Vec<Vec<u8>>, FileError>) -> blake3::Hash {
 mod tests {
     use super::*;
     use rustix::fs::{CWD, Mode};
-    use std::fs;
-    use std::sync::mpsc;
+    use std::{fs, sync::mpsc};
     use tempfile::TempDir;
 
     fn number(contents: &[Vec<u8>]) -> Result<u32, Wrong> {

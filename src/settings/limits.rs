@@ -25,8 +25,9 @@ pub struct Limits {
     pub max_streams: u32,
 
     /// Calls in flight on all connections together, past which the connection with the most of them
-    /// is closed: strangers' first, and one of a known caller only when no stranger has any. An Authorize takes microseconds; what adds up is a Watch of health for each
-    /// connection, and calls that their client does not go on with, which cost some 10 KiB each.
+    /// is closed: strangers' first, and one of a known caller only when no stranger has any. An
+    /// Authorize takes microseconds; what adds up is a Watch of health for each connection, and calls
+    /// that their client does not go on with, which cost some 10 KiB each.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,
 
