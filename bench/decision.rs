@@ -3,12 +3,18 @@
 //! `cargo bench --bench decision -- [KEYS [SEED]]`
 
 use keyservice::{
-    decision::{Decision, DenialReason, decide},
-    domain::Domain,
-    key::{AccountId, Accounts, KeyId, KeyState, Scope, Timestamp},
-    keyring::Keyring,
-    lease::{Lease, Moment},
-    token::{Digester, Token},
+    authorize::{
+        decision::{Decision, DenialReason, decide},
+        keyring::Keyring,
+        lease::Lease,
+    },
+    model::{
+        account::{AccountId, Accounts},
+        domain::Domain,
+        key::{KeyId, KeyState, Scope},
+        time::{Moment, Timestamp},
+        token::{Digester, Token},
+    },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{hint::black_box, time::Instant};

@@ -59,7 +59,7 @@ async fn measure_revokes(cluster: &Cluster, replicas: usize) {
     for _ in 0..REVOKES {
         let key_id = create(&mut client).await;
         whole.push(time(client.revoke(&key_id)).await);
-        let key_id = keyservice::key::KeyId::parse(&create(&mut client).await).unwrap();
+        let key_id = keyservice::model::key::KeyId::parse(&create(&mut client).await).unwrap();
         statement.push(time(database.query(&alone, &[&key_id.as_uuid()])).await);
     }
     whole.sort();

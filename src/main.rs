@@ -1,11 +1,11 @@
 //! The `keyservice` binary: reads the command line, runs the command, reports how it ended.
 
 use keyservice::{
-    audit_command,
-    caller::secret::Secret,
+    callers::secret::Secret,
+    cli::audit,
+    config::{Cli, Command, CredentialCommand, Settings},
+    observe::telemetry::Telemetry,
     serve,
-    settings::{Cli, Command, CredentialCommand, Settings},
-    telemetry::Telemetry,
 };
 use std::{
     error::Error,
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 fn main() -> ExitCode {
     let ran = match Cli::read().command {
         Command::Serve(settings) => run(&settings),
-        Command::Audit(settings) => audit_command::print(&settings).map_err(Into::into),
+        Command::Audit(settings) => audit::print(&settings).map_err(Into::into),
         Command::Credential(CredentialCommand::New(new)) => {
             let secret = Secret::generate(&mut rand::rng());
             io::stdout()

@@ -2,12 +2,12 @@
 
 use super::{CANARY, assert_refused, assert_tells_nothing, text};
 use keyservice::{
-    caller::{
+    callers::{
+        certificate_name::San,
         credentials::Credentials,
-        san::San,
         secret::{Secret, SecretDigest},
     },
-    grpc::bearer as bearer_of,
+    grpc::layers::bearer as bearer_of,
 };
 use rand::{SeedableRng, rngs::StdRng};
 

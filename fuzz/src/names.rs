@@ -1,9 +1,10 @@
 //! What stands in a field of a request: a token, a domain, and what is named.
 
 use super::{CANARY, assert_refused, assert_tells_nothing, text};
-use keyservice::{
+use keyservice::model::{
+    account::AccountId,
     domain::Domain,
-    key::{AccountId, KeyId, KeyName, RequestId},
+    key::{KeyId, KeyName, RequestId},
     token::{self, TOKEN_LEN, Token},
 };
 

@@ -2,11 +2,18 @@
 
 use super::{CANARY, assert_tells_nothing, text};
 use keyservice::{
-    caller::Caller,
-    grpc::{page_token as page_tokens, patience, proto, request as requests},
-    key::{AccountId, Timestamp},
+    callers::Caller,
+    grpc::{
+        keys::{page_token as page_tokens, request as requests},
+        layers::patience,
+        proto,
+    },
+    model::{
+        account::AccountId,
+        time::Timestamp,
+        token::{self, Digester, Token},
+    },
     store::{ListQuery, Revision},
-    token::{self, Digester, Token},
 };
 use prost::Message;
 use rand::{SeedableRng, rngs::StdRng};

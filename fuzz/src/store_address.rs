@@ -1,7 +1,7 @@
 //! Where keys are stored: an address that may hold a password, which nothing may show.
 
 use super::text;
-use keyservice::{settings::StoreAddress, store::postgres::Address};
+use keyservice::{config::StoreAddress, store::postgres::Address};
 use std::time::Duration;
 
 const PASSWORD: &str = "hunter2-8f3a";

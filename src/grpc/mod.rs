@@ -2,33 +2,15 @@
 //! Promises that protobuf types stay in here.
 //! Must never put a token into a status, a log or a span.
 
-mod admin_call;
-mod authenticate;
 mod call;
-mod call_metrics;
-mod call_place;
-mod call_span;
 mod codec;
-mod deadline;
-mod dispatch;
-mod header_size;
 mod health;
-pub mod page_token;
-pub mod request;
-mod request_body;
-mod response;
+pub mod keys;
+pub mod layers;
 mod server;
-mod service;
 
-pub use authenticate::{AuthenticateLayer, Callers, bearer};
-pub use call_metrics::{CallMetricsLayer, new_counts};
-pub use call_place::CallPlaceLayer;
-pub use call_span::CallSpanLayer;
-pub(crate) use call_span::TARGET as CALL_TARGET;
-pub use deadline::{DeadlineLayer, patience};
 pub use health::{Health, ServingState};
 pub use server::{serve, serve_health};
-pub use service::KeyServiceImpl;
 
 use std::fmt;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};

@@ -3,15 +3,17 @@
 //! Must never serve anything but health in plain text for probes.
 
 use super::{
-    AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, Callers, DeadlineLayer,
-    KeyServiceImpl, ServingState,
+    ServingState,
     call::rename_status,
-    dispatch::DispatchLayer,
-    header_size::HeaderSizeLayer,
+    keys::service::KeyServiceImpl,
+    layers::{
+        AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, Callers, DeadlineLayer,
+        DispatchLayer, HeaderSizeLayer,
+    },
     proto::key_service_server::{KeyService, KeyServiceServer},
     reflection, reflection_v1alpha,
 };
-use crate::{listener::Connection, metrics::Counts, settings::Limits};
+use crate::{config::Limits, metrics::Counts, net::connection::Connection};
 use futures::Stream;
 use http::{Request, Response};
 use std::{convert::Infallible, io};

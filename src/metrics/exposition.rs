@@ -2,17 +2,18 @@
 //! Promises that everything is as of the moment it is asked for; nothing is pushed here.
 //! Must never name a key, an account, a caller or anything that a caller sent.
 
-use super::{Counts, Histogram, process::Process};
+use super::{Counts, process::Process};
+use crate::observe::histogram::Histogram;
 use crate::{
-    caller::credentials::Credentials,
-    key::{Status, Timestamp},
-    keyring::Keyring,
-    lease::{Lease, Moment},
-    listener::ConnectionCounts,
-    reload::Reloaded,
-    replicas::Replicas,
+    authorize::{keyring::Keyring, lease::Lease},
+    callers::credentials::Credentials,
+    model::{
+        key::Status,
+        time::{Moment, Timestamp},
+    },
+    net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
+    replication::acknowledgement::Replicas,
     store::KeyStore,
-    tls::Tls,
 };
 use prometheus_client::{
     collector::Collector,

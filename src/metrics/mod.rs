@@ -2,24 +2,19 @@
 //! Promises that counting a call takes a few relaxed atomic additions: no lock, no allocation.
 //! Must never name a key, an account, a caller or anything that a caller sent.
 
-mod calls;
-mod counted_store;
-mod decisions;
 mod exposition;
-mod histogram;
 mod page;
 mod places;
 mod process;
 mod server;
-mod store_errors;
 
-pub use calls::Calls;
-pub use counted_store::CountedStore;
-pub use decisions::Decisions;
+use crate::{
+    authorize::decision_counts::Decisions,
+    observe::{call_counts::Calls, histogram::Histogram},
+    store::error_counts::StoreErrors,
+};
 pub use exposition::Exposition;
-pub use histogram::Histogram;
 pub use server::{MAX_CONNECTIONS, serve};
-pub use store_errors::{Operation, StoreErrors};
 
 /// What is counted while calls run.
 pub struct Counts {

@@ -6,7 +6,7 @@ use super::{
     page::Page,
     places::{Place, Places},
 };
-use crate::listener::Acceptor;
+use crate::net::open_files::Acceptor;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE},

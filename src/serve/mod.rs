@@ -2,31 +2,35 @@
 //! Promises to start with all that its settings ask for, or an error that says what to do.
 //! Must never take a call in plain text or of anyone but where the settings say so.
 
+mod signals;
 mod tasks;
 
 use crate::{
-    caller::{Caller, credentials::Credentials},
-    follower::Identity,
-    grpc::{self, Callers, KeyServiceImpl},
-    keyring::Keyring,
-    lease::Lease,
-    listener,
-    metrics::CountedStore,
-    recorder::Recorder,
-    reload::{FileError, Reloaded, Wrong},
-    replicas::Replicas,
-    settings::{
+    audit::recorder::Recorder,
+    authorize::{keyring::Keyring, lease::Lease},
+    callers::{Caller, credentials::Credentials},
+    config::{
         LeaseSettingsError, SecretFileError, Settings, StoreAddress, Unprotected,
         read_digest_secret,
     },
-    signals::asked_to_end,
+    grpc::{
+        keys::service::KeyServiceImpl,
+        layers::{Callers, new_counts},
+    },
+    model::token::Digester,
+    net::{
+        open_files,
+        reload::{FileError, Reloaded, Wrong},
+        tls::{Tls, TlsFiles},
+    },
+    replication::{acknowledgement::Replicas, follower::Identity},
+    serve::signals::asked_to_end,
     store::{
         KeyStore, OpenError, ReplicaId, StoreError,
+        observed::CountedStore,
         postgres::{self, PostgresStore},
         sqlite::SqliteStore,
     },
-    tls::{Tls, TlsFiles},
-    token::Digester,
 };
 use std::{net::SocketAddr, sync::Arc};
 use tasks::Tasks;
@@ -150,7 +154,7 @@ fn key_service(
     identity: &Identity,
     digester: Digester,
 ) -> KeyServiceImpl {
-    let counts = grpc::new_counts();
+    let counts = new_counts();
     let errors = &counts.store_errors;
     let store: Arc<dyn KeyStore> = Arc::new(CountedStore { store, errors });
     KeyServiceImpl {
@@ -212,5 +216,5 @@ fn follow_callers(settings: &Settings) -> Result<Callers, FileError> {
 }
 
 fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    listener::listen(address).map_err(|error| ServeError::Listen(setting, address, error))
+    open_files::listen(address).map_err(|error| ServeError::Listen(setting, address, error))
 }

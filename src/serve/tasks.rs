@@ -4,12 +4,12 @@
 
 use super::{Protection, ServeError, Sockets};
 use crate::{
-    follower::{Follower, Identity},
-    grpc::{self, KeyServiceImpl, ServingState},
-    lease::Lease,
-    listener::{self, ConnectionCounts},
+    authorize::lease::Lease,
+    config::Settings,
+    grpc::{self, ServingState, keys::service::KeyServiceImpl},
     metrics::{self, Counts, Exposition},
-    settings::Settings,
+    net::{accept, connection_counts::ConnectionCounts, open_files},
+    replication::follower::{Follower, Identity},
     store::{ReplicaId, StoreError},
 };
 use std::{sync::Arc, time::Duration};
@@ -159,13 +159,13 @@ fn serve_api(
         tracing::info!(%address, tls = tls.is_some(), "listening");
     }
     let scrapers = settings.metrics_listen.map(|_| metrics::MAX_CONNECTIONS);
-    let limits = listener::within_open_files(
-        listener::raise_limit_of_open_files(),
+    let limits = open_files::within_open_files(
+        open_files::raise_limit_of_open_files(),
         &settings.limits,
         settings.pool_size,
         scrapers.unwrap_or_default(),
     );
-    let connections = listener::accept_connections(socket, tls, &limits, connection_counts);
+    let connections = accept::accept_connections(socket, tls, &limits, connection_counts);
     let (reflection, drain) = (settings.reflection, drain.cancelled_owned());
     spawn(async move {
         grpc::serve(
@@ -191,9 +191,9 @@ fn serve_health(
     if let Ok(health_address) = listener.local_addr() {
         tracing::info!(%health_address, "listening for probes");
     }
-    let (state, limits) = (state.clone(), listener::for_probes(&settings.limits));
+    let (state, limits) = (state.clone(), open_files::for_probes(&settings.limits));
     spawn(async move {
-        let connections = listener::accept_connections(listener, None, &limits, Arc::default());
+        let connections = accept::accept_connections(listener, None, &limits, Arc::default());
         if let Err(error) = grpc::serve_health(connections, state, counts, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }

@@ -2,17 +2,20 @@
 //! Promises one behaviour, proved by one conformance suite, whichever store is behind it.
 //! Must never see a token, only its digest.
 
+pub mod error_counts;
 mod migrations;
+pub mod observed;
 mod open_error;
 pub mod postgres;
 pub mod sqlite;
 
-use crate::{
-    audit::AuditRecord,
-    caller::CallerName,
+use crate::model::{
+    account::{AccountId, Accounts},
+    audit_record::AuditRecord,
+    caller_name::CallerName,
     domain::Domain,
-    key::{AccountId, Accounts, Key, KeyId, KeyState, RequestId, Status, Timestamp},
-    lease::LeaseTerm,
+    key::{Key, KeyId, KeyState, RequestId, Status},
+    time::{LeaseTerm, Timestamp},
     token::TokenDigest,
 };
 use async_trait::async_trait;

@@ -64,7 +64,7 @@ pub enum ReadAuditError {
 /// What [`OpenError::OtherDigestSecret`] says of a mismatch, as far as it can be told.
 #[must_use]
 pub(crate) fn other_secret(digest_key_fingerprint: [u8; 16]) -> OpenError {
-    let unkeyed = crate::token::Digester::new(None).fingerprint();
+    let unkeyed = crate::model::token::Digester::new(None).fingerprint();
     OpenError::OtherDigestSecret(if digest_key_fingerprint == unkeyed {
         "another digest secret than none"
     } else {

@@ -13,9 +13,8 @@ use crate::support::{
 use futures::future::join_all;
 use keyservice::{
     grpc::proto::{CreateRequest, ListRequest, RevokeRequest, revoke_request::Target},
-    key::Timestamp,
+    model::{time::Timestamp, token::Digester},
     store::{KeyStore, sqlite::SqliteStore},
-    token::Digester,
 };
 use std::time::{Duration, Instant};
 use tokio::time::timeout;

@@ -4,8 +4,11 @@ use crate::support::{
     caller, new_key, postgres::database_in, replicated::ReplicatedCluster, stores,
 };
 use keyservice::{
-    key::{Accounts, Key, Status, Timestamp},
-    lease::LeaseTerm,
+    model::{
+        account::Accounts,
+        key::{Key, Status},
+        time::{LeaseTerm, Timestamp},
+    },
     store::{
         KeyStore, ListQuery, Position, Renewal, ReplicaId, Revocation, RevokeTarget, StoreError,
     },

@@ -5,13 +5,19 @@ use futures::{FutureExt, future::ready};
 use http::{Request, Response};
 use http_body::Body as _;
 use keyservice::{
-    decision::{Decision, DenialReason, decide},
-    domain::Domain,
-    grpc::{CallMetricsLayer, new_counts},
-    key::{AccountId, Accounts, KeyId, KeyState, Scope, Timestamp},
-    keyring::Keyring,
-    lease::{Lease, Moment},
-    token::{Digester, Token},
+    authorize::{
+        decision::{Decision, DenialReason, decide},
+        keyring::Keyring,
+        lease::Lease,
+    },
+    grpc::layers::{CallMetricsLayer, new_counts},
+    model::{
+        account::{AccountId, Accounts},
+        domain::Domain,
+        key::{KeyId, KeyState, Scope},
+        time::{Moment, Timestamp},
+        token::{Digester, Token},
+    },
 };
 use rand::RngExt;
 use std::{

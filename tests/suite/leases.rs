@@ -2,7 +2,7 @@
 
 use crate::support::{eventually, new_key, stores::Stores};
 use keyservice::{
-    lease::LeaseTerm,
+    model::time::LeaseTerm,
     store::{
         FollowError, KeyStore, Position, Renewal, Renewed, Replica, ReplicaId, Revision,
         StoreError, WriteId,

@@ -7,9 +7,11 @@ use crate::support::{
 };
 use futures::future::join_all;
 use keyservice::{
-    audit::{AuditRecord, Outcome},
-    key::Timestamp,
-    recorder::Recorder,
+    audit::recorder::Recorder,
+    model::{
+        audit_record::{AuditRecord, Outcome},
+        time::Timestamp,
+    },
 };
 use std::iter::repeat_n;
 

@@ -17,7 +17,7 @@ use keyservice::{
         AuthorizeRequest, CreateRequest, ListRequest, denial::Reason,
         key_service_server::SERVICE_NAME, revoke_request::Target,
     },
-    token::{PREFIX, Token},
+    model::token::{PREFIX, Token},
 };
 use std::time::{Duration, SystemTime};
 use tonic::{Code, Request};

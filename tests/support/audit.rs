@@ -1,9 +1,9 @@
 //! `keyservice audit`, as an operator runs it.
 
 use super::caller;
-use keyservice::{
-    audit::{AdminMethod, AuditRecord, Outcome},
-    key::Timestamp,
+use keyservice::model::{
+    audit_record::{AdminMethod, AuditRecord, Outcome},
+    time::Timestamp,
 };
 use serde_json::Value;
 use std::{

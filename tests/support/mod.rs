@@ -36,10 +36,14 @@ pub mod tools;
 pub mod wire;
 
 use keyservice::{
-    caller::CallerName,
-    key::{AccountId, Key, KeyId, KeyName, Scope, Timestamp},
+    model::{
+        account::AccountId,
+        caller_name::CallerName,
+        key::{Key, KeyId, KeyName, Scope},
+        time::Timestamp,
+        token::{Digester, Token},
+    },
     store::NewKey,
-    token::{Digester, Token},
 };
 use rand::RngExt;
 use std::time::{Duration, Instant};

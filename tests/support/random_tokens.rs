@@ -9,7 +9,7 @@ use keyservice::{
     grpc::proto::{
         AuthorizeRequest, AuthorizeResponse, authorize_response::Decision, denial::Reason,
     },
-    token::Token,
+    model::token::Token,
 };
 use prost::Message;
 use rand::{SeedableRng, rngs::StdRng};

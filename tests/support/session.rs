@@ -11,7 +11,7 @@ use keyservice::{
         AuthorizeRequest, CreateRequest, Key, ListRequest, RevokeRequest,
         authorize_response::Decision, denial::Reason, revoke_request::Target,
     },
-    token::{Digester, Token},
+    model::token::{Digester, Token},
 };
 use prost::Message;
 use tempfile::TempDir;

@@ -5,13 +5,15 @@ use super::{
     server::sqlite_in,
 };
 use keyservice::{
-    key::KeyState,
+    model::{
+        key::KeyState,
+        token::{Digester, TokenDigest},
+    },
     store::{
         KeyStore, Position,
         postgres::{Limits, PostgresStore},
         sqlite::SqliteStore,
     },
-    token::{Digester, TokenDigest},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tempfile::TempDir;

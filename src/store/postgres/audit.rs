@@ -4,9 +4,13 @@
 
 use super::{PostgresStore, address::Address, answered_within, migrate, rows, store_error};
 use crate::{
-    audit::{AdminMethod, AuditQuery, AuditRecord, Outcome},
-    caller::CallerName,
-    key::{AccountId, KeyId, Timestamp},
+    model::{
+        account::AccountId,
+        audit_record::{AdminMethod, AuditQuery, AuditRecord, Outcome},
+        caller_name::CallerName,
+        key::KeyId,
+        time::Timestamp,
+    },
     store::{ApplyRecord, OpenError, ReadAuditError, StoreError, migrations, with_causes},
 };
 use futures::TryStreamExt;

@@ -5,11 +5,11 @@
 mod address;
 mod audit;
 mod connect;
-mod follow;
-mod listener;
 mod load;
 mod migrate;
+mod notifications;
 mod pool;
+mod replication;
 mod rows;
 mod tls;
 mod writes;
@@ -19,12 +19,12 @@ use super::{
     NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId, Revision,
     Revocation, RevokeError, Revoked, StoreError, other_secret, with_causes,
 };
-use crate::{audit::AuditRecord, domain::Domain, key::Status, token::Digester};
+use crate::model::{audit_record::AuditRecord, domain::Domain, key::Status, token::Digester};
 pub use address::Address;
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType};
-use listener::Listener;
+use notifications::Listener;
 use pool::InUse;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -248,7 +248,7 @@ impl KeyStore for PostgresStore {
     }
 
     async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
-        follow::changes(self, since, limit).await
+        replication::changes(self, since, limit).await
     }
 
     fn pool(&self) -> Option<PoolStatus> {
@@ -266,19 +266,19 @@ impl KeyStore for PostgresStore {
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError> {
-        follow::renew(self, renewal).await
+        replication::renew(self, renewal).await
     }
 
     async fn replicas(&self, writes: &[Position]) -> Result<Look, StoreError> {
-        follow::replicas(self, writes).await
+        replication::replicas(self, writes).await
     }
 
     async fn forget(&self, lapsed: &Replica) -> Result<bool, StoreError> {
-        follow::forget(self, lapsed).await
+        replication::forget(self, lapsed).await
     }
 
     async fn leave(&self, id: ReplicaId) -> Result<(), StoreError> {
-        follow::leave(self, id).await
+        replication::leave(self, id).await
     }
 
     async fn changed(&self) {

@@ -3,11 +3,14 @@
 //! Must never be where text is checked: what is stored was checked when it was written.
 
 use crate::{
-    domain::Domain,
-    key::{AccountId, Key, KeyId, KeyName, KeyState, Scope, Timestamp},
-    lease::LeaseTerm,
+    model::{
+        account::AccountId,
+        domain::Domain,
+        key::{Key, KeyId, KeyName, KeyState, Scope},
+        time::{LeaseTerm, Timestamp},
+        token::{Preview, TokenDigest},
+    },
     store::{Change, Position, Replica, ReplicaId, Revision, StoreError, WriteId},
-    token::{Preview, TokenDigest},
 };
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{

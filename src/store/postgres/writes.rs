@@ -4,8 +4,11 @@
 
 use super::{PostgresStore, rows, unexpected};
 use crate::{
-    audit::{AdminMethod, Outcome},
-    key::{KeyId, RequestId, Timestamp},
+    model::{
+        audit_record::{AdminMethod, Outcome},
+        key::{KeyId, RequestId},
+        time::Timestamp,
+    },
     store::{CreateError, NewKey, Position, Revocation, RevokeError, RevokeTarget, Revoked},
 };
 

@@ -8,9 +8,13 @@ use super::{
     store_error,
 };
 use crate::{
-    audit::{AdminMethod, AuditQuery, AuditRecord, Outcome},
-    caller::CallerName,
-    key::{AccountId, KeyId, Timestamp},
+    model::{
+        account::AccountId,
+        audit_record::{AdminMethod, AuditQuery, AuditRecord, Outcome},
+        caller_name::CallerName,
+        key::KeyId,
+        time::Timestamp,
+    },
     store::{ApplyRecord, Cause, OpenError, ReadAuditError, StoreError, migrations},
 };
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};

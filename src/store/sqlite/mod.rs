@@ -13,7 +13,7 @@ use super::{
     OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError, Revoked,
     StoreError,
 };
-use crate::{audit::AuditRecord, token::Digester};
+use crate::model::{audit_record::AuditRecord, token::Digester};
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use rusqlite::ErrorCode;

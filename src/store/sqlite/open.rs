@@ -4,12 +4,12 @@
 
 use super::{SqliteStore, file, worker::Worker};
 use crate::{
+    model::token::Digester,
     store::{
         Cause, OpenError,
         migrations::{self, Migration, migration},
         other_secret,
     },
-    token::Digester,
 };
 use rusqlite::{Connection, TransactionBehavior};
 use std::{path::Path, time::Duration};

@@ -4,14 +4,18 @@
 
 use super::audit;
 use crate::{
-    audit::{AdminMethod, AuditRecord, Outcome},
-    domain::Domain,
-    key::{AccountId, Key, KeyId, KeyName, KeyState, RequestId, Scope, Status, Timestamp},
+    model::{
+        account::AccountId,
+        audit_record::{AdminMethod, AuditRecord, Outcome},
+        domain::Domain,
+        key::{Key, KeyId, KeyName, KeyState, RequestId, Scope, Status},
+        time::Timestamp,
+        token::{Preview, TokenDigest},
+    },
     store::{
         Change, CreateError, ListQuery, ListedKey, NewKey, Position, Revision, Revocation,
         RevokeTarget, Revoked, WriteId,
     },
-    token::{Preview, TokenDigest},
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use tokio::sync::mpsc;

@@ -7,8 +7,10 @@ use crate::support::{
     stores::Stores,
 };
 use keyservice::{
-    audit::{AdminMethod, AuditRecord, Outcome},
-    key::Timestamp,
+    model::{
+        audit_record::{AdminMethod, AuditRecord, Outcome},
+        time::Timestamp,
+    },
     store::RevokeTarget,
 };
 

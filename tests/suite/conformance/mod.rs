@@ -6,8 +6,12 @@ use crate::support::{
 };
 use futures::future::join_all;
 use keyservice::{
-    domain::Domain,
-    key::{AccountId, Accounts, Key, KeyId, KeyState, RequestId, Scope, Status, Timestamp},
+    model::{
+        account::{AccountId, Accounts},
+        domain::Domain,
+        key::{Key, KeyId, KeyState, RequestId, Scope, Status},
+        time::Timestamp,
+    },
     store::{
         Change, CreateError, ListQuery, NewKey, Position, Revocation, RevokeError, RevokeTarget,
         Revoked,

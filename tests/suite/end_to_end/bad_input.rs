@@ -9,7 +9,7 @@ use keyservice::{
     grpc::proto::{
         AuthorizeRequest, CreateRequest, ListRequest, RevokeRequest, revoke_request::Target,
     },
-    token::Token,
+    model::token::Token,
 };
 use prost::Message;
 use prost_types::Timestamp;

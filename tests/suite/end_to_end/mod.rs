@@ -16,7 +16,7 @@ use keyservice::{
         authorize_response::Decision, denial::Reason, key::Status, revoke_request::Target,
         scope::Kind,
     },
-    token::Token,
+    model::token::Token,
 };
 use prost_types::Timestamp;
 use std::time::{Duration, SystemTime};

@@ -7,7 +7,7 @@ use crate::support::{
     server,
 };
 use clap::Parser;
-use keyservice::settings::{Cli, Command};
+use keyservice::config::{Cli, Command};
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use super::network::fits;
 use crate::support::manifests::{POSTGRES, SQLITE, list, number};
 use clap::Parser;
-use keyservice::settings::{Cli, Command};
+use keyservice::config::{Cli, Command};
 use serde_json::json;
 
 /// PostgreSQL's `max_connections` less `superuser_reserved_connections`, as it comes.

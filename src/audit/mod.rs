@@ -1,0 +1,3 @@
+//! Records calls that wrote nothing.
+
+pub mod recorder;

@@ -1,0 +1,123 @@
+//! Owns how one key's state lies in memory: 64 bytes, one cache line.
+//! Promises that a record read after it was published reads as it was filled, but for `revoke`.
+//! Must never hold text: names are numbers here (see `names`).
+
+use crate::model::{
+    key::{KeyId, KeyState},
+    time::Timestamp,
+    token::TokenDigest,
+};
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+use uuid::Uuid;
+
+/// One key's state.
+///
+/// Its words are atomic so that the writer can fill a record in place, in memory that readers
+/// share, in safe code. All accesses are relaxed: a reader learns a record's number only from the
+/// index, whose release and acquire order everything before it.
+#[derive(Default)]
+#[repr(align(64))]
+pub(super) struct Record([AtomicU64; 8]);
+
+const DIGEST: usize = 0;
+const KEY_ID: usize = 4;
+const NAMES: usize = 6;
+const VALIDITY: usize = 7;
+
+/// The top bit of the validity word; the others are the expiry in microseconds.
+const REVOKED: u64 = 1 << 63;
+
+/// The expiry of a key that never expires. No [`Timestamp`] is as large.
+const NEVER: u64 = REVOKED - 1;
+
+/// The part of a record that changes, read at one moment.
+pub(super) struct Validity {
+    pub(super) expire_time: Option<Timestamp>,
+    pub(super) revoked: bool,
+}
+
+impl Record {
+    /// Writes every word. Only before the record is published.
+    pub(super) fn fill(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
+        for (word, value) in self.0[DIGEST..].iter().zip(digest_words(&state.digest)) {
+            word.store(value, Relaxed);
+        }
+        let (high, low) = state.id.as_uuid().as_u64_pair();
+        self.0[KEY_ID].store(high, Relaxed);
+        self.0[KEY_ID + 1].store(low, Relaxed);
+        let domain = domain.map_or(0, NonZeroU32::get);
+        self.0[NAMES].store(u64::from(account.get()) << 32 | u64::from(domain), Relaxed);
+        let expiry = state
+            .expire_time
+            .map_or(NEVER, |time| time.as_micros().unsigned_abs());
+        let revoked = if state.revoked { REVOKED } else { 0 };
+        self.0[VALIDITY].store(expiry | revoked, Relaxed);
+    }
+
+    /// Revokes the key, for every look-up that starts after this returns.
+    pub(super) fn revoke(&self) {
+        self.0[VALIDITY].fetch_or(REVOKED, Relaxed);
+    }
+
+    /// Whether this is the record of the token with this digest. Need not take the same time
+    /// whatever differs: who can choose a digest's bytes has broken BLAKE3.
+    pub(super) fn has_digest(&self, digest: &TokenDigest) -> bool {
+        self.0[DIGEST..]
+            .iter()
+            .zip(digest_words(digest))
+            .all(|(word, value)| word.load(Relaxed) == value)
+    }
+
+    pub(super) fn digest(&self) -> TokenDigest {
+        let mut bytes = [0; 32];
+        for (part, word) in bytes.chunks_exact_mut(8).zip(&self.0[DIGEST..]) {
+            part.copy_from_slice(&word.load(Relaxed).to_le_bytes());
+        }
+        TokenDigest::from_bytes(bytes)
+    }
+
+    pub(super) fn key_id(&self) -> KeyId {
+        KeyId::from_uuid(Uuid::from_u64_pair(
+            self.0[KEY_ID].load(Relaxed),
+            self.0[KEY_ID + 1].load(Relaxed),
+        ))
+    }
+
+    pub(super) fn account(&self) -> NonZeroU32 {
+        let number = upper_half(self.0[NAMES].load(Relaxed));
+        NonZeroU32::new(number).expect("every published record has an account")
+    }
+
+    pub(super) fn domain(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(lower_half(self.0[NAMES].load(Relaxed)))
+    }
+
+    pub(super) fn validity(&self) -> Validity {
+        let word = self.0[VALIDITY].load(Relaxed);
+        let expiry = i64::try_from(word & !REVOKED).ok();
+        Validity {
+            expire_time: expiry.and_then(Timestamp::from_micros),
+            revoked: word & REVOKED != 0,
+        }
+    }
+}
+
+fn digest_words(digest: &TokenDigest) -> [u64; 4] {
+    let (words, _) = digest.as_bytes().as_chunks();
+    std::array::from_fn(|at| u64::from_le_bytes(words[at]))
+}
+
+pub(super) fn upper_half(word: u64) -> u32 {
+    lower_half(word >> 32)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "half of the word is asked for"
+)]
+pub(super) fn lower_half(word: u64) -> u32 {
+    word as u32
+}

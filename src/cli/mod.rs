@@ -1,0 +1,3 @@
+//! The commands of the `keyservice` binary.
+
+pub mod audit;

@@ -1,0 +1,172 @@
+//! Owns the way from requests to values: every field is checked here, once.
+//! Promises an INVALID_ARGUMENT that names the field and what is right.
+//! Must never repeat a field's text in an error: it may hold a token, in the wrong field even.
+
+use super::page_token;
+use crate::grpc::proto;
+use crate::{
+    callers::Caller,
+    model::{
+        account::AccountId,
+        caller_name::CallerName,
+        domain::Domain,
+        key::{Key, KeyId, KeyName, RequestId, Scope, Status},
+        time::Timestamp,
+        token::{Digester, Token},
+    },
+    store::{ListQuery, NewKey, Revocation, RevokeTarget},
+};
+use proto::revoke_request::Target;
+use std::fmt;
+use tonic::Code;
+use tonic_types::{ErrorDetails, StatusExt};
+
+const DEFAULT_PAGE_SIZE: i32 = 50;
+const MAX_PAGE_SIZE: i32 = 1000;
+
+/// A key to be stored, from a Create. The token and the id's random bits are drawn by the caller.
+pub fn new_key(
+    request: proto::CreateRequest,
+    caller: &CallerName,
+    token: &Token,
+    digester: &Digester,
+    id_bits: &[u8; 10],
+    now: Timestamp,
+) -> Result<NewKey, tonic::Status> {
+    let account_id = account_id(request.account_id)?;
+    let name = KeyName::parse(&request.name).map_err(|error| invalid("name", error))?;
+    let domain = request.domain.map(domain).transpose()?;
+    let expire_time = request
+        .expire_time
+        .map(|time| future(time, now))
+        .transpose()?;
+    let request_id = request
+        .request_id
+        .map(|id| RequestId::parse(id).map_err(|error| invalid("request_id", error)))
+        .transpose()?;
+    Ok(NewKey {
+        key: Key {
+            id: KeyId::new(now, id_bits),
+            account_id,
+            name,
+            preview: token.preview(),
+            scope: Scope::from_domain(domain),
+            create_time: now,
+            expire_time,
+            revoke_time: None,
+        },
+        digest: digester.digest(token),
+        request_id,
+        caller: caller.clone(),
+    })
+}
+
+/// A query for one page, from a List. Its limit is the page's size.
+pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQuery, tonic::Status> {
+    let account_id = account_id(request.account_id)?;
+    let limit = match request.page_size {
+        0 => DEFAULT_PAGE_SIZE,
+        1..=MAX_PAGE_SIZE => request.page_size,
+        _ => {
+            let right = "must be from 1 to 1000, or 0 for the default of 50";
+            return Err(invalid("page_size", right));
+        }
+    };
+    let status = match proto::key::Status::try_from(request.status) {
+        Ok(proto::key::Status::Unspecified) => None,
+        Ok(proto::key::Status::Active) => Some(Status::Active),
+        Ok(proto::key::Status::Revoked) => Some(Status::Revoked),
+        Ok(proto::key::Status::Expired) => Some(Status::Expired),
+        Err(_) => {
+            let right = "is not a status; use STATUS_ACTIVE, STATUS_REVOKED or STATUS_EXPIRED, or \
+                         STATUS_UNSPECIFIED for all";
+            return Err(invalid("status", right));
+        }
+    };
+    let mut query = ListQuery {
+        account_id,
+        status,
+        domain: request.domain.map(domain).transpose()?,
+        before: None,
+        limit: limit.unsigned_abs() as usize,
+        now,
+    };
+    if !request.page_token.is_empty() {
+        let before = page_token::decode(&query, &request.page_token)
+            .map_err(|error| invalid("page_token", error))?;
+        query.before = Some(before);
+    }
+    Ok(query)
+}
+
+/// A revocation, from a Revoke, of the accounts that its caller may touch.
+pub fn revocation(
+    request: proto::RevokeRequest,
+    caller: &Caller,
+    digester: &Digester,
+    now: Timestamp,
+) -> Result<Revocation, tonic::Status> {
+    let target = match request.target {
+        None => return Err(invalid("target", "is missing; give key_id or token")),
+        Some(Target::KeyId(id)) => {
+            RevokeTarget::Id(KeyId::parse(&id).map_err(|error| invalid("key_id", error))?)
+        }
+        Some(Target::Token(text)) => {
+            let token = Token::parse(&text).map_err(|error| {
+                invalid(
+                    "token",
+                    format_args!("is {error}; give it whole, or use key_id"),
+                )
+            })?;
+            RevokeTarget::Digest(digester.digest(&token))
+        }
+    };
+    Ok(Revocation {
+        target,
+        accounts: match request.account_id {
+            None => caller.accounts.clone(),
+            Some(account) => caller.accounts.narrowed_to(account_id(account)?),
+        },
+        now,
+        caller: caller.name.clone(),
+    })
+}
+
+/// A sending domain, from an Authorize; also every other field that is called `domain`.
+pub fn domain(text: String) -> Result<Domain, tonic::Status> {
+    Domain::parse(text).map_err(|error| invalid("domain", error))
+}
+
+fn account_id(text: String) -> Result<AccountId, tonic::Status> {
+    AccountId::parse(text).map_err(|error| invalid("account_id", error))
+}
+
+fn future(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, tonic::Status> {
+    let time = u32::try_from(time.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)
+        .and_then(|nanos| {
+            let micros = time.seconds.checked_mul(1_000_000)?;
+            micros.checked_add(i64::from(nanos / 1000))
+        })
+        .and_then(Timestamp::from_micros)
+        .ok_or_else(|| {
+            let right = "is not a time of the years 1970 to 9999; use RFC 3339, such as \
+                         2030-01-31T00:00:00Z";
+            invalid("expire_time", right)
+        })?;
+    if time <= now {
+        return Err(invalid("expire_time", "must lie in the future"));
+    }
+    Ok(time)
+}
+
+/// Bad input: `field` is wrong, and `what` says what is right.
+fn invalid(field: &'static str, what: impl fmt::Display) -> tonic::Status {
+    let what = what.to_string();
+    tonic::Status::with_error_details(
+        Code::InvalidArgument,
+        format!("{field} {what}"),
+        ErrorDetails::with_bad_request_violation(field, what),
+    )
+}

@@ -1,0 +1,153 @@
+//! Owns the end of a call whose caller waits no longer.
+//! Promises an answer with what the caller can do, shortly before the deadline.
+//! Must never stop a write that was begun: it goes on without its caller (see `service`).
+
+use crate::grpc::{call::key_service_method, keys::response};
+use http::{HeaderMap, Request, Response};
+use pin_project_lite::pin_project;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::Sleep;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+/// How long before its caller's deadline an answer is sent, for it to arrive; and before tonic
+/// itself would answer `CANCELLED`.
+const ANSWER_TIME: Duration = Duration::from_millis(50);
+
+/// Answers calls at their callers' deadlines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DeadlineLayer;
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DeadlineService { inner }
+    }
+}
+
+/// See [`DeadlineLayer`].
+#[derive(Debug, Clone)]
+pub(crate) struct DeadlineService<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for DeadlineService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let patience = patience(request.headers());
+        let limit = patience.map(|time| time.saturating_sub(ANSWER_TIME.min(time / 10)));
+        DeadlineFuture {
+            writes: writes(request.uri().path()),
+            inner: self.inner.call(request),
+            sleep: limit.map(tokio::time::sleep),
+        }
+    }
+}
+
+pin_project! {
+    /// See [`DeadlineLayer`].
+    pub(crate) struct DeadlineFuture<F> {
+        writes: bool,
+        #[pin]
+        inner: F,
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl<F, E> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(response) = this.inner.poll(context) {
+            return Poll::Ready(response);
+        }
+        let Some(sleep) = this.sleep.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        ready!(sleep.poll(context));
+        Poll::Ready(Ok(response::deadline_exceeded(*this.writes).into_http()))
+    }
+}
+
+/// Whether a call may go on without its caller.
+fn writes(path: &str) -> bool {
+    matches!(key_service_method(path), Some("Create" | "Revoke"))
+}
+
+/// How long the caller waits, by its own word, if it said so: the `grpc-timeout` of "gRPC over
+/// HTTP2", up to 8 digits and a unit.
+#[must_use]
+pub fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn create_and_revoke_go_on_without_their_caller_and_nothing_else_does() {
+        let service = "/tosend.keys.v1.KeyService";
+        for method in ["Create", "Revoke"] {
+            assert!(writes(&format!("{service}/{method}")), "{method}");
+        }
+        for path in ["/List", "/Authorize", "", "/create"] {
+            assert!(!writes(&format!("{service}{path}")), "{path}");
+        }
+        assert!(!writes("/grpc.health.v1.Health/Check"));
+    }
+
+    #[test]
+    fn a_callers_patience_is_read_in_every_unit_or_not_at_all() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().expect("ASCII"));
+            patience(&headers)
+        };
+        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
+        assert_eq!(read("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(read("4S"), Some(Duration::from_secs(4)));
+        assert_eq!(read("99999999m"), Some(Duration::from_millis(99_999_999)));
+        assert_eq!(read("5u"), Some(Duration::from_micros(5)));
+        assert_eq!(read("6n"), Some(Duration::from_nanos(6)));
+        for nonsense in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "5 S"] {
+            assert_eq!(read(nonsense), None, "{nonsense:?}");
+        }
+        assert_eq!(patience(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! Owns the way of a call to the service that its path names.
+//! Promises `KeyService` its calls without tonic's router, which costs more than an Authorize does.
+//! Must never take a call from the router that names another service.
+
+use super::request_body::{RequestBody, name_given_up};
+use crate::grpc::{
+    call::key_service_method, keys::service::KeyServiceImpl,
+    proto::key_service_server::KeyServiceServer,
+};
+use futures::{
+    TryFutureExt,
+    future::{Either, MapOk},
+};
+use http::{Request, Response};
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+/// Puts `KeyService` in front of the router of all other services.
+#[derive(Clone)]
+pub(in crate::grpc) struct DispatchLayer {
+    pub(in crate::grpc) key_service: KeyServiceServer<KeyServiceImpl>,
+}
+
+impl<R> Layer<R> for DispatchLayer {
+    type Service = Dispatch<R>;
+
+    fn layer(&self, router: R) -> Self::Service {
+        Dispatch {
+            key_service: self.key_service.clone(),
+            router,
+        }
+    }
+}
+
+type OfKeyService = <KeyServiceServer<KeyServiceImpl> as Service<Request<RequestBody>>>::Future;
+
+/// See [`DispatchLayer`].
+#[derive(Clone)]
+pub(in crate::grpc) struct Dispatch<R> {
+    key_service: KeyServiceServer<KeyServiceImpl>,
+    router: R,
+}
+
+impl<R> Service<Request<Body>> for Dispatch<R>
+where
+    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<MapOk<OfKeyService, fn(Response<Body>) -> Response<Body>>, R::Future>;
+
+    /// `KeyService` is always ready.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.router.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if key_service_method(request.uri().path()).is_some() {
+            let answer = self.key_service.call(request.map(RequestBody::new));
+            Either::Left(answer.map_ok(name_given_up))
+        } else {
+            Either::Right(self.router.call(request))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Owns the limit on a request's metadata.
+//! Promises gRPC's status for a call that is over it, and that its connection goes on.
+//! Must never allocate for a call that is within it.
+
+use crate::config::Limits;
+use crate::grpc::keys::response;
+use futures::future::{Either, Ready, ready};
+use http::{HeaderMap, Request, Response, Uri};
+use std::task::{Context, Poll};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+/// What each field counts beside its name and its value (RFC 9113, section 6.5.2).
+const FIELD: usize = 32;
+
+/// The names of what a request's first line is in HTTP/2. They are counted like other fields.
+const PSEUDO_NAMES: [&str; 4] = [":method", ":scheme", ":authority", ":path"];
+
+/// Wraps a server's services in the limit on metadata.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::grpc) struct HeaderSizeLayer {
+    limit: u32,
+}
+
+impl HeaderSizeLayer {
+    pub(in crate::grpc) fn new(limits: &Limits) -> Self {
+        let limit = limits.max_header_size;
+        Self { limit }
+    }
+}
+
+impl<S> Layer<S> for HeaderSizeLayer {
+    type Service = HeaderSizeService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let limit = self.limit;
+        HeaderSizeService { limit, inner }
+    }
+}
+
+/// See [`HeaderSizeLayer`].
+#[derive(Debug, Clone)]
+pub(in crate::grpc) struct HeaderSizeService<S> {
+    limit: u32,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for HeaderSizeService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let size = size(request.method().as_str(), request.uri(), request.headers());
+        if size > self.limit as usize {
+            let status = response::too_much_metadata(size, self.limit);
+            return Either::Right(ready(Ok(status.into_http())));
+        }
+        Either::Left(self.inner.call(request))
+    }
+}
+
+fn size(method: &str, uri: &Uri, headers: &HeaderMap) -> usize {
+    let pseudo_values = [
+        method,
+        uri.scheme_str().unwrap_or_default(),
+        uri.authority().map_or("", |authority| authority.as_str()),
+        uri.path_and_query().map_or("", |path| path.as_str()),
+    ];
+    let pseudo_fields = PSEUDO_NAMES.iter().zip(pseudo_values);
+    let pseudo_sizes = pseudo_fields.map(|(name, value)| name.len() + value.len() + FIELD);
+    let fields = headers.iter();
+    let sizes = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    pseudo_sizes.chain(sizes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counted by hand: of the first line 7 + 4, 7 + 4, 10 + 4 and 5 + 2, of the fields 2 + 8 and
+    /// twice 3 + 1, and 32 for each of the seven.
+    #[test]
+    fn every_field_counts_its_name_its_value_and_32_bytes() {
+        let mut headers = HeaderMap::new();
+        headers.append("te", "trailers".parse().expect("ASCII"));
+        headers.append("x-a", "1".parse().expect("ASCII"));
+        headers.append("x-a", "2".parse().expect("ASCII"));
+        let uri = Uri::from_static("http://host/a");
+        assert_eq!(size("POST", &uri, &headers), 43 + 10 + 8 + 7 * 32);
+    }
+}

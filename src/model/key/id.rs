@@ -1,0 +1,112 @@
+//! Owns the key id: its bits and its text.
+//! Promises one text for one id.
+//! Must never be secret: it stands in logs and lists.
+
+use crate::model::time::Timestamp;
+use std::fmt;
+use uuid::{Builder, Uuid};
+
+/// The public name of a key: `key_` and a UUIDv7 in 26 characters of Crockford's base32, lower
+/// case (the TypeID form). Ids of later keys sort after those of earlier ones, which keeps the
+/// store's index dense.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(u128);
+
+const KEY_ID_PREFIX: &str = "key_";
+const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const KEY_ID_DIGITS: usize = 26;
+
+/// The text is no key id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a key id; a key id is `key_` and 26 lower-case letters and digits")]
+pub struct InvalidKeyId;
+
+impl KeyId {
+    /// A new id: the time, then 74 of the given random bits.
+    #[must_use]
+    pub fn new(now: Timestamp, random: &[u8; 10]) -> Self {
+        let millis = now.as_micros().unsigned_abs() / 1000;
+        Self::from_uuid(Builder::from_unix_timestamp_millis(millis, random).into_uuid())
+    }
+
+    /// Reads the form that [`fmt::Display`] writes, and no other.
+    pub fn parse(text: &str) -> Result<Self, InvalidKeyId> {
+        let digits = text.strip_prefix(KEY_ID_PREFIX).ok_or(InvalidKeyId)?;
+        let first_fits = matches!(digits.as_bytes().first(), Some(b'0'..=b'7'));
+        if digits.len() != KEY_ID_DIGITS || !first_fits {
+            return Err(InvalidKeyId);
+        }
+        let digit_value = |digit| CROCKFORD.iter().position(|&symbol| symbol == digit);
+        digits
+            .bytes()
+            .try_fold(0, |value, digit| {
+                Some(value << 5 | digit_value(digit)? as u128)
+            })
+            .map(Self)
+            .ok_or(InvalidKeyId)
+    }
+
+    /// As the stores keep it.
+    #[must_use]
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid.as_u128())
+    }
+
+    /// As the stores keep it.
+    #[must_use]
+    pub fn as_uuid(self) -> Uuid {
+        Uuid::from_u128(self.0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; KEY_ID_PREFIX.len() + KEY_ID_DIGITS];
+        let (prefix, digits) = text.split_at_mut(KEY_ID_PREFIX.len());
+        prefix.copy_from_slice(KEY_ID_PREFIX.as_bytes());
+        let mut rest = self.0;
+        for digit in digits.iter_mut().rev() {
+            *digit = CROCKFORD[(rest & 31) as usize];
+            rest >>= 5;
+        }
+        f.write_str(std::str::from_utf8(&text).expect("Crockford's alphabet is ASCII"))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_key_id_reads_back_as_itself(value: u128) {
+            let id = KeyId(value);
+            prop_assert_eq!(KeyId::parse(&id.to_string()), Ok(id));
+        }
+
+        #[test]
+        fn any_text_is_a_key_id_in_its_one_form_or_refused(text in "key_[0-9a-zA-Z]{26}|\\PC*") {
+            if let Ok(id) = KeyId::parse(&text) {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn key_ids_sort_by_the_time_of_creation() {
+        let at = |micros| {
+            KeyId::new(
+                Timestamp::from_micros(micros).expect("in range"),
+                &[255; 10],
+            )
+        };
+        assert!(at(1_000_000).to_string() < at(1_001_000).to_string());
+    }
+}
