@@ -4,9 +4,8 @@
 
 use keyservice::{
     authorize::{
-        decision::{Decision, DenialReason, decide},
-        keyring::Keyring,
-        lease::Lease,
+        Authorizer,
+        decision::{Decision, DenialReason},
     },
     model::{
         account::{AccountId, Accounts},
@@ -38,15 +37,14 @@ fn main() {
 }
 
 fn measure(keys: usize, rng: &mut StdRng) {
-    let digester = Digester::new(None);
-    let keyring = Keyring::new();
+    let authorizer = Authorizer::new(Digester::new(None));
     let now = Timestamp::now();
     let domain = Domain::parse("mail.example.com".to_owned()).expect("a domain");
     let held: Vec<Token> = (0..keys)
         .map(|_| {
             let token = Token::generate(rng);
-            keyring.apply(&KeyState {
-                digest: digester.digest(&token),
+            authorizer.keyring().apply(&KeyState {
+                digest: authorizer.digester().digest(&token),
                 id: KeyId::new(now, &rng.random()),
                 account_id: AccountId::from_stored(format!(
                     "account-{}",
@@ -59,8 +57,7 @@ fn measure(keys: usize, rng: &mut StdRng) {
             token
         })
         .collect();
-    let lease = Lease::none();
-    lease.extend(Moment::LATEST);
+    authorizer.lease().extend(Moment::LATEST);
 
     let tokens: Vec<String> = (0..DECISIONS)
         .map(|_| held[rng.random_range(0..keys)].expose().to_owned())
@@ -72,16 +69,9 @@ fn measure(keys: usize, rng: &mut StdRng) {
                 for token in tokens {
                     // Its copy stands for the text that a call brings and a grant takes along.
                     let domain = domain.clone();
-                    let decision = decide(
-                        &keyring,
-                        &lease,
-                        &digester,
-                        &Accounts::All,
-                        black_box(token),
-                        domain,
-                        now,
-                    )
-                    .expect("the lease holds");
+                    let decision = authorizer
+                        .authorize(black_box(token), domain, &Accounts::All, now)
+                        .expect("the lease holds");
                     assert!(is_expected(&decision), "{decision:?}");
                 }
                 started.elapsed().as_nanos() / tokens.len() as u128

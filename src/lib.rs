@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` leads through these modules; each begins with what it owns, what it promises
 //! and what it must never do.
 
+pub mod app;
 pub mod audit;
 pub mod authorize;
 pub mod callers;

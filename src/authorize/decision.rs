@@ -1,11 +1,9 @@
-//! Owns the answer to "may this token send for this domain?".
-//! Promises an answer that was right at a moment of the call, or none.
+//! Decides whether a token may be used for a domain: a pure function of the keyring and the time.
+//!
+//! Owns the order of the reasons for a denial.
 //! Must never wait, lock or log: it runs on every request of the mail platform.
 
-use super::{
-    keyring::{HeldKey, Keyring},
-    lease::{Lease, NoLease},
-};
+use super::keyring::{HeldKey, Keyring};
 use crate::model::{
     account::{AccountId, Accounts},
     domain::Domain,
@@ -13,6 +11,8 @@ use crate::model::{
     time::Timestamp,
     token::{Digester, Token},
 };
+
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 /// A grant or a denial.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,39 +34,27 @@ pub struct Grant {
     pub scope: Scope,
 }
 
-/// Why a token is refused. Where several reasons hold, the first of these is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a token is denied. Where several reasons hold, the first of these is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DenialReason {
-    /// It is no token.
+    /// The text is not a token.
     MalformedToken,
-    /// No key has it that the caller may know of.
+    /// No key has this token, or its account is not one of the caller's.
     UnknownToken,
-    /// Its key was revoked.
+    /// The key was revoked.
     Revoked,
-    /// Its key has expired.
+    /// The key has expired.
     Expired,
-    /// Its key is restricted to another domain.
+    /// The key is restricted to another domain.
     DomainNotAllowed,
 }
 
-/// Decides whether a token may be used for a domain, at a time. The keys of other accounts than
-/// these are as if they did not exist.
+/// Decides whether a token may be used for a domain at a time. A key of an account that is not among
+/// `accounts` is unknown.
 ///
-/// None but an answer that a lease covers is given: without one the keyring may lack a revocation
-/// or a key.
-pub fn decide(
-    keyring: &Keyring,
-    lease: &Lease,
-    digester: &Digester,
-    accounts: &Accounts,
-    token: &str,
-    domain: Domain,
-    now: Timestamp,
-) -> Result<Decision, NoLease> {
-    lease.covering(|| from_memory(keyring, digester, accounts, token, domain, now))
-}
-
-fn from_memory(
+/// The answer counts only under a lease: without one the keyring may lack a revocation or a key.
+pub(super) fn decide(
     keyring: &Keyring,
     digester: &Digester,
     accounts: &Accounts,
@@ -108,7 +96,7 @@ fn objection(key: &HeldKey<'_>, domain: &Domain, now: Timestamp) -> Option<Denia
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{key::KeyState, time::Moment};
+    use crate::model::key::KeyState;
     use rand::{SeedableRng, rngs::StdRng};
 
     const NOW: i64 = 1_000_000;
@@ -145,7 +133,7 @@ mod tests {
         let keyring = Keyring::new();
         keyring.apply(&state);
         let domain = domain(sending_domain);
-        from_memory(
+        decide(
             &keyring,
             &digester,
             accounts,
@@ -246,34 +234,12 @@ mod tests {
         let unknown = Token::generate(&mut StdRng::seed_from_u64(2));
         let decide = |token| {
             let (domain, all) = (domain("a.example"), Accounts::All);
-            from_memory(&keyring, &digester, &all, token, domain, time(NOW))
+            decide(&keyring, &digester, &all, token, domain, time(NOW))
         };
         assert_eq!(decide(""), Decision::Denial(DenialReason::MalformedToken));
         assert_eq!(
             decide(unknown.expose()),
             Decision::Denial(DenialReason::UnknownToken)
         );
-    }
-
-    #[test]
-    fn without_a_lease_there_is_no_answer_of_any_kind() {
-        let (keyring, digester, lease) = (Keyring::new(), Digester::new(None), Lease::none());
-        let decide = || {
-            decide(
-                &keyring,
-                &lease,
-                &digester,
-                &Accounts::All,
-                "",
-                domain("a.example"),
-                time(NOW),
-            )
-        };
-        assert_eq!(decide(), Err(NoLease::NotYet));
-        lease.extend(Moment::LATEST);
-        assert_eq!(decide(), Ok(Decision::Denial(DenialReason::MalformedToken)));
-        lease.give_up();
-        lease.extend(Moment::now());
-        assert_eq!(decide(), Err(NoLease::Lapsed));
     }
 }

@@ -1,4 +1,5 @@
-//! Owns how often Authorize decided what.
+//! Counts what Authorize decided.
+//!
 //! Promises that each decision, and each lack of one, is counted under its own reason.
 //! Must never cost a decision more than one relaxed atomic addition.
 
@@ -7,46 +8,36 @@ use super::{
     lease::NoLease,
 };
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-/// The outcomes and reasons, in the words of the API. A grant has no reason.
-const KINDS: [(&str, &str); 8] = [
-    ("grant", ""),
-    ("denial", "MALFORMED_TOKEN"),
-    ("denial", "UNKNOWN_TOKEN"),
-    ("denial", "REVOKED"),
-    ("denial", "EXPIRED"),
-    ("denial", "DOMAIN_NOT_ALLOWED"),
-    ("none", NoLease::NotYet.reason()),
-    ("none", NoLease::Lapsed.reason()),
-];
+use strum::{EnumCount, VariantArray};
 
 /// The decisions by outcome and reason.
 #[derive(Default)]
-pub struct Decisions([AtomicU64; KINDS.len()]);
-
-impl Decisions {
-    /// Counts one.
-    pub fn count(&self, decision: &Result<Decision, NoLease>) {
-        self.0[place(decision)].fetch_add(1, Relaxed);
-    }
-
-    /// Each outcome and reason, and how often it was.
-    pub(crate) fn read(&self) -> impl Iterator<Item = ((&'static str, &'static str), u64)> {
-        let counts = self.0.iter().map(|count| count.load(Relaxed));
-        KINDS.into_iter().zip(counts)
-    }
+pub(crate) struct DecisionCounts {
+    grants: AtomicU64,
+    denials: [AtomicU64; DenialReason::COUNT],
+    without_lease: [AtomicU64; NoLease::COUNT],
 }
 
-fn place(decision: &Result<Decision, NoLease>) -> usize {
-    match decision {
-        Ok(Decision::Grant(_)) => 0,
-        Ok(Decision::Denial(DenialReason::MalformedToken)) => 1,
-        Ok(Decision::Denial(DenialReason::UnknownToken)) => 2,
-        Ok(Decision::Denial(DenialReason::Revoked)) => 3,
-        Ok(Decision::Denial(DenialReason::Expired)) => 4,
-        Ok(Decision::Denial(DenialReason::DomainNotAllowed)) => 5,
-        Err(NoLease::NotYet) => 6,
-        Err(NoLease::Lapsed) => 7,
+impl DecisionCounts {
+    pub(super) fn count(&self, decision: &Result<Decision, NoLease>) {
+        let count = match decision {
+            Ok(Decision::Grant(_)) => &self.grants,
+            Ok(Decision::Denial(reason)) => &self.denials[*reason as usize],
+            Err(no_lease) => &self.without_lease[*no_lease as usize],
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    /// Each outcome and reason in the words of the API, and how often it occurred. A grant has no
+    /// reason.
+    pub(crate) fn read(&self) -> impl Iterator<Item = ((&'static str, &'static str), u64)> {
+        let denials = DenialReason::VARIANTS.iter().zip(&self.denials);
+        let without_lease = NoLease::VARIANTS.iter().zip(&self.without_lease);
+        let counts = [(("grant", ""), &self.grants)]
+            .into_iter()
+            .chain(denials.map(|(reason, count)| (("denial", reason.into()), count)))
+            .chain(without_lease.map(|(why, count)| (("none", why.into()), count)));
+        counts.map(|(kind, count)| (kind, count.load(Relaxed)))
     }
 }
 
@@ -68,9 +59,9 @@ mod tests {
             (Err(NoLease::NotYet), ("none", "KEYRING_LOADING")),
             (Err(NoLease::Lapsed), ("none", "LEASE_LAPSED")),
         ] {
-            let decisions = Decisions::default();
-            decisions.count(&decision);
-            for (other, count) in decisions.read() {
+            let counts = DecisionCounts::default();
+            counts.count(&decision);
+            for (other, count) in counts.read() {
                 assert_eq!(count, u64::from(other == kind), "{other:?}");
             }
         }

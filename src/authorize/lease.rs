@@ -1,6 +1,7 @@
-//! Owns this replica's lease: until when it may answer from memory, by its own clock.
-//! Promises that a lease ends here before any other replica takes it for lapsed.
-//! Must never look at a wall clock, nor compare two machines' clocks.
+//! This replica's lease: until when it may answer from memory, by its own clock.
+//!
+//! Promises that the lease ends here before any other replica considers it lapsed.
+//! Must never read a wall clock or compare the clocks of two machines.
 
 use crate::model::time::Moment;
 use std::{
@@ -8,39 +9,35 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 use tokio::{sync::Notify, time::timeout};
 
-/// A lease without end is looked at this often; the runtime's timers take no longer ones.
+/// How long one wait for the end of a lease may be. The runtime's timers do not take an endless one.
 const MAX_SLEEP: Duration = Duration::from_secs(3600);
 
-/// Whether this replica may answer from memory. Shared by Authorize, which looks, and the
-/// follower, which extends it.
+/// Whether this replica may answer from memory. Authorize reads it, and the follower extends it.
 #[derive(Debug)]
 pub struct Lease {
     deadline_nanos: AtomicU64,
     changed: Notify,
 }
 
-/// This replica may not answer from memory: its keyring may lack others' writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// This replica may not answer from memory, because its keyring may lack the writes of others.
+///
+/// As text for programs, in the details of a status and in metrics: `KEYRING_LOADING` and
+/// `LEASE_LAPSED`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray, thiserror::Error,
+)]
 pub enum NoLease {
-    /// None was granted, or it was given up: the keys are being loaded.
+    /// No lease was granted, or it was given up: the keys are being loaded.
     #[error("this replica is still loading its keys")]
+    #[strum(serialize = "KEYRING_LOADING")]
     NotYet,
-    /// It was not renewed in time.
+    /// The lease was not renewed in time.
     #[error("this replica's lease has lapsed")]
+    #[strum(serialize = "LEASE_LAPSED")]
     Lapsed,
-}
-
-impl NoLease {
-    /// For programs: in the details of a status, and in metrics.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::NotYet => "KEYRING_LOADING",
-            Self::Lapsed => "LEASE_LAPSED",
-        }
-    }
 }
 
 impl Lease {
@@ -53,16 +50,16 @@ impl Lease {
         }
     }
 
-    /// Looks at the keyring, and gives what it saw if this lease held all the while.
-    pub fn covering<T>(&self, look: impl FnOnce() -> T) -> Result<T, NoLease> {
-        // A lease that is granted meanwhile certifies what the keyring holds by then, and the look
-        // may have come before that. So the deadline is read first, and the clock last.
+    /// Reads from the keyring, and returns what was read if this lease held during the whole read.
+    pub fn covering<T>(&self, read: impl FnOnce() -> T) -> Result<T, NoLease> {
+        // A lease that is granted during the read vouches for what the keyring holds by then, but the
+        // read may have come earlier. So the deadline is read first, and the clock last.
         let deadline = self.deadline();
-        let seen = look();
-        // Neither the compiler nor the processor may take the look at the clock before the look at
+        let answer = read();
+        // Neither the compiler nor the processor may move the read of the clock before the read of
         // the keyring: a pause between the two must count against the lease.
         std::sync::atomic::fence(Ordering::Acquire);
-        Self::check(deadline).map(|()| seen)
+        Self::check(deadline).map(|()| answer)
     }
 
     /// Whether a lease with this deadline holds now.
@@ -76,7 +73,7 @@ impl Lease {
         }
     }
 
-    /// Its end, which may lie in the past.
+    /// When the lease ends, which may lie in the past.
     #[must_use]
     pub fn deadline(&self) -> Moment {
         Moment {
@@ -84,24 +81,24 @@ impl Lease {
         }
     }
 
-    /// Extends it. Only when the keyring holds everything that was committed when it was granted.
+    /// Extends the lease. The keyring must hold every write that was committed when it was granted.
     pub fn extend(&self, deadline: Moment) {
         self.deadline_nanos
             .fetch_max(deadline.nanos, Ordering::Release);
         self.changed.notify_waiters();
     }
 
-    /// Ends it at once.
+    /// Ends the lease at once.
     pub fn give_up(&self) {
         self.deadline_nanos
             .store(Moment::EARLIEST.nanos, Ordering::Release);
         self.changed.notify_waiters();
     }
 
-    /// Waits until it holds, if it does not.
-    pub async fn holding(&self) {
+    /// Waits until the lease holds. May be dropped at any time.
+    pub async fn wait_until_held(&self) {
         loop {
-            // Listens before it looks, so as to miss no change in between.
+            // Subscribes before it checks, so that it misses no change in between.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if Self::check(self.deadline()).is_ok() {
@@ -111,9 +108,11 @@ impl Lease {
         }
     }
 
-    /// Waits until it does not hold. Comes late by as long as the machine was suspended, so it
-    /// serves for telling people, and [`Lease::covering`] for deciding.
-    pub async fn lapsed(&self) {
+    /// Waits until the lease does not hold. May be dropped at any time.
+    ///
+    /// It returns late by as long as the machine was suspended. So it serves to report a lapse, and
+    /// only [`Lease::covering`] serves to decide.
+    pub async fn wait_until_lapsed(&self) {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -175,12 +174,12 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_a_lease_learns_of_its_grant_and_of_its_end() {
         let lease = Lease::none();
-        lease.lapsed().await;
-        let (waited, ()) = tokio::join!(lease.holding(), async {
+        lease.wait_until_lapsed().await;
+        let (waited, ()) = tokio::join!(lease.wait_until_held(), async {
             lease.extend(Moment::now().after(Duration::from_millis(20)));
         });
         let () = waited;
-        lease.lapsed().await;
+        lease.wait_until_lapsed().await;
         assert_eq!(check(&lease), Err(NoLease::Lapsed));
     }
 }

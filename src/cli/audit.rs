@@ -1,66 +1,129 @@
-//! Owns `keyservice audit`: reading a store's audit records, and printing them.
-//! Promises that each is printed as it is read, so that no number of them needs more memory.
-//! Must never end badly because whoever reads the output has seen enough.
+//! `keyservice audit`: prints the audit records of a store.
+//!
+//! Promises that each record is printed as it is read, so that any number of them needs no more
+//! memory. Must never fail because the reader of its output has seen enough.
 
 use crate::{
-    config::{AuditFormat, AuditSettings, StoreAddress},
-    model::{account::AccountId, audit_record::AuditRecord},
+    config::{StoreAddress, StoreSetting},
+    model::{
+        account::AccountId,
+        audit_record::{AuditQuery, AuditRecord},
+        caller_name::CallerName,
+        key::KeyId,
+        time::Timestamp,
+    },
     store::{ReadAuditError, postgres, sqlite},
 };
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use tokio::runtime;
 
-/// Prints the records that are asked for to standard output.
-pub fn print(settings: &AuditSettings) -> Result<(), ReadAuditError> {
-    let stdout = io::stdout().lock();
-    let as_table = match settings.format {
-        AuditFormat::Auto => stdout.is_terminal(),
-        AuditFormat::Table => true,
-        AuditFormat::Json => false,
-    };
-    let line = if as_table { table_line } else { json_line };
-    let mut output = BufWriter::new(stdout);
-    let printed = print_to(&mut output, settings, as_table, line);
-    match printed {
-        Err(ReadAuditError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
-            // Nor shall the buffer's end say so.
-            drop(output.into_parts());
-            Ok(())
-        }
-        printed => printed,
-    }
+/// Which records to print, and how. What is left out restricts nothing.
+#[derive(Debug, Args)]
+pub(super) struct AuditCommand {
+    #[command(flatten)]
+    store: StoreSetting,
+
+    /// Only records of this time or later: a time in UTC, such as 2030-01-31 or 2030-01-31T15:00:00Z,
+    /// or how long ago, such as 36h or 7days.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+
+    /// Only records from before this time, given in the same way.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+
+    /// Only records that name this account.
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
+    account: Option<AccountId>,
+
+    /// Only records that name this key.
+    #[arg(long, value_name = "KEY_ID", value_parser = KeyId::parse)]
+    key: Option<KeyId>,
+
+    /// Only what this caller did: a name of the credentials file, `anyone` where the service runs
+    /// without one, `unknown` for callers that are not in it, or `keyservice` for the service itself.
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
+
+    /// Only so many records, the newest.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u32>,
+
+    /// How to print: `auto` is `table` on a terminal and `json` elsewhere.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    format: AuditFormat,
 }
 
-fn print_to(
-    output: &mut impl Write,
-    settings: &AuditSettings,
-    as_table: bool,
-    line: fn(&AuditRecord) -> String,
-) -> Result<(), ReadAuditError> {
-    if as_table {
-        writeln!(output, "{}", row(HEADINGS))?;
-    }
-    let query = settings.query();
-    let mut print = |record| writeln!(output, "{}", line(&record));
-    match &settings.store.address {
-        StoreAddress::Sqlite(path) => sqlite::read_audit(path, &query, &mut print)?,
-        StoreAddress::Postgres(address) => {
-            let runtime = runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(postgres::read_audit(address, &query, &mut print))?;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AuditFormat {
+    /// `table` on a terminal, `json` elsewhere.
+    Auto,
+    /// Columns for people.
+    Table,
+    /// A JSON object a line.
+    Json,
+}
+
+impl AuditCommand {
+    /// Prints the records to standard output.
+    pub(super) fn run(&self) -> Result<(), ReadAuditError> {
+        let stdout = io::stdout().lock();
+        let as_table = match self.format {
+            AuditFormat::Auto => stdout.is_terminal(),
+            AuditFormat::Table => true,
+            AuditFormat::Json => false,
+        };
+        let mut output = BufWriter::new(stdout);
+        match self.print_to(&mut output, as_table) {
+            Err(ReadAuditError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
+                // Dropped whole, the buffer would try to write its rest and report the same error.
+                drop(output.into_parts());
+                Ok(())
+            }
+            printed => printed,
         }
     }
-    Ok(output.flush()?)
+
+    fn print_to(&self, output: &mut impl Write, as_table: bool) -> Result<(), ReadAuditError> {
+        let line = if as_table { table_line } else { json_line };
+        if as_table {
+            writeln!(output, "{}", row(HEADINGS))?;
+        }
+        let query = self.query();
+        let mut print = |record| writeln!(output, "{}", line(&record));
+        match &self.store.address {
+            StoreAddress::Sqlite(path) => sqlite::read_audit(path, &query, &mut print)?,
+            StoreAddress::Postgres(address) => {
+                let runtime = runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(postgres::read_audit(address, &query, &mut print))?;
+            }
+        }
+        Ok(output.flush()?)
+    }
+
+    fn query(&self) -> AuditQuery {
+        AuditQuery {
+            since: self.since.unwrap_or(Timestamp::EPOCH),
+            until: self.until,
+            account_id: self.account.clone(),
+            key_id: self.key,
+            // Any text, since names that the service reserves for itself are valid here.
+            caller: self.caller.clone().map(CallerName::from_stored),
+            limit: self.limit,
+        }
+    }
 }
 
 const HEADINGS: [&str; 7] = [
     "TIME", "CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT",
 ];
 
-/// Wide enough for what is common; a longer text moves the rest of its line, since the widest is
-/// known only at the end.
+/// The columns are wide enough for common texts. A longer text moves the rest of its line, because the
+/// widest text is known only at the end.
 fn row(cells: [&str; 7]) -> String {
     let [time, caller, method, outcome, count, key, account] = cells;
     format!(
@@ -70,7 +133,7 @@ fn row(cells: [&str; 7]) -> String {
 
 fn table_line(record: &AuditRecord) -> String {
     row([
-        &time(record),
+        &rfc3339(record.time),
         record.caller.as_str(),
         record.method.as_str(),
         record.outcome.as_str(),
@@ -80,12 +143,12 @@ fn table_line(record: &AuditRecord) -> String {
     ])
 }
 
-/// Every field in every line, so that who reads one knows them all.
+/// Every line has every field, so that a reader who has seen one line knows them all.
 fn json_line(record: &AuditRecord) -> String {
     format!(
         "{{\"time\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"outcome\":{},\
          \"calls\":{}}}",
-        json!(time(record)),
+        json!(rfc3339(record.time)),
         json!(record.caller.as_str()),
         json!(record.method.as_str()),
         json!(record.account_id.as_ref().map(AccountId::as_str)),
@@ -95,6 +158,49 @@ fn json_line(record: &AuditRecord) -> String {
     )
 }
 
-fn time(record: &AuditRecord) -> String {
-    humantime::format_rfc3339_micros(record.time.to_system_time()).to_string()
+fn rfc3339(time: Timestamp) -> String {
+    humantime::format_rfc3339_micros(time.to_system_time()).to_string()
+}
+
+/// Reads a point in time, or a distance from now into the past.
+fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        let now = Timestamp::now().to_system_time();
+        let time = now.checked_sub(ago).unwrap_or(std::time::UNIX_EPOCH);
+        return Ok(Timestamp::from_system_time(time));
+    }
+    let midnight = format!("{text}T00:00:00Z");
+    [text, &midnight]
+        .into_iter()
+        .find_map(|text| humantime::parse_rfc3339(text).ok())
+        .map(Timestamp::from_system_time)
+        .ok_or_else(|| {
+            "give a time in UTC, such as 2030-01-31 or 2030-01-31T15:00:00Z, or how long ago, such \
+             as 36h or 7days"
+                .to_owned()
+        })
+}
+
+fn account(text: &str) -> Result<AccountId, String> {
+    AccountId::parse(text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_point_or_a_distance_into_the_past() {
+        let micros = |text| time(text).map(Timestamp::as_micros);
+        assert_eq!(micros("1970-01-02"), Ok(86_400_000_000));
+        assert_eq!(micros("1970-01-01T00:00:01.5Z"), Ok(1_500_000));
+        let hour_ago = time("1h").expect("a time");
+        let since = Timestamp::now().as_micros() - hour_ago.as_micros();
+        assert!((3_600_000_000..3_610_000_000).contains(&since), "{since}");
+        assert_eq!(micros("1000years"), Ok(0));
+        for wrong in ["", "yesterday", "2030-13-01", "15:00", "-1h", "7"] {
+            let advice = time(wrong).expect_err("wrong");
+            assert!(advice.contains("7days"), "{wrong}");
+        }
+    }
 }

@@ -1,3 +1,92 @@
-//! The commands of the `keyservice` binary.
+//! The command line of the `keyservice` binary: one file a command, which holds its flags, its work and
+//! its output.
 
-pub mod audit;
+mod audit;
+mod credential;
+mod serve;
+
+use crate::config::Settings;
+use audit::AuditCommand;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use credential::CredentialCommand;
+use std::{env, error::Error};
+
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "The API-key service of a mail platform: create, list, revoke and authorize keys over gRPC",
+    after_help = "Start with `keyservice serve`, then `grpcurl -plaintext localhost:50051 list`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gRPC API until SIGTERM or SIGINT.
+    #[command(after_help = SERVE_HELP)]
+    Serve(Box<Settings>),
+    /// Print the audit records: who made which Create, List and Revoke, and how it ended.
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditCommand),
+    /// Make the credentials of callers.
+    #[command(subcommand)]
+    Credential(CredentialCommand),
+}
+
+const SERVE_HELP: &str = "\
+The service exports traces over OTLP (gRPC) when OTEL_EXPORTER_OTLP_ENDPOINT or
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set. The other standard OTEL_ variables,
+such as OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER, have their usual meaning.
+
+On the first SIGTERM or SIGINT the service reports NOT_SERVING, lets calls in
+flight finish and exits with 0. On a second one it exits at once.";
+
+const AUDIT_HELP: &str = "\
+The command only reads the store, and may run beside the service. It prints the
+records in the order of time, the newest last. One record stands for several
+calls when a caller was refused too often to record each call. It has the time of
+the first call and their number.";
+
+/// Reads the command line of this process and runs its command. A wrong command line ends the process
+/// with advice.
+///
+/// # Errors
+/// What the command could not do, as a sentence for its user.
+pub fn run() -> Result<(), Box<dyn Error>> {
+    match Cli::read().command {
+        Command::Serve(settings) => serve::run(&settings),
+        Command::Audit(audit) => Ok(audit.run()?),
+        Command::Credential(credential) => Ok(credential.run()?),
+    }
+}
+
+impl Cli {
+    fn read() -> Self {
+        let command = Self::command()
+            .mut_subcommands(|subcommand| subcommand.mut_args(ignore_empty_variable));
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// An empty variable counts as unset. Compose files and unit files leave one empty when they are given
+/// no value.
+fn ignore_empty_variable(setting: clap::Arg) -> clap::Arg {
+    let variable = setting.get_env().and_then(env::var_os);
+    if variable.is_some_and(|value| value.is_empty()) {
+        setting.env(Resettable::Reset)
+    } else {
+        setting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -86,8 +86,7 @@ impl fmt::Debug for StoreAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Cli;
-    use clap::Parser;
+    use crate::config::Settings;
 
     #[test]
     fn a_store_address_is_sqlite_or_postgres_and_hides_its_password() {
@@ -102,8 +101,8 @@ mod tests {
 
     #[test]
     fn a_wrong_store_address_is_refused_without_being_repeated() {
-        let line = ["keyservice", "serve", "--store", "postgre://u:hunter2@h/d"];
-        let error = Cli::try_parse_from(line).expect_err("wrong").to_string();
+        let wrong = Settings::parse_from(&["--store", "postgre://u:hunter2@h/d"]);
+        let error = wrong.expect_err("wrong").to_string();
         assert!(error.contains("--store (KEYSERVICE_STORE): give sqlite:PATH"));
         assert!(!error.contains("hunter2"));
     }

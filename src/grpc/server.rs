@@ -7,16 +7,20 @@ use super::{
     call::rename_status,
     keys::service::KeyServiceImpl,
     layers::{
-        AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, Callers, DeadlineLayer,
+        AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, DeadlineLayer,
         DispatchLayer, HeaderSizeLayer,
     },
     proto::key_service_server::{KeyService, KeyServiceServer},
     reflection, reflection_v1alpha,
 };
-use crate::{config::Limits, metrics::Counts, net::connection::Connection};
+use crate::{
+    app::{App, Counts},
+    config::ClientLimits,
+    net::connection::Connection,
+};
 use futures::Stream;
 use http::{Request, Response};
-use std::{convert::Infallible, io};
+use std::{convert::Infallible, io, sync::Arc};
 use tonic::{Code, body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::{
@@ -40,23 +44,21 @@ const HEADER_LEEWAY: u32 = 56 * 1024;
 /// Serves the API to those who may call, until told to drain, and then to the last call.
 pub async fn serve(
     connections: impl Stream<Item = io::Result<Connection>>,
-    callers: Callers,
-    service: KeyServiceImpl,
-    state: ServingState,
+    app: &Arc<App>,
+    state: &ServingState,
     reflects: bool,
-    limits: &Limits,
+    limits: &ClientLimits,
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let counts = service.counts;
-    let authenticate = AuthenticateLayer::new(callers, service.recorder.clone());
-    let key_service = KeyServiceServer::new(service).limited(limits);
+    let authenticate = AuthenticateLayer::new(app.callers.clone(), app.recorder.clone());
+    let key_service = KeyServiceServer::new(KeyServiceImpl::new(app.clone())).limited(limits);
     let mut services = Services::within(limits);
     services.add(state.service());
     if reflects {
         services.add(reflection());
         services.add(reflection_v1alpha());
     }
-    builder(limits, counts)
+    builder(limits, app.counts)
         .layer(CallSpanLayer)
         .layer(HeaderSizeLayer::new(limits))
         .layer(authenticate)
@@ -71,9 +73,9 @@ pub async fn serve(
 /// Serves health alone, for ever.
 pub async fn serve_health(
     connections: impl Stream<Item = io::Result<Connection>>,
-    state: ServingState,
+    state: &ServingState,
     counts: &'static Counts,
-    limits: &Limits,
+    limits: &ClientLimits,
 ) -> Result<(), tonic::transport::Error> {
     let mut services = Services::within(limits);
     services.add(state.service());
@@ -87,12 +89,12 @@ pub async fn serve_health(
 
 /// What is served past `KeyService`'s own way.
 struct Services<'a> {
-    limits: &'a Limits,
+    limits: &'a ClientLimits,
     routes: RoutesBuilder,
 }
 
 impl<'a> Services<'a> {
-    fn within(limits: &'a Limits) -> Self {
+    fn within(limits: &'a ClientLimits) -> Self {
         let routes = RoutesBuilder::default();
         Self { limits, routes }
     }
@@ -110,14 +112,14 @@ impl<'a> Services<'a> {
 /// A service that takes messages of a limited size: tonic's own limit is 4 MiB, of which a few
 /// hundred unfinished calls would fill a machine's memory.
 trait Limited {
-    fn limited(self, limits: &Limits) -> Self;
+    fn limited(self, limits: &ClientLimits) -> Self;
 }
 
 /// tonic generates the same method for each service, and no trait that has it.
 macro_rules! limited {
     ($server:ident, $service:path) => {
         impl<S: $service> Limited for $server<S> {
-            fn limited(self, limits: &Limits) -> Self {
+            fn limited(self, limits: &ClientLimits) -> Self {
                 self.max_decoding_message_size(limits.max_message_size as usize)
             }
         }
@@ -132,7 +134,7 @@ limited!(ServerReflectionServerV1Alpha, ServerReflectionV1Alpha);
 /// With the two outermost layers: tonic boxes the body of what it is given, so that theirs cost no
 /// other box.
 fn builder(
-    limits: &Limits,
+    limits: &ClientLimits,
     counts: &'static Counts,
 ) -> Server<Stack<CallMetricsLayer, Stack<CallPlaceLayer, Identity>>> {
     Server::builder()

@@ -2,18 +2,14 @@
 //! Promises that everything is as of the moment it is asked for; nothing is pushed here.
 //! Must never name a key, an account, a caller or anything that a caller sent.
 
-use super::{Counts, process::Process};
-use crate::observe::histogram::Histogram;
+use super::process::Process;
 use crate::{
-    authorize::{keyring::Keyring, lease::Lease},
-    callers::credentials::Credentials,
+    app::{App, Callers},
     model::{
         key::Status,
         time::{Moment, Timestamp},
     },
-    net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
-    replication::acknowledgement::Replicas,
-    store::KeyStore,
+    observe::histogram::Histogram,
 };
 use prometheus_client::{
     collector::Collector,
@@ -23,34 +19,16 @@ use prometheus_client::{
 };
 use std::{fmt, sync::Arc, time::UNIX_EPOCH};
 
-/// What the metrics are read from.
-pub struct Exposition {
-    /// What is counted of calls and of the store.
-    pub counts: &'static Counts,
-    /// The connections that calls come on.
-    pub connections: Arc<ConnectionCounts>,
-    /// The keys.
-    pub keyring: Arc<Keyring>,
-    /// Whether this replica may answer.
-    pub lease: Arc<Lease>,
-    /// This replica and the others.
-    pub replicas: Arc<Replicas>,
-    /// For its pool of connections.
-    pub store: Arc<dyn KeyStore>,
-    /// The certificate in use, if calls are taken over TLS.
-    pub tls: Option<Arc<Reloaded<Tls>>>,
-    /// Who may call, if it is not anyone.
-    pub credentials: Option<Arc<Reloaded<Credentials>>>,
+/// All metrics of the process, as a registry of the library that writes them.
+pub(crate) fn registry(app: Arc<App>) -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Exposition { app }));
+    registry
 }
 
-impl Exposition {
-    /// As a library's registry, which writes it.
-    #[must_use]
-    pub fn registry(self) -> Registry {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self));
-        registry
-    }
+/// Reads the metrics from their owners.
+struct Exposition {
+    app: Arc<App>,
 }
 
 impl fmt::Debug for Exposition {
@@ -74,7 +52,7 @@ impl Collector for Exposition {
 
 impl Exposition {
     fn calls(&self, page: &mut Page<'_>) -> fmt::Result {
-        let calls = self.counts.calls.seen().map(|(method, status, calls)| {
+        let calls = self.app.counts.calls.seen().map(|(method, status, calls)| {
             let labels = [
                 ("rpc_system_name", "grpc"),
                 ("rpc_method", method),
@@ -87,7 +65,7 @@ impl Exposition {
             "Calls, from the request's head to the end of the response",
             calls,
         )?;
-        let decisions = self.counts.decisions.read();
+        let decisions = self.app.authorizer.counts().read();
         page.counters(
             "keyservice_decisions",
             "Decisions of Authorize",
@@ -96,8 +74,8 @@ impl Exposition {
             }),
         )?;
         let waits = [
-            ("Create", &self.counts.create_waits),
-            ("Revoke", &self.counts.revoke_waits),
+            ("Create", &self.app.counts.create_waits),
+            ("Revoke", &self.app.counts.revoke_waits),
         ];
         page.histograms(
             "keyservice_write_wait",
@@ -108,8 +86,8 @@ impl Exposition {
 
     fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
         let open = "Connections of clients, open now";
-        page.gauge("keyservice_connections", open, &self.connections.open())?;
-        let closed = self.connections.closed_early();
+        page.gauge("keyservice_connections", open, &self.app.connections.open())?;
+        let closed = self.app.connections.closed_early();
         page.counters(
             "keyservice_connections_closed",
             "Connections that the server itself closed before their age, by why",
@@ -121,7 +99,7 @@ impl Exposition {
     fn keys(&self, page: &mut Page<'_>) -> fmt::Result {
         let now = Timestamp::now();
         let (mut active, mut revoked, mut expired) = (0_u64, 0_u64, 0_u64);
-        for (_, key) in self.keyring.read().keys() {
+        for (_, key) in self.app.authorizer.keyring().read().keys() {
             match key.status(now) {
                 Status::Active => active += 1,
                 Status::Revoked => revoked += 1,
@@ -141,7 +119,7 @@ impl Exposition {
     }
 
     fn lease(&self, page: &mut Page<'_>) -> fmt::Result {
-        let deadline = self.lease.deadline();
+        let deadline = self.app.authorizer.lease().deadline();
         let left = if deadline == Moment::LATEST {
             f64::INFINITY
         } else {
@@ -156,17 +134,17 @@ impl Exposition {
         page.gauge(
             "keyservice_applied_revision",
             "The last write that this replica's memory holds, with all before it",
-            &self.replicas.own_applied().number(),
+            &self.app.replicas.own_applied().number(),
         )?;
         page.gauge(
             "keyservice_replicas",
             "Replicas on record, this one among them",
-            &(self.replicas.seen() as u64),
+            &(self.app.replicas.seen() as u64),
         )
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {
-        if let Some(pool) = self.store.pool() {
+        if let Some(pool) = self.app.store.pool() {
             let connections = [("idle", pool.idle), ("in_use", pool.in_use)];
             page.gauges(
                 "keyservice_pool_connections",
@@ -178,7 +156,7 @@ impl Exposition {
             let waiting = "Calls that wait for a connection";
             page.gauge("keyservice_pool_waiting", waiting, &(pool.waiting as u64))?;
         }
-        let errors = self.counts.store_errors.read();
+        let errors = self.app.counts.store_errors.read();
         page.counters(
             "keyservice_store_errors",
             "Troubles of the store, by what it was asked to do",
@@ -187,7 +165,7 @@ impl Exposition {
     }
 
     fn files(&self, page: &mut Page<'_>) -> fmt::Result {
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = &self.app.tls {
             let expiry = tls.get().not_after.duration_since(UNIX_EPOCH);
             page.gauge_of(
                 "keyservice_tls_certificate_expiry_timestamp",
@@ -196,8 +174,11 @@ impl Exposition {
                 &expiry.unwrap_or_default().as_secs(),
             )?;
         }
-        let tls = self.tls.as_ref().map(|files| files.reload_failed());
-        let credentials = self.credentials.as_ref().map(|file| file.reload_failed());
+        let tls = self.app.tls.as_ref().map(|files| files.reload_failed());
+        let credentials = match &self.app.callers {
+            Callers::Anyone(_) => None,
+            Callers::Listed(credentials) => Some(credentials.reload_failed()),
+        };
         let failed = [("tls", tls), ("credentials", credentials)];
         page.gauges(
             "keyservice_reload_failed",

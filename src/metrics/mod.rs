@@ -8,39 +8,5 @@ mod places;
 mod process;
 mod server;
 
-use crate::{
-    authorize::decision_counts::Decisions,
-    observe::{call_counts::Calls, histogram::Histogram},
-    store::error_counts::StoreErrors,
-};
-pub use exposition::Exposition;
-pub use server::{MAX_CONNECTIONS, serve};
-
-/// What is counted while calls run.
-pub struct Counts {
-    /// Every call.
-    pub calls: Calls,
-    /// What Authorize decided.
-    pub decisions: Decisions,
-    /// How long Creates waited for every replica, after their commit.
-    pub create_waits: Histogram,
-    /// The same of Revokes.
-    pub revoke_waits: Histogram,
-    /// The store's troubles.
-    pub store_errors: StoreErrors,
-}
-
-impl Counts {
-    /// All else at zero. They last as long as the process, so that a call that counts need not
-    /// count who refers to them as well.
-    #[must_use]
-    pub fn of_process(calls: Calls) -> &'static Self {
-        Box::leak(Box::new(Self {
-            calls,
-            decisions: Decisions::default(),
-            create_waits: Histogram::default(),
-            revoke_waits: Histogram::default(),
-            store_errors: StoreErrors::default(),
-        }))
-    }
-}
+pub(crate) use exposition::registry;
+pub(crate) use server::{MAX_CONNECTIONS, serve};

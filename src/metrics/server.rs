@@ -22,7 +22,7 @@ use tokio::{
 
 /// Connections open at once. Two Prometheus servers and a person with curl need three; the others
 /// are for those that say nothing, each of which has a while to ask before it is sent away.
-pub const MAX_CONNECTIONS: usize = 128;
+pub(crate) const MAX_CONNECTIONS: usize = 128;
 
 /// From connecting to the end of the request's head, which a scrape sends at once.
 const HEAD_LIMIT: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(1);
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves the metrics, for ever.
-pub async fn serve(listener: TcpListener, registry: Registry) {
+pub(crate) async fn serve(listener: TcpListener, registry: Registry) {
     let mut socket = Acceptor::new(listener);
     let (page, places) = (Arc::new(Page::of(registry)), Places::new(MAX_CONNECTIONS));
     loop {

@@ -9,7 +9,7 @@ use super::{
     open_files::Acceptor,
 };
 use super::{reload::Reloaded, tls::Tls};
-use crate::config::Limits;
+use crate::config::ClientLimits;
 use futures::Stream;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -31,7 +31,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
-    limits: &Limits,
+    limits: &ClientLimits,
     counts: Arc<ConnectionCounts>,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (ready, connections) = mpsc::channel(1);

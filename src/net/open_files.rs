@@ -3,7 +3,7 @@
 //! Must never end the process for want of files: fewer connections are better than none.
 
 use super::admission::MAX_ARRIVING;
-use crate::config::Limits;
+use crate::config::ClientLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io,
@@ -86,8 +86,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The limits of a socket for probes.
 #[must_use]
-pub fn for_probes(limits: &Limits) -> Limits {
-    Limits {
+pub fn for_probes(limits: &ClientLimits) -> ClientLimits {
+    ClientLimits {
         max_connections: limits.max_connections.min(PROBE_CONNECTIONS),
         max_streams: limits.max_streams.min(PROBE_STREAMS),
         max_message_size: limits.max_message_size.min(PROBE_MESSAGE_SIZE),
@@ -100,10 +100,10 @@ pub fn for_probes(limits: &Limits) -> Limits {
 #[must_use]
 pub fn within_open_files(
     open_files: usize,
-    limits: &Limits,
+    limits: &ClientLimits,
     pool_size: u16,
     scrapers: usize,
-) -> Limits {
+) -> ClientLimits {
     let others = OTHER_FILES + usize::from(pool_size) + scrapers;
     let left = open_files.saturating_sub(others).max(1);
     let wanted = limits.max_connections;
@@ -115,7 +115,7 @@ pub fn within_open_files(
             wanted.saturating_add(others)
         );
     }
-    Limits {
+    ClientLimits {
         max_connections: wanted.min(left),
         ..limits.clone()
     }

@@ -2,7 +2,7 @@
 //! Promises that with no trace endpoint configured, call spans are off at their source.
 //! Must never be the reason that the service does not serve, once it has started.
 
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, LogSettings};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -64,15 +64,15 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Sets logs and traces up for the process. Call it once, on a tokio runtime.
-    pub fn start(settings: &Settings) -> Result<Self, TelemetryError> {
-        let filter = log_filter(&settings.log)?.and(
+    pub fn start(settings: &LogSettings) -> Result<Self, TelemetryError> {
+        let filter = log_filter(&settings.filter)?.and(
             Targets::new()
                 .with_default(LevelFilter::TRACE)
                 .with_targets(TELL_CALLERS_TEXT.map(|target| (target, LevelFilter::INFO)))
                 .with_target(EXPORTER, LevelFilter::WARN),
         );
         let on_a_terminal = std::io::stderr().is_terminal();
-        let human = match settings.log_format {
+        let human = match settings.format {
             LogFormat::Human => true,
             LogFormat::Json => false,
             LogFormat::Auto => on_a_terminal,

@@ -1,96 +1,85 @@
-//! Owns the life of `keyservice serve`: what it is made of, from its settings to its end.
-//! Promises to start with all that its settings ask for, or an error that says what to do.
-//! Must never take a call in plain text or of anyone but where the settings say so.
+//! The life of `keyservice serve`: it starts, serves, and ends when a signal asks it to.
+//!
+//! Promises to start with everything that its settings ask for, or an error that says what to do.
+//! Must never take a call in plain text or from anyone unless the settings say so.
 
+mod assemble;
+mod digest_secret;
+mod lease_timing;
+mod protection;
 mod signals;
 mod tasks;
 
 use crate::{
-    audit::recorder::Recorder,
-    authorize::{keyring::Keyring, lease::Lease},
-    callers::{Caller, credentials::Credentials},
-    config::{
-        LeaseSettingsError, SecretFileError, Settings, StoreAddress, Unprotected,
-        read_digest_secret,
-    },
-    grpc::{
-        keys::service::KeyServiceImpl,
-        layers::{Callers, new_counts},
-    },
-    model::token::Digester,
-    net::{
-        open_files,
-        reload::{FileError, Reloaded, Wrong},
-        tls::{Tls, TlsFiles},
-    },
-    replication::{acknowledgement::Replicas, follower::Identity},
-    serve::signals::asked_to_end,
-    store::{
-        KeyStore, OpenError, ReplicaId, StoreError,
-        observed::CountedStore,
-        postgres::{self, PostgresStore},
-        sqlite::SqliteStore,
-    },
+    config::Settings,
+    net::{open_files, reload::FileError},
+    replication::follower::Identity,
+    store::{OpenError, ReplicaId, StoreError},
 };
-use std::{net::SocketAddr, sync::Arc};
+pub use digest_secret::DigestSecretError;
+use lease_timing::LeaseTiming;
+pub use lease_timing::LeaseTimingError;
+pub use protection::Unprotected;
+use signals::asked_to_end;
+use std::net::SocketAddr;
 use tasks::Tasks;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 /// The service did not start, or broke. Each variant says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The lease and its renewal.
+    /// The lease and its renewal do not fit one another.
     #[error(transparent)]
-    Lease(#[from] LeaseSettingsError),
-    /// The digest secret.
+    LeaseTiming(#[from] LeaseTimingError),
+    /// The digest secret cannot be used.
     #[error(transparent)]
-    Secret(#[from] SecretFileError),
-    /// The protection of calls.
+    DigestSecret(#[from] DigestSecretError),
+    /// Other machines would reach an unprotected server.
     #[error(transparent)]
     Unprotected(#[from] Unprotected),
-    /// The files that say who may call, and those for TLS.
+    /// A file of credentials or certificates cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The store.
+    /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The address.
+    /// An address cannot be listened on.
     #[error(
         "cannot listen on {1}: {2}; stop what listens there, or choose another address with {0}"
     )]
     Listen(&'static str, SocketAddr, #[source] std::io::Error),
-    /// The keyring.
+    /// The keys cannot be loaded.
     #[error("cannot load the keys: {0}; start again when the store answers")]
     Load(#[from] StoreError),
-    /// The system.
+    /// The system delivers no signals.
     #[error("cannot take signals: {0}")]
     Signals(#[source] std::io::Error),
-    /// The server.
+    /// The server broke.
     #[error("the server broke: {0}")]
     Server(#[from] tonic::transport::Error),
 }
 
 /// Runs the service until a signal ends it.
+///
+/// # Errors
+/// What kept the service from starting, or broke it, with what to do.
 pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
-    let lease = settings.lease_settings()?;
-    let digester = digester(settings)?;
-    let protection = Protection::follow(settings)?;
+    let lease = LeaseTiming::new(&settings.postgres)?;
+    let digester = assemble::digester(settings)?;
+    protection::check(&settings.callers, settings.listen)?;
+    let callers = protection::watch_callers(settings.callers.credentials.clone())?;
+    let tls = protection::watch_tls(&settings.callers)?;
     let sockets = Sockets::listen(settings)?;
-    let identity = Identity {
-        id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
-        name: replica_name(&sockets.api),
-        term: lease.term,
-        renewal_interval: lease.renewal_interval,
-    };
+    let identity = identity(&sockets.api, lease);
     let store = tokio::select! {
-        store = open_store(settings, &identity, &digester) => store?,
+        store = assemble::open_store(settings, &identity, &digester) => store?,
         () = asked_to_end.cancelled() => return Ok(()),
     };
-    let service = key_service(settings, store, &identity, digester);
+    let app = assemble::app(settings, store, &identity, digester, callers, tls);
     let id = identity.id;
-    let mut tasks = Tasks::start(settings, &service, identity, protection, sockets).await;
+    let mut tasks = Tasks::start(settings, &app, identity, sockets).await;
     tokio::select! {
         ended = &mut tasks.follow => {
             let ended = ended.expect("the follower's task does not panic");
@@ -99,29 +88,12 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         ended = &mut tasks.server => return Ok(ended.expect("the server's task does not panic")?),
         () = asked_to_end.cancelled() => {}
     }
-    tasks.end(settings.drain_limit, &service, id).await?;
+    tasks.end(settings.drain_limit, &app, id).await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Who may call, and how connections are encrypted, as the files say.
-struct Protection {
-    callers: Callers,
-    tls: Option<Arc<Reloaded<Tls>>>,
-}
-
-impl Protection {
-    /// From now on, as the files change.
-    fn follow(settings: &Settings) -> Result<Self, ServeError> {
-        settings.callers.check_protection(settings.listen)?;
-        let callers = follow_callers(settings)?;
-        let tls = settings.callers.tls_files().map(TlsFiles::follow);
-        let tls = tls.transpose()?.map(Arc::new);
-        Ok(Self { callers, tls })
-    }
-}
-
-/// What the process listens on.
+/// The sockets that the process listens on.
 struct Sockets {
     api: TcpListener,
     health: Option<TcpListener>,
@@ -142,79 +114,26 @@ impl Sockets {
     }
 }
 
-fn digester(settings: &Settings) -> Result<Digester, ServeError> {
-    let secret = settings.digest_secret_file.as_deref();
-    let secret = secret.map(read_digest_secret).transpose()?;
-    Ok(Digester::new(secret.as_deref()))
+fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    open_files::listen(address).map_err(|error| ServeError::Listen(setting, address, error))
 }
 
-fn key_service(
-    settings: &Settings,
-    store: Arc<dyn KeyStore>,
-    identity: &Identity,
-    digester: Digester,
-) -> KeyServiceImpl {
-    let counts = new_counts();
-    let errors = &counts.store_errors;
-    let store: Arc<dyn KeyStore> = Arc::new(CountedStore { store, errors });
-    KeyServiceImpl {
-        replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
-        recorder: Arc::new(Recorder::new(store.clone())),
-        store,
-        keyring: Arc::new(Keyring::new()),
-        lease: Arc::new(Lease::none()),
-        digester,
-        admin_places: Arc::new(Semaphore::new(settings.limits.max_admin_calls)),
-        counts,
+fn identity(api: &TcpListener, lease: LeaseTiming) -> Identity {
+    Identity {
+        id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
+        name: replica_name(api),
+        term: lease.term,
+        renewal_interval: lease.renewal_interval,
     }
 }
 
-/// What people know this process by: its machine, which in Kubernetes is its pod, and its address.
-fn replica_name(listener: &TcpListener) -> String {
+/// The name by which people know this process: its machine, which in Kubernetes is its pod, and its
+/// address.
+fn replica_name(api: &TcpListener) -> String {
     let machine = rustix::system::uname();
     let machine = machine.nodename().to_string_lossy().into_owned();
-    match listener.local_addr() {
+    match api.local_addr() {
         Ok(address) => format!("{machine} ({address})"),
         Err(_) => machine,
     }
-}
-
-async fn open_store(
-    settings: &Settings,
-    identity: &Identity,
-    digester: &Digester,
-) -> Result<Arc<dyn KeyStore>, OpenError> {
-    tracing::info!(store = ?settings.store.address, "opening the store");
-    Ok(match &settings.store.address {
-        StoreAddress::Sqlite(path) => {
-            let (path, digester) = (path.clone(), digester.clone());
-            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &digester));
-            Arc::new(store.await.expect("opening a store does not panic")?)
-        }
-        StoreAddress::Postgres(address) => {
-            let limits = postgres::Limits {
-                pool_size: settings.pool_size.into(),
-                connect_timeout: settings.connect_timeout,
-                acquire_timeout: settings.acquire_timeout,
-                statement_timeout: settings.statement_timeout,
-                lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
-            };
-            Arc::new(PostgresStore::open(address, limits, digester).await?)
-        }
-    })
-}
-
-/// Those in the credentials file, as it changes; anyone where there is none.
-fn follow_callers(settings: &Settings) -> Result<Callers, FileError> {
-    let Some(file) = settings.callers.credentials_file() else {
-        return Ok(Callers::Anyone(Arc::new(Caller::anyone())));
-    };
-    let read = |contents: &[Vec<u8>]| {
-        Credentials::parse(&contents[0]).map_err(|error| Wrong::new(0, error))
-    };
-    Ok(Callers::Known(Arc::new(Reloaded::start(vec![file], read)?)))
-}
-
-fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    open_files::listen(address).map_err(|error| ServeError::Listen(setting, address, error))
 }

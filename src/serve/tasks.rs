@@ -1,14 +1,16 @@
-//! Owns what runs while the process serves, and how it comes to its end.
-//! Promises SERVING only while there is a lease, and never from the first moment of shutdown.
+//! What runs while the process serves, and how it comes to its end.
+//!
+//! Promises SERVING only while there is a lease, and NOT_SERVING from the first moment of a shutdown.
 //! Must never let one slow caller keep the process from ending: the drain has a limit.
 
-use super::{Protection, ServeError, Sockets};
+use super::{ServeError, Sockets};
 use crate::{
+    app::App,
     authorize::lease::Lease,
     config::Settings,
-    grpc::{self, ServingState, keys::service::KeyServiceImpl},
-    metrics::{self, Counts, Exposition},
-    net::{accept, connection_counts::ConnectionCounts, open_files},
+    grpc::{self, ServingState},
+    metrics,
+    net::{accept, open_files},
     replication::follower::{Follower, Identity},
     store::{ReplicaId, StoreError},
 };
@@ -19,16 +21,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// How long clients that watch health have from NOT_SERVING on to turn to other replicas, before
-/// their connections are told to end. A call that meets the end of its connection may fail, unless
-/// the client's library begins it again by itself. The word takes a client milliseconds, or some
-/// tenths of a second where it is far away or busy.
-const TURN_AWAY: Duration = Duration::from_millis(500);
+/// How long clients that watch health have, from NOT_SERVING on, to turn to other replicas before their
+/// connections are asked to end. A call that meets the end of its connection may fail, unless the
+/// client's library retries it. The news takes a client milliseconds, or some tenths of a second where
+/// it is far away or busy.
+const WATCHERS_GRACE: Duration = Duration::from_millis(500);
 
-/// How long leaving may take. Whoever waits for this replica then waits for its lease to lapse.
+/// How long leaving may take. Writers then wait for this replica's lease to lapse.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// What runs while the process serves. Dropped, all of it ends at once.
+/// The tasks of a process that serves. All of them end when this is dropped.
 pub(super) struct Tasks {
     pub(super) server: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
     pub(super) follow: AbortOnDropHandle<Result<(), StoreError>>,
@@ -43,46 +45,33 @@ pub(super) struct Tasks {
 impl Tasks {
     pub(super) async fn start(
         settings: &Settings,
-        service: &KeyServiceImpl,
+        app: &Arc<App>,
         identity: Identity,
-        protection: Protection,
         sockets: Sockets,
     ) -> Self {
         let state = ServingState::not_serving().await;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let connections = Arc::new(ConnectionCounts::default());
-        let exposition = exposition(service, connections.clone(), &protection);
-        let counts = service.counts;
+        let lease = app.authorizer.lease().clone();
         Self {
-            server: serve_api(
-                sockets.api,
-                settings,
-                protection,
-                connections,
-                service.clone(),
-                state.clone(),
-                drain.clone(),
-            ),
+            server: serve_api(sockets.api, settings, app, &state, drain.clone()),
             _health_server: sockets
                 .health
-                .map(|socket| serve_health(socket, settings, &state, counts)),
-            _metrics_server: sockets
-                .metrics
-                .map(|socket| serve_metrics(socket, exposition)),
-            follow: spawn(follow(service.clone(), identity, stop.clone())),
-            report: spawn(report_serving(service.lease.clone(), state.clone())),
+                .map(|socket| serve_health(socket, settings, app, &state)),
+            _metrics_server: sockets.metrics.map(|socket| serve_metrics(socket, app)),
+            follow: spawn(follow(app.clone(), identity, stop.clone())),
+            report: spawn(report_serving(lease, state.clone())),
             state,
             drain,
             stop,
         }
     }
 
-    /// Lets the calls in flight finish, and then the last renewal, and leaves the other replicas.
-    /// Health and metrics are answered up to then.
+    /// Lets the calls in flight and then the last renewal finish, and leaves the other replicas. Health
+    /// and metrics are answered up to then.
     pub(super) async fn end(
         self,
         drain_limit: Duration,
-        service: &KeyServiceImpl,
+        app: &App,
         id: ReplicaId,
     ) -> Result<(), ServeError> {
         let Self {
@@ -99,11 +88,12 @@ impl Tasks {
         // The lease is renewed meanwhile, so that no writer waits for this replica.
         drain_server(&mut server, &state, &drain, drain_limit).await?;
         stop.cancel();
-        // To its end, so that none of its renewals comes after the leave; a load has none.
+        // A renewal that came after the leave would register this replica again. So the last one
+        // finishes first. A load renews nothing.
         if timeout(LEAVE_LIMIT, follow).await.is_err() {
             tracing::warn!("the store did not answer the last renewal in time");
         }
-        leave(service, id).await;
+        leave(app, id).await;
         Ok(())
     }
 }
@@ -117,29 +107,30 @@ where
 
 /// Loads the keyring and follows the store until it is told to stop.
 async fn follow(
-    service: KeyServiceImpl,
+    app: Arc<App>,
     identity: Identity,
     stop: CancellationToken,
 ) -> Result<(), StoreError> {
-    let KeyServiceImpl {
-        store,
-        keyring,
-        lease,
-        replicas,
-        ..
-    } = service;
-    let follower = Follower::load(store, keyring, lease, replicas, identity, stop).await?;
-    follower.run().await;
+    let (keyring, lease) = (app.authorizer.keyring(), app.authorizer.lease());
+    let follower = Follower::load(
+        app.store.clone(),
+        keyring.clone(),
+        lease.clone(),
+        app.replicas.clone(),
+        identity,
+        stop,
+    );
+    follower.await?.run().await;
     Ok(())
 }
 
 /// Reports for ever whether this replica serves, which is while it has a lease.
 async fn report_serving(lease: Arc<Lease>, state: ServingState) {
     loop {
-        lease.holding().await;
+        lease.wait_until_held().await;
         state.serve().await;
         tracing::info!("serving");
-        lease.lapsed().await;
+        lease.wait_until_lapsed().await;
         state.pause().await;
         tracing::error!("the lease has lapsed: Authorize answers UNAVAILABLE until it is renewed");
     }
@@ -149,84 +140,57 @@ async fn report_serving(lease: Arc<Lease>, state: ServingState) {
 fn serve_api(
     socket: TcpListener,
     settings: &Settings,
-    Protection { callers, tls }: Protection,
-    connection_counts: Arc<ConnectionCounts>,
-    service: KeyServiceImpl,
-    state: ServingState,
+    app: &Arc<App>,
+    state: &ServingState,
     drain: CancellationToken,
 ) -> AbortOnDropHandle<Result<(), tonic::transport::Error>> {
     if let Ok(address) = socket.local_addr() {
-        tracing::info!(%address, tls = tls.is_some(), "listening");
+        tracing::info!(%address, tls = app.tls.is_some(), "listening");
     }
     let scrapers = settings.metrics_listen.map(|_| metrics::MAX_CONNECTIONS);
     let limits = open_files::within_open_files(
         open_files::raise_limit_of_open_files(),
         &settings.limits,
-        settings.pool_size,
+        settings.postgres.pool_size,
         scrapers.unwrap_or_default(),
     );
-    let connections = accept::accept_connections(socket, tls, &limits, connection_counts);
+    let (tls, counts) = (app.tls.clone(), app.connections.clone());
+    let connections = accept::accept_connections(socket, tls, &limits, counts);
+    let (app, state) = (app.clone(), state.clone());
     let (reflection, drain) = (settings.reflection, drain.cancelled_owned());
-    spawn(async move {
-        grpc::serve(
-            connections,
-            callers,
-            service,
-            state,
-            reflection,
-            &limits,
-            drain,
-        )
-        .await
-    })
+    spawn(async move { grpc::serve(connections, &app, &state, reflection, &limits, drain).await })
 }
 
 /// Serves health in plain text to the end of the process, the drain included.
 fn serve_health(
-    listener: TcpListener,
+    socket: TcpListener,
     settings: &Settings,
+    app: &App,
     state: &ServingState,
-    counts: &'static Counts,
 ) -> AbortOnDropHandle<()> {
-    if let Ok(health_address) = listener.local_addr() {
+    if let Ok(health_address) = socket.local_addr() {
         tracing::info!(%health_address, "listening for probes");
     }
-    let (state, limits) = (state.clone(), open_files::for_probes(&settings.limits));
+    let (state, counts) = (state.clone(), app.counts);
+    let limits = open_files::for_probes(&settings.limits);
     spawn(async move {
-        let connections = accept::accept_connections(listener, None, &limits, Arc::default());
-        if let Err(error) = grpc::serve_health(connections, state, counts, &limits).await {
+        let connections = accept::accept_connections(socket, None, &limits, Arc::default());
+        if let Err(error) = grpc::serve_health(connections, &state, counts, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }
     })
 }
 
-/// What there is to be told of this process.
-fn exposition(
-    service: &KeyServiceImpl,
-    connections: Arc<ConnectionCounts>,
-    protection: &Protection,
-) -> Exposition {
-    Exposition {
-        counts: service.counts,
-        connections,
-        keyring: service.keyring.clone(),
-        lease: service.lease.clone(),
-        replicas: service.replicas.clone(),
-        store: service.store.clone(),
-        tls: protection.tls.clone(),
-        credentials: protection.callers.known(),
-    }
-}
-
 /// Serves metrics in plain text to the end of the process, the drain included.
-fn serve_metrics(listener: TcpListener, exposition: Exposition) -> AbortOnDropHandle<()> {
-    if let Ok(metrics_address) = listener.local_addr() {
+fn serve_metrics(socket: TcpListener, app: &Arc<App>) -> AbortOnDropHandle<()> {
+    if let Ok(metrics_address) = socket.local_addr() {
         tracing::info!(%metrics_address, "listening for scrapes");
     }
-    spawn(metrics::serve(listener, exposition.registry()))
+    spawn(metrics::serve(socket, metrics::registry(app.clone())))
 }
 
-/// Reports NOT_SERVING, lets those who are told of it turn away, and the calls in flight finish.
+/// Reports NOT_SERVING, gives the watchers of health time to turn away, and lets the calls in flight
+/// finish.
 async fn drain_server(
     server: &mut AbortOnDropHandle<Result<(), tonic::transport::Error>>,
     state: &ServingState,
@@ -236,7 +200,7 @@ async fn drain_server(
     let drained = async {
         state.end().await;
         if state.is_watched() {
-            sleep(TURN_AWAY.min(limit / 2)).await;
+            sleep(WATCHERS_GRACE.min(limit / 2)).await;
         }
         state.end_watches();
         drain.cancel();
@@ -250,13 +214,13 @@ async fn drain_server(
     Ok(())
 }
 
-/// Stops answering, and only then tells the other replicas not to wait for this one. Meanwhile the
-/// last audit records are stored.
-async fn leave(service: &KeyServiceImpl, id: ReplicaId) {
-    service.lease.give_up();
+/// Stops answering, and only then tells the other replicas not to wait for this one. The last audit
+/// records are stored meanwhile.
+async fn leave(app: &App, id: ReplicaId) {
+    app.authorizer.lease().give_up();
     let (left, settled) = tokio::join!(
-        timeout(LEAVE_LIMIT, service.store.leave(id)),
-        timeout(LEAVE_LIMIT, service.recorder.settle())
+        timeout(LEAVE_LIMIT, app.store.leave(id)),
+        timeout(LEAVE_LIMIT, app.recorder.settle())
     );
     if settled.is_err() {
         tracing::warn!("the store did not take the last audit records in time");

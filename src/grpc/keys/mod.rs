@@ -4,4 +4,4 @@ pub(super) mod audited_call;
 pub mod page_token;
 pub mod request;
 pub(super) mod response;
-pub mod service;
+pub(super) mod service;

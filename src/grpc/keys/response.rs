@@ -172,7 +172,7 @@ pub(in crate::grpc) fn unrecorded() -> tonic::Status {
 /// This replica cannot prove that its memory is current.
 pub(in crate::grpc) fn no_lease(why: NoLease) -> tonic::Status {
     unavailable(
-        why.reason(),
+        why.into(),
         format!("{why}; try again, or ask another replica"),
     )
 }

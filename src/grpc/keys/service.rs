@@ -5,49 +5,28 @@
 use super::{audited_call::AdminCall, request, response};
 use crate::grpc::proto::{self, key_service_server::KeyService};
 use crate::{
-    audit::recorder::Recorder,
-    authorize::{decision::decide, keyring::Keyring, lease::Lease},
+    app::App,
     callers::Caller,
-    metrics::Counts,
-    model::{
-        account::Accounts,
-        key::Key,
-        time::Timestamp,
-        token::{Digester, Token},
-    },
+    model::{account::Accounts, key::Key, time::Timestamp, token::Token},
     observe::histogram::Histogram,
-    replication::acknowledgement::{Replicas, Unacknowledged},
-    store::{
-        CreateError, KeyStore, ListQuery, NewKey, Position, Revocation, RevokeTarget, Revoked,
-    },
+    replication::acknowledgement::Unacknowledged,
+    store::{CreateError, ListQuery, NewKey, Position, Revocation, RevokeTarget, Revoked},
 };
 use rand::RngExt;
 use std::{sync::Arc, time::Instant};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-/// `KeyService`, over a store, the keyring that follows it, and the other replicas.
+/// `KeyService`, over the parts of the process.
 #[derive(Clone)]
-pub struct KeyServiceImpl {
-    /// The source of truth.
-    pub store: Arc<dyn KeyStore>,
-    /// The store's keys in memory, as far as they were applied.
-    pub keyring: Arc<Keyring>,
-    /// Says whether the keyring is current.
-    pub lease: Arc<Lease>,
-    /// Whoever else must follow a write before it may be called done.
-    pub replicas: Arc<Replicas>,
-    /// Records the calls that write nothing.
-    pub recorder: Arc<Recorder>,
-    /// The one that the store was opened with.
-    pub digester: Digester,
-    /// One for each admin call that may be in flight.
-    pub admin_places: Arc<Semaphore>,
-    /// What is counted of the calls.
-    pub counts: &'static Counts,
+pub(in crate::grpc) struct KeyServiceImpl {
+    app: Arc<App>,
 }
 
 impl KeyServiceImpl {
+    pub(in crate::grpc) fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
     async fn create_for(
         &self,
         call: &mut AdminCall,
@@ -58,7 +37,14 @@ impl KeyServiceImpl {
             (Token::generate(&mut rng), rng.random())
         };
         let (caller, now) = (&call.caller().name, call.time);
-        let new = request::new_key(request, caller, &token, &self.digester, &id_bits, now)?;
+        let new = request::new_key(
+            request,
+            caller,
+            &token,
+            self.app.authorizer.digester(),
+            &id_bits,
+            now,
+        )?;
         call.about(&new.key.account_id)?;
         let key = self.create_everywhere(call, new).await?;
         Ok((token, key))
@@ -76,7 +62,7 @@ impl KeyServiceImpl {
             limit: query.limit + 1,
             ..query.clone()
         };
-        let keys = self.store.list(&with_one_more).await;
+        let keys = self.app.store.list(&with_one_more).await;
         let keys = keys.map_err(|error| response::store_status(&error, "try again"))?;
         Ok(response::page(keys, &query))
     }
@@ -87,7 +73,7 @@ impl KeyServiceImpl {
         request: proto::RevokeRequest,
     ) -> Result<Key, Status> {
         let (caller, now) = (call.caller(), call.time);
-        let revocation = request::revocation(request, caller, &self.digester, now)?;
+        let revocation = request::revocation(request, caller, self.app.authorizer.digester(), now)?;
         if let RevokeTarget::Id(id) = revocation.target {
             call.subject.key_id = Some(id);
         }
@@ -95,13 +81,18 @@ impl KeyServiceImpl {
     }
 
     async fn begin<T>(&self, request: &Request<T>) -> Result<AdminCall, Status> {
-        AdminCall::begin(request.extensions(), &self.admin_places, &self.recorder).await
+        AdminCall::begin(
+            request.extensions(),
+            &self.app.admin_slots,
+            &self.app.recorder,
+        )
+        .await
     }
 
     /// Waits until every replica has applied a write, or can answer no more.
     async fn acknowledged(&self, write: Position, waits: &Histogram) -> Result<(), Unacknowledged> {
         let began = Instant::now();
-        let acknowledged = self.replicas.acknowledged(write).await;
+        let acknowledged = self.app.replicas.acknowledged(write).await;
         waits.add(began.elapsed());
         acknowledged
     }
@@ -109,12 +100,12 @@ impl KeyServiceImpl {
     /// Stores a key, and waits until every replica knows it. When the request id was used before,
     /// waits for the first key's write instead: its Create may not have waited to the end.
     async fn create_everywhere(&self, call: &mut AdminCall, new: NewKey) -> Result<Key, Status> {
-        match self.store.create(&new).await {
+        match self.app.store.create(&new).await {
             Ok(position) => {
                 call.is_recorded = true;
                 call.subject.key_id = Some(new.key.id);
                 log_write("key created", &new.key, position);
-                let waits = &self.counts.create_waits;
+                let waits = &self.app.counts.create_waits;
                 let acknowledged = self.acknowledged(position, waits).await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, new.key.id))?;
                 Ok(new.key)
@@ -123,7 +114,7 @@ impl KeyServiceImpl {
                 if let CreateError::RequestIdUsed { first, position } = error {
                     call.is_recorded = true;
                     call.subject.key_id = Some(first);
-                    let acknowledged = self.replicas.acknowledged(position).await;
+                    let acknowledged = self.app.replicas.acknowledged(position).await;
                     acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
                 }
                 Err(response::create_status(error))
@@ -138,13 +129,13 @@ impl KeyServiceImpl {
         call: &mut AdminCall,
         revocation: Revocation,
     ) -> Result<Key, Status> {
-        let revoked = self.store.revoke(&revocation).await;
+        let revoked = self.app.store.revoke(&revocation).await;
         let Revoked { key, position } = revoked.map_err(response::revoke_status)?;
         call.is_recorded = true;
         call.subject.key_id = Some(key.id);
         call.subject.account_id = Some(key.account_id.clone());
         log_write("key revoked", &key, position);
-        let waits = &self.counts.revoke_waits;
+        let waits = &self.app.counts.revoke_waits;
         let acknowledged = self.acknowledged(position, waits).await;
         acknowledged.map_err(response::unacknowledged_revoke)?;
         Ok(key)
@@ -225,16 +216,10 @@ impl KeyService for KeyServiceImpl {
         let accounts = caller.map_or(&Accounts::All, |caller| &caller.accounts);
         let proto::AuthorizeRequest { token, domain } = request;
         let domain = request::domain(domain)?;
-        let now = Timestamp::now();
-        let Self {
-            keyring,
-            lease,
-            digester,
-            counts,
-            ..
-        } = self;
-        let decision = decide(keyring, lease, digester, accounts, &token, domain, now);
-        counts.decisions.count(&decision);
+        let decision = self
+            .app
+            .authorizer
+            .authorize(&token, domain, accounts, Timestamp::now());
         let decision = decision.map_err(response::no_lease)?;
         Ok(Response::new(response::decision(decision)))
     }

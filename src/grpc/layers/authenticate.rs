@@ -10,10 +10,11 @@ use crate::grpc::{
     },
 };
 use crate::{
+    app::Callers,
     audit::recorder::Recorder,
     callers::{Access, Caller, Role, credentials::Credentials},
     model::{account::Accounts, audit_record::AdminMethod},
-    net::{connection::Peer, reload::Reloaded},
+    net::connection::Peer,
 };
 use futures::future::BoxFuture;
 use http::{Request, Response, header::AUTHORIZATION};
@@ -29,15 +30,6 @@ use tower::{Layer, Service};
 
 /// With which the paths of health's methods begin.
 const HEALTH: &str = "/grpc.health.v1.Health/";
-
-/// Who may call.
-#[derive(Clone)]
-pub enum Callers {
-    /// Whoever reaches the server, with every right.
-    Anyone(Arc<Caller>),
-    /// Those in the credentials file, as it is now.
-    Known(Arc<Reloaded<Credentials>>),
-}
 
 /// Wraps a server's services in authentication.
 #[derive(Clone)]
@@ -126,14 +118,6 @@ enum Admission {
 }
 
 impl Callers {
-    /// The file of those who may call, if it is not anyone.
-    pub(crate) fn known(&self) -> Option<Arc<Reloaded<Credentials>>> {
-        match self {
-            Self::Anyone(_) => None,
-            Self::Known(known) => Some(known.clone()),
-        }
-    }
-
     /// Lets a call pass or not; notes its caller for a service that must know.
     fn admit(&self, request: &mut Request<Body>) -> Admission {
         let path = request.uri().path();
@@ -145,8 +129,8 @@ impl Callers {
         let credentials;
         let caller = match self {
             Self::Anyone(caller) => caller,
-            Self::Known(known) => {
-                credentials = known.get();
+            Self::Listed(credentials_file) => {
+                credentials = credentials_file.get();
                 match find(&credentials, request) {
                     Some(caller) => caller,
                     None => return Admission::OfUnknownCaller(method),

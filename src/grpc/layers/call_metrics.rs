@@ -6,7 +6,7 @@ use crate::grpc::{
     call::{CODES, METHODS, OTHER, method, name, status},
     proto::key_service_server::SERVICE_NAME,
 };
-use crate::{metrics::Counts, observe::call_counts::Calls};
+use crate::{app::Counts, observe::call_counts::Calls};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;

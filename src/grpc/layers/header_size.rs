@@ -2,7 +2,7 @@
 //! Promises gRPC's status for a call that is over it, and that its connection goes on.
 //! Must never allocate for a call that is within it.
 
-use crate::config::Limits;
+use crate::config::ClientLimits;
 use crate::grpc::keys::response;
 use futures::future::{Either, Ready, ready};
 use http::{HeaderMap, Request, Response, Uri};
@@ -23,7 +23,7 @@ pub(in crate::grpc) struct HeaderSizeLayer {
 }
 
 impl HeaderSizeLayer {
-    pub(in crate::grpc) fn new(limits: &Limits) -> Self {
+    pub(in crate::grpc) fn new(limits: &ClientLimits) -> Self {
         let limit = limits.max_header_size;
         Self { limit }
     }

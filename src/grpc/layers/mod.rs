@@ -9,7 +9,7 @@ mod dispatch;
 mod header_size;
 mod request_body;
 
-pub use authenticate::{AuthenticateLayer, Callers, bearer};
+pub use authenticate::{AuthenticateLayer, bearer};
 pub use call_metrics::{CallMetricsLayer, new_counts};
 pub(super) use call_place::CallPlaceLayer;
 pub(super) use call_span::CallSpanLayer;

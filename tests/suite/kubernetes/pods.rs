@@ -6,8 +6,7 @@ use crate::support::{
     postgres::Cluster,
     server,
 };
-use clap::Parser;
-use keyservice::config::{Cli, Command};
+use keyservice::config::Settings;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -215,10 +214,7 @@ fn under_systemd_a_process_may_drain_before_it_is_killed() {
         .next()
         .expect("a limit")
         .parse::<humantime::Duration>();
-    let defaults = Cli::parse_from(["keyservice", "serve"]);
-    let Command::Serve(settings) = defaults.command else {
-        unreachable!("it is serve");
-    };
+    let settings = Settings::parse_from(&[]).expect("the defaults are right");
     assert!(*limit.expect("a duration") >= settings.drain_limit + LEAVING);
 }
 

@@ -2,8 +2,7 @@
 
 use super::network::fits;
 use crate::support::manifests::{POSTGRES, SQLITE, list, number};
-use clap::Parser;
-use keyservice::config::{Cli, Command};
+use keyservice::config::Settings;
 use serde_json::json;
 
 /// PostgreSQL's `max_connections` less `superuser_reserved_connections`, as it comes.
@@ -92,11 +91,8 @@ fn postgres_has_three_pods_or_more_as_the_autoscaler_says() {
 fn the_database_has_a_connection_for_every_one_that_the_pods_may_open() {
     let scaler = &POSTGRES.one("HorizontalPodAutoscaler")["spec"];
     let surge = number(&POSTGRES.workload()["spec"]["strategy"]["rollingUpdate"]["maxSurge"]);
-    let defaults = Cli::parse_from(["keyservice", "serve"]);
-    let Command::Serve(settings) = defaults.command else {
-        unreachable!("it is serve");
-    };
-    let of_each = u64::from(settings.pool_size) + 3;
+    let settings = Settings::parse_from(&[]).expect("the defaults are right");
+    let of_each = u64::from(settings.postgres.pool_size) + 3;
     // One that drains has them still, and counts as gone.
     let at_once = number(&scaler["maxReplicas"]) + surge + 1;
     assert!(at_once * of_each <= CONNECTIONS);

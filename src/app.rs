@@ -1,0 +1,74 @@
+//! What the process is made of.
+//!
+//! `serve` puts it together once; services, metrics and the shutdown read it.
+
+use crate::{
+    audit::recorder::Recorder,
+    authorize::Authorizer,
+    callers::{Caller, credentials::Credentials},
+    net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
+    observe::{call_counts::Calls, histogram::Histogram},
+    replication::acknowledgement::Replicas,
+    store::{KeyStore, error_counts::StoreErrors},
+};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The parts of the process that more than one of its tasks uses.
+pub struct App {
+    /// The source of truth. Its errors are counted.
+    pub store: Arc<dyn KeyStore>,
+    /// Answers Authorize from memory.
+    pub authorizer: Arc<Authorizer>,
+    /// Knows which writes every replica has applied.
+    pub replicas: Arc<Replicas>,
+    /// Records the calls that wrote nothing.
+    pub recorder: Arc<Recorder>,
+    /// Who may call.
+    pub callers: Callers,
+    /// The certificate in use, where calls are taken over TLS.
+    pub tls: Option<Arc<Reloaded<Tls>>>,
+    /// One permit for each admin call that may be in flight.
+    pub admin_slots: Arc<Semaphore>,
+    /// The connections that calls come on.
+    pub connections: Arc<ConnectionCounts>,
+    /// What is counted while calls run.
+    pub counts: &'static Counts,
+}
+
+/// Who may call.
+#[derive(Clone)]
+pub enum Callers {
+    /// Everybody who reaches the server, with every right.
+    Anyone(Arc<Caller>),
+    /// The callers in the credentials file, as it is now.
+    Listed(Arc<Reloaded<Credentials>>),
+}
+
+/// What is counted while calls run.
+pub struct Counts {
+    /// Every call.
+    pub calls: Calls,
+    /// How long Creates waited for every replica, after their commit.
+    pub create_waits: Histogram,
+    /// How long Revokes waited for every replica, after their commit.
+    pub revoke_waits: Histogram,
+    /// The errors of the store.
+    pub store_errors: StoreErrors,
+}
+
+impl Counts {
+    /// All else at zero.
+    ///
+    /// The counts live as long as the process, so that a call that counts does not have to count
+    /// references to them as well.
+    #[must_use]
+    pub fn of_process(calls: Calls) -> &'static Self {
+        Box::leak(Box::new(Self {
+            calls,
+            create_waits: Histogram::default(),
+            revoke_waits: Histogram::default(),
+            store_errors: StoreErrors::default(),
+        }))
+    }
+}

@@ -1,0 +1,102 @@
+//! Answers whether a token may be used for a domain, for every way in which a caller can ask.
+//!
+//! Promises that every answer is counted, and that none is given without a lease.
+//! Must never wait or lock: the mail platform asks on every request that it serves.
+
+use super::{
+    decision::{Decision, decide},
+    decision_counts::DecisionCounts,
+    keyring::Keyring,
+    lease::{Lease, NoLease},
+};
+use crate::model::{account::Accounts, domain::Domain, time::Timestamp, token::Digester};
+use std::sync::Arc;
+
+/// The keys in memory, the lease that vouches for them, and the decisions made from both.
+///
+/// Unary calls, streams and gateways all ask the same one.
+pub struct Authorizer {
+    keyring: Arc<Keyring>,
+    lease: Arc<Lease>,
+    digester: Digester,
+    counts: DecisionCounts,
+}
+
+impl Authorizer {
+    /// Holds no key and no lease yet: `replication` brings both.
+    ///
+    /// `digester` must be the one with which the store was opened, or every token is unknown.
+    #[must_use]
+    pub fn new(digester: Digester) -> Self {
+        Self {
+            keyring: Arc::new(Keyring::new()),
+            lease: Arc::new(Lease::none()),
+            digester,
+            counts: DecisionCounts::default(),
+        }
+    }
+
+    /// Decides whether a token may be used for a domain at a time, and counts the answer.
+    ///
+    /// A key of an account that is not among `accounts` is unknown.
+    ///
+    /// # Errors
+    /// [`NoLease`] when this replica cannot prove that its memory is current.
+    pub fn authorize(
+        &self,
+        token: &str,
+        domain: Domain,
+        accounts: &Accounts,
+        now: Timestamp,
+    ) -> Result<Decision, NoLease> {
+        let decision = self
+            .lease
+            .covering(|| decide(&self.keyring, &self.digester, accounts, token, domain, now));
+        self.counts.count(&decision);
+        decision
+    }
+
+    /// The keys in memory.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// Until when this replica may answer.
+    #[must_use]
+    pub fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    /// Turns tokens into the digests by which the keyring finds them.
+    #[must_use]
+    pub fn digester(&self) -> &Digester {
+        &self.digester
+    }
+
+    pub(crate) fn counts(&self) -> &DecisionCounts {
+        &self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{authorize::decision::DenialReason, model::time::Moment};
+
+    #[test]
+    fn without_a_lease_there_is_no_answer_of_any_kind() {
+        let authorizer = Authorizer::new(Digester::new(None));
+        let authorize = || {
+            let domain = Domain::parse("a.example".to_owned()).expect("a domain");
+            authorizer.authorize("", domain, &Accounts::All, Timestamp::now())
+        };
+        assert_eq!(authorize(), Err(NoLease::NotYet));
+        authorizer.lease.extend(Moment::LATEST);
+        let malformed = Ok(Decision::Denial(DenialReason::MalformedToken));
+        assert_eq!(authorize(), malformed);
+        authorizer.lease.give_up();
+        authorizer.lease.extend(Moment::now());
+        assert_eq!(authorize(), Err(NoLease::Lapsed));
+    }
+}

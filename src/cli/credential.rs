@@ -1,0 +1,69 @@
+//! `keyservice credential`: makes the credentials of callers.
+
+use crate::{
+    callers::{
+        Caller, Role,
+        credentials::{self, line},
+        secret::Secret,
+    },
+    model::{account::Accounts, caller_name::CallerName},
+};
+use clap::{Args, Subcommand};
+use std::io::{self, Write};
+
+/// What to do with credentials.
+#[derive(Debug, Subcommand)]
+pub(super) enum CredentialCommand {
+    /// Generate a bearer secret, and print it once with the line for the credentials file.
+    New(NewCredential),
+}
+
+/// A caller that is to have a bearer secret.
+#[derive(Debug, Args)]
+pub(super) struct NewCredential {
+    /// What people call the caller.
+    #[arg(value_parser = CallerName::parse)]
+    name: CallerName,
+
+    /// `authorizer` may call Authorize. `admin` may also call Create, List and Revoke.
+    #[arg(long, value_parser = role)]
+    role: Role,
+
+    /// The only accounts whose keys the caller may touch, separated by commas. Without this option it
+    /// may touch all.
+    #[arg(long, value_name = "ACCOUNT,…", value_parser = credentials::accounts)]
+    accounts: Option<Accounts>,
+}
+
+impl CredentialCommand {
+    /// Prints to standard output.
+    pub(super) fn run(self) -> io::Result<()> {
+        let Self::New(new) = self;
+        let secret = Secret::generate(&mut rand::rng());
+        let mut stdout = io::stdout().lock();
+        // No other place shows a secret.
+        writeln!(
+            stdout,
+            "# The secret, for the caller. It is not shown again.\n\
+             {}\n\
+             # The line for the file of --credentials.\n\
+             {}",
+            secret.expose(),
+            line(&new.into_caller(), &secret)
+        )
+    }
+}
+
+impl NewCredential {
+    fn into_caller(self) -> Caller {
+        Caller {
+            name: self.name,
+            role: self.role,
+            accounts: self.accounts.unwrap_or(Accounts::All),
+        }
+    }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| "give authorizer or admin".to_owned())
+}

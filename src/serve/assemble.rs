@@ -1,0 +1,77 @@
+//! Makes the parts of the process from its settings.
+
+use super::digest_secret::{self, DigestSecretError};
+use crate::{
+    app::{App, Callers},
+    audit::recorder::Recorder,
+    authorize::Authorizer,
+    config::{Settings, StoreAddress},
+    grpc::layers::new_counts,
+    model::token::Digester,
+    net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
+    replication::{acknowledgement::Replicas, follower::Identity},
+    store::{
+        KeyStore, OpenError,
+        observed::CountedStore,
+        postgres::{self, PostgresStore},
+        sqlite::SqliteStore,
+    },
+};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+pub(super) fn digester(settings: &Settings) -> Result<Digester, DigestSecretError> {
+    let secret = settings.digest_secret_file.as_deref();
+    let secret = secret.map(digest_secret::read).transpose()?;
+    Ok(Digester::new(secret.as_deref()))
+}
+
+pub(super) async fn open_store(
+    settings: &Settings,
+    identity: &Identity,
+    digester: &Digester,
+) -> Result<Arc<dyn KeyStore>, OpenError> {
+    tracing::info!(store = ?settings.store.address, "opening the store");
+    Ok(match &settings.store.address {
+        StoreAddress::Sqlite(path) => {
+            let (path, digester) = (path.clone(), digester.clone());
+            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &digester));
+            Arc::new(store.await.expect("opening a store does not panic")?)
+        }
+        StoreAddress::Postgres(address) => {
+            let settings = &settings.postgres;
+            let limits = postgres::Limits {
+                pool_size: settings.pool_size.into(),
+                connect_timeout: settings.connect_timeout,
+                acquire_timeout: settings.acquire_timeout,
+                statement_timeout: settings.statement_timeout,
+                lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
+            };
+            Arc::new(PostgresStore::open(address, limits, digester).await?)
+        }
+    })
+}
+
+pub(super) fn app(
+    settings: &Settings,
+    store: Arc<dyn KeyStore>,
+    identity: &Identity,
+    digester: Digester,
+    callers: Callers,
+    tls: Option<Arc<Reloaded<Tls>>>,
+) -> Arc<App> {
+    let counts = new_counts();
+    let errors = &counts.store_errors;
+    let store: Arc<dyn KeyStore> = Arc::new(CountedStore { store, errors });
+    Arc::new(App {
+        replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
+        recorder: Arc::new(Recorder::new(store.clone())),
+        store,
+        authorizer: Arc::new(Authorizer::new(digester)),
+        callers,
+        tls,
+        admin_slots: Arc::new(Semaphore::new(settings.limits.max_admin_calls)),
+        connections: Arc::new(ConnectionCounts::default()),
+        counts,
+    })
+}
