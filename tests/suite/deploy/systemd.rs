@@ -1,0 +1,25 @@
+//! The unit for systemd.
+
+use clap::Parser;
+use keyservice::settings::{Cli, Command};
+use std::time::Duration;
+
+/// What leaving, and sending the last spans, may take after the drain.
+const LEAVING: Duration = Duration::from_secs(6);
+
+#[test]
+fn under_systemd_a_process_may_drain_before_it_is_killed() {
+    let unit = include_str!("../../../deploy/keyservice.service");
+    let mut limits = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("TimeoutStopSec="));
+    let limit = limits
+        .next()
+        .expect("a limit")
+        .parse::<humantime::Duration>();
+    let defaults = Cli::parse_from(["keyservice", "serve"]);
+    let Command::Serve(settings) = defaults.command else {
+        unreachable!("it is serve");
+    };
+    assert!(*limit.expect("a duration") >= settings.drain_limit + LEAVING);
+}

@@ -1,0 +1,65 @@
+//! The port that Prometheus reads, which anybody may reach.
+
+use crate::support::{
+    directory, eventually,
+    hostile::crowd::{Crowd, MANNERS},
+    server::{
+        Server,
+        process::need_open_files,
+        scrape::{METRICS, Scrape, request},
+        sqlite_in,
+    },
+};
+use std::time::Duration;
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep},
+};
+
+/// Sockets of the largest crowd, and files beside them.
+const OPEN_FILES: u64 = 2000;
+
+/// Within Prometheus' 10 s, and generous, since the crowd shares the machine.
+const SLOWEST_SCRAPE: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_serves_metrics_and_nothing_else() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    for (method, path, status) in [
+        ("GET", "/metrics", "200"),
+        ("HEAD", "/metrics", "200"),
+        ("GET", "/", "404"),
+        ("GET", "/metrics/", "404"),
+        ("POST", "/metrics", "405"),
+    ] {
+        let (head, body) = request(&server, method, path);
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(head.starts_with(&expected), "{method} {path}: {head}");
+        assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}: {body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_is_answered_beside_a_crowd_of_any_manners() {
+    need_open_files(OPEN_FILES);
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let port = server.logged_port("metrics_address").expect("a port");
+    for manner in MANNERS {
+        let crowd = Crowd::gather(port, manner);
+        eventually("all are there", async || crowd.is_all_there()).await;
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let started = Instant::now();
+            block_in_place(|| Scrape::of(&server));
+            slowest = slowest.max(started.elapsed());
+            sleep(Duration::from_millis(100)).await;
+        }
+        println!(
+            "{manner:?}: {} connections, slowest scrape {slowest:?}",
+            crowd.came()
+        );
+        assert!(slowest <= SLOWEST_SCRAPE, "{manner:?}: {slowest:?}");
+    }
+}
