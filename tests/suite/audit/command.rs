@@ -17,7 +17,7 @@ use keyservice::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_are_selected_by_their_time() {
+async fn since_and_until_select_records_by_their_time() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let server = Server::start(&store).await;
@@ -39,7 +39,7 @@ async fn records_are_selected_by_their_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_makes_and_changes_no_file_whether_a_service_runs_has_crashed_or_has_stopped() {
+async fn the_command_changes_no_file_while_a_server_runs_after_it_crashed_or_after_it_stopped() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let files = || {
@@ -69,7 +69,7 @@ async fn the_command_makes_and_changes_no_file_whether_a_service_runs_has_crashe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_starts_though_its_file_is_read_and_the_reader_notices_where_that_matters() {
+async fn a_server_starts_while_the_command_reads_its_file_and_the_command_notices_new_writes() {
     let directory = directory();
     let store = sqlite_in(&directory);
     // More than the reader can get rid of before anybody takes its output.
@@ -90,7 +90,7 @@ async fn a_service_starts_though_its_file_is_read_and_the_reader_notices_where_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_are_a_table_on_a_terminal_and_a_reader_may_leave_early() {
+async fn a_terminal_gets_a_table_and_a_closed_pipe_is_no_error() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let server = Server::start(&store).await;
@@ -128,7 +128,7 @@ async fn records_are_a_table_on_a_terminal_and_a_reader_may_leave_early() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_not_there_or_is_none_is_named_and_none_is_made() {
+async fn the_command_names_a_missing_or_foreign_store_and_creates_none() {
     let directory = directory();
     let missing = sqlite_in(&directory);
     let advice = "there is no store at sqlite:";
@@ -148,7 +148,7 @@ async fn a_store_that_is_not_there_or_is_none_is_named_and_none_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_itself_keeps_the_command_from_writing() {
+async fn postgres_refuses_every_write_of_the_command() {
     let cluster = Cluster::shared();
     let store = with_tables(cluster.database()).await;
     let sql = "ALTER TABLE keyservice.audit RENAME TO kept; \

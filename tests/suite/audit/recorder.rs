@@ -22,7 +22,7 @@ fn refused_at(micros: i64) -> AuditRecord {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_are_counted_are_on_record_in_time_from_the_first_of_them_on() {
+async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
     let stores = Stores::sqlite();
     let recorder = Recorder::new(stores.first.clone());
     for second in [2, 1, 3] {
@@ -37,7 +37,7 @@ async fn calls_that_are_counted_are_on_record_in_time_from_the_first_of_them_on(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_the_store_did_not_take_are_counted_on_however_many_they_are() {
+async fn counted_calls_that_the_store_refused_are_kept_and_their_count_never_overflows() {
     let stores = Stores::sqlite();
     let recorder = Recorder::new(stores.first.clone());
     let many = AuditRecord {
@@ -70,7 +70,7 @@ async fn rename_records(stores: &Stores, from: &str, to: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_too_many_to_wait_for_their_records_are_refused_and_counted() {
+async fn calls_that_exceed_the_queue_for_records_are_refused_and_counted() {
     const CALLS: usize = 3000;
     let stores = Stores::sqlite();
     let recorder = Recorder::new(stores.first.clone());

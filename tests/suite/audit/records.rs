@@ -44,13 +44,13 @@ impl Guarded {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_admin_call_is_on_record_on_sqlite() {
+async fn sqlite_records_every_admin_call() {
     let directory = directory();
     put_every_call_on_record(&sqlite_in(&directory)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_admin_call_is_on_record_on_postgres() {
+async fn postgres_records_every_admin_call() {
     put_every_call_on_record(&Cluster::shared().database()).await;
 }
 
@@ -118,7 +118,7 @@ async fn put_every_call_on_record(store: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_no_service_could_read_is_on_record() {
+async fn a_call_whose_message_is_too_large_is_recorded() {
     let (directory, cluster) = (directory(), Cluster::shared());
     for store in [sqlite_in(&directory), cluster.database()] {
         let mut guarded = Guarded::start(&store).await;
@@ -132,7 +132,7 @@ async fn a_call_that_no_service_could_read_is_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_of_those_whom_nobody_knows_are_counted() {
+async fn unauthenticated_calls_are_recorded_as_counts() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let mut guarded = Guarded::start(&store).await;
@@ -151,7 +151,7 @@ async fn calls_of_those_whom_nobody_knows_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_is_refused_again_and_again_does_not_flood_the_store() {
+async fn a_caller_that_is_refused_very_often_does_not_flood_the_store() {
     const CALLS: usize = 700;
     let directory = directory();
     let store = sqlite_in(&directory);
@@ -179,7 +179,7 @@ async fn a_caller_that_is_refused_again_and_again_does_not_flood_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_record_a_list_is_not_answered_and_a_refusal_is() {
+async fn without_a_record_a_list_fails_and_a_refusal_is_still_answered() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let mut guarded = Guarded::start(&store).await;
@@ -214,7 +214,7 @@ async fn without_a_record_a_list_is_not_answered_and_a_refusal_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_hangs_up_is_on_record_all_the_same() {
+async fn a_call_is_recorded_even_if_its_caller_hangs_up() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let guarded = Guarded::start(&store).await;

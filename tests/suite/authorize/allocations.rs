@@ -22,7 +22,7 @@ use tonic::body::Body;
 use tower::{Layer, Service, service_fn};
 
 #[test]
-fn a_decision_takes_no_memory_but_for_the_accounts_name_in_a_grant() {
+fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
     let (keyring, digester, lease) = (Keyring::new(), Digester::new(None), Lease::none());
     lease.extend(Moment::LATEST);
     let mut rng = rand::rng();
@@ -65,7 +65,7 @@ fn a_decision_takes_no_memory_but_for_the_accounts_name_in_a_grant() {
 }
 
 #[test]
-fn to_count_a_call_takes_no_memory_be_it_the_first_that_ends_so() {
+fn counting_a_call_allocates_nothing() {
     let counts = new_counts();
     let mut context = Context::from_waker(Waker::noop());
     let denied = Ok(Decision::Denial(DenialReason::Revoked));

@@ -14,7 +14,7 @@ use keyservice::grpc::proto::{
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_method_is_open_to_just_those_whose_role_covers_it() {
+async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
     let authorizer = Credential::new("sender", &["--role", "authorizer"]);
     let admin = Credential::new("dashboard", &["--role", "admin"]);
     let unknown = Credential::new("stranger", &["--role", "admin"]);
@@ -89,7 +89,7 @@ async fn each_method_is_open_to_just_those_whose_role_covers_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_refused_is_told_so_and_no_more() {
+async fn a_refusal_tells_the_caller_nothing_more() {
     let some = ["--role", "admin", "--accounts", "acme"];
     let some = Credential::new("dashboard", &some);
     let sender = Credential::new("sender", &["--role", "authorizer"]);
@@ -128,7 +128,7 @@ async fn who_is_refused_is_told_so_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grpcurl_calls_with_a_secret_that_the_binary_made_and_no_log_holds_it() {
+async fn grpcurl_calls_with_a_generated_secret_and_no_log_contains_it() {
     let admin = Credential::new("first-use", &["--role", "admin"]);
     let args = ["--log", "info,keyservice=trace"];
     let guarded = Guarded::start_with(&[&admin.line], &args).await;
@@ -156,7 +156,7 @@ async fn grpcurl_calls_with_a_secret_that_the_binary_made_and_no_log_holds_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_of_some_accounts_finds_nothing_in_others() {
+async fn an_admin_of_some_accounts_finds_no_key_of_other_accounts() {
     let all = Credential::new("operator", &["--role", "admin"]);
     let some = ["--role", "admin", "--accounts", "acme,initech"];
     let some = Credential::new("dashboard", &some);
@@ -199,7 +199,7 @@ async fn an_admin_of_some_accounts_finds_nothing_in_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_admin_call_of_a_known_caller_is_logged_with_its_outcome() {
+async fn every_admin_call_of_an_authenticated_caller_is_logged_with_its_outcome() {
     let authorizer = Credential::new("sender", &["--role", "authorizer"]);
     let admin = Credential::new("dashboard", &["--role", "admin", "--accounts", "acme"]);
     let guarded = Guarded::start(&[&authorizer.line, &admin.line]).await;
@@ -231,7 +231,7 @@ async fn every_admin_call_of_a_known_caller_is_logged_with_its_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reflection_can_be_switched_off() {
+async fn reflection_can_be_turned_off() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let guarded = Guarded::start_with(&[&admin.line], &["--reflection", "false"]).await;
     for version in ["v1", "v1alpha"] {
@@ -243,7 +243,7 @@ async fn reflection_can_be_switched_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unprotected_server_warns_on_loopback_and_does_not_start_elsewhere() {
+async fn an_unprotected_server_warns_on_loopback_and_refuses_other_addresses() {
     let server = Server::on_sqlite().await;
     let warning = "calls are in plain text and taken from anyone";
     assert_eq!(server.log().matches(warning).count(), 1);

@@ -10,7 +10,7 @@ use crate::support::{
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_credentials_file_is_read_again_and_counts_on_live_connections() {
+async fn a_changed_credentials_file_is_reloaded_and_applies_to_open_connections() {
     let first = Credential::new("dashboard", &["--role", "admin"]);
     let second = Credential::new("dashboard", &["--role", "admin"]);
     let mut guarded = Guarded::start(&[&first.line]).await;
@@ -42,7 +42,7 @@ async fn the_credentials_file_is_read_again_and_counts_on_live_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_credentials_file_is_refused_at_start_without_its_text() {
+async fn the_error_for_an_invalid_credentials_file_does_not_repeat_its_text() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let pasted = format!("operator admin bearer={}", admin.secret);
     let file = Mount::new(&[("callers", &pasted)]);

@@ -7,7 +7,7 @@ use crate::support::{
 use std::net::TcpListener;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_in_use_is_named() {
+async fn the_error_names_an_address_that_is_in_use() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = holder.local_addr().expect("an address").to_string();
     let directory = directory();
@@ -21,7 +21,7 @@ async fn an_address_in_use_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_digest_secret_that_could_be_guessed_is_refused() {
+async fn a_digest_secret_that_is_too_short_is_refused() {
     let directory = directory();
     let path = directory.path().join("secret").display().to_string();
     std::fs::write(&path, "hunter2\n").expect("a file");
@@ -31,7 +31,7 @@ async fn a_digest_secret_that_could_be_guessed_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_digest_secret_without_end_is_refused() {
+async fn an_endless_digest_secret_file_is_refused() {
     let directory = directory();
     let mut command = server::command(&sqlite_in(&directory));
     command.args(["--digest-secret-file", "/dev/zero"]);
@@ -39,7 +39,7 @@ async fn a_digest_secret_without_end_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_filter_that_makes_no_sense_is_refused() {
+async fn an_invalid_log_filter_is_refused() {
     for filter in ["keyservice=loud", "inof"] {
         let mut command = server::command("sqlite:/never/opened");
         command.args(["--log", filter]);
@@ -48,7 +48,7 @@ async fn a_log_filter_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_address_that_makes_no_sense_is_refused() {
+async fn an_invalid_store_address_is_refused() {
     for (store, advice) in [
         ("postgre://kate:hunter2@db/keys", "give sqlite:PATH"),
         ("kate:hunter2@db", "give sqlite:PATH"),

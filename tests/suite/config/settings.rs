@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_setting_is_read_from_its_variable() {
+async fn every_setting_can_be_set_by_its_environment_variable() {
     let directory = directory();
     let settings = settings(&directory);
     for bad in &settings {
@@ -25,7 +25,7 @@ async fn every_setting_is_read_from_its_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flag_wins_over_its_variable() {
+async fn a_flag_overrides_its_environment_variable() {
     let directory = directory();
     let mut command = server::serve();
     for setting in settings(&directory) {
@@ -40,7 +40,7 @@ async fn a_flag_wins_over_its_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_variable_counts_as_unset() {
+async fn an_empty_environment_variable_counts_as_unset() {
     let directory = directory();
     let mut command = server::serve();
     command.args(["--listen", "127.0.0.1:0"]);
@@ -53,7 +53,7 @@ async fn an_empty_variable_counts_as_unset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_and_the_help_tell_of_the_same_settings() {
+async fn the_readme_and_the_help_list_the_same_settings() {
     let mut command = server::serve();
     // A default is shown whatever the environment says.
     let mut server = Server::launch(command.arg("--help").env("KEYSERVICE_DRAIN_LIMIT", "3s"));
@@ -72,7 +72,7 @@ async fn the_readme_and_the_help_tell_of_the_same_settings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn help_does_not_show_the_password_of_an_address_in_the_environment() {
+async fn help_does_not_show_a_password_from_the_environment() {
     let mut command = server::serve();
     command.env("KEYSERVICE_STORE", "postgres://kate:hunter2@db/keys");
     let mut server = Server::launch(command.arg("--help"));

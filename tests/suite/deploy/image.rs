@@ -21,7 +21,7 @@ fn the_dockerfile_is_well_formed_and_follows_good_practice() {
 
 /// Checked by the compiler on a copy, which finds what is missing and leaves the linking out.
 #[test]
-fn the_image_is_built_from_all_that_a_build_reads() {
+fn the_image_copies_every_file_that_a_build_reads() {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let copy = scratch.join("image");
     let _ = fs::remove_dir_all(&copy);
@@ -52,7 +52,7 @@ fn the_image_is_built_from_all_that_a_build_reads() {
 }
 
 #[test]
-fn docker_is_sent_what_the_dockerfile_copies_and_nothing_else() {
+fn docker_receives_only_the_files_that_the_dockerfile_copies() {
     let copies = instructions("COPY");
     let from_here = copies.iter().filter(|words| !words[0].starts_with("--"));
     let sources = from_here.flat_map(|words| words.split_last().expect("a destination").1);
@@ -61,7 +61,7 @@ fn docker_is_sent_what_the_dockerfile_copies_and_nothing_else() {
 }
 
 #[test]
-fn the_image_is_the_binary_on_distroless_and_runs_it_as_a_user_who_is_not_root() {
+fn the_image_runs_the_binary_on_distroless_as_a_user_other_than_root() {
     let stages = instructions("FROM");
     let [build, image] = &stages[..] else {
         panic!("not two stages: {stages:?}");
@@ -82,7 +82,7 @@ fn the_image_is_the_binary_on_distroless_and_runs_it_as_a_user_who_is_not_root()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_process_needs_no_place_to_write_but_its_volume() {
+async fn the_process_writes_nowhere_except_its_volume() {
     let volume = directory();
     let serve = server::command(&sqlite_in(&volume));
     let server = Server::serving(&mut with_all_read_only_but(volume.path(), &serve)).await;

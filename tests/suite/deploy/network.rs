@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 #[test]
-fn every_manifest_is_in_one_namespace_and_its_selector_fits_the_pods() {
+fn every_manifest_is_in_one_namespace_and_every_selector_matches_the_pods() {
     for manifests in overlays() {
         let namespace = &manifests.one("Namespace")["metadata"]["name"];
         let labels = &manifests.pod()["metadata"]["labels"];
@@ -27,7 +27,7 @@ fn every_manifest_is_in_one_namespace_and_its_selector_fits_the_pods() {
 }
 
 #[test]
-fn every_port_is_one_that_a_setting_makes_the_process_listen_on() {
+fn every_container_port_is_one_that_a_setting_opens() {
     for manifests in overlays() {
         for (name, variable) in [
             ("grpc", "KEYSERVICE_LISTEN"),
@@ -57,7 +57,7 @@ fn the_service_is_headless_so_that_clients_balance_over_the_pods_themselves() {
 }
 
 #[test]
-fn labelled_callers_reach_the_api_prometheus_reaches_metrics_and_nobody_reaches_health() {
+fn labelled_pods_reach_the_api_prometheus_reaches_metrics_and_nobody_reaches_health() {
     for manifests in overlays() {
         let policy = &manifests.one("NetworkPolicy")["spec"];
         assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
@@ -78,7 +78,7 @@ fn labelled_callers_reach_the_api_prometheus_reaches_metrics_and_nobody_reaches_
 }
 
 #[test]
-fn pods_on_sqlite_reach_nothing_and_pods_on_postgres_dns_and_the_database() {
+fn pods_on_sqlite_reach_nothing_and_pods_on_postgres_reach_dns_and_the_database() {
     let egress = |manifests: &'static Manifests| {
         let rules = list(&manifests.one("NetworkPolicy")["spec"]["egress"]).iter();
         let ports = rules.flat_map(|rule| list(&rule["ports"]));
@@ -109,7 +109,7 @@ fn prometheus_scrapes_the_metrics_port_of_every_pod_on_postgres() {
 }
 
 #[test]
-fn the_alert_rules_become_a_prometheus_rule_by_the_command_of_the_readme() {
+fn the_command_of_the_readme_turns_the_alert_rules_into_a_prometheus_rule() {
     let readme = include_str!("../../../deploy/README.md");
     let mut blocks = readme.split("```");
     let command = blocks.find(|block| block.contains("kind: PrometheusRule"));

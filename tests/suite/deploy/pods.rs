@@ -21,7 +21,7 @@ const LEAVING: Duration = Duration::from_secs(6);
 const MILLION_KEYS_MIB: u64 = 100;
 
 #[test]
-fn both_overlays_are_what_the_oldest_and_the_newest_kubernetes_take() {
+fn the_oldest_and_the_newest_kubernetes_accept_both_overlays() {
     for manifests in overlays() {
         assert!(manifests.kinds().contains(&"Namespace"));
     }
@@ -30,7 +30,7 @@ fn both_overlays_are_what_the_oldest_and_the_newest_kubernetes_take() {
 /// Field by field what the level "restricted" of the Pod Security Standards asks for, and a root
 /// file system that cannot be written.
 #[test]
-fn pods_meet_the_restricted_level_and_their_namespace_admits_no_others() {
+fn pods_meet_the_restricted_level_and_their_namespace_enforces_it() {
     for manifests in overlays() {
         let namespace = &manifests.one("Namespace")["metadata"];
         let enforced = &namespace["labels"]["pod-security.kubernetes.io/enforce"];
@@ -63,7 +63,7 @@ fn pods_meet_the_restricted_level_and_their_namespace_admits_no_others() {
 }
 
 #[test]
-fn pods_hold_no_token_of_kubernetes() {
+fn pods_get_no_service_account_token() {
     for manifests in overlays() {
         let account = manifests.one("ServiceAccount");
         assert_eq!(account["automountServiceAccountToken"], false);
@@ -75,7 +75,7 @@ fn pods_hold_no_token_of_kubernetes() {
 }
 
 #[test]
-fn the_image_is_this_release() {
+fn the_image_tag_is_the_version_of_this_release() {
     for manifests in overlays() {
         let image = text(&manifests.container()["image"]);
         let tag = concat!(":", env!("CARGO_PKG_VERSION"));
@@ -84,7 +84,7 @@ fn the_image_is_this_release() {
 }
 
 #[test]
-fn every_variable_is_a_setting_of_serve() {
+fn every_environment_variable_is_a_setting_of_serve() {
     let help = server::help();
     for manifests in overlays() {
         for name in variables(manifests) {
@@ -97,14 +97,14 @@ fn every_variable_is_a_setting_of_serve() {
 
 /// It would call them KEYSERVICE_PORT and the like, after the Service's name.
 #[test]
-fn kubernetes_adds_no_variables_among_the_settings() {
+fn kubernetes_adds_no_environment_variables_of_its_own() {
     for manifests in overlays() {
         assert_eq!(manifests.pod()["spec"]["enableServiceLinks"], false);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_serves_over_mtls_what_its_secrets_and_its_store_let_it() {
+async fn a_pod_serves_over_mtls_with_its_secrets_and_its_store() {
     let cluster = Cluster::start();
     for pods in [
         Pods::on_sqlite(),
@@ -121,7 +121,7 @@ async fn a_pod_serves_over_mtls_what_its_secrets_and_its_store_let_it() {
 }
 
 #[test]
-fn every_file_that_a_setting_names_is_in_a_secret_that_is_mounted_whole() {
+fn every_file_that_a_setting_names_comes_from_a_wholly_mounted_secret() {
     for manifests in overlays() {
         let files = variables(manifests).filter_map(|name| manifests.variable(name));
         let files: Vec<&str> = files.filter(|value| value.starts_with('/')).collect();
@@ -137,7 +137,7 @@ fn every_file_that_a_setting_names_is_in_a_secret_that_is_mounted_whole() {
 }
 
 #[test]
-fn secrets_are_read_by_the_process_alone() {
+fn only_the_process_can_read_its_secrets() {
     for manifests in overlays() {
         let pod = &manifests.pod()["spec"];
         // Mounted secrets are root's; the process reads them as one of this group.
@@ -153,7 +153,7 @@ fn secrets_are_read_by_the_process_alone() {
 }
 
 #[test]
-fn every_secret_that_a_pod_waits_for_is_explained_with_the_command_that_makes_it() {
+fn the_readme_gives_the_command_that_creates_each_secret() {
     let readme = include_str!("../../../deploy/README.md");
     let waits_for = |name: &str, key: &str| {
         let command = format!("kubectl create secret generic {name} ");
@@ -181,7 +181,7 @@ fn every_secret_that_a_pod_waits_for_is_explained_with_the_command_that_makes_it
 }
 
 #[test]
-fn pods_may_drain_before_they_are_killed() {
+fn pods_have_time_to_drain_before_they_are_killed() {
     for manifests in overlays() {
         let drain = manifests.variable("KEYSERVICE_DRAIN_LIMIT");
         let drain = humantime::parse_duration(drain.expect("set")).expect("a duration");
@@ -193,7 +193,7 @@ fn pods_may_drain_before_they_are_killed() {
 }
 
 #[test]
-fn pods_ask_for_what_they_use_and_are_not_throttled() {
+fn pods_request_the_memory_that_they_use_and_have_no_cpu_limit() {
     for manifests in overlays() {
         let resources = &manifests.container()["resources"];
         assert!(resources["requests"]["cpu"].is_string());

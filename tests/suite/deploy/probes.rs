@@ -13,7 +13,7 @@ use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
 use serde_json::json;
 
 #[test]
-fn startup_and_readiness_ask_for_the_service_and_liveness_for_the_process() {
+fn startup_and_readiness_probe_the_service_and_liveness_probes_the_process() {
     for manifests in overlays() {
         for (probe, service) in [
             ("startupProbe", SERVICE_NAME),
@@ -64,7 +64,7 @@ async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_database_a_pod_is_not_ready_and_yet_not_restarted() {
+async fn a_pod_without_its_database_is_not_ready_and_is_not_restarted() {
     let mut cluster = Cluster::start();
     let pods = Pods::on_postgres(&cluster, &cluster.database());
     let pod = pods.start().await;
@@ -81,7 +81,7 @@ async fn without_its_database_a_pod_is_not_ready_and_yet_not_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_hangs_passes_no_probe() {
+async fn a_hanging_pod_passes_no_probe() {
     let pods = Pods::on_sqlite();
     let pod = pods.start().await;
     assert!(pod.passes("readinessProbe"));

@@ -13,7 +13,7 @@ const CONNECTIONS: u64 = 100 - 3;
 const LOOK_UP_SECONDS: u64 = 30;
 
 #[test]
-fn sqlite_has_one_pod_which_no_other_ever_overlaps() {
+fn sqlite_never_has_two_pods_at_the_same_time() {
     let workload = SQLITE.workload();
     assert_eq!(workload["kind"], "StatefulSet");
     let spec = &workload["spec"];
@@ -32,7 +32,7 @@ fn sqlite_has_one_pod_which_no_other_ever_overlaps() {
 }
 
 #[test]
-fn sqlite_keeps_its_keys_on_the_volume_the_one_place_that_can_be_written() {
+fn sqlite_keeps_its_keys_on_the_volume_which_alone_is_writable() {
     let writable: Vec<_> = list(&SQLITE.container()["volumeMounts"])
         .iter()
         .filter(|mount| mount["readOnly"] != true)
@@ -51,7 +51,7 @@ fn sqlite_keeps_its_keys_on_the_volume_the_one_place_that_can_be_written() {
 }
 
 #[test]
-fn postgres_takes_its_address_from_a_secret_and_nothing_can_be_written() {
+fn postgres_takes_its_address_from_a_secret_and_its_pods_have_nothing_writable() {
     let mut variables = list(&POSTGRES.container()["env"]).iter();
     let store = variables.find(|it| it["name"] == "KEYSERVICE_STORE");
     let source = &store.expect("set")["valueFrom"]["secretKeyRef"];
@@ -65,7 +65,7 @@ fn postgres_takes_its_address_from_a_secret_and_nothing_can_be_written() {
 }
 
 #[test]
-fn postgres_has_three_pods_or_more_as_the_autoscaler_says() {
+fn postgres_has_at_least_three_pods_and_an_autoscaler() {
     let scaler = &POSTGRES.one("HorizontalPodAutoscaler")["spec"];
     let workload = POSTGRES.workload();
     for field in ["apiVersion", "kind"] {
@@ -89,7 +89,7 @@ fn postgres_has_three_pods_or_more_as_the_autoscaler_says() {
 }
 
 #[test]
-fn the_database_has_a_connection_for_every_one_that_the_pods_may_open() {
+fn the_database_allows_all_connections_that_the_pods_may_open() {
     let scaler = &POSTGRES.one("HorizontalPodAutoscaler")["spec"];
     let surge = number(&POSTGRES.workload()["spec"]["strategy"]["rollingUpdate"]["maxSurge"]);
     let defaults = Cli::parse_from(["keyservice", "serve"]);
@@ -103,7 +103,7 @@ fn the_database_has_a_connection_for_every_one_that_the_pods_may_open() {
 }
 
 #[test]
-fn a_rollout_is_given_up_no_earlier_than_a_pod_that_starts() {
+fn a_rollout_waits_at_least_as_long_as_a_pod_may_take_to_start() {
     let spec = &POSTGRES.workload()["spec"];
     let probe = &POSTGRES.container()["startupProbe"];
     let to_start = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
@@ -112,7 +112,7 @@ fn a_rollout_is_given_up_no_earlier_than_a_pod_that_starts() {
 }
 
 #[test]
-fn a_rollout_replaces_one_pod_at_a_time_and_leaves_clients_time_to_find_the_new_one() {
+fn a_rollout_replaces_one_pod_at_a_time_and_gives_clients_time_to_find_the_new_one() {
     let spec = &POSTGRES.workload()["spec"];
     let strategy = json!({
         "type": "RollingUpdate",
@@ -125,7 +125,7 @@ fn a_rollout_replaces_one_pod_at_a_time_and_leaves_clients_time_to_find_the_new_
 }
 
 #[test]
-fn a_drained_node_takes_one_replica_at_a_time_even_while_none_is_ready() {
+fn draining_a_node_evicts_one_replica_at_a_time_even_while_none_is_ready() {
     let budget = &POSTGRES.one("PodDisruptionBudget")["spec"];
     assert_eq!(budget["maxUnavailable"], 1);
     assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow");
@@ -134,7 +134,7 @@ fn a_drained_node_takes_one_replica_at_a_time_even_while_none_is_ready() {
 }
 
 #[test]
-fn replicas_are_spread_over_nodes_and_where_it_can_be_over_zones() {
+fn replicas_are_spread_over_nodes_and_if_possible_over_zones() {
     let pod = POSTGRES.pod();
     let [nodes, zones] = list(&pod["spec"]["topologySpreadConstraints"]) else {
         panic!("not two: {pod}");

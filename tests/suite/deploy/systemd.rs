@@ -8,7 +8,7 @@ use std::time::Duration;
 const LEAVING: Duration = Duration::from_secs(6);
 
 #[test]
-fn under_systemd_a_process_may_drain_before_it_is_killed() {
+fn systemd_gives_the_process_time_to_drain_before_it_kills_it() {
     let unit = include_str!("../../../deploy/keyservice.service");
     let mut limits = unit
         .lines()

@@ -20,7 +20,7 @@ const AT_ITS_END: &str = "kill $(cat replica-*.pid) 2> /dev/null || true; \
 const PAGE: &str = include_str!("../../../deploy/PRODUCTION.md");
 
 #[test]
-fn the_commands_of_the_page_come_out_as_printed() {
+fn the_commands_of_the_page_print_what_the_page_shows() {
     let script = blocks("sh")
         .collect::<String>()
         .replace("54320", &free_port().to_string())

@@ -6,7 +6,7 @@ use crate::support::{server::Server, tools::shell};
 const CHANGING: [&str; 5] = ["token", "keyId", "preview", "createTime", "revokeTime"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tour_of_the_readme_comes_out_as_printed() {
+async fn the_commands_of_the_tour_print_what_the_readme_shows() {
     let server = Server::on_sqlite().await;
     let mut values = Substitutions::default();
     values.add("localhost:50051", &format!("localhost:{}", server.port()));

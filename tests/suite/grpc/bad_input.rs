@@ -34,7 +34,7 @@ const LONG_LABEL: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 const ACCOUNT_ID_RULE: &str = "use 1 to 128 letters, digits and -_.:@/";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn create_says_which_field_is_wrong_and_what_is_right() {
+async fn create_names_the_invalid_field_and_what_is_valid() {
     let mut table = Table::default();
     for account_id in bad_account_ids() {
         let call = |key: &mut CreateRequest| key.account_id = account_id;
@@ -73,7 +73,7 @@ async fn create_says_which_field_is_wrong_and_what_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn list_says_which_field_is_wrong_and_what_is_right() {
+async fn list_names_the_invalid_field_and_what_is_valid() {
     let mut table = Table::default();
     for account_id in bad_account_ids() {
         let call = |list: &mut ListRequest| list.account_id = account_id;
@@ -100,7 +100,7 @@ async fn list_says_which_field_is_wrong_and_what_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revoke_says_which_field_is_wrong_and_what_is_right() {
+async fn revoke_names_the_invalid_field_and_what_is_valid() {
     let mut table = Table::default();
     table.add("target", "give key_id or token", revoke(None, None));
     for key_id in [
@@ -124,7 +124,7 @@ async fn revoke_says_which_field_is_wrong_and_what_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn authorize_says_what_a_domain_is() {
+async fn authorize_says_what_a_valid_domain_is() {
     let mut table = Table::default();
     for (domain, right) in NO_DOMAINS {
         table.add("domain", right, authorize("tsend_", domain));
@@ -133,7 +133,7 @@ async fn authorize_says_what_a_domain_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_in_the_wrong_field_is_refused_and_not_repeated() {
+async fn a_token_in_the_wrong_field_is_refused_and_the_error_does_not_repeat_it() {
     let token = Token::generate(&mut rand::rng());
     let text = || token.expose().to_owned();
     let misspelt = text().replace("tsend_", "tsemd_");
@@ -168,7 +168,7 @@ async fn a_token_in_the_wrong_field_is_refused_and_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_read_is_its_senders_mistake() {
+async fn a_message_that_cannot_be_decoded_is_an_invalid_argument() {
     let server = Server::on_sqlite().await;
     let no_text = NoText {
         token: b"tsend_\xff".into(),

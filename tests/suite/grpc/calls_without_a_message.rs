@@ -16,7 +16,7 @@ use crate::support::{
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_ends_before_its_message_is_no_fault_of_the_services() {
+async fn a_call_that_ends_before_its_message_counts_as_the_clients_mistake() {
     let (directory, operator) = (
         directory(),
         Credential::new("operator", &["--role", "admin"]),

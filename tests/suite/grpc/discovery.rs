@@ -32,7 +32,7 @@ const ERROR_DETAILS: [&str; 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_told_overall_and_by_the_services_name() {
+async fn health_is_reported_for_the_server_and_for_the_service() {
     let server = Server::on_sqlite().await;
     let mut health = HealthClient::new(server.channel().await);
     for known in ["", SERVICE_NAME] {
@@ -46,7 +46,7 @@ async fn health_is_told_overall_and_by_the_services_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_of_health_is_told_of_the_shutdown_and_then_ended() {
+async fn a_health_watch_reports_the_shutdown_and_then_ends() {
     let server = Server::on_sqlite().await;
     let mut health = HealthClient::new(server.channel().await);
     let mut watches = Vec::new();
@@ -66,7 +66,7 @@ async fn a_watch_of_health_is_told_of_the_shutdown_and_then_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_of_an_unknown_service_is_told_so_and_does_not_delay_the_shutdown() {
+async fn a_health_watch_of_an_unknown_service_says_so_and_does_not_delay_the_shutdown() {
     let server = Server::on_sqlite().await;
     let mut health = HealthClient::new(server.channel().await);
     let watch = health.watch(service("tosend.keys.v2.KeyService")).await;
@@ -91,7 +91,7 @@ async fn both_versions_of_reflection_list_the_same_services() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_versions_of_reflection_explain_every_service_and_the_details_of_errors() {
+async fn both_versions_of_reflection_describe_every_service_and_the_details_of_errors() {
     let server = Server::on_sqlite().await;
     for version in ["v1", "v1alpha"] {
         for symbol in SERVICES.into_iter().chain(ERROR_DETAILS) {
@@ -106,7 +106,7 @@ async fn both_versions_of_reflection_explain_every_service_and_the_details_of_er
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_python_client_learns_the_api_from_reflection_and_takes_the_tour() {
+async fn a_python_client_takes_the_tour_through_reflection_alone() {
     let server = Server::on_sqlite().await;
     let ran = client("tour.py")
         .arg(format!("localhost:{}", server.port()))

@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_created_granted_listed_revoked_and_then_refused_on_sqlite() {
+async fn a_key_on_sqlite_is_created_granted_listed_revoked_and_then_denied() {
     follow_a_key_through_its_life(&Server::on_sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_created_granted_listed_revoked_and_then_refused_on_postgres() {
+async fn a_key_on_postgres_is_created_granted_listed_revoked_and_then_denied() {
     let cluster = Cluster::shared();
     follow_a_key_through_its_life(&Server::start(&cluster.database()).await).await;
 }
@@ -71,7 +71,7 @@ async fn follow_a_key_through_its_life(server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_denial_says_why() {
+async fn every_denial_gives_its_reason() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let live = create(&mut client, |key| key.domain = Some(DOMAIN.into())).await;
@@ -117,7 +117,7 @@ async fn a_key_is_granted_until_its_expire_time_and_denied_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_domain_is_one_in_all_its_spellings_and_its_subdomains_are_others() {
+async fn all_spellings_of_a_domain_are_equal_and_subdomains_differ() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let spellings = [
@@ -154,7 +154,7 @@ async fn a_key_without_a_domain_is_granted_for_every_domain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_finds_a_token_revokes_its_key_with_nothing_else_in_hand() {
+async fn a_key_can_be_revoked_with_its_token_alone() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let leaked = create(&mut client, |_| {}).await;
@@ -169,7 +169,7 @@ async fn who_finds_a_token_revokes_its_key_with_nothing_else_in_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revoking_again_gives_the_first_revoke_time() {
+async fn revoking_a_key_again_returns_the_first_revoke_time() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let created = create(&mut client, |_| {}).await;
@@ -183,7 +183,7 @@ async fn revoking_again_gives_the_first_revoke_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn to_another_account_a_key_does_not_exist() {
+async fn for_another_account_a_key_does_not_exist() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let created = create(&mut client, |_| {}).await;

@@ -12,7 +12,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_holds_50_keys_unless_others_are_asked_for_and_at_most_1000() {
+async fn a_page_holds_50_keys_by_default_and_at_most_1000() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     create_many(&client, 1001).await;
@@ -28,7 +28,7 @@ async fn a_page_holds_50_keys_unless_others_are_asked_for_and_at_most_1000() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_page_says_so_even_when_it_is_full() {
+async fn a_full_last_page_has_no_next_page_token() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     create_many(&client, 4).await;
@@ -50,7 +50,7 @@ async fn the_last_page_says_so_even_when_it_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_come_newest_first_and_neither_repeat_nor_hide_a_key_created_between_them() {
+async fn pages_are_newest_first_and_never_repeat_or_hide_a_key() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let mut expected = Vec::new();
@@ -75,7 +75,7 @@ async fn pages_come_newest_first_and_neither_repeat_nor_hide_a_key_created_betwe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_token_goes_on_with_its_own_list_alone() {
+async fn a_page_token_is_valid_only_for_its_own_list() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     create_many(&client, 3).await;

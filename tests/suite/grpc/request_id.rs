@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ResourceInfo, StatusExt};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_is_told_the_first_keys_id_and_makes_no_second_key() {
+async fn a_retry_returns_the_id_of_the_first_key_and_creates_no_second_key() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let first = create(&mut client, |key| key.request_id = Some("r-1".into())).await;
@@ -27,7 +27,7 @@ async fn a_retry_is_told_the_first_keys_id_and_makes_no_second_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_after_a_revocation_makes_no_second_key_either() {
+async fn a_retry_after_a_revocation_creates_no_second_key() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let first = create(&mut client, |key| key.request_id = Some("r-1".into())).await;
@@ -38,7 +38,7 @@ async fn a_retry_after_a_revocation_makes_no_second_key_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_calls_at_the_same_time_one_makes_the_key_and_the_others_are_told_its_id() {
+async fn one_of_several_concurrent_calls_creates_the_key_and_the_others_get_its_id() {
     const CALLS: usize = 16;
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
@@ -60,7 +60,7 @@ async fn of_calls_at_the_same_time_one_makes_the_key_and_the_others_are_told_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_id_is_its_accounts_own() {
+async fn two_accounts_may_use_the_same_request_id() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     create(&mut client, |key| key.request_id = Some("r-1".into())).await;

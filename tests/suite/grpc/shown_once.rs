@@ -24,7 +24,7 @@ use tonic::{Code, Request};
 const PASSWORD: &str = "correct-horse-battery-staple";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_piece_of_a_token_comes_out_of_a_server_on_sqlite() {
+async fn a_server_on_sqlite_never_shows_any_part_of_a_token_again() {
     let directory = directory();
     let mut session = Session::start(&sqlite_in(&directory)).await;
     say_everything(&mut session).await;
@@ -43,7 +43,7 @@ async fn no_piece_of_a_token_comes_out_of_a_server_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_piece_of_a_token_comes_out_of_a_server_on_postgres() {
+async fn a_server_on_postgres_never_shows_any_part_of_a_token_again() {
     let mut cluster = Cluster::start();
     for setting in ["log_statement = 'all'", "log_min_messages = 'debug1'"] {
         cluster.psql("postgres", &format!("ALTER SYSTEM SET {setting}"));
@@ -71,7 +71,7 @@ async fn no_piece_of_a_token_comes_out_of_a_server_on_postgres() {
 }
 
 #[test]
-fn the_search_finds_a_piece_of_a_token_in_every_form() {
+fn the_search_finds_a_part_of_a_token_in_every_encoding() {
     let token = Token::generate(&mut rand::rng());
     let token = token.expose();
     let search = Search::new([&token[PREFIX.len()..]]);

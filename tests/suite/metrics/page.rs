@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tonic::{Code, Request};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_and_decisions_are_counted_by_how_they_ended() {
+async fn calls_are_counted_by_status_and_decisions_by_reason() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let mut client = server.client().await;
@@ -77,7 +77,7 @@ async fn calls_and_decisions_are_counted_by_how_they_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_show_before_the_first_so_that_a_rate_sees_it_and_other_ends_do_not() {
+async fn counters_of_errors_start_at_zero_and_other_counters_start_with_their_first_call() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let scrape = Scrape::of(&server);
@@ -116,7 +116,7 @@ async fn a_key_that_expires_is_no_longer_counted_as_active() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_pool_tells_how_many_connections_are_idle_and_in_use_and_who_waits() {
+async fn the_pool_reports_its_idle_and_used_connections_and_the_waiting_calls() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let args = [
@@ -153,7 +153,7 @@ async fn the_pool_tells_how_many_connections_are_idle_and_in_use_and_who_waits()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_replica_counts_the_replicas_on_record() {
+async fn every_replica_counts_all_registered_replicas() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let first = Server::start_with(&store, &[METRICS], &[]).await;
@@ -166,7 +166,7 @@ async fn every_replica_counts_the_replicas_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processor_time_is_what_the_system_counts() {
+async fn the_page_shows_the_processor_time_that_the_system_counts() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let counted = || Process(server.pid()).cpu_time().as_secs_f64();
@@ -187,7 +187,7 @@ async fn token_of_another_server() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_is_refused_or_given_up_is_counted_too() {
+async fn refused_and_cancelled_calls_are_counted() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let admin = Credential::new("operator", &["--role", "admin"]);
@@ -219,7 +219,7 @@ async fn a_call_that_is_refused_or_given_up_is_counted_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_lapses_and_a_store_in_trouble_are_seen() {
+async fn the_page_shows_a_lapsed_lease_and_a_failing_store() {
     let cluster = Cluster::start();
     let store = cluster.database();
     let server = Server::start_with(&store, &[METRICS, "--lease=1s"], &[]).await;
@@ -258,7 +258,7 @@ async fn a_lease_that_lapses_and_a_store_in_trouble_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expiring_certificate_and_files_that_make_no_sense_are_seen() {
+async fn the_page_shows_when_the_certificate_expires_and_which_files_are_invalid() {
     let authority = Authority::new();
     let issued = authority.server("localhost");
     let admin = Credential::new("operator", &["--role", "admin"]);
@@ -295,7 +295,7 @@ async fn an_expiring_certificate_and_files_that_make_no_sense_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_caller_sent_or_was_told_is_among_the_metrics() {
+async fn the_page_contains_nothing_that_a_caller_sent_or_received() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let mut client = server.client().await;

@@ -23,7 +23,7 @@ const OPEN_FILES: u64 = 2000;
 const SLOWEST_SCRAPE: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_port_serves_metrics_and_nothing_else() {
+async fn the_metrics_port_serves_only_metrics() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     for (method, path, status) in [
@@ -41,7 +41,7 @@ async fn the_port_serves_metrics_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prometheus_is_answered_beside_a_crowd_of_any_manners() {
+async fn a_scrape_succeeds_beside_a_thousand_hostile_connections() {
     need_open_files(OPEN_FILES);
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;

@@ -48,7 +48,7 @@ async fn a_client_is_served_beside_every_flood_and_memory_stays_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_is_served_beside_every_flood_of_a_server_with_tls() {
+async fn a_tls_client_is_served_beside_every_flood_and_memory_stays_bounded() {
     let (authority, directory) = (Authority::new(), directory());
     let issued = authority.server("localhost");
     let path = |name| directory.path().join(name).display().to_string();
@@ -101,7 +101,7 @@ async fn stand(flood: Flood, seed: u64, server: &Server, bystander: Bystander) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn out_of_files_it_serves_on_and_recovers_without_a_spin_or_a_flood_of_log_lines() {
+async fn a_server_without_free_file_descriptors_serves_open_connections_and_recovers() {
     let server = Server::on_sqlite().await;
     let mut client = server.client().await;
     let (token, _) = client.create_key().await;
@@ -135,7 +135,7 @@ async fn out_of_files_it_serves_on_and_recovers_without_a_spin_or_a_flood_of_log
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_leave_the_store_files_to_open() {
+async fn connections_leave_file_descriptors_for_the_store() {
     const ALLOWED: usize = 192;
     let directory = directory();
     let mut limited = limited_to_open_files(ALLOWED, &command(&sqlite_in(&directory)));

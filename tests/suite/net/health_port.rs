@@ -25,7 +25,7 @@ async fn with_health_port() -> (Server, u16, TempDir) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_have_small_messages_and_few_calls_at_once() {
+async fn the_health_port_limits_message_size_and_concurrent_calls() {
     let (_server, port, _directory) = with_health_port().await;
     let endpoint = Channel::from_shared(format!("http://127.0.0.1:{port}"));
     let channel = endpoint.expect("an address").connect().await;
@@ -47,7 +47,7 @@ async fn probes_have_small_messages_and_few_calls_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_that_do_not_end_take_no_memory() {
+async fn unfinished_probes_take_little_memory() {
     let (server, port, _directory) = with_health_port().await;
     let process = Process(server.pid());
     process.forget_highest_memory();

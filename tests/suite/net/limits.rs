@@ -36,7 +36,7 @@ async fn start(args: &[&str]) -> (Server, TempDir) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_begin_is_closed() {
+async fn a_client_that_sends_no_complete_preface_is_closed() {
     let (server, _directory) = start(&["--handshake-timeout", "300ms"]).await;
     for beginning in [&b""[..], &PREFACE[..1], &PREFACE[..23]] {
         let started = Instant::now();
@@ -48,7 +48,7 @@ async fn a_client_that_does_not_begin_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_files_are_limited_by_what_the_system_allows_and_no_lower() {
+async fn the_server_raises_its_open_file_limit_to_the_hard_limit() {
     let directory = tempfile::tempdir().expect("a directory");
     let serve = command(&sqlite_in(&directory));
     let mut limited = Command::new("bash");
@@ -68,7 +68,7 @@ async fn open_files_are_limited_by_what_the_system_allows_and_no_lower() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_http_2_is_closed_at_once() {
+async fn a_connection_that_is_not_http_2_is_closed_at_once() {
     let (server, _directory) = start(&["--handshake-timeout", "1h"]).await;
     for garbage in [&b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..], &[0; 24]] {
         let mut raw = RawClient::connect(server.port()).await;
@@ -91,7 +91,7 @@ async fn first_client(server: &Server) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_too_many_takes_the_place_of_the_one_that_was_quiet_longest() {
+async fn a_new_connection_at_the_limit_evicts_the_one_that_was_idle_longest() {
     let (server, _directory) = start(&["--max-connections", "2"]).await;
     let mut client = first_client(&server).await;
     let mut quiet = RawClient::greeting(server.port()).await;
@@ -107,7 +107,7 @@ async fn one_connection_too_many_takes_the_place_of_the_one_that_was_quiet_longe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_too_many_is_closed_when_all_are_at_work() {
+async fn a_new_connection_at_the_limit_is_closed_when_none_is_idle() {
     let (server, _directory) = start(&["--max-connections", "1"]).await;
     let mut client = first_client(&server).await;
     // Slow as the machine may be, some newcomer comes within a second of the client's last byte.
@@ -136,7 +136,7 @@ async fn with_calls(server: &Server, count: u32, path: &str) -> RawClient {
 
 /// Of those who are known, as of strangers.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_piles_up_calls_loses_its_connection_and_nobody_with_fewer_does() {
+async fn past_the_limit_of_calls_the_connection_with_the_most_calls_is_evicted() {
     for path in [AUTHORIZE, WATCH] {
         let (server, _directory) = start(&["--max-calls", "100"]).await;
         let channel = server.channel().await;
@@ -160,7 +160,7 @@ async fn who_piles_up_calls_loses_its_connection_and_nobody_with_fewer_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_call_on_a_connection_counts_as_a_known_callers() {
+async fn the_first_call_on_a_connection_counts_as_authenticated() {
     let (server, _directory) = start(&["--max-calls", "100"]).await;
     let mut raw = with_calls(&server, 100, AUTHORIZE).await;
     eventually("it has all its calls, and loses them", async || {
@@ -172,7 +172,7 @@ async fn the_first_call_on_a_connection_counts_as_a_known_callers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_over_the_limit_is_refused_and_the_connection_goes_on() {
+async fn a_message_over_the_limit_is_refused_and_the_connection_stays_open() {
     let (server, _directory) = start(&["--max-message-size", "2000"]).await;
     let mut client = server.client().await;
     let refused = client.authorize(&"x".repeat(3000), "example.com").await;
@@ -192,7 +192,7 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_goes_on() {
 
 /// The defaults must not stand in the way of anything that the API allows.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_create_with_every_field_at_its_longest_fits_the_default() {
+async fn the_default_limit_allows_a_create_with_every_field_at_its_longest() {
     let (server, _directory) = start(&[]).await;
     let label = "b".repeat(59);
     let longest = CreateRequest {
@@ -226,7 +226,7 @@ fn authorize_with_metadata(length: usize) -> Request<AuthorizeRequest> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_over_the_limit_is_refused_and_the_connection_goes_on() {
+async fn metadata_over_the_limit_is_refused_and_the_connection_stays_open() {
     let (server, _directory) = start(&["--max-header-size", "2048", METRICS]).await;
     let channel = server.channel().await;
     let mut watch = Health::on(channel.clone()).watch("").await;
@@ -249,7 +249,7 @@ async fn metadata_over_the_limit_is_refused_and_the_connection_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grpcurl_is_told_of_metadata_over_the_limit() {
+async fn grpcurl_shows_the_error_for_metadata_over_the_limit() {
     let (server, _directory) = start(&[]).await;
     let port = server.port();
     let list = |length| {
@@ -269,7 +269,7 @@ async fn grpcurl_is_told_of_metadata_over_the_limit() {
 
 /// HTTP/2 itself refuses it, with no status of gRPC's, and from 256 KiB on ends the connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_far_over_the_limit_harms_nobody_else() {
+async fn metadata_far_over_the_limit_does_not_affect_other_clients() {
     let (server, _directory) = start(&[]).await;
     let mut client = server.client().await;
     let mut hostile = server.client().await;
@@ -283,7 +283,7 @@ async fn metadata_far_over_the_limit_harms_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_has_so_many_calls_in_flight_and_no_more() {
+async fn a_connection_has_at_most_max_streams_calls_in_flight() {
     let (server, _directory) = start(&["--max-streams", "2"]).await;
     let mut raw = RawClient::greeting(server.port()).await;
     let settings = raw.frame().await.expect("a frame");
@@ -325,7 +325,7 @@ async fn a_client_that_does_not_answer_pings_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_of_age_is_told_to_end_and_cut_off_after_its_grace() {
+async fn a_connection_at_its_maximum_age_gets_goaway_and_is_closed_after_its_grace() {
     let args = [
         "--max-connection-age",
         "500ms",
@@ -344,7 +344,7 @@ async fn a_connection_of_age_is_told_to_end_and_cut_off_after_its_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_call_fails_while_connections_come_of_age() {
+async fn no_call_fails_when_connections_reach_their_maximum_age() {
     let args = [
         "--max-connection-age",
         "200ms",
@@ -359,7 +359,7 @@ async fn no_call_fails_while_connections_come_of_age() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn admin_calls_over_the_limit_are_refused_at_once_and_authorize_goes_on() {
+async fn admin_calls_over_the_limit_are_refused_at_once_and_authorize_still_answers() {
     let (server, directory) = start(&["--max-admin-calls", "1"]).await;
     let mut client = server.client().await;
     let created = client.create("acme", "a key").await.expect("created");

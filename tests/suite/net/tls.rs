@@ -105,7 +105,7 @@ fn files<'a>(server: &'a Issued, client_ca: &'a str) -> [(&'static str, &'a str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_is_known_by_the_uri_or_the_host_in_its_certificate() {
+async fn a_client_is_authenticated_by_the_uri_or_the_host_in_its_certificate() {
     let lines = format!(
         "dashboard admin certificate={SPIFFE_ID}\nsender authorizer certificate=Sender.example.org"
     );
@@ -140,7 +140,7 @@ async fn a_client_is_known_by_the_uri_or_the_host_in_its_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_authority_is_no_proof() {
+async fn a_certificate_from_another_authority_authenticates_nobody() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
     let encrypted = Encrypted::start(&line, &[]).await;
     let forged = Authority::new().client_by_uri(SPIFFE_ID);
@@ -150,7 +150,7 @@ async fn a_certificate_of_another_authority_is_no_proof() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_known_by_its_certificate_finds_nothing_in_other_accounts() {
+async fn a_client_with_a_certificate_finds_no_key_of_other_accounts() {
     let operator = Credential::new("operator", &["--role", "admin"]);
     let some = format!("dashboard admin accounts=acme certificate={SPIFFE_ID}");
     let encrypted = Encrypted::start(&format!("{}\n{some}", operator.line), &[]).await;
@@ -173,7 +173,7 @@ async fn a_client_known_by_its_certificate_finds_nothing_in_other_accounts() {
 
 /// The client itself is told no more than that its connection broke.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_says_whose_certificate_has_expired() {
+async fn the_log_names_the_peer_whose_certificate_has_expired() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
     let encrypted = Encrypted::start(&line, &[METRICS]).await;
     let expired = encrypted.authority.expired_client_by_uri(SPIFFE_ID);
@@ -197,7 +197,7 @@ async fn the_log_says_whose_certificate_has_expired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bearer_secret_speaks_for_its_call_whatever_the_certificate() {
+async fn a_bearer_secret_takes_precedence_over_the_certificate() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let lines = format!("{}\nsender authorizer certificate={SPIFFE_ID}", admin.line);
     let encrypted = Encrypted::start(&lines, &[]).await;
@@ -236,7 +236,7 @@ async fn grpcurl_calls_with_a_client_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_files_count_for_new_connections_and_drop_no_live_one() {
+async fn new_certificate_files_apply_to_new_connections_and_close_no_open_one() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let mut encrypted = Encrypted::start(&admin.line, &[]).await;
     let mut live = client(encrypted.channel(None).await, &admin.secret);
@@ -259,7 +259,7 @@ async fn new_files_count_for_new_connections_and_drop_no_live_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_client_ca_counts_for_new_connections_and_the_old_one_proves_nobody() {
+async fn a_new_client_ca_applies_to_new_connections_and_the_old_one_is_not_trusted() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
     let mut encrypted = Encrypted::start(&line, &[]).await;
     let next = Authority::new();
@@ -276,7 +276,7 @@ async fn a_new_client_ca_counts_for_new_connections_and_the_old_one_proves_nobod
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_session_is_resumed() {
+async fn tls_sessions_are_never_resumed() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let encrypted = Encrypted::start(&admin.line, &[]).await;
     for version in [&TLS12, &TLS13] {
@@ -294,7 +294,7 @@ async fn no_session_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handshake_that_does_not_end_is_closed() {
+async fn an_unfinished_tls_handshake_is_closed() {
     let limit = Duration::from_millis(300);
     let admin = Credential::new("operator", &["--role", "admin"]);
     let args = ["--handshake-timeout", "300ms"];
@@ -314,7 +314,7 @@ async fn a_handshake_that_does_not_end_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_new_files_leave_the_old_ones_in_use_and_are_logged_once_a_change() {
+async fn invalid_new_files_leave_the_old_ones_in_use_and_are_logged_once_per_change() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let mut encrypted = Encrypted::start(&admin.line, &[]).await;
     let next = Authority::new();
@@ -346,7 +346,7 @@ async fn broken_new_files_leave_the_old_ones_in_use_and_are_logged_once_a_change
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_1_1_is_refused_and_tls_1_2_is_spoken() {
+async fn tls_1_1_is_refused_and_tls_1_2_is_accepted() {
     const ALERT: u8 = 21;
     const HANDSHAKE: u8 = 22;
     const PROTOCOL_VERSION: u8 = 70;
@@ -366,7 +366,7 @@ async fn tls_1_1_is_refused_and_tls_1_2_is_spoken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_ask_for_health_in_plain_text_on_a_port_that_serves_nothing_else() {
+async fn the_health_port_is_plain_text_and_serves_only_health() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let args = ["--health-listen", "127.0.0.1:0"];
     let encrypted = Encrypted::start(&admin.line, &args).await;

@@ -71,7 +71,7 @@ fn open(server: &Server) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_at_work_on_every_connection_keep_no_known_caller_out() {
+async fn unauthenticated_clients_on_every_connection_do_not_keep_callers_out() {
     need_open_files(2 * MAX_CONNECTIONS as u64);
     let limit = format!("--max-connections={MAX_CONNECTIONS}");
     let guarded = Guarded::start(&[&limit]).await;
@@ -99,7 +99,7 @@ async fn strangers_at_work_on_every_connection_keep_no_known_caller_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_with_more_calls_than_there_may_be_cut_off_no_known_caller() {
+async fn unauthenticated_clients_with_too_many_calls_do_not_evict_authenticated_callers() {
     let limit = format!("--max-calls={MAX_CALLS}");
     let guarded = Guarded::start(&[&limit]).await;
     let server = &guarded.server;
@@ -128,7 +128,7 @@ async fn strangers_with_more_calls_than_there_may_be_cut_off_no_known_caller() {
 
 /// Of 32 places, two are for strangers that come while those who are known are quiet.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_sends_a_quiet_connection_away_before_one_that_came_just_now() {
+async fn a_new_connection_evicts_an_idle_connection_before_one_that_has_just_come() {
     let guarded = Guarded::start(&["--max-connections=32"]).await;
     let server = &guarded.server;
     let mut known = Vec::new();
@@ -153,7 +153,7 @@ async fn a_newcomer_sends_a_quiet_connection_away_before_one_that_came_just_now(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_the_server_closes_early_is_counted_by_why() {
+async fn connections_that_the_server_closes_are_counted_by_reason() {
     let directory = directory();
     let args = [METRICS, "--max-connections=1", "--handshake-timeout=300ms"];
     let server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;

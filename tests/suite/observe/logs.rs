@@ -8,7 +8,7 @@ use crate::support::{
 use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_line_of_the_log_is_json_when_no_terminal_reads_it() {
+async fn every_log_line_is_json_unless_a_terminal_shows_it() {
     let directory = directory();
     let mut command = server::serve();
     command.args([
@@ -38,7 +38,7 @@ async fn every_line_of_the_log_is_json_when_no_terminal_reads_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn logs_are_for_people_on_a_terminal_and_in_colour_nowhere_else() {
+async fn logs_are_human_readable_on_a_terminal_and_coloured_nowhere_else() {
     let directory = directory();
     let missing = format!("sqlite:{}/missing/keys.db", directory.path().display());
     let serve = ["serve", "--listen", "127.0.0.1:0", "--store", &missing];
@@ -66,7 +66,7 @@ async fn logs_are_for_people_on_a_terminal_and_in_colour_nowhere_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_says_no_more_than_it_is_asked_to() {
+async fn the_log_contains_only_what_its_filter_allows() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let mut server =

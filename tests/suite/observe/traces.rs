@@ -49,7 +49,7 @@ async fn a_call_continues_the_trace_of_its_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_without_a_trace_begins_one() {
+async fn a_call_without_a_trace_starts_a_new_one() {
     let mut traced = Traced::start().await;
     for traceparent in ["", "nonsense"] {
         traced.authorize(traceparent).await;
@@ -61,7 +61,7 @@ async fn a_call_without_a_trace_begins_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_of_a_caller_that_does_not_sample_is_not_exported() {
+async fn an_unsampled_call_is_not_exported() {
     let mut traced = Traced::start().await;
     traced.authorize(&format!("00-{TRACE}-{PARENT}-00")).await;
     assert!(traced.spans().await.is_empty());
@@ -102,7 +102,7 @@ async fn a_span_is_an_error_when_the_server_failed_and_not_when_the_caller_did()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_method_that_is_not_there_is_not_named_in_its_span() {
+async fn the_span_of_an_unknown_method_does_not_name_it() {
     let mut traced = Traced::start().await;
     let path = "/tosend.keys.v1.KeyService/Destroy";
     let answer = traced
@@ -125,7 +125,7 @@ async fn a_method_that_is_not_there_is_not_named_in_its_span() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spans_come_from_a_service_called_keyservice_or_what_the_environment_says() {
+async fn the_service_name_of_spans_is_keyservice_unless_the_environment_sets_it() {
     for (env, name) in [
         (("", ""), "keyservice"),
         (("OTEL_SERVICE_NAME", "keys-eu"), "keys-eu"),
@@ -145,7 +145,7 @@ async fn spans_come_from_a_service_called_keyservice_or_what_the_environment_say
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_exported_unless_an_endpoint_is_set_and_traces_are_wanted() {
+async fn nothing_is_exported_without_an_endpoint_or_when_traces_are_turned_off() {
     for env in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         ("OTEL_SDK_DISABLED", "true"),
@@ -158,7 +158,7 @@ async fn nothing_is_exported_unless_an_endpoint_is_set_and_traces_are_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_absent_or_silent_disturbs_neither_calls_nor_the_end() {
+async fn an_absent_or_silent_collector_delays_neither_calls_nor_the_shutdown() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address").to_string();
     for endpoint in [address, format!("127.0.0.1:{}", free_port())] {
@@ -187,7 +187,7 @@ async fn a_second_signal_does_not_wait_for_the_last_spans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exporter_that_cannot_be_set_up_is_refused_with_what_is_right() {
+async fn an_invalid_exporter_setting_is_refused_with_advice() {
     for (variable, value, advice) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "use grpc"),
         (ENDPOINT, "no endpoint", "http://localhost:4317"),
@@ -201,7 +201,7 @@ async fn an_exporter_that_cannot_be_set_up_is_refused_with_what_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_takes_no_spans_is_spoken_of_in_the_log() {
+async fn the_log_reports_a_collector_that_accepts_no_spans() {
     let directory = directory();
     let server = untaken(&format!("127.0.0.1:{}", free_port()), &directory).await;
     eventually("the failure is logged", async || {

@@ -39,7 +39,7 @@ fn objections(writes: &[Write], call: Authorize) -> usize {
 }
 
 #[test]
-fn a_grant_after_a_revoke_returned_is_found() {
+fn a_grant_after_a_revoke_returned_is_a_violation() {
     let writes = [created(), write(Change::Revoke, 20, Some(30))];
     assert_eq!(objections(&writes, authorize(31, 32, Answer::Granted)), 1);
     // Started while the Revoke was under way, and answered late.
@@ -48,7 +48,7 @@ fn a_grant_after_a_revoke_returned_is_found() {
 }
 
 #[test]
-fn the_first_of_several_revokes_to_return_counts() {
+fn the_first_revoke_to_return_counts() {
     let writes = [
         created(),
         write(Change::Revoke, 20, None),
@@ -60,7 +60,7 @@ fn the_first_of_several_revokes_to_return_counts() {
 }
 
 #[test]
-fn a_revoke_that_never_returned_may_stand_or_not() {
+fn a_revoke_that_never_returned_may_or_may_not_apply() {
     let writes = [created(), write(Change::Revoke, 20, None)];
     for answer in [Answer::Granted, Answer::Revoked] {
         assert_eq!(objections(&writes, authorize(50, 60, answer)), 0);
@@ -68,7 +68,7 @@ fn a_revoke_that_never_returned_may_stand_or_not() {
 }
 
 #[test]
-fn a_refusal_as_unknown_after_create_returned_is_found() {
+fn a_denial_as_unknown_after_create_returned_is_a_violation() {
     assert_eq!(
         objections(&[created()], authorize(11, 12, Answer::Unknown)),
         1
@@ -85,7 +85,7 @@ fn a_refusal_as_unknown_after_create_returned_is_found() {
 }
 
 #[test]
-fn a_refusal_as_revoked_before_anybody_asked_is_found() {
+fn a_denial_as_revoked_before_any_revoke_was_sent_is_a_violation() {
     assert_eq!(
         objections(&[created()], authorize(20, 25, Answer::Revoked)),
         1
@@ -96,7 +96,7 @@ fn a_refusal_as_revoked_before_anybody_asked_is_found() {
 }
 
 #[test]
-fn another_keys_writes_prove_nothing() {
+fn writes_of_another_key_do_not_count() {
     let mut other = write(Change::Revoke, 20, Some(30));
     other.key = KEY + 1;
     let writes = [created(), other];
@@ -117,7 +117,7 @@ fn at_the_end(writes: &[Write], answers: &[Answer]) -> usize {
 }
 
 #[test]
-fn a_write_that_returned_and_is_lost_is_found() {
+fn a_lost_write_that_had_returned_is_a_violation() {
     use Answer::{Granted, Revoked, Unknown};
     let revoked = [created(), write(Change::Revoke, 20, Some(30))];
     assert_eq!(at_the_end(&[created()], &[Granted]), 0);
@@ -128,7 +128,7 @@ fn a_write_that_returned_and_is_lost_is_found() {
 }
 
 #[test]
-fn witnesses_that_do_not_agree_are_found() {
+fn replicas_that_disagree_at_the_end_are_a_violation() {
     use Answer::{Granted, Revoked};
     let in_doubt = [created(), write(Change::Revoke, 20, None)];
     assert_eq!(at_the_end(&in_doubt, &[Granted, Granted]), 0);
@@ -137,7 +137,7 @@ fn witnesses_that_do_not_agree_are_found() {
 }
 
 #[test]
-fn a_history_records_in_the_order_of_its_clock() {
+fn a_history_records_calls_in_the_order_of_its_clock() {
     let history = History::begin();
     let create = history.write_starts(KEY, Change::Create, 0);
     history.write_returned(&create);
@@ -152,7 +152,7 @@ fn a_history_records_in_the_order_of_its_clock() {
 }
 
 #[test]
-fn messages_are_found_however_they_are_cut_into_packets() {
+fn the_proxy_finds_messages_however_they_are_split_into_packets() {
     let sent = [
         &b"Z\0\0\0\x05I"[..],
         b"A\0\0\0\x06ab",

@@ -20,7 +20,7 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoke_that_is_called_again_returns_only_when_the_standby_has_it() {
+async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
     let mut cluster = ReplicatedCluster::start(1).await;
     let address = cluster.primary().database();
     let store = stores::open(&address).await;
@@ -46,7 +46,7 @@ async fn a_revoke_that_is_called_again_returns_only_when_the_standby_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_is_not_asked_which_replicas_hold_leases() {
+async fn a_standby_refuses_to_list_the_replicas_that_hold_leases() {
     let cluster = ReplicatedCluster::start(1).await;
     let address = cluster.primary().database();
     let store = stores::open(&address).await;

@@ -40,7 +40,7 @@ const SHORT_RUN: Duration = Duration::from_secs(40);
 const LONGEST_EXTENSION: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_contradicts_a_write_that_returned_whatever_fails() {
+async fn no_answer_contradicts_a_returned_write_whatever_fails() {
     let load = run(SHORT_RUN, rand::random()).await;
     let all = load.tally.all();
     assert!(all.writes >= 100, "{} writes", all.writes);
@@ -53,7 +53,7 @@ async fn no_answer_contradicts_a_write_that_returned_whatever_fails() {
 /// `tests/faults --minutes N --seed S`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "as long as tests/faults says"]
-async fn the_same_for_as_long_as_is_asked() {
+async fn no_answer_contradicts_a_returned_write_during_a_long_run() {
     let minutes: f64 = setting("KEYSERVICE_FAULTS_MINUTES").expect("tests/faults sets it");
     let seed = setting("KEYSERVICE_FAULTS_SEED").unwrap_or_else(rand::random);
     run(Duration::from_secs_f64(60.0 * minutes), seed).await;

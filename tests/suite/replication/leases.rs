@@ -13,7 +13,7 @@ use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_gives_what_came_since_its_position_and_shows_every_replica() {
+async fn a_renewal_returns_the_changes_since_its_position_and_every_replica() {
     let stores = Stores::postgres().await;
     let position = create(&stores.first).await;
     let renewed = renew(&stores.first, &renewal(1, 1, Position::START)).await;
@@ -31,7 +31,7 @@ async fn a_renewal_gives_what_came_since_its_position_and_shows_every_replica() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_gives_no_more_changes_than_asked_for() {
+async fn a_renewal_returns_at_most_the_requested_number_of_changes() {
     let stores = Stores::postgres().await;
     let first = create(&stores.first).await;
     create(&stores.first).await;
@@ -43,7 +43,7 @@ async fn a_renewal_gives_no_more_changes_than_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_that_was_held_up_does_not_undo_a_later_one_nor_grants_a_lease() {
+async fn a_delayed_renewal_neither_undoes_a_later_one_nor_grants_a_lease() {
     let stores = Stores::postgres().await;
     let position = create(&stores.first).await;
     renew(&stores.first, &renewal(1, 2, position)).await;
@@ -58,7 +58,7 @@ async fn a_renewal_that_was_held_up_does_not_undo_a_later_one_nor_grants_a_lease
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_of_another_history_is_refused_and_renews_nothing() {
+async fn a_position_from_another_history_is_refused_and_renews_nothing() {
     let stores = Stores::postgres().await;
     let position = create(&stores.first).await;
     let another_write = WriteId::from_uuid(Uuid::from_u128(7));
@@ -84,7 +84,7 @@ async fn a_position_of_another_history_is_refused_and_renews_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_is_forgotten_if_it_has_not_renewed_since_and_when_it_leaves() {
+async fn a_replica_is_removed_if_it_did_not_renew_again_and_when_it_leaves() {
     let stores = Stores::postgres().await;
     renew(&stores.first, &renewal(1, 1, Position::START)).await;
     let seen = replicas(&stores).await.remove(0);
@@ -103,7 +103,7 @@ async fn a_replica_is_forgotten_if_it_has_not_renewed_since_and_when_it_leaves()
 
 /// Were it not so, it could read before a write and commit after its writer had looked.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_waits_for_the_write_in_progress_and_reads_it() {
+async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
     let stores = Stores::postgres().await;
     let (cluster, address) = stores.cluster.as_ref().expect("it is PostgreSQL");
     let (mut writer, connection) = tokio_postgres::connect(address, NoTls)

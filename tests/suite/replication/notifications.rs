@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const NO_POLLING: [&str; 2] = ["--lease=60s", "--renewal-interval=20s"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_followed_everywhere_in_milliseconds_by_notification() {
+async fn notifications_spread_a_write_to_every_replica_within_100_milliseconds() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let writer = Server::start_with(&store, &NO_POLLING, &[]).await;
@@ -22,7 +22,7 @@ async fn a_write_is_followed_everywhere_in_milliseconds_by_notification() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_followed_everywhere_within_a_second_when_notifications_are_lost() {
+async fn without_notifications_a_write_reaches_every_replica_within_a_second() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let writer = Server::start(&store).await;
@@ -34,7 +34,7 @@ async fn a_write_is_followed_everywhere_within_a_second_when_notifications_are_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_could_not_listen_looks_for_what_it_missed_when_it_listens_again() {
+async fn a_replica_that_lost_its_notifications_catches_up_when_they_are_back() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let writer = Server::start_with(&store, &NO_POLLING, &[]).await;

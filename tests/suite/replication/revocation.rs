@@ -21,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoke_is_followed_by_every_replica_when_it_returns() {
+async fn every_replica_decides_by_a_revoke_when_it_returns() {
     let cluster = Cluster::shared();
     let servers = replicas(&cluster.database(), 3).await;
     let mut clients = clients_of(&servers).await;
@@ -31,7 +31,7 @@ async fn a_revoke_is_followed_by_every_replica_when_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn notifications_make_it_prompt_but_it_is_complete_without_them() {
+async fn without_notifications_every_replica_still_decides_by_a_revoke_when_it_returns() {
     let cluster = Cluster::shared();
     let address = cluster.database();
     let servers = replicas(&address, 3).await;
@@ -59,7 +59,7 @@ async fn create_and_revoke_followed_at_once(clients: &mut [Client], round: usize
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_slept_through_its_lease_answers_nothing_until_it_has_caught_up() {
+async fn a_replica_paused_beyond_its_lease_answers_nothing_until_it_has_caught_up() {
     let cluster = Cluster::shared();
     let servers = replicas(&cluster.database(), 2).await;
     let [mut first, mut second] = clients_of(&servers).await.try_into().expect("two");
@@ -88,7 +88,7 @@ async fn a_replica_that_slept_through_its_lease_answers_nothing_until_it_has_cau
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_database_a_replica_serves_to_the_end_of_its_lease_and_no_longer() {
+async fn a_replica_without_its_database_serves_until_its_lease_lapses() {
     let mut cluster = Cluster::start();
     let servers = replicas(&cluster.database(), 1).await;
     let mut client = servers[0].client().await;
@@ -115,7 +115,7 @@ async fn without_its_database_a_replica_serves_to_the_end_of_its_lease_and_no_lo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoke_waits_for_a_killed_replicas_lease_to_lapse_and_only_once() {
+async fn only_the_first_revoke_waits_for_the_lease_of_a_killed_replica() {
     let cluster = Cluster::shared();
     let mut servers = replicas(&cluster.database(), 2).await;
     let mut client = servers[0].client().await;
@@ -130,7 +130,7 @@ async fn a_revoke_waits_for_a_killed_replicas_lease_to_lapse_and_only_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_is_shut_down_keeps_no_writer_waiting() {
+async fn no_writer_waits_for_a_replica_that_was_shut_down() {
     let cluster = Cluster::shared();
     let address = cluster.database();
     // A lease so long that waiting for it would be noticed.
@@ -146,7 +146,7 @@ async fn a_replica_that_is_shut_down_keeps_no_writer_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callers_deadline_ends_its_wait_and_calling_again_waits_on() {
+async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it() {
     let cluster = Cluster::shared();
     let address = cluster.database();
     let long = ["--lease", "10s"];
@@ -209,7 +209,7 @@ fn with_deadline(key_id: &str) -> Request<RevokeRequest> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_lost_writes_is_noticed_and_its_revocations_are_written_again() {
+async fn revocations_that_the_database_lost_are_noticed_and_written_again() {
     let mut cluster = Cluster::start();
     let address = cluster.database();
     let servers = replicas(&address, 2).await;

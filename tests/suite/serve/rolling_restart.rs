@@ -15,7 +15,7 @@ const REPLICAS: usize = 3;
 const ROUNDS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_are_restarted_one_by_one_under_load_without_a_failed_call() {
+async fn no_call_fails_while_replicas_are_restarted_one_by_one() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let mut replicas = Vec::new();

@@ -20,12 +20,12 @@ use tonic::{Status, Streaming};
 use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_ends_health_at_once_and_lets_a_call_in_flight_finish() {
+async fn sigterm_reports_not_serving_at_once_and_lets_calls_in_flight_finish() {
     signal_drains("TERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigint_ends_health_at_once_and_lets_a_call_in_flight_finish() {
+async fn sigint_reports_not_serving_at_once_and_lets_calls_in_flight_finish() {
     signal_drains("INT").await;
 }
 
@@ -51,7 +51,7 @@ async fn signal_drains(signal: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_watch_health_may_turn_away_before_their_connections_end() {
+async fn health_watchers_get_time_to_leave_before_their_connections_close() {
     let mut server = Server::on_sqlite().await;
     let (mut client, mut health) = (server.client().await, server.health().await);
     let mut watch = health.watch(SERVICE_NAME).await;
@@ -70,7 +70,7 @@ async fn clients_that_watch_health_may_turn_away_before_their_connections_end() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_does_not_end_is_cut_at_the_drain_limit() {
+async fn a_call_that_does_not_end_is_aborted_at_the_drain_limit() {
     let limit = Duration::from_millis(300);
     let mut busy = Busy::start(&["--drain-limit", "300ms"]).await;
     let asked = Instant::now();
@@ -95,7 +95,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_keep_their_connections_do_not_hold_a_shutdown() {
+async fn clients_that_keep_their_connections_do_not_delay_a_shutdown() {
     let directory = directory();
     let args = ["--drain-limit", "1h"];
     let mut server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
@@ -107,7 +107,7 @@ async fn clients_that_keep_their_connections_do_not_hold_a_shutdown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_ends_a_server_that_still_loads() {
+async fn a_signal_ends_a_server_that_is_still_loading() {
     let cluster = Cluster::shared();
     let store = with_tables(cluster.database()).await;
     let _lock = KeysLock::take(&store).await;

@@ -17,13 +17,13 @@ const ROUNDS: usize = 3;
 const WRITERS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_a_kill_of_the_server_on_sqlite() {
+async fn acknowledged_writes_on_sqlite_survive_a_kill_of_the_server() {
     let directory = tempfile::tempdir().expect("a directory");
     kill_the_server_while_it_writes(&sqlite_in(&directory)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_a_kill_of_the_server_on_postgres() {
+async fn acknowledged_writes_on_postgres_survive_a_kill_of_the_server() {
     let cluster = Cluster::start();
     kill_the_server_while_it_writes(&cluster.database()).await;
 }
@@ -44,7 +44,7 @@ async fn kill_the_server_while_it_writes(store: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_survives_a_kill_of_postgres_under_the_same_server() {
+async fn acknowledged_writes_survive_a_kill_of_postgres_under_a_running_server() {
     let mut rng = seeded();
     let mut cluster = Cluster::start();
     let store = cluster.database();

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_out_of_reach_is_named() {
+async fn the_error_names_an_unreachable_postgres() {
     let store = format!("postgres://kate:hunter2@127.0.0.1:{}/keys", free_port());
     let shown = store.replace(":hunter2", "");
     let parts = [shown.as_str(), "check that the server runs"];
@@ -19,7 +19,7 @@ async fn a_postgres_out_of_reach_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_do_not_load_in_time_end_the_process() {
+async fn the_process_ends_if_the_keys_do_not_load_in_time() {
     let cluster = Cluster::shared();
     let store = with_tables(cluster.database()).await;
     let _lock = KeysLock::take(&store).await;
@@ -29,7 +29,7 @@ async fn keys_that_do_not_load_in_time_end_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_a_newer_release_has_migrated_is_refused() {
+async fn a_store_from_a_newer_release_is_refused() {
     let (directory, cluster) = (directory(), Cluster::shared());
     let sqlite = with_tables(sqlite_in(&directory)).await;
     let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("it opens");
@@ -49,7 +49,7 @@ async fn a_store_that_a_newer_release_has_migrated_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_made_with_another_digest_secret_is_refused() {
+async fn a_store_created_with_another_digest_secret_is_refused() {
     let (directory, cluster) = (directory(), Cluster::shared());
     let [right, wrong] = ["right", "wrong"].map(|name| {
         let path = directory.path().join(name);

@@ -7,7 +7,7 @@ use crate::support::{
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_path_that_cannot_be_opened_is_named() {
+async fn the_error_names_a_path_that_cannot_be_opened() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name).display().to_string();
     std::fs::write(path("prose.db"), "no database ".repeat(1000)).expect("a file");
@@ -23,7 +23,7 @@ async fn a_store_path_that_cannot_be_opened_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_programs_database_is_refused_and_left_as_it_is() {
+async fn the_database_of_another_program_is_refused_and_not_changed() {
     let directory = directory();
     let path = directory.path().join("keys.db");
     let theirs = rusqlite::Connection::open(&path).expect("it opens");
@@ -37,7 +37,7 @@ async fn another_programs_database_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_sqlite_file_is_opened_by_no_second_name() {
+async fn an_sqlite_file_cannot_be_opened_under_a_second_name() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
     let store = |name: &str| format!("sqlite:{}", path(name).display());
@@ -57,7 +57,7 @@ async fn an_sqlite_file_is_opened_by_no_second_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_sqlite_store_is_read_by_its_owner_alone() {
+async fn only_the_owner_can_read_an_sqlite_store() {
     let directory = directory();
     let _server = Server::start(&sqlite_in(&directory)).await;
     for entry in directory.path().read_dir().expect("a directory") {
@@ -68,13 +68,13 @@ async fn an_sqlite_store_is_read_by_its_owner_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_regular_file_is_no_store() {
+async fn a_file_that_is_not_regular_is_refused() {
     let parts = ["/dev/null is no regular file"];
     assert_refused(&mut server::command("sqlite:/dev/null"), &parts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_sqlite_file_in_use_names_the_process_that_has_it() {
+async fn the_error_for_an_sqlite_file_in_use_names_the_other_process() {
     let directory = directory();
     let store = sqlite_in(&directory);
     let holder = Server::start(&store).await;

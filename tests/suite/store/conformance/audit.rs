@@ -13,13 +13,13 @@ use keyservice::{
 };
 
 on_both_stores![
-    a_write_is_on_record_with_what_became_of_it,
-    records_of_what_was_no_write_come_back_with_every_field,
-    a_write_does_not_stand_without_its_record,
-    records_are_appended_and_only_old_ones_deleted_on_purpose,
+    every_write_is_recorded_with_its_outcome,
+    appended_records_are_stored_with_every_field,
+    a_write_without_its_record_is_not_stored,
+    records_cannot_be_changed_and_only_old_ones_can_be_deleted_on_purpose,
 ];
 
-async fn a_write_is_on_record_with_what_became_of_it(stores: &Stores) {
+async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
     let new = with_request_id("acme", "once");
     let mut again = with_request_id("acme", "once");
     again.caller = caller("another");
@@ -51,7 +51,7 @@ async fn a_write_is_on_record_with_what_became_of_it(stores: &Stores) {
     }
 }
 
-async fn records_of_what_was_no_write_come_back_with_every_field(stores: &Stores) {
+async fn appended_records_are_stored_with_every_field(stores: &Stores) {
     let (_, new) = new_key("acme", "not stored");
     let time = Timestamp::now();
     let bare = AuditRecord {
@@ -79,7 +79,7 @@ async fn records_of_what_was_no_write_come_back_with_every_field(stores: &Stores
     assert_eq!(records(&stores.address, &[]), expected);
 }
 
-async fn a_write_does_not_stand_without_its_record(stores: &Stores) {
+async fn a_write_without_its_record_is_not_stored(stores: &Stores) {
     let new = create_as(stores, "stands", |_| {}).await;
     let before = stores.load().await;
     let [audit, _] = stores.audit_tables();
@@ -101,7 +101,7 @@ async fn a_write_does_not_stand_without_its_record(stores: &Stores) {
     assert_eq!(records(&stores.address, &[]).len(), 2);
 }
 
-async fn records_are_appended_and_only_old_ones_deleted_on_purpose(stores: &Stores) {
+async fn records_cannot_be_changed_and_only_old_ones_can_be_deleted_on_purpose(stores: &Stores) {
     let now = Timestamp::now();
     let [old, limit, new] = [-30, -20, -10].map(|seconds| after(now, seconds));
     let appended = stores

@@ -38,19 +38,19 @@ macro_rules! on_both_stores {
 use on_both_stores;
 
 on_both_stores![
-    a_key_comes_back_with_every_field,
-    keys_are_listed_newest_first_in_pages_that_stay_right_while_keys_are_created,
+    a_key_is_stored_with_every_field,
+    pages_are_newest_first_and_stay_correct_while_keys_are_created,
     a_list_is_filtered_by_status_and_domain,
-    an_account_sees_its_own_keys_alone,
-    a_request_id_makes_one_key_an_account_however_often_it_is_used,
+    an_account_lists_only_its_own_keys,
+    a_request_id_creates_one_key_per_account_however_often_it_is_used,
     a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_time,
-    another_accounts_key_and_an_unknown_one_are_not_found,
-    changes_come_in_the_order_of_revisions_and_no_more_than_asked_for,
-    a_load_and_the_changes_after_it_miss_nothing_that_is_written_meanwhile,
-    who_reads_changes_since_a_revision_skips_no_row_of_concurrent_writers,
+    unknown_keys_and_keys_of_other_accounts_are_not_found,
+    changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested,
+    a_load_and_the_changes_after_it_miss_no_concurrent_write,
+    the_changes_since_a_revision_skip_no_row_of_concurrent_writers,
 ];
 
-async fn a_key_comes_back_with_every_field(stores: &Stores) {
+async fn a_key_is_stored_with_every_field(stores: &Stores) {
     let (_, mut new) = new_key("acme", "Büro ✉");
     new.key.scope = Scope::Domain(domain("example.com"));
     new.key.expire_time = Some(after(new.key.create_time, 3600));
@@ -68,9 +68,7 @@ async fn a_key_comes_back_with_every_field(stores: &Stores) {
     assert_eq!(changes(stores, Position::START, 10).await, [change]);
 }
 
-async fn keys_are_listed_newest_first_in_pages_that_stay_right_while_keys_are_created(
-    stores: &Stores,
-) {
+async fn pages_are_newest_first_and_stay_correct_while_keys_are_created(stores: &Stores) {
     let mut created = create_many(stores, "acme", 7).await;
     created.reverse();
     let mut query = ListQuery {
@@ -133,7 +131,7 @@ async fn a_list_is_filtered_by_status_and_domain(stores: &Stores) {
     assert_eq!(names(None, None).await.len(), 5);
 }
 
-async fn an_account_sees_its_own_keys_alone(stores: &Stores) {
+async fn an_account_lists_only_its_own_keys(stores: &Stores) {
     create_many(stores, "acme", 2).await;
     create_many(stores, "ACME", 1).await;
     create_many(stores, "acme2", 1).await;
@@ -143,7 +141,7 @@ async fn an_account_sees_its_own_keys_alone(stores: &Stores) {
     }
 }
 
-async fn a_request_id_makes_one_key_an_account_however_often_it_is_used(stores: &Stores) {
+async fn a_request_id_creates_one_key_per_account_however_often_it_is_used(stores: &Stores) {
     let tries = (0..20).map(async |number| {
         let new = with_request_id("acme", "request-1");
         let store = [&stores.first, &stores.second][number % 2];
@@ -202,7 +200,7 @@ async fn a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_tim
     }
 }
 
-async fn another_accounts_key_and_an_unknown_one_are_not_found(stores: &Stores) {
+async fn unknown_keys_and_keys_of_other_accounts_are_not_found(stores: &Stores) {
     let new = create_as(stores, "acme's", |_| {}).await;
     let (_, unknown) = new_key("acme", "never stored");
     let both = |new: &NewKey| {
@@ -241,7 +239,7 @@ async fn another_accounts_key_and_an_unknown_one_are_not_found(stores: &Stores) 
     }
 }
 
-async fn changes_come_in_the_order_of_revisions_and_no_more_than_asked_for(stores: &Stores) {
+async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(stores: &Stores) {
     let created = create_many(stores, "acme", 4).await;
     let revoked = revoke(stores, RevokeTarget::Id(created[0].key.id)).await;
 
@@ -260,7 +258,7 @@ async fn changes_come_in_the_order_of_revisions_and_no_more_than_asked_for(store
     assert_eq!(changes(stores, all[3].position, 2).await, []);
 }
 
-async fn a_load_and_the_changes_after_it_miss_nothing_that_is_written_meanwhile(stores: &Stores) {
+async fn a_load_and_the_changes_after_it_miss_no_concurrent_write(stores: &Stores) {
     create_many(stores, "acme", 200).await;
     let writing = create_many(stores, "acme", 50);
     let loading = async {
@@ -273,7 +271,7 @@ async fn a_load_and_the_changes_after_it_miss_nothing_that_is_written_meanwhile(
     assert_eq!(states, stores.load().await.1);
 }
 
-async fn who_reads_changes_since_a_revision_skips_no_row_of_concurrent_writers(stores: &Stores) {
+async fn the_changes_since_a_revision_skip_no_row_of_concurrent_writers(stores: &Stores) {
     let followed = follow_concurrent_writers(stores).await;
     let (_, loaded) = stores.load().await;
     assert_eq!(followed.len(), loaded.len());
@@ -283,7 +281,7 @@ async fn who_reads_changes_since_a_revision_skips_no_row_of_concurrent_writers(s
 /// The test above is worth something only if it notices what must not happen: here revisions
 /// come from a sequence, whose lower numbers may commit later.
 #[tokio::test(flavor = "multi_thread")]
-async fn revisions_from_a_sequence_would_let_a_reader_skip_rows() {
+async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
     let stores = Stores::postgres().await;
     let (cluster, address) = stores.cluster.as_ref().expect("it is PostgreSQL");
     let database = address.rsplit('/').next().expect("a database");

@@ -30,7 +30,7 @@ async fn application_name_and_options_reach_every_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connect_timeout_bounds_the_connection_whatever_the_setting_is() {
+async fn the_connect_timeout_of_the_address_overrides_the_setting() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = silent.local_addr().expect("an address");
     let started = Instant::now();
@@ -42,7 +42,7 @@ async fn connect_timeout_bounds_the_connection_whatever_the_setting_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_starts_though_the_first_host_of_its_address_gives_no_answer() {
+async fn a_server_starts_even_if_the_first_host_of_its_address_does_not_answer() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -54,7 +54,7 @@ async fn a_server_starts_though_the_first_host_of_its_address_gives_no_answer() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_hosts_the_one_that_takes_writes_is_used_also_when_the_first_is_frozen() {
+async fn the_writable_host_is_used_even_when_the_first_host_hangs() {
     let primary = Cluster::start();
     let store = primary.database();
     let database = database_in(&store);

@@ -7,7 +7,7 @@ use crate::support::{
 use futures::future::join_all;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_writers_succeed_though_the_database_defaults_to_serializable() {
+async fn concurrent_writers_succeed_on_a_database_that_defaults_to_serializable() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let database = database_in(&store);
@@ -26,7 +26,7 @@ async fn concurrent_writers_succeed_though_the_database_defaults_to_serializable
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_is_on_disk_though_the_database_defaults_to_asynchronous_commit() {
+async fn acknowledged_writes_are_on_disk_on_a_database_that_defaults_to_asynchronous_commit() {
     let mut cluster = Cluster::start();
     let store = cluster.database();
     cluster.set("synchronous_commit", "off");

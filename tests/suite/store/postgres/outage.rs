@@ -27,7 +27,7 @@ const LIMITS: [&str; 5] = [
 const IN_TIME: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_dies_and_comes_back_is_survived_without_a_restart() {
+async fn the_service_recovers_from_a_database_crash_without_a_restart() {
     let mut cluster = Cluster::start();
     let store = cluster.database();
     let steady = ["--lease=60s", "--renewal-interval=100ms"];
@@ -58,7 +58,7 @@ async fn a_database_that_dies_and_comes_back_is_survived_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_gives_no_answer_ends_calls_in_time_and_is_survived() {
+async fn calls_end_in_time_while_the_database_hangs_and_the_service_recovers() {
     let cluster = Cluster::start();
     let server = Server::start_with(&cluster.database(), &LIMITS, &[]).await;
     let mut client = server.client().await;
@@ -81,7 +81,7 @@ async fn a_database_that_gives_no_answer_ends_calls_in_time_and_is_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_is_cut_off_is_no_longer_waited_for_and_catches_up_when_it_is_back() {
+async fn nobody_waits_for_a_disconnected_replica_and_it_catches_up_later() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let role = format!("cut_off_{}", database_in(&store));
@@ -104,7 +104,7 @@ async fn a_replica_that_is_cut_off_is_no_longer_waited_for_and_catches_up_when_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_on_a_server_that_gives_no_answer_ends_in_time_and_says_so() {
+async fn a_start_fails_in_time_when_the_database_does_not_answer() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = silent.local_addr().expect("an address");
     let started = Instant::now();
@@ -116,7 +116,7 @@ async fn a_start_on_a_server_that_gives_no_answer_ends_in_time_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_ends_in_time_and_says_so_when_an_answer_to_it_is_lost() {
+async fn a_start_fails_in_time_when_an_answer_of_the_database_is_lost() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     Server::start(&store).await;
@@ -139,7 +139,7 @@ async fn a_start_ends_in_time_and_says_so_when_an_answer_to_it_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_waits_too_long_is_ended_by_the_server_and_leaves_nothing_behind() {
+async fn postgres_cancels_a_statement_that_waits_too_long_and_nothing_is_written() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let server = Server::start_with(&store, &LIMITS, &[]).await;
@@ -161,7 +161,7 @@ async fn a_statement_that_waits_too_long_is_ended_by_the_server_and_leaves_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_gets_no_connection_is_told_so_while_its_caller_still_waits() {
+async fn a_call_that_gets_no_connection_fails_while_its_caller_still_waits() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let limits = ["--pool-size=1", "--acquire-timeout=300ms", "--lease=60s"];
@@ -184,7 +184,7 @@ async fn a_call_that_gets_no_connection_is_told_so_while_its_caller_still_waits(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_hangs_or_was_given_up_keeps_neither_other_replicas_nor_other_calls_waiting() {
+async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_calls() {
     let cluster = Cluster::start();
     let store = cluster.database();
     // Whoever waited for the call that hangs, or for its lease to lapse, would be noticed.
@@ -221,7 +221,7 @@ async fn a_call_that_hangs_or_was_given_up_keeps_neither_other_replicas_nor_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_keeps_writes_waiting_does_not_keep_authorize_from_answering() {
+async fn authorize_still_answers_while_a_lock_blocks_all_writes() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
@@ -241,7 +241,7 @@ async fn a_lock_that_keeps_writes_waiting_does_not_keep_authorize_from_answering
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_database_refuses_writes_for_as_long_as_it_is_read_only() {
+async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let database = database_in(&store);

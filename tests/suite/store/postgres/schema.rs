@@ -31,7 +31,7 @@ async fn ten_replicas_start_at_once_on_an_empty_database_and_migrate_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_a_newer_release_migrated_is_refused_and_left_as_it_is() {
+async fn a_schema_from_a_newer_release_is_refused_and_not_changed() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     Server::start(&store).await.terminate().await;
@@ -45,7 +45,7 @@ async fn a_schema_that_a_newer_release_migrated_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_days_work_needs_no_more_rights_than_the_readme_grants() {
+async fn serving_needs_only_the_rights_that_the_readme_grants() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     Server::start(&store).await.terminate().await;
@@ -66,7 +66,7 @@ async fn every_days_work_needs_no_more_rights_than_the_readme_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_start_without_the_right_to_create_a_schema_says_so() {
+async fn a_first_start_without_the_right_to_create_a_schema_explains_its_failure() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let role = format!("stranger_{}", database_in(&store));

@@ -14,7 +14,7 @@ use crate::support::{
 const HOST: &str = "db.example.com";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_full_takes_the_right_host_signed_by_the_right_root_alone() {
+async fn verify_full_accepts_only_the_right_host_signed_by_the_right_root() {
     let database = Database::with_tls();
     database
         .serves_encrypted(HOST, "verify-full", Some(&database.authority))
@@ -39,7 +39,7 @@ async fn verify_full_takes_the_right_host_signed_by_the_right_root_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_ca_takes_any_host_signed_by_the_right_root() {
+async fn verify_ca_accepts_any_host_signed_by_the_right_root() {
     let database = Database::with_tls();
     for host in [HOST, "db.example.org"] {
         database
@@ -58,7 +58,7 @@ async fn verify_ca_takes_any_host_signed_by_the_right_root() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn require_takes_any_certificate_unless_a_root_is_given() {
+async fn require_accepts_any_certificate_unless_a_root_is_given() {
     let database = Database::with_tls();
     database
         .serves_encrypted("db.example.org", "require", None)
@@ -78,7 +78,7 @@ async fn require_takes_any_certificate_unless_a_root_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prefer_encrypts_where_the_server_can_and_disable_does_not() {
+async fn prefer_encrypts_if_the_server_can_and_disable_never_encrypts() {
     let database = Database::with_tls();
     database
         .serves_encrypted("db.example.org", "prefer", None)
@@ -90,7 +90,7 @@ async fn prefer_encrypts_where_the_server_can_and_disable_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_tls_is_refused_by_all_modes_but_prefer() {
+async fn all_modes_except_prefer_refuse_a_server_without_tls() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     let authority = Authority::new();
@@ -108,7 +108,7 @@ async fn a_server_without_tls_is_refused_by_all_modes_but_prefer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_is_proved_over_the_encrypted_channel_and_never_repeated() {
+async fn a_password_is_checked_over_the_encrypted_channel_and_never_shown() {
     let database = Database::with_tls();
     database.cluster.psql(
         "postgres",
