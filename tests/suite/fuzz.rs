@@ -14,7 +14,7 @@ mod checks;
 const LENGTH: Duration = Duration::from_secs(1);
 
 #[test]
-fn what_must_hold_for_any_bytes_holds_for_those_that_are_nearly_right() {
+fn every_fuzz_target_holds_for_mutated_seeds() {
     let seed = rand::random();
     println!("seed {seed}");
     for (target, check) in checks::TARGETS {

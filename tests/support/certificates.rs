@@ -1,6 +1,6 @@
 //! Certificates for servers and clients, from authorities of the tests' own.
 
-use super::postgres::Cluster;
+use crate::support::postgres::Cluster;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     SanType,

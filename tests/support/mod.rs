@@ -1,39 +1,17 @@
 //! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
 
-pub mod audit;
-pub mod balanced_load;
-pub mod bystander;
-pub mod callers;
 pub mod certificates;
-pub mod collector;
-pub mod crowd;
-pub mod deployment;
-pub mod fault;
-pub mod flood;
-pub mod frames;
-pub mod health;
-pub mod history;
-pub mod keys;
-pub mod keys_lock;
-pub mod load;
-pub mod manifests;
+pub mod clients;
+pub mod faults;
+pub mod hostile;
+pub mod kubernetes;
 pub mod mount;
 pub mod mutation;
-pub mod pods;
 pub mod postgres;
-pub mod process;
-pub mod proxy;
-pub mod random_tokens;
-pub mod replicated;
-pub mod scrape;
 pub mod search;
 pub mod server;
-pub mod session;
 pub mod stores;
-pub mod strangers;
-pub mod tally;
 pub mod tools;
-pub mod wire;
 
 use keyservice::{
     model::{

@@ -1,6 +1,6 @@
 //! Stores to test, opened as the service opens them.
 
-use super::{
+use crate::support::{
     postgres::{Cluster, session},
     server::sqlite_in,
 };

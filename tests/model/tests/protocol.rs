@@ -57,7 +57,7 @@ fn reads_that_arrive_late_keep_the_promise() {
 }
 
 #[test]
-fn renewals_that_arrive_after_they_were_given_up_keep_the_promise() {
+fn renewals_that_arrive_after_their_replica_gave_them_up_keep_the_promise() {
     assert_keeps_its_promise::<2>(Scope {
         writes: 2,
         late_renewals: true,
@@ -71,41 +71,41 @@ fn three_replicas_keep_the_promise() {
 }
 
 #[test]
-fn to_acknowledge_before_applying_is_caught() {
+fn acknowledging_before_applying_breaks_the_promise() {
     assert_is_caught(Variant::AcknowledgeBeforeApplying);
 }
 
 #[test]
-fn a_deadline_from_after_the_reply_is_caught() {
+fn counting_the_lease_from_the_reply_breaks_the_promise() {
     assert_is_caught(Variant::DeadlineFromReply);
 }
 
 #[test]
-fn a_lease_granted_outside_the_lock_is_caught() {
+fn granting_a_lease_outside_the_lock_breaks_the_promise() {
     assert_is_caught(Variant::GrantOutsideLock);
 }
 
 #[test]
-fn to_lock_and_read_in_one_statement_is_caught() {
+fn locking_and_reading_in_one_statement_breaks_the_promise() {
     assert_is_caught(Variant::LockAndReadInOneStatement);
 }
 
 #[test]
-fn a_lapse_by_the_databases_clock_is_caught() {
+fn judging_a_lapse_by_the_databases_clock_breaks_the_promise() {
     assert_is_caught(Variant::LapseByDatabaseClock);
 }
 
 #[test]
-fn a_lapse_counted_from_the_question_is_caught() {
+fn counting_a_lapse_from_the_question_breaks_the_promise() {
     assert_is_caught(Variant::LapseFromAsking);
 }
 
 #[test]
-fn renewals_that_a_new_row_counts_from_one_are_caught() {
+fn counting_renewals_from_one_in_a_new_row_breaks_the_promise() {
     assert_is_caught(Variant::RenewalsCountedByRow);
 }
 
 #[test]
-fn to_look_at_the_lease_after_the_keyring_is_caught() {
+fn reading_the_lease_after_the_keyring_breaks_the_promise() {
     assert_is_caught(Variant::LeaseReadAfterKeyring);
 }

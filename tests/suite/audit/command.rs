@@ -1,0 +1,161 @@
+//! `keyservice audit` prints the records of a store, beside the service or without it.
+
+use crate::support::{
+    directory,
+    postgres::{Cluster, database_in, keys_lock::with_tables},
+    server::{
+        Server,
+        audit::{Reader, complaint, printed, record_of_a_list, records},
+        sqlite_in,
+    },
+    tools::{shell, tool},
+};
+use keyservice::{
+    model::{time::Timestamp, token::Digester},
+    store::{KeyStore, sqlite::SqliteStore},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn since_and_until_select_records_by_their_time() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    client.list("before").await.unwrap();
+    let now = Timestamp::now().to_system_time();
+    let now = humantime::format_rfc3339_micros(now).to_string();
+    client.list("after").await.unwrap();
+
+    let (before, after) = (["anyone List OK before - 1"], ["anyone List OK after - 1"]);
+    assert_eq!(records(&store, &["--until", &now]), before);
+    assert_eq!(records(&store, &["--since", &now]), after);
+    assert_eq!(records(&store, &["--since", "1h"]).len(), 2);
+    assert_eq!(
+        records(&store, &["--since", "1h", "--until", "30m"]).len(),
+        0
+    );
+    assert_eq!(records(&store, &["--until", "2020-01-31"]).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_changes_no_file_while_a_server_runs_after_it_crashed_or_after_it_stopped() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let files = || {
+        let entries = std::fs::read_dir(directory.path()).expect("a directory");
+        let entries = entries.map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = entries
+            .map(|path| (path.clone(), std::fs::read(path).expect("read")))
+            .collect();
+        files.sort();
+        files
+    };
+    let server = Server::start(&store).await;
+    server.client().await.list("acme").await.unwrap();
+    let untouched = |state: &str| {
+        let before = files();
+        assert_eq!(records(&store, &[]), ["anyone List OK acme - 1"], "{state}");
+        assert!(before == files(), "{state}");
+    };
+    untouched("it runs");
+    server.kill().await;
+    untouched("it has crashed");
+    Server::start(&store).await.terminate().await;
+    untouched("it has stopped");
+    let reader = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    let integrity = reader.query_row("PRAGMA integrity_check", [], |row| row.get(0));
+    assert_eq!(integrity, Ok("ok".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_starts_while_the_command_reads_its_file_and_the_command_notices_new_writes() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    // More than the reader can get rid of before anybody takes its output.
+    let many = vec![record_of_a_list(Timestamp::now()); 2000];
+    let path = directory.path().join("keys.db");
+    let file = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
+    file.append(&many).await.expect("appended");
+    drop(file);
+
+    let reader = Reader::begin(&store);
+    Server::start(&store).await.kill().await;
+    let error = reader.end().expect_err("the file may have changed");
+    assert!(error.contains("a service began to write"), "{error}");
+    let reader = Reader::begin(&store);
+    Server::start(&store).await.terminate().await;
+    let rest = reader.end().expect("SQLite's locks show one moment");
+    assert_eq!(rest, many.len() - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_gets_a_table_and_a_closed_pipe_is_no_error() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    for _ in 0..300 {
+        client.list("acme").await.unwrap();
+    }
+    let binary = env!("CARGO_BIN_EXE_keyservice");
+    let audit = format!("{binary} audit --store {store}");
+    let first = shell(&format!("set -o pipefail; {audit} | head -n 1"));
+    assert_eq!(first.expect("no error").lines().count(), 1);
+
+    let by_variable = shell(&format!(
+        "KEYSERVICE_STORE={store} {binary} audit --limit 3"
+    ));
+    assert_eq!(by_variable.expect("no error").lines().count(), 3);
+
+    let python = tool("python3");
+    let on_a_terminal = "-c 'import pty, sys; pty.spawn(sys.argv[1:])'";
+    let shown = shell(&format!("{} {on_a_terminal} {audit}", python.display()));
+    assert_eq!(
+        shown.expect("shown"),
+        printed(&store, &["--format", "table"]).replace('\n', "\r\n")
+    );
+    let table = printed(&store, &["--format", "table", "--limit", "1"]);
+    let words: Vec<Vec<_>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        words[0][1..],
+        ["CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT"]
+    );
+    assert_eq!(words[1][1..], ["anyone", "List", "OK", "1", "-", "acme"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_names_a_missing_or_foreign_store_and_creates_none() {
+    let directory = directory();
+    let missing = sqlite_in(&directory);
+    let advice = "there is no store at sqlite:";
+    assert!(complaint(&missing, &[]).contains(advice));
+    assert_eq!(
+        std::fs::read_dir(directory.path()).expect("read").count(),
+        0
+    );
+    std::fs::write(directory.path().join("keys.db"), "").expect("written");
+    assert!(complaint(&missing, &[]).contains("is not a keyservice database"));
+
+    let cluster = Cluster::shared();
+    let empty = cluster.database();
+    assert!(complaint(&empty, &[]).contains("there is no store at postgres://"));
+    let unknown = cluster.address_of("unknown");
+    assert!(complaint(&unknown, &[]).contains("database \"unknown\" does not exist"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_refuses_every_write_of_the_command() {
+    let cluster = Cluster::shared();
+    let store = with_tables(cluster.database()).await;
+    let sql = "ALTER TABLE keyservice.audit RENAME TO kept; \
+               CREATE SEQUENCE keyservice.trap; \
+               CREATE VIEW keyservice.audit AS \
+               SELECT kept.* FROM nextval('keyservice.trap'), keyservice.kept";
+    cluster.psql(database_in(&store), sql);
+    let refusal = "cannot execute nextval() in a read-only transaction";
+    let complaint = complaint(&store, &[]);
+    assert!(complaint.contains(refusal), "{complaint}");
+}

@@ -1,0 +1,88 @@
+//! What is recorded by counting: in time, in full, and whatever the store's troubles.
+
+use crate::support::{
+    eventually,
+    server::audit::{printed, record_of_a_list, records},
+    stores::Stores,
+};
+use futures::future::join_all;
+use keyservice::{
+    audit::recorder::Recorder,
+    model::{
+        audit_record::{AuditRecord, Outcome},
+        time::Timestamp,
+    },
+};
+use std::iter::repeat_n;
+
+/// Of a List that was refused at a time, in microseconds since 1970.
+fn refused_at(micros: i64) -> AuditRecord {
+    AuditRecord {
+        outcome: Outcome::named("PERMISSION_DENIED"),
+        ..record_of_a_list(Timestamp::from_micros(micros).expect("in range"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
+    let stores = Stores::sqlite();
+    let recorder = Recorder::new(stores.first.clone());
+    for second in [2, 1, 3] {
+        recorder.counted(&refused_at(second * 1_000_000));
+    }
+    eventually("they are on record", async || {
+        records(&stores.address, &[]) == ["sender List PERMISSION_DENIED - - 3"]
+    })
+    .await;
+    let printed = printed(&stores.address, &[]);
+    assert!(printed.contains("1970-01-01T00:00:01.000000Z"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counted_calls_that_the_store_refused_are_kept_and_their_count_never_overflows() {
+    let stores = Stores::sqlite();
+    let recorder = Recorder::new(stores.first.clone());
+    let many = AuditRecord {
+        calls: u32::MAX,
+        ..refused_at(1)
+    };
+    let others = AuditRecord {
+        outcome: Outcome::named("NOT_FOUND"),
+        ..many.clone()
+    };
+    rename_records(&stores, "audit", "away").await;
+    for record in [&many, &many, &others] {
+        recorder.counted(record);
+    }
+    recorder.settle().await;
+    rename_records(&stores, "away", "audit").await;
+    recorder.settle().await;
+    let mut records = records(&stores.address, &[]);
+    records.sort();
+    let expected = [
+        "sender List NOT_FOUND - - 4294967295",
+        "sender List PERMISSION_DENIED - - 4294967295",
+    ];
+    assert_eq!(records, expected);
+}
+
+async fn rename_records(stores: &Stores, from: &str, to: &str) {
+    let rename = format!("ALTER TABLE {from} RENAME TO {to}");
+    stores.sql(&rename).await.expect("renamed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_exceed_the_queue_for_records_are_refused_and_counted() {
+    const CALLS: usize = 3000;
+    let stores = Stores::sqlite();
+    let recorder = Recorder::new(stores.first.clone());
+    let list = record_of_a_list(Timestamp::now());
+    let ended = join_all(repeat_n(&list, CALLS).map(|list| recorder.allowed(list))).await;
+    let answered = ended.iter().filter(|stored| stored.is_ok()).count();
+    assert!((1..CALLS).contains(&answered), "{answered}");
+    recorder.settle().await;
+    let records = records(&stores.address, &[]);
+    let counted = format!("sender List UNAVAILABLE - - {}", CALLS - answered);
+    assert_eq!(records.iter().filter(|it| **it == counted).count(), 1);
+    assert_eq!(records.len() - 1, answered);
+}

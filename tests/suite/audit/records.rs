@@ -1,0 +1,241 @@
+//! Every admin call is on record, and refused calls are too.
+
+use crate::support::{
+    clients::callers::{BearerClient, Credential, client},
+    directory, eventually,
+    mount::Mount,
+    postgres::Cluster,
+    server::{Server, audit::records, sqlite_in},
+};
+use futures::future::join_all;
+use keyservice::grpc::proto::{CreateRequest, ListRequest, RevokeRequest, revoke_request::Target};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+use tonic::Code;
+
+/// A server that knows an admin of one account, an authorizer, and nobody else.
+struct Guarded {
+    server: Server,
+    dashboard: BearerClient,
+    sender: BearerClient,
+    unknown: BearerClient,
+    _callers: Mount,
+}
+
+impl Guarded {
+    async fn start(store: &str) -> Self {
+        let dashboard = ["--role", "admin", "--accounts", "acme,initech"];
+        let dashboard = Credential::new("dashboard", &dashboard);
+        let sender = Credential::new("sender", &["--role", "authorizer"]);
+        let unknown = Credential::new("unknown", &["--role", "admin"]);
+        let callers = [dashboard.line, sender.line].join("\n");
+        let callers = Mount::new(&[("callers", &callers)]);
+        let credentials = callers.arg("callers");
+        let server = Server::start_with(store, &["--credentials", &credentials], &[]).await;
+        let channel = server.channel().await;
+        Self {
+            dashboard: client(channel.clone(), &dashboard.secret),
+            sender: client(channel.clone(), &sender.secret),
+            unknown: client(channel, &unknown.secret),
+            server,
+            _callers: callers,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_records_every_admin_call() {
+    let directory = directory();
+    put_every_call_on_record(&sqlite_in(&directory)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_records_every_admin_call() {
+    put_every_call_on_record(&Cluster::shared().database()).await;
+}
+
+async fn put_every_call_on_record(store: &str) {
+    let mut guarded = Guarded::start(store).await;
+    let dashboard = &mut guarded.dashboard;
+    let once = || CreateRequest {
+        account_id: "acme".into(),
+        name: "made once".into(),
+        request_id: Some("once".into()),
+        ..Default::default()
+    };
+    let created = dashboard.create_with(once()).await.unwrap();
+    let (token, key) = (created.token, created.key.unwrap().key_id);
+    let nobodys = key.replace("key_0", "key_1");
+    dashboard.create_with(once()).await.unwrap_err();
+    dashboard.create("globex", "foreign").await.unwrap_err();
+    dashboard.create("acme", "").await.unwrap_err();
+    dashboard.list("acme").await.unwrap();
+    dashboard.list("globex").await.unwrap_err();
+    let no_account = ListRequest::default();
+    dashboard.list_with(no_account).await.unwrap_err();
+    dashboard.revoke(&nobodys).await.unwrap_err();
+    let of_initech = RevokeRequest {
+        target: Some(Target::KeyId(key.clone())),
+        account_id: Some("initech".into()),
+    };
+    dashboard.revoke_with(of_initech).await.unwrap_err();
+    dashboard.revoke_target(Target::Token(token)).await.unwrap();
+    dashboard.revoke(&key).await.unwrap();
+    guarded.sender.revoke(&key).await.unwrap_err();
+    guarded.sender.create("acme", "not mine").await.unwrap_err();
+    guarded.unknown.list("acme").await.unwrap_err();
+
+    let expected = [
+        &format!("dashboard Create OK acme {key} 1"),
+        &format!("dashboard Create ALREADY_EXISTS acme {key} 1"),
+        "dashboard Create PERMISSION_DENIED globex - 1",
+        "dashboard Create INVALID_ARGUMENT - - 1",
+        "dashboard List OK acme - 1",
+        "dashboard List PERMISSION_DENIED globex - 1",
+        "dashboard List INVALID_ARGUMENT - - 1",
+        &format!("dashboard Revoke NOT_FOUND - {nobodys} 1"),
+        &format!("dashboard Revoke NOT_FOUND - {key} 1"),
+        &format!("dashboard Revoke OK acme {key} 1"),
+        &format!("dashboard Revoke OK acme {key} 1"),
+        "sender Revoke PERMISSION_DENIED - - 1",
+        "sender Create PERMISSION_DENIED - - 1",
+    ];
+    // Each was stored before it was answered, and is read beside the server.
+    assert_eq!(records(store, &[]), expected);
+    assert_eq!(records(store, &["--limit", "3"]), expected[10..]);
+    assert_eq!(records(store, &["--caller", "sender"]), expected[11..]);
+    let of_key: Vec<_> = expected.into_iter().filter(|r| r.contains(&key)).collect();
+    assert_eq!(records(store, &["--key", &key]), of_key);
+    let newest_of_key = &of_key[3..];
+    assert_eq!(
+        records(store, &["--key", &key, "--limit", "2"]),
+        newest_of_key
+    );
+    assert_eq!(
+        records(store, &["--account", "globex"]),
+        [expected[2], expected[5]]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_message_is_too_large_is_recorded() {
+    let (directory, cluster) = (directory(), Cluster::shared());
+    for store in [sqlite_in(&directory), cluster.database()] {
+        let mut guarded = Guarded::start(&store).await;
+        let too_long = guarded.dashboard.create("acme", &"x".repeat(10_000)).await;
+        assert_eq!(too_long.unwrap_err().code(), Code::ResourceExhausted);
+        // What speaks of too much is not recorded at once.
+        guarded.server.terminate().await;
+        let expected = ["dashboard Create RESOURCE_EXHAUSTED - - 1"];
+        assert_eq!(records(&store, &[]), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unauthenticated_calls_are_recorded_as_counts() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let mut guarded = Guarded::start(&store).await;
+    for _ in 0..300 {
+        guarded.unknown.create("acme", "a key").await.unwrap_err();
+    }
+    guarded.unknown.list("acme").await.unwrap_err();
+    guarded.server.terminate().await;
+    let mut records = records(&store, &[]);
+    records.sort();
+    let expected = [
+        "unknown Create UNAUTHENTICATED - - 300",
+        "unknown List UNAUTHENTICATED - - 1",
+    ];
+    assert_eq!(records, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_is_refused_very_often_does_not_flood_the_store() {
+    const CALLS: usize = 700;
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let mut guarded = Guarded::start(&store).await;
+    let calls = (0..CALLS).map(async |_| guarded.sender.clone().create("acme", "no").await);
+    for refused in join_all(calls).await {
+        assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    }
+    // Another caller has an allowance of its own.
+    guarded.dashboard.list("globex").await.unwrap_err();
+    let dashboards = ["dashboard List PERMISSION_DENIED globex - 1"];
+    assert_eq!(records(&store, &["--caller", "dashboard"]), dashboards);
+
+    guarded.server.terminate().await;
+    let of_sender = records(&store, &["--caller", "sender"]);
+    assert!((100..110).contains(&of_sender.len()), "{}", of_sender.len());
+    let calls = of_sender.iter().map(|record| {
+        let calls = record.strip_prefix("sender Create PERMISSION_DENIED - - ");
+        calls
+            .expect("of one kind")
+            .parse::<usize>()
+            .expect("a number")
+    });
+    assert_eq!(calls.sum::<usize>(), CALLS, "every call is counted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_record_a_list_fails_and_a_refusal_is_still_answered() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let mut guarded = Guarded::start(&store).await;
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    file.execute_batch("BEGIN IMMEDIATE")
+        .expect("no write can go on");
+
+    let started = Instant::now();
+    let refused = guarded.sender.create("acme", "no").await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(started.elapsed() < Duration::from_secs(3));
+    let unanswered = guarded.dashboard.list("acme").await.unwrap_err();
+    assert_eq!(unanswered.code(), Code::Unavailable);
+    assert!(
+        guarded
+            .server
+            .log()
+            .contains("\"outcome\":\"PERMISSION_DENIED\"")
+    );
+
+    file.execute_batch("ROLLBACK").expect("writes go on");
+    guarded.dashboard.list("acme").await.unwrap();
+    guarded.server.terminate().await;
+    let mut records = records(&store, &[]);
+    records.sort();
+    let expected = [
+        "dashboard List OK acme - 1",
+        "dashboard List UNAVAILABLE - - 1",
+        "sender Create PERMISSION_DENIED - - 1",
+    ];
+    assert_eq!(records, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_recorded_even_if_its_caller_hangs_up() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let guarded = Guarded::start(&store).await;
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    file.execute_batch("BEGIN IMMEDIATE")
+        .expect("no write can go on");
+    // Both wait for their records meanwhile.
+    let hang_up = async |mut client: BearerClient| {
+        let call = timeout(Duration::from_millis(500), client.list("acme"));
+        call.await.expect_err("it is not answered");
+    };
+    tokio::join!(hang_up(guarded.sender), hang_up(guarded.dashboard));
+    file.execute_batch("ROLLBACK").expect("writes go on");
+    let expected = [
+        "dashboard List OK acme - 1",
+        "sender List PERMISSION_DENIED - - 1",
+    ];
+    eventually("both are on record", async || {
+        let mut records = records(&store, &[]);
+        records.sort();
+        records == expected
+    })
+    .await;
+}

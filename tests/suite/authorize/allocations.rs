@@ -1,0 +1,86 @@
+//! What every Authorize passes costs no memory: a decision, and the counting of its call.
+
+use allocation_counter::measure;
+use futures::{FutureExt, future::ready};
+use http::{Request, Response};
+use http_body::Body as _;
+use keyservice::{
+    authorize::{Authorizer, decision::Decision},
+    grpc::layers::{CallMetricsLayer, new_counts},
+    model::{
+        account::{AccountId, Accounts},
+        domain::Domain,
+        key::{KeyId, KeyState, Scope},
+        time::{Moment, Timestamp},
+        token::{Digester, Token},
+    },
+};
+use rand::RngExt;
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+use tonic::body::Body;
+use tower::{Layer, Service, service_fn};
+
+#[test]
+fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
+    let authorizer = Authorizer::new(Digester::new(None));
+    authorizer.lease().extend(Moment::LATEST);
+    let mut rng = rand::rng();
+    let now = Timestamp::now();
+    let [held, revoked, unknown] = [(); 3].map(|()| Token::generate(&mut rng));
+    for (token, revoked) in [(&held, false), (&revoked, true)] {
+        authorizer.keyring().apply(&KeyState {
+            digest: authorizer.digester().digest(token),
+            id: KeyId::new(now, &rng.random()),
+            account_id: AccountId::from_stored("acme".into()),
+            scope: Scope::AllDomains,
+            expire_time: None,
+            revoked,
+        });
+    }
+    let allocations = |token: &str| {
+        // The request's own.
+        let mut domain = Some(Domain::parse("example.com".to_owned()).expect("a domain"));
+        let mut decision = None;
+        let measured = measure(|| {
+            let domain = domain.take().expect("once");
+            let all = Accounts::All;
+            decision = Some(authorizer.authorize(token, domain, &all, now));
+        });
+        (
+            decision.expect("made").expect("a lease"),
+            measured.count_total,
+        )
+    };
+    let (granted, count) = allocations(held.expose());
+    assert!(matches!(granted, Decision::Grant(_)), "{granted:?}");
+    assert_eq!(count, 1);
+    for token in [revoked.expose(), unknown.expose(), "no token"] {
+        let (denied, count) = allocations(token);
+        assert!(matches!(denied, Decision::Denial(_)), "{denied:?}");
+        assert_eq!(count, 0, "{denied:?}");
+    }
+}
+
+#[test]
+fn counting_a_call_allocates_nothing() {
+    let counts = new_counts();
+    let mut context = Context::from_waker(Waker::noop());
+    for status in ["0", "14", "14"] {
+        let request = Request::post("/tosend.keys.v1.KeyService/Authorize");
+        let mut request = Some(request.body(Body::empty()).expect("a request"));
+        let response = Response::builder().header("grpc-status", status);
+        let mut response = Some(response.body(Body::empty()).expect("a response"));
+        let inner = service_fn(|_| ready(Ok(response.take().expect("once"))));
+        let mut service = CallMetricsLayer::new(&counts.calls).layer(inner);
+        let measured = measure(|| {
+            let call = service.call(request.take().expect("once"));
+            let answer = call.now_or_never().expect("it is ready").expect("answered");
+            let end = pin!(answer.into_body()).poll_frame(&mut context);
+            assert!(matches!(end, Poll::Ready(None)));
+        });
+        assert_eq!(measured.count_total, 0, "{status}");
+    }
+}

@@ -1,0 +1,3 @@
+//! The decision that every Authorize takes.
+
+mod allocations;

@@ -1,0 +1,267 @@
+//! Who may call which method, and who is told what.
+
+use super::{Guarded, KEY_SERVICE};
+use crate::support::{
+    clients::callers::{Bearer, Credential, client, client_with, outcome},
+    eventually,
+    server::{Server, assert_refused, serve, sqlite_in},
+    tools::shell,
+};
+use keyservice::grpc::proto::{
+    ListRequest, RevokeRequest, authorize_response::Decision, denial::Reason,
+    revoke_request::Target,
+};
+use tonic::Code;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
+    let authorizer = Credential::new("sender", &["--role", "authorizer"]);
+    let admin = Credential::new("dashboard", &["--role", "admin"]);
+    let unknown = Credential::new("unknown", &["--role", "admin"]);
+    let guarded = Guarded::start(&[&authorizer.line, &admin.line]).await;
+    let nobody = Bearer::none();
+    let unknown = Bearer::secret(&unknown.secret);
+    let garbage = Bearer::secret("tsop_garbage");
+    let authorizer = Bearer::secret(&authorizer.secret);
+    let admin = Bearer::secret(&admin.secret);
+
+    // The messages are empty, so a call that is let through is answered like this.
+    let (bad, none) = (Code::InvalidArgument, Code::Unimplemented);
+    let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
+    for (method, for_unauthenticated, for_authorizers, for_admins) in [
+        ("/grpc.health.v1.Health/Check", Code::Ok, Code::Ok, Code::Ok),
+        ("/grpc.health.v1.Health/None", none, none, none),
+        (
+            &format!("{KEY_SERVICE}/Authorize"),
+            unauthenticated,
+            bad,
+            bad,
+        ),
+        (
+            &format!("{KEY_SERVICE}/Create"),
+            unauthenticated,
+            denied,
+            bad,
+        ),
+        (&format!("{KEY_SERVICE}/List"), unauthenticated, denied, bad),
+        (
+            &format!("{KEY_SERVICE}/Revoke"),
+            unauthenticated,
+            denied,
+            bad,
+        ),
+        (
+            &format!("{KEY_SERVICE}/None"),
+            unauthenticated,
+            denied,
+            none,
+        ),
+        (
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            unauthenticated,
+            bad,
+            bad,
+        ),
+        (
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            unauthenticated,
+            bad,
+            bad,
+        ),
+        (
+            "/tosend.keys.v2.KeyService/Create",
+            unauthenticated,
+            none,
+            none,
+        ),
+    ] {
+        for (bearer, expected) in [
+            (&nobody, for_unauthenticated),
+            (&unknown, for_unauthenticated),
+            (&garbage, for_unauthenticated),
+            (&authorizer, for_authorizers),
+            (&admin, for_admins),
+        ] {
+            let channel = guarded.server.channel().await;
+            assert_eq!(outcome(channel, bearer, method).await, expected, "{method}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_tells_the_caller_nothing_more() {
+    let some = ["--role", "admin", "--accounts", "acme"];
+    let some = Credential::new("dashboard", &some);
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let unknown = Credential::new("unknown", &["--role", "admin"]);
+    let guarded = Guarded::start(&[&some.line, &sender.line]).await;
+    let channel = guarded.server.channel().await;
+    let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
+    for (bearer, code, message) in [
+        (Bearer::none(), unauthenticated, "unknown caller"),
+        (
+            Bearer::secret(&unknown.secret),
+            unauthenticated,
+            "unknown caller",
+        ),
+        (
+            Bearer::secret("tsop_garbage"),
+            unauthenticated,
+            "unknown caller",
+        ),
+        (
+            Bearer::secret(&sender.secret),
+            denied,
+            "not permitted to this caller",
+        ),
+        (
+            Bearer::secret(&some.secret),
+            denied,
+            "not permitted to this caller",
+        ),
+    ] {
+        let mut client = client_with(channel.clone(), bearer);
+        let refused = client.list("globex").await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (code, message));
+        assert!(refused.details().is_empty(), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_calls_with_a_generated_secret_and_no_log_contains_it() {
+    let admin = Credential::new("first-use", &["--role", "admin"]);
+    let args = ["--log", "info,keyservice=trace"];
+    let guarded = Guarded::start_with(&[&admin.line], &args).await;
+    let create = |header: &str| {
+        let port = guarded.server.port();
+        shell(&format!(
+            "grpcurl -plaintext {header} -d '{{\"account_id\": \"acme\", \"name\": \"a key\"}}' \
+             localhost:{port} tosend.keys.v1.KeyService/Create"
+        ))
+    };
+    let bearer = format!("-H 'authorization: Bearer {}'", admin.secret);
+    let created = create(&bearer).expect("created");
+    assert!(created.contains("\"keyId\""), "{created}");
+    let refused = create("").expect_err("refused");
+    assert!(refused.contains("unknown caller"), "{refused}");
+
+    let log = guarded.server.log();
+    assert!(log.contains("\"caller\":\"first-use\""), "{log}");
+    assert!(!log.contains(&admin.secret), "{log}");
+    let file = std::fs::read_to_string(guarded.file.path("callers")).expect("read");
+    assert!(
+        !file.contains(&admin.secret),
+        "the file holds the digest alone"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_of_some_accounts_finds_no_key_of_other_accounts() {
+    let all = Credential::new("operator", &["--role", "admin"]);
+    let some = ["--role", "admin", "--accounts", "acme,initech"];
+    let some = Credential::new("dashboard", &some);
+    let guarded = Guarded::start(&[&all.line, &some.line]).await;
+    let mut all = client(guarded.server.channel().await, &all.secret);
+    let mut some = client(guarded.server.channel().await, &some.secret);
+    let own = some.create("acme", "own").await.unwrap();
+    let others = all.create("globex", "another's").await.unwrap();
+    let (own_id, others_id) = (own.key.unwrap().key_id, others.key.unwrap().key_id);
+
+    let refused = some.create("globex", "forbidden").await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let refused = some.list("globex").await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(some.list("initech").await.unwrap(), []);
+    for target in [
+        Target::KeyId(others_id),
+        Target::Token(others.token.clone()),
+    ] {
+        for account_id in [None, Some("globex".to_owned()), Some("acme".to_owned())] {
+            let target = Some(target.clone());
+            let request = RevokeRequest { target, account_id };
+            let refused = some.revoke_with(request).await.unwrap_err();
+            assert_eq!(refused.code(), Code::NotFound);
+        }
+    }
+    let decision = some.authorize(&others.token, "example.com").await.unwrap();
+    let Decision::Denial(denial) = decision else {
+        panic!("granted");
+    };
+    assert_eq!(denial.reason(), Reason::UnknownToken);
+    assert!(
+        all.is_granted(&others.token).await,
+        "nothing has happened to it"
+    );
+
+    assert!(some.is_granted(&own.token).await);
+    some.revoke(&own_id).await.unwrap();
+    assert!(all.is_revoked(&own.token).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_admin_call_of_an_authenticated_caller_is_logged_with_its_outcome() {
+    let authorizer = Credential::new("sender", &["--role", "authorizer"]);
+    let admin = Credential::new("dashboard", &["--role", "admin", "--accounts", "acme"]);
+    let guarded = Guarded::start(&[&authorizer.line, &admin.line]).await;
+    let channel = guarded.server.channel().await;
+    let mut sender = client(channel.clone(), &authorizer.secret);
+    let mut dashboard = client(channel, &admin.secret);
+    let created = dashboard.create("acme", "a key").await.unwrap();
+    let key_id = created.key.unwrap().key_id;
+    dashboard.revoke(&key_id).await.unwrap();
+    dashboard
+        .list_with(ListRequest::default())
+        .await
+        .unwrap_err();
+    dashboard.list("globex").await.unwrap_err();
+    sender.revoke(&key_id).await.unwrap_err();
+
+    let key = format!("\"account_id\":\"acme\",\"key_id\":\"{key_id}\"");
+    let expected = [
+        format!("\"caller\":\"dashboard\",\"method\":\"Create\",{key},\"outcome\":\"OK\""),
+        format!("\"caller\":\"dashboard\",\"method\":\"Revoke\",{key},\"outcome\":\"OK\""),
+        "\"caller\":\"dashboard\",\"method\":\"List\",\"outcome\":\"INVALID_ARGUMENT\"".to_owned(),
+        "\"method\":\"List\",\"account_id\":\"globex\",\"outcome\":\"PERMISSION_DENIED\""
+            .to_owned(),
+        "\"caller\":\"sender\",\"method\":\"Revoke\",\"outcome\":\"PERMISSION_DENIED\"".to_owned(),
+    ];
+    for record in expected {
+        eventually(&record, async || guarded.server.log().contains(&record)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_can_be_turned_off() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let guarded = Guarded::start_with(&[&admin.line], &["--reflection", "false"]).await;
+    for version in ["v1", "v1alpha"] {
+        let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let bearer = Bearer::secret(&admin.secret);
+        let outcome = outcome(guarded.server.channel().await, &bearer, &method).await;
+        assert_eq!(outcome, Code::Unimplemented);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unprotected_server_warns_on_loopback_and_refuses_other_addresses() {
+    let server = Server::on_sqlite().await;
+    let warning = "calls are in plain text and taken from anyone";
+    assert_eq!(server.log().matches(warning).count(), 1);
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let on_all_addresses = |more: &[&str]| {
+        let mut command = serve();
+        command.args(["--listen", "0.0.0.0:0", "--log-format", "json"]);
+        command.args(["--store", &sqlite_in(&directory)]).args(more);
+        command
+    };
+    let what_to_do = "give --tls-cert, --tls-key and --credentials";
+    assert_refused(&mut on_all_addresses(&[]), &["0.0.0.0:0", what_to_do]).await;
+
+    let insecure = Server::launch(&mut on_all_addresses(&["--insecure"]));
+    eventually("it listens, with a warning", async || {
+        let log = insecure.log();
+        log.contains("--insecure lets other machines reach") && log.contains("\"listening\"")
+    })
+    .await;
+}

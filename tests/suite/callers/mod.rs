@@ -1,0 +1,36 @@
+//! Callers: who they are, and what they may do.
+
+mod access;
+mod credentials_file;
+
+use crate::support::{
+    mount::Mount,
+    server::{Server, sqlite_in},
+};
+
+/// A server that knows these callers. The directory of its store goes with it.
+struct Guarded {
+    server: Server,
+    file: Mount,
+    _directory: tempfile::TempDir,
+}
+
+impl Guarded {
+    async fn start(lines: &[&str]) -> Self {
+        Self::start_with(lines, &[]).await
+    }
+
+    async fn start_with(lines: &[&str], args: &[&str]) -> Self {
+        let file = Mount::new(&[("callers", &lines.join("\n"))]);
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = file.arg("callers");
+        let args = [&["--credentials", &path], args].concat();
+        Self {
+            server: Server::start_with(&sqlite_in(&directory), &args, &[]).await,
+            file,
+            _directory: directory,
+        }
+    }
+}
+
+const KEY_SERVICE: &str = "/tosend.keys.v1.KeyService";

@@ -1,0 +1,4 @@
+//! Flags, variables and their defaults.
+
+mod refused;
+mod settings;

@@ -1,0 +1,150 @@
+//! Who reaches the pods, by which name and on which port.
+
+use crate::support::{
+    directory,
+    kubernetes::manifests::{Manifests, POSTGRES, SQLITE, in_json, list, overlays},
+    tools::{promtool, shell},
+};
+use serde_json::{Value, json};
+use std::fs;
+
+#[test]
+fn every_manifest_is_in_one_namespace_and_every_selector_matches_the_pods() {
+    for manifests in overlays() {
+        let namespace = &manifests.one("Namespace")["metadata"]["name"];
+        let labels = &manifests.pod()["metadata"]["labels"];
+        for manifest in &manifests.all {
+            if manifest["kind"] != "Namespace" {
+                assert_eq!(&manifest["metadata"]["namespace"], namespace, "{manifest}");
+            }
+        }
+        let spec = |kind| &manifests.one(kind)["spec"];
+        fits(&spec("Service")["selector"], labels);
+        fits(&spec("NetworkPolicy")["podSelector"]["matchLabels"], labels);
+        let workload = &manifests.workload()["spec"];
+        fits(&workload["selector"]["matchLabels"], labels);
+    }
+}
+
+#[test]
+fn every_container_port_is_one_that_a_setting_opens() {
+    for manifests in overlays() {
+        for (name, variable) in [
+            ("grpc", "KEYSERVICE_LISTEN"),
+            ("health", "KEYSERVICE_HEALTH_LISTEN"),
+            ("metrics", "KEYSERVICE_METRICS_LISTEN"),
+        ] {
+            let port = container_port(manifests, name);
+            let expected = format!("0.0.0.0:{port}");
+            assert_eq!(manifests.variable(variable), Some(&*expected));
+        }
+    }
+}
+
+#[test]
+fn the_service_is_headless_so_that_clients_balance_over_the_pods_themselves() {
+    for manifests in overlays() {
+        let service = &manifests.one("Service")["spec"];
+        assert_eq!(service["clusterIP"], "None");
+        assert!(service["publishNotReadyAddresses"].is_null());
+        let port = |name| {
+            let port = container_port(manifests, name);
+            json!({"name": name, "port": port, "targetPort": name})
+        };
+        // Not health, which is for the probes alone.
+        assert_eq!(service["ports"], json!([port("grpc"), port("metrics")]));
+    }
+}
+
+#[test]
+fn labelled_pods_reach_the_api_prometheus_reaches_metrics_and_nobody_reaches_health() {
+    for manifests in overlays() {
+        let policy = &manifests.one("NetworkPolicy")["spec"];
+        assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+        let callers = json!([{
+            "namespaceSelector": {},
+            "podSelector": {"matchLabels": {"keyservice-client": "true"}},
+        }]);
+        let prometheus = json!([{
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+        }]);
+        let ports = |name| json!([{"port": container_port(manifests, name)}]);
+        let expected = json!([
+            {"from": callers, "ports": ports("grpc")},
+            {"from": prometheus, "ports": ports("metrics")},
+        ]);
+        assert_eq!(policy["ingress"], expected);
+    }
+}
+
+#[test]
+fn pods_on_sqlite_reach_nothing_and_pods_on_postgres_reach_dns_and_the_database() {
+    let egress = |manifests: &'static Manifests| {
+        let rules = list(&manifests.one("NetworkPolicy")["spec"]["egress"]).iter();
+        let ports = rules.flat_map(|rule| list(&rule["ports"]));
+        let ports = ports.map(|port| port["port"].clone());
+        ports.collect::<Vec<Value>>()
+    };
+    assert!(egress(&SQLITE).is_empty());
+    assert_eq!(egress(&POSTGRES), [53, 53, 5432]);
+    let dns = &POSTGRES.one("NetworkPolicy")["spec"]["egress"][0];
+    let of_the_cluster = json!([{
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    }]);
+    assert_eq!(dns["to"], of_the_cluster);
+}
+
+/// Kubernetes has no schema for this kind, which is the Prometheus operator's.
+#[test]
+fn prometheus_scrapes_the_metrics_port_of_every_pod_on_postgres() {
+    let monitor = POSTGRES.one("ServiceMonitor");
+    assert_eq!(monitor["apiVersion"], "monitoring.coreos.com/v1");
+    let spec = &monitor["spec"];
+    let service = &POSTGRES.one("Service")["metadata"];
+    fits(&spec["selector"]["matchLabels"], &service["labels"]);
+    let endpoint = json!({"port": "metrics", "path": "/metrics", "interval": "15s"});
+    let expected = json!({"selector": spec["selector"], "endpoints": [endpoint]});
+    assert_eq!(*spec, expected);
+    assert!(!SQLITE.kinds().contains(&"ServiceMonitor"));
+}
+
+#[test]
+fn the_command_of_the_readme_turns_the_alert_rules_into_a_prometheus_rule() {
+    let readme = include_str!("../../../deploy/README.md");
+    let mut blocks = readme.split("```");
+    let command = blocks.find(|block| block.contains("kind: PrometheusRule"));
+    let (command, _) = command
+        .and_then(|block| block.strip_prefix("sh\n")?.split_once("| kubectl apply"))
+        .expect("a command");
+    let made = shell(command).expect("it is made");
+    let [rule] = &in_json(made.as_bytes())[..] else {
+        panic!("not one: {made}");
+    };
+    assert_eq!(rule["kind"], "PrometheusRule");
+    let namespace = &POSTGRES.one("Namespace")["metadata"]["name"];
+    assert_eq!(&rule["metadata"]["namespace"], namespace);
+    let file = directory();
+    let file = file.path().join("rules.yml");
+    fs::write(&file, rule["spec"].to_string()).expect("written");
+    let said = promtool(&["check", "rules", &file.display().to_string()], "");
+    let alerts = include_str!("../../../deploy/monitoring/alerts.yml");
+    let expected = format!("{} rules found", alerts.matches("- alert: ").count());
+    assert!(said.contains(&expected), "{said}");
+}
+
+/// Whether a selector, which must say something, selects what has these labels.
+pub fn fits(selector: &Value, labels: &Value) {
+    let wanted = selector.as_object().expect("a selector by labels");
+    assert!(!wanted.is_empty());
+    for (label, value) in wanted {
+        assert_eq!(&labels[label], value, "{label}");
+    }
+}
+
+pub fn container_port(manifests: &Manifests, name: &str) -> u64 {
+    let mut ports = list(&manifests.container()["ports"]).iter();
+    let port = ports.find(|port| port["name"] == name);
+    port.expect("a port of this name")["containerPort"]
+        .as_u64()
+        .expect("a number")
+}

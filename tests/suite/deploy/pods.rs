@@ -1,0 +1,221 @@
+//! What every pod is and may do, on either store.
+
+use crate::support::{
+    kubernetes::{
+        manifests::{Manifests, list, number, overlays, text},
+        pods::Pods,
+    },
+    postgres::Cluster,
+    server,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// For giving the lease back after the drain, and for a busy machine.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// What leaving, and sending the last spans, may take after the drain.
+const LEAVING: Duration = Duration::from_secs(6);
+
+/// What the process takes with a million keys. Calls and connections come on top.
+const MILLION_KEYS_MIB: u64 = 100;
+
+#[test]
+fn the_oldest_and_the_newest_kubernetes_accept_both_overlays() {
+    for manifests in overlays() {
+        assert!(manifests.kinds().contains(&"Namespace"));
+    }
+}
+
+/// Field by field what the level "restricted" of the Pod Security Standards asks for, and a root
+/// file system that cannot be written.
+#[test]
+fn pods_meet_the_restricted_level_and_their_namespace_enforces_it() {
+    for manifests in overlays() {
+        let namespace = &manifests.one("Namespace")["metadata"];
+        let enforced = &namespace["labels"]["pod-security.kubernetes.io/enforce"];
+        assert_eq!(enforced, "restricted");
+
+        let pod = &manifests.pod()["spec"];
+        for host in ["hostNetwork", "hostPID", "hostIPC", "hostUsers"] {
+            assert!(pod[host].is_null(), "{host}");
+        }
+        let security = &pod["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true);
+        assert_ne!(number(&security["runAsUser"]), 0);
+        assert_eq!(
+            security["seccompProfile"],
+            json!({"type": "RuntimeDefault"})
+        );
+        for volume in list(&pod["volumes"]) {
+            assert!(volume["secret"].is_object(), "{volume}");
+        }
+        let allowed = json!({
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": true,
+        });
+        assert_eq!(manifests.container()["securityContext"], allowed);
+        for port in list(&manifests.container()["ports"]) {
+            assert!(port["hostPort"].is_null(), "{port}");
+        }
+    }
+}
+
+#[test]
+fn pods_get_no_service_account_token() {
+    for manifests in overlays() {
+        let account = manifests.one("ServiceAccount");
+        assert_eq!(account["automountServiceAccountToken"], false);
+        let pod = &manifests.pod()["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert_eq!(pod["serviceAccountName"], account["metadata"]["name"]);
+        assert!(!manifests.kinds().iter().any(|kind| kind.contains("Role")));
+    }
+}
+
+#[test]
+fn the_image_tag_is_the_version_of_this_release() {
+    for manifests in overlays() {
+        let image = text(&manifests.container()["image"]);
+        let tag = concat!(":", env!("CARGO_PKG_VERSION"));
+        assert!(image.ends_with(tag), "{image}");
+    }
+}
+
+#[test]
+fn every_environment_variable_is_a_setting_of_serve() {
+    let help = server::help();
+    for manifests in overlays() {
+        for name in variables(manifests) {
+            // With its value where it is set, unless that may be secret.
+            let listed = ["=", "]"].map(|end| format!("[env: {name}{end}"));
+            assert!(listed.iter().any(|it| help.contains(it)), "{name}");
+        }
+    }
+}
+
+/// It would call them KEYSERVICE_PORT and the like, after the Service's name.
+#[test]
+fn kubernetes_adds_no_environment_variables_of_its_own() {
+    for manifests in overlays() {
+        assert_eq!(manifests.pod()["spec"]["enableServiceLinks"], false);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_serves_over_mtls_with_its_secrets_and_its_store() {
+    let cluster = Cluster::start();
+    for pods in [
+        Pods::on_sqlite(),
+        Pods::on_postgres(&cluster, &cluster.database()),
+    ] {
+        let pod = pods.start().await;
+        let mut operator = pods.operator(&pod).await;
+        let (token, key_id) = operator.create_key().await;
+        assert!(operator.is_granted(&token).await);
+        operator.revoke(&key_id).await.expect("revoked");
+        assert!(operator.is_revoked(&token).await);
+        assert!(pod.server.terminate().await.success());
+    }
+}
+
+#[test]
+fn every_file_that_a_setting_names_comes_from_a_wholly_mounted_secret() {
+    for manifests in overlays() {
+        let files = variables(manifests).filter_map(|name| manifests.variable(name));
+        let files: Vec<&str> = files.filter(|value| value.starts_with('/')).collect();
+        assert_eq!(files.len(), 5, "{files:?}");
+        for file in files {
+            let (directory, _) = file.rsplit_once('/').expect("a folder");
+            let mount = mount_at(manifests, directory);
+            // Mounted by itself, a file never changes, and a renewed certificate does not arrive.
+            assert!(mount["subPath"].is_null(), "{mount}");
+            assert_eq!(mount["readOnly"], true, "{mount}");
+        }
+    }
+}
+
+#[test]
+fn only_the_process_can_read_its_secrets() {
+    for manifests in overlays() {
+        let pod = &manifests.pod()["spec"];
+        // Mounted secrets are root's; the process reads them as one of this group.
+        assert_ne!(number(&pod["securityContext"]["fsGroup"]), 0);
+        for volume in list(&pod["volumes"]) {
+            assert_eq!(volume["secret"]["defaultMode"], 0o440, "{volume}");
+        }
+        assert!(
+            !manifests.kinds().contains(&"Secret"),
+            "one that all can read"
+        );
+    }
+}
+
+#[test]
+fn the_readme_gives_the_command_that_creates_each_secret() {
+    let readme = include_str!("../../../deploy/README.md");
+    let waits_for = |name: &str, key: &str| {
+        let command = format!("kubectl create secret generic {name} ");
+        let mut commands = readme.lines().filter(|line| line.contains(&command));
+        let command = commands.next().unwrap_or_else(|| panic!("{name}"));
+        assert!(
+            command.contains(&format!("--from-file {key}")),
+            "{name}: {key}"
+        );
+    };
+    for manifests in overlays() {
+        for volume in list(&manifests.pod()["spec"]["volumes"]) {
+            let mounted = format!("/etc/keyservice/{}/", text(&volume["name"]));
+            let files = variables(manifests).filter_map(|name| manifests.variable(name));
+            for key in files.filter_map(|file| file.strip_prefix(&mounted)) {
+                waits_for(text(&volume["secret"]["secretName"]), key);
+            }
+        }
+        for variable in list(&manifests.container()["env"]) {
+            if let Some(source) = variable["valueFrom"].get("secretKeyRef") {
+                waits_for(text(&source["name"]), text(&source["key"]));
+            }
+        }
+    }
+}
+
+#[test]
+fn pods_have_time_to_drain_before_they_are_killed() {
+    for manifests in overlays() {
+        let drain = manifests.variable("KEYSERVICE_DRAIN_LIMIT");
+        let drain = humantime::parse_duration(drain.expect("set")).expect("a duration");
+        let hook = &manifests.container()["lifecycle"]["preStop"]["sleep"]["seconds"];
+        let hook = Duration::from_secs(hook.as_u64().unwrap_or(0));
+        let grace = number(&manifests.pod()["spec"]["terminationGracePeriodSeconds"]);
+        assert!(Duration::from_secs(grace) >= hook + drain + SLACK);
+    }
+}
+
+#[test]
+fn pods_request_the_memory_that_they_use_and_have_no_cpu_limit() {
+    for manifests in overlays() {
+        let resources = &manifests.container()["resources"];
+        assert!(resources["requests"]["cpu"].is_string());
+        let [requested, limit] =
+            ["requests", "limits"].map(|it| mebibytes(&resources[it]["memory"]));
+        assert!(requested >= MILLION_KEYS_MIB && limit >= 4 * MILLION_KEYS_MIB);
+        assert!(resources["limits"]["cpu"].is_null());
+    }
+}
+
+fn mebibytes(memory: &Value) -> u64 {
+    let count = text(memory).strip_suffix("Mi").expect("in MiB");
+    count.parse().expect("a number")
+}
+
+fn variables(manifests: &Manifests) -> impl Iterator<Item = &str> {
+    let variables = list(&manifests.container()["env"]).iter();
+    variables.map(|variable| text(&variable["name"]))
+}
+
+fn mount_at<'a>(manifests: &'a Manifests, path: &str) -> &'a Value {
+    let mut mounts = list(&manifests.container()["volumeMounts"]).iter();
+    let found = mounts.find(|mount| mount["mountPath"] == path);
+    found.unwrap_or_else(|| panic!("nothing is mounted at {path}"))
+}

@@ -1,0 +1,94 @@
+//! The probes, taken from the manifests and run as Kubernetes runs them, against the real binary.
+
+use super::network::container_port;
+use crate::support::{
+    eventually,
+    kubernetes::{
+        manifests::{number, overlays},
+        pods::Pods,
+    },
+    postgres::{Cluster, keys_lock::KeysLock},
+};
+use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
+use serde_json::json;
+
+#[test]
+fn startup_and_readiness_probe_the_service_and_liveness_probes_the_process() {
+    for manifests in overlays() {
+        for (probe, service) in [
+            ("startupProbe", SERVICE_NAME),
+            ("readinessProbe", SERVICE_NAME),
+            ("livenessProbe", ""),
+        ] {
+            let port = container_port(manifests, "health");
+            let expected = json!({"port": port, "service": service});
+            assert_eq!(manifests.container()[probe]["grpc"], expected, "{probe}");
+        }
+    }
+}
+
+#[test]
+fn a_start_may_take_ten_minutes_for_a_migration_and_a_million_keys() {
+    for manifests in overlays() {
+        let probe = &manifests.container()["startupProbe"];
+        let seconds = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
+        assert!(seconds >= 600);
+    }
+}
+
+#[test]
+fn a_process_may_hang_for_a_minute_before_it_is_restarted() {
+    for manifests in overlays() {
+        let probe = &manifests.container()["livenessProbe"];
+        let seconds = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
+        assert_eq!(seconds, 60);
+        assert!(number(&probe["failureThreshold"]) >= 3, "one late answer");
+        assert!(number(&probe["timeoutSeconds"]) >= 5, "a busy machine");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_succeeds() {
+    let cluster = Cluster::start();
+    let store = cluster.database();
+    let pods = Pods::on_postgres(&cluster, &store);
+    pods.start().await.server.terminate().await;
+    let lock = KeysLock::take(&store).await;
+
+    let pod = pods.launch().await;
+    assert!(!pod.answers("startupProbe"), "no key is loaded yet");
+    drop(lock);
+    eventually("it has started", async || pod.answers("startupProbe")).await;
+    assert!(pod.passes("readinessProbe"));
+    assert!(pod.passes("livenessProbe"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_without_its_database_is_not_ready_and_is_not_restarted() {
+    let mut cluster = Cluster::start();
+    let pods = Pods::on_postgres(&cluster, &cluster.database());
+    let pod = pods.start().await;
+    assert!(pod.passes("readinessProbe"));
+
+    cluster.kill();
+    eventually("its lease lapses", async || !pod.passes("readinessProbe")).await;
+    for _ in 0..10 {
+        assert!(pod.passes("livenessProbe"));
+        assert!(!pod.answers("readinessProbe"));
+    }
+    cluster.restart();
+    eventually("it is ready again", async || pod.passes("readinessProbe")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_pod_passes_no_probe() {
+    let pods = Pods::on_sqlite();
+    let pod = pods.start().await;
+    assert!(pod.passes("readinessProbe"));
+
+    pod.server.signal("STOP");
+    assert!(!pod.answers("readinessProbe"));
+    assert!(!pod.answers("livenessProbe"));
+    pod.server.signal("CONT");
+    assert!(pod.passes("livenessProbe"));
+}

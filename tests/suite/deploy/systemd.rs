@@ -1,0 +1,21 @@
+//! The unit for systemd.
+
+use keyservice::config::Settings;
+use std::time::Duration;
+
+/// What leaving, and sending the last spans, may take after the drain.
+const LEAVING: Duration = Duration::from_secs(6);
+
+#[test]
+fn systemd_gives_the_process_time_to_drain_before_it_kills_it() {
+    let unit = include_str!("../../../deploy/keyservice.service");
+    let mut limits = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("TimeoutStopSec="));
+    let limit = limits
+        .next()
+        .expect("a limit")
+        .parse::<humantime::Duration>();
+    let settings = Settings::parse_from(&[]).expect("the defaults are right");
+    assert!(*limit.expect("a duration") >= settings.drain_limit + LEAVING);
+}

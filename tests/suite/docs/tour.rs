@@ -1,0 +1,96 @@
+//! The README's tour, word for word, with the real grpcurl against the real server.
+
+use crate::support::{server::Server, tools::shell};
+
+/// What differs from run to run. The rest of the tour must come out as it is printed.
+const CHANGING: [&str; 5] = ["token", "keyId", "preview", "createTime", "revokeTime"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_tour_print_what_the_readme_shows() {
+    let server = Server::on_sqlite().await;
+    let mut values = Substitutions::default();
+    values.add("localhost:50051", &format!("localhost:{}", server.port()));
+
+    let steps = tour();
+    assert_eq!(steps.len(), 5);
+    for (command, printed) in steps {
+        let output = run(&values.apply(&command));
+        assert_eq!(
+            output.lines().count(),
+            printed.lines().count(),
+            "{command}\n{output}"
+        );
+        for (printed, real) in printed.lines().zip(output.lines()) {
+            if let (Some(printed), Some(real)) = (changing_value(printed), changing_value(real)) {
+                values.add(printed, real);
+            }
+            assert_eq!(values.apply(printed), real, "{command}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_lists_and_describes_the_service_without_its_proto() {
+    let server = Server::on_sqlite().await;
+    let grpcurl = format!("grpcurl -plaintext localhost:{}", server.port());
+    assert_eq!(
+        run(&format!("{grpcurl} list")),
+        "grpc.health.v1.Health\n\
+         grpc.reflection.v1.ServerReflection\n\
+         grpc.reflection.v1alpha.ServerReflection\n\
+         tosend.keys.v1.KeyService\n"
+    );
+    let described = run(&format!("{grpcurl} describe tosend.keys.v1.KeyService"));
+    for method in ["Create", "List", "Revoke", "Authorize"] {
+        assert!(described.contains(&format!("rpc {method} ")), "{described}");
+    }
+    let health = run(&format!("{grpcurl} grpc.health.v1.Health/Check"));
+    assert!(health.contains("\"status\": \"SERVING\""), "{health}");
+}
+
+/// The commands of the README's one `console` block, each with the output printed below it.
+fn tour() -> Vec<(String, String)> {
+    let readme = include_str!("../../../README.md");
+    let block = readme
+        .split("```console\n")
+        .nth(1)
+        .expect("a console block");
+    let block = block.split("```").next().expect("its end");
+    let steps = block.split("$ ").skip(1).map(|step| {
+        let last_of_command = step.lines().position(|line| !line.ends_with('\\'));
+        let lines: Vec<&str> = step.lines().collect();
+        let (command, output) = lines.split_at(last_of_command.expect("an end") + 1);
+        (command.join("\n"), output.join("\n"))
+    });
+    steps.collect()
+}
+
+/// `VALUE` of a line `"FIELD": "VALUE"` whose field is a changing one.
+fn changing_value(line: &str) -> Option<&str> {
+    let (field, value) = line.trim().trim_end_matches(',').split_once(": ")?;
+    let field = field.trim_matches('"');
+    CHANGING.contains(&field).then_some(value.trim_matches('"'))
+}
+
+/// The README's values and this run's, each learned where it is first seen.
+#[derive(Default)]
+struct Substitutions(Vec<(String, String)>);
+
+impl Substitutions {
+    fn add(&mut self, printed: &str, real: &str) {
+        if !self.0.iter().any(|(known, _)| known == printed) {
+            self.0.push((printed.to_owned(), real.to_owned()));
+        }
+    }
+
+    fn apply(&self, text: &str) -> String {
+        let values = self.0.iter();
+        values.fold(text.to_owned(), |text, (printed, real)| {
+            text.replace(printed, real)
+        })
+    }
+}
+
+fn run(command: &str) -> String {
+    shell(command).unwrap_or_else(|error| panic!("{command}\n{error}"))
+}

@@ -1,0 +1,148 @@
+//! List: its pages and its filters.
+
+use super::{ACCOUNT, create, create_request, in_the_future, list_request, time};
+use crate::support::{
+    eventually,
+    server::{Client, Server},
+};
+use futures::{StreamExt, stream};
+use keyservice::grpc::proto::{ListRequest, key::Status};
+use std::time::{Duration, SystemTime};
+use tonic::Code;
+use tonic_types::StatusExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_holds_50_keys_by_default_and_at_most_1000() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    create_many(&client, 1001).await;
+    for (page_size, held) in [(0, 50), (1, 1), (7, 7), (1000, 1000)] {
+        let request = ListRequest {
+            page_size,
+            ..list_request()
+        };
+        let page = client.list_with(request).await.unwrap();
+        assert_eq!(page.keys.len(), held);
+        assert!(!page.next_page_token.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_last_page_has_no_next_page_token() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    create_many(&client, 4).await;
+    let mut request = ListRequest {
+        page_size: 2,
+        ..list_request()
+    };
+    let first = client.list_with(request.clone()).await.unwrap();
+    request.page_token = first.next_page_token;
+    let last = client.list_with(request).await.unwrap();
+    assert_eq!((last.keys.len(), last.next_page_token.as_str()), (2, ""));
+
+    let of_nobody = ListRequest {
+        account_id: "nobody".into(),
+        ..list_request()
+    };
+    let empty = client.list_with(of_nobody).await.unwrap();
+    assert_eq!((empty.keys.len(), empty.next_page_token.as_str()), (0, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_newest_first_and_never_repeat_or_hide_a_key() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    let mut expected = Vec::new();
+    for _ in 0..7 {
+        expected.insert(0, create(&mut client, |_| {}).await.key_id);
+    }
+
+    let mut request = ListRequest {
+        page_size: 3,
+        ..list_request()
+    };
+    let mut seen = Vec::new();
+    for held in [3, 3, 1] {
+        let page = client.list_with(request.clone()).await.unwrap();
+        assert_eq!(page.keys.len(), held);
+        seen.extend(page.keys.into_iter().map(|key| key.key_id));
+        request.page_token = page.next_page_token;
+        create(&mut client, |_| {}).await;
+    }
+    assert_eq!(request.page_token, "");
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_token_is_valid_only_for_its_own_list() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    create_many(&client, 3).await;
+    let first = ListRequest {
+        page_size: 1,
+        ..list_request()
+    };
+    let page_token = client.list_with(first).await.unwrap().next_page_token;
+    let next = ListRequest {
+        page_token,
+        ..list_request()
+    };
+    let page = client.list_with(next.clone()).await.unwrap();
+    assert_eq!(page.keys.len(), 2, "of any page size");
+
+    let (mut of_another, mut by_status, mut by_domain) = (next.clone(), next.clone(), next);
+    of_another.account_id = "globex".into();
+    by_status.set_status(Status::Active);
+    by_domain.domain = Some("example.com".into());
+    for another_list in [of_another, by_status, by_domain] {
+        let refused = client.list_with(another_list).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        let details = refused.get_details_bad_request().unwrap();
+        assert_eq!(details.field_violations[0].field, "page_token");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_filtered_by_status_and_by_domain() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    let scope = |domain: &str| Some(domain.to_owned());
+    let soon = Some(in_the_future(Duration::from_secs(2)));
+    let active = create(&mut client, |_| {}).await;
+    let scoped = create(&mut client, |key| key.domain = scope("bücher.example")).await;
+    let expired = create(&mut client, |key| key.expire_time = soon).await;
+    let revoked = create(&mut client, |key| key.expire_time = soon).await;
+    client.revoke(&revoked.key_id).await.unwrap();
+    eventually("the keys expire", async || SystemTime::now() >= time(soon)).await;
+
+    use Status::{Active, Expired, Revoked, Unspecified};
+    for (status, domain, expected) in [
+        (Active, None, vec![&scoped.key_id, &active.key_id]),
+        (Expired, None, vec![&expired.key_id]),
+        (Revoked, None, vec![&revoked.key_id]),
+        (Unspecified, scope("BÜCHER.example."), vec![&scoped.key_id]),
+        (Active, scope("bücher.example"), vec![&scoped.key_id]),
+        (Revoked, scope("bücher.example"), vec![]),
+        (Unspecified, scope("mail.bücher.example"), vec![]),
+    ] {
+        let mut request = list_request();
+        request.set_status(status);
+        request.domain = domain;
+        let keys = client.list_with(request).await.unwrap().keys;
+        let ids: Vec<_> = keys.iter().map(|key| &key.key_id).collect();
+        assert_eq!(ids, expected);
+    }
+    assert_eq!(client.list(ACCOUNT).await.unwrap().len(), 4);
+}
+
+async fn create_many(client: &Client, count: usize) {
+    let calls = (0..count).map(|_| {
+        let mut client = client.clone();
+        async move { client.create_with(create_request()).await }
+    });
+    let mut answers = stream::iter(calls).buffer_unordered(32);
+    while let Some(created) = answers.next().await {
+        created.unwrap();
+    }
+}

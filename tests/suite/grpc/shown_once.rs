@@ -1,0 +1,287 @@
+//! A token leaves the service in one CreateResponse and nowhere else. Everything is said to a
+//! server that can be said, tokens in wrong places included, while it logs and traces all it can;
+//! then every byte that came out is searched for any piece of a token.
+
+use crate::support::{
+    clients::session::{DIGEST_SECRET, Session},
+    directory, eventually,
+    hostile::wire::{self, RawAuthorizeRequest},
+    postgres::Cluster,
+    search::{Search, contains, files_below},
+    server::{audit::printed, sqlite_in},
+};
+use data_encoding::{BASE64, HEXLOWER};
+use keyservice::{
+    grpc::proto::{
+        AuthorizeRequest, CreateRequest, ListRequest, denial::Reason,
+        key_service_server::SERVICE_NAME, revoke_request::Target,
+    },
+    model::token::{PREFIX, Token},
+};
+use std::time::{Duration, SystemTime};
+use tonic::{Code, Request};
+
+const PASSWORD: &str = "correct-horse-battery-staple";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_sqlite_never_shows_any_part_of_a_token_again() {
+    let directory = directory();
+    let mut session = Session::start(&sqlite_in(&directory)).await;
+    say_everything(&mut session).await;
+    let records = audit_records(&sqlite_in(&directory));
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("it opens");
+    let rename = |sql| file.execute(sql, []).expect("it is renamed");
+    rename("ALTER TABLE keys RENAME TO gone");
+    meet_a_broken_store(&mut session, Code::Internal).await;
+    rename("ALTER TABLE gone RENAME TO keys");
+
+    let files = files_below(directory.path());
+    assert!(contains(&files, b"keys.db-wal"));
+    session.assert_stored_in(&files);
+    let stored = [("the files", files), ("the audit records", records)];
+    assert_silent(session, stored).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_postgres_never_shows_any_part_of_a_token_again() {
+    let mut cluster = Cluster::start();
+    for setting in ["log_statement = 'all'", "log_min_messages = 'debug1'"] {
+        cluster.psql("postgres", &format!("ALTER SYSTEM SET {setting}"));
+    }
+    cluster.psql("postgres", "SELECT pg_reload_conf()");
+    let store = cluster.database();
+    let mut session = Session::start(&store.replace('@', &format!(":{PASSWORD}@"))).await;
+    say_everything(&mut session).await;
+    let records = audit_records(&store);
+    cluster.psql("postgres", "CHECKPOINT");
+    cluster.kill();
+    meet_a_broken_store(&mut session, Code::Unavailable).await;
+
+    let files = files_below(&cluster.data_directory());
+    session.assert_stored_in(&files);
+    let log = std::fs::read(cluster.data_directory().with_file_name("log")).expect("a log");
+    let digest = HEXLOWER.encode(&session.digest());
+    assert!(contains(&log, digest.as_bytes()), "it logs no parameters");
+    let stored = [
+        ("PostgreSQL's files", files),
+        ("PostgreSQL's log", log),
+        ("the audit records", records),
+    ];
+    assert_silent(session, stored).await;
+}
+
+#[test]
+fn the_search_finds_a_part_of_a_token_in_every_encoding() {
+    let token = Token::generate(&mut rand::rng());
+    let token = token.expose();
+    let search = Search::new([&token[PREFIX.len()..]]);
+    let piece = &token[20..32];
+    for form in [
+        piece.to_owned(),
+        piece.to_uppercase(),
+        format!("{:?}", piece.as_bytes()),
+        HEXLOWER.encode(piece.as_bytes()),
+        BASE64.encode(format!("Bearer {token}").as_bytes()),
+    ] {
+        let printed = format!("before {form} after");
+        assert!(search.find(printed.as_bytes()).is_some(), "{printed}");
+    }
+    let less = format!("{}…{}", &token[..17], &token[51..]);
+    assert_eq!(search.find(less.as_bytes()), None);
+}
+
+/// Ends a session, and searches all that came out of it and what was stored.
+async fn assert_silent<const N: usize>(session: Session, stored: [(&str, Vec<u8>); N]) {
+    let tokens = session.tokens.clone();
+    let secrets = tokens.iter().map(|token| &token[PREFIX.len()..]);
+    let search = Search::new(secrets.chain([DIGEST_SECRET, PASSWORD]));
+    for (place, bytes) in session.end().await.into_iter().chain(stored) {
+        if let Some(found) = search.find(&bytes) {
+            panic!("in {place}: {found}");
+        }
+    }
+}
+
+/// All that is told of who did what, in both forms.
+fn audit_records(store: &str) -> Vec<u8> {
+    let [json, table] = ["json", "table"].map(|format| printed(store, &["--format", format]));
+    assert!(json.lines().count() > 30, "{json}");
+    assert!(json.contains("\"INVALID_ARGUMENT\"") && table.contains("NOT_FOUND"));
+    [json, table].concat().into_bytes()
+}
+
+async fn say_everything(session: &mut Session) {
+    ask_for_every_decision(session).await;
+    list_and_revoke(session).await;
+    for token in [session.live(), session.changed()] {
+        put_into_every_field(session, &token).await;
+    }
+    put_beside_the_message(session).await;
+    break_the_protocol(session).await;
+}
+
+async fn ask_for_every_decision(session: &mut Session) {
+    let soon = SystemTime::now() + Duration::from_millis(500);
+    let restricted = session.create(|new| new.domain = Some("example.com".into()));
+    let restricted = restricted.await.expect("created");
+    let expiring = session.create(|new| new.expire_time = Some(soon.into()));
+    let expiring = expiring.await.expect("created");
+    for (token, domain, reason) in [
+        (session.live(), "example.com", None),
+        (restricted, "example.org", Some(Reason::DomainNotAllowed)),
+        (session.unknown(), "example.com", Some(Reason::UnknownToken)),
+        (
+            session.changed(),
+            "example.com",
+            Some(Reason::MalformedToken),
+        ),
+    ] {
+        assert_eq!(session.authorize(&token, domain).await, Ok(reason));
+    }
+    eventually("the key expires", async || {
+        session.authorize(&expiring, "example.com").await == Ok(Some(Reason::Expired))
+    })
+    .await;
+}
+
+async fn list_and_revoke(session: &mut Session) {
+    let once = |new: &mut CreateRequest| new.request_id = Some("once".into());
+    let token = session.create(once).await.expect("created");
+    assert_eq!(session.create(once).await, Err(Code::AlreadyExists));
+    let next_page = session.list(|_| {}).await.expect("a page");
+    session
+        .list(|list| list.page_token = next_page)
+        .await
+        .expect("the next page");
+
+    let (unknown, changed) = (session.unknown(), session.changed());
+    for (token, account, answer) in [
+        (&token, Some("another"), Err(Code::NotFound)),
+        (&token, None, Ok(())),
+        (&token, None, Ok(())),
+        (&unknown, None, Err(Code::NotFound)),
+        (&changed, None, Err(Code::InvalidArgument)),
+    ] {
+        let target = Target::Token(token.clone());
+        assert_eq!(session.revoke(target, account).await, answer);
+    }
+    let decision = session.authorize(&token, "example.com").await;
+    assert_eq!(decision, Ok(Some(Reason::Revoked)));
+}
+
+async fn put_into_every_field(session: &mut Session, token: &str) {
+    let creates: [fn(&mut CreateRequest, &str); 5] = [
+        |new, token| new.account_id = token.into(),
+        |new, token| new.name = token.into(),
+        |new, token| new.name = format!("the key of {token}."),
+        |new, token| new.domain = Some(token.into()),
+        |new, token| new.request_id = Some(token.into()),
+    ];
+    for put in creates {
+        let answer = session.create(|new| put(new, token)).await;
+        assert_eq!(answer, Err(Code::InvalidArgument));
+    }
+    let lists: [fn(&mut ListRequest, &str); 3] = [
+        |list, token| list.account_id = token.into(),
+        |list, token| list.page_token = token.into(),
+        |list, token| list.domain = Some(token.into()),
+    ];
+    for put in lists {
+        let answer = session.list(|list| put(list, token)).await;
+        assert_eq!(answer, Err(Code::InvalidArgument));
+    }
+    let key_id = session.key.key_id.clone();
+    for (target, account) in [(token, None), (&key_id, Some(token))] {
+        let answer = session.revoke(Target::KeyId(target.into()), account).await;
+        assert_eq!(answer, Err(Code::InvalidArgument));
+    }
+    for domain in [token, &format!("{token}.example.com")] {
+        let answer = session.authorize(token, domain).await;
+        assert_eq!(answer, Err(Code::InvalidArgument));
+    }
+}
+
+async fn put_beside_the_message(session: &mut Session) {
+    let token = session.live();
+    for (name, value) in [
+        ("authorization", format!("Bearer {token}")),
+        ("x-api-key", token.clone()),
+        ("cookie", format!("key={token}")),
+        ("traceparent", token.clone()),
+        ("baggage", format!("key={token}")),
+        ("grpc-timeout", token.clone()),
+        ("grpc-accept-encoding", token.clone()),
+    ] {
+        let mut request = Request::new(AuthorizeRequest::default());
+        let value = value.parse().expect("a header");
+        request.metadata_mut().insert(name, value);
+        let answer = session.server.call(AUTHORIZE, request).await;
+        assert_eq!(session.hear(answer), Err(Code::InvalidArgument));
+    }
+    for path in [
+        format!("/{SERVICE_NAME}/{token}"),
+        format!("/{token}?{token}"),
+    ] {
+        let request = Request::new(AuthorizeRequest::default());
+        let answer = session.server.call(&path, request).await;
+        assert_eq!(session.hear(answer), Err(Code::Unimplemented));
+    }
+    let not_utf8 = RawAuthorizeRequest {
+        token: [token.as_bytes(), &[0xff]].concat(),
+    };
+    let answer = session.server.call(AUTHORIZE, Request::new(not_utf8)).await;
+    assert_eq!(session.hear(answer), Err(Code::InvalidArgument));
+    let too_long = token.repeat(100_000);
+    let answer = session.authorize(&too_long, "example.com").await;
+    assert_eq!(answer, Err(Code::ResourceExhausted));
+}
+
+async fn break_the_protocol(session: &mut Session) {
+    let (token, port) = (session.live(), session.server.port());
+    let requests = move || {
+        wire::send_bytes(port, token.as_bytes());
+        wire::send_bytes(port, format!("GET /{token} HTTP/1.1\r\n\r\n").as_bytes());
+        let good = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", AUTHORIZE),
+            (":authority", "localhost"),
+        ];
+        for wrong in [token.clone(), format!("{token}@<>"), format!("/{token} <>")] {
+            for at in 0..good.len() {
+                let mut headers = good;
+                headers[at].1 = &wrong;
+                wire::send_headers(port, &headers);
+            }
+            for name in ODD_HEADERS {
+                wire::send_headers(port, &[&good[..], &[(name, &wrong)]].concat());
+            }
+        }
+    };
+    let sent = tokio::task::spawn_blocking(requests);
+    sent.await.expect("no panic");
+}
+
+/// What every call says while the store fails.
+async fn meet_a_broken_store(session: &mut Session, code: Code) {
+    let token = session.live();
+    assert_eq!(session.create(|_| {}).await, Err(code));
+    assert_eq!(session.list(|_| {}).await, Err(code));
+    let revoked = session.revoke(Target::Token(token.clone()), None).await;
+    assert_eq!(revoked, Err(code));
+    assert_eq!(session.authorize(&token, "example.com").await, Ok(None));
+}
+
+const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
+
+/// A wrong `grpc-encoding` is answered with its own text, to the caller that sent it; so answers to
+/// these are not searched.
+const ODD_HEADERS: [&str; 7] = [
+    "grpc-encoding",
+    "content-type",
+    "te",
+    "user-agent",
+    "connection",
+    "A-Key",
+    ":key",
+];

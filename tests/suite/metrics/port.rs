@@ -1,0 +1,68 @@
+//! The port that Prometheus scrapes. It is not authenticated, so hostile clients can reach it.
+
+use crate::support::{
+    directory, eventually,
+    hostile::metrics_connections::{BEHAVIOURS, HostileConnections},
+    server::{
+        Server,
+        process::need_open_files,
+        scrape::{METRICS, Scrape, request},
+        sqlite_in,
+    },
+};
+use std::time::Duration;
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep},
+};
+
+/// The hostile connections and some other files.
+const OPEN_FILES: u64 = 2000;
+
+/// Far below the 10 s that Prometheus waits. Generous, since the clients share the machine.
+const SLOWEST_SCRAPE: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_port_serves_only_metrics() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    for (method, path, status) in [
+        ("GET", "/metrics", "200"),
+        ("HEAD", "/metrics", "200"),
+        ("GET", "/", "404"),
+        ("GET", "/metrics/", "404"),
+        ("POST", "/metrics", "405"),
+    ] {
+        let (head, body) = request(&server, method, path);
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(head.starts_with(&expected), "{method} {path}: {head}");
+        assert_eq!(body.is_empty(), method == "HEAD", "{method} {path}: {body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_succeeds_beside_a_thousand_hostile_connections() {
+    need_open_files(OPEN_FILES);
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let port = server.logged_port("metrics_address").expect("a port");
+    for behaviour in BEHAVIOURS {
+        let connections = HostileConnections::open(port, behaviour);
+        eventually("all connections are open", async || {
+            connections.are_all_open()
+        })
+        .await;
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let started = Instant::now();
+            block_in_place(|| Scrape::of(&server));
+            slowest = slowest.max(started.elapsed());
+            sleep(Duration::from_millis(100)).await;
+        }
+        println!(
+            "{behaviour:?}: {} connections, slowest scrape {slowest:?}",
+            connections.opened()
+        );
+        assert!(slowest <= SLOWEST_SCRAPE, "{behaviour:?}: {slowest:?}");
+    }
+}

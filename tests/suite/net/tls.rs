@@ -1,0 +1,390 @@
+//! Calls over TLS: who proves what, and files that change while connections live.
+
+use crate::support::{
+    certificates::{Authority, Issued, Resuming, connect},
+    clients::callers::{Bearer, Credential, client, outcome},
+    eventually,
+    hostile::frames::{PREFACE, RawClient, client_hello},
+    mount::Mount,
+    server::{
+        Client, Server,
+        scrape::{METRICS, Scrape},
+        sqlite_in,
+    },
+    tools::shell,
+};
+use keyservice::grpc::proto::key_service_client::KeyServiceClient;
+use rustls::{
+    HandshakeKind,
+    version::{TLS12, TLS13},
+};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+const SPIFFE_ID: &str = "spiffe://example.org/ns/mail/sa/dashboard";
+const LIST: &str = "/tosend.keys.v1.KeyService/List";
+const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
+/// A server that speaks TLS and verifies its clients, its files mounted as Kubernetes does.
+struct Encrypted {
+    server: Server,
+    /// Signs its certificate and those of its clients.
+    authority: Authority,
+    tls: Mount,
+    _callers: Mount,
+    _directory: TempDir,
+}
+
+impl Encrypted {
+    async fn start(callers: &str, args: &[&str]) -> Self {
+        let authority = Authority::new();
+        let tls = Mount::new(&files(&authority.server("localhost"), &authority.pem()));
+        let callers = Mount::new(&[("callers", callers)]);
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = ["tls.crt", "tls.key", "ca.crt"].map(|name| tls.arg(name));
+        let [certificate, key, client_ca] = &paths;
+        let credentials = callers.arg("callers");
+        let args = [
+            &["--tls-cert", certificate, "--tls-key", key][..],
+            &["--tls-client-ca", client_ca],
+            &["--credentials", &credentials],
+            args,
+        ]
+        .concat();
+        let server = Server::spawn(&sqlite_in(&directory), &args, &[]).await;
+        let encrypted = Self {
+            server,
+            authority,
+            tls,
+            _callers: callers,
+            _directory: directory,
+        };
+        let mut health = HealthClient::new(encrypted.channel(None).await);
+        eventually("the server reports SERVING", async || {
+            let answer = health.check(HealthCheckRequest::default()).await;
+            answer.is_ok_and(|answer| answer.get_ref().status == 1)
+        })
+        .await;
+        encrypted
+    }
+
+    async fn channel(&self, client: Option<&Issued>) -> Channel {
+        let channel = connect(self.server.port(), &self.authority, client).await;
+        channel.expect("it is connected")
+    }
+
+    /// Whether a caller that shows this certificate may call List.
+    async fn knows(&self, identity: &Issued) -> bool {
+        let connected = connect(self.server.port(), &self.authority, Some(identity)).await;
+        // With TLS 1.3 a client is refused after its own side of the handshake, so with its first
+        // call.
+        match connected {
+            Ok(channel) => outcome(channel, &Bearer::none(), LIST).await == Code::InvalidArgument,
+            Err(_) => false,
+        }
+    }
+
+    async fn is_trusted_as(&self, authority: &Authority) -> bool {
+        connect(self.server.port(), authority, None).await.is_ok()
+    }
+}
+
+fn files<'a>(server: &'a Issued, client_ca: &'a str) -> [(&'static str, &'a str); 3] {
+    [
+        ("tls.crt", &server.certificate),
+        ("tls.key", &server.key),
+        ("ca.crt", client_ca),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_authenticated_by_the_uri_or_the_host_in_its_certificate() {
+    let lines = format!(
+        "dashboard admin certificate={SPIFFE_ID}\nsender authorizer certificate=Sender.example.org"
+    );
+    let encrypted = Encrypted::start(&lines, &[]).await;
+    let authority = &encrypted.authority;
+    let dashboard = authority.client_by_uri(SPIFFE_ID);
+    let sender = authority.client_by_host("sender.example.org");
+    let unlisted = authority.client_by_uri("spiffe://example.org/ns/mail/sa/other");
+    // The name alone is not enough: it must be of the listed kind.
+    let disguised = authority.client_by_host(SPIFFE_ID);
+    let (passed, denied, unknown) = (
+        Code::InvalidArgument,
+        Code::PermissionDenied,
+        Code::Unauthenticated,
+    );
+    for (identity, of_list, of_authorize) in [
+        (Some(&dashboard), passed, passed),
+        (Some(&sender), denied, passed),
+        (Some(&unlisted), unknown, unknown),
+        (Some(&disguised), unknown, unknown),
+        (None, unknown, unknown),
+    ] {
+        let channel = encrypted.channel(identity).await;
+        let nothing = Bearer::none();
+        assert_eq!(outcome(channel.clone(), &nothing, LIST).await, of_list);
+        assert_eq!(
+            outcome(channel.clone(), &nothing, AUTHORIZE).await,
+            of_authorize
+        );
+        assert_eq!(outcome(channel, &nothing, HEALTH).await, Code::Ok);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_from_another_authority_authenticates_nobody() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let encrypted = Encrypted::start(&line, &[]).await;
+    let forged = Authority::new().client_by_uri(SPIFFE_ID);
+    assert!(!encrypted.knows(&forged).await);
+    let genuine = encrypted.authority.client_by_uri(SPIFFE_ID);
+    assert!(encrypted.knows(&genuine).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_certificate_finds_no_key_of_other_accounts() {
+    let operator = Credential::new("operator", &["--role", "admin"]);
+    let some = format!("dashboard admin accounts=acme certificate={SPIFFE_ID}");
+    let encrypted = Encrypted::start(&format!("{}\n{some}", operator.line), &[]).await;
+    let mut operator = client(encrypted.channel(None).await, &operator.secret);
+    let others = operator.create("globex", "another's").await.expect("made");
+    let identity = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let channel = encrypted.channel(Some(&identity)).await;
+    let mut dashboard = Client(KeyServiceClient::new(channel));
+
+    let own = dashboard.create("acme", "own").await.expect("created");
+    assert!(dashboard.is_granted(&own.token).await);
+    let refused = dashboard.list("globex").await.expect_err("refused");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let key_id = others.key.expect("a key").key_id;
+    let refused = dashboard.revoke(&key_id).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(!dashboard.is_granted(&others.token).await);
+    assert!(operator.is_granted(&others.token).await);
+}
+
+/// The client itself is told no more than that its connection broke.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_names_the_peer_whose_certificate_has_expired() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let encrypted = Encrypted::start(&line, &[METRICS]).await;
+    let expired = encrypted.authority.expired_client_by_uri(SPIFFE_ID);
+    let connected = connect(
+        encrypted.server.port(),
+        &encrypted.authority,
+        Some(&expired),
+    )
+    .await;
+    drop(connected);
+    eventually("it is logged", async || {
+        let log = encrypted.server.log();
+        let mut lines = log
+            .lines()
+            .filter(|line| line.contains("a TLS handshake failed"));
+        lines.any(|line| line.contains("\"peer\":\"127.0.0.1:") && line.contains("expired"))
+    })
+    .await;
+    let failed = "keyservice_connections_closed_total{reason=\"handshake_failed\"}";
+    assert!(Scrape::of(&encrypted.server).value(failed) > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_secret_takes_precedence_over_the_certificate() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let lines = format!("{}\nsender authorizer certificate={SPIFFE_ID}", admin.line);
+    let encrypted = Encrypted::start(&lines, &[]).await;
+    let sender = encrypted.authority.client_by_uri(SPIFFE_ID);
+    for identity in [None, Some(&sender)] {
+        let mut operator = client(encrypted.channel(identity).await, &admin.secret);
+        operator.list("acme").await.expect("listed");
+        let mut unknown = client(encrypted.channel(identity).await, "tsop_wrong");
+        let refused = unknown.authorize("", "example.com").await;
+        assert_eq!(refused.expect_err("refused").code(), Code::Unauthenticated);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_calls_with_a_client_certificate() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let encrypted = Encrypted::start(&line, &[]).await;
+    let Issued {
+        certificate, key, ..
+    } = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let files = Mount::new(&[("crt", &certificate), ("key", &key)]);
+    let grpcurl = |client: &str| {
+        let (ca, port) = (encrypted.tls.arg("ca.crt"), encrypted.server.port());
+        shell(&format!(
+            "grpcurl -cacert {ca} {client} -d '{{\"account_id\": \"acme\", \"name\": \"a key\"}}' \
+             localhost:{port} tosend.keys.v1.KeyService/Create"
+        ))
+    };
+    let client = format!("-cert {} -key {}", files.arg("crt"), files.arg("key"));
+    let created = grpcurl(&client).expect("created");
+    assert!(created.contains("\"keyId\""), "{created}");
+    let refused = grpcurl("").expect_err("refused");
+    assert!(refused.contains("unknown caller"), "{refused}");
+    let log = encrypted.server.log();
+    assert!(log.contains("\"caller\":\"dashboard\""), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_certificate_files_apply_to_new_connections_and_close_no_open_one() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let mut encrypted = Encrypted::start(&admin.line, &[]).await;
+    let mut live = client(encrypted.channel(None).await, &admin.secret);
+    let key = live.create("acme", "made before").await.expect("created");
+
+    let next = Authority::new();
+    encrypted
+        .tls
+        .swap(&files(&next.server("localhost"), &next.pem()));
+    eventually("the new certificate is shown", async || {
+        encrypted.is_trusted_as(&next).await
+    })
+    .await;
+    // It could not have connected again: it does not trust the new certificate.
+    assert!(!encrypted.is_trusted_as(&encrypted.authority).await);
+    assert!(
+        live.is_granted(&key.token).await,
+        "the live connection goes on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_client_ca_applies_to_new_connections_and_the_old_one_is_not_trusted() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let mut encrypted = Encrypted::start(&line, &[]).await;
+    let next = Authority::new();
+    let of_old = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let of_next = next.client_by_uri(SPIFFE_ID);
+    assert!(encrypted.knows(&of_old).await);
+    let server = encrypted.authority.server("localhost");
+    encrypted.tls.swap(&files(&server, &next.pem()));
+    eventually("the new authority's client is known", async || {
+        encrypted.knows(&of_next).await
+    })
+    .await;
+    assert!(!encrypted.knows(&of_old).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_sessions_are_never_resumed() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let encrypted = Encrypted::start(&admin.line, &[]).await;
+    for version in [&TLS12, &TLS13] {
+        // It would resume a session if it were given one.
+        let client = Resuming::new(&encrypted.authority, version);
+        for _ in 0..2 {
+            let mut session = client.connect(encrypted.server.port()).await;
+            // What comes behind the handshake, which tickets would be in front of.
+            session.write_all(PREFACE).await.expect("sent");
+            session.read_u8().await.expect("SETTINGS");
+            let (_, connection) = session.get_ref();
+            assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_tls_handshake_is_closed() {
+    let limit = Duration::from_millis(300);
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let args = ["--handshake-timeout", "300ms"];
+    let encrypted = Encrypted::start(&admin.line, &args).await;
+    let hello = client_hello(0x0303);
+    for beginning in [&b""[..], &hello[..1], &hello] {
+        let started = Instant::now();
+        let mut raw = RawClient::connect(encrypted.server.port()).await;
+        raw.send(beginning).await;
+        // Behind its own part of the handshake.
+        let closed = async { while raw.read_byte().await.is_some() {} };
+        timeout(Duration::from_secs(10), closed)
+            .await
+            .expect("closed");
+        assert!(started.elapsed() >= limit);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_new_files_leave_the_old_ones_in_use_and_are_logged_once_per_change() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let mut encrypted = Encrypted::start(&admin.line, &[]).await;
+    let next = Authority::new();
+    let (server, other) = (next.server("localhost"), next.server("localhost"));
+    let mismatched = Issued {
+        certificate: server.certificate.clone(),
+        key: other.key,
+        not_after: server.not_after,
+    };
+    let complaint = "stays in use: --tls-key";
+    encrypted.tls.swap(&files(&mismatched, &next.pem()));
+    eventually("the mismatch is logged", async || {
+        encrypted.server.log().contains(complaint)
+    })
+    .await;
+    assert!(encrypted.is_trusted_as(&encrypted.authority).await);
+
+    encrypted.tls.swap(&files(&server, &next.pem()));
+    eventually("the mended files are in use", async || {
+        encrypted.is_trusted_as(&next).await
+    })
+    .await;
+    let log = encrypted.server.log();
+    assert_eq!(log.matches(complaint).count(), 1);
+    for secret in [&mismatched.key, &server.key] {
+        let inner = secret.lines().nth(1).expect("a line of the key");
+        assert!(!log.contains(inner));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_1_1_is_refused_and_tls_1_2_is_accepted() {
+    const ALERT: u8 = 21;
+    const HANDSHAKE: u8 = 22;
+    const PROTOCOL_VERSION: u8 = 70;
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let encrypted = Encrypted::start(&admin.line, &[]).await;
+    let answer = async |version| {
+        let mut raw = RawClient::connect(encrypted.server.port()).await;
+        raw.send(&client_hello(version)).await;
+        let mut bytes = Vec::new();
+        while let (Some(byte), true) = (raw.read_byte().await, bytes.len() < 7) {
+            bytes.push(byte);
+        }
+        (bytes[0], bytes[6])
+    };
+    assert_eq!(answer(0x0302).await, (ALERT, PROTOCOL_VERSION));
+    assert_eq!(answer(0x0303).await.0, HANDSHAKE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_port_is_plain_text_and_serves_only_health() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let args = ["--health-listen", "127.0.0.1:0"];
+    let encrypted = Encrypted::start(&admin.line, &args).await;
+    let port = encrypted.server.logged_port("health_address");
+    let address = format!("http://127.0.0.1:{}", port.expect("a port"));
+    let endpoint = Channel::from_shared(address).expect("an address");
+    let channel = endpoint.connect().await.expect("connected");
+    assert_eq!(
+        outcome(channel.clone(), &Bearer::none(), HEALTH).await,
+        Code::Ok
+    );
+    let admin = Bearer::secret(&admin.secret);
+    for method in [
+        AUTHORIZE,
+        LIST,
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ] {
+        let outcome = outcome(channel.clone(), &admin, method).await;
+        assert_eq!(outcome, Code::Unimplemented);
+    }
+}

@@ -1,0 +1,299 @@
+//! Traces as a collector receives them.
+
+use crate::support::{
+    directory, eventually,
+    postgres::free_port,
+    server::{self, Server, assert_refused, collector::Collector, sqlite_in},
+};
+use data_encoding::HEXLOWER;
+use keyservice::grpc::proto::AuthorizeRequest;
+use opentelemetry_proto::tonic::{
+    common::v1::any_value::Value,
+    trace::v1::{
+        Span,
+        span::SpanKind,
+        status::StatusCode::{self, Error, Unset},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tonic::Request;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const AUTHORIZE: &str = "tosend.keys.v1.KeyService/Authorize";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_continues_the_trace_of_its_caller() {
+    let mut traced = Traced::start().await;
+    traced.authorize(&format!("00-{TRACE}-{PARENT}-01")).await;
+    let [span] = &traced.spans().await[..] else {
+        panic!("not one span");
+    };
+    assert_eq!(span.name, AUTHORIZE);
+    assert_eq!(span.kind(), SpanKind::Server);
+    assert_eq!(HEXLOWER.encode(&span.trace_id), TRACE);
+    assert_eq!(HEXLOWER.encode(&span.parent_span_id), PARENT);
+    assert_eq!(status(span), Unset);
+    let expected = [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", AUTHORIZE),
+        ("rpc.response.status_code", "OK"),
+    ];
+    assert_eq!(attributes(span), BTreeMap::from(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_a_trace_starts_a_new_one() {
+    let mut traced = Traced::start().await;
+    for traceparent in ["", "nonsense"] {
+        traced.authorize(traceparent).await;
+    }
+    let spans = traced.spans().await;
+    assert_eq!(spans.len(), 2);
+    assert_ne!(spans[0].trace_id, spans[1].trace_id);
+    assert!(spans.iter().all(|span| span.parent_span_id.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsampled_call_is_not_exported() {
+    let mut traced = Traced::start().await;
+    traced.authorize(&format!("00-{TRACE}-{PARENT}-00")).await;
+    assert!(traced.spans().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_is_an_error_when_the_server_failed_and_not_when_the_caller_did() {
+    let mut traced = Traced::start().await;
+    let mut client = traced.server.client().await;
+    client
+        .create("", "no account")
+        .await
+        .expect_err("bad input");
+    let unknown = "key_00000000000000000000000000";
+    client.revoke(unknown).await.expect_err("no such key");
+    traced.break_store();
+    client.create("acme", "broken").await.expect_err("no table");
+    let spans = traced.spans().await;
+    let told: Vec<_> = spans
+        .iter()
+        .map(|span| {
+            let attributes = attributes(span);
+            (
+                status(span),
+                attributes["rpc.response.status_code"],
+                attributes.get("error.type").copied(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Unset, "INVALID_ARGUMENT", None),
+            (Unset, "NOT_FOUND", None),
+            (Error, "INTERNAL", Some("INTERNAL")),
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_span_of_an_unknown_method_does_not_name_it() {
+    let mut traced = Traced::start().await;
+    let path = "/tosend.keys.v1.KeyService/Destroy";
+    let answer = traced
+        .server
+        .call(path, Request::new(AuthorizeRequest::default()))
+        .await;
+    answer.expect_err("no such method");
+    let [span] = &traced.spans().await[..] else {
+        panic!("not one span");
+    };
+    assert_eq!(span.name, "grpc");
+    assert_eq!(status(span), Error);
+    let expected = [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", "_OTHER"),
+        ("rpc.response.status_code", "UNIMPLEMENTED"),
+        ("error.type", "UNIMPLEMENTED"),
+    ];
+    assert_eq!(attributes(span), BTreeMap::from(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_name_of_spans_is_keyservice_unless_the_environment_sets_it() {
+    for (env, name) in [
+        (("", ""), "keyservice"),
+        (("OTEL_SERVICE_NAME", "keys-eu"), "keys-eu"),
+        (
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=keys-us"),
+            "keys-us",
+        ),
+    ] {
+        let mut traced = Traced::start_with(&[env]).await;
+        traced.authorize("").await;
+        traced.spans().await;
+        assert_eq!(
+            traced.collector.service_names(),
+            BTreeSet::from([name.to_owned()])
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_exported_without_an_endpoint_or_when_traces_are_turned_off() {
+    for env in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+    ] {
+        let mut traced = Traced::start_with(&[env]).await;
+        traced.authorize(&format!("00-{TRACE}-{PARENT}-01")).await;
+        assert!(traced.spans().await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_or_silent_collector_delays_neither_calls_nor_the_shutdown() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    for endpoint in [address, format!("127.0.0.1:{}", free_port())] {
+        let directory = directory();
+        let mut server = untaken(&endpoint, &directory).await;
+        let asked = Instant::now();
+        server.signal("TERM");
+        assert_eq!(server.ended().await.code(), Some(0));
+        assert!(asked.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_does_not_wait_for_the_last_spans() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let directory = directory();
+    let mut server = untaken(&address, &directory).await;
+    server.signal("TERM");
+    eventually("the server has drained", async || {
+        server.log().contains("\"stopped\"")
+    })
+    .await;
+    server.signal("TERM");
+    assert_eq!(server.ended().await.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_exporter_setting_is_refused_with_advice() {
+    for (variable, value, advice) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "use grpc"),
+        (ENDPOINT, "no endpoint", "http://localhost:4317"),
+        (ENDPOINT, "ftp://kate:hunter2@h", "http://localhost:4317"),
+        (ENDPOINT, "http://no host", "OTEL_"),
+    ] {
+        let mut command = server::command("sqlite:/never/opened");
+        command.env(ENDPOINT, "http://127.0.0.1:4317");
+        assert_refused(command.env(variable, value), &[advice]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_reports_a_collector_that_accepts_no_spans() {
+    let directory = directory();
+    let server = untaken(&format!("127.0.0.1:{}", free_port()), &directory).await;
+    eventually("the failure is logged", async || {
+        server.log().contains("BatchSpanProcessor.ExportError")
+    })
+    .await;
+}
+
+/// A server whose spans nobody takes, after many calls that were answered none the less.
+async fn untaken(endpoint: &str, directory: &TempDir) -> Server {
+    let endpoint = format!("http://{endpoint}");
+    let env = [
+        (ENDPOINT, endpoint.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+    ];
+    let server = Server::start_with(&sqlite_in(directory), &[], &env).await;
+    let mut client = server.client().await;
+    let token = client
+        .create("acme", "traced")
+        .await
+        .expect("created")
+        .token;
+    for _ in 0..1000 {
+        assert!(client.is_granted(&token).await);
+    }
+    server
+}
+
+/// A server that exports to a collector.
+struct Traced {
+    server: Server,
+    collector: Collector,
+    directory: TempDir,
+}
+
+impl Traced {
+    async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(env: &[(&str, &str)]) -> Self {
+        let (directory, collector) = (directory(), Collector::start().await);
+        let env = [&[collector.env()], env].concat();
+        Self {
+            server: Server::start_with(&sqlite_in(&directory), &[], &env).await,
+            collector,
+            directory,
+        }
+    }
+
+    async fn authorize(&self, traceparent: &str) {
+        let mut request = Request::new(AuthorizeRequest {
+            token: "tsend_unknown".into(),
+            domain: "example.com".into(),
+        });
+        let header = traceparent.parse().expect("a header");
+        request.metadata_mut().insert("traceparent", header);
+        let answer = self.server.client().await.0.authorize(request).await;
+        answer.expect("a decision");
+    }
+
+    /// From now on statements fail.
+    fn break_store(&self) {
+        let path = self.directory.path().join("keys.db");
+        let file = rusqlite::Connection::open(path).expect("it opens");
+        let rename = "ALTER TABLE keys RENAME TO gone";
+        file.execute(rename, []).expect("it is renamed");
+    }
+
+    /// Ends the server, and gives the spans of all calls but those that waited for its start.
+    async fn spans(&mut self) -> Vec<Span> {
+        self.server.signal("TERM");
+        assert_eq!(self.server.ended().await.code(), Some(0));
+        let mut spans = self.collector.spans();
+        spans.retain(|span| span.name != "grpc.health.v1.Health/Check");
+        spans.sort_by_key(|span| span.start_time_unix_nano);
+        spans
+    }
+}
+
+fn status(span: &Span) -> StatusCode {
+    span.status.as_ref().map_or(Unset, |status| status.code())
+}
+
+fn attributes(span: &Span) -> BTreeMap<&str, &str> {
+    let attributes = span.attributes.iter().map(|attribute| {
+        let value = attribute.value.as_ref();
+        match value.and_then(|value| value.value.as_ref()) {
+            Some(Value::StringValue(text)) => (attribute.key.as_str(), text.as_str()),
+            other => panic!("{} is no text: {other:?}", attribute.key),
+        }
+    });
+    attributes.collect()
+}

@@ -1,0 +1,101 @@
+//! A failover to a standby that every commit waits for loses nothing that was acknowledged.
+
+use crate::support::{
+    caller, new_key,
+    postgres::{database_in, replicated::ReplicatedCluster},
+    stores,
+};
+use keyservice::{
+    model::{
+        account::Accounts,
+        key::{Key, Status},
+        time::{LeaseTerm, Timestamp},
+    },
+    store::{
+        KeyStore, ListQuery, Position, Renewal, ReplicaId, Revocation, RevokeTarget, StoreError,
+    },
+};
+use std::time::Duration;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// Longer than a commit waits for a standby in good health.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
+    let mut cluster = ReplicatedCluster::start(1).await;
+    let address = cluster.primary().database();
+    let store = stores::open(&address).await;
+    let (_, new) = new_key("acme", "dear");
+    store.create(&new).await.expect("created");
+
+    cluster.hold_replication(true);
+    let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
+    revoked.expect_err("the standby has not got it");
+    // The primary has, and shows it to everybody once it is restarted.
+    cluster.kill_primary();
+    cluster.restart_primary();
+    let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
+    revoked.expect_err("the standby still has not got it");
+
+    cluster.hold_replication(false);
+    let revoked = store.revoke(&revocation(&new.key)).await;
+    revoked.expect("the standby has got it");
+    cluster.lose_primary();
+    cluster.promote();
+    let store = stores::open(&cluster.primary().address_of(database_in(&address))).await;
+    assert_eq!(status(&store, &new.key).await, Status::Revoked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_refuses_to_list_the_replicas_that_hold_leases() {
+    let cluster = ReplicatedCluster::start(1).await;
+    let address = cluster.primary().database();
+    let store = stores::open(&address).await;
+    cluster.wait_until_replayed();
+    let standby = cluster.standby();
+    let on_standby = stores::open(&standby.address_of(database_in(&address))).await;
+
+    // It has what the primary acknowledged on its disk, and does not show it yet.
+    standby.psql("postgres", "SELECT pg_wal_replay_pause()");
+    store.renew(&renewal()).await.expect("renewed");
+    assert_eq!(store.replicas(&[]).await.expect("seen").replicas.len(), 1);
+    let refused = on_standby.replicas(&[]).await;
+    let refused = refused.expect_err("it cannot know");
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+}
+
+fn revocation(key: &Key) -> Revocation {
+    Revocation {
+        target: RevokeTarget::Id(key.id),
+        accounts: Accounts::All,
+        now: Timestamp::now(),
+        caller: caller("tester"),
+    }
+}
+
+async fn status(store: &dyn KeyStore, key: &Key) -> Status {
+    let all = ListQuery {
+        account_id: key.account_id.clone(),
+        status: None,
+        domain: None,
+        before: None,
+        limit: 10,
+        now: Timestamp::now(),
+    };
+    let listed = store.list(&all).await.expect("listed");
+    listed[0].key.status(Timestamp::now())
+}
+
+fn renewal() -> Renewal {
+    Renewal {
+        id: ReplicaId::from_uuid(Uuid::from_u128(1)),
+        name: "first".to_owned(),
+        renewals: 1,
+        term: LeaseTerm::new(Duration::from_secs(2)),
+        applied: Position::START.revision,
+        since: Position::START,
+        limit: 100,
+    }
+}

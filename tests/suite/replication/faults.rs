@@ -1,0 +1,163 @@
+//! Whatever befalls replicas, network and database, no answer contradicts a write that returned.
+
+use crate::support::{
+    faults::{
+        deployment::Deployment,
+        fault::{Deck, Kind, Step},
+        history::Violation,
+        load::Load,
+    },
+    postgres::proxy::Effects,
+};
+use futures::FutureExt;
+use rand::{SeedableRng, rngs::StdRng};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep_until},
+};
+
+const REPLICAS: usize = 3;
+
+/// Short, so that much happens in a short run.
+const LEASE: Duration = Duration::from_secs(1);
+
+/// How long there is no fault before a round of faults.
+const CALM: Duration = Duration::from_millis(300);
+
+/// With what comes before and after the faults, and under other tests' load, less than 90 s.
+const SHORT_RUN: Duration = Duration::from_secs(40);
+
+/// How much longer a run may take until each kind of fault has had its effect. One that falls
+/// together with another may have none: a dead database sends no notification that could be lost.
+const LONGEST_EXTENSION: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_contradicts_a_returned_write_whatever_fails() {
+    let load = run(SHORT_RUN, rand::random()).await;
+    let all = load.tally.all();
+    assert!(all.writes >= 100, "{} writes", all.writes);
+    assert!(all.grants >= 2000, "{} grants", all.grants);
+    let refused = load.history.refused_after_revoke();
+    assert!(refused >= 200, "{refused} refusals after a Revoke");
+    assert!(all.lapsed >= 10, "{} answers without a lease", all.lapsed);
+}
+
+/// `tests/faults --minutes N --seed S`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "as long as tests/faults says"]
+async fn no_answer_contradicts_a_returned_write_during_a_long_run() {
+    let minutes: f64 = setting("KEYSERVICE_FAULTS_MINUTES").expect("tests/faults sets it");
+    let seed = setting("KEYSERVICE_FAULTS_SEED").unwrap_or_else(rand::random);
+    run(Duration::from_secs_f64(60.0 * minutes), seed).await;
+}
+
+fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}
+
+/// Inflicts faults for a time, and somewhat longer until each kind has had its effect.
+async fn run(length: Duration, seed: u64) -> Arc<Load> {
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut deployment = Deployment::start(REPLICAS, LEASE, &mut random).await;
+    let began = SystemTime::now();
+    let load = Load::start(deployment.entrances(), &mut random);
+
+    let run = inflict(&mut deployment, &load, length, &mut random);
+    let ended = AssertUnwindSafe(run).catch_unwind().await;
+    let refused = load.history.refused_after_revoke();
+    println!("{}", load.tally);
+    println!("{refused} Authorizes were refused since a Revoke had returned before they started.");
+    if let Err(panic) = ended {
+        println!("The history began at {began:?}\n{}", deployment.log_tails());
+        resume_unwind(panic);
+    }
+    println!("No violation was found.");
+    assert_eq!(without_effect(&deployment, &load), Vec::<&str>::new());
+    load
+}
+
+async fn inflict(deployment: &mut Deployment, load: &Load, length: Duration, random: &mut StdRng) {
+    let mut deck = Deck::default();
+    let end = Instant::now() + length;
+    let last_end = end + LONGEST_EXTENSION;
+    let left_over = |deployment: &Deployment| !without_effect(deployment, load).is_empty();
+    while Instant::now() < end || Instant::now() < last_end && left_over(deployment) {
+        tokio::time::sleep(CALM).await;
+        let steps = deck.draw_round(REPLICAS, LEASE, random);
+        play(steps, deployment, load, random).await;
+        let healed = Instant::now();
+        deployment.all_serve().await;
+        load.tally.recovered(healed.elapsed());
+        block_in_place(|| deployment.database.add_standby());
+        assert_none(&load.history.check());
+    }
+    load.stop().await;
+    assert_none(&load.history.check());
+    if !load.contradictions_at_the_end().await.is_empty() {
+        // A write whose caller gave up may still have been under way.
+        assert_none(&load.contradictions_at_the_end().await);
+    }
+}
+
+async fn play(
+    steps: Vec<(Duration, Step)>,
+    deployment: &mut Deployment,
+    load: &Load,
+    random: &mut StdRng,
+) {
+    let begin = Instant::now();
+    for (at, step) in steps {
+        sleep_until(begin + at).await;
+        println!("{:?}: {step:?}", load.history.now());
+        match step {
+            Step::Begin(fault) => {
+                load.tally.fault_begins(fault.kind.name());
+                deployment.begin(fault, LEASE, random).await;
+            }
+            Step::End(fault) => {
+                deployment.end(fault);
+                load.tally.fault_ends(fault.kind.name());
+            }
+        }
+    }
+}
+
+/// Panics with the first of them.
+fn assert_none(violations: &[Violation]) {
+    let shown: Vec<_> = violations
+        .iter()
+        .take(10)
+        .map(Violation::to_string)
+        .collect();
+    let count = violations.len();
+    assert!(count == 0, "{count} violations:\n{}", shown.join("\n"));
+}
+
+/// The faults that did not come, or were no more than an intention.
+fn without_effect(deployment: &Deployment, load: &Load) -> Vec<&'static str> {
+    let sum = |effect: fn(&Effects) -> &AtomicU64| -> u64 {
+        let proxies = deployment.replicas.iter().map(|replica| &replica.proxy);
+        let counts = proxies.map(|proxy| effect(proxy.effects()).load(Ordering::Relaxed));
+        counts.sum()
+    };
+    let has_effect = |kind: Kind| match kind {
+        Kind::ConnectionsCut => sum(|effects| &effects.connections_reset) > 0,
+        Kind::ConnectionsHalfOpen => sum(|effects| &effects.packets_swallowed) > 0,
+        Kind::PacketsHeld => sum(|effects| &effects.packets_held) > 0,
+        Kind::PacketsDelayed => sum(|effects| &effects.packets_delayed) > 0,
+        Kind::NotificationsLost => sum(|effects| &effects.notifications_lost) > 0,
+        kind => load.tally.of(kind.name()).faults > 0,
+    };
+    let kinds = Kind::ALL.into_iter().filter(|kind| !has_effect(*kind));
+    kinds.map(Kind::name).collect()
+}

@@ -1,0 +1,178 @@
+//! What PostgreSQL does for leases: each is a rule that the protocol of revocation stands on.
+
+use crate::support::{eventually, new_key, stores::Stores};
+use keyservice::{
+    model::time::LeaseTerm,
+    store::{
+        FollowError, KeyStore, Position, Renewal, Renewed, Replica, ReplicaId, Revision,
+        StoreError, WriteId,
+    },
+};
+use std::{sync::Arc, time::Duration};
+use tokio_postgres::NoTls;
+use uuid::Uuid;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_returns_the_changes_since_its_position_and_every_replica() {
+    let stores = Stores::postgres().await;
+    let position = create(&stores.first).await;
+    let renewed = renew(&stores.first, &renewal(1, 1, Position::START)).await;
+    assert_eq!(renewed.changes[0].position, position);
+    assert_eq!(renewed.changes.len(), 1);
+
+    let renewed = renew(&stores.second, &renewal(2, 1, position)).await;
+    assert_eq!(renewed.changes, []);
+    let seen = in_order(renewed.replicas);
+    assert_eq!(
+        seen,
+        [replica(1, 1, Position::START), replica(2, 1, position)]
+    );
+    assert_eq!(in_order(replicas(&stores).await), seen);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_returns_at_most_the_requested_number_of_changes() {
+    let stores = Stores::postgres().await;
+    let first = create(&stores.first).await;
+    create(&stores.first).await;
+    let mut renewal = renewal(1, 1, Position::START);
+    renewal.limit = 1;
+    let renewed = renew(&stores.first, &renewal).await;
+    assert_eq!(renewed.changes.len(), 1);
+    assert_eq!(renewed.changes[0].position, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_renewal_neither_undoes_a_later_one_nor_grants_a_lease() {
+    let stores = Stores::postgres().await;
+    let position = create(&stores.first).await;
+    renew(&stores.first, &renewal(1, 2, position)).await;
+    for late in [1, 2] {
+        let refused = stores.first.renew(&renewal(1, late, Position::START)).await;
+        assert!(matches!(
+            refused,
+            Err(FollowError::Store(StoreError::Unavailable(_)))
+        ));
+    }
+    assert_eq!(replicas(&stores).await, [replica(1, 2, position)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_from_another_history_is_refused_and_renews_nothing() {
+    let stores = Stores::postgres().await;
+    let position = create(&stores.first).await;
+    let another_write = WriteId::from_uuid(Uuid::from_u128(7));
+    let other_write = Position {
+        write_id: another_write,
+        ..position
+    };
+    let future = Position {
+        revision: Revision::from_number(position.revision.number() + 1),
+        ..position
+    };
+    for other in [other_write, future] {
+        let renewed = stores.first.renew(&renewal(1, 1, other)).await;
+        assert!(matches!(renewed, Err(FollowError::OtherHistory)));
+        let changes = stores.first.changes(other, 10).await;
+        assert!(matches!(changes, Err(FollowError::OtherHistory)));
+    }
+    assert_eq!(replicas(&stores).await, []);
+    let look = stores.second.replicas(&[other_write, position]).await;
+    assert_eq!(look.expect("read").lost, [position.revision]);
+    let look = stores.second.replicas(&[position]).await;
+    assert_eq!(look.expect("read").lost, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_removed_if_it_did_not_renew_again_and_when_it_leaves() {
+    let stores = Stores::postgres().await;
+    renew(&stores.first, &renewal(1, 1, Position::START)).await;
+    let seen = replicas(&stores).await.remove(0);
+    renew(&stores.first, &renewal(1, 2, Position::START)).await;
+    assert!(!stores.second.forget(&seen).await.expect("answered"));
+
+    let seen = replicas(&stores).await.remove(0);
+    assert!(stores.second.forget(&seen).await.expect("forgotten"));
+    assert!(!stores.second.forget(&seen).await.expect("answered"));
+    assert_eq!(replicas(&stores).await, []);
+
+    renew(&stores.first, &renewal(1, 3, Position::START)).await;
+    stores.first.leave(seen.id).await.expect("left");
+    assert_eq!(replicas(&stores).await, []);
+}
+
+/// Were it not so, it could read before a write and commit after its writer had looked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
+    let stores = Stores::postgres().await;
+    let (cluster, address) = stores.cluster.as_ref().expect("it is PostgreSQL");
+    let (mut writer, connection) = tokio_postgres::connect(address, NoTls)
+        .await
+        .expect("connected");
+    tokio::spawn(connection);
+    let write = writer.transaction().await.expect("begun");
+    let (key_id, digest) = (Uuid::from_u128(1), [1_u8; 32]);
+    write
+        .query(
+            "SELECT keyservice.create_key($1, $2, 'acme', 'a key', '', NULL, NULL, now(), NULL)",
+            &[&key_id, &digest.as_slice()],
+        )
+        .await
+        .expect("written");
+
+    let store = stores.first.clone();
+    let renewing = tokio::spawn(async move { store.renew(&renewal(1, 1, Position::START)).await });
+    let database = address.rsplit('/').next().expect("a database");
+    eventually("the renewal waits for the writer", async || {
+        let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                       WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted";
+        cluster.psql(database, waiting) == "1"
+    })
+    .await;
+    assert_eq!(replicas(&stores).await, [], "nobody sees half of it");
+    write.commit().await.expect("committed");
+    let renewed = renewing.await.expect("no panic").expect("renewed");
+    assert_eq!(renewed.changes.len(), 1);
+}
+
+/// Creates a key, and gives the position of that write.
+async fn create(store: &Arc<dyn KeyStore>) -> Position {
+    let created = store.create(&new_key("acme", "a key").1).await;
+    created.expect("created")
+}
+
+async fn renew(store: &Arc<dyn KeyStore>, renewal: &Renewal) -> Renewed {
+    store.renew(renewal).await.expect("renewed")
+}
+
+async fn replicas(stores: &Stores) -> Vec<Replica> {
+    stores.second.replicas(&[]).await.expect("read").replicas
+}
+
+fn renewal(id: u128, renewals: i64, applied: Position) -> Renewal {
+    let Replica { id, name, term, .. } = replica(id, renewals, applied);
+    Renewal {
+        id,
+        name,
+        renewals,
+        term,
+        applied: applied.revision,
+        since: applied,
+        limit: 100,
+    }
+}
+
+fn replica(id: u128, renewals: i64, applied: Position) -> Replica {
+    Replica {
+        id: ReplicaId::from_uuid(Uuid::from_u128(id)),
+        name: format!("replica {id}"),
+        applied: applied.revision,
+        renewals,
+        term: LeaseTerm::new(Duration::from_millis(1234)),
+    }
+}
+
+fn in_order(mut replicas: Vec<Replica>) -> Vec<Replica> {
+    replicas.sort_by_key(|replica| replica.id.as_uuid());
+    replicas
+}

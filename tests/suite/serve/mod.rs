@@ -1,0 +1,5 @@
+//! The life of the process: its start, its shutdown, and one restart after another.
+
+mod rolling_restart;
+mod shutdown;
+mod start;

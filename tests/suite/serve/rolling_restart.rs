@@ -1,0 +1,62 @@
+//! A rolling restart is not noticed by callers that balance over the replicas.
+
+use crate::support::{
+    clients::balanced_load::Load,
+    eventually,
+    postgres::{Cluster, steady_port},
+    server::{
+        Server, command_on,
+        scrape::{METRICS, Scrape},
+    },
+};
+use std::process::Command;
+
+const REPLICAS: usize = 3;
+const ROUNDS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_replicas_are_restarted_one_by_one() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let mut replicas = Vec::new();
+    for _ in 0..REPLICAS {
+        replicas.push(Server::serving(&mut replica(steady_port(), &store)).await);
+    }
+    let ports: Vec<u16> = replicas.iter().map(Server::port).collect();
+    let load = Load::start(&ports);
+
+    for server in &replicas {
+        has_its_share(server).await;
+    }
+    for _ in 0..ROUNDS {
+        for (server, port) in replicas.iter_mut().zip(&ports) {
+            server.signal("TERM");
+            assert!(server.ended().await.success());
+            *server = Server::serving(&mut replica(*port, &store)).await;
+            has_its_share(server).await;
+        }
+    }
+
+    let report = load.end();
+    println!("{report:?}");
+    assert!(report.failures.is_empty(), "{:#?}", report.failures);
+    assert!(report.calls["Authorize"] > 1000);
+    for method in ["Create", "List", "Revoke"] {
+        assert!(report.calls[method] > REPLICAS);
+    }
+}
+
+fn replica(port: u16, store: &str) -> Command {
+    let mut command = command_on(port, store);
+    // Longer than the callers wait: a call that waits for a lease to lapse fails.
+    command.args(["--lease", "30s", METRICS]);
+    command
+}
+
+/// Waits until the callers have turned to a replica, as a rollout waits before it takes the next.
+async fn has_its_share(replica: &Server) {
+    eventually("it answers calls", async || {
+        Scrape::of(replica).calls("Authorize", "OK") > 0.0
+    })
+    .await;
+}

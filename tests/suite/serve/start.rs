@@ -1,0 +1,37 @@
+//! The process serves when its keys are loaded, and says so.
+
+use crate::support::{
+    postgres::{
+        Cluster,
+        keys_lock::{KeysLock, PATIENT, with_tables},
+    },
+    server::Server,
+};
+use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
+use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_types::StatusExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_serve_until_its_keyring_is_loaded() {
+    let cluster = Cluster::shared();
+    let store = with_tables(cluster.database()).await;
+    let lock = KeysLock::take(&store).await;
+    let server = Server::spawn(&store, &PATIENT, &[]).await;
+    let mut health = server.health().await;
+    for service in ["", SERVICE_NAME] {
+        assert_eq!(health.check(service).await, ServingStatus::NotServing);
+    }
+    let mut client = server.client().await;
+    let answer = client.authorize("tsend_unknown", "example.com").await;
+    let refused = answer.expect_err("it cannot know");
+    assert_eq!(refused.code(), Code::Unavailable);
+    let info = refused.get_details_error_info().expect("an ErrorInfo");
+    assert_eq!(info.reason, "KEYRING_LOADING");
+
+    drop(lock);
+    health.until_serving().await;
+    assert_eq!(health.check(SERVICE_NAME).await, ServingStatus::Serving);
+    let answer = client.authorize("tsend_unknown", "example.com").await;
+    answer.expect("a decision");
+}

@@ -1,0 +1,150 @@
+//! What every store does with audit records.
+
+use super::{account_id, after, create_as, on_both_stores, revocation, revoke, with_request_id};
+use crate::support::{
+    caller, new_key,
+    server::audit::{printed, record_of_a_list, records},
+    stores::Stores,
+};
+use keyservice::{
+    model::{
+        audit_record::{AdminMethod, AuditRecord, Outcome},
+        time::Timestamp,
+    },
+    store::RevokeTarget,
+};
+
+on_both_stores![
+    every_write_is_recorded_with_its_outcome,
+    appended_records_are_stored_with_every_field,
+    a_write_without_its_record_is_not_stored,
+    records_cannot_be_changed_and_only_old_ones_can_be_deleted_on_purpose,
+];
+
+async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
+    let new = with_request_id("acme", "once");
+    let mut again = with_request_id("acme", "once");
+    again.caller = caller("another");
+    stores.first.create(&new).await.expect("created");
+    stores.second.create(&again).await.expect_err("used before");
+    let target = || RevokeTarget::Digest(new.digest);
+    let first = revoke(stores, target()).await;
+    revoke(stores, target()).await;
+    let of_others = revocation(target(), Some("globex"));
+    stores
+        .first
+        .revoke(&of_others)
+        .await
+        .expect_err("not found");
+
+    let id = new.key.id;
+    let expected = [
+        format!("tester Create OK acme {id} 1"),
+        format!("another Create ALREADY_EXISTS acme {id} 1"),
+        format!("tester Revoke OK acme {id} 1"),
+        format!("tester Revoke OK acme {id} 1"),
+    ];
+    assert_eq!(records(&stores.address, &[]), expected);
+    let printed = printed(&stores.address, &[]);
+    for time in [new.key.create_time, first.key.revoke_time.expect("revoked")] {
+        let time = humantime::format_rfc3339_micros(time.to_system_time());
+        let time = format!("\"time\":\"{time}\"");
+        assert!(printed.contains(&time), "{time} is not in {printed}");
+    }
+}
+
+async fn appended_records_are_stored_with_every_field(stores: &Stores) {
+    let (_, new) = new_key("acme", "not stored");
+    let time = Timestamp::now();
+    let bare = AuditRecord {
+        time: after(time, 1),
+        caller: caller("sender"),
+        method: AdminMethod::List,
+        account_id: None,
+        key_id: None,
+        outcome: Outcome::named("RESOURCE_EXHAUSTED"),
+        calls: 57,
+    };
+    let full = AuditRecord {
+        time,
+        account_id: Some(account_id("acme")),
+        key_id: Some(new.key.id),
+        calls: 1,
+        ..bare.clone()
+    };
+    let appended = stores.first.append(&[bare, full]).await;
+    appended.expect("appended");
+    let expected = [
+        format!("sender List RESOURCE_EXHAUSTED acme {} 1", new.key.id),
+        "sender List RESOURCE_EXHAUSTED - - 57".to_owned(),
+    ];
+    assert_eq!(records(&stores.address, &[]), expected);
+}
+
+async fn a_write_without_its_record_is_not_stored(stores: &Stores) {
+    let new = create_as(stores, "stands", |_| {}).await;
+    let before = stores.load().await;
+    let [audit, _] = stores.audit_tables();
+    let renamed = audit.replace("audit", "gone");
+    let rename = |from: &str, to: &str| {
+        let to = to.trim_start_matches("keyservice.");
+        format!("ALTER TABLE {from} RENAME TO {to}")
+    };
+    stores.sql(&rename(audit, &renamed)).await.expect("renamed");
+    let (_, unstored) = new_key("acme", "does not stand");
+    stores.first.create(&unstored).await.expect_err("no record");
+    let by_id = revocation(RevokeTarget::Id(new.key.id), None);
+    stores.first.revoke(&by_id).await.expect_err("no record");
+    assert_eq!(stores.load().await, before);
+
+    stores.sql(&rename(&renamed, audit)).await.expect("renamed");
+    assert_eq!(records(&stores.address, &[]).len(), 1);
+    stores.first.revoke(&by_id).await.expect("revoked");
+    assert_eq!(records(&stores.address, &[]).len(), 2);
+}
+
+async fn records_cannot_be_changed_and_only_old_ones_can_be_deleted_on_purpose(stores: &Stores) {
+    let now = Timestamp::now();
+    let [old, limit, new] = [-30, -20, -10].map(|seconds| after(now, seconds));
+    let appended = stores
+        .first
+        .append(&[old, limit, new].map(record_of_a_list))
+        .await;
+    appended.expect("appended");
+
+    let [audit, prunings] = stores.audit_tables();
+    let refused = async |sql: &str| {
+        let error = stores.sql(sql).await.expect_err(sql);
+        assert!(error.contains("is append-only"), "{error}");
+    };
+    refused(&format!("UPDATE {audit} SET caller = 'another'")).await;
+    refused(&format!("DELETE FROM {audit}")).await;
+    match &stores.cluster {
+        None => refused("INSERT OR REPLACE INTO audit SELECT * FROM audit").await,
+        Some(_) => refused(&format!("TRUNCATE {audit}, {prunings}")).await,
+    }
+    let prune = |limit: Timestamp| match &stores.cluster {
+        None => format!(
+            "INSERT INTO {prunings} (before) VALUES ({})",
+            limit.as_micros()
+        ),
+        Some(_) => {
+            let time = humantime::format_rfc3339_micros(limit.to_system_time());
+            format!("INSERT INTO {prunings} (before) VALUES ('{time}')")
+        }
+    };
+    let to_come = stores.sql(&prune(after(now, 3600))).await;
+    assert!(to_come.expect_err("a mistake").contains("before_is_past"));
+    stores.sql(&prune(limit)).await.expect("on purpose");
+    refused(&format!("DELETE FROM {audit}")).await;
+    refused(&format!("UPDATE {audit} SET calls = 7")).await;
+    assert_eq!(records(&stores.address, &[]).len(), 3);
+    let old_ones = format!("DELETE FROM {audit} WHERE time < (SELECT max(before) FROM {prunings})");
+    stores.sql(&old_ones).await.expect("deleted");
+    assert_eq!(records(&stores.address, &[]).len(), 2);
+    refused(&format!("UPDATE {prunings} SET before = before")).await;
+    refused(&format!("DELETE FROM {prunings}")).await;
+    if stores.cluster.is_none() {
+        refused("INSERT OR REPLACE INTO audit_prunings SELECT * FROM audit_prunings").await;
+    }
+}

@@ -1,0 +1,193 @@
+//! What was acknowledged survives `kill -9`, of the service and of PostgreSQL.
+
+use crate::support::{
+    eventually,
+    postgres::Cluster,
+    server::{Client, Server, audit::records, sqlite_in},
+};
+use keyservice::grpc::proto::{Key, key::Status};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+};
+
+const ACCOUNT: &str = "acme";
+const ROUNDS: usize = 3;
+const WRITERS: u64 = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_writes_on_sqlite_survive_a_kill_of_the_server() {
+    let directory = tempfile::tempdir().expect("a directory");
+    kill_the_server_while_it_writes(&sqlite_in(&directory)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_writes_on_postgres_survive_a_kill_of_the_server() {
+    let cluster = Cluster::start();
+    kill_the_server_while_it_writes(&cluster.database()).await;
+}
+
+async fn kill_the_server_while_it_writes(store: &str) {
+    let mut rng = seeded();
+    let ledger = Ledger::default();
+    for _ in 0..ROUNDS {
+        let server = Server::start(store).await;
+        let writers = ledger.write_until_it_fails(&server, &mut rng).await;
+        ledger.grow_by(rng.random_range(10..100)).await;
+        server.kill().await;
+        writers.await;
+
+        let server = Server::start(store).await;
+        ledger.check(&mut server.client().await, store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_writes_survive_a_kill_of_postgres_under_a_running_server() {
+    let mut rng = seeded();
+    let mut cluster = Cluster::start();
+    let store = cluster.database();
+    let server = Server::start(&store).await;
+    let ledger = Ledger::default();
+    for _ in 0..ROUNDS {
+        let writers = ledger.write_until_it_fails(&server, &mut rng).await;
+        ledger.grow_by(rng.random_range(10..100)).await;
+        cluster.kill();
+        writers.await;
+
+        cluster.restart();
+        ledger.check(&mut server.client().await, &store).await;
+    }
+}
+
+fn seeded() -> StdRng {
+    let seed = rand::random();
+    println!("seed {seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+/// What the clients were told, by token.
+#[derive(Clone, Default)]
+struct Ledger(Arc<Mutex<HashMap<String, Entry>>>);
+
+#[derive(Clone)]
+struct Entry {
+    key_id: String,
+    revocation: Revocation,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Revocation {
+    NotAsked,
+    /// Asked for and not answered: it may stand or not.
+    InDoubt,
+    Acknowledged,
+}
+
+impl Ledger {
+    /// Starts clients that create keys and revoke some, until a call fails; wait for the result to
+    /// wait for their end.
+    async fn write_until_it_fails(
+        &self,
+        server: &Server,
+        rng: &mut StdRng,
+    ) -> impl Future<Output = ()> + use<> {
+        let mut writers = Vec::new();
+        for _ in 0..WRITERS {
+            let (ledger, client) = (self.clone(), server.client().await);
+            let rng = StdRng::seed_from_u64(rng.random());
+            writers.push(tokio::spawn(ledger.write(client, rng)));
+        }
+        async {
+            for writer in writers {
+                writer.await.expect("no panic");
+            }
+        }
+    }
+
+    async fn write(self, mut client: Client, mut rng: StdRng) {
+        while let Ok(created) = client.create(ACCOUNT, "in a stream").await {
+            let key_id = created.key.expect("a key").key_id;
+            let note = |revocation| {
+                let key_id = key_id.clone();
+                let entry = Entry { key_id, revocation };
+                self.entries().insert(created.token.clone(), entry);
+            };
+            note(Revocation::NotAsked);
+            if rng.random_bool(0.5) {
+                note(Revocation::InDoubt);
+                if client.revoke(&key_id).await.is_err() {
+                    break;
+                }
+                note(Revocation::Acknowledged);
+            }
+        }
+    }
+
+    async fn grow_by(&self, count: usize) {
+        let before = self.entries().len();
+        eventually("the clients write", async || {
+            self.entries().len() >= before + count
+        })
+        .await;
+    }
+
+    /// Every key is there; what was revoked is refused, what was not is granted; and List says so.
+    /// Each write is on record, and no other is.
+    async fn check(&self, client: &mut Client, store: &str) {
+        let mut listed = Vec::new();
+        eventually("the store is back", async || {
+            let answer = client.list(ACCOUNT).await;
+            answer.is_ok_and(|keys| {
+                listed = keys;
+                true
+            })
+        })
+        .await;
+        eventually("the replica has a lease again", async || {
+            client.authorize("", "example.com").await.is_ok()
+        })
+        .await;
+        assert_on_record(&listed, store);
+        let entries = self.entries().clone();
+        assert!(entries.len() >= 10);
+        for (token, entry) in entries {
+            let key = listed.iter().find(|key| key.key_id == entry.key_id);
+            let is_revoked = key.expect("it is listed").status() == Status::Revoked;
+            match entry.revocation {
+                Revocation::NotAsked => assert!(!is_revoked),
+                Revocation::Acknowledged => assert!(is_revoked),
+                Revocation::InDoubt => {}
+            }
+            if entry.revocation == Revocation::InDoubt {
+                // Committed without an answer: the server learns of it as of another replica's.
+                eventually("Authorize follows the store", async || {
+                    client.is_revoked(&token).await == is_revoked
+                })
+                .await;
+            }
+            assert_eq!(client.is_revoked(&token).await, is_revoked);
+            assert_eq!(client.is_granted(&token).await, !is_revoked);
+        }
+    }
+
+    fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
+        self.0.lock().expect("unpoisoned")
+    }
+}
+
+/// These are all the keys, and the records tell of the same creations and revocations.
+fn assert_on_record(listed: &[Key], store: &str) {
+    assert!(listed.len() < 1000, "all on one page");
+    let mut done = BTreeSet::new();
+    for key in listed {
+        done.insert(format!("anyone Create OK acme {} 1", key.key_id));
+        if key.status() == Status::Revoked {
+            done.insert(format!("anyone Revoke OK acme {} 1", key.key_id));
+        }
+    }
+    let records = records(store, &[]).into_iter();
+    let recorded = records.filter(|record| record.contains(" OK acme key_"));
+    assert_eq!(recorded.collect::<BTreeSet<_>>(), done);
+}

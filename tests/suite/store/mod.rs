@@ -1,0 +1,7 @@
+//! The stores, on real files and real databases.
+
+mod conformance;
+mod crash;
+mod postgres;
+mod refused;
+mod sqlite_file;

@@ -1,0 +1,328 @@
+//! PostgreSQL dead, silent, busy or read-only: calls end in time, Authorize goes on, all recovers.
+
+use crate::support::{
+    eventually,
+    postgres::{Cluster, address, database_in, keys_lock::KeysLock, proxy::Proxy, signal},
+    server::{Client, Server, assert_refused, audit::records, command, error_reason},
+};
+use keyservice::grpc::proto::CreateResponse;
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
+
+/// Short limits, for short tests, and a lease that outlasts them.
+const LIMITS: [&str; 5] = [
+    "--connect-timeout=300ms",
+    "--acquire-timeout=300ms",
+    "--statement-timeout=500ms",
+    "--renewal-interval=100ms",
+    "--lease=60s",
+];
+
+/// What [`LIMITS`] and the grace for the server's own timeout add up to, on a machine that may be
+/// busy; far below the limits by default.
+const IN_TIME: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_recovers_from_a_database_crash_without_a_restart() {
+    let mut cluster = Cluster::start();
+    let store = cluster.database();
+    let steady = ["--lease=60s", "--renewal-interval=100ms"];
+    let servers = [
+        Server::start_with(&store, &steady, &[]).await,
+        Server::start_with(&store, &steady, &[]).await,
+    ];
+    let [mut first, mut second] = [servers[0].client().await, servers[1].client().await];
+    let (token, key_id) = first.create_key().await;
+    let (_lock, waiting) = a_create_that_waits("keys", &store, &first).await;
+
+    cluster.kill();
+    let broken_off = waiting.await.expect("no panic").expect_err("broken off");
+    assert_store_unavailable(&broken_off);
+    for replica in [&mut first, &mut second] {
+        calls_are_refused_in_time(replica, &key_id).await;
+        assert!(replica.is_granted(&token).await);
+    }
+
+    cluster.restart();
+    eventually("one writes again", async || {
+        second.revoke(&key_id).await.is_ok()
+    })
+    .await;
+    assert!(first.is_revoked(&token).await);
+    first.create_key().await;
+    assert_eq!(first.list("acme").await.expect("listed").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_end_in_time_while_the_database_hangs_and_the_service_recovers() {
+    let cluster = Cluster::start();
+    let server = Server::start_with(&cluster.database(), &LIMITS, &[]).await;
+    let mut client = server.client().await;
+    let (token, _) = client.create_key().await;
+    let (_, other_id) = client.create_key().await;
+
+    cluster.freeze();
+    // The first calls are on connections that were there, the second ones would connect.
+    for _ in 0..2 {
+        calls_are_refused_in_time(&mut client, &other_id).await;
+        assert!(client.is_granted(&token).await);
+    }
+
+    cluster.thaw();
+    eventually("it writes again", async || {
+        client.revoke(&other_id).await.is_ok()
+    })
+    .await;
+    client.create_key().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_disconnected_replica_and_it_catches_up_later() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let role = format!("cut_off_{}", database_in(&store));
+    cluster.psql("postgres", &format!("CREATE ROLE {role} LOGIN SUPERUSER"));
+    let address = cluster.address_for(&role, database_in(&store));
+    let remote = Server::start(&store).await;
+    let server = Server::start_with(&address, &["--lease=1s"], &[]).await;
+    let (mut remote, mut client) = (remote.client().await, server.client().await);
+    let (token, key_id) = client.create_key().await;
+
+    cluster.psql("postgres", &format!("ALTER ROLE {role} NOLOGIN"));
+    cluster.end_sessions(&format!("usename = '{role}'"));
+    calls_are_refused_in_time(&mut client, &key_id).await;
+    remote.revoke(&key_id).await.expect("revoked");
+    assert!(!client.is_granted(&token).await);
+
+    cluster.psql("postgres", &format!("ALTER ROLE {role} LOGIN"));
+    eventually("it has caught up", async || client.is_revoked(&token).await).await;
+    client.create_key().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_fails_in_time_when_the_database_does_not_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = silent.local_addr().expect("an address");
+    let started = Instant::now();
+
+    let mut command = command(&format!("postgres://someone@{address}/keys"));
+    let parts = ["no answer within 300ms", "check that the server runs"];
+    assert_refused(command.args(LIMITS), &parts).await;
+    assert!(started.elapsed() < IN_TIME);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_fails_in_time_when_an_answer_of_the_database_is_lost() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    Server::start(&store).await;
+    let proxy = Proxy::to(cluster.port(), 0).await;
+    let way = address(proxy.port(), database_in(&store)) + "?sslmode=disable";
+
+    for (table, question) in [("migrations", "max(number)"), ("digest_key", "fingerprint")] {
+        let lock = KeysLock::on(table, &store).await;
+        let mut command = command(&way);
+        command.arg("--statement-timeout=2s");
+        let parts = ["no answer within 2s 500ms", "check the server and the way"];
+        let lose_the_answer = async {
+            eventually("the start asks", async || lock.holds(question).await).await;
+            proxy.change_weather(|weather| weather.swallows = true);
+            drop(lock);
+        };
+        tokio::join!(assert_refused(&mut command, &parts), lose_the_answer);
+        proxy.change_weather(|weather| weather.swallows = false);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_cancels_a_statement_that_waits_too_long_and_nothing_is_written() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let server = Server::start_with(&store, &LIMITS, &[]).await;
+    let mut client = server.client().await;
+    let (_, key_id) = client.create_key().await;
+
+    let lock = KeysLock::take(&store).await;
+    calls_are_refused_in_time(&mut client, &key_id).await;
+    assert!(
+        server
+            .log()
+            .contains("canceling statement due to statement timeout")
+    );
+
+    drop(lock);
+    let keys = client.list("acme").await.expect("listed");
+    assert_eq!(keys.len(), 1);
+    assert!(keys[0].revoke_time.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_gets_no_connection_fails_while_its_caller_still_waits() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let limits = ["--pool-size=1", "--acquire-timeout=300ms", "--lease=60s"];
+    let server = Server::start_with(&store, &limits, &[]).await;
+    let mut client = server.client().await;
+
+    let (lock, waiting) = a_create_that_waits("keys", &store, &client).await;
+    let started = Instant::now();
+    let refusal = client
+        .list("acme")
+        .await
+        .expect_err("no connection is free");
+    assert_store_unavailable(&refusal);
+    assert!(started.elapsed() < IN_TIME);
+    let line = "no connection came free within 300ms";
+    eventually("the log says so", async || server.log().contains(line)).await;
+
+    drop(lock);
+    waiting.await.expect("no panic").expect("created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_calls() {
+    let cluster = Cluster::start();
+    let store = cluster.database();
+    // Whoever waited for the call that hangs, or for its lease to lapse, would be noticed.
+    let patient = [
+        "--pool-size=1",
+        "--acquire-timeout=1m",
+        "--statement-timeout=1h",
+        "--lease=60s",
+    ];
+    let server = Server::start_with(&store, &patient, &[]).await;
+    let remote = Server::start(&store).await;
+    let (mut client, mut remote) = (server.client().await, remote.client().await);
+    let (token, key_id) = client.create_key().await;
+
+    let backend = "SELECT pid FROM pg_stat_activity \
+                   WHERE query LIKE '%create_key%' AND pid <> pg_backend_pid()";
+    let backend = cluster.psql(database_in(&store), backend);
+    signal("STOP", &[backend.parse().expect("one process")]);
+    let mut caller = client.clone();
+    let hanging = tokio::spawn(async move { caller.list("acme").await });
+    let started = Instant::now();
+    remote.revoke(&key_id).await.expect("revoked");
+    assert!(started.elapsed() < IN_TIME);
+    assert!(client.is_revoked(&token).await);
+    assert!(!hanging.is_finished());
+
+    hanging.abort();
+    client.list("acme").await.expect("on another connection");
+    let given_up = "anyone List CANCELLED acme - 1".to_owned();
+    eventually("the one that was given up is on record too", async || {
+        records(&store, &[]).contains(&given_up)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authorize_still_answers_while_a_lock_blocks_all_writes() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
+    let mut client = server.client().await;
+    let (token, _) = client.create_key().await;
+
+    for table in ["keys", "audit"] {
+        let (lock, waiting) = a_create_that_waits(table, &store, &client).await;
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(1500) {
+            assert!(client.is_granted(&token).await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(lock);
+        waiting.await.expect("no panic").expect("created");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let database = database_in(&store);
+    let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
+    let mut client = server.client().await;
+
+    let setting = "default_transaction_read_only";
+    let read_only = format!("ALTER DATABASE {database} SET {setting} = on");
+    cluster.psql("postgres", &read_only);
+    cluster.end_sessions(&format!("datname = '{database}'"));
+    eventually("no lease is written", async || !server.serves_keys().await).await;
+    let refusal = client.create("acme", "a key").await;
+    assert_store_unavailable(&refusal.expect_err("read-only"));
+    // It could not be put on record.
+    let refusal = client.list("acme").await;
+    assert_store_unavailable(&refusal.expect_err("read-only"));
+
+    let writable = format!("ALTER DATABASE {database} RESET {setting}");
+    cluster.psql("postgres", &writable);
+    eventually("it serves again", async || server.serves_keys().await).await;
+    eventually("it writes again", async || {
+        client.create("acme", "a key").await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
+    let mut primary = Cluster::start();
+    let store = primary.database();
+    let writer = Server::start(&store).await;
+    let (token, _) = writer.client().await.create_key().await;
+    let standby = primary.standby();
+
+    let replica = Server::spawn(&standby.address_of(database_in(&store)), &[], &[]).await;
+    let mut client = replica.client().await;
+    let refusal = client
+        .create("acme", "another")
+        .await
+        .expect_err("a standby");
+    assert_store_unavailable(&refusal);
+    let refusal = client.authorize(&token, "example.com").await;
+    assert_eq!(refusal.expect_err("no lease").code(), Code::Unavailable);
+
+    primary.kill();
+    standby.promote();
+    eventually("it serves", async || replica.serves_keys().await).await;
+    assert!(client.is_granted(&token).await);
+    client.create_key().await;
+}
+
+/// Create, List and Revoke say that the store is unavailable, and say so in time.
+async fn calls_are_refused_in_time(client: &mut Client, key_id: &str) {
+    let mut clients = [client.clone(), client.clone(), client.clone()];
+    let [creator, lister, revoker] = &mut clients;
+    let started = Instant::now();
+    let (created, listed, revoked) = tokio::join!(
+        creator.create("acme", "another key"),
+        lister.list("acme"),
+        revoker.revoke(key_id),
+    );
+    assert!(started.elapsed() < IN_TIME);
+    for refusal in [created.err(), listed.err(), revoked.err()] {
+        assert_store_unavailable(&refusal.expect("it is refused"));
+    }
+}
+
+/// A Create under way, which waits for as long as the lock on the table is held.
+async fn a_create_that_waits(
+    table: &str,
+    store: &str,
+    client: &Client,
+) -> (KeysLock, JoinHandle<Result<CreateResponse, Status>>) {
+    let lock = KeysLock::against_writes(table, store).await;
+    let mut client = client.clone();
+    let create = tokio::spawn(async move { client.create("acme", "a key that waits").await });
+    eventually("the Create waits", async || lock.holds_a_create().await).await;
+    (lock, create)
+}
+
+fn assert_store_unavailable(status: &Status) {
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(error_reason(status).as_deref(), Some("STORE_UNAVAILABLE"));
+}

@@ -1,0 +1,88 @@
+//! The schema: who makes it, and the rights that are needed to make it and to use it.
+
+use crate::support::{
+    postgres::{Cluster, database_in, everyday_role},
+    server::{Server, assert_refused, audit::records, command},
+    tools::postgres_tool,
+};
+use futures::future::join_all;
+use std::process::Command;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_replicas_start_at_once_on_an_empty_database_and_migrate_it_once() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let replicas = join_all((0..10).map(|_| Server::start(&store))).await;
+
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/postgres/migrations");
+    let files = std::fs::read_dir(files).expect("a directory").count();
+    let recorded = "SELECT count(*) || ' up to ' || max(number) FROM keyservice.migrations";
+    let recorded = cluster.psql(database_in(&store), recorded);
+    assert_eq!(recorded, format!("{files} up to {files}"));
+    let migrated = replicas
+        .iter()
+        .map(|replica| replica.log().matches("migrating").count());
+    assert_eq!(migrated.sum::<usize>(), files);
+    let (token, _) = replicas[0].client().await.create_key().await;
+    for replica in &replicas {
+        let mut client = replica.client().await;
+        assert!(client.is_granted(&token).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_from_a_newer_release_is_refused_and_not_changed() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    Server::start(&store).await.terminate().await;
+    let later = "INSERT INTO keyservice.migrations (number, name) VALUES (1000, '1000_later.sql')";
+    cluster.psql(database_in(&store), later);
+    let before = dump(&store);
+
+    let parts = ["version 1000", "a newer release has migrated it"];
+    assert_refused(&mut command(&store), &parts).await;
+    assert_eq!(dump(&store), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serving_needs_only_the_rights_that_the_readme_grants() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    Server::start(&store).await.terminate().await;
+    let role = everyday_role(&cluster, &store);
+    let address = cluster.address_for(&role, database_in(&store));
+
+    let server = Server::start(&address).await;
+    let mut client = server.client().await;
+    let (token, key_id) = client.create_key().await;
+    assert!(client.is_granted(&token).await);
+    assert_eq!(client.list("acme").await.expect("listed").len(), 1);
+    client.revoke(&key_id).await.expect("revoked");
+    assert!(client.is_revoked(&token).await);
+    assert_eq!(records(&address, &[]).len(), 3);
+    assert!(server.terminate().await.success());
+    let left = "SELECT count(*) FROM keyservice.replicas";
+    assert_eq!(cluster.psql(database_in(&store), left), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_without_the_right_to_create_a_schema_explains_its_failure() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let role = format!("limited_{}", database_in(&store));
+    cluster.psql("postgres", &format!("CREATE ROLE {role} LOGIN"));
+
+    let address = cluster.address_for(&role, database_in(&store));
+    let parts = ["permission denied", "a role that may create a schema"];
+    assert_refused(&mut command(&address), &parts).await;
+}
+
+/// All that is in a database, but for the dump's own random lines.
+fn dump(store: &str) -> String {
+    let dumped = Command::new(postgres_tool("pg_dump")).arg(store).output();
+    let dumped = dumped.expect("pg_dump runs");
+    assert!(dumped.status.success());
+    let text = String::from_utf8(dumped.stdout).expect("UTF-8");
+    let lines = text.lines().filter(|line| !line.starts_with('\\'));
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,186 @@
+//! What each `sslmode` proves of the database's server, and that it encrypts.
+
+use crate::support::{
+    certificates::Authority,
+    eventually,
+    postgres::{Cluster, database_in},
+    server::{
+        Server, assert_refused,
+        audit::{complaint, printed},
+        command,
+    },
+};
+
+const HOST: &str = "db.example.com";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_full_accepts_only_the_right_host_signed_by_the_right_root() {
+    let database = Database::with_tls();
+    database
+        .serves_encrypted(HOST, "verify-full", Some(&database.authority))
+        .await;
+
+    database
+        .refuses(
+            HOST,
+            "verify-full",
+            &Authority::new(),
+            "invalid peer certificate",
+        )
+        .await;
+    database
+        .refuses(
+            "db.example.org",
+            "verify-full",
+            &database.authority,
+            "not valid for name",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_ca_accepts_any_host_signed_by_the_right_root() {
+    let database = Database::with_tls();
+    for host in [HOST, "db.example.org"] {
+        database
+            .serves_encrypted(host, "verify-ca", Some(&database.authority))
+            .await;
+    }
+
+    database
+        .refuses(
+            HOST,
+            "verify-ca",
+            &Authority::new(),
+            "invalid peer certificate",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn require_accepts_any_certificate_unless_a_root_is_given() {
+    let database = Database::with_tls();
+    database
+        .serves_encrypted("db.example.org", "require", None)
+        .await;
+    database
+        .serves_encrypted("db.example.org", "require", Some(&database.authority))
+        .await;
+
+    database
+        .refuses(
+            HOST,
+            "require",
+            &Authority::new(),
+            "invalid peer certificate",
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefer_encrypts_if_the_server_can_and_disable_never_encrypts() {
+    let database = Database::with_tls();
+    database
+        .serves_encrypted("db.example.org", "prefer", None)
+        .await;
+
+    let plain = Server::start(&database.address(HOST, "disable", None)).await;
+    database.sessions_are_encrypted(false).await;
+    drop(plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_modes_except_prefer_refuse_a_server_without_tls() {
+    let cluster = Cluster::shared();
+    let store = cluster.database();
+    let authority = Authority::new();
+    let root = format!("sslrootcert={}", authority.path().display());
+    for parameters in [
+        "sslmode=require".to_owned(),
+        format!("sslmode=require&{root}"),
+        format!("sslmode=verify-ca&{root}"),
+        format!("sslmode=verify-full&{root}"),
+    ] {
+        let mut command = command(&format!("{store}?{parameters}"));
+        assert_refused(&mut command, &["server does not support TLS"]).await;
+    }
+    Server::start(&format!("{store}?sslmode=prefer")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_checked_over_the_encrypted_channel_and_never_shown() {
+    let database = Database::with_tls();
+    database.cluster.psql(
+        "postgres",
+        "CREATE ROLE kate LOGIN SUPERUSER PASSWORD 'hunter2'",
+    );
+    let rules = "hostssl all kate all scram-sha-256\nhost all keyservice all trust\n";
+    database.cluster.place("pg_hba.conf", rules);
+    database.cluster.psql("postgres", "SELECT pg_reload_conf()");
+
+    let address = database.address(HOST, "verify-full", Some(&database.authority));
+    let address = format!("{address}&channel_binding=require");
+    let right = address.replacen("keyservice@", "kate:hunter2@", 1);
+    Server::start(&right).await;
+    let wrong = address.replacen("keyservice@", "kate:hunter2-not@", 1);
+    assert_refused(&mut command(&wrong), &["password authentication failed"]).await;
+}
+
+/// A database on a cluster of its own, whose certificate is for [`HOST`].
+struct Database {
+    cluster: Cluster,
+    name: String,
+    authority: Authority,
+}
+
+impl Database {
+    fn with_tls() -> Self {
+        let cluster = Cluster::start();
+        let name = database_in(&cluster.database()).to_owned();
+        let authority = Authority::new();
+        authority.certify(&cluster, HOST);
+        Self {
+            cluster,
+            name,
+            authority,
+        }
+    }
+
+    /// Its address under a host's name, whatever the system thinks of that name.
+    fn address(&self, host: &str, mode: &str, root: Option<&Authority>) -> String {
+        let port = self.cluster.port();
+        let root = root.map(|root| format!("&sslrootcert={}", root.path().display()));
+        format!(
+            "postgres://keyservice@{host}:{port}/{}?hostaddr=127.0.0.1&sslmode={mode}{}",
+            self.name,
+            root.unwrap_or_default()
+        )
+    }
+
+    async fn serves_encrypted(&self, host: &str, mode: &str, root: Option<&Authority>) {
+        let address = self.address(host, mode, root);
+        let server = Server::start(&address).await;
+        self.sessions_are_encrypted(true).await;
+        server.kill().await;
+        assert_eq!(printed(&address, &[]), "", "read in the same way");
+    }
+
+    /// The server is refused, for this reason.
+    async fn refuses(&self, host: &str, mode: &str, root: &Authority, reason: &str) {
+        let address = self.address(host, mode, Some(root));
+        assert_refused(&mut command(&address), &[reason]).await;
+        assert!(complaint(&address, &[]).contains(reason));
+    }
+
+    /// PostgreSQL says that the sessions with which a replica begins (for calls, for leases, and to
+    /// listen) are all encrypted, or that none is.
+    async fn sessions_are_encrypted(&self, expected: bool) {
+        let sessions = "SELECT count(*) >= 3, bool_or(ssl), bool_and(ssl) FROM pg_stat_ssl \
+                        JOIN pg_stat_activity USING (pid) WHERE application_name = 'keyservice'";
+        let expected = if expected { "t|t|t" } else { "t|f|f" };
+        eventually("the sessions are as the mode has it", async || {
+            self.cluster.psql("postgres", sessions) == expected
+        })
+        .await;
+    }
+}

@@ -1,0 +1,73 @@
+//! A store that is out of reach, or that this service must not use, is refused with what to do.
+
+use crate::support::{
+    directory,
+    postgres::{
+        Cluster, free_port,
+        keys_lock::{KeysLock, with_tables},
+        session,
+    },
+    server::{self, Server, assert_refused, sqlite_in},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_error_names_an_unreachable_postgres() {
+    let store = format!("postgres://kate:hunter2@127.0.0.1:{}/keys", free_port());
+    let shown = store.replace(":hunter2", "");
+    let parts = [shown.as_str(), "check that the server runs"];
+    assert_refused(&mut server::command(&store), &parts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_ends_if_the_keys_do_not_load_in_time() {
+    let cluster = Cluster::shared();
+    let store = with_tables(cluster.database()).await;
+    let _lock = KeysLock::take(&store).await;
+    let mut command = server::command(&store);
+    command.args(["--statement-timeout", "100ms"]);
+    assert_refused(&mut command, &["cannot load the keys", "start again when"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_from_a_newer_release_is_refused() {
+    let (directory, cluster) = (directory(), Cluster::shared());
+    let sqlite = with_tables(sqlite_in(&directory)).await;
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("it opens");
+    file.pragma_update(None, "user_version", 99)
+        .expect("it is set");
+    let postgres = with_tables(cluster.database()).await;
+    let newer = "INSERT INTO keyservice.migrations VALUES (99, 'from the future')";
+    session(&postgres)
+        .await
+        .execute(newer, &[])
+        .await
+        .expect("it is set");
+    for store in [sqlite, postgres] {
+        let parts = ["version 99", "start that release or a later one"];
+        assert_refused(&mut server::command(&store), &parts).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_created_with_another_digest_secret_is_refused() {
+    let (directory, cluster) = (directory(), Cluster::shared());
+    let [right, wrong] = ["right", "wrong"].map(|name| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, name.repeat(32)).expect("a file");
+        [
+            "--digest-secret-file".to_owned(),
+            path.display().to_string(),
+        ]
+    });
+    for store in [sqlite_in(&directory), cluster.database()] {
+        let right = right.each_ref().map(String::as_str);
+        Server::start_with(&store, &right, &[])
+            .await
+            .terminate()
+            .await;
+        for args in [&wrong[..], &[]] {
+            let parts = ["made with another digest secret", "start with the same"];
+            assert_refused(server::command(&store).args(args), &parts).await;
+        }
+    }
+}

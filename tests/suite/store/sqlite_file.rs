@@ -1,0 +1,84 @@
+//! The file of an SQLite store: which file is taken, and who else may use it.
+
+use crate::support::{
+    directory,
+    server::{self, Server, assert_refused, sqlite_in},
+};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_error_names_a_path_that_cannot_be_opened() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("prose.db"), "no database ".repeat(1000)).expect("a file");
+    std::fs::create_dir(path("folder")).expect("a directory");
+    for (name, advice) in [
+        ("missing/keys.db", "make its directory first"),
+        ("folder", "is no regular file"),
+        ("prose.db", "check that it is a keyservice database"),
+    ] {
+        let mut command = server::command(&format!("sqlite:{}", path(name)));
+        assert_refused(&mut command, &[&path(name), advice]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_of_another_program_is_refused_and_not_changed() {
+    let directory = directory();
+    let path = directory.path().join("keys.db");
+    let theirs = rusqlite::Connection::open(&path).expect("it opens");
+    theirs
+        .execute_batch("CREATE TABLE theirs (a); PRAGMA user_version = 99")
+        .expect("it is made");
+    let before = std::fs::read(&path).expect("a file");
+    let parts = ["keys.db is not a keyservice database"];
+    assert_refused(&mut server::command(&sqlite_in(&directory)), &parts).await;
+    assert_eq!(std::fs::read(&path).expect("a file"), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sqlite_file_cannot_be_opened_under_a_second_name() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let store = |name: &str| format!("sqlite:{}", path(name).display());
+    symlink("keys.db", path("link.db")).expect("a link");
+    let led_nowhere = ["link.db", "make the file that it leads to first"];
+    assert_refused(&mut server::command(&store("link.db")), &led_nowhere).await;
+
+    let holder = Server::start(&store("keys.db")).await;
+    let in_use = ["keys.db is in use"];
+    assert_refused(&mut server::command(&store("link.db")), &in_use).await;
+    std::fs::hard_link(path("keys.db"), path("twin.db")).expect("a link");
+    let twice = ["twin.db has a second name", "remove one of them"];
+    assert_refused(&mut server::command(&store("twin.db")), &twice).await;
+    holder.terminate().await;
+    let twice = ["keys.db has a second name"];
+    assert_refused(&mut server::command(&store("keys.db")), &twice).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_owner_can_read_an_sqlite_store() {
+    let directory = directory();
+    let _server = Server::start(&sqlite_in(&directory)).await;
+    for entry in directory.path().read_dir().expect("a directory") {
+        let entry = entry.expect("a file");
+        let mode = entry.metadata().expect("its mode").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{entry:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_regular_is_refused() {
+    let parts = ["/dev/null is no regular file"];
+    assert_refused(&mut server::command("sqlite:/dev/null"), &parts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_error_for_an_sqlite_file_in_use_names_the_other_process() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let holder = Server::start(&store).await;
+    let process = format!("process {}", holder.pid());
+    let parts = ["keys.db", &process, "give --store another file"];
+    assert_refused(&mut server::command(&store), &parts).await;
+}

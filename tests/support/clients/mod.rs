@@ -1,0 +1,7 @@
+//! Clients that follow the protocol.
+
+pub mod balanced_load;
+pub mod callers;
+pub mod health;
+pub mod session;
+pub mod well_behaved;

@@ -1,0 +1,179 @@
+//! A server that logs and traces all it can, and a client that keeps what it is answered.
+
+use crate::support::{
+    directory,
+    search::contains,
+    server::{Client, Server, collector::Collector},
+};
+use keyservice::{
+    grpc::proto::{
+        AuthorizeRequest, CreateRequest, Key, ListRequest, RevokeRequest,
+        authorize_response::Decision, denial::Reason, revoke_request::Target,
+    },
+    model::token::{Digester, Token},
+};
+use prost::Message;
+use tempfile::TempDir;
+use tonic::{Code, Response, Status};
+
+pub const DIGEST_SECRET: &str = "a secret of the tests, which is long enough to be one";
+
+pub struct Session {
+    pub server: Server,
+    client: Client,
+    collector: Collector,
+    _secret_file: TempDir,
+    /// Every token that was made.
+    pub tokens: Vec<String>,
+    /// The key of the first of them.
+    pub key: Key,
+    /// Every answer, but of a CreateResponse the key alone.
+    answers: Vec<u8>,
+}
+
+impl Session {
+    pub async fn start(store: &str) -> Self {
+        let (secret_file, collector) = (directory(), Collector::start().await);
+        let path = secret_file.path().join("secret").display().to_string();
+        std::fs::write(&path, DIGEST_SECRET).expect("a file");
+        let args = [
+            "--log",
+            "trace",
+            "--lease",
+            "60s",
+            "--digest-secret-file",
+            &path,
+        ];
+        let server = Server::start_with(store, &args, &[collector.env()]).await;
+        let mut client = server.client().await;
+        let created = client.create("acme", "the first").await.expect("created");
+        Self {
+            server,
+            client,
+            collector,
+            _secret_file: secret_file,
+            tokens: vec![created.token],
+            key: created.key.expect("a key"),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Creates a key, and gives its token.
+    pub async fn create(&mut self, set: impl FnOnce(&mut CreateRequest)) -> Result<String, Code> {
+        let mut request = CreateRequest {
+            account_id: "acme".into(),
+            name: "a key".into(),
+            ..Default::default()
+        };
+        set(&mut request);
+        match self.client.0.create(request).await {
+            Ok(created) => {
+                let created = created.into_inner();
+                self.tokens.push(created.token.clone());
+                self.hear(Ok(Response::new(created.key.expect("a key"))))?;
+                Ok(created.token)
+            }
+            refused => self.hear(refused).map(|created| created.token),
+        }
+    }
+
+    /// Lists a page, and gives the next one's token.
+    pub async fn list(&mut self, set: impl FnOnce(&mut ListRequest)) -> Result<String, Code> {
+        let mut request = ListRequest {
+            account_id: "acme".into(),
+            page_size: 2,
+            ..Default::default()
+        };
+        set(&mut request);
+        let answer = self.client.0.list(request).await;
+        self.hear(answer).map(|page| page.next_page_token)
+    }
+
+    pub async fn revoke(&mut self, target: Target, account: Option<&str>) -> Result<(), Code> {
+        let request = RevokeRequest {
+            target: Some(target),
+            account_id: account.map(str::to_owned),
+        };
+        let answer = self.client.0.revoke(request).await;
+        self.hear(answer).map(|_| ())
+    }
+
+    /// Asks for a decision, and gives the reason of a denial.
+    pub async fn authorize(&mut self, token: &str, domain: &str) -> Result<Option<Reason>, Code> {
+        let request = AuthorizeRequest {
+            token: token.into(),
+            domain: domain.into(),
+        };
+        let answer = self.client.0.authorize(request).await;
+        let decision = self.hear(answer)?.decision.expect("a decision");
+        Ok(match decision {
+            Decision::Grant(_) => None,
+            Decision::Denial(denial) => Some(denial.reason()),
+        })
+    }
+
+    /// Keeps an answer.
+    pub fn hear<T: Message>(&mut self, answer: Result<Response<T>, Status>) -> Result<T, Code> {
+        match answer {
+            Ok(answer) => {
+                self.answers.extend(answer.get_ref().encode_to_vec());
+                Ok(answer.into_inner())
+            }
+            Err(status) => {
+                self.answers.extend(format!("{status:?}").into_bytes());
+                self.answers.extend(status.details());
+                Err(status.code())
+            }
+        }
+    }
+
+    /// A token that is granted.
+    pub fn live(&self) -> String {
+        self.tokens[0].clone()
+    }
+
+    /// A token that no key has.
+    pub fn unknown(&mut self) -> String {
+        let token = Token::generate(&mut rand::rng()).expose().to_owned();
+        self.tokens.push(token.clone());
+        token
+    }
+
+    /// A live token with a typing error.
+    pub fn changed(&self) -> String {
+        let mut token = self.live();
+        let other = if token.ends_with('x') { "y" } else { "x" };
+        token.replace_range(token.len() - 1.., other);
+        token
+    }
+
+    /// The digest of the first token.
+    pub fn digest(&self) -> [u8; 32] {
+        let token = Token::parse(&self.tokens[0]).expect("a token");
+        let digester = Digester::new(Some(DIGEST_SECRET.as_bytes()));
+        *digester.digest(&token).as_bytes()
+    }
+
+    /// Proves that these are the files in which the keys are.
+    pub fn assert_stored_in(&self, files: &[u8]) {
+        assert!(contains(files, self.key.preview.as_bytes()));
+        assert!(contains(files, &self.digest()));
+    }
+
+    /// Ends the server, and gives all that came out of it.
+    pub async fn end(mut self) -> [(&'static str, Vec<u8>); 4] {
+        self.server.signal("TERM");
+        assert_eq!(self.server.ended().await.code(), Some(0));
+        let (log, spans) = (self.server.log(), self.collector.bytes());
+        for logged in [self.key.key_id.as_str(), "\"TRACE\"", "\"hyper", "\"tonic"] {
+            assert!(log.contains(logged), "{logged} is not logged");
+        }
+        assert!(contains(&spans, b"tosend.keys.v1.KeyService/Authorize"));
+        [
+            ("standard error", log.into_bytes()),
+            ("standard output", self.server.stdout().into_bytes()),
+            ("the traces", spans),
+            ("the answers", self.answers),
+        ]
+    }
+}

@@ -1,0 +1,357 @@
+//! Clients that create, revoke and authorize on every replica all the time, and record what they
+//! were told.
+
+use crate::support::{
+    eventually,
+    faults::{
+        history::{Answer, Change, History, KeyNumber, Verdict, Violation},
+        keys::{Keys, KnownKey},
+        tally::Tally,
+    },
+    server::{Client, error_reason},
+};
+use keyservice::grpc::proto::{
+    AuthorizeRequest, CreateRequest, Key, ListRequest, RevokeRequest, authorize_response::Decision,
+    denial::Reason, key, revoke_request::Target,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    collections::HashMap,
+    error::Error,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Code, Request, Status};
+
+const ACCOUNT: &str = "acme";
+const DOMAIN: &str = "example.com";
+
+/// Clients that only authorize, for each replica.
+const AUTHORIZERS: usize = 3;
+
+/// Clients that write, each to any replica.
+const WRITERS: usize = 6;
+
+/// Longer than any fault takes that a call can outlast.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The patience of some writers, which ends before a lease does.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Between two Authorizes of one client. Tests that run beside this one need the processor too.
+const AUTHORIZE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two calls of one client that writes, or was not answered.
+const LONG_PAUSE: Duration = Duration::from_millis(25);
+
+/// The way to a replica, which leads to another process after a restart.
+#[derive(Clone)]
+pub struct Entrance(Arc<Mutex<Client>>);
+
+impl Entrance {
+    pub fn new(client: Client) -> Self {
+        Self(Arc::new(Mutex::new(client)))
+    }
+
+    pub fn lead_to(&self, client: Client) {
+        *self.0.lock().expect("unpoisoned") = client;
+    }
+
+    pub fn client(&self) -> Client {
+        self.0.lock().expect("unpoisoned").clone()
+    }
+}
+
+pub struct Load {
+    entrances: Vec<Entrance>,
+    pub history: History,
+    pub tally: Tally,
+    next_key: AtomicUsize,
+    keys: Mutex<Keys>,
+    stop: CancellationToken,
+    clients: TaskTracker,
+}
+
+impl Load {
+    /// Starts the clients.
+    pub fn start(entrances: Vec<Entrance>, random: &mut StdRng) -> Arc<Self> {
+        let load = Arc::new(Self {
+            entrances,
+            history: History::begin(),
+            tally: Tally::default(),
+            next_key: AtomicUsize::new(0),
+            keys: Mutex::default(),
+            stop: CancellationToken::new(),
+            clients: TaskTracker::new(),
+        });
+        for replica in 0..load.entrances.len() {
+            for _ in 0..AUTHORIZERS {
+                let random = StdRng::seed_from_u64(random.random());
+                let client = load.clone().authorize_for_ever(replica, random);
+                load.clients.spawn(client);
+            }
+        }
+        for _ in 0..WRITERS {
+            let random = StdRng::seed_from_u64(random.random());
+            load.clients.spawn(load.clone().write_for_ever(random));
+        }
+        load
+    }
+
+    /// Ends the clients, after the calls that are in flight.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.clients.close();
+        self.clients.wait().await;
+    }
+
+    async fn authorize_for_ever(self: Arc<Self>, replica: usize, mut random: StdRng) {
+        while !self.stop.is_cancelled() {
+            let key = self.keys().pick(&mut random);
+            let answered = match key {
+                Some(key) => self.authorize(replica, &key).await.is_some(),
+                None => false,
+            };
+            let longest = if answered {
+                AUTHORIZE_PAUSE
+            } else {
+                LONG_PAUSE
+            };
+            pause(longest, &mut random).await;
+        }
+    }
+
+    async fn write_for_ever(self: Arc<Self>, mut random: StdRng) {
+        while !self.stop.is_cancelled() {
+            let key = self.keys().take_to_revoke(&mut random);
+            let written = match key {
+                Some(key) => self.revoke(key, &mut random).await,
+                None => self.create(&mut random).await,
+            };
+            if let Some(key) = written {
+                self.ask_everywhere(&key);
+            }
+            pause(LONG_PAUSE, &mut random).await;
+        }
+    }
+
+    /// What was just written is what a replica is most likely to be wrong about.
+    fn ask_everywhere(self: &Arc<Self>, key: &Arc<KnownKey>) {
+        self.keys().touched(key.clone());
+        for replica in 0..self.entrances.len() {
+            let (load, key) = (self.clone(), key.clone());
+            self.clients
+                .spawn(async move { load.authorize(replica, &key).await });
+        }
+    }
+
+    async fn create(&self, random: &mut StdRng) -> Option<Arc<KnownKey>> {
+        let replica = random.random_range(0..self.entrances.len());
+        let request = with_some_patience(
+            CreateRequest {
+                account_id: ACCOUNT.to_owned(),
+                name: "under faults".to_owned(),
+                ..Default::default()
+            },
+            random,
+        );
+        let number = self.next_key.fetch_add(1, Ordering::Relaxed);
+        let mut client = self.entrances[replica].client();
+        let write = self.history.write_starts(number, Change::Create, replica);
+        match client.0.create(request).await {
+            Ok(response) => {
+                let took = self.history.write_returned(&write);
+                self.tally.count(|counts| {
+                    counts.writes += 1;
+                    counts.longest_create = counts.longest_create.max(took);
+                });
+                let response = response.into_inner();
+                let key = Arc::new(KnownKey {
+                    number,
+                    key_id: response.key.expect("a key").key_id,
+                    token: response.token,
+                });
+                self.keys().created(key.clone());
+                Some(key)
+            }
+            Err(status) => {
+                self.in_doubt("Create", number, replica, &status);
+                None
+            }
+        }
+    }
+
+    /// Calls again until it returns, as its users are told to; some give up.
+    async fn revoke(&self, key: Arc<KnownKey>, random: &mut StdRng) -> Option<Arc<KnownKey>> {
+        loop {
+            let replica = random.random_range(0..self.entrances.len());
+            let request = with_some_patience(
+                RevokeRequest {
+                    target: Some(Target::KeyId(key.key_id.clone())),
+                    account_id: None,
+                },
+                random,
+            );
+            let mut client = self.entrances[replica].client();
+            let write = self
+                .history
+                .write_starts(key.number, Change::Revoke, replica);
+            match client.0.revoke(request).await {
+                Ok(_) => {
+                    let took = self.history.write_returned(&write);
+                    self.tally.count(|counts| {
+                        counts.writes += 1;
+                        counts.longest_revoke = counts.longest_revoke.max(took);
+                    });
+                    return Some(key);
+                }
+                Err(status) => self.in_doubt("Revoke", key.number, replica, &status),
+            }
+            if self.stop.is_cancelled() || random.random_bool(0.1) {
+                return None;
+            }
+            pause(LONG_PAUSE, random).await;
+        }
+    }
+
+    fn in_doubt(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
+        self.tally.count(|counts| counts.writes_in_doubt += 1);
+        self.check_status(call, key, replica, status);
+    }
+
+    async fn authorize(&self, replica: usize, key: &KnownKey) -> Option<Answer> {
+        let mut request = Request::new(AuthorizeRequest {
+            token: key.token.clone(),
+            domain: DOMAIN.to_owned(),
+        });
+        request.set_timeout(PATIENCE);
+        let mut client = self.entrances[replica].client();
+        let start = self.history.now();
+        match client.0.authorize(request).await {
+            Ok(response) => {
+                let decision = response.into_inner().decision.expect("a decision");
+                let answer = self.read(key, replica, &decision)?;
+                self.history.authorized(key.number, replica, start, answer);
+                self.tally.count(|counts| match answer {
+                    Answer::Granted => counts.grants += 1,
+                    Answer::Revoked | Answer::Unknown => counts.denials += 1,
+                });
+                Some(answer)
+            }
+            Err(status) => {
+                let lapsed = error_reason(&status).as_deref() == Some("LEASE_LAPSED");
+                self.tally.count(|counts| {
+                    counts.unavailable += 1;
+                    counts.lapsed += u64::from(lapsed);
+                });
+                self.check_status("Authorize", key.number, replica, &status);
+                None
+            }
+        }
+    }
+
+    fn read(&self, key: &KnownKey, replica: usize, decision: &Decision) -> Option<Answer> {
+        match decision {
+            Decision::Grant(grant) if grant.key_id == key.key_id => return Some(Answer::Granted),
+            Decision::Grant(_) => {}
+            Decision::Denial(denial) => match denial.reason() {
+                Reason::Revoked => return Some(Answer::Revoked),
+                Reason::UnknownToken => return Some(Answer::Unknown),
+                _ => {}
+            },
+        }
+        let (number, key_id) = (key.number, &key.key_id);
+        self.history.wrong(format!(
+            "replica {replica} answers Authorize of key {number}, {key_id}, with {decision:?}"
+        ));
+        None
+    }
+
+    /// A fault may end a call without an answer, and in no other way.
+    fn check_status(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
+        let is_connections = status.source().is_some();
+        let says_so = matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
+        );
+        if !is_connections && !says_so {
+            self.history.wrong(format!(
+                "replica {replica} answers {call} of key {key} with {status:?}"
+            ));
+        }
+    }
+
+    /// What is wrong with what the replicas say when all clients have stopped and no fault is left.
+    pub async fn contradictions_at_the_end(&self) -> Vec<Violation> {
+        self.history.check_end(&self.verdicts().await)
+    }
+
+    /// What Authorize and List say of every key, on every replica.
+    async fn verdicts(&self) -> Vec<Verdict> {
+        let keys = self.keys().all().to_vec();
+        let mut verdicts = Vec::new();
+        for replica in 0..self.entrances.len() {
+            let listed = self.list(replica).await;
+            for key in &keys {
+                let mut answer = None;
+                eventually("the replica answers", async || {
+                    answer = self.authorize(replica, key).await;
+                    answer.is_some()
+                })
+                .await;
+                let answer = answer.expect("it was given");
+                let listed = match listed.get(&key.key_id) {
+                    None => Answer::Unknown,
+                    Some(key) if key.status() == key::Status::Active => Answer::Granted,
+                    Some(_) => Answer::Revoked,
+                };
+                for (call, answer) in [("Authorize", answer), ("List", listed)] {
+                    verdicts.push(Verdict {
+                        key: key.number,
+                        witness: format!("{call} on replica {replica}"),
+                        answer,
+                    });
+                }
+            }
+        }
+        verdicts
+    }
+
+    async fn list(&self, replica: usize) -> HashMap<String, Key> {
+        let mut client = self.entrances[replica].client();
+        let mut request = ListRequest {
+            account_id: ACCOUNT.to_owned(),
+            page_size: 1000,
+            ..Default::default()
+        };
+        let mut listed = HashMap::new();
+        loop {
+            let page = client.list_with(request.clone()).await;
+            let page = page.expect("there is no fault any more");
+            listed.extend(page.keys.into_iter().map(|key| (key.key_id.clone(), key)));
+            if page.next_page_token.is_empty() {
+                return listed;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    fn keys(&self) -> std::sync::MutexGuard<'_, Keys> {
+        self.keys.lock().expect("unpoisoned")
+    }
+}
+
+fn with_some_patience<T>(message: T, random: &mut StdRng) -> Request<T> {
+    let mut request = Request::new(message);
+    let little = random.random_bool(0.1);
+    request.set_timeout(if little { LITTLE_PATIENCE } else { PATIENCE });
+    request
+}
+
+async fn pause(longest: Duration, random: &mut StdRng) {
+    tokio::time::sleep(longest.mul_f64(random.random())).await;
+}

@@ -1,0 +1,8 @@
+//! Clients that break the protocol or take more than their share.
+
+pub mod flood;
+pub mod frames;
+pub mod metrics_connections;
+pub mod random_tokens;
+pub mod unauthenticated;
+pub mod wire;

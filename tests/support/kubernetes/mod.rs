@@ -1,0 +1,4 @@
+//! Manifests and pods, without Kubernetes.
+
+pub mod manifests;
+pub mod pods;

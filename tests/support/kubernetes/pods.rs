@@ -1,0 +1,258 @@
+//! Pods of the manifests without Kubernetes: the real binary with the arguments and the environment
+//! of the container, as its user, and with its secrets and its volume below directories of the test.
+
+use crate::support::{
+    certificates::{Authority, Issued, connect},
+    directory, eventually,
+    kubernetes::manifests::{Manifests, POSTGRES, SQLITE, list, number, text},
+    mount::Mount,
+    postgres::{Cluster, database_in, running_as_root, steady_port},
+    server::{Client, Server},
+    tools::tool,
+};
+use keyservice::grpc::proto::key_service_client::KeyServiceClient;
+use serde_json::{Value, json};
+use std::{
+    fs::{self, Permissions},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::Path,
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// The one caller of the credentials.
+const OPERATOR: &str = "spiffe://example.org/ns/mail/sa/operator";
+
+/// What the pods of an overlay share.
+pub struct Pods {
+    manifests: &'static Manifests,
+    authority: Authority,
+    /// By secret, the value of each key.
+    secrets: [(&'static str, Vec<(&'static str, String)>); 4],
+    /// What is mounted, by path in the container.
+    mounts: Vec<(String, Mount)>,
+    /// The same for what can be written.
+    volumes: Vec<(String, TempDir)>,
+    /// Holds the binary, since the pods' user may not be able to reach where it was built.
+    image: TempDir,
+}
+
+impl Pods {
+    /// On a store of a cluster, with which they speak TLS as `deploy/README.md` has it.
+    pub fn on_postgres(cluster: &Cluster, store: &str) -> Self {
+        let authority = Authority::new();
+        authority.certify(cluster, "db.example.com");
+        let address = format!(
+            "postgres://keyservice@db.example.com:{}/{}?hostaddr=127.0.0.1\
+             &sslmode=verify-full&sslrootcert=/etc/keyservice/store/ca.crt",
+            cluster.port(),
+            database_in(store)
+        );
+        Self::new(&POSTGRES, authority, address)
+    }
+
+    pub fn on_sqlite() -> Self {
+        Self::new(&SQLITE, Authority::new(), String::new())
+    }
+
+    fn new(manifests: &'static Manifests, authority: Authority, address: String) -> Self {
+        let Issued {
+            certificate, key, ..
+        } = authority.server("localhost");
+        let credentials = format!("operator admin certificate={OPERATOR}\n");
+        let ca = authority.pem();
+        let secrets = [
+            (
+                "keyservice-tls",
+                vec![
+                    ("tls.crt", certificate),
+                    ("tls.key", key),
+                    ("ca.crt", ca.clone()),
+                ],
+            ),
+            ("keyservice-credentials", vec![("credentials", credentials)]),
+            (
+                "keyservice-digest-secret",
+                vec![("digest-secret", "secret".repeat(8))],
+            ),
+            (
+                "keyservice-store",
+                vec![("address", address), ("ca.crt", ca)],
+            ),
+        ];
+        let image = directory();
+        // By another process: a child of this one that held the file open to write would keep it
+        // from running.
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_keyservice"))
+            .arg(image.path())
+            .status();
+        assert!(copied.expect("cp runs").success());
+        fs::set_permissions(image.path(), Permissions::from_mode(0o755)).expect("set");
+        let mut pods = Self {
+            manifests,
+            authority,
+            secrets,
+            mounts: Vec::new(),
+            volumes: Vec::new(),
+            image,
+        };
+        pods.mount();
+        pods
+    }
+
+    /// Mounts everything as Kubernetes does: secrets belong to root and are read by the group of the
+    /// pod, which may also write to a volume.
+    fn mount(&mut self) {
+        let spec = &self.manifests.pod()["spec"];
+        for mounted in list(&self.manifests.container()["volumeMounts"]) {
+            let path = text(&mounted["mountPath"]).to_owned();
+            let mut volumes = list(&spec["volumes"]).iter();
+            let Some(volume) = volumes.find(|volume| volume["name"] == mounted["name"]) else {
+                let claimed = directory();
+                self.hand_over(claimed.path(), 0o770);
+                self.volumes.push((path, claimed));
+                continue;
+            };
+            let files = self.files(&volume["secret"]);
+            let mount = Mount::new(&files);
+            self.hand_over(mount.directory(), 0o750);
+            self.hand_over(&mount.path("..data"), 0o750);
+            let mode = number(&volume["secret"]["defaultMode"]);
+            let mode = u32::try_from(mode).expect("a mode");
+            for (name, _) in files {
+                self.hand_over(&mount.path(name), mode);
+            }
+            self.mounts.push((path, mount));
+        }
+    }
+
+    /// The files of a mounted secret: all of its keys, or those that are picked.
+    fn files(&self, volume: &Value) -> Vec<(&'static str, &str)> {
+        let keys = self.secret(text(&volume["secretName"])).iter();
+        let picked = volume["items"].as_array();
+        let keys = keys.filter(|(key, _)| {
+            picked.is_none_or(|picked| picked.iter().any(|item| item["key"] == *key))
+        });
+        keys.map(|(key, value)| (*key, value.as_str())).collect()
+    }
+
+    fn secret(&self, name: &str) -> &[(&'static str, String)] {
+        let found = self.secrets.iter().find(|(secret, _)| *secret == name);
+        &found.unwrap_or_else(|| panic!("no secret {name}")).1
+    }
+
+    /// Gives something to the group of the pod. Only root can; whoever else runs the tests is the
+    /// pods' user himself.
+    fn hand_over(&self, path: &Path, mode: u32) {
+        if running_as_root() {
+            chown(path, Some(0), Some(self.id("fsGroup"))).expect("chown");
+        }
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
+    }
+
+    fn id(&self, field: &str) -> u32 {
+        let id = number(&self.manifests.pod()["spec"]["securityContext"][field]);
+        u32::try_from(id).expect("an id")
+    }
+
+    /// A pod that has passed its startup probe.
+    pub async fn start(&self) -> Pod {
+        let pod = self.launch().await;
+        eventually("it has started", async || pod.answers("startupProbe")).await;
+        pod
+    }
+
+    /// A pod that listens.
+    pub async fn launch(&self) -> Pod {
+        let container = self.manifests.container();
+        let mut command = Command::new(self.image.path().join("keyservice"));
+        command.args(list(&container["args"]).iter().map(text));
+        command.env_clear();
+        let mut health_port = 0;
+        for variable in list(&container["env"]) {
+            let name = text(&variable["name"]);
+            let mut value = self.value(variable);
+            if value.starts_with("0.0.0.0:") {
+                let port = steady_port();
+                value = format!("0.0.0.0:{port}");
+                if name == "KEYSERVICE_HEALTH_LISTEN" {
+                    health_port = port;
+                }
+            }
+            command.env(name, value);
+        }
+        // So short that a test sees it lapse.
+        command.env("KEYSERVICE_LEASE", "1s");
+        if running_as_root() {
+            command.uid(self.id("runAsUser")).gid(self.id("runAsGroup"));
+        }
+        Pod {
+            server: Server::listening(&mut command).await,
+            manifests: self.manifests,
+            health_port,
+        }
+    }
+
+    /// What a variable says, with the paths in it moved to where these are.
+    fn value(&self, variable: &Value) -> String {
+        let source = &variable["valueFrom"]["secretKeyRef"];
+        let value = variable["value"].as_str().unwrap_or_else(|| {
+            let mut keys = self.secret(text(&source["name"])).iter();
+            let found = keys.find(|(key, _)| source["key"] == *key);
+            &found.expect("the secret has the key").1
+        });
+        let mounts = self.mounts.iter().map(|(path, it)| (path, it.directory()));
+        let volumes = self.volumes.iter().map(|(path, it)| (path, it.path()));
+        mounts
+            .chain(volumes)
+            .fold(value.to_owned(), |value, (path, directory)| {
+                value.replace(path, directory.to_str().expect("UTF-8"))
+            })
+    }
+
+    /// A client that proves itself to a pod by its certificate.
+    pub async fn operator(&self, pod: &Pod) -> Client {
+        let certificate = self.authority.client_by_uri(OPERATOR);
+        let channel = connect(pod.server.port(), &self.authority, Some(&certificate)).await;
+        Client(KeyServiceClient::new(channel.expect("it is connected")))
+    }
+}
+
+/// The process of a pod.
+pub struct Pod {
+    pub server: Server,
+    manifests: &'static Manifests,
+    health_port: u16,
+}
+
+impl Pod {
+    /// Whether a probe of the manifests has not failed as often in a row as makes Kubernetes act.
+    pub fn passes(&self, probe: &str) -> bool {
+        let tries = number(&self.manifests.container()[probe]["failureThreshold"]);
+        (0..tries).any(|_| self.answers(probe))
+    }
+
+    /// Whether a probe succeeds at once: SERVING, in plain text, to nobody in particular and in time.
+    pub fn answers(&self, probe: &str) -> bool {
+        let probe = &self.manifests.container()[probe];
+        let service = json!({"service": probe["grpc"]["service"]});
+        let seconds = number(&probe["timeoutSeconds"]).to_string();
+        let descriptors = directory();
+        let file = descriptors.path().join("health.binpb");
+        fs::write(&file, tonic_health::pb::FILE_DESCRIPTOR_SET).expect("written");
+        let asked = Command::new(tool("grpcurl"))
+            .args(["-plaintext", "-max-time", &seconds])
+            .args(["-d", &service.to_string(), "-protoset"])
+            .arg(file)
+            .arg(format!("127.0.0.1:{}", self.health_port))
+            .arg("grpc.health.v1.Health/Check")
+            .output()
+            .expect("grpcurl runs");
+        let answer: Option<Value> = serde_json::from_slice(&asked.stdout).ok();
+        answer.is_some_and(|answer| text(&answer["status"]) == "SERVING")
+    }
+}

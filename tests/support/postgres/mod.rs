@@ -1,0 +1,427 @@
+//! A throw-away PostgreSQL cluster: made by `initdb`, started on a free port, removed at the end.
+
+pub mod keys_lock;
+pub mod proxy;
+pub mod replicated;
+
+use crate::support::tools::postgres_tool;
+use rand::RngExt;
+use std::{
+    fs,
+    io::Write,
+    net::{TcpListener, TcpStream},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt},
+        process::CommandExt,
+    },
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+/// PostgreSQL refuses to run as root, so root runs it as this user (uid and gid of `nobody`).
+pub const NOBODY: u32 = 65534;
+
+pub struct Cluster {
+    directory: TempDir,
+    port: u16,
+    postmaster: Option<Child>,
+    databases: AtomicU32,
+}
+
+/// The cluster of [`Cluster::shared`], for as long as a test holds it.
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+impl Cluster {
+    /// The running cluster that tests share which neither stop it nor change its settings.
+    pub fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Self::start());
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
+    }
+
+    /// A running cluster of its own.
+    pub fn start() -> Self {
+        Self::made_by(
+            "initdb",
+            &[
+                "--auth=trust",
+                "--username=keyservice",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+            ],
+        )
+    }
+
+    /// A hot standby that follows this cluster.
+    pub fn standby(&self) -> Self {
+        Self::standby_through(self.port)
+    }
+
+    /// A hot standby that follows the cluster to which this port leads, in plain text.
+    pub fn standby_through(port: u16) -> Self {
+        let primary = format!(
+            "{}?sslmode=disable&gssencmode=disable",
+            address(port, "postgres")
+        );
+        Self::made_by(
+            "pg_basebackup",
+            &[
+                "--dbname",
+                &primary,
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+            ],
+        )
+    }
+
+    /// Ends recovery: a standby becomes a primary.
+    pub fn promote(&self) {
+        assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    fn made_by(tool: &str, args: &[&str]) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("keyservice-pg-")
+            .tempdir()
+            .expect("a directory");
+        if running_as_root() {
+            std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
+        }
+        let made = as_server_user(tool, directory.path())
+            .args(args)
+            .arg("-D")
+            .arg(directory.path().join("data"))
+            .output()
+            .expect("it runs");
+        assert!(
+            made.status.success(),
+            "{tool}: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let port = free_port();
+        let mut cluster = Self {
+            directory,
+            port,
+            postmaster: None,
+            databases: AtomicU32::new(0),
+        };
+        cluster.restart();
+        cluster
+    }
+
+    /// Starts the server again, after [`Cluster::kill`] or [`Cluster::stop`], on the same port.
+    pub fn restart(&mut self) {
+        assert!(self.postmaster.is_none(), "it runs already");
+        let mut options = fs::OpenOptions::new();
+        let log = options.create(true).append(true).open(self.log_path());
+        let log = log.expect("a log file");
+        let postmaster = as_server_user("postgres", self.directory.path())
+            .arg("-D")
+            .arg(self.directory.path().join("data"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-c",
+                "max_connections=200",
+                "-k",
+            ])
+            .arg(self.directory.path())
+            .stderr(Stdio::from(log.try_clone().expect("a log file")))
+            .stdout(Stdio::from(log))
+            .spawn()
+            .expect("postgres runs");
+        self.postmaster = Some(postmaster);
+        self.wait_until_ready();
+    }
+
+    /// The address of a database that no other test uses.
+    pub fn database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name}"));
+        self.address_of(&name)
+    }
+
+    /// From now on no write on a database tells the replicas of itself.
+    pub fn lose_notifications(&self, database: &str) {
+        let silent = "CREATE OR REPLACE FUNCTION keyservice.end_write(
+                p_revision bigint, p_write_time timestamptz, p_key_id uuid)
+            RETURNS uuid LANGUAGE sql AS $$
+                INSERT INTO keyservice.writes (revision, write_time, key_id)
+                VALUES (p_revision, p_write_time, p_key_id) RETURNING write_id $$";
+        self.psql(database, silent);
+    }
+
+    pub fn address_of(&self, database: &str) -> String {
+        address(self.port, database)
+    }
+
+    /// The same database, for another role.
+    pub fn address_for(&self, role: &str, database: &str) -> String {
+        let address = self.address_of(database);
+        address.replacen("keyservice@", &format!("{role}@"), 1)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// All that it has written to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> std::path::PathBuf {
+        self.directory.path().join("log")
+    }
+
+    pub fn data_directory(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Runs SQL as the superuser, and gives what it prints.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let ran = Command::new(postgres_tool("psql"))
+            .args([
+                "-XAtq",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-c",
+                sql,
+                &self.address_of(database),
+            ])
+            .output()
+            .expect("psql runs");
+        assert!(
+            ran.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        String::from_utf8(ran.stdout)
+            .expect("UTF-8")
+            .trim()
+            .to_owned()
+    }
+
+    /// Sets a server setting that takes effect in new sessions.
+    pub fn set(&self, name: &str, value: &str) {
+        self.psql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let started = Instant::now();
+        while self.psql("postgres", &format!("SHOW {name}")) != value {
+            assert!(started.elapsed() < Duration::from_secs(20), "{name} stays");
+        }
+    }
+
+    /// Puts a file into the data directory that the server accepts as its own.
+    pub fn place(&self, name: &str, content: &str) {
+        let path = self.data_directory().join(name);
+        let mut options = fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&path).expect("a file");
+        file.write_all(content.as_bytes()).expect("written");
+        if running_as_root() {
+            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).expect("chown");
+        }
+    }
+
+    /// Stops every process of the server where it stands: it keeps its connections, accepts more,
+    /// and answers none.
+    pub fn freeze(&self) {
+        let pid = self.postmaster.as_ref().expect("it runs").id();
+        // First, so that it starts no process while they are counted.
+        signal("STOP", &[pid]);
+        signal("STOP", &children_of(pid));
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        let pid = self.postmaster.as_ref().expect("it runs").id();
+        signal("CONT", &[&children_of(pid)[..], &[pid]].concat());
+    }
+
+    /// Ends the sessions for which a condition on `pg_stat_activity` holds, and says how many.
+    pub fn end_sessions(&self, condition: &str) -> usize {
+        let which = format!("SELECT pid FROM pg_stat_activity WHERE {condition}");
+        let pids = self.psql("postgres", &which).replace('\n', ",");
+        let end = format!("SELECT pg_terminate_backend(pid) FROM unnest('{{{pids}}}'::int[]) pid");
+        self.psql("postgres", &end);
+        let left = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ('{{{pids}}}')");
+        let started = Instant::now();
+        while self.psql("postgres", &left) != "0" {
+            assert!(started.elapsed() < Duration::from_secs(20), "they stay");
+        }
+        pids.split_terminator(',').count()
+    }
+
+    /// Kills the server and all its processes with SIGKILL, as a power cut would.
+    pub fn kill(&mut self) {
+        self.freeze();
+        let mut postmaster = self.postmaster.take().expect("it runs");
+        let pid = postmaster.id();
+        let children = children_of(pid);
+        signal("KILL", &[&children[..], &[pid]].concat());
+        postmaster.wait().expect("it ended");
+        // One that still wrote would share the files with the next server.
+        while children.iter().any(|child| is_running(*child)) {
+            std::thread::yield_now();
+        }
+        // A restart refuses while the lock file names a process; the system may reuse the number.
+        let _ = fs::remove_file(self.data_directory().join("postmaster.pid"));
+    }
+
+    /// Crashes the server, keeps a copy of its files, and starts it again.
+    pub fn back_up(&mut self) {
+        self.kill();
+        self.copy("data", "backup");
+        self.restart();
+    }
+
+    /// Crashes the server and starts it on the files of [`Cluster::back_up`].
+    pub fn restore(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.data_directory()).expect("removed");
+        self.copy("backup", "data");
+        self.restart();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let copied = Command::new("cp")
+            .args(["-a", from, to])
+            .current_dir(self.directory.path())
+            .status();
+        assert!(copied.expect("cp runs").success());
+    }
+
+    fn wait_until_ready(&mut self) {
+        let started = Instant::now();
+        loop {
+            let ready = TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+                && Command::new(postgres_tool("pg_isready"))
+                    .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                    .status()
+                    .is_ok_and(|status| status.success());
+            if ready {
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "PostgreSQL does not start: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.postmaster.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// A session on a store's database, ended when it is dropped.
+pub async fn session(store: &str) -> Client {
+    let (session, connection) = tokio_postgres::connect(store, NoTls)
+        .await
+        .expect("PostgreSQL answers");
+    tokio::spawn(connection);
+    session
+}
+
+/// The address of a database behind a port.
+pub fn address(port: u16, database: &str) -> String {
+    format!("postgres://keyservice@127.0.0.1:{port}/{database}")
+}
+
+/// The name of the database in an address.
+pub fn database_in(address: &str) -> &str {
+    address.rsplit('/').next().expect("an address")
+}
+
+/// A command of PostgreSQL's, in a process group of its own, as a user it accepts.
+fn as_server_user(name: &str, directory: &Path) -> Command {
+    let mut command = Command::new(postgres_tool(name));
+    command.current_dir(directory).process_group(0);
+    if running_as_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+pub fn signal(name: &str, pids: &[u32]) {
+    // A process may have ended by itself since it was counted.
+    let pids = pids.iter().map(u32::to_string);
+    let _ = Command::new("kill")
+        .args(["-s", name])
+        .args(pids)
+        .stderr(Stdio::null())
+        .status();
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("the system names a process's children");
+    children
+        .split_whitespace()
+        .map(|pid| pid.parse().expect("a number"))
+        .collect()
+}
+
+/// Neither gone nor waiting for its parent to take notice.
+fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|state| state.starts_with('Z'))
+    })
+}
+
+pub fn running_as_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A port that stays free while a server is restarted: the system hands out only higher ones.
+pub fn steady_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut drawn = (0..1000).map(|_| rand::rng().random_range(10_000..32_000));
+    drawn.find(free).expect("a free port")
+}
+
+/// A new role, with the rights on a migrated database that the README names.
+pub fn everyday_role(cluster: &Cluster, store: &str) -> String {
+    let database = database_in(store);
+    let role = format!("everyday_{database}");
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN; \
+         GRANT USAGE ON SCHEMA keyservice TO {role}; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA keyservice TO {role}; \
+         GRANT INSERT ON keyservice.keys, keyservice.writes, keyservice.replicas, \
+             keyservice.audit TO {role}; \
+         GRANT UPDATE ON keyservice.keys, keyservice.replicas TO {role}; \
+         GRANT DELETE ON keyservice.replicas TO {role}"
+    );
+    cluster.psql(database, &grants);
+    role
+}

@@ -1,0 +1,420 @@
+//! The real binary, on a free port, with its log collected.
+
+pub mod audit;
+pub mod collector;
+pub mod process;
+pub mod scrape;
+
+use crate::support::{clients::health::Health, directory, eventually};
+use keyservice::grpc::proto::{
+    self, AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse, Key, ListRequest,
+    ListResponse, RevokeRequest, authorize_response::Decision,
+    key_service_client::KeyServiceClient, revoke_request::Target,
+};
+use prost::Message;
+use std::{
+    io::Read,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    client::{Grpc, GrpcService},
+    codegen::{Bytes, StdError},
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt;
+
+pub struct Server {
+    process: Child,
+    port: u16,
+    stdout: Output,
+    stderr: Output,
+    directory: Option<TempDir>,
+}
+
+impl Server {
+    /// Starts on a new SQLite file, which goes with it.
+    pub async fn on_sqlite() -> Self {
+        let directory = directory();
+        let mut server = Self::start(&sqlite_in(&directory)).await;
+        server.directory = Some(directory);
+        server
+    }
+
+    /// Starts on a store's address and waits until it reports SERVING.
+    pub async fn start(store: &str) -> Self {
+        Self::start_with(store, &[], &[]).await
+    }
+
+    /// The same, with more arguments and environment variables.
+    pub async fn start_with(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::serving(command(store).args(args).envs(env.iter().copied())).await
+    }
+
+    /// Starts a command, which must log JSON, and waits until it reports SERVING.
+    pub async fn serving(command: &mut Command) -> Self {
+        let server = Self::listening(command).await;
+        server.health().await.until_serving().await;
+        server
+    }
+
+    /// Starts and waits until it listens, which is before it serves.
+    pub async fn spawn(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::listening(command(store).args(args).envs(env.iter().copied())).await
+    }
+
+    /// Starts a command, which must log JSON, and waits until it listens.
+    pub async fn listening(command: &mut Command) -> Self {
+        let mut server = Self::launch(command);
+        eventually("the server listens", async || {
+            assert!(!server.has_ended(), "it ended: {}", server.log());
+            server.listens()
+        })
+        .await;
+        server
+    }
+
+    /// Starts a command and waits for nothing.
+    pub fn launch(command: &mut Command) -> Self {
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("keyservice runs");
+        let stdout = process.stdout.take().expect("it is piped");
+        let stderr = process.stderr.take().expect("it is piped");
+        Self {
+            process,
+            port: 0,
+            stdout: Output::of(stdout),
+            stderr: Output::of(stderr),
+            directory: None,
+        }
+    }
+
+    /// Whether it says where it listens.
+    pub fn listens(&mut self) -> bool {
+        self.port = self.logged_port("address").unwrap_or(0);
+        self.port != 0
+    }
+
+    /// The port of an address that its log tells in this field.
+    pub fn logged_port(&self, field: &str) -> Option<u16> {
+        let log = self.log();
+        let (_, rest) = log.split_once(&format!("\"{field}\":\""))?;
+        let (address, _) = rest.split_once('"')?;
+        address.rsplit_once(':')?.1.parse().ok()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.process.try_wait().expect("a child");
+        status.is_some()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// All that it wrote to standard error so far.
+    pub fn log(&self) -> String {
+        self.stderr.so_far()
+    }
+
+    /// All that it wrote to standard output so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.so_far()
+    }
+
+    pub async fn channel(&self) -> Channel {
+        self.endpoint().connect().await.expect("it listens")
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Channel::from_shared(format!("http://127.0.0.1:{}", self.port))
+            .expect("an address")
+            .timeout(Duration::from_secs(15))
+    }
+
+    pub async fn client(&self) -> Client {
+        Client(KeyServiceClient::new(self.channel().await))
+    }
+
+    /// A client that connects when it is used.
+    pub fn lazy_client(&self) -> Client {
+        Client(KeyServiceClient::new(self.endpoint().connect_lazy()))
+    }
+
+    /// Whether it reports that `KeyService` serves.
+    pub async fn serves_keys(&self) -> bool {
+        self.reports_serving("tosend.keys.v1.KeyService").await
+    }
+
+    /// Whether it reports that the server as a whole serves.
+    pub async fn is_alive(&self) -> bool {
+        self.reports_serving("").await
+    }
+
+    async fn reports_serving(&self, service: &str) -> bool {
+        let mut health = Health::on(self.endpoint().connect_lazy());
+        health.try_check(service).await == Some(ServingStatus::Serving)
+    }
+
+    /// A call of any path, which need not exist, with any message, which need not fit.
+    pub async fn call<M: Message + 'static>(
+        &self,
+        path: &str,
+        request: Request<M>,
+    ) -> Result<Response<AuthorizeResponse>, Status> {
+        let mut grpc = Grpc::new(self.channel().await);
+        grpc.ready().await.expect("it is connected");
+        let path = path.parse().expect("a path");
+        grpc.unary(request, path, ProstCodec::default()).await
+    }
+
+    pub async fn health(&self) -> Health {
+        Health::on(self.channel().await)
+    }
+
+    /// Sends a signal: `TERM`, `KILL`, `STOP`…
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Waits for its end, and for all that it wrote.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the server ends", async || {
+            status = self.process.try_wait().expect("a child");
+            status.is_some()
+        })
+        .await;
+        self.stdout.wait_for_its_end();
+        self.stderr.wait_for_its_end();
+        status.expect("it ended")
+    }
+
+    /// SIGTERM, and its exit status.
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// SIGKILL.
+    pub async fn kill(mut self) {
+        self.signal("KILL");
+        self.ended().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The address of an SQLite store in a directory.
+pub fn sqlite_in(directory: &TempDir) -> String {
+    format!("sqlite:{}/keys.db", directory.path().display())
+}
+
+/// What a process writes to one of its outputs.
+struct Output {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Output {
+    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 8192];
+            while let Ok(length @ 1..) = pipe.read(&mut piece) {
+                sink.lock()
+                    .expect("unpoisoned")
+                    .extend_from_slice(&piece[..length]);
+            }
+        });
+        Self {
+            bytes,
+            reader: Some(reader),
+        }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().expect("unpoisoned")).into_owned()
+    }
+
+    fn wait_for_its_end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no panic");
+        }
+    }
+}
+
+/// `keyservice serve`, with every setting at its default.
+pub fn serve() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyservice"));
+    command.arg("serve");
+    command
+}
+
+/// `keyservice serve` on a store, on a free port, logging JSON.
+pub fn command(store: &str) -> Command {
+    command_on(0, store)
+}
+
+/// The same, on a port of the test's choice.
+pub fn command_on(port: u16, store: &str) -> Command {
+    let mut command = serve();
+    command.args([
+        "--listen",
+        &format!("127.0.0.1:{port}"),
+        "--log-format",
+        "json",
+        "--store",
+        store,
+    ]);
+    command
+}
+
+/// What `keyservice serve --help` prints.
+pub fn help() -> String {
+    let printed = serve().arg("--help").output().expect("keyservice runs");
+    String::from_utf8(printed.stdout).expect("UTF-8")
+}
+
+/// A server that must not start, and must say why in one line that has these parts. `hunter2` is
+/// the password that nothing may show.
+pub async fn assert_refused(command: &mut Command, parts: &[&str]) {
+    let mut server = Server::launch(command);
+    let status = server.ended().await;
+    let stderr = server.log();
+    assert!(matches!(status.code(), Some(1 | 2)), "{status}: {stderr}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
+    let beside_the_log = stderr.lines().filter(|line| !line.starts_with('{'));
+    let ours = beside_the_log.filter(|line| !["", SEE_HELP].contains(line));
+    let [said] = ours.collect::<Vec<_>>()[..] else {
+        panic!("not one line: {stderr}");
+    };
+    let begins_well = ["keyservice: ", "error: "]
+        .iter()
+        .any(|start| said.starts_with(start));
+    assert!(begins_well, "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part} is missing in: {said}");
+    }
+}
+
+/// What clap says below an error.
+const SEE_HELP: &str = "For more information, try '--help'.";
+
+/// A tonic client, with the calls in the words of the tests.
+#[derive(Debug, Clone)]
+pub struct Client<S = Channel>(pub KeyServiceClient<S>);
+
+impl<S> Client<S>
+where
+    S: GrpcService<Body>,
+    S::Error: Into<StdError>,
+    S::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <S::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+{
+    pub async fn create(&mut self, account: &str, name: &str) -> Result<CreateResponse, Status> {
+        let request = CreateRequest {
+            account_id: account.into(),
+            name: name.into(),
+            ..Default::default()
+        };
+        self.create_with(request).await
+    }
+
+    /// A new key's token and id.
+    pub async fn create_key(&mut self) -> (String, String) {
+        let created = self.create("acme", "a key").await.expect("created");
+        (created.token, created.key.expect("a key").key_id)
+    }
+
+    pub async fn create_with(&mut self, request: CreateRequest) -> Result<CreateResponse, Status> {
+        Ok(self.0.create(request).await?.into_inner())
+    }
+
+    pub async fn list(&mut self, account: &str) -> Result<Vec<Key>, Status> {
+        let request = ListRequest {
+            account_id: account.into(),
+            page_size: 1000,
+            ..Default::default()
+        };
+        Ok(self.list_with(request).await?.keys)
+    }
+
+    pub async fn list_with(&mut self, request: ListRequest) -> Result<ListResponse, Status> {
+        Ok(self.0.list(request).await?.into_inner())
+    }
+
+    pub async fn revoke(&mut self, key_id: &str) -> Result<Key, Status> {
+        self.revoke_target(Target::KeyId(key_id.into())).await
+    }
+
+    pub async fn revoke_target(&mut self, target: Target) -> Result<Key, Status> {
+        let request = RevokeRequest {
+            target: Some(target),
+            account_id: None,
+        };
+        self.revoke_with(request).await
+    }
+
+    pub async fn revoke_with(&mut self, request: RevokeRequest) -> Result<Key, Status> {
+        let response = self.0.revoke(request).await?.into_inner();
+        Ok(response.key.expect("a key"))
+    }
+
+    pub async fn authorize(&mut self, token: &str, domain: &str) -> Result<Decision, Status> {
+        let request = AuthorizeRequest {
+            token: token.into(),
+            domain: domain.into(),
+        };
+        let response = self.0.authorize(request).await?.into_inner();
+        Ok(response.decision.expect("a decision"))
+    }
+
+    pub async fn is_granted(&mut self, token: &str) -> bool {
+        matches!(
+            self.authorize(token, "example.com").await,
+            Ok(Decision::Grant(_))
+        )
+    }
+
+    pub async fn is_revoked(&mut self, token: &str) -> bool {
+        let answer = self.authorize(token, "example.com").await;
+        answer.is_ok_and(|decision| Client::denies_as_revoked(&decision))
+    }
+}
+
+impl Client {
+    pub fn denies_as_revoked(decision: &Decision) -> bool {
+        let revoked = proto::denial::Reason::Revoked;
+        matches!(decision, Decision::Denial(denial) if denial.reason() == revoked)
+    }
+}
+
+/// The reason that a status gives in `google.rpc.ErrorInfo`.
+pub fn error_reason(status: &Status) -> Option<String> {
+    Some(status.get_details_error_info()?.reason)
+}

@@ -1,0 +1,94 @@
+//! What Prometheus would read of a server, over a real socket.
+
+use crate::support::server::Server;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+/// Argument to start a server with, for a port that its log tells.
+pub const METRICS: &str = "--metrics-listen=127.0.0.1:0";
+
+/// The samples of one scrape, by name and labels as written.
+pub struct Scrape {
+    pub text: String,
+    samples: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    pub fn of(server: &Server) -> Self {
+        let (head, text) = request(server, "GET", "/metrics");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = samples.map(|line| {
+            let (name, value) = line.rsplit_once(' ').expect("a sample");
+            (name.to_owned(), value.parse().expect("a number"))
+        });
+        let samples = samples.collect();
+        Self { text, samples }
+    }
+
+    /// The value of a sample, which must be there.
+    pub fn value(&self, name: &str) -> f64 {
+        let value = self.samples.get(name).copied();
+        value.unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.samples.contains_key(name)
+    }
+
+    /// How many calls of a method of `KeyService` ended with a status.
+    pub fn calls(&self, method: &str, status: &str) -> f64 {
+        let count = self.of_calls("count", method, status);
+        count.unwrap_or_default()
+    }
+
+    /// How long they took, in seconds.
+    pub fn call_seconds(&self, method: &str, status: &str) -> f64 {
+        let sum = self.of_calls("sum", method, status);
+        sum.unwrap_or_default()
+    }
+
+    /// Whether they show, be it with zero.
+    pub fn shows_calls(&self, method: &str, status: &str) -> bool {
+        self.of_calls("count", method, status).is_some()
+    }
+
+    fn of_calls(&self, what: &str, method: &str, status: &str) -> Option<f64> {
+        let name = format!(
+            "rpc_server_call_duration_seconds_{what}{{rpc_system_name=\"grpc\",\
+             rpc_method=\"tosend.keys.v1.KeyService/{method}\",\
+             rpc_response_status_code=\"{status}\"}}"
+        );
+        self.samples.get(&name).copied()
+    }
+
+    /// The samples' names, without labels.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let names = self.samples.keys();
+        names
+            .map(|name| name.split('{').next().expect("a name"))
+            .collect()
+    }
+}
+
+/// The head and the body of an answer.
+pub fn request(server: &Server, method: &str, path: &str) -> (String, String) {
+    let port = server.logged_port("metrics_address");
+    let port = port.expect("the log tells the port");
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let limit = Some(Duration::from_secs(10));
+    connection.set_read_timeout(limit).expect("a socket");
+    write!(
+        connection,
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    )
+    .expect("sent");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.to_owned(), body.to_owned())
+}
