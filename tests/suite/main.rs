@@ -29,6 +29,7 @@ mod metrics;
 mod monitoring;
 mod operating;
 mod other_ports;
+mod pages;
 mod postgres;
 mod postgres_address;
 mod postgres_outage;

@@ -104,7 +104,7 @@ async fn a_schema_that_a_newer_release_migrated_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_days_work_needs_no_more_rights_than_the_readme_grants() {
+async fn every_days_work_needs_no_more_rights_than_its_page_grants() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     Server::start(&store).await.terminate().await;
@@ -194,20 +194,15 @@ async fn median_delay(writer: &Server, reader: &Server) -> Duration {
     delays[delays.len() / 2]
 }
 
-/// A new role, with the rights on a migrated database that the README names.
+/// A new role, with the rights on a migrated database that `docs/postgres.md` grants.
 fn everyday_role(cluster: &Cluster, store: &str) -> String {
     let database = database_in(store);
     let role = format!("everyday_{database}");
-    let grants = format!(
-        "CREATE ROLE {role} LOGIN; \
-         GRANT USAGE ON SCHEMA keyservice TO {role}; \
-         GRANT SELECT ON ALL TABLES IN SCHEMA keyservice TO {role}; \
-         GRANT INSERT ON keyservice.keys, keyservice.writes, keyservice.replicas, \
-             keyservice.audit TO {role}; \
-         GRANT UPDATE ON keyservice.keys, keyservice.replicas TO {role}; \
-         GRANT DELETE ON keyservice.replicas TO {role}"
-    );
-    cluster.psql(database, &grants);
+    let page = include_str!("../../docs/postgres.md");
+    let (_, block) = page.split_once("```sql\n").expect("a block");
+    let (grants, _) = block.split_once("```").expect("its end");
+    let grants = grants.replace(" everyday;", &format!(" {role};"));
+    cluster.psql(database, &format!("CREATE ROLE {role} LOGIN; {grants}"));
     role
 }
 
