@@ -53,13 +53,13 @@ async fn an_empty_environment_variable_counts_as_unset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_and_the_help_list_the_same_settings() {
+async fn the_settings_page_and_the_help_list_the_same_settings() {
     let mut command = server::serve();
     // A default is shown whatever the environment says.
     let mut server = Server::launch(command.arg("--help").env("KEYSERVICE_DRAIN_LIMIT", "3s"));
     assert!(server.ended().await.success());
     let help = settings_of_help(&server.stdout());
-    assert_eq!(help, settings_of_readme());
+    assert_eq!(help, settings_of_page());
     let tested = settings(&directory()).map(|setting| setting.flag);
     assert_eq!(
         BTreeSet::from(tested),
@@ -183,9 +183,9 @@ fn settings_of_help(help: &str) -> Described {
     settings.collect()
 }
 
-/// From the rows of the table that begin with a flag.
-fn settings_of_readme() -> Described {
-    let lines = include_str!("../../../README.md").lines();
+/// From the rows of its tables that begin with a flag.
+fn settings_of_page() -> Described {
+    let lines = include_str!("../../../docs/settings.md").lines();
     let rows = lines.filter(|line| line.starts_with("| `--"));
     let settings = rows.map(|row| {
         let mut cells = row.split('|').skip(1);

@@ -1,4 +1,5 @@
-//! Pages whose commands are run, and print what the page shows.
+//! Pages whose links lead somewhere, whose commands are run, and which print what the page shows.
 
+mod pages;
 mod production;
 mod tour;

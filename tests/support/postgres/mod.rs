@@ -409,19 +409,14 @@ pub fn steady_port() -> u16 {
     drawn.find(free).expect("a free port")
 }
 
-/// A new role, with the rights on a migrated database that the README names.
+/// A new role, with the rights on a migrated database that `docs/postgres.md` grants.
 pub fn everyday_role(cluster: &Cluster, store: &str) -> String {
     let database = database_in(store);
     let role = format!("everyday_{database}");
-    let grants = format!(
-        "CREATE ROLE {role} LOGIN; \
-         GRANT USAGE ON SCHEMA keyservice TO {role}; \
-         GRANT SELECT ON ALL TABLES IN SCHEMA keyservice TO {role}; \
-         GRANT INSERT ON keyservice.keys, keyservice.writes, keyservice.replicas, \
-             keyservice.audit TO {role}; \
-         GRANT UPDATE ON keyservice.keys, keyservice.replicas TO {role}; \
-         GRANT DELETE ON keyservice.replicas TO {role}"
-    );
-    cluster.psql(database, &grants);
+    let page = include_str!("../../../docs/postgres.md");
+    let (_, block) = page.split_once("```sql\n").expect("a block");
+    let (grants, _) = block.split_once("```").expect("its end");
+    let grants = grants.replace(" everyday;", &format!(" {role};"));
+    cluster.psql(database, &format!("CREATE ROLE {role} LOGIN; {grants}"));
     role
 }

@@ -45,7 +45,7 @@ async fn a_schema_from_a_newer_release_is_refused_and_not_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serving_needs_only_the_rights_that_the_readme_grants() {
+async fn serving_needs_only_the_rights_that_its_page_grants() {
     let cluster = Cluster::shared();
     let store = cluster.database();
     Server::start(&store).await.terminate().await;
