@@ -1,32 +1,81 @@
 //! Compiles the protos with protox, so that building needs no `protoc`.
 
+#[path = "src/grpc/redaction.rs"]
+mod redaction;
+
+use heck::ToSnakeCase;
 use prost_build::Config;
-use std::{env, path::PathBuf};
+use protox::{
+    Compiler,
+    prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor},
+};
+use std::{env, error::Error, fs, iter, path::PathBuf};
 
-/// Messages that carry a token. Their `Debug` is written by hand, redacted.
-const SECRET_MESSAGES: [&str; 3] = [
-    "tosend.keys.v1.CreateResponse",
-    "tosend.keys.v1.RevokeRequest",
-    "tosend.keys.v1.AuthorizeRequest",
-];
-
-/// Oneofs that carry a token, named as prost names them.
-const SECRET_ONEOFS: [&str; 1] = ["tosend.keys.v1.RevokeRequest.target"];
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(["tosend/keys/v1/key_service.proto"], ["proto"])?;
+    let mut compiler = Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_file("tosend/keys/v1/key_service.proto")?;
 
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    std::fs::write(
+    // Encoded by the compiler, because prost's own types do not know `debug_redact`.
+    fs::write(
         out.join("descriptors.bin"),
-        prost::Message::encode_to_vec(&descriptors),
+        compiler.encode_file_descriptor_set(),
     )?;
+    let descriptors = compiler.descriptor_pool();
+    fs::write(out.join("messages.rs"), messages(&descriptors))?;
 
+    let fields = match redaction::redacted_fields(&descriptors) {
+        Ok(fields) => fields,
+        Err(sentence) => {
+            // Cargo prints it and fails the build.
+            println!("cargo::error={sentence}");
+            return Ok(());
+        }
+    };
     let mut config = Config::new();
-    config.skip_debug(SECRET_MESSAGES.iter().chain(&SECRET_ONEOFS));
+    redact(&mut config, &fields);
     tonic_prost_build::configure()
         .codec_path("crate::grpc::codec::SmallMessageCodec")
-        .compile_fds_with_config(descriptors, config)?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
+}
+
+/// Has `derive_more`, in place of prost, write the `Debug` of each message that holds one of these.
+fn redact(config: &mut Config, fields: &[FieldDescriptor]) {
+    for field in fields {
+        // In a oneof this stands on a variant, all of which it replaces.
+        config.field_attribute(redaction::field_path(field), "#[debug(\"redacted\")]");
+    }
+    let messages = redaction::outermost_messages(fields);
+    for message in &messages {
+        config.type_attribute(message, "#[derive(derive_more::Debug)]");
+    }
+    config.skip_debug(messages);
+}
+
+/// The messages of our own protos as an array of `(full name, print::<type>)`, for the test that
+/// looks at what each of them prints.
+fn messages(descriptors: &DescriptorPool) -> String {
+    let own = descriptors
+        .all_messages()
+        .filter(|message| !message.package_name().starts_with("google."))
+        .filter(|message| !message.is_map_entry());
+    let rows = own.map(|message| {
+        format!(
+            "(\"{}\", print::<proto::{}>),\n",
+            message.full_name(),
+            rust_path(&message)
+        )
+    });
+    format!("[\n{}]", rows.collect::<String>())
+}
+
+/// A message's type as prost names it: those that it stands in are modules.
+fn rust_path(message: &MessageDescriptor) -> String {
+    let parents = iter::successors(message.parent_message(), MessageDescriptor::parent_message);
+    parents.fold(message.name().to_owned(), |path, parent| {
+        format!("{}::{path}", parent.name().to_snake_case())
+    })
 }

@@ -7,12 +7,13 @@ mod codec;
 mod health;
 pub mod keys;
 pub mod layers;
+#[cfg(test)]
+mod redaction;
 mod server;
 
 pub use health::{Health, ServingState};
 pub use server::{serve, serve_health};
 
-use std::fmt;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tonic_reflection::server::v1alpha;
 
@@ -54,62 +55,4 @@ fn reflection_builder() -> tonic_reflection::server::Builder<'static> {
         tonic_reflection::server::Builder::configure(),
         tonic_reflection::server::Builder::register_encoded_file_descriptor_set,
     )
-}
-
-impl fmt::Debug for proto::CreateResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CreateResponse")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for proto::AuthorizeRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthorizeRequest")
-            .field("domain", &self.domain)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for proto::RevokeRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RevokeRequest")
-            .field("target", &self.target)
-            .field("account_id", &self.account_id)
-            .finish()
-    }
-}
-
-impl fmt::Debug for proto::revoke_request::Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::KeyId(id) => f.debug_tuple("KeyId").field(id).finish(),
-            Self::Token(_) => f.write_str("Token(redacted)"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::proto;
-
-    #[test]
-    fn messages_that_carry_a_token_print_without_it() {
-        let token = "tsend_secret".to_owned();
-        let create = proto::CreateResponse {
-            token: token.clone(),
-            key: None,
-        };
-        let authorize = proto::AuthorizeRequest {
-            token: token.clone(),
-            domain: "example.com".to_owned(),
-        };
-        let revoke = proto::RevokeRequest {
-            target: Some(proto::revoke_request::Target::Token(token)),
-            account_id: None,
-        };
-        let shown = format!("{create:?} {authorize:?} {revoke:?}");
-        assert!(!shown.contains("tsend_"), "{shown}");
-    }
 }

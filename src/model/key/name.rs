@@ -3,6 +3,10 @@
 //! Must never change a name, but for white space at its ends.
 
 use super::{HoldsToken, free_of_tokens};
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, GeneralCategory, JoinControl, VariationSelector},
+};
 
 /// What people call a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,52 +62,24 @@ impl KeyName {
 }
 
 /// Control characters, line and paragraph separators, and what is invisible or reorders text:
-/// Unicode's format characters (Cf) and default-ignorable code points, but those that
-/// [`has_no_width`] takes.
+/// format characters and default-ignorable code points, except those of [`has_no_width`].
 fn is_unprintable(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{AD}'
-                | '\u{34F}'
-                | '\u{600}'..='\u{605}'
-                | '\u{61C}'
-                | '\u{6DD}'
-                | '\u{70F}'
-                | '\u{890}'..='\u{891}'
-                | '\u{8E2}'
-                | '\u{115F}'..='\u{1160}'
-                | '\u{17B4}'..='\u{17B5}'
-                | '\u{180E}'
-                | '\u{200B}'
-                | '\u{200E}'..='\u{200F}'
-                | '\u{2028}'..='\u{202E}'
-                | '\u{2060}'..='\u{206F}'
-                | '\u{3164}'
-                | '\u{FEFF}'
-                | '\u{FFA0}'
-                | '\u{FFF0}'..='\u{FFFB}'
-                | '\u{110BD}'
-                | '\u{110CD}'
-                | '\u{13430}'..='\u{1343F}'
-                | '\u{1BCA0}'..='\u{1BCA3}'
-                | '\u{1D173}'..='\u{1D17A}'
-                | '\u{E0000}'..='\u{E00FF}'
-                | '\u{E01F0}'..='\u{E0FFF}'
-        )
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    let is_hidden = matches!(
+        category,
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character);
+    is_hidden && !has_no_width(character)
 }
 
 /// What shapes the characters beside it, as some scripts and emoji need: joiners and variation
 /// selectors.
 fn has_no_width(character: char) -> bool {
-    matches!(
-        character,
-        '\u{180B}'..='\u{180D}'
-            | '\u{180F}'
-            | '\u{200C}'..='\u{200D}'
-            | '\u{FE00}'..='\u{FE0F}'
-            | '\u{E0100}'..='\u{E01EF}'
-    )
+    CodePointSetData::new::<JoinControl>().contains(character)
+        || CodePointSetData::new::<VariationSelector>().contains(character)
 }
 
 /// White space, and the Braille pattern without a dot, which is none to Unicode.
@@ -160,6 +136,57 @@ mod tests {
             "葛\u{e0100}城",
         ] {
             assert_eq!(KeyName::parse(name).map(|n| n.0).as_deref(), Ok(name));
+        }
+    }
+
+    /// One character of each general category that a `char` can have.
+    #[test]
+    fn only_controls_formats_and_line_ends_are_refused_by_their_category() {
+        let allowed = "\
+            Aaǅʰא\
+            \u{301}\u{903}\u{20dd}\
+            1Ⅳ½\
+            _-()«»!\
+            +€^©\
+            \u{a0}\
+            \u{e000}\u{378}";
+        for character in allowed.chars() {
+            let name = format!("a{character}b");
+            assert!(KeyName::parse(&name).is_ok(), "{name:?}");
+        }
+        // Cc, Cf, Zl and Zp.
+        for character in "\u{7f}\u{85}\u{600}\u{110bd}\u{2028}\u{2029}".chars() {
+            let name = format!("a{character}b");
+            assert_eq!(
+                KeyName::parse(&name),
+                Err(InvalidKeyName::Control),
+                "{name:?}"
+            );
+        }
+    }
+
+    /// A Hangul filler is a letter, a grapheme joiner a mark, and some code points are not assigned.
+    #[test]
+    fn what_unicode_says_to_ignore_is_refused_whatever_its_category() {
+        for character in "\u{115f}\u{ffa0}\u{34f}\u{17b4}\u{2065}\u{fff0}\u{e0000}\u{e0fff}".chars()
+        {
+            let name = format!("a{character}b");
+            assert_eq!(
+                KeyName::parse(&name),
+                Err(InvalidKeyName::Control),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_joiner_and_variation_selector_may_stand_in_a_name_and_is_no_name() {
+        let joiners = "\u{200c}\u{200d}\u{180b}\u{180d}\u{180f}\u{fe00}\u{fe0f}\u{e0100}\u{e01ef}";
+        for character in joiners.chars() {
+            let name = format!("a{character}b");
+            assert!(KeyName::parse(&name).is_ok(), "{name:?}");
+            let alone = KeyName::parse(&character.to_string());
+            assert_eq!(alone, Err(InvalidKeyName::Invisible), "{character:?}");
         }
     }
 }
