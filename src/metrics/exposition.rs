@@ -13,7 +13,7 @@ use crate::{
     },
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     replication::acknowledgement::Replicas,
-    store::KeyStore,
+    store::ConnectionPool,
 };
 use prometheus_client::{
     collector::Collector,
@@ -35,8 +35,8 @@ pub struct Exposition {
     pub lease: Arc<Lease>,
     /// This replica and the others.
     pub replicas: Arc<Replicas>,
-    /// For its pool of connections.
-    pub store: Arc<dyn KeyStore>,
+    /// The store's pool of connections, if it has one.
+    pub pool: Option<Arc<dyn ConnectionPool>>,
     /// The certificate in use, if calls are taken over TLS.
     pub tls: Option<Arc<Reloaded<Tls>>>,
     /// Who may call, if it is not anyone.
@@ -166,7 +166,8 @@ impl Exposition {
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {
-        if let Some(pool) = self.store.pool() {
+        if let Some(pool) = &self.pool {
+            let pool = pool.pool_status();
             let connections = [("idle", pool.idle), ("in_use", pool.in_use)];
             page.gauges(
                 "keyservice_pool_connections",

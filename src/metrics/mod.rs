@@ -11,7 +11,7 @@ mod server;
 use crate::{
     authorize::decision_counts::Decisions,
     observe::{call_counts::Calls, histogram::Histogram},
-    store::error_counts::StoreErrors,
+    store::observed::StoreErrors,
 };
 pub use exposition::Exposition;
 pub use server::{MAX_CONNECTIONS, serve};

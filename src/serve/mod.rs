@@ -26,8 +26,7 @@ use crate::{
     replication::{acknowledgement::Replicas, follower::Identity},
     serve::signals::asked_to_end,
     store::{
-        KeyStore, OpenError, ReplicaId, StoreError,
-        observed::CountedStore,
+        OpenError, ReplicaId, Store, StoreError,
         postgres::{self, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -150,16 +149,19 @@ fn digester(settings: &Settings) -> Result<Digester, ServeError> {
 
 fn key_service(
     settings: &Settings,
-    store: Arc<dyn KeyStore>,
+    store: Store,
     identity: &Identity,
     digester: Digester,
 ) -> KeyServiceImpl {
     let counts = new_counts();
-    let errors = &counts.store_errors;
-    let store: Arc<dyn KeyStore> = Arc::new(CountedStore { store, errors });
+    let store = store.observed(&counts.store_errors);
     KeyServiceImpl {
-        replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
-        recorder: Arc::new(Recorder::new(store.clone())),
+        replicas: Arc::new(Replicas::new(
+            store.replicas.clone(),
+            identity.id,
+            identity.term,
+        )),
+        recorder: Arc::new(Recorder::new(store.audit.clone())),
         store,
         keyring: Arc::new(Keyring::new()),
         lease: Arc::new(Lease::none()),
@@ -183,23 +185,23 @@ async fn open_store(
     settings: &Settings,
     identity: &Identity,
     digester: &Digester,
-) -> Result<Arc<dyn KeyStore>, OpenError> {
+) -> Result<Store, OpenError> {
     tracing::info!(store = ?settings.store.address, "opening the store");
     Ok(match &settings.store.address {
         StoreAddress::Sqlite(path) => {
             let (path, digester) = (path.clone(), digester.clone());
             let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &digester));
-            Arc::new(store.await.expect("opening a store does not panic")?)
+            store.await.expect("opening a store does not panic")?.into()
         }
         StoreAddress::Postgres(address) => {
-            let limits = postgres::Limits {
+            let pool = postgres::PoolSettings {
                 pool_size: settings.pool_size.into(),
                 connect_timeout: settings.connect_timeout,
                 acquire_timeout: settings.acquire_timeout,
                 statement_timeout: settings.statement_timeout,
                 lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
             };
-            Arc::new(PostgresStore::open(address, limits, digester).await?)
+            PostgresStore::open(address, pool, digester).await?.into()
         }
     })
 }

@@ -212,7 +212,7 @@ fn exposition(
         keyring: service.keyring.clone(),
         lease: service.lease.clone(),
         replicas: service.replicas.clone(),
-        store: service.store.clone(),
+        pool: service.store.pool.clone(),
         tls: protection.tls.clone(),
         credentials: protection.callers.known(),
     }
@@ -254,8 +254,14 @@ async fn drain_server(
 /// last audit records are stored.
 async fn leave(service: &KeyServiceImpl, id: ReplicaId) {
     service.lease.give_up();
+    let left = async {
+        match &service.store.replicas {
+            Some(replicas) => replicas.leave(id).await,
+            None => Ok(()),
+        }
+    };
     let (left, settled) = tokio::join!(
-        timeout(LEAVE_LIMIT, service.store.leave(id)),
+        timeout(LEAVE_LIMIT, left),
         timeout(LEAVE_LIMIT, service.recorder.settle())
     );
     if settled.is_err() {

@@ -14,7 +14,7 @@ use futures::future::join_all;
 use keyservice::{
     grpc::proto::{CreateRequest, ListRequest, RevokeRequest, revoke_request::Target},
     model::{time::Timestamp, token::Digester},
-    store::{KeyStore, sqlite::SqliteStore},
+    store::{AuditLog, sqlite::SqliteStore},
 };
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -307,7 +307,7 @@ async fn a_service_starts_though_its_file_is_read_and_the_reader_notices_where_t
     let many = vec![record_of_a_list(Timestamp::now()); 2000];
     let path = directory.path().join("keys.db");
     let file = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
-    file.append(&many).await.expect("appended");
+    file.append_records(&many).await.expect("appended");
     drop(file);
 
     let reader = Reader::begin(&store);

@@ -10,7 +10,8 @@ use keyservice::{
         time::{LeaseTerm, Timestamp},
     },
     store::{
-        KeyStore, ListQuery, Position, Renewal, ReplicaId, Revocation, RevokeTarget, StoreError,
+        KeyStore, ListQuery, Position, Renewal, ReplicaId, ReplicaRegistry, Revocation,
+        RevokeTarget, StoreError,
     },
 };
 use std::time::Duration;
@@ -26,7 +27,7 @@ async fn a_revoke_that_is_called_again_returns_only_when_the_standby_has_it() {
     let address = cluster.primary().database();
     let store = stores::open(&address).await;
     let (_, new) = new_key("acme", "dear");
-    store.create(&new).await.expect("created");
+    let _ = store.create(&new).await.expect("created");
 
     cluster.hold_replication(true);
     let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
@@ -39,7 +40,7 @@ async fn a_revoke_that_is_called_again_returns_only_when_the_standby_has_it() {
 
     cluster.hold_replication(false);
     let revoked = store.revoke(&revocation(&new.key)).await;
-    revoked.expect("the standby has got it");
+    let _ = revoked.expect("the standby has got it");
     cluster.lose_primary();
     cluster.promote();
     let store = stores::open(&cluster.primary().address_of(database_in(&address))).await;

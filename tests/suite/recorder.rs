@@ -26,7 +26,7 @@ fn refused_at(micros: i64) -> AuditRecord {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_counted_are_on_record_in_time_from_the_first_of_them_on() {
     let stores = Stores::sqlite();
-    let recorder = Recorder::new(stores.first.clone());
+    let recorder = Recorder::new(stores.first.audit.clone());
     for second in [2, 1, 3] {
         recorder.counted(&refused_at(second * 1_000_000));
     }
@@ -41,7 +41,7 @@ async fn calls_that_are_counted_are_on_record_in_time_from_the_first_of_them_on(
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_the_store_did_not_take_are_counted_on_however_many_they_are() {
     let stores = Stores::sqlite();
-    let recorder = Recorder::new(stores.first.clone());
+    let recorder = Recorder::new(stores.first.audit.clone());
     let many = AuditRecord {
         calls: u32::MAX,
         ..refused_at(1)
@@ -75,7 +75,7 @@ async fn rename_records(stores: &Stores, from: &str, to: &str) {
 async fn calls_too_many_to_wait_for_their_records_are_refused_and_counted() {
     const CALLS: usize = 3000;
     let stores = Stores::sqlite();
-    let recorder = Recorder::new(stores.first.clone());
+    let recorder = Recorder::new(stores.first.audit.clone());
     let list = record_of_a_list(Timestamp::now());
     let ended = join_all(repeat_n(&list, CALLS).map(|list| recorder.allowed(list))).await;
     let answered = ended.iter().filter(|stored| stored.is_ok()).count();

@@ -17,9 +17,7 @@ use crate::{
     },
     observe::histogram::Histogram,
     replication::acknowledgement::{Replicas, Unacknowledged},
-    store::{
-        CreateError, KeyStore, ListQuery, NewKey, Position, Revocation, RevokeTarget, Revoked,
-    },
+    store::{CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget, Store},
 };
 use rand::RngExt;
 use std::{sync::Arc, time::Instant};
@@ -30,7 +28,7 @@ use tonic::{Request, Response, Status};
 #[derive(Clone)]
 pub struct KeyServiceImpl {
     /// The source of truth.
-    pub store: Arc<dyn KeyStore>,
+    pub store: Store,
     /// The store's keys in memory, as far as they were applied.
     pub keyring: Arc<Keyring>,
     /// Says whether the keyring is current.
@@ -76,7 +74,7 @@ impl KeyServiceImpl {
             limit: query.limit + 1,
             ..query.clone()
         };
-        let keys = self.store.list(&with_one_more).await;
+        let keys = self.store.keys.list(&with_one_more).await;
         let keys = keys.map_err(|error| response::store_status(&error, "try again"))?;
         Ok(response::page(keys, &query))
     }
@@ -109,9 +107,14 @@ impl KeyServiceImpl {
     /// Stores a key, and waits until every replica knows it. When the request id was used before,
     /// waits for the first key's write instead: its Create may not have waited to the end.
     async fn create_everywhere(&self, call: &mut AdminCall, new: NewKey) -> Result<Key, Status> {
-        match self.store.create(&new).await {
-            Ok(position) => {
-                call.is_recorded = true;
+        const ADVICE: &str =
+            "the key may or may not have been created: try again with the same request_id";
+        let stored = self.store.keys.create(&new).await;
+        let stored = stored.map_err(|error| response::store_status(&error, ADVICE))?;
+        let (outcome, position) = stored.into_parts();
+        call.is_recorded = true;
+        match outcome {
+            CreateOutcome::Created => {
                 call.subject.key_id = Some(new.key.id);
                 log_write("key created", &new.key, position);
                 let waits = &self.counts.create_waits;
@@ -119,14 +122,11 @@ impl KeyServiceImpl {
                 acknowledged.map_err(|error| response::unacknowledged_create(error, new.key.id))?;
                 Ok(new.key)
             }
-            Err(error) => {
-                if let CreateError::RequestIdUsed { first, position } = error {
-                    call.is_recorded = true;
-                    call.subject.key_id = Some(first);
-                    let acknowledged = self.replicas.acknowledged(position).await;
-                    acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
-                }
-                Err(response::create_status(error))
+            CreateOutcome::RequestIdUsed { first } => {
+                call.subject.key_id = Some(first);
+                let acknowledged = self.replicas.acknowledged(position).await;
+                acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
+                Err(response::request_id_used(first))
             }
         }
     }
@@ -138,8 +138,10 @@ impl KeyServiceImpl {
         call: &mut AdminCall,
         revocation: Revocation,
     ) -> Result<Key, Status> {
-        let revoked = self.store.revoke(&revocation).await;
-        let Revoked { key, position } = revoked.map_err(response::revoke_status)?;
+        const ADVICE: &str = "the key may or may not be revoked: try again";
+        let revoked = self.store.keys.revoke(&revocation).await;
+        let revoked = revoked.map_err(|error| response::store_status(&error, ADVICE))?;
+        let (key, position) = revoked.ok_or_else(response::no_such_key)?.into_parts();
         call.is_recorded = true;
         call.subject.key_id = Some(key.id);
         call.subject.account_id = Some(key.account_id.clone());
