@@ -9,7 +9,7 @@ use crate::{
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     observe::{call_counts::Calls, histogram::Histogram},
     replication::acknowledgement::Replicas,
-    store::{KeyStore, error_counts::StoreErrors},
+    store::{Store, observed::StoreErrors},
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 /// The parts of the process that more than one of its tasks uses.
 pub struct App {
     /// The source of truth. Its errors are counted.
-    pub store: Arc<dyn KeyStore>,
+    pub store: Store,
     /// Answers Authorize from memory.
     pub authorizer: Arc<Authorizer>,
     /// Knows which writes every replica has applied.

@@ -9,7 +9,7 @@ use crate::{
         caller_name::CallerName,
         time::Timestamp,
     },
-    store::KeyStore,
+    store::AuditLog,
 };
 use std::{
     collections::HashMap,
@@ -77,7 +77,7 @@ impl Recorder {
     /// Records in this store, in a task that ends when the recorder is dropped. Call it on a tokio
     /// runtime.
     #[must_use]
-    pub fn new(store: Arc<dyn KeyStore>) -> Self {
+    pub fn new(store: Arc<dyn AuditLog>) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LEN);
         let tally = Arc::new(Tally {
             store,
@@ -189,7 +189,7 @@ async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally) {
 
 async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     let records: Vec<_> = entries.iter().map(|entry| entry.record.clone()).collect();
-    let stored = tally.store.append(&records).await;
+    let stored = tally.store.append_records(&records).await;
     if let Err(error) = &stored {
         tracing::warn!(
             records = records.len(),
@@ -226,7 +226,7 @@ struct Count {
 /// Counts calls until their record is stored. It has no more counts than there are callers in the
 /// credentials file, and the unknown, times methods, times outcomes.
 struct Tally {
-    store: Arc<dyn KeyStore>,
+    store: Arc<dyn AuditLog>,
     counts: Mutex<HashMap<Alike, Count>>,
 }
 
@@ -260,7 +260,7 @@ impl Tally {
         let counts = mem::take(&mut *lock(&self.counts));
         let records: Vec<_> = counts.into_iter().map(as_record).collect();
         for records in records.chunks(BATCH_LEN) {
-            if let Err(error) = self.store.append(records).await {
+            if let Err(error) = self.store.append_records(records).await {
                 let calls: u64 = records.iter().map(|record| u64::from(record.calls)).sum();
                 tracing::warn!(
                     calls,

@@ -144,7 +144,8 @@ impl Exposition {
     }
 
     fn store(&self, page: &mut Page<'_>) -> fmt::Result {
-        if let Some(pool) = self.app.store.pool() {
+        if let Some(pool) = &self.app.store.pool {
+            let pool = pool.pool_status();
             let connections = [("idle", pool.idle), ("in_use", pool.in_use)];
             page.gauges(
                 "keyservice_pool_connections",

@@ -4,7 +4,7 @@
 
 use crate::{
     model::time::{LeaseTerm, Moment},
-    store::{KeyStore, Look, Position, Replica, ReplicaId, Revision},
+    store::{Position, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, Revision},
 };
 use std::{
     collections::HashMap,
@@ -33,6 +33,12 @@ pub struct Replicas {
     own_applied: watch::Sender<Revision>,
     /// Somebody waits for it to get further.
     wanted: Notify,
+    /// None where no other process can write.
+    others: Option<Others>,
+}
+
+/// The other replicas that share the store.
+struct Others {
     sightings: Arc<Sightings>,
     forgetter: Forgetter,
     queue: mpsc::Sender<Waiter>,
@@ -50,36 +56,19 @@ pub enum Unacknowledged {
 }
 
 impl Replicas {
-    /// Knows of none yet. `own` is this process, `term` that of its own lease. Call it on a tokio
-    /// runtime.
+    /// Knows of no replica yet. `own` is this process, `term` the term of its own lease. Call it on
+    /// a tokio runtime.
     #[must_use]
-    pub fn new(store: Arc<dyn KeyStore>, own: ReplicaId, term: LeaseTerm) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_LEN);
-        let sightings = Arc::new(Sightings::default());
-        let forgetter = Forgetter {
-            own,
-            store: store.clone(),
-            at_work: Arc::default(),
-        };
-        let poller = Poller {
-            own,
-            store,
-            sightings: sightings.clone(),
-            forgetter: forgetter.clone(),
-            look_limit: term.length() / 4,
-            wait_limit: 2 * term.length(),
-            queue: waiting,
-            waiters: Vec::new(),
-            last_look: Vec::new(),
-        };
-        tokio::spawn(poller.run());
+    pub fn new(
+        registry: Option<Arc<dyn ReplicaRegistry>>,
+        own: ReplicaId,
+        term: LeaseTerm,
+    ) -> Self {
         Self {
             term,
             own_applied: watch::Sender::new(Revision::ZERO),
             wanted: Notify::new(),
-            sightings,
-            forgetter,
-            queue,
+            others: registry.map(|registry| Others::poll(registry, own, term)),
         }
     }
 
@@ -90,16 +79,10 @@ impl Replicas {
     /// them. May be dropped at any time.
     pub async fn acknowledged(&self, write: Position) -> Result<(), Unacknowledged> {
         let others = async {
-            let (done, acknowledged) = oneshot::channel();
-            let waiter = Waiter {
-                write,
-                since: Moment::now(),
-                pending: None,
-                done,
-            };
-            let queued = self.queue.send(waiter).await;
-            queued.map_err(|_| Unacknowledged::Unknown)?;
-            acknowledged.await.unwrap_or(Err(Unacknowledged::Unknown))
+            match &self.others {
+                Some(others) => others.acknowledged(write).await,
+                None => Ok(()),
+            }
         };
         tokio::try_join!(self.applied_here(write.revision), others).map(drop)
     }
@@ -130,7 +113,8 @@ impl Replicas {
     /// How many replicas the last read of the store showed, this one among them.
     #[must_use]
     pub fn seen(&self) -> usize {
-        self.sightings.lock().len().max(1)
+        let seen = self.others.as_ref();
+        seen.map_or(1, |others| others.sightings.lock().len().max(1))
     }
 
     /// Returns when somebody waits for this process's own keyring to get further, or has begun to
@@ -141,9 +125,53 @@ impl Replicas {
 
     /// Takes note of what a read of the store showed that was answered at `read`.
     pub fn saw(&self, replicas: &[Replica], read: Moment) {
-        self.sightings.note(replicas, read);
-        let lapsed = self.sightings.lapsed(replicas, Moment::now());
-        self.forgetter.forget(lapsed);
+        if let Some(others) = &self.others {
+            others.sightings.note(replicas, read);
+            let lapsed = others.sightings.lapsed(replicas, Moment::now());
+            others.forgetter.forget(lapsed);
+        }
+    }
+}
+
+impl Others {
+    fn poll(registry: Arc<dyn ReplicaRegistry>, own: ReplicaId, term: LeaseTerm) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_LEN);
+        let sightings = Arc::new(Sightings::default());
+        let forgetter = Forgetter {
+            own,
+            registry: registry.clone(),
+            at_work: Arc::default(),
+        };
+        let poller = Poller {
+            own,
+            registry,
+            sightings: sightings.clone(),
+            forgetter: forgetter.clone(),
+            look_limit: term.length() / 4,
+            wait_limit: 2 * term.length(),
+            queue: waiting,
+            waiters: Vec::new(),
+            last_look: Vec::new(),
+        };
+        tokio::spawn(poller.run());
+        Self {
+            sightings,
+            forgetter,
+            queue,
+        }
+    }
+
+    async fn acknowledged(&self, write: Position) -> Result<(), Unacknowledged> {
+        let (done, acknowledged) = oneshot::channel();
+        let waiter = Waiter {
+            write,
+            since: Moment::now(),
+            pending: None,
+            done,
+        };
+        let queued = self.queue.send(waiter).await;
+        queued.map_err(|_| Unacknowledged::Unknown)?;
+        acknowledged.await.unwrap_or(Err(Unacknowledged::Unknown))
     }
 }
 
@@ -203,7 +231,7 @@ impl Sightings {
 #[derive(Clone)]
 struct Forgetter {
     own: ReplicaId,
-    store: Arc<dyn KeyStore>,
+    registry: Arc<dyn ReplicaRegistry>,
     at_work: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -224,7 +252,7 @@ impl Forgetter {
 
     async fn forget_all(&self, lapsed: &[Replica]) {
         for replica in lapsed.iter().filter(|replica| replica.id != self.own) {
-            match self.store.forget(replica).await {
+            match self.registry.remove_lapsed(replica).await {
                 Ok(true) => tracing::warn!(
                     replica = replica.name,
                     "a replica's lease has lapsed: it ended, hangs, or cannot reach the store"
@@ -278,7 +306,7 @@ impl Waiter {
 /// Looks at the replicas for all that wait, and only while somebody does.
 struct Poller {
     own: ReplicaId,
-    store: Arc<dyn KeyStore>,
+    registry: Arc<dyn ReplicaRegistry>,
     sightings: Arc<Sightings>,
     forgetter: Forgetter,
     look_limit: Duration,
@@ -325,14 +353,14 @@ impl Poller {
             self.waiters.push(waiter);
         }
         let writes: Vec<_> = self.waiters.iter().map(|waiter| waiter.write).collect();
-        match timeout(self.look_limit, self.store.replicas(&writes)).await {
+        match timeout(self.look_limit, self.registry.replicas(&writes)).await {
             Ok(Ok(look)) => self.take_note(look, Moment::now()),
             Ok(Err(error)) => tracing::debug!("cannot look at the replicas: {error}"),
             Err(_) => tracing::debug!("cannot look at the replicas: the store does not answer"),
         }
     }
 
-    fn take_note(&mut self, look: Look, read: Moment) {
+    fn take_note(&mut self, look: ReplicaSnapshot, read: Moment) {
         self.sightings.note(&look.replicas, read);
         self.last_look = look.replicas;
         self.last_look.retain(|replica| replica.id != self.own);

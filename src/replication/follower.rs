@@ -17,8 +17,8 @@ use crate::{
         token::TokenDigest,
     },
     store::{
-        Change, FollowError, KeyStore, Position, Renewal, ReplicaId, Revision, Revocation,
-        RevokeError, RevokeTarget, StoreError,
+        Change, ChangeFeed, Position, Renewal, ReplicaId, ReplicaRegistry, ReplicationError,
+        Revision, Revocation, RevokeTarget, Store, StoreError,
     },
 };
 use std::{
@@ -60,7 +60,7 @@ impl Identity {
 
 /// Brings the store's changes to the keyring, and renews the lease.
 pub struct Follower {
-    store: Arc<dyn KeyStore>,
+    store: Store,
     keyring: Arc<Keyring>,
     lease: Arc<Lease>,
     replicas: Arc<Replicas>,
@@ -78,14 +78,14 @@ impl Follower {
     /// Loads every key into the keyring, which must be empty and nobody else's to fill. Takes no
     /// lease yet, so that a long load holds up no writer. Follows until it is told to stop.
     pub async fn load(
-        store: Arc<dyn KeyStore>,
+        store: Store,
         keyring: Arc<Keyring>,
         lease: Arc<Lease>,
         replicas: Arc<Replicas>,
         identity: Identity,
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let reached = load(&*store, &keyring).await?;
+        let reached = load(&*store.changes, &keyring).await?;
         replicas.applied(reached.revision);
         Ok(Self {
             store,
@@ -119,8 +119,8 @@ impl Follower {
                 // The others wait to hear that it is applied.
                 Ok(BroughtChanges(true)) => {}
                 Ok(BroughtChanges(false)) => self.wait_for_changes().await,
-                Err(FollowError::OtherHistory) => self.start_over().await,
-                Err(FollowError::Store(_)) => {
+                Err(ReplicationError::OtherHistory) => self.start_over().await,
+                Err(ReplicationError::Store(_)) => {
                     // What took long to fail is tried again at once: the lease runs.
                     let pause_end = started + self.identity.renewal_interval / 2;
                     let pause = tokio::time::sleep_until(pause_end);
@@ -130,8 +130,22 @@ impl Follower {
         }
     }
 
+    /// Renews the lease. Where no other process can write, the lease has no end.
+    async fn renew(&mut self) -> Result<BroughtChanges, ReplicationError> {
+        if let Some(registry) = self.store.replicas.clone() {
+            return self.renew_on_record(&*registry).await;
+        }
+        self.catch_up().await?;
+        self.lease.extend(Moment::LATEST);
+        // Nobody else waits to hear of them.
+        Ok(BroughtChanges(false))
+    }
+
     /// Asks for a lease, applies what the answer brings, and only then uses the lease.
-    async fn renew(&mut self) -> Result<BroughtChanges, FollowError> {
+    async fn renew_on_record(
+        &mut self,
+        registry: &dyn ReplicaRegistry,
+    ) -> Result<BroughtChanges, ReplicationError> {
         self.renewals += 1;
         let renewal = Renewal {
             id: self.identity.id,
@@ -144,7 +158,7 @@ impl Follower {
         };
         // Before anything is sent: what the call takes counts against the lease.
         let asked = Moment::now();
-        let renewed = self.in_time(self.store.renew(&renewal)).await?;
+        let renewed = self.in_time(registry.renew(&renewal)).await?;
         let answered = Moment::now();
         if renewed.changes.len() == RENEWAL_LIMIT {
             self.catch_up().await?;
@@ -153,11 +167,7 @@ impl Follower {
         let brought = BroughtChanges(!renewed.changes.is_empty());
         self.apply(&renewed.changes);
         self.has_applied_all();
-        self.lease.extend(if self.store.is_shared() {
-            self.identity.term.usable_until(asked)
-        } else {
-            Moment::LATEST
-        });
+        self.lease.extend(self.identity.term.usable_until(asked));
         self.replicas.saw(&renewed.replicas, answered);
         Ok(brought)
     }
@@ -166,7 +176,7 @@ impl Follower {
     /// and applied first, for the renewal to acknowledge.
     async fn wait_for_changes(&mut self) {
         tokio::select! {
-            () = self.store.changed() => {}
+            () = self.store.hints.notified() => {}
             () = self.replicas.wanted() => {}
             () = tokio::time::sleep(self.identity.renewal_interval) => return,
             () = self.stop.cancelled() => return,
@@ -179,9 +189,9 @@ impl Follower {
 
     /// Applies all changes that the store has. Only at their end is everything held that came
     /// before them: a key that changes meanwhile moves from a page to a later one.
-    async fn catch_up(&mut self) -> Result<(), FollowError> {
+    async fn catch_up(&mut self) -> Result<(), ReplicationError> {
         loop {
-            let page = self.in_time(self.store.changes(self.reached, CHANGES_LIMIT));
+            let page = self.in_time(self.store.changes.changes(self.reached, CHANGES_LIMIT));
             let page = page.await?;
             self.apply(&page);
             if page.len() < CHANGES_LIMIT {
@@ -207,8 +217,8 @@ impl Follower {
     /// lease lapses: the first begins an interval after the lease did.
     async fn in_time<T>(
         &self,
-        answer: impl Future<Output = Result<T, FollowError>>,
-    ) -> Result<T, FollowError> {
+        answer: impl Future<Output = Result<T, ReplicationError>>,
+    ) -> Result<T, ReplicationError> {
         let limit = self.identity.call_limit();
         timeout(limit, answer).await.unwrap_or_else(|_| {
             let limit = humantime::format_duration(limit);
@@ -218,7 +228,7 @@ impl Follower {
     }
 
     /// Says that following began to fail, or succeeds again.
-    fn log_turn(&self, renewed: &Result<BroughtChanges, FollowError>) {
+    fn log_turn(&self, renewed: &Result<BroughtChanges, ReplicationError>) {
         let revision = self.applied.number();
         match renewed {
             Ok(_) => tracing::info!(revision, "following the store again"),
@@ -257,7 +267,7 @@ impl Follower {
     /// That takes nothing away from anybody: a revoked key stays revoked. A key that was lost stays
     /// lost, since its owner and its name are not known here.
     async fn load_and_restore(&self, fresh: &Keyring) -> Result<Position, StoreError> {
-        let position = load(&*self.store, fresh).await?;
+        let position = load(&*self.store.changes, fresh).await?;
         let (before, after) = (self.keyring.read(), fresh.read());
         for (digest, held) in before.keys() {
             match after.find(&digest).map(|key| key.revoked) {
@@ -290,11 +300,8 @@ impl Follower {
             now: Timestamp::now(),
             caller: CallerName::service(),
         };
-        match self.store.revoke(&revocation).await {
-            // It comes to the keyring as any other change does, before the next lease.
-            Ok(_) | Err(RevokeError::NotFound) => Ok(()),
-            Err(RevokeError::Store(error)) => Err(error),
-        }
+        // It comes to the keyring as any other change does, before the next lease.
+        self.store.keys.revoke(&revocation).await.map(drop)
     }
 }
 
@@ -316,9 +323,9 @@ fn revoked(digest: TokenDigest, held: &HeldKey<'_>) -> KeyState {
 /// Whether a renewal brought changes.
 struct BroughtChanges(bool);
 
-async fn load(store: &dyn KeyStore, keyring: &Keyring) -> Result<Position, StoreError> {
+async fn load(changes: &dyn ChangeFeed, keyring: &Keyring) -> Result<Position, StoreError> {
     let started = Instant::now();
-    let position = store.load(&mut |state| keyring.apply(&state)).await?;
+    let position = changes.load(&mut |state| keyring.apply(&state)).await?;
     tracing::info!(
         keys = keyring.len(),
         revision = position.revision.number(),

@@ -11,8 +11,7 @@ use crate::{
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     replication::{acknowledgement::Replicas, follower::Identity},
     store::{
-        KeyStore, OpenError,
-        observed::CountedStore,
+        OpenError, Store,
         postgres::{self, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -30,42 +29,45 @@ pub(super) async fn open_store(
     settings: &Settings,
     identity: &Identity,
     digester: &Digester,
-) -> Result<Arc<dyn KeyStore>, OpenError> {
+) -> Result<Store, OpenError> {
     tracing::info!(store = ?settings.store.address, "opening the store");
     Ok(match &settings.store.address {
         StoreAddress::Sqlite(path) => {
             let (path, digester) = (path.clone(), digester.clone());
             let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &digester));
-            Arc::new(store.await.expect("opening a store does not panic")?)
+            store.await.expect("opening a store does not panic")?.into()
         }
         StoreAddress::Postgres(address) => {
             let settings = &settings.postgres;
-            let limits = postgres::Limits {
+            let pool = postgres::PoolSettings {
                 pool_size: settings.pool_size.into(),
                 connect_timeout: settings.connect_timeout,
                 acquire_timeout: settings.acquire_timeout,
                 statement_timeout: settings.statement_timeout,
                 lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
             };
-            Arc::new(PostgresStore::open(address, limits, digester).await?)
+            PostgresStore::open(address, pool, digester).await?.into()
         }
     })
 }
 
 pub(super) fn app(
     settings: &Settings,
-    store: Arc<dyn KeyStore>,
+    store: Store,
     identity: &Identity,
     digester: Digester,
     callers: Callers,
     tls: Option<Arc<Reloaded<Tls>>>,
 ) -> Arc<App> {
     let counts = new_counts();
-    let errors = &counts.store_errors;
-    let store: Arc<dyn KeyStore> = Arc::new(CountedStore { store, errors });
+    let store = store.observed(&counts.store_errors);
     Arc::new(App {
-        replicas: Arc::new(Replicas::new(store.clone(), identity.id, identity.term)),
-        recorder: Arc::new(Recorder::new(store.clone())),
+        replicas: Arc::new(Replicas::new(
+            store.replicas.clone(),
+            identity.id,
+            identity.term,
+        )),
+        recorder: Arc::new(Recorder::new(store.audit.clone())),
         store,
         authorizer: Arc::new(Authorizer::new(digester)),
         callers,

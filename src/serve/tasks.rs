@@ -218,8 +218,14 @@ async fn drain_server(
 /// records are stored meanwhile.
 async fn leave(app: &App, id: ReplicaId) {
     app.authorizer.lease().give_up();
+    let left = async {
+        match &app.store.replicas {
+            Some(replicas) => replicas.leave(id).await,
+            None => Ok(()),
+        }
+    };
     let (left, settled) = tokio::join!(
-        timeout(LEAVE_LIMIT, app.store.leave(id)),
+        timeout(LEAVE_LIMIT, left),
         timeout(LEAVE_LIMIT, app.recorder.settle())
     );
     if settled.is_err() {

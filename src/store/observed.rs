@@ -1,115 +1,107 @@
-//! Owns the count of a store's troubles, by what it was asked to do.
-//! Promises the store's own answers, unchanged.
-//! Must never count what is a caller's mistake: a key that is not there is no trouble.
+//! Counts a store's errors, by what it was asked to do.
+//!
+//! Owns [`StoreErrors`], and the decorators that count into it. Promises the store's own answers,
+//! unchanged, and a count for every operation from the start, so that a rate has a first value.
+//! Must never hold what a store's driver said.
 
-use super::error_counts::{Operation, StoreErrors};
 use super::{
-    ApplyState, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look, NewKey,
-    PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError, Revoked,
-    StoreError,
+    ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
+    ListedKey, NewKey, Position, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
 };
-use crate::model::audit_record::AuditRecord;
+use crate::model::{audit_record::AuditRecord, key::Key};
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-/// A store whose troubles are counted.
-pub struct CountedStore {
-    /// The store itself.
-    pub store: Arc<dyn KeyStore>,
-    /// Where they are counted.
-    pub errors: &'static StoreErrors,
-}
-
-impl CountedStore {
-    fn note<T, E: MayBeTrouble>(&self, operation: Operation, answer: Result<T, E>) -> Result<T, E> {
-        if answer.as_ref().is_err_and(E::is_trouble) {
-            self.errors.count(operation);
+/// Every operation of a store, with the name that it has in metrics. Each error counts: what is a
+/// caller's mistake, a key that is not there, say, is no error of the store's.
+macro_rules! operations {
+    ($($store:ident {
+        $($name:literal: $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
+    })*) => {
+        /// How many errors each operation has met.
+        #[derive(Debug, Default)]
+        pub struct StoreErrors {
+            $($($method: AtomicU64,)*)*
         }
-        answer
+
+        impl StoreErrors {
+            /// Each operation's name and count.
+            pub(crate) fn read(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$($(($name, self.$method.load(Relaxed)),)*)*].into_iter()
+            }
+        }
+
+        $(
+            #[async_trait]
+            impl $store for Observed<dyn $store> {
+                $(
+                    async fn $method(&self, $($argument: $type),*) -> $answer {
+                        let answer = self.store.$method($($argument),*).await;
+                        if answer.is_err() {
+                            self.errors.$method.fetch_add(1, Relaxed);
+                        }
+                        answer
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+operations! {
+    KeyStore {
+        "create": create(new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError>;
+        "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
+        "list": list(query: &ListQuery) -> Result<Vec<ListedKey>, StoreError>;
+    }
+    AuditLog {
+        "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
+    }
+    ChangeFeed {
+        "load": load(apply: &mut ApplyState<'_>) -> Result<Position, StoreError>;
+        "follow": changes(since: Position, limit: usize) -> Result<Vec<Change>, ReplicationError>;
+    }
+    ReplicaRegistry {
+        "renew": renew(renewal: &Renewal) -> Result<Renewed, ReplicationError>;
+        "replicas": replicas(writes: &[Position]) -> Result<ReplicaSnapshot, StoreError>;
+        "forget": remove_lapsed(lapsed: &Replica) -> Result<bool, StoreError>;
+        "leave": leave(id: ReplicaId) -> Result<(), StoreError>;
     }
 }
 
-/// An error that may be the store's own.
-trait MayBeTrouble {
-    fn is_trouble(&self) -> bool;
+/// A store whose errors are counted.
+struct Observed<S: ?Sized> {
+    store: Arc<S>,
+    errors: &'static StoreErrors,
 }
 
-impl MayBeTrouble for StoreError {
-    fn is_trouble(&self) -> bool {
-        true
-    }
-}
-
-impl MayBeTrouble for CreateError {
-    fn is_trouble(&self) -> bool {
-        matches!(self, Self::Store(_))
-    }
-}
-
-impl MayBeTrouble for RevokeError {
-    fn is_trouble(&self) -> bool {
-        matches!(self, Self::Store(_))
-    }
-}
-
-/// Lost history is the gravest of troubles.
-impl MayBeTrouble for FollowError {
-    fn is_trouble(&self) -> bool {
-        true
-    }
-}
-
-#[async_trait]
-impl KeyStore for CountedStore {
-    async fn create(&self, new: &NewKey) -> Result<Position, CreateError> {
-        self.note(Operation::Create, self.store.create(new).await)
-    }
-
-    async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
-        self.note(Operation::Revoke, self.store.revoke(revocation).await)
-    }
-
-    async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
-        self.note(Operation::Audit, self.store.append(records).await)
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {
-        self.note(Operation::List, self.store.list(query).await)
-    }
-
-    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
-        self.note(Operation::Load, self.store.load(apply).await)
-    }
-
-    async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
-        self.note(Operation::Follow, self.store.changes(since, limit).await)
-    }
-
-    fn is_shared(&self) -> bool {
-        self.store.is_shared()
-    }
-
-    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError> {
-        self.note(Operation::Renew, self.store.renew(renewal).await)
-    }
-
-    async fn replicas(&self, writes: &[Position]) -> Result<Look, StoreError> {
-        self.note(Operation::Replicas, self.store.replicas(writes).await)
-    }
-
-    async fn forget(&self, lapsed: &Replica) -> Result<bool, StoreError> {
-        self.note(Operation::Forget, self.store.forget(lapsed).await)
-    }
-
-    async fn leave(&self, id: ReplicaId) -> Result<(), StoreError> {
-        self.note(Operation::Leave, self.store.leave(id).await)
-    }
-
-    async fn changed(&self) {
-        self.store.changed().await;
-    }
-
-    fn pool(&self) -> Option<PoolStatus> {
-        self.store.pool()
+impl Store {
+    /// The same store, whose errors are counted here.
+    #[must_use]
+    pub fn observed(self, errors: &'static StoreErrors) -> Self {
+        let replicas = self
+            .replicas
+            .map(|store| -> Arc<dyn ReplicaRegistry> { Arc::new(Observed { store, errors }) });
+        Self {
+            keys: Arc::new(Observed {
+                store: self.keys,
+                errors,
+            }),
+            audit: Arc::new(Observed {
+                store: self.audit,
+                errors,
+            }),
+            changes: Arc::new(Observed {
+                store: self.changes,
+                errors,
+            }),
+            replicas,
+            pool: self.pool,
+            hints: self.hints,
+        }
     }
 }

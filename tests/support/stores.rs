@@ -10,8 +10,8 @@ use keyservice::{
         token::{Digester, TokenDigest},
     },
     store::{
-        KeyStore, Position,
-        postgres::{Limits, PostgresStore},
+        Position, Store,
+        postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
 };
@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 /// Two ways into one new and empty store: two replicas' where it serves several.
 pub struct Stores {
-    pub first: Arc<dyn KeyStore>,
-    pub second: Arc<dyn KeyStore>,
+    pub first: Store,
+    pub second: Store,
     /// As `--store` takes it.
     pub address: String,
     _directory: Option<TempDir>,
@@ -33,7 +33,7 @@ impl Stores {
         let directory = super::directory();
         let path = directory.path().join("keys.db");
         let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
-        let first: Arc<dyn KeyStore> = Arc::new(store);
+        let first = Store::from(store);
         Self {
             second: first.clone(),
             first,
@@ -47,8 +47,8 @@ impl Stores {
         let cluster = Cluster::shared();
         let address = cluster.database();
         Self {
-            first: Arc::new(open(&address).await),
-            second: Arc::new(open(&address).await),
+            first: open(&address).await.into(),
+            second: open(&address).await.into(),
             address: address.clone(),
             _directory: None,
             cluster: Some((cluster, address)),
@@ -80,6 +80,7 @@ impl Stores {
         let mut states = HashMap::new();
         let position = self
             .first
+            .changes
             .load(&mut |state| assert!(states.insert(state.digest, state).is_none()))
             .await
             .expect("it loads");
@@ -88,14 +89,14 @@ impl Stores {
 }
 
 pub async fn open(address: &str) -> PostgresStore {
-    let limits = Limits {
+    let pool = PoolSettings {
         pool_size: 8,
         connect_timeout: Duration::from_secs(10),
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
         lease_statement_timeout: Duration::from_secs(10),
     };
-    let store = PostgresStore::open(address, limits, &Digester::new(None)).await;
+    let store = PostgresStore::open(address, pool, &Digester::new(None)).await;
     store.expect("it opens")
 }
 

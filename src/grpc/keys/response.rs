@@ -14,7 +14,7 @@ use crate::{
         time::Timestamp,
     },
     replication::acknowledgement::Unacknowledged,
-    store::{CreateError, ListQuery, ListedKey, RevokeError, StoreError},
+    store::{ListQuery, ListedKey, StoreError},
 };
 use proto::authorize_response::Decision as ProtoDecision;
 use tonic::Code;
@@ -109,38 +109,26 @@ fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-pub(in crate::grpc) fn create_status(error: CreateError) -> tonic::Status {
-    match error {
-        CreateError::RequestIdUsed { first, .. } => tonic::Status::with_error_details(
-            Code::AlreadyExists,
-            format!(
-                "request_id was used before, for {first}; its token was shown then and cannot be \
-                 shown again: if it was lost, revoke that key and create another with a new \
-                 request_id"
-            ),
-            ErrorDetails::with_resource_info(
-                "tosend.keys.v1.Key",
-                first.to_string(),
-                "",
-                "the key that the first call with this request_id created",
-            ),
+pub(in crate::grpc) fn request_id_used(first: KeyId) -> tonic::Status {
+    tonic::Status::with_error_details(
+        Code::AlreadyExists,
+        format!(
+            "request_id was used before, for {first}; its token was shown then and cannot be shown \
+             again: if it was lost, revoke that key and create another with a new request_id"
         ),
-        CreateError::Store(error) => store_status(
-            &error,
-            "the key may or may not have been created: try again with the same request_id",
+        ErrorDetails::with_resource_info(
+            "tosend.keys.v1.Key",
+            first.to_string(),
+            "",
+            "the key that the first call with this request_id created",
         ),
-    }
+    )
 }
 
-pub(in crate::grpc) fn revoke_status(error: RevokeError) -> tonic::Status {
-    match error {
-        RevokeError::NotFound => tonic::Status::not_found(
-            "there is no such key, or it belongs to another account than the given one",
-        ),
-        RevokeError::Store(error) => {
-            store_status(&error, "the key may or may not be revoked: try again")
-        }
-    }
+pub(in crate::grpc) fn no_such_key() -> tonic::Status {
+    tonic::Status::not_found(
+        "there is no such key, or it belongs to another account than the given one",
+    )
 }
 
 /// The one place where a store's trouble becomes a status; `advice` says what the caller can do.

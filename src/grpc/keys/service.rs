@@ -10,7 +10,7 @@ use crate::{
     model::{account::Accounts, key::Key, time::Timestamp, token::Token},
     observe::histogram::Histogram,
     replication::acknowledgement::Unacknowledged,
-    store::{CreateError, ListQuery, NewKey, Position, Revocation, RevokeTarget, Revoked},
+    store::{CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget},
 };
 use rand::RngExt;
 use std::{sync::Arc, time::Instant};
@@ -62,7 +62,7 @@ impl KeyServiceImpl {
             limit: query.limit + 1,
             ..query.clone()
         };
-        let keys = self.app.store.list(&with_one_more).await;
+        let keys = self.app.store.keys.list(&with_one_more).await;
         let keys = keys.map_err(|error| response::store_status(&error, "try again"))?;
         Ok(response::page(keys, &query))
     }
@@ -100,9 +100,14 @@ impl KeyServiceImpl {
     /// Stores a key, and waits until every replica knows it. When the request id was used before,
     /// waits for the first key's write instead: its Create may not have waited to the end.
     async fn create_everywhere(&self, call: &mut AdminCall, new: NewKey) -> Result<Key, Status> {
-        match self.app.store.create(&new).await {
-            Ok(position) => {
-                call.is_recorded = true;
+        const ADVICE: &str =
+            "the key may or may not have been created: try again with the same request_id";
+        let stored = self.app.store.keys.create(&new).await;
+        let stored = stored.map_err(|error| response::store_status(&error, ADVICE))?;
+        let (outcome, position) = stored.into_parts();
+        call.is_recorded = true;
+        match outcome {
+            CreateOutcome::Created => {
                 call.subject.key_id = Some(new.key.id);
                 log_write("key created", &new.key, position);
                 let waits = &self.app.counts.create_waits;
@@ -110,14 +115,11 @@ impl KeyServiceImpl {
                 acknowledged.map_err(|error| response::unacknowledged_create(error, new.key.id))?;
                 Ok(new.key)
             }
-            Err(error) => {
-                if let CreateError::RequestIdUsed { first, position } = error {
-                    call.is_recorded = true;
-                    call.subject.key_id = Some(first);
-                    let acknowledged = self.app.replicas.acknowledged(position).await;
-                    acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
-                }
-                Err(response::create_status(error))
+            CreateOutcome::RequestIdUsed { first } => {
+                call.subject.key_id = Some(first);
+                let acknowledged = self.app.replicas.acknowledged(position).await;
+                acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
+                Err(response::request_id_used(first))
             }
         }
     }
@@ -129,8 +131,10 @@ impl KeyServiceImpl {
         call: &mut AdminCall,
         revocation: Revocation,
     ) -> Result<Key, Status> {
-        let revoked = self.app.store.revoke(&revocation).await;
-        let Revoked { key, position } = revoked.map_err(response::revoke_status)?;
+        const ADVICE: &str = "the key may or may not be revoked: try again";
+        let revoked = self.app.store.keys.revoke(&revocation).await;
+        let revoked = revoked.map_err(|error| response::store_status(&error, ADVICE))?;
+        let (key, position) = revoked.ok_or_else(response::no_such_key)?.into_parts();
         call.is_recorded = true;
         call.subject.key_id = Some(key.id);
         call.subject.account_id = Some(key.account_id.clone());

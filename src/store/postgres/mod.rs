@@ -15,18 +15,24 @@ mod tls;
 mod writes;
 
 use super::{
-    ApplyState, Cause, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look,
-    NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId, Revision,
-    Revocation, RevokeError, Revoked, StoreError, other_secret, with_causes,
+    ApplyState, AuditLog, Cause, Change, ChangeFeed, Committed, ConnectionPool, CreateOutcome,
+    KeyStore, ListQuery, ListedKey, NewKey, OpenError, PoolStatus, Position, Renewal, Renewed,
+    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revision, Revocation,
+    Store, StoreError, other_secret, with_causes,
 };
-use crate::model::{audit_record::AuditRecord, domain::Domain, key::Status, token::Digester};
+use crate::model::{
+    audit_record::AuditRecord,
+    domain::Domain,
+    key::{Key, Status},
+    token::Digester,
+};
 pub use address::Address;
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use deadpool_postgres::{HookError, Object, Pool, PoolError, TimeoutType};
-use notifications::Listener;
+use notifications::Notifications;
 use pool::InUse;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
@@ -39,7 +45,7 @@ const LEASE_POOL_SIZE: usize = 2;
 
 /// What bounds the store's use of PostgreSQL.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct PoolSettings {
     /// Connections in the pool. Two more serve the leases, and one listens for notifications.
     pub pool_size: usize,
     /// To establish one connection.
@@ -58,8 +64,8 @@ pub struct PostgresStore {
     pool: Pool,
     /// For following alone: calls that hang or queue must not keep a lease from being renewed.
     lease_pool: Pool,
-    limits: Limits,
-    listener: Listener,
+    limits: PoolSettings,
+    notifications: Notifications,
 }
 
 impl PostgresStore {
@@ -69,11 +75,11 @@ impl PostgresStore {
     /// `sslmode=verify-ca`, `sslmode=verify-full` and `sslrootcert`.
     pub async fn open(
         address: &str,
-        limits: Limits,
+        limits: PoolSettings,
         digester: &Digester,
     ) -> Result<Self, OpenError> {
         let address = Address::parse(address, limits.connect_timeout)?;
-        let limits = Limits {
+        let limits = PoolSettings {
             connect_timeout: address.connect_timeout(),
             ..limits
         };
@@ -90,7 +96,7 @@ impl PostgresStore {
             pool: build(limits.pool_size, limits.statement_timeout)?,
             lease_pool: build(LEASE_POOL_SIZE, limits.lease_statement_timeout)?,
             limits,
-            listener: Listener::start(address.clone()),
+            notifications: Notifications::start(address.clone()),
         };
         let mut client = store.acquire(&store.pool).await.map_err(|error| {
             cannot_open(
@@ -184,18 +190,28 @@ impl PostgresStore {
     }
 }
 
+impl From<PostgresStore> for Store {
+    fn from(store: PostgresStore) -> Self {
+        let store = Arc::new(store);
+        Self {
+            hints: store.notifications.wake_up(),
+            keys: store.clone(),
+            audit: store.clone(),
+            changes: store.clone(),
+            replicas: Some(store.clone()),
+            pool: Some(store),
+        }
+    }
+}
+
 #[async_trait]
 impl KeyStore for PostgresStore {
-    async fn create(&self, new: &NewKey) -> Result<Position, CreateError> {
+    async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError> {
         writes::create(self, new).await
     }
 
-    async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
+    async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
         writes::revoke(self, revocation).await
-    }
-
-    async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
-        audit::append(self, records).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {
@@ -238,7 +254,17 @@ impl KeyStore for PostgresStore {
             })
             .collect()
     }
+}
 
+#[async_trait]
+impl AuditLog for PostgresStore {
+    async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        audit::append(self, records).await
+    }
+}
+
+#[async_trait]
+impl ChangeFeed for PostgresStore {
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
         let mut client = self.acquire(&self.lease_pool).await?;
         let patience = self.limits.statement_timeout + GRACE;
@@ -247,42 +273,43 @@ impl KeyStore for PostgresStore {
         Ok(position)
     }
 
-    async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
+    async fn changes(
+        &self,
+        since: Position,
+        limit: usize,
+    ) -> Result<Vec<Change>, ReplicationError> {
         replication::changes(self, since, limit).await
     }
+}
 
-    fn pool(&self) -> Option<PoolStatus> {
-        let status = self.pool.status();
-        Some(PoolStatus {
-            idle: status.available,
-            in_use: status.size.saturating_sub(status.available),
-            max: status.max_size,
-            waiting: status.waiting,
-        })
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError> {
+#[async_trait]
+impl ReplicaRegistry for PostgresStore {
+    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, ReplicationError> {
         replication::renew(self, renewal).await
     }
 
-    async fn replicas(&self, writes: &[Position]) -> Result<Look, StoreError> {
+    async fn replicas(&self, writes: &[Position]) -> Result<ReplicaSnapshot, StoreError> {
         replication::replicas(self, writes).await
     }
 
-    async fn forget(&self, lapsed: &Replica) -> Result<bool, StoreError> {
-        replication::forget(self, lapsed).await
+    async fn remove_lapsed(&self, lapsed: &Replica) -> Result<bool, StoreError> {
+        replication::remove_lapsed(self, lapsed).await
     }
 
     async fn leave(&self, id: ReplicaId) -> Result<(), StoreError> {
         replication::leave(self, id).await
     }
+}
 
-    async fn changed(&self) {
-        self.listener.notified().await;
+impl ConnectionPool for PostgresStore {
+    fn pool_status(&self) -> PoolStatus {
+        let status = self.pool.status();
+        PoolStatus {
+            idle: status.available,
+            in_use: status.size.saturating_sub(status.available),
+            max: status.max_size,
+            waiting: status.waiting,
+        }
     }
 }
 

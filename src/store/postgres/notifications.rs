@@ -18,12 +18,12 @@ const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Waits for notifications in a task that ends when this is dropped.
-pub(super) struct Listener {
+pub(super) struct Notifications {
     wake_up: Arc<Notify>,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Listener {
+impl Notifications {
     pub(super) fn start(address: Address) -> Self {
         let wake_up = Arc::new(Notify::new());
         let task = tokio::spawn(listen_for_ever(address, wake_up.clone()));
@@ -33,9 +33,9 @@ impl Listener {
         }
     }
 
-    /// Returns at the next wake-up, or at once if one came since the last return.
-    pub(super) async fn notified(&self) {
-        self.wake_up.notified().await;
+    /// Notified for each wake-up.
+    pub(super) fn wake_up(&self) -> Arc<Notify> {
+        self.wake_up.clone()
     }
 }
 

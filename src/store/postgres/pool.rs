@@ -2,7 +2,7 @@
 //! Promises sessions that commit to disk and run at READ COMMITTED, whatever the server's defaults.
 //! Must never lend a connection whose last statement failed or was not answered.
 
-use super::{Limits, address::Address};
+use super::{PoolSettings, address::Address};
 use crate::store::with_causes;
 use deadpool_postgres::{
     BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Config, Error};
 
 pub(super) fn build(
     address: &Address,
-    limits: &Limits,
+    limits: &PoolSettings,
     size: usize,
     statement_timeout: Duration,
 ) -> Result<Pool, BuildError> {

@@ -5,7 +5,8 @@
 
 use super::{PostgresStore, rows, unexpected};
 use crate::store::{
-    Change, FollowError, Look, Position, Renewal, Renewed, Replica, ReplicaId, Revision, StoreError,
+    Change, Position, Renewal, Renewed, Replica, ReplicaId, ReplicaSnapshot, ReplicationError,
+    Revision, StoreError,
 };
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
@@ -31,7 +32,7 @@ pub(super) async fn changes(
     store: &PostgresStore,
     since: Position,
     limit: usize,
-) -> Result<Vec<Change>, FollowError> {
+) -> Result<Vec<Change>, ReplicationError> {
     let rows = store
         .query_on(
             &store.lease_pool,
@@ -50,7 +51,7 @@ pub(super) async fn changes(
 pub(super) async fn renew(
     store: &PostgresStore,
     renewal: &Renewal,
-) -> Result<Renewed, FollowError> {
+) -> Result<Renewed, ReplicationError> {
     let rows = store
         .query_on(
             &store.lease_pool,
@@ -74,19 +75,19 @@ pub(super) async fn renew(
     })
 }
 
-fn check_history(rows: &[Row]) -> Result<(), FollowError> {
+fn check_history(rows: &[Row]) -> Result<(), ReplicationError> {
     let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
     if rows::column(row, "history_holds")? {
         Ok(())
     } else {
-        Err(FollowError::OtherHistory)
+        Err(ReplicationError::OtherHistory)
     }
 }
 
 pub(super) async fn replicas(
     store: &PostgresStore,
     writes: &[Position],
-) -> Result<Look, StoreError> {
+) -> Result<ReplicaSnapshot, StoreError> {
     let revisions: Vec<_> = writes.iter().map(|write| write.revision.number()).collect();
     let write_ids: Vec<_> = writes
         .iter()
@@ -97,14 +98,17 @@ pub(super) async fn replicas(
         .await?;
     let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
     let lost: Vec<i64> = rows::column(row, "lost")?;
-    Ok(Look {
+    Ok(ReplicaSnapshot {
         replicas: where_present::<Uuid, _>(&rows, "replica_id", rows::replica)?,
         lost: lost.into_iter().map(Revision::from_number).collect(),
     })
 }
 
-pub(super) async fn forget(store: &PostgresStore, lapsed: &Replica) -> Result<bool, StoreError> {
-    let forgotten = store
+pub(super) async fn remove_lapsed(
+    store: &PostgresStore,
+    lapsed: &Replica,
+) -> Result<bool, StoreError> {
+    let removed = store
         .query_on(
             &store.lease_pool,
             "DELETE FROM keyservice.replicas WHERE replica_id = $1 AND renewals = $2 \
@@ -112,7 +116,7 @@ pub(super) async fn forget(store: &PostgresStore, lapsed: &Replica) -> Result<bo
             &[&lapsed.id.as_uuid(), &lapsed.renewals],
         )
         .await?;
-    Ok(!forgotten.is_empty())
+    Ok(!removed.is_empty())
 }
 
 pub(super) async fn leave(store: &PostgresStore, id: ReplicaId) -> Result<(), StoreError> {

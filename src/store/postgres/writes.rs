@@ -6,13 +6,17 @@ use super::{PostgresStore, rows, unexpected};
 use crate::{
     model::{
         audit_record::{AdminMethod, Outcome},
-        key::{KeyId, RequestId},
+        key::{Key, KeyId, RequestId},
         time::Timestamp,
     },
-    store::{CreateError, NewKey, Position, Revocation, RevokeError, RevokeTarget, Revoked},
+    store::{Committed, CreateOutcome, NewKey, Revocation, RevokeTarget, StoreError},
 };
+use uuid::Uuid;
 
-pub(super) async fn create(store: &PostgresStore, new: &NewKey) -> Result<Position, CreateError> {
+pub(super) async fn create(
+    store: &PostgresStore,
+    new: &NewKey,
+) -> Result<Committed<CreateOutcome>, StoreError> {
     let key = &new.key;
     let rows = store
         .query(
@@ -47,20 +51,18 @@ pub(super) async fn create(store: &PostgresStore, new: &NewKey) -> Result<Positi
     let row = rows
         .first()
         .ok_or_else(|| unexpected("create_key gave no row"))?;
-    let position = rows::position(row)?;
-    match rows::column(row, "first_key_id")? {
-        None => Ok(position),
-        Some(first) => Err(CreateError::RequestIdUsed {
-            first: KeyId::from_uuid(first),
-            position,
-        }),
-    }
+    let first: Option<Uuid> = rows::column(row, "first_key_id")?;
+    let outcome = first.map_or(CreateOutcome::Created, |first| {
+        let first = KeyId::from_uuid(first);
+        CreateOutcome::RequestIdUsed { first }
+    });
+    Ok(Committed::new(outcome, rows::position(row)?))
 }
 
 pub(super) async fn revoke(
     store: &PostgresStore,
     revocation: &Revocation,
-) -> Result<Revoked, RevokeError> {
+) -> Result<Option<Committed<Key>>, StoreError> {
     let (key_id, digest) = match &revocation.target {
         RevokeTarget::Id(id) => (Some(id.as_uuid()), None),
         RevokeTarget::Digest(digest) => (None, Some(digest.as_bytes().as_slice())),
@@ -90,9 +92,9 @@ pub(super) async fn revoke(
             ],
         )
         .await?;
-    let row = rows.first().ok_or(RevokeError::NotFound)?;
-    Ok(Revoked {
-        key: rows::key(row)?,
-        position: rows::position(row)?,
-    })
+    let revoked = rows.first().map(|row| {
+        let (key, position) = (rows::key(row)?, rows::position(row)?);
+        Ok(Committed::new(key, position))
+    });
+    revoked.transpose()
 }

@@ -9,15 +9,14 @@ mod statements;
 mod worker;
 
 use super::{
-    ApplyState, Change, CreateError, FollowError, KeyStore, ListQuery, ListedKey, Look, NewKey,
-    OpenError, Position, Renewal, Renewed, Replica, ReplicaId, Revocation, RevokeError, Revoked,
-    StoreError,
+    ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
+    ListedKey, NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
 };
-use crate::model::{audit_record::AuditRecord, token::Digester};
+use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use rusqlite::ErrorCode;
-use std::{fs::File, path::Path};
+use std::{fs::File, path::Path, sync::Arc};
 use tokio::sync::mpsc;
 use worker::Worker;
 
@@ -39,9 +38,24 @@ impl SqliteStore {
     }
 }
 
+impl From<SqliteStore> for Store {
+    fn from(store: SqliteStore) -> Self {
+        let store = Arc::new(store);
+        Self {
+            keys: store.clone(),
+            audit: store.clone(),
+            changes: store,
+            replicas: None,
+            pool: None,
+            // Nobody notifies: all changes are this process's own.
+            hints: Arc::default(),
+        }
+    }
+}
+
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn create(&self, new: &NewKey) -> Result<Position, CreateError> {
+    async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError> {
         let new = new.clone();
         self.writer
             .run(move |connection| {
@@ -49,28 +63,15 @@ impl KeyStore for SqliteStore {
                     statements::create(transaction, &new)
                 })
             })
-            .await?
+            .await
     }
 
-    async fn revoke(&self, revocation: &Revocation) -> Result<Revoked, RevokeError> {
+    async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
         let revocation = revocation.clone();
         self.writer
             .run(move |connection| {
                 statements::write(connection, |transaction| {
                     statements::revoke(transaction, &revocation)
-                })
-            })
-            .await?
-            .ok_or(RevokeError::NotFound)
-    }
-
-    async fn append(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
-        let records = records.to_vec();
-        self.writer
-            .run(move |connection| {
-                statements::write(connection, |transaction| {
-                    let mut records = records.iter();
-                    records.try_for_each(|record| audit::append(transaction, record))
                 })
             })
             .await
@@ -82,7 +83,25 @@ impl KeyStore for SqliteStore {
             .run(move |connection| statements::list(connection, &query))
             .await
     }
+}
 
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        let records = records.to_vec();
+        self.writer
+            .run(move |connection| {
+                statements::write(connection, |transaction| {
+                    let mut records = records.iter();
+                    records.try_for_each(|record| audit::append(transaction, record))
+                })
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl ChangeFeed for SqliteStore {
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
         let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
         let load = self
@@ -97,43 +116,15 @@ impl KeyStore for SqliteStore {
         position
     }
 
-    async fn changes(&self, since: Position, limit: usize) -> Result<Vec<Change>, FollowError> {
+    async fn changes(
+        &self,
+        since: Position,
+        limit: usize,
+    ) -> Result<Vec<Change>, ReplicationError> {
         let changes = self
             .reader
             .run(move |connection| statements::changes(connection, since.revision, limit));
         Ok(changes.await?)
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    async fn renew(&self, renewal: &Renewal) -> Result<Renewed, FollowError> {
-        Ok(Renewed {
-            changes: self.changes(renewal.since, renewal.limit).await?,
-            replicas: Vec::new(),
-        })
-    }
-
-    /// There are none but this process, and it can lose no write that it has seen committed.
-    async fn replicas(&self, _: &[Position]) -> Result<Look, StoreError> {
-        Ok(Look {
-            replicas: Vec::new(),
-            lost: Vec::new(),
-        })
-    }
-
-    async fn forget(&self, _: &Replica) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    async fn leave(&self, _: ReplicaId) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Never: all changes are this process's own.
-    async fn changed(&self) {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
         token::{Preview, TokenDigest},
     },
     store::{
-        Change, CreateError, ListQuery, ListedKey, NewKey, Position, Revision, Revocation,
-        RevokeTarget, Revoked, WriteId,
+        Change, Committed, CreateOutcome, ListQuery, ListedKey, NewKey, Position, Revision,
+        Revocation, RevokeTarget, WriteId,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -38,7 +38,7 @@ pub(super) fn write<T>(
 pub(super) fn create(
     transaction: &Transaction<'_>,
     new: &NewKey,
-) -> rusqlite::Result<Result<Position, CreateError>> {
+) -> rusqlite::Result<Committed<CreateOutcome>> {
     let key = &new.key;
     let request_id = new.request_id.as_ref().map(RequestId::as_str);
     let record = |outcome, key_id| AuditRecord {
@@ -55,18 +55,14 @@ pub(super) fn create(
             "SELECT key_id, create_revision FROM keys WHERE account_id = ?1 AND request_id = ?2",
         )?
         .query_row(params![key.account_id.as_str(), request_id], |row| {
-            Ok(CreateError::RequestIdUsed {
-                first: KeyId::from_uuid(uuid(row, 0)?),
-                position: position(Revision::from_number(row.get(1)?)),
-            })
+            let first = KeyId::from_uuid(uuid(row, 0)?);
+            Ok((first, position(Revision::from_number(row.get(1)?))))
         })
         .optional()?;
-    if let Some(used) = used {
-        if let CreateError::RequestIdUsed { first, .. } = used {
-            let record = record(Outcome::ALREADY_EXISTS, first);
-            audit::append(transaction, &record)?;
-        }
-        return Ok(Err(used));
+    if let Some((first, position)) = used {
+        audit::append(transaction, &record(Outcome::ALREADY_EXISTS, first))?;
+        let used = CreateOutcome::RequestIdUsed { first };
+        return Ok(Committed::new(used, position));
     }
     let revision = next_revision(transaction)?;
     transaction
@@ -89,13 +85,13 @@ pub(super) fn create(
         ])?;
     record_write(transaction, revision, key.create_time, key.id)?;
     audit::append(transaction, &record(Outcome::OK, key.id))?;
-    Ok(Ok(position(revision)))
+    Ok(Committed::new(CreateOutcome::Created, position(revision)))
 }
 
 pub(super) fn revoke(
     transaction: &Transaction<'_>,
     revocation: &Revocation,
-) -> rusqlite::Result<Option<Revoked>> {
+) -> rusqlite::Result<Option<Committed<Key>>> {
     let (key_id, digest) = match &revocation.target {
         RevokeTarget::Id(id) => (Some(*id.as_uuid().as_bytes()), None),
         RevokeTarget::Digest(digest) => (None, Some(*digest.as_bytes())),
@@ -109,39 +105,35 @@ pub(super) fn revoke(
              AND (?3 IS NULL OR account_id IN (SELECT value FROM json_each(?3)))"
         ))?
         .query_row(params![key_id, digest, accounts], |row| {
-            Ok(Revoked {
-                key: key(row)?,
-                position: position(Revision::from_number(row.get("revision")?)),
-            })
+            Ok((key(row)?, Revision::from_number(row.get("revision")?)))
         })
         .optional()?;
-    let Some(mut revoked) = found else {
+    let Some((mut key, mut revision)) = found else {
         return Ok(None);
     };
-    if revoked.key.revoke_time.is_none() {
-        revoked.key.revoke_time = Some(revocation.now);
-        let revision = next_revision(transaction)?;
-        revoked.position = position(revision);
+    if key.revoke_time.is_none() {
+        key.revoke_time = Some(revocation.now);
+        revision = next_revision(transaction)?;
         transaction
             .prepare_cached("UPDATE keys SET revoke_time = ?1, revision = ?2 WHERE key_id = ?3")?
             .execute(params![
                 revocation.now.as_micros(),
                 revision.number(),
-                revoked.key.id.as_uuid().as_bytes()
+                key.id.as_uuid().as_bytes()
             ])?;
-        record_write(transaction, revision, revocation.now, revoked.key.id)?;
+        record_write(transaction, revision, revocation.now, key.id)?;
     }
     let record = AuditRecord {
         time: revocation.now,
         caller: revocation.caller.clone(),
         method: AdminMethod::Revoke,
-        account_id: Some(revoked.key.account_id.clone()),
-        key_id: Some(revoked.key.id),
+        account_id: Some(key.account_id.clone()),
+        key_id: Some(key.id),
         outcome: Outcome::OK,
         calls: 1,
     };
     audit::append(transaction, &record)?;
-    Ok(Some(revoked))
+    Ok(Some(Committed::new(key, position(revision))))
 }
 
 /// SQLite takes no list as a parameter. No account id holds a character that JSON would escape.

@@ -12,7 +12,7 @@ use crate::support::{
 };
 use keyservice::{
     model::{time::Timestamp, token::Digester},
-    store::{KeyStore, sqlite::SqliteStore},
+    store::{AuditLog, sqlite::SqliteStore},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn a_server_starts_while_the_command_reads_its_file_and_the_command_notice
     let many = vec![record_of_a_list(Timestamp::now()); 2000];
     let path = directory.path().join("keys.db");
     let file = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
-    file.append(&many).await.expect("appended");
+    file.append_records(&many).await.expect("appended");
     drop(file);
 
     let reader = Reader::begin(&store);

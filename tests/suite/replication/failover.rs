@@ -12,7 +12,8 @@ use keyservice::{
         time::{LeaseTerm, Timestamp},
     },
     store::{
-        KeyStore, ListQuery, Position, Renewal, ReplicaId, Revocation, RevokeTarget, StoreError,
+        KeyStore, ListQuery, Position, Renewal, ReplicaId, ReplicaRegistry, Revocation,
+        RevokeTarget, StoreError,
     },
 };
 use std::time::Duration;
@@ -28,7 +29,7 @@ async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
     let address = cluster.primary().database();
     let store = stores::open(&address).await;
     let (_, new) = new_key("acme", "dear");
-    store.create(&new).await.expect("created");
+    let _ = store.create(&new).await.expect("created");
 
     cluster.hold_replication(true);
     let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
@@ -41,7 +42,7 @@ async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
 
     cluster.hold_replication(false);
     let revoked = store.revoke(&revocation(&new.key)).await;
-    revoked.expect("the standby has got it");
+    let _ = revoked.expect("the standby has got it");
     cluster.lose_primary();
     cluster.promote();
     let store = stores::open(&cluster.primary().address_of(database_in(&address))).await;

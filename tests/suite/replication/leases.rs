@@ -4,11 +4,11 @@ use crate::support::{eventually, new_key, stores::Stores};
 use keyservice::{
     model::time::LeaseTerm,
     store::{
-        FollowError, KeyStore, Position, Renewal, Renewed, Replica, ReplicaId, Revision,
-        StoreError, WriteId,
+        Position, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicationError,
+        Revision, Store, StoreError, WriteId,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -48,10 +48,12 @@ async fn a_delayed_renewal_neither_undoes_a_later_one_nor_grants_a_lease() {
     let position = create(&stores.first).await;
     renew(&stores.first, &renewal(1, 2, position)).await;
     for late in [1, 2] {
-        let refused = stores.first.renew(&renewal(1, late, Position::START)).await;
+        let refused = registry(&stores.first)
+            .renew(&renewal(1, late, Position::START))
+            .await;
         assert!(matches!(
             refused,
-            Err(FollowError::Store(StoreError::Unavailable(_)))
+            Err(ReplicationError::Store(StoreError::Unavailable(_)))
         ));
     }
     assert_eq!(replicas(&stores).await, [replica(1, 2, position)]);
@@ -71,15 +73,17 @@ async fn a_position_from_another_history_is_refused_and_renews_nothing() {
         ..position
     };
     for other in [other_write, future] {
-        let renewed = stores.first.renew(&renewal(1, 1, other)).await;
-        assert!(matches!(renewed, Err(FollowError::OtherHistory)));
-        let changes = stores.first.changes(other, 10).await;
-        assert!(matches!(changes, Err(FollowError::OtherHistory)));
+        let renewed = registry(&stores.first).renew(&renewal(1, 1, other)).await;
+        assert!(matches!(renewed, Err(ReplicationError::OtherHistory)));
+        let changes = stores.first.changes.changes(other, 10).await;
+        assert!(matches!(changes, Err(ReplicationError::OtherHistory)));
     }
     assert_eq!(replicas(&stores).await, []);
-    let look = stores.second.replicas(&[other_write, position]).await;
+    let look = registry(&stores.second)
+        .replicas(&[other_write, position])
+        .await;
     assert_eq!(look.expect("read").lost, [position.revision]);
-    let look = stores.second.replicas(&[position]).await;
+    let look = registry(&stores.second).replicas(&[position]).await;
     assert_eq!(look.expect("read").lost, []);
 }
 
@@ -89,15 +93,30 @@ async fn a_replica_is_removed_if_it_did_not_renew_again_and_when_it_leaves() {
     renew(&stores.first, &renewal(1, 1, Position::START)).await;
     let seen = replicas(&stores).await.remove(0);
     renew(&stores.first, &renewal(1, 2, Position::START)).await;
-    assert!(!stores.second.forget(&seen).await.expect("answered"));
+    assert!(
+        !registry(&stores.second)
+            .remove_lapsed(&seen)
+            .await
+            .expect("answered")
+    );
 
     let seen = replicas(&stores).await.remove(0);
-    assert!(stores.second.forget(&seen).await.expect("forgotten"));
-    assert!(!stores.second.forget(&seen).await.expect("answered"));
+    assert!(
+        registry(&stores.second)
+            .remove_lapsed(&seen)
+            .await
+            .expect("forgotten")
+    );
+    assert!(
+        !registry(&stores.second)
+            .remove_lapsed(&seen)
+            .await
+            .expect("answered")
+    );
     assert_eq!(replicas(&stores).await, []);
 
     renew(&stores.first, &renewal(1, 3, Position::START)).await;
-    stores.first.leave(seen.id).await.expect("left");
+    registry(&stores.first).leave(seen.id).await.expect("left");
     assert_eq!(replicas(&stores).await, []);
 }
 
@@ -121,7 +140,11 @@ async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
         .expect("written");
 
     let store = stores.first.clone();
-    let renewing = tokio::spawn(async move { store.renew(&renewal(1, 1, Position::START)).await });
+    let renewing = tokio::spawn(async move {
+        registry(&store)
+            .renew(&renewal(1, 1, Position::START))
+            .await
+    });
     let database = address.rsplit('/').next().expect("a database");
     eventually("the renewal waits for the writer", async || {
         let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
@@ -136,17 +159,25 @@ async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
 }
 
 /// Creates a key, and gives the position of that write.
-async fn create(store: &Arc<dyn KeyStore>) -> Position {
-    let created = store.create(&new_key("acme", "a key").1).await;
-    created.expect("created")
+async fn create(store: &Store) -> Position {
+    let created = store.keys.create(&new_key("acme", "a key").1).await;
+    created.expect("created").position()
 }
 
-async fn renew(store: &Arc<dyn KeyStore>, renewal: &Renewal) -> Renewed {
-    store.renew(renewal).await.expect("renewed")
+fn registry(store: &Store) -> &dyn ReplicaRegistry {
+    &**store.replicas.as_ref().expect("replicas share it")
+}
+
+async fn renew(store: &Store, renewal: &Renewal) -> Renewed {
+    registry(store).renew(renewal).await.expect("renewed")
 }
 
 async fn replicas(stores: &Stores) -> Vec<Replica> {
-    stores.second.replicas(&[]).await.expect("read").replicas
+    registry(&stores.second)
+        .replicas(&[])
+        .await
+        .expect("read")
+        .replicas
 }
 
 fn renewal(id: u128, renewals: i64, applied: Position) -> Renewal {

@@ -1,6 +1,8 @@
 //! What every store does with audit records.
 
-use super::{account_id, after, create_as, on_both_stores, revocation, revoke, with_request_id};
+use super::{
+    account_id, after, create, create_as, on_both_stores, revocation, revoke, with_request_id,
+};
 use crate::support::{
     caller, new_key,
     server::audit::{printed, record_of_a_list, records},
@@ -11,7 +13,7 @@ use keyservice::{
         audit_record::{AdminMethod, AuditRecord, Outcome},
         time::Timestamp,
     },
-    store::RevokeTarget,
+    store::{CreateOutcome, RevokeTarget},
 };
 
 on_both_stores![
@@ -25,17 +27,15 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
     let new = with_request_id("acme", "once");
     let mut again = with_request_id("acme", "once");
     again.caller = caller("another");
-    stores.first.create(&new).await.expect("created");
-    stores.second.create(&again).await.expect_err("used before");
+    create(&stores.first, &new).await;
+    let used_before = stores.second.keys.create(&again).await.expect("on record");
+    assert_ne!(used_before.value(), &CreateOutcome::Created);
     let target = || RevokeTarget::Digest(new.digest);
-    let first = revoke(stores, target()).await;
+    let (first, _) = revoke(stores, target()).await;
     revoke(stores, target()).await;
     let of_others = revocation(target(), Some("globex"));
-    stores
-        .first
-        .revoke(&of_others)
-        .await
-        .expect_err("not found");
+    let not_found = stores.first.keys.revoke(&of_others).await;
+    assert_eq!(not_found.expect("answered"), None);
 
     let id = new.key.id;
     let expected = [
@@ -46,7 +46,7 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
     ];
     assert_eq!(records(&stores.address, &[]), expected);
     let printed = printed(&stores.address, &[]);
-    for time in [new.key.create_time, first.key.revoke_time.expect("revoked")] {
+    for time in [new.key.create_time, first.revoke_time.expect("revoked")] {
         let time = humantime::format_rfc3339_micros(time.to_system_time());
         let time = format!("\"time\":\"{time}\"");
         assert!(printed.contains(&time), "{time} is not in {printed}");
@@ -72,7 +72,7 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
         calls: 1,
         ..bare.clone()
     };
-    let appended = stores.first.append(&[bare, full]).await;
+    let appended = stores.first.audit.append_records(&[bare, full]).await;
     appended.expect("appended");
     let expected = [
         format!("sender List RESOURCE_EXHAUSTED acme {} 1", new.key.id),
@@ -92,14 +92,15 @@ async fn a_write_without_its_record_is_not_stored(stores: &Stores) {
     };
     stores.sql(&rename(audit, &renamed)).await.expect("renamed");
     let (_, unstored) = new_key("acme", "does not stand");
-    stores.first.create(&unstored).await.expect_err("no record");
+    let keys = &stores.first.keys;
+    keys.create(&unstored).await.expect_err("no record");
     let by_id = revocation(RevokeTarget::Id(new.key.id), None);
-    stores.first.revoke(&by_id).await.expect_err("no record");
+    keys.revoke(&by_id).await.expect_err("no record");
     assert_eq!(stores.load().await, before);
 
     stores.sql(&rename(&renamed, audit)).await.expect("renamed");
     assert_eq!(records(&stores.address, &[]).len(), 1);
-    stores.first.revoke(&by_id).await.expect("revoked");
+    revoke(stores, RevokeTarget::Id(new.key.id)).await;
     assert_eq!(records(&stores.address, &[]).len(), 2);
 }
 
@@ -108,7 +109,8 @@ async fn records_cannot_be_changed_and_only_old_ones_can_be_deleted_on_purpose(s
     let [old, limit, new] = [-30, -20, -10].map(|seconds| after(now, seconds));
     let appended = stores
         .first
-        .append(&[old, limit, new].map(record_of_a_list))
+        .audit
+        .append_records(&[old, limit, new].map(record_of_a_list))
         .await;
     appended.expect("appended");
 

@@ -9,13 +9,10 @@ use keyservice::{
     model::{
         account::{AccountId, Accounts},
         domain::Domain,
-        key::{Key, KeyId, KeyState, RequestId, Scope, Status},
+        key::{Key, KeyState, RequestId, Scope, Status},
         time::Timestamp,
     },
-    store::{
-        Change, CreateError, ListQuery, NewKey, Position, Revocation, RevokeError, RevokeTarget,
-        Revoked,
-    },
+    store::{Change, CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget, Store},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinHandle;
@@ -58,9 +55,14 @@ async fn a_key_is_stored_with_every_field(stores: &Stores) {
     let (_, mut new) = new_key("acme", "Büro ✉");
     new.key.scope = Scope::Domain(domain("example.com"));
     new.key.expire_time = Some(after(new.key.create_time, 3600));
-    let position = stores.first.create(&new).await.expect("created");
+    let position = create(&stores.first, &new).await;
 
-    let listed = stores.second.list(&all_of("acme")).await.expect("listed");
+    let listed = stores
+        .second
+        .keys
+        .list(&all_of("acme"))
+        .await
+        .expect("listed");
     assert_eq!(keys(&listed), [&new.key]);
     assert_eq!(listed[0].create_revision, position.revision);
 
@@ -81,7 +83,7 @@ async fn pages_are_newest_first_and_stay_correct_while_keys_are_created(stores: 
     };
     let mut seen = Vec::new();
     loop {
-        let page = stores.first.list(&query).await.expect("listed");
+        let page = stores.first.keys.list(&query).await.expect("listed");
         create_many(stores, "acme", 1).await;
         seen.extend(page.iter().map(|listed| listed.key.clone()));
         match page.last() {
@@ -113,7 +115,7 @@ async fn a_list_is_filtered_by_status_and_domain(stores: &Stores) {
             now: after(now, 10),
             ..all_of("acme")
         };
-        let listed = stores.first.list(&query).await.expect("listed");
+        let listed = stores.first.keys.list(&query).await.expect("listed");
         keys(&listed).iter().map(|key| key.id).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -140,7 +142,7 @@ async fn an_account_lists_only_its_own_keys(stores: &Stores) {
     create_many(stores, "ACME", 1).await;
     create_many(stores, "acme2", 1).await;
     for (name, count) in [("acme", 2), ("ACME", 1), ("acme2", 1), ("acm", 0)] {
-        let listed = stores.first.list(&all_of(name)).await.expect("listed");
+        let listed = stores.first.keys.list(&all_of(name)).await.expect("listed");
         assert_eq!(listed.len(), count, "{name}");
     }
 }
@@ -149,36 +151,34 @@ async fn a_request_id_creates_one_key_per_account_however_often_it_is_used(store
     let tries = (0..20).map(async |number| {
         let new = with_request_id("acme", "request-1");
         let store = [&stores.first, &stores.second][number % 2];
-        (new.key.id, store.create(&new).await)
+        let answered = store.keys.create(&new).await.expect("on record");
+        (new.key.id, answered.into_parts())
     });
     let tries = join_all(tries).await;
-    let made = |(id, made): &(KeyId, Result<Position, _>)| Some((*id, *made.as_ref().ok()?));
-    let created: Vec<_> = tries.iter().filter_map(made).collect();
-    let [(first, first_position)] = created[..] else {
+    let made = |(outcome, _): &(CreateOutcome, Position)| *outcome == CreateOutcome::Created;
+    let (created, refused): (Vec<_>, Vec<_>) =
+        tries.into_iter().partition(|(_, answer)| made(answer));
+    let [(first, (_, first_position))] = created[..] else {
         panic!("{created:?}");
     };
-    for refused in tries.iter().filter_map(|(_, made)| made.as_ref().err()) {
-        let CreateError::RequestIdUsed {
-            first: id,
-            position,
-        } = refused
-        else {
-            panic!("{refused:?}");
-        };
-        assert_eq!((*id, *position), (first, first_position));
+    let used = (CreateOutcome::RequestIdUsed { first }, first_position);
+    for (_, answer) in refused {
+        assert_eq!(answer, used);
     }
-    let listed = stores.first.list(&all_of("acme")).await.expect("listed");
+    let listed = stores
+        .first
+        .keys
+        .list(&all_of("acme"))
+        .await
+        .expect("listed");
     assert_eq!(
         keys(&listed).iter().map(|key| key.id).collect::<Vec<_>>(),
         [first]
     );
 
     let others = with_request_id("globex", "request-1");
-    stores
-        .first
-        .create(&others)
-        .await
-        .expect("another account's request");
+    // Another account's request.
+    create(&stores.first, &others).await;
     let changes = changes(stores, Position::START, 100).await;
     assert_eq!(changes.len(), 2, "a refused Create changes nothing");
 }
@@ -193,11 +193,11 @@ async fn a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_tim
         let first = revoke(stores, target()).await;
         let again = revoke(stores, target()).await;
 
-        assert!(first.key.revoke_time.is_some());
-        assert_eq!((&again.key, again.position), (&first.key, first.position));
+        assert!(first.0.revoke_time.is_some());
+        assert_eq!(again, first);
         let unrevoked = Key {
             revoke_time: None,
-            ..first.key.clone()
+            ..first.0
         };
         assert_eq!(unrevoked, new.key, "nothing else has changed");
         assert!(stores.load().await.1[&new.digest].revoked);
@@ -221,31 +221,31 @@ async fn unknown_keys_and_keys_of_other_accounts_are_not_found(stores: &Stores) 
                 accounts: accounts(others),
                 ..revocation(target, None)
             };
-            let refused = stores.first.revoke(&by_others).await;
-            assert!(matches!(refused, Err(RevokeError::NotFound)), "{others:?}");
+            let refused = stores.first.keys.revoke(&by_others).await;
+            assert_eq!(refused.expect("answered"), None, "{others:?}");
         }
     }
     for target in both(&unknown) {
-        let refused = stores.first.revoke(&revocation(target, None)).await;
-        assert!(matches!(refused, Err(RevokeError::NotFound)));
+        let refused = stores.first.keys.revoke(&revocation(target, None)).await;
+        assert_eq!(refused.expect("answered"), None);
     }
     assert_eq!(stores.load().await, before, "nothing has changed");
 
     let by_its_owner = revocation(RevokeTarget::Id(new.key.id), Some("acme"));
-    stores.first.revoke(&by_its_owner).await.expect("revoked");
+    revoke_with(&stores.first, &by_its_owner).await;
     for target in both(&create_as(stores, "acme's too", |_| {}).await) {
         let by_one_of_several = Revocation {
             accounts: accounts(&["globex", "acme"]),
             ..revocation(target, None)
         };
-        let revoked = stores.first.revoke(&by_one_of_several).await;
-        assert_eq!(revoked.expect("revoked").key.name.as_str(), "acme's too");
+        let (key, _) = revoke_with(&stores.first, &by_one_of_several).await;
+        assert_eq!(key.name.as_str(), "acme's too");
     }
 }
 
 async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(stores: &Stores) {
     let created = create_many(stores, "acme", 4).await;
-    let revoked = revoke(stores, RevokeTarget::Id(created[0].key.id)).await;
+    let (_, revoked_at) = revoke(stores, RevokeTarget::Id(created[0].key.id)).await;
 
     let all = changes(stores, Position::START, 100).await;
     let digests: Vec<_> = all.iter().map(|change| change.state.digest).collect();
@@ -255,7 +255,7 @@ async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(
         "a key stands where its last change stands"
     );
     assert!(all.is_sorted_by_key(|change| change.position.revision));
-    assert_eq!(all[3].position, revoked.position);
+    assert_eq!(all[3].position, revoked_at);
     assert!(all[3].state.revoked);
 
     assert_eq!(changes(stores, all[0].position, 2).await, all[1..3]);
@@ -312,13 +312,10 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
         tokio::spawn(async move {
             for _ in 0..40 {
                 let (_, new) = new_key("acme", "one of many");
-                store.create(&new).await.expect("created");
+                create(&store, &new).await;
                 if rng.random_bool(0.3) {
                     let target = RevokeTarget::Digest(new.digest);
-                    store
-                        .revoke(&revocation(target, None))
-                        .await
-                        .expect("revoked");
+                    revoke_with(&store, &revocation(target, None)).await;
                 }
             }
         })
@@ -347,7 +344,7 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
 }
 
 async fn changes(stores: &Stores, since: Position, limit: usize) -> Vec<Change> {
-    let changes = stores.second.changes(since, limit).await;
+    let changes = stores.second.changes.changes(since, limit).await;
     changes.expect("changes")
 }
 
@@ -355,7 +352,7 @@ async fn create_many(stores: &Stores, account: &str, count: usize) -> Vec<NewKey
     let mut all = Vec::new();
     for number in 0..count {
         let (_, new) = new_key(account, &format!("number {number}"));
-        stores.first.create(&new).await.expect("created");
+        create(&stores.first, &new).await;
         all.push(new);
     }
     all
@@ -364,7 +361,7 @@ async fn create_many(stores: &Stores, account: &str, count: usize) -> Vec<NewKey
 async fn create_as(stores: &Stores, name: &str, change: impl Fn(&mut NewKey)) -> NewKey {
     let (_, mut new) = new_key("acme", name);
     change(&mut new);
-    stores.first.create(&new).await.expect("created");
+    create(&stores.first, &new).await;
     new
 }
 
@@ -374,9 +371,19 @@ fn with_request_id(account: &str, request_id: &str) -> NewKey {
     new
 }
 
-async fn revoke(stores: &Stores, target: RevokeTarget) -> Revoked {
-    let revoked = stores.first.revoke(&revocation(target, None)).await;
-    revoked.expect("revoked")
+async fn create(store: &Store, new: &NewKey) -> Position {
+    let (outcome, position) = store.keys.create(new).await.expect("created").into_parts();
+    assert_eq!(outcome, CreateOutcome::Created);
+    position
+}
+
+async fn revoke(stores: &Stores, target: RevokeTarget) -> (Key, Position) {
+    revoke_with(&stores.first, &revocation(target, None)).await
+}
+
+async fn revoke_with(store: &Store, revocation: &Revocation) -> (Key, Position) {
+    let revoked = store.keys.revoke(revocation).await.expect("answered");
+    revoked.expect("found").into_parts()
 }
 
 fn revocation(target: RevokeTarget, account: Option<&str>) -> Revocation {

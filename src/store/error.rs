@@ -1,0 +1,38 @@
+//! The errors of a store that is open: [`StoreError`] and [`ReplicationError`].
+//!
+//! Promises that whoever gets one knows whether trying again can help.
+
+/// The store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store could not be reached, or not in time. Trying again later may help.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[source] Cause),
+    /// The store failed in a way that trying again will not mend.
+    #[error("the store failed: {0}")]
+    Failed(#[source] Cause),
+}
+
+/// The store could not tell what came since a position.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicationError {
+    /// The store does not hold the write at that position: it was restored from a backup, or a
+    /// standby took over that had missed the last commits.
+    #[error("the store's history is not the one that this replica has followed")]
+    OtherHistory,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a store's driver said.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error and all its causes, on one line.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

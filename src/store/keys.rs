@@ -1,0 +1,104 @@
+//! The source of truth for keys: the trait [`KeyStore`], its arguments and its answers.
+//!
+//! Promises that a write and its audit record are one transaction. Must never see a token, only its
+//! digest.
+
+use super::{Committed, Revision, StoreError};
+use crate::model::{
+    account::{AccountId, Accounts},
+    caller_name::CallerName,
+    domain::Domain,
+    key::{Key, KeyId, RequestId, Status},
+    time::Timestamp,
+    token::TokenDigest,
+};
+use async_trait::async_trait;
+
+/// Creates, revokes and lists keys.
+#[async_trait]
+pub trait KeyStore: Send + Sync + 'static {
+    /// Stores a new key, unless its request id was used before. The call is on record either way.
+    async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError>;
+
+    /// Revokes a key. A key that was revoked before keeps its first `revoke_time` and its revision,
+    /// and the call is on record all the same.
+    ///
+    /// Gives `None` if the account has no such key. That leaves no record: the caller appends one.
+    async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
+
+    /// The keys of one account, newest first, at most `query.limit` of them.
+    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError>;
+}
+
+/// A key to be stored.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// The key, which is not revoked.
+    pub key: Key,
+    /// The digest of its token.
+    pub digest: TokenDigest,
+    /// The caller's name for this Create.
+    pub request_id: Option<RequestId>,
+    /// Who creates it.
+    pub caller: CallerName,
+}
+
+/// What became of a Create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CreateOutcome {
+    /// The key was stored.
+    Created,
+    /// Nothing was stored, since the account's request id was used before.
+    RequestIdUsed {
+        /// The key that its first use created.
+        first: KeyId,
+    },
+}
+
+/// Which key to revoke.
+#[derive(Debug, Clone)]
+pub struct Revocation {
+    /// The key.
+    pub target: RevokeTarget,
+    /// The key must belong to one of these accounts. Any other key is not found.
+    pub accounts: Accounts,
+    /// The key's `revoke_time`, unless it has one.
+    pub now: Timestamp,
+    /// Who revokes it.
+    pub caller: CallerName,
+}
+
+/// How a key to be revoked is named.
+#[derive(Debug, Clone)]
+pub enum RevokeTarget {
+    /// By its id.
+    Id(KeyId),
+    /// By its token's digest.
+    Digest(TokenDigest),
+}
+
+/// Which keys to list.
+#[derive(Debug, Clone)]
+pub struct ListQuery {
+    /// The account that owns them.
+    pub account_id: AccountId,
+    /// Only keys with this status at `now`.
+    pub status: Option<Status>,
+    /// Only keys that are restricted to exactly this domain.
+    pub domain: Option<Domain>,
+    /// Only keys that were created by a write before this one.
+    pub before: Option<Revision>,
+    /// The most keys to give, at least 1.
+    pub limit: usize,
+    /// The time at which `status` is judged.
+    pub now: Timestamp,
+}
+
+/// A key, and its place in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedKey {
+    /// The key.
+    pub key: Key,
+    /// The revision of the write that created it.
+    pub create_revision: Revision,
+}
