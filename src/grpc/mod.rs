@@ -2,8 +2,10 @@
 //! Promises that protobuf types stay in here.
 //! Must never put a token into a status, a log or a span.
 
+mod audited_call;
 mod call;
 mod codec;
+mod errors;
 mod health;
 pub mod keys;
 pub mod layers;

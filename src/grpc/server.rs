@@ -5,7 +5,7 @@
 use super::{
     ServingState,
     call::rename_status,
-    keys::service::KeyServiceImpl,
+    keys::KeyHandlers,
     layers::{
         AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, DeadlineLayer,
         DispatchLayer, HeaderSizeLayer,
@@ -51,7 +51,7 @@ pub async fn serve(
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let authenticate = AuthenticateLayer::new(app.callers.clone(), app.recorder.clone());
-    let key_service = KeyServiceServer::new(KeyServiceImpl::new(app.clone())).limited(limits);
+    let key_service = KeyServiceServer::new(KeyHandlers::new(app.clone())).limited(limits);
     let mut services = Services::within(limits);
     services.add(state.service());
     if reflects {

@@ -1,7 +1,8 @@
-//! `tosend.keys.v1.KeyService`.
+//! The service `tosend.keys.v1.KeyService`.
 
-pub(super) mod audited_call;
 pub mod page_token;
 pub mod request;
-pub(super) mod response;
-pub(super) mod service;
+mod response;
+mod service;
+
+pub(super) use service::KeyHandlers;

@@ -1,29 +1,26 @@
-//! Owns the way from values to responses, and from errors to statuses.
+//! Turns values into responses, and the errors of keys into statuses.
+//!
 //! Promises that a status tells its reader what happened and what to do.
-//! Must never show what a store's driver said: that goes to the log.
 
 use super::page_token;
-use crate::grpc::proto;
 use crate::{
     authorize::{
         decision::{Decision, DenialReason, Grant},
         lease::NoLease,
     },
+    grpc::{errors::unavailable, proto},
     model::{
         key::{Key, KeyId, Scope, Status},
         time::Timestamp,
     },
     replication::acknowledgement::Unacknowledged,
-    store::{ListQuery, ListedKey, StoreError},
+    store::{ListQuery, ListedKey},
 };
 use proto::authorize_response::Decision as ProtoDecision;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// `google.rpc.ErrorInfo`'s domain of this service's reasons.
-const ERROR_DOMAIN: &str = "keys.tosend";
-
-pub(in crate::grpc) fn key(key: Key, now: Timestamp) -> proto::Key {
+pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
     let status = match key.status(now) {
         Status::Active => proto::key::Status::Active,
         Status::Revoked => proto::key::Status::Revoked,
@@ -43,7 +40,7 @@ pub(in crate::grpc) fn key(key: Key, now: Timestamp) -> proto::Key {
 }
 
 /// One page of `query.limit` keys, from the keys that a query for one more gave.
-pub(in crate::grpc) fn page(mut keys: Vec<ListedKey>, query: &ListQuery) -> proto::ListResponse {
+pub(super) fn page(mut keys: Vec<ListedKey>, query: &ListQuery) -> proto::ListResponse {
     let there_are_more = keys.len() > query.limit;
     keys.truncate(query.limit);
     let next_page_token = keys
@@ -60,7 +57,7 @@ pub(in crate::grpc) fn page(mut keys: Vec<ListedKey>, query: &ListQuery) -> prot
     }
 }
 
-pub(in crate::grpc) fn decision(decision: Decision) -> proto::AuthorizeResponse {
+pub(super) fn decision(decision: Decision) -> proto::AuthorizeResponse {
     let decision = match decision {
         Decision::Grant(grant) => ProtoDecision::Grant(self::grant(grant)),
         Decision::Denial(reason) => ProtoDecision::Denial(denial(reason)),
@@ -109,7 +106,7 @@ fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-pub(in crate::grpc) fn request_id_used(first: KeyId) -> tonic::Status {
+pub(super) fn request_id_used(first: KeyId) -> tonic::Status {
     tonic::Status::with_error_details(
         Code::AlreadyExists,
         format!(
@@ -125,40 +122,14 @@ pub(in crate::grpc) fn request_id_used(first: KeyId) -> tonic::Status {
     )
 }
 
-pub(in crate::grpc) fn no_such_key() -> tonic::Status {
+pub(super) fn no_such_key() -> tonic::Status {
     tonic::Status::not_found(
         "there is no such key, or it belongs to another account than the given one",
     )
 }
 
-/// The one place where a store's trouble becomes a status; `advice` says what the caller can do.
-pub(in crate::grpc) fn store_status(error: &StoreError, advice: &str) -> tonic::Status {
-    match error {
-        StoreError::Unavailable(_) => {
-            tracing::warn!("{error}");
-            unavailable(
-                "STORE_UNAVAILABLE",
-                format!("the store of keys cannot be reached; {advice}"),
-            )
-        }
-        StoreError::Failed(_) => {
-            tracing::error!("{error}");
-            tonic::Status::internal(format!(
-                "the store of keys failed, and the service's log says how; {advice}"
-            ))
-        }
-    }
-}
-
-/// A read that could not be put on record is not answered.
-pub(in crate::grpc) fn unrecorded() -> tonic::Status {
-    let message = "the store of keys cannot be reached, and without a record of the call there is \
-                   no answer; try again";
-    unavailable("STORE_UNAVAILABLE", message.to_owned())
-}
-
 /// This replica cannot prove that its memory is current.
-pub(in crate::grpc) fn no_lease(why: NoLease) -> tonic::Status {
+pub(super) fn no_lease(why: NoLease) -> tonic::Status {
     unavailable(
         why.into(),
         format!("{why}; try again, or ask another replica"),
@@ -166,10 +137,7 @@ pub(in crate::grpc) fn no_lease(why: NoLease) -> tonic::Status {
 }
 
 /// A key was created, but not every replica is known to know it. Its token was not shown.
-pub(in crate::grpc) fn unacknowledged_create(
-    error: Unacknowledged,
-    created: KeyId,
-) -> tonic::Status {
+pub(super) fn unacknowledged_create(error: Unacknowledged, created: KeyId) -> tonic::Status {
     let advice = format!(
         "key {created} may stand, and its token cannot be shown any more: revoke that key, and \
          create another with a new request_id"
@@ -178,51 +146,11 @@ pub(in crate::grpc) fn unacknowledged_create(
 }
 
 /// A key was revoked, but not every replica is known to refuse it.
-pub(in crate::grpc) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
+pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
     unacknowledged(error, "call Revoke again, which waits on")
 }
 
 fn unacknowledged(error: Unacknowledged, advice: &str) -> tonic::Status {
     tracing::warn!("{error}");
     unavailable("UNACKNOWLEDGED", format!("{error}; {advice}"))
-}
-
-/// The caller's deadline came before the answer, and a call that `writes` goes on.
-pub(in crate::grpc) fn deadline_exceeded(writes: bool) -> tonic::Status {
-    tonic::Status::deadline_exceeded(if writes {
-        "the deadline came before the answer; a Revoke or Create may stand all the same: call \
-         Revoke again, which waits on, and Create with the same request_id, which tells the key"
-    } else {
-        "the deadline came before the answer; try again"
-    })
-}
-
-/// Nobody is told more: whether a secret is wrong or a certificate unknown, say.
-pub(in crate::grpc) fn unknown_caller() -> tonic::Status {
-    tonic::Status::unauthenticated("unknown caller")
-}
-
-/// Nobody is told more: which role or account would do, say.
-pub(in crate::grpc) fn not_permitted() -> tonic::Status {
-    tonic::Status::permission_denied("not permitted to this caller")
-}
-
-/// No place among the admin calls in flight.
-pub(in crate::grpc) fn too_many_admin_calls() -> tonic::Status {
-    let details = ErrorDetails::with_error_info("TOO_MANY_ADMIN_CALLS", ERROR_DOMAIN, []);
-    let message = "too many calls of Create, List and Revoke are in flight: try again in a moment";
-    tonic::Status::with_error_details(Code::ResourceExhausted, message, details)
-}
-
-/// More metadata than the service takes with one call.
-pub(in crate::grpc) fn too_much_metadata(size: usize, limit: u32) -> tonic::Status {
-    tonic::Status::resource_exhausted(format!(
-        "the call's metadata takes {size} bytes, each field's name, value and 32 more, and the \
-         limit is {limit} (--max-header-size): send less"
-    ))
-}
-
-fn unavailable(reason: &str, message: String) -> tonic::Status {
-    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
-    tonic::Status::with_error_details(Code::Unavailable, message, details)
 }

@@ -1,122 +1,99 @@
-//! Owns the four calls of `tosend.keys.v1.KeyService`.
-//! Promises that when Create or Revoke returns OK, no replica can answer Authorize without it.
+//! The handlers of `tosend.keys.v1.KeyService`.
+//!
+//! Promises that when a write returns OK, no replica can answer Authorize without it.
 //! Must never wait for the store in Authorize.
 
-use super::{audited_call::AdminCall, request, response};
-use crate::grpc::proto::{self, key_service_server::KeyService};
+use super::{request, response};
 use crate::{
     app::App,
     callers::Caller,
+    grpc::{
+        audited_call::{AuditedCall, Closed},
+        errors,
+        proto::{self, key_service_server::KeyService},
+    },
     model::{account::Accounts, key::Key, time::Timestamp, token::Token},
     observe::histogram::Histogram,
     replication::acknowledgement::Unacknowledged,
-    store::{CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget},
+    store::{Committed, CreateOutcome, ListQuery, NewKey, Position, RevokeTarget},
 };
 use rand::RngExt;
 use std::{sync::Arc, time::Instant};
 use tonic::{Request, Response, Status};
 
-/// `KeyService`, over the parts of the process.
+/// Answers the calls of `KeyService` from the parts of the process.
 #[derive(Clone)]
-pub(in crate::grpc) struct KeyServiceImpl {
+pub(in crate::grpc) struct KeyHandlers {
     app: Arc<App>,
 }
 
-impl KeyServiceImpl {
+impl KeyHandlers {
     pub(in crate::grpc) fn new(app: Arc<App>) -> Self {
         Self { app }
     }
 
-    async fn create_for(
-        &self,
-        call: &mut AdminCall,
+    async fn take_up<T>(&self, request: &Request<T>) -> Result<AuditedCall, Status> {
+        AuditedCall::take_up(request, &self.app.admin_slots).await
+    }
+
+    async fn create_key(
+        self,
+        mut call: AuditedCall,
         request: proto::CreateRequest,
-    ) -> Result<(Token, Key), Status> {
+    ) -> Closed<proto::CreateResponse> {
+        let (token, new, committed) = match self.commit_key(&mut call, request).await {
+            Ok(committed) => committed,
+            Err(status) => return call.refuse(status).await,
+        };
+        let key_id = match committed.value() {
+            CreateOutcome::Created => new.key.id,
+            CreateOutcome::RequestIdUsed { first } => *first,
+        };
+        let now = call.time();
+        let call = call.recorded_by(&committed, new.key.account_id.clone(), key_id);
+        let created = self.acknowledge_key(new.key, committed).await;
+        call.close(created.map(|key| proto::CreateResponse {
+            token: token.expose().to_owned(),
+            key: Some(response::key(key, now)),
+        }))
+    }
+
+    async fn commit_key(
+        &self,
+        call: &mut AuditedCall,
+        request: proto::CreateRequest,
+    ) -> Result<(Token, NewKey, Committed<CreateOutcome>), Status> {
+        const ADVICE: &str =
+            "the key may or may not have been created: try again with the same request_id";
         let (token, id_bits) = {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())
         };
-        let (caller, now) = (&call.caller().name, call.time);
-        let new = request::new_key(
-            request,
-            caller,
-            &token,
-            self.app.authorizer.digester(),
-            &id_bits,
-            now,
-        )?;
-        call.about(&new.key.account_id)?;
-        let key = self.create_everywhere(call, new).await?;
-        Ok((token, key))
+        let (caller, digester) = (&call.caller().name, self.app.authorizer.digester());
+        let new = request::new_key(request, caller, &token, digester, &id_bits, call.time())?;
+        call.set_account(&new.key.account_id)?;
+        let created = self.app.store.keys.create(&new).await;
+        let committed = created.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        Ok((token, new, committed))
     }
 
-    async fn list_for(
+    /// Waits until every replica knows the key. If the request id was used before, waits for the first
+    /// key's write instead, because the call that made it may not have waited to the end.
+    async fn acknowledge_key(
         &self,
-        call: &mut AdminCall,
-        request: proto::ListRequest,
-    ) -> Result<proto::ListResponse, Status> {
-        let query = request::list_query(request, call.time)?;
-        call.about(&query.account_id)?;
-        // One more than the page holds tells whether there is another.
-        let with_one_more = ListQuery {
-            limit: query.limit + 1,
-            ..query.clone()
-        };
-        let keys = self.app.store.keys.list(&with_one_more).await;
-        let keys = keys.map_err(|error| response::store_status(&error, "try again"))?;
-        Ok(response::page(keys, &query))
-    }
-
-    async fn revoke_for(
-        &self,
-        call: &mut AdminCall,
-        request: proto::RevokeRequest,
+        key: Key,
+        committed: Committed<CreateOutcome>,
     ) -> Result<Key, Status> {
-        let (caller, now) = (call.caller(), call.time);
-        let revocation = request::revocation(request, caller, self.app.authorizer.digester(), now)?;
-        if let RevokeTarget::Id(id) = revocation.target {
-            call.subject.key_id = Some(id);
-        }
-        self.revoke_everywhere(call, revocation).await
-    }
-
-    async fn begin<T>(&self, request: &Request<T>) -> Result<AdminCall, Status> {
-        AdminCall::begin(
-            request.extensions(),
-            &self.app.admin_slots,
-            &self.app.recorder,
-        )
-        .await
-    }
-
-    /// Waits until every replica has applied a write, or can answer no more.
-    async fn acknowledged(&self, write: Position, waits: &Histogram) -> Result<(), Unacknowledged> {
-        let began = Instant::now();
-        let acknowledged = self.app.replicas.acknowledged(write).await;
-        waits.add(began.elapsed());
-        acknowledged
-    }
-
-    /// Stores a key, and waits until every replica knows it. When the request id was used before,
-    /// waits for the first key's write instead: its Create may not have waited to the end.
-    async fn create_everywhere(&self, call: &mut AdminCall, new: NewKey) -> Result<Key, Status> {
-        const ADVICE: &str =
-            "the key may or may not have been created: try again with the same request_id";
-        let stored = self.app.store.keys.create(&new).await;
-        let stored = stored.map_err(|error| response::store_status(&error, ADVICE))?;
-        let (outcome, position) = stored.into_parts();
-        call.is_recorded = true;
+        let (outcome, position) = committed.into_parts();
         match outcome {
             CreateOutcome::Created => {
-                call.subject.key_id = Some(new.key.id);
-                log_write("key created", &new.key, position);
+                log_write("key created", &key, position);
                 let waits = &self.app.counts.create_waits;
-                let acknowledged = self.acknowledged(position, waits).await;
-                acknowledged.map_err(|error| response::unacknowledged_create(error, new.key.id))?;
-                Ok(new.key)
+                let acknowledged = self.wait_until_acknowledged(position, waits).await;
+                acknowledged.map_err(|error| response::unacknowledged_create(error, key.id))?;
+                Ok(key)
             }
             CreateOutcome::RequestIdUsed { first } => {
-                call.subject.key_id = Some(first);
                 let acknowledged = self.app.replicas.acknowledged(position).await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
                 Err(response::request_id_used(first))
@@ -124,35 +101,100 @@ impl KeyServiceImpl {
         }
     }
 
-    /// Revokes a key, and waits until every replica refuses it; also when it was revoked before,
-    /// since that Revoke may not have waited to the end.
-    async fn revoke_everywhere(
+    async fn list_keys(
         &self,
-        call: &mut AdminCall,
-        revocation: Revocation,
-    ) -> Result<Key, Status> {
+        mut call: AuditedCall,
+        request: proto::ListRequest,
+    ) -> Closed<proto::ListResponse> {
+        match self.read_page(&mut call, request).await {
+            Ok(page) => call.answer(page).await,
+            Err(status) => call.refuse(status).await,
+        }
+    }
+
+    async fn read_page(
+        &self,
+        call: &mut AuditedCall,
+        request: proto::ListRequest,
+    ) -> Result<proto::ListResponse, Status> {
+        let query = request::list_query(request, call.time())?;
+        call.set_account(&query.account_id)?;
+        // A key more than the page holds tells whether there is another page.
+        let with_one_more = ListQuery {
+            limit: query.limit + 1,
+            ..query.clone()
+        };
+        let keys = self.app.store.keys.list(&with_one_more).await;
+        let keys = keys.map_err(|error| errors::store_failed(&error, "try again"))?;
+        Ok(response::page(keys, &query))
+    }
+
+    async fn revoke_key(
+        self,
+        mut call: AuditedCall,
+        request: proto::RevokeRequest,
+    ) -> Closed<proto::RevokeResponse> {
+        let committed = match self.commit_revocation(&mut call, request).await {
+            Ok(committed) => committed,
+            Err(status) => return call.refuse(status).await,
+        };
+        let (key, now) = (committed.value(), call.time());
+        let call = call.recorded_by(&committed, key.account_id.clone(), key.id);
+        let revoked = self.acknowledge_revocation(committed).await;
+        call.close(revoked.map(|key| proto::RevokeResponse {
+            key: Some(response::key(key, now)),
+        }))
+    }
+
+    async fn commit_revocation(
+        &self,
+        call: &mut AuditedCall,
+        request: proto::RevokeRequest,
+    ) -> Result<Committed<Key>, Status> {
         const ADVICE: &str = "the key may or may not be revoked: try again";
+        let digester = self.app.authorizer.digester();
+        let revocation = request::revocation(request, call.caller(), digester, call.time())?;
+        if let RevokeTarget::Id(id) = revocation.target {
+            call.set_key(id);
+        }
         let revoked = self.app.store.keys.revoke(&revocation).await;
-        let revoked = revoked.map_err(|error| response::store_status(&error, ADVICE))?;
-        let (key, position) = revoked.ok_or_else(response::no_such_key)?.into_parts();
-        call.is_recorded = true;
-        call.subject.key_id = Some(key.id);
-        call.subject.account_id = Some(key.account_id.clone());
+        let revoked = revoked.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        revoked.ok_or_else(response::no_such_key)
+    }
+
+    /// Waits until every replica denies the key. So does a call for a key that was revoked before,
+    /// because the call that revoked it may not have waited to the end.
+    async fn acknowledge_revocation(&self, committed: Committed<Key>) -> Result<Key, Status> {
+        let (key, position) = committed.into_parts();
         log_write("key revoked", &key, position);
         let waits = &self.app.counts.revoke_waits;
-        let acknowledged = self.acknowledged(position, waits).await;
+        let acknowledged = self.wait_until_acknowledged(position, waits).await;
         acknowledged.map_err(response::unacknowledged_revoke)?;
         Ok(key)
     }
+
+    /// Waits until no replica can answer without the write any more.
+    async fn wait_until_acknowledged(
+        &self,
+        write: Position,
+        waits: &Histogram,
+    ) -> Result<(), Unacknowledged> {
+        let began = Instant::now();
+        let acknowledged = self.app.replicas.acknowledged(write).await;
+        waits.add(began.elapsed());
+        acknowledged
+    }
 }
 
-/// Runs a write to its end, whether or not its caller waits for it: what was done is logged, and
-/// what is to be known of it is found out.
-async fn to_the_end<T: Send + 'static>(
-    write: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> Result<T, Status> {
+/// Runs a write to its end, whether or not its caller waits for it. So the log tells of every write
+/// that was begun, and whether every replica has it.
+async fn run_to_its_end<T: Send + 'static>(
+    write: impl Future<Output = Closed<T>> + Send + 'static,
+) -> Result<Response<T>, Status> {
     let ended = tokio::spawn(write).await;
-    ended.map_err(|_| Status::internal("the write was broken off; the service's log says why"))?
+    let closed = ended
+        .map_err(|_| Status::internal("the write was broken off; the service's log says why"))?;
+    closed.into_answer().map(Response::new)
 }
 
 fn log_write(what: &'static str, key: &Key, position: Position) {
@@ -165,49 +207,30 @@ fn log_write(what: &'static str, key: &Key, position: Position) {
 }
 
 #[tonic::async_trait]
-impl KeyService for KeyServiceImpl {
+impl KeyService for KeyHandlers {
     async fn create(
         &self,
         request: Request<proto::CreateRequest>,
     ) -> Result<Response<proto::CreateResponse>, Status> {
-        let mut call = self.begin(&request).await?;
-        let (service, request) = (self.clone(), request.into_inner());
-        let now = call.time;
-        let created = async move {
-            let created = service.create_for(&mut call, request).await;
-            call.ended(created).await
-        };
-        let (token, key) = to_the_end(created).await?;
-        Ok(Response::new(proto::CreateResponse {
-            token: token.expose().to_owned(),
-            key: Some(response::key(key, now)),
-        }))
+        let call = self.take_up(&request).await?;
+        run_to_its_end(self.clone().create_key(call, request.into_inner())).await
     }
 
     async fn list(
         &self,
         request: Request<proto::ListRequest>,
     ) -> Result<Response<proto::ListResponse>, Status> {
-        let mut call = self.begin(&request).await?;
-        let listed = self.list_for(&mut call, request.into_inner()).await;
-        Ok(Response::new(call.ended(listed).await?))
+        let call = self.take_up(&request).await?;
+        let listed = self.list_keys(call, request.into_inner()).await;
+        listed.into_answer().map(Response::new)
     }
 
     async fn revoke(
         &self,
         request: Request<proto::RevokeRequest>,
     ) -> Result<Response<proto::RevokeResponse>, Status> {
-        let mut call = self.begin(&request).await?;
-        let (service, request) = (self.clone(), request.into_inner());
-        let now = call.time;
-        let revoked = async move {
-            let revoked = service.revoke_for(&mut call, request).await;
-            call.ended(revoked).await
-        };
-        let key = to_the_end(revoked).await?;
-        Ok(Response::new(proto::RevokeResponse {
-            key: Some(response::key(key, now)),
-        }))
+        let call = self.take_up(&request).await?;
+        run_to_its_end(self.clone().revoke_key(call, request.into_inner())).await
     }
 
     async fn authorize(
@@ -215,15 +238,13 @@ impl KeyService for KeyServiceImpl {
         request: Request<proto::AuthorizeRequest>,
     ) -> Result<Response<proto::AuthorizeResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        // Noted for a caller alone that is limited to some.
+        // Authentication notes the caller only if it is limited to some accounts.
         let caller = extensions.get::<Arc<Caller>>();
         let accounts = caller.map_or(&Accounts::All, |caller| &caller.accounts);
         let proto::AuthorizeRequest { token, domain } = request;
         let domain = request::domain(domain)?;
-        let decision = self
-            .app
-            .authorizer
-            .authorize(&token, domain, accounts, Timestamp::now());
+        let now = Timestamp::now();
+        let decision = self.app.authorizer.authorize(&token, domain, accounts, now);
         let decision = decision.map_err(response::no_lease)?;
         Ok(Response::new(response::decision(decision)))
     }

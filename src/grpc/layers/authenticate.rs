@@ -2,17 +2,15 @@
 //! Promises that no call reaches a service but of a caller whose role covers it; health is open.
 //! Must never lock, allocate or format for an Authorize by a caller with all accounts.
 
-use crate::grpc::{
-    call::key_service_method,
-    keys::{
-        audited_call::{Arrival, answered, count_unknown_caller},
-        response,
-    },
-};
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
     callers::{Access, Caller, Role, credentials::Credentials},
+    grpc::{
+        audited_call::{AuditedCall, Handover, count_unauthenticated},
+        call::key_service_method,
+        errors,
+    },
     model::{account::Accounts, audit_record::AdminMethod},
     net::connection::Peer,
 };
@@ -81,26 +79,29 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let recorder = self.recorder.clone();
-        match self.callers.admit(&mut request) {
+        match self.callers.admit(&mut request, &self.recorder) {
             Admission::Passed => AuthenticateFuture::Admitted {
                 inner: self.inner.call(request),
             },
-            Admission::AdminCall(arrival) => {
-                let arrival = Arc::new(arrival);
-                request.extensions_mut().insert(arrival.clone());
-                let answer = answered(arrival, recorder, self.inner.call(request));
-                let answer = Box::pin(answer);
-                AuthenticateFuture::Recorded { answer }
+            Admission::Audited(call) => {
+                let handover = Handover::new(call);
+                request.extensions_mut().insert(handover.clone());
+                let answer = handover.finish(self.inner.call(request));
+                AuthenticateFuture::Recorded {
+                    answer: Box::pin(answer),
+                }
             }
-            Admission::RefusedAdminCall(arrival) => AuthenticateFuture::Recorded {
-                answer: Box::pin(async move { Ok(arrival.refused(&recorder).await.into_http()) }),
+            Admission::RefusedAudited(call) => AuthenticateFuture::Recorded {
+                answer: Box::pin(async move {
+                    let status = call.end(errors::not_permitted()).await;
+                    Ok(status.into_http())
+                }),
             },
             Admission::OfUnknownCaller(method) => {
                 if let Some(method) = method {
-                    count_unknown_caller(method, &recorder);
+                    count_unauthenticated(method, &self.recorder);
                 }
-                AuthenticateFuture::refused(response::unknown_caller())
+                AuthenticateFuture::refused(errors::unauthenticated())
             }
             Admission::Refused(status) => AuthenticateFuture::refused(status),
         }
@@ -110,16 +111,16 @@ where
 /// What authentication says of a call.
 enum Admission {
     Passed,
-    AdminCall(Arrival),
-    /// Of a known caller that may not make it.
-    RefusedAdminCall(Arrival),
+    Audited(AuditedCall),
+    /// Of a caller that may not make it.
+    RefusedAudited(AuditedCall),
     OfUnknownCaller(Option<AdminMethod>),
     Refused(Status),
 }
 
 impl Callers {
     /// Lets a call pass or not; notes its caller for a service that must know.
-    fn admit(&self, request: &mut Request<Body>) -> Admission {
+    fn admit(&self, request: &mut Request<Body>, recorder: &Arc<Recorder>) -> Admission {
         let path = request.uri().path();
         let access = access(path);
         if access == Access::Open {
@@ -143,11 +144,11 @@ impl Callers {
         let Access::Needs(role) = access else {
             return Admission::Passed;
         };
-        let arrival = method.map(|method| Arrival::new(caller.clone(), method));
-        match (caller.role.covers(role), arrival) {
-            (true, Some(arrival)) => Admission::AdminCall(arrival),
-            (false, Some(arrival)) => Admission::RefusedAdminCall(arrival),
-            (false, None) => Admission::Refused(response::not_permitted()),
+        let open = |method| AuditedCall::open(caller.clone(), method, recorder.clone());
+        match (caller.role.covers(role), method.map(open)) {
+            (true, Some(call)) => Admission::Audited(call),
+            (false, Some(call)) => Admission::RefusedAudited(call),
+            (false, None) => Admission::Refused(errors::not_permitted()),
             (true, None) => {
                 if caller.accounts != Accounts::All {
                     let caller = caller.clone();

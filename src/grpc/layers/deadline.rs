@@ -2,7 +2,7 @@
 //! Promises an answer with what the caller can do, shortly before the deadline.
 //! Must never stop a write that was begun: it goes on without its caller (see `service`).
 
-use crate::grpc::{call::key_service_method, keys::response};
+use crate::grpc::{call::key_service_method, errors};
 use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use std::{
@@ -86,7 +86,7 @@ where
             return Poll::Pending;
         };
         ready!(sleep.poll(context));
-        Poll::Ready(Ok(response::deadline_exceeded(*this.writes).into_http()))
+        Poll::Ready(Ok(errors::deadline_exceeded(*this.writes).into_http()))
     }
 }
 

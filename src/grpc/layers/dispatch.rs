@@ -4,8 +4,7 @@
 
 use super::request_body::{RequestBody, name_given_up};
 use crate::grpc::{
-    call::key_service_method, keys::service::KeyServiceImpl,
-    proto::key_service_server::KeyServiceServer,
+    call::key_service_method, keys::KeyHandlers, proto::key_service_server::KeyServiceServer,
 };
 use futures::{
     TryFutureExt,
@@ -22,7 +21,7 @@ use tower::{Layer, Service};
 /// Puts `KeyService` in front of the router of all other services.
 #[derive(Clone)]
 pub(in crate::grpc) struct DispatchLayer {
-    pub(in crate::grpc) key_service: KeyServiceServer<KeyServiceImpl>,
+    pub(in crate::grpc) key_service: KeyServiceServer<KeyHandlers>,
 }
 
 impl<R> Layer<R> for DispatchLayer {
@@ -36,12 +35,12 @@ impl<R> Layer<R> for DispatchLayer {
     }
 }
 
-type OfKeyService = <KeyServiceServer<KeyServiceImpl> as Service<Request<RequestBody>>>::Future;
+type OfKeyService = <KeyServiceServer<KeyHandlers> as Service<Request<RequestBody>>>::Future;
 
 /// See [`DispatchLayer`].
 #[derive(Clone)]
 pub(in crate::grpc) struct Dispatch<R> {
-    key_service: KeyServiceServer<KeyServiceImpl>,
+    key_service: KeyServiceServer<KeyHandlers>,
     router: R,
 }
 

@@ -3,7 +3,7 @@
 //! Must never allocate for a call that is within it.
 
 use crate::config::ClientLimits;
-use crate::grpc::keys::response;
+use crate::grpc::errors;
 use futures::future::{Either, Ready, ready};
 use http::{HeaderMap, Request, Response, Uri};
 use std::task::{Context, Poll};
@@ -60,7 +60,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let size = size(request.method().as_str(), request.uri(), request.headers());
         if size > self.limit as usize {
-            let status = response::too_much_metadata(size, self.limit);
+            let status = errors::too_much_metadata(size, self.limit);
             return Either::Right(ready(Ok(status.into_http())));
         }
         Either::Left(self.inner.call(request))

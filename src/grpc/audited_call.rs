@@ -1,0 +1,282 @@
+//! A call that is on the audit record however it ends.
+//!
+//! Owns the way of such a call: authentication opens it, a handler takes it up, and one of the two
+//! closes it. The types hold a handler to that: it must return a [`Closed`], and only closing the call
+//! makes one.
+//! Promises that every audited call of an authenticated caller is recorded and logged, also when its
+//! caller hangs up, its message never comes or its handler panics.
+//! Must never record what a caller sent, but only what was parsed from it: the text may hold a token.
+
+use super::{
+    call::{name, status},
+    errors,
+};
+use crate::{
+    audit::recorder::Recorder,
+    callers::Caller,
+    model::{
+        account::AccountId,
+        audit_record::{AdminMethod, AuditRecord, Outcome},
+        caller_name::CallerName,
+        key::KeyId,
+        time::Timestamp,
+    },
+    store::Committed,
+};
+use http::Response;
+use std::{
+    marker::PhantomData,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Code, Request, Status, body::Body};
+
+/// The call is not on record yet.
+pub(super) struct Unrecorded;
+
+/// The store has put the call on record, in one transaction with its write.
+pub(super) struct Recorded;
+
+/// An audited call in flight. Dropped unclosed, it is recorded as `CANCELLED`, or as `INTERNAL` during
+/// a panic.
+pub(super) struct AuditedCall<State = Unrecorded> {
+    entry: Entry,
+    state: PhantomData<State>,
+}
+
+/// The answer of a call that is closed.
+#[must_use = "it is the call's answer"]
+pub(super) struct Closed<T>(Result<T, Status>);
+
+impl<T> Closed<T> {
+    /// The answer, which now may be sent.
+    pub(super) fn into_answer(self) -> Result<T, Status> {
+        self.0
+    }
+}
+
+impl<State> AuditedCall<State> {
+    pub(super) fn caller(&self) -> &Caller {
+        &self.entry.caller
+    }
+
+    /// When the handler took the call up, its message read.
+    pub(super) fn time(&self) -> Timestamp {
+        self.entry.time
+    }
+}
+
+impl AuditedCall {
+    pub(super) fn open(caller: Arc<Caller>, method: AdminMethod, recorder: Arc<Recorder>) -> Self {
+        let entry = Entry {
+            caller,
+            method,
+            time: Timestamp::now(),
+            account_id: None,
+            key_id: None,
+            is_recorded: false,
+            outcome: None,
+            recorder,
+            slot: None,
+        };
+        let state = PhantomData;
+        Self { entry, state }
+    }
+
+    /// Takes up the call that authentication opened for this request, if fewer than the limit are in
+    /// flight. From here on the handler closes it.
+    pub(super) async fn take_up<T>(
+        request: &Request<T>,
+        slots: &Arc<Semaphore>,
+    ) -> Result<Self, Status> {
+        let handover = request.extensions().get::<Handover>();
+        let call = handover.and_then(Handover::take);
+        let mut call = call.ok_or_else(errors::unauthenticated)?;
+        call.entry.time = Timestamp::now();
+        match slots.clone().try_acquire_owned() {
+            Ok(slot) => {
+                call.entry.slot = Some(slot);
+                Ok(call)
+            }
+            Err(_) => Err(call.end(errors::too_many_admin_calls()).await),
+        }
+    }
+
+    /// Notes the account that the call concerns. It must be one of the caller's.
+    pub(super) fn set_account(&mut self, account_id: &AccountId) -> Result<(), Status> {
+        self.entry.account_id = Some(account_id.clone());
+        if self.caller().accounts.include(account_id.as_str()) {
+            Ok(())
+        } else {
+            Err(errors::not_permitted())
+        }
+    }
+
+    /// Notes the key that the call concerns.
+    pub(super) fn set_key(&mut self, key_id: KeyId) {
+        self.entry.key_id = Some(key_id);
+    }
+
+    /// Closes a call that wrote nothing and succeeded. It is answered only if it is on record.
+    pub(super) async fn answer<T>(mut self, answer: T) -> Closed<T> {
+        Closed(self.entry.record(Code::Ok).await.map(|()| answer))
+    }
+
+    /// Closes a call that wrote nothing and failed.
+    pub(super) async fn refuse<T>(self, status: Status) -> Closed<T> {
+        Closed(Err(self.end(status).await))
+    }
+
+    /// Closes a call that wrote nothing and failed, and returns what to answer.
+    pub(super) async fn end(mut self, status: Status) -> Status {
+        match self.entry.record(status.code()).await {
+            Ok(()) => status,
+            Err(unrecorded) => unrecorded,
+        }
+    }
+
+    /// Notes that the store has put the call on record with its write.
+    pub(super) fn recorded_by<T>(
+        mut self,
+        _: &Committed<T>,
+        account_id: AccountId,
+        key_id: KeyId,
+    ) -> AuditedCall<Recorded> {
+        self.entry.account_id = Some(account_id);
+        self.entry.key_id = Some(key_id);
+        self.entry.is_recorded = true;
+        AuditedCall {
+            entry: self.entry,
+            state: PhantomData,
+        }
+    }
+}
+
+impl AuditedCall<Recorded> {
+    /// Closes the call.
+    pub(super) fn close<T>(mut self, answer: Result<T, Status>) -> Closed<T> {
+        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+        self.entry.outcome = Some(code);
+        Closed(answer)
+    }
+}
+
+/// Brings a call from authentication to its handler, in the request's extensions.
+#[derive(Clone)]
+pub(super) struct Handover(Arc<Mutex<Option<AuditedCall>>>);
+
+impl Handover {
+    pub(super) fn new(call: AuditedCall) -> Self {
+        Self(Arc::new(Mutex::new(Some(call))))
+    }
+
+    /// Waits for the answer, and closes the call if no handler took it up: because its message could
+    /// not be read, say, or did not come.
+    pub(super) async fn finish<E>(
+        self,
+        answer: impl Future<Output = Result<Response<Body>, E>>,
+    ) -> Result<Response<Body>, E> {
+        let response = answer.await?;
+        let Some(mut call) = self.take() else {
+            return Ok(response);
+        };
+        let code = status(response.headers()).unwrap_or(Code::Unknown);
+        let recorded = call.entry.record(code).await;
+        Ok(recorded.map_or_else(Status::into_http, |()| response))
+    }
+
+    fn take(&self) -> Option<AuditedCall> {
+        // The option is valid at any time, because nothing panics while it is locked.
+        let mut call = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        call.take()
+    }
+}
+
+/// Counts a call of an unknown caller. Such calls are not recorded one by one, so that strangers to the
+/// credentials file cannot fill the store.
+pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
+    recorder.counted(&AuditRecord {
+        time: Timestamp::now(),
+        caller: CallerName::unknown(),
+        method,
+        account_id: None,
+        key_id: None,
+        outcome: Outcome::named(name(Code::Unauthenticated)),
+        calls: 1,
+    });
+}
+
+/// What is known of a call. Dropping it logs the call, and records it if that was not done.
+struct Entry {
+    caller: Arc<Caller>,
+    method: AdminMethod,
+    time: Timestamp,
+    account_id: Option<AccountId>,
+    key_id: Option<KeyId>,
+    /// Whether a record is stored, or the recorder is busy with it.
+    is_recorded: bool,
+    /// How the call ended, once that is known.
+    outcome: Option<Code>,
+    recorder: Arc<Recorder>,
+    /// The call's slot among the admin calls in flight. Held until the call is closed.
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Entry {
+    /// Records how the call ended. What would be answered `OK` may be so only if this succeeds.
+    async fn record(&mut self, code: Code) -> Result<(), Status> {
+        let record = self.as_record(code);
+        // From here on the recorder stores or counts the call, even if this future is dropped.
+        self.is_recorded = true;
+        match code {
+            Code::Ok => {
+                if self.recorder.allowed(&record).await.is_err() {
+                    self.outcome = Some(Code::Unavailable);
+                    return Err(errors::unrecorded());
+                }
+            }
+            // A caller does not wait for a store in trouble, and its record does not add to an
+            // overload.
+            Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
+                self.recorder.counted(&record);
+            }
+            _ => self.recorder.refused(&record).await,
+        }
+        self.outcome = Some(code);
+        Ok(())
+    }
+
+    fn as_record(&self, code: Code) -> AuditRecord {
+        AuditRecord {
+            time: self.time,
+            caller: self.caller.name.clone(),
+            method: self.method,
+            account_id: self.account_id.clone(),
+            key_id: self.key_id,
+            outcome: Outcome::named(name(code)),
+            calls: 1,
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let outcome = self.outcome.unwrap_or(if std::thread::panicking() {
+            Code::Internal
+        } else {
+            Code::Cancelled
+        });
+        if !self.is_recorded {
+            // Nobody waits for the record of a call that nobody answers.
+            let _ = self.recorder.ended(&self.as_record(outcome));
+        }
+        tracing::info!(
+            caller = self.caller.name.as_str(),
+            method = %self.method,
+            account_id = self.account_id.as_ref().map(AccountId::as_str),
+            key_id = self.key_id.map(tracing::field::display),
+            outcome = name(outcome),
+            "admin call"
+        );
+    }
+}

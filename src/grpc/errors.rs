@@ -1,0 +1,79 @@
+//! The statuses that more than one part of the gRPC surface answers.
+//!
+//! Promises that a status tells its reader what happened and what to do.
+//! Must never show what a store's driver said, which goes to the log, or what a caller sent.
+
+use crate::store::StoreError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The `domain` of this service's reasons in `google.rpc.ErrorInfo`.
+const ERROR_DOMAIN: &str = "keys.tosend";
+
+/// The one place where an error of the store becomes a status. `advice` says what the caller can do.
+pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
+    match error {
+        StoreError::Unavailable(_) => {
+            tracing::warn!("{error}");
+            unavailable(
+                "STORE_UNAVAILABLE",
+                format!("the store of keys cannot be reached; {advice}"),
+            )
+        }
+        StoreError::Failed(_) => {
+            tracing::error!("{error}");
+            Status::internal(format!(
+                "the store of keys failed, and the service's log says how; {advice}"
+            ))
+        }
+    }
+}
+
+/// A read is not answered unless it is on record.
+pub(super) fn unrecorded() -> Status {
+    let message = "the store of keys cannot be reached, and a call without a record is not \
+                   answered; try again";
+    unavailable("STORE_UNAVAILABLE", message.to_owned())
+}
+
+/// Trouble that passes, with its reason for programs.
+pub(super) fn unavailable(reason: &str, message: String) -> Status {
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    Status::with_error_details(Code::Unavailable, message, details)
+}
+
+/// The caller's deadline passed before the answer, and a call that `writes` goes on.
+pub(super) fn deadline_exceeded(writes: bool) -> Status {
+    Status::deadline_exceeded(if writes {
+        "the deadline passed before the answer; a Revoke or Create may stand all the same: call \
+         Revoke again, which waits on, or Create with the same request_id, which names the key"
+    } else {
+        "the deadline passed before the answer; try again"
+    })
+}
+
+/// Says no more, because the difference between a wrong secret and an unknown certificate would help an
+/// attacker.
+pub(super) fn unauthenticated() -> Status {
+    Status::unauthenticated("unknown caller")
+}
+
+/// Says no more, because the role or account that would do is nobody else's business.
+pub(super) fn not_permitted() -> Status {
+    Status::permission_denied("not permitted to this caller")
+}
+
+/// Every slot for admin calls is taken.
+pub(super) fn too_many_admin_calls() -> Status {
+    let details = ErrorDetails::with_error_info("TOO_MANY_ADMIN_CALLS", ERROR_DOMAIN, []);
+    let message = "too many calls of Create, List and Revoke are in flight: try again in a moment";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A call brings more metadata than the service takes.
+pub(super) fn too_much_metadata(size: usize, limit: u32) -> Status {
+    Status::resource_exhausted(format!(
+        "the call's metadata takes {size} bytes, each field's name, value and 32 more, and the \
+         limit is {limit} (--max-header-size): send less"
+    ))
+}
