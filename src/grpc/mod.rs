@@ -7,10 +7,12 @@ mod codec;
 mod health;
 pub mod keys;
 pub mod layers;
+mod methods;
 #[cfg(test)]
 mod redaction;
 mod server;
 
+pub use call::Call;
 pub use health::{Health, ServingState};
 pub use server::{serve, serve_health};
 

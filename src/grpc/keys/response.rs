@@ -187,16 +187,6 @@ fn unacknowledged(error: Unacknowledged, advice: &str) -> tonic::Status {
     unavailable("UNACKNOWLEDGED", format!("{error}; {advice}"))
 }
 
-/// The caller's deadline came before the answer, and a call that `writes` goes on.
-pub(in crate::grpc) fn deadline_exceeded(writes: bool) -> tonic::Status {
-    tonic::Status::deadline_exceeded(if writes {
-        "the deadline came before the answer; a Revoke or Create may stand all the same: call \
-         Revoke again, which waits on, and Create with the same request_id, which tells the key"
-    } else {
-        "the deadline came before the answer; try again"
-    })
-}
-
 /// Nobody is told more: whether a secret is wrong or a certificate unknown, say.
 pub(in crate::grpc) fn unknown_caller() -> tonic::Status {
     tonic::Status::unauthenticated("unknown caller")
