@@ -41,17 +41,6 @@ pub enum Role {
     Admin,
 }
 
-/// What a method asks of its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing, not even to be known.
-    Open,
-    /// To be known.
-    AnyCaller,
-    /// This role, or one that may do more.
-    Needs(Role),
-}
-
 impl Role {
     /// Whether who has this role may do what needs the other.
     #[must_use]

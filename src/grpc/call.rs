@@ -1,13 +1,12 @@
-//! Owns what is read of every call: its method, by its path, and its status, where gRPC puts it.
+//! A call on its way through the layers, and what they read of it.
+//!
+//! Owns a call's method, which is looked up once, and its status, where gRPC puts it.
 //! Promises the names of OpenTelemetry's semantic conventions for RPC, version 1.42.
 //! Must never give out a text that a caller chose.
 
-use super::{DESCRIPTOR_SETS, proto::key_service_server::SERVICE_NAME};
-use http::{HeaderMap, HeaderValue, Response};
+use super::methods::Method;
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
-use prost::Message;
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
-use std::sync::LazyLock;
 use tonic::{Code, body::Body};
 
 /// The `rpc.system.name` of every call.
@@ -16,41 +15,28 @@ pub(super) const SYSTEM: &str = "grpc";
 /// The `rpc.method` of a method that is not served.
 pub(super) const OTHER: &str = "_OTHER";
 
-/// The methods that are served, each as `SERVICE/METHOD` and once.
-pub(super) static METHODS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let sets = DESCRIPTOR_SETS.map(FileDescriptorSet::decode);
-    let files = sets
-        .into_iter()
-        .flat_map(|set| set.expect("the embedded descriptors are valid").file);
-    let mut methods: Vec<_> = files.flat_map(methods).collect();
-    methods.sort();
-    methods.dedup();
-    methods
-});
-
-fn methods(file: FileDescriptorProto) -> Vec<String> {
-    let package = file.package.unwrap_or_default();
-    let methods = file.service.into_iter().flat_map(|service| {
-        let prefix = format!("{package}.{}/", service.name());
-        service
-            .method
-            .into_iter()
-            .map(move |method| format!("{prefix}{}", method.name()))
-    });
-    methods.collect()
+/// A request, with the method that its path names.
+///
+/// The outermost layer looks the method up, and the layers within take a `Call` instead of a
+/// request. So the look-up is made once, and needs no place in the request's extensions, each of
+/// which costs an allocation.
+pub struct Call {
+    pub(super) method: Option<Method>,
+    pub(super) request: Request<Body>,
 }
 
-/// The place among [`METHODS`] of the one that a request's path names. They are few, and hardly two
-/// of a length, so that looking at each is faster than hashing.
-pub(super) fn method(path: &str) -> Option<usize> {
-    let name = path.strip_prefix('/')?;
-    METHODS.iter().position(|method| method == name)
-}
+impl Call {
+    /// Looks up which method is called.
+    #[must_use]
+    pub fn new(request: Request<Body>) -> Self {
+        let method = Method::of_path(request.uri().path());
+        Self { method, request }
+    }
 
-/// The method of `KeyService` that a request's path names, served or not.
-pub(super) fn key_service_method(path: &str) -> Option<&str> {
-    let path = path.strip_prefix('/')?;
-    path.strip_prefix(SERVICE_NAME)?.strip_prefix('/')
+    /// The call's `rpc.method`.
+    pub(super) fn method_name(&self) -> &'static str {
+        self.method.map_or(OTHER, Method::name)
+    }
 }
 
 /// The status that headers or trailers hold: a call's is in its headers when it has no message, and
@@ -117,34 +103,6 @@ pub(super) fn name(code: Code) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_names_a_method_that_is_served_and_nothing_less_or_more() {
-        let authorize = "/tosend.keys.v1.KeyService/Authorize";
-        let at = method(authorize).expect("it is served");
-        assert_eq!(METHODS[at], authorize[1..]);
-        for path in ["", "/", &authorize[1..], &format!("/{authorize}"), "/a/b"] {
-            assert_eq!(method(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_path_is_key_services_by_its_whole_name() {
-        for method in ["Authorize", "Rotate", ""] {
-            let path = format!("/tosend.keys.v1.KeyService/{method}");
-            assert_eq!(key_service_method(&path), Some(method));
-        }
-        for other in [
-            "",
-            "/",
-            "/tosend.keys.v1.KeyService",
-            "/tosend.keys.v1.KeyServices/Authorize",
-            "tosend.keys.v1.KeyService/Authorize",
-            "/grpc.health.v1.Health/Check",
-        ] {
-            assert_eq!(key_service_method(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn every_code_stands_at_its_number() {

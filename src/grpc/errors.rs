@@ -42,16 +42,6 @@ pub(super) fn unavailable(reason: &str, message: String) -> Status {
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
-/// The caller's deadline passed before the answer, and a call that `writes` goes on.
-pub(super) fn deadline_exceeded(writes: bool) -> Status {
-    Status::deadline_exceeded(if writes {
-        "the deadline passed before the answer; a Revoke or Create may stand all the same: call \
-         Revoke again, which waits on, or Create with the same request_id, which names the key"
-    } else {
-        "the deadline passed before the answer; try again"
-    })
-}
-
 /// Says no more, because the difference between a wrong secret and an unknown certificate would help an
 /// attacker.
 pub(super) fn unauthenticated() -> Status {

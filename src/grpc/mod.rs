@@ -9,10 +9,12 @@ mod errors;
 mod health;
 pub mod keys;
 pub mod layers;
+mod methods;
 #[cfg(test)]
 mod redaction;
 mod server;
 
+pub use call::Call;
 pub use health::{Health, ServingState};
 pub use server::{serve, serve_health};
 

@@ -10,6 +10,7 @@ use super::{
         AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, DeadlineLayer,
         DispatchLayer, HeaderSizeLayer,
     },
+    methods::assert_has_rows,
     proto::key_service_server::{KeyService, KeyServiceServer},
     reflection, reflection_v1alpha,
 };
@@ -64,7 +65,9 @@ pub async fn serve(
         .layer(authenticate)
         .layer(DeadlineLayer)
         .layer(MapResponseLayer::new(name_excess))
-        .layer(DispatchLayer { key_service })
+        .layer(DispatchLayer {
+            key_service: Some(key_service),
+        })
         .add_routes(services.routes.routes())
         .serve_with_incoming_shutdown(connections, drain)
         .await
@@ -82,12 +85,13 @@ pub async fn serve_health(
     builder(limits, counts)
         .layer(HeaderSizeLayer::new(limits))
         .layer(MapResponseLayer::new(name_excess))
+        .layer(DispatchLayer { key_service: None })
         .add_routes(services.routes.routes())
         .serve_with_incoming(connections)
         .await
 }
 
-/// What is served past `KeyService`'s own way.
+/// The services that a router calls: all but `KeyService`.
 struct Services<'a> {
     limits: &'a ClientLimits,
     routes: RoutesBuilder,
@@ -105,6 +109,7 @@ impl<'a> Services<'a> {
         S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send,
     {
+        const { assert_has_rows(S::NAME) };
         self.routes.add_service(service.limited(self.limits));
     }
 }

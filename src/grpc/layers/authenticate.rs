@@ -5,11 +5,12 @@
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
-    callers::{Access, Caller, Role, credentials::Credentials},
+    callers::{Caller, credentials::Credentials},
     grpc::{
         audited_call::{AuditedCall, Handover, count_unauthenticated},
-        call::key_service_method,
+        call::Call,
         errors,
+        methods::{Access, Method},
     },
     model::{account::Accounts, audit_record::AdminMethod},
     net::connection::Peer,
@@ -25,9 +26,6 @@ use std::{
 };
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
-
-/// With which the paths of health's methods begin.
-const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Wraps a server's services in authentication.
 #[derive(Clone)]
@@ -64,9 +62,9 @@ pub struct AuthenticateService<S> {
     inner: S,
 }
 
-impl<S> Service<Request<Body>> for AuthenticateService<S>
+impl<S> Service<Call> for AuthenticateService<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Call, Response = Response<Body>>,
     S::Future: Send + 'static,
     S::Error: 'static,
 {
@@ -78,22 +76,22 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match self.callers.admit(&mut request, &self.recorder) {
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        match self.callers.admit(&mut call, &self.recorder) {
             Admission::Passed => AuthenticateFuture::Admitted {
-                inner: self.inner.call(request),
+                inner: self.inner.call(call),
             },
-            Admission::Audited(call) => {
-                let handover = Handover::new(call);
-                request.extensions_mut().insert(handover.clone());
-                let answer = handover.finish(self.inner.call(request));
+            Admission::Audited(audited) => {
+                let handover = Handover::new(audited);
+                call.request.extensions_mut().insert(handover.clone());
+                let answer = handover.finish(self.inner.call(call));
                 AuthenticateFuture::Recorded {
                     answer: Box::pin(answer),
                 }
             }
-            Admission::RefusedAudited(call) => AuthenticateFuture::Recorded {
+            Admission::RefusedAudited(audited) => AuthenticateFuture::Recorded {
                 answer: Box::pin(async move {
-                    let status = call.end(errors::not_permitted()).await;
+                    let status = audited.end(errors::not_permitted()).await;
                     Ok(status.into_http())
                 }),
             },
@@ -120,13 +118,12 @@ enum Admission {
 
 impl Callers {
     /// Lets a call pass or not; notes its caller for a service that must know.
-    fn admit(&self, request: &mut Request<Body>, recorder: &Arc<Recorder>) -> Admission {
-        let path = request.uri().path();
-        let access = access(path);
+    fn admit(&self, call: &mut Call, recorder: &Arc<Recorder>) -> Admission {
+        let access = Access::to(call.method);
         if access == Access::Open {
             return Admission::Passed;
         }
-        let method = key_service_method(path).and_then(AdminMethod::parse);
+        let (method, request) = (call.method.and_then(Method::audited_as), &mut call.request);
         let credentials;
         let caller = match self {
             Self::Anyone(caller) => caller,
@@ -157,16 +154,6 @@ impl Callers {
                 Admission::Passed
             }
         }
-    }
-}
-
-/// What a method asks of its caller. What is not known here asks for the most.
-fn access(path: &str) -> Access {
-    match key_service_method(path) {
-        Some("Authorize") => Access::Needs(Role::Authorizer),
-        Some(_) => Access::Needs(Role::Admin),
-        None if path.starts_with(HEALTH) => Access::Open,
-        None => Access::AnyCaller,
     }
 }
 
@@ -238,7 +225,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::proto::key_service_server::SERVICE_NAME;
     use proptest::prelude::*;
 
     proptest! {
@@ -255,25 +241,6 @@ mod tests {
         }
         for text in ["", "Bearer", "tsop_x", "Basic tsop_x"] {
             assert_eq!(bearer(text.as_bytes()), None);
-        }
-    }
-
-    #[test]
-    fn a_method_that_nobody_thought_of_asks_for_the_most() {
-        let of_key_service = |method: &str| access(&format!("/{SERVICE_NAME}/{method}"));
-        assert_eq!(of_key_service("Authorize"), Access::Needs(Role::Authorizer));
-        for method in ["Create", "List", "Revoke", "Rotate", "authorize", ""] {
-            assert_eq!(of_key_service(method), Access::Needs(Role::Admin));
-        }
-        assert_eq!(access("/grpc.health.v1.Health/Check"), Access::Open);
-        for path in [
-            "",
-            "/",
-            "//",
-            "/grpc.health.v1/Health",
-            "/grpc.health.v1.Healthy/Check",
-        ] {
-            assert_eq!(access(path), Access::AnyCaller, "{path}");
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Must never lock, box or allocate for a call, nor read the clock more than twice.
 
 use crate::grpc::{
-    call::{CODES, METHODS, OTHER, method, name, status},
+    call::{CODES, Call, OTHER, name, status},
+    methods::Method,
     proto::key_service_server::SERVICE_NAME,
 };
 use crate::{app::Counts, observe::call_counts::Calls};
@@ -17,14 +18,21 @@ use std::{
     task::{Context, Poll, ready},
     time::Instant,
 };
+use strum::VariantArray;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 /// The counts of this process's calls, all at zero.
 #[must_use]
 pub fn new_counts() -> &'static Counts {
-    let methods = METHODS.iter().map(String::as_str).chain([OTHER]);
+    let methods = Method::VARIANTS.iter().map(|method| method.name());
+    let methods = methods.chain([OTHER]);
     Counts::of_process(Calls::new(methods, CODES.map(name), is_awaited))
+}
+
+/// Where the calls of a method are counted.
+fn place(method: Option<Method>) -> usize {
+    method.map_or(Method::VARIANTS.len(), |method| method as usize)
 }
 
 /// Whether people watch for calls that end like this: errors that may be the service's own.
@@ -73,7 +81,7 @@ pub struct CallMetricsService<S> {
 
 impl<S> Service<Request<Body>> for CallMetricsService<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Call, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<CountedBody>;
     type Error = Infallible;
@@ -84,14 +92,15 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let call = Call::new(request);
         let in_flight = InFlight {
             calls: self.calls,
-            method: method(request.uri().path()).unwrap_or(METHODS.len()),
+            method: place(call.method),
             began: Instant::now(),
             is_counted: false,
         };
         CallMetricsFuture {
-            inner: self.inner.call(request),
+            inner: self.inner.call(call),
             in_flight: Some(in_flight),
         }
     }

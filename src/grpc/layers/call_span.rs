@@ -2,9 +2,12 @@
 //! Promises to continue the trace that a W3C `traceparent` header names.
 //! Must never cost a call anything while nobody takes spans.
 
-use crate::grpc::call::{METHODS, OTHER, SYSTEM, method, name, status};
+use crate::grpc::{
+    call::{Call, SYSTEM, name, status},
+    methods::Method,
+};
 use crate::observe::telemetry::CALL_TARGET;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame};
 use opentelemetry::{
     Context as TraceContext,
@@ -40,9 +43,9 @@ pub(crate) struct CallSpanService<S> {
     inner: S,
 }
 
-impl<S> Service<Request<Body>> for CallSpanService<S>
+impl<S> Service<Call> for CallSpanService<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Call, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -52,16 +55,16 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let span = call_span(&request);
-        let inner = span.in_scope(|| self.inner.call(request));
+    fn call(&mut self, call: Call) -> Self::Future {
+        let span = call_span(&call);
+        let inner = span.in_scope(|| self.inner.call(call));
         CallFuture { inner, span }
     }
 }
 
 /// The text of a method that is not served, which the conventions want as well, is left out: it is
 /// the caller's, and may hold a token.
-fn call_span(request: &Request<Body>) -> Span {
+fn call_span(call: &Call) -> Span {
     let span = tracing::debug_span!(
         target: CALL_TARGET,
         "call",
@@ -74,11 +77,10 @@ fn call_span(request: &Request<Body>) -> Span {
         error.type = Empty,
     );
     if !span.is_disabled() {
-        let served = method(request.uri().path()).map(|at| METHODS[at].as_str());
-        span.record("otel.name", served.unwrap_or(SYSTEM));
-        span.record("rpc.method", served.unwrap_or(OTHER));
+        span.record("otel.name", call.method.map_or(SYSTEM, Method::name));
+        span.record("rpc.method", call.method_name());
         let parent = TraceContextPropagator::new()
-            .extract_with_context(&TraceContext::new(), &Headers(request.headers()));
+            .extract_with_context(&TraceContext::new(), &Headers(call.request.headers()));
         // Fails only where no exporter takes spans, and then there is nothing to continue.
         let _ = span.set_parent(parent);
     }

@@ -2,8 +2,8 @@
 //! Promises an answer with what the caller can do, shortly before the deadline.
 //! Must never stop a write that was begun: it goes on without its caller (see `service`).
 
-use crate::grpc::{call::key_service_method, errors};
-use http::{HeaderMap, Request, Response};
+use crate::grpc::{call::Call, methods::Method};
+use http::{HeaderMap, Response};
 use pin_project_lite::pin_project;
 use std::{
     future::Future,
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Sleep;
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 /// How long before its caller's deadline an answer is sent, for it to arrive; and before tonic
@@ -37,9 +37,9 @@ pub(crate) struct DeadlineService<S> {
     inner: S,
 }
 
-impl<S> Service<Request<Body>> for DeadlineService<S>
+impl<S> Service<Call> for DeadlineService<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Call, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -49,12 +49,12 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let patience = patience(request.headers());
+    fn call(&mut self, call: Call) -> Self::Future {
+        let patience = patience(call.request.headers());
         let limit = patience.map(|time| time.saturating_sub(ANSWER_TIME.min(time / 10)));
         DeadlineFuture {
-            writes: writes(request.uri().path()),
-            inner: self.inner.call(request),
+            method: call.method,
+            inner: self.inner.call(call),
             sleep: limit.map(tokio::time::sleep),
         }
     }
@@ -63,7 +63,7 @@ where
 pin_project! {
     /// See [`DeadlineLayer`].
     pub(crate) struct DeadlineFuture<F> {
-        writes: bool,
+        method: Option<Method>,
         #[pin]
         inner: F,
         #[pin]
@@ -86,13 +86,13 @@ where
             return Poll::Pending;
         };
         ready!(sleep.poll(context));
-        Poll::Ready(Ok(errors::deadline_exceeded(*this.writes).into_http()))
+        Poll::Ready(Ok(deadline_exceeded(*this.method).into_http()))
     }
 }
 
-/// Whether a call may go on without its caller.
-fn writes(path: &str) -> bool {
-    matches!(key_service_method(path), Some("Create" | "Revoke"))
+fn deadline_exceeded(method: Option<Method>) -> Status {
+    let advice = method.map_or("try again", Method::advice_at_deadline);
+    Status::deadline_exceeded(format!("the deadline came before the answer; {advice}"))
 }
 
 /// How long the caller waits, by its own word, if it said so: the `grpc-timeout` of "gRPC over
@@ -121,15 +121,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn create_and_revoke_go_on_without_their_caller_and_nothing_else_does() {
-        let service = "/tosend.keys.v1.KeyService";
-        for method in ["Create", "Revoke"] {
-            assert!(writes(&format!("{service}/{method}")), "{method}");
+    fn who_waits_no_longer_for_a_write_is_told_that_it_may_stand() {
+        let advice = |method| deadline_exceeded(method).message().to_owned();
+        for writes in [Method::Create, Method::Revoke] {
+            let advice = advice(Some(writes));
+            assert!(advice.contains("all the same: call"), "{advice}");
         }
-        for path in ["/List", "/Authorize", "", "/create"] {
-            assert!(!writes(&format!("{service}{path}")), "{path}");
+        for reads in [Some(Method::Authorize), Some(Method::List), None] {
+            let advice = advice(reads);
+            assert!(advice.ends_with("; try again"), "{advice}");
         }
-        assert!(!writes("/grpc.health.v1.Health/Check"));
     }
 
     #[test]

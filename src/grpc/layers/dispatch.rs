@@ -4,7 +4,10 @@
 
 use super::request_body::{RequestBody, name_given_up};
 use crate::grpc::{
-    call::key_service_method, keys::KeyHandlers, proto::key_service_server::KeyServiceServer,
+    call::Call,
+    keys::KeyHandlers,
+    methods::Method,
+    proto::key_service_server::{KeyServiceServer, SERVICE_NAME},
 };
 use futures::{
     TryFutureExt,
@@ -18,10 +21,10 @@ use std::{
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-/// Puts `KeyService` in front of the router of all other services.
+/// Puts `KeyService`, where it is served, in front of the router of all other services.
 #[derive(Clone)]
 pub(in crate::grpc) struct DispatchLayer {
-    pub(in crate::grpc) key_service: KeyServiceServer<KeyHandlers>,
+    pub(in crate::grpc) key_service: Option<KeyServiceServer<KeyHandlers>>,
 }
 
 impl<R> Layer<R> for DispatchLayer {
@@ -40,11 +43,11 @@ type OfKeyService = <KeyServiceServer<KeyHandlers> as Service<Request<RequestBod
 /// See [`DispatchLayer`].
 #[derive(Clone)]
 pub(in crate::grpc) struct Dispatch<R> {
-    key_service: KeyServiceServer<KeyHandlers>,
+    key_service: Option<KeyServiceServer<KeyHandlers>>,
     router: R,
 }
 
-impl<R> Service<Request<Body>> for Dispatch<R>
+impl<R> Service<Call> for Dispatch<R>
 where
     R: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
@@ -57,12 +60,14 @@ where
         self.router.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if key_service_method(request.uri().path()).is_some() {
-            let answer = self.key_service.call(request.map(RequestBody::new));
-            Either::Left(answer.map_ok(name_given_up))
-        } else {
-            Either::Right(self.router.call(request))
+    fn call(&mut self, call: Call) -> Self::Future {
+        let Call { method, request } = call;
+        match &mut self.key_service {
+            Some(key_service) if method.map(Method::service) == Some(SERVICE_NAME) => {
+                let answer = key_service.call(request.map(RequestBody::new));
+                Either::Left(answer.map_ok(name_given_up))
+            }
+            _ => Either::Right(self.router.call(request)),
         }
     }
 }

@@ -3,9 +3,9 @@
 //! Must never allocate for a call that is within it.
 
 use crate::config::ClientLimits;
-use crate::grpc::errors;
+use crate::grpc::{call::Call, errors};
 use futures::future::{Either, Ready, ready};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Response, Uri};
 use std::task::{Context, Poll};
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -45,9 +45,9 @@ pub(in crate::grpc) struct HeaderSizeService<S> {
     inner: S,
 }
 
-impl<S> Service<Request<Body>> for HeaderSizeService<S>
+impl<S> Service<Call> for HeaderSizeService<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Call, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -57,13 +57,14 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, call: Call) -> Self::Future {
+        let request = &call.request;
         let size = size(request.method().as_str(), request.uri(), request.headers());
         if size > self.limit as usize {
             let status = errors::too_much_metadata(size, self.limit);
             return Either::Right(ready(Ok(status.into_http())));
         }
-        Either::Left(self.inner.call(request))
+        Either::Left(self.inner.call(call))
     }
 }
 

@@ -6,7 +6,10 @@ use http::{Request, Response};
 use http_body::Body as _;
 use keyservice::{
     authorize::{Authorizer, decision::Decision},
-    grpc::layers::{CallMetricsLayer, new_counts},
+    grpc::{
+        Call,
+        layers::{CallMetricsLayer, new_counts},
+    },
     model::{
         account::{AccountId, Accounts},
         domain::Domain,
@@ -73,7 +76,7 @@ fn counting_a_call_allocates_nothing() {
         let mut request = Some(request.body(Body::empty()).expect("a request"));
         let response = Response::builder().header("grpc-status", status);
         let mut response = Some(response.body(Body::empty()).expect("a response"));
-        let inner = service_fn(|_| ready(Ok(response.take().expect("once"))));
+        let inner = service_fn(|_: Call| ready(Ok(response.take().expect("once"))));
         let mut service = CallMetricsLayer::new(&counts.calls).layer(inner);
         let measured = measure(|| {
             let call = service.call(request.take().expect("once"));

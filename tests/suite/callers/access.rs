@@ -2,9 +2,9 @@
 
 use super::{Guarded, KEY_SERVICE};
 use crate::support::{
-    clients::callers::{Bearer, Credential, client, client_with, outcome},
+    clients::callers::{Bearer, Credential, answer, client, client_with, outcome},
     eventually,
-    server::{Server, assert_refused, serve, sqlite_in},
+    server::{Server, assert_refused, audit::records, serve, sqlite_in},
     tools::shell,
 };
 use keyservice::grpc::proto::{
@@ -30,7 +30,7 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
     let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
     for (method, for_unauthenticated, for_authorizers, for_admins) in [
         ("/grpc.health.v1.Health/Check", Code::Ok, Code::Ok, Code::Ok),
-        ("/grpc.health.v1.Health/None", none, none, none),
+        ("/grpc.health.v1.Health/None", unauthenticated, denied, none),
         (
             &format!("{KEY_SERVICE}/Authorize"),
             unauthenticated,
@@ -71,7 +71,7 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
         (
             "/tosend.keys.v2.KeyService/Create",
             unauthenticated,
-            none,
+            denied,
             none,
         ),
     ] {
@@ -125,6 +125,38 @@ async fn a_refusal_tells_the_caller_nothing_more() {
         assert_eq!((refused.code(), refused.message()), (code, message));
         assert!(refused.details().is_empty(), "{refused:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_admin_is_told_that_a_method_is_not_served_and_nothing_is_recorded() {
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let operator = Credential::new("operator", &["--role", "admin"]);
+    let guarded = Guarded::start(&[&sender.line, &operator.line]).await;
+    let channel = guarded.server.channel().await;
+    for method in [
+        "/tosend.keys.v1.KeyService/Rotate",
+        "/tosend.keys.v1.KeyService/create",
+        "/grpc.health.v1.Health/List",
+        "/grpc.channelz.v1.Channelz/GetServers",
+        "/None",
+    ] {
+        for (bearer, code, message) in [
+            (Bearer::none(), Code::Unauthenticated, "unknown caller"),
+            (
+                Bearer::secret(&sender.secret),
+                Code::PermissionDenied,
+                "not permitted to this caller",
+            ),
+            (Bearer::secret(&operator.secret), Code::Unimplemented, ""),
+        ] {
+            let refused = answer(channel.clone(), &bearer, method).await.unwrap_err();
+            assert_eq!((refused.code(), refused.message()), (code, message));
+            assert!(refused.details().is_empty(), "{refused:?}");
+        }
+    }
+    let store = sqlite_in(&guarded.directory);
+    assert!(guarded.server.terminate().await.success());
+    assert_eq!(records(&store, &[]), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use crate::support::{
 struct Guarded {
     server: Server,
     file: Mount,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Guarded {
@@ -28,7 +28,7 @@ impl Guarded {
         Self {
             server: Server::start_with(&sqlite_in(&directory), &args, &[]).await,
             file,
-            _directory: directory,
+            directory,
         }
     }
 }

@@ -68,13 +68,18 @@ impl Interceptor for Bearer {
 
 /// The status of a call of a method with this secret.
 pub async fn outcome(channel: Channel, bearer: &Bearer, method: &str) -> Code {
+    let answer = answer(channel, bearer, method).await;
+    answer.map_or_else(|status| status.code(), |()| Code::Ok)
+}
+
+pub async fn answer(channel: Channel, bearer: &Bearer, method: &str) -> Result<(), Status> {
     let mut grpc = Grpc::new(InterceptedService::new(channel, bearer.clone()));
     grpc.ready().await.expect("it is connected");
     let method = method.parse().expect("a path");
     // An empty message can be decoded as any other message.
     let codec = ProstCodec::<(), ()>::default();
     let answer = grpc.unary(Request::new(()), method, codec).await;
-    answer.map_or_else(|status| status.code(), |_| Code::Ok)
+    answer.map(|_| ())
 }
 
 pub type BearerClient = Client<InterceptedService<Channel, Bearer>>;

@@ -1,0 +1,305 @@
+//! The table of methods: every RPC that is served, and the rules for its calls.
+//!
+//! Owns who may call a method, whether its calls are recorded, and what a late caller is told. The
+//! layers read this table and keep no list of their own.
+//! Promises that a method without a row needs an admin, and that a service without a row does not
+//! compile (see [`assert_has_rows`]).
+//! Must never lack an RPC of a service that is served: a test compares it with the compiled protos.
+
+use super::proto::key_service_server;
+use crate::{callers::Role, model::audit_record::AdminMethod};
+use strum::VariantArray;
+use tonic_health::pb::health_server;
+use tonic_reflection::pb::{
+    v1::server_reflection_server as reflection_v1,
+    v1alpha::server_reflection_server as reflection_v1alpha,
+};
+
+/// An RPC that is served.
+///
+/// Paths are looked up in this order, so the method that is called most comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
+pub(super) enum Method {
+    /// Decides whether a token may be used for a domain.
+    Authorize,
+    /// Makes a key.
+    Create,
+    /// Lists an account's keys.
+    List,
+    /// Revokes a key.
+    Revoke,
+    /// Says whether the server serves.
+    HealthCheck,
+    /// Says so as often as it changes.
+    HealthWatch,
+    /// Describes the services.
+    Reflection,
+    /// The same for older clients.
+    ReflectionV1Alpha,
+}
+
+/// A row of the table.
+struct Rules {
+    service: &'static str,
+    /// `SERVICE/METHOD`. A request's path is this behind a slash.
+    name: &'static str,
+    access: Access,
+    /// The name under which each call is recorded. `None` if calls are not recorded.
+    audit: Option<AdminMethod>,
+    effect: Effect,
+}
+
+/// Who may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everyone, with or without credentials.
+    Open,
+    /// Every caller that the server knows.
+    AnyCaller,
+    /// Callers with this role, or with a role that covers it.
+    Needs(Role),
+}
+
+/// What a call does to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Reads,
+    /// A write that was begun goes on when its caller's deadline passes. `advice` tells the caller
+    /// how to learn what became of it.
+    Writes {
+        advice: &'static str,
+    },
+}
+
+impl Method {
+    const fn rules(self) -> &'static Rules {
+        use Access::{AnyCaller, Needs, Open};
+        use Effect::{Reads, Writes};
+        match self {
+            Self::Authorize => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Authorize",
+                access: Needs(Role::Authorizer),
+                audit: None,
+                effect: Reads,
+            },
+            Self::Create => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Create",
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::Create),
+                effect: Writes {
+                    advice: "the key may have been created all the same: call Create again with \
+                             the same request_id, and the answer names that key",
+                },
+            },
+            Self::List => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/List",
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::List),
+                effect: Reads,
+            },
+            Self::Revoke => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Revoke",
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::Revoke),
+                effect: Writes {
+                    advice: "the key may have been revoked all the same: call Revoke again, which \
+                             waits until every replica refuses the key",
+                },
+            },
+            Self::HealthCheck => &Rules {
+                service: health_server::SERVICE_NAME,
+                name: "grpc.health.v1.Health/Check",
+                access: Open,
+                audit: None,
+                effect: Reads,
+            },
+            Self::HealthWatch => &Rules {
+                service: health_server::SERVICE_NAME,
+                name: "grpc.health.v1.Health/Watch",
+                access: Open,
+                audit: None,
+                effect: Reads,
+            },
+            Self::Reflection => &Rules {
+                service: reflection_v1::SERVICE_NAME,
+                name: "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                access: AnyCaller,
+                audit: None,
+                effect: Reads,
+            },
+            Self::ReflectionV1Alpha => &Rules {
+                service: reflection_v1alpha::SERVICE_NAME,
+                name: "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                access: AnyCaller,
+                audit: None,
+                effect: Reads,
+            },
+        }
+    }
+
+    /// The method that a request's path names. `None` if it is not served.
+    ///
+    /// There are few methods, and hardly two names have the same length, so comparing them all is
+    /// faster than hashing the path.
+    pub(super) fn of_path(path: &str) -> Option<Self> {
+        let name = path.strip_prefix('/')?;
+        let mut methods = Self::VARIANTS.iter().copied();
+        methods.find(|method| method.name() == name)
+    }
+
+    /// `SERVICE/METHOD`.
+    pub(super) fn name(self) -> &'static str {
+        self.rules().name
+    }
+
+    pub(super) fn service(self) -> &'static str {
+        self.rules().service
+    }
+
+    /// The name under which each call is recorded. `None` if calls are not recorded.
+    pub(super) fn audited_as(self) -> Option<AdminMethod> {
+        self.rules().audit
+    }
+
+    /// What a caller can do when its deadline passed before the answer.
+    pub(super) fn advice_at_deadline(self) -> &'static str {
+        match self.rules().effect {
+            Effect::Reads => "try again",
+            Effect::Writes { advice } => advice,
+        }
+    }
+}
+
+impl Access {
+    /// Who may call a method. `None` stands for every method that is not served.
+    pub(super) fn to(method: Option<Method>) -> Self {
+        method.map_or(Self::Needs(Role::Admin), |method| method.rules().access)
+    }
+}
+
+/// Fails, at compile time where it is called so, for a service without a row in the table.
+pub(super) const fn assert_has_rows(service: &str) {
+    let mut at = 0;
+    while at < Method::VARIANTS.len() {
+        let row = Method::VARIANTS[at].rules();
+        if is_same(row.service.as_bytes(), service.as_bytes()) {
+            return;
+        }
+        at += 1;
+    }
+    panic!("the service has no row in the table of methods");
+}
+
+/// `==`, which cannot be called at compile time.
+const fn is_same(mut left: &[u8], mut right: &[u8]) -> bool {
+    while let ([a, left_rest @ ..], [b, right_rest @ ..]) = (left, right) {
+        if *a != *b {
+            return false;
+        }
+        (left, right) = (left_rest, right_rest);
+    }
+    left.is_empty() && right.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::DESCRIPTOR_SETS;
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+    use std::collections::BTreeSet;
+
+    /// The services of the compiled protos, and the names of their methods.
+    fn compiled() -> BTreeSet<(String, String)> {
+        let sets = DESCRIPTOR_SETS.map(FileDescriptorSet::decode);
+        let files = sets.into_iter().flat_map(|set| set.expect("valid").file);
+        let mut methods = BTreeSet::new();
+        for file in files {
+            for service in &file.service {
+                let service_name = format!("{}.{}", file.package(), service.name());
+                for method in &service.method {
+                    let name = format!("{service_name}/{}", method.name());
+                    methods.insert((service_name.clone(), name));
+                }
+            }
+        }
+        methods
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_rpc_in_the_protos_and_no_other() {
+        let rows = Method::VARIANTS.iter().map(|method| method.rules());
+        let rows = rows.map(|row| (row.service.to_owned(), row.name.to_owned()));
+        assert_eq!(rows.collect::<BTreeSet<_>>(), compiled());
+        assert_eq!(Method::VARIANTS.len(), compiled().len(), "no row is double");
+    }
+
+    #[test]
+    fn a_write_needs_an_admin_and_every_call_that_needs_an_admin_is_recorded() {
+        for method in Method::VARIANTS {
+            let row = method.rules();
+            let needs_admin = row.access == Access::Needs(Role::Admin);
+            assert!(needs_admin || row.effect == Effect::Reads, "{method:?}");
+            assert_eq!(needs_admin, row.audit.is_some(), "{method:?}");
+            if let Some(recorded) = row.audit {
+                let name = format!("{}/{recorded}", row.service);
+                assert_eq!(row.name, name, "it is recorded under its own name");
+            }
+        }
+    }
+
+    #[test]
+    fn each_method_is_found_by_its_path_and_nothing_else_is() {
+        for method in Method::VARIANTS {
+            let path = format!("/{}", method.name());
+            assert_eq!(Method::of_path(&path), Some(*method));
+            for odd in [
+                method.name().to_owned(),
+                format!("/{path}"),
+                format!("{path}/"),
+                format!("{path}?"),
+                path.to_lowercase(),
+                path[..path.len() - 1].to_owned(),
+            ] {
+                assert_eq!(Method::of_path(&odd), None, "{odd}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_needs_an_admin_and_is_not_recorded() {
+        for path in [
+            "",
+            "/",
+            "//",
+            "/tosend.keys.v1.KeyService",
+            "/tosend.keys.v1.KeyService/",
+            "/tosend.keys.v1.KeyService/Rotate",
+            "/tosend.keys.v1.KeyService/authorize",
+            "/tosend.keys.v1.KeyServices/Authorize",
+            "/tosend.keys.v2.KeyService/Authorize",
+            "/grpc.health.v1.Health/List",
+            "/grpc.health.v1.Healthy/Check",
+            "/grpc.channelz.v1.Channelz/GetServers",
+        ] {
+            let method = Method::of_path(path);
+            assert_eq!(method, None, "{path}");
+            assert_eq!(Access::to(method), Access::Needs(Role::Admin));
+        }
+    }
+
+    #[test]
+    fn a_service_without_a_row_is_refused() {
+        for method in Method::VARIANTS {
+            assert_has_rows(method.service());
+        }
+        for unknown in ["", "tosend.keys.v1", "tosend.keys.v1.KeyServices"] {
+            let checked = std::panic::catch_unwind(|| assert_has_rows(unknown));
+            assert!(checked.is_err(), "{unknown}");
+        }
+    }
+}
