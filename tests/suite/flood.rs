@@ -126,8 +126,8 @@ async fn out_of_files_it_serves_on_and_recovers_without_a_spin_or_a_flood_of_log
     assert_eq!((complaints(), lines), (1, 0), "{}", server.log());
 
     process.limit_open_files(OPEN_FILES);
-    let mut newcomer = server.client().await;
-    assert!(newcomer.is_granted(&token).await);
+    let mut new_client = server.client().await;
+    assert!(new_client.is_granted(&token).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,27 +86,27 @@ async fn first_client(server: &Server) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_too_many_takes_the_place_of_the_one_that_was_quiet_longest() {
+async fn one_connection_too_many_gets_the_slot_of_one_that_has_made_no_call() {
     let (server, _directory) = start(&["--max-connections", "2"]).await;
     let mut client = first_client(&server).await;
     let mut quiet = RawClient::greeting(server.port()).await;
-    quiet.frame().await.expect("it has a place");
+    quiet.frame().await.expect("it has a slot");
     client
         .list("acme")
         .await
         .expect("it speaks after the quiet one");
-    let mut newcomer = RawClient::greeting(server.port()).await;
-    newcomer.frame().await.expect("it has a place");
+    let mut new_connection = RawClient::greeting(server.port()).await;
+    new_connection.frame().await.expect("it has a slot");
     quiet.kinds_until_the_end(SOON).await;
     client.list("acme").await.expect("its connection goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_connection_too_many_is_closed_when_all_are_at_work() {
+async fn one_connection_too_many_is_refused_when_all_are_authenticated_and_not_idle() {
     let (server, _directory) = start(&["--max-connections", "1"]).await;
     let mut client = first_client(&server).await;
-    // Slow as the machine may be, some newcomer comes within a second of the client's last byte.
-    eventually("a newcomer is closed", async || {
+    // Slow as the machine may be, some new connection comes within a second of the client's last byte.
+    eventually("a new connection is refused", async || {
         client = first_client(&server).await;
         let mut raw = RawClient::greeting(server.port()).await;
         raw.is_closed_within(SOON).await
@@ -129,7 +129,7 @@ async fn with_calls(server: &Server, count: u32, path: &str) -> RawClient {
     raw
 }
 
-/// Of those who are known, as of strangers.
+/// Whether it is authenticated or not, if all are alike.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_piles_up_calls_loses_its_connection_and_nobody_with_fewer_does() {
     for path in [AUTHORIZE, WATCH] {
@@ -137,7 +137,7 @@ async fn who_piles_up_calls_loses_its_connection_and_nobody_with_fewer_does() {
         let channel = server.channel().await;
         if path == AUTHORIZE {
             let mut client = Client(KeyServiceClient::new(channel.clone()));
-            client.list("acme").await.expect("it is known");
+            client.list("acme").await.expect("it is authenticated");
         }
         let mut health = HealthClient::new(channel);
         let watch = health.watch(HealthCheckRequest::default()).await;
@@ -155,12 +155,12 @@ async fn who_piles_up_calls_loses_its_connection_and_nobody_with_fewer_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_call_on_a_connection_counts_as_a_known_callers() {
+async fn the_first_call_on_a_connection_counts_as_an_authenticated_callers() {
     let (server, _directory) = start(&["--max-calls", "100"]).await;
     let mut raw = with_calls(&server, 100, AUTHORIZE).await;
     eventually("it has all its calls, and loses them", async || {
-        let mut newcomer = server.client().await;
-        newcomer.list("acme").await.expect("it is no stranger");
+        let mut new_client = server.client().await;
+        new_client.list("acme").await.expect("it is authenticated");
         !raw.stands()
     })
     .await;

@@ -1,4 +1,4 @@
-//! Known callers beside strangers that hold every connection and every call that they can get.
+//! Authenticated callers beside strangers that hold every connection and call that they can get.
 
 use crate::support::{
     bystander::Bystander,
@@ -27,8 +27,8 @@ const SLOWEST: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 512;
 const MAX_CALLS: usize = 512;
 
-/// A connection that has said nothing for a second is not at work any more.
-const QUIET: Duration = Duration::from_millis(1100);
+/// A connection is idle when its client has sent nothing for a second.
+const IDLE: Duration = Duration::from_millis(1100);
 
 /// Of a server that knows one caller, who may do everything.
 struct Guarded {
@@ -67,7 +67,7 @@ fn open(server: &Server) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_at_work_on_every_connection_keep_no_known_caller_out() {
+async fn strangers_that_are_never_silent_on_any_connection_keep_out_no_authenticated_caller() {
     need_open_files(2 * MAX_CONNECTIONS as u64);
     let limit = format!("--max-connections={MAX_CONNECTIONS}");
     let guarded = Guarded::start(&[&limit]).await;
@@ -77,7 +77,7 @@ async fn strangers_at_work_on_every_connection_keep_no_known_caller_out() {
     let shown = Shown::secret(&guarded.admin.secret);
     let bystander = Bystander::start(server.endpoint(), shown, token);
     let strangers = Strangers::start(server.port(), MAX_CONNECTIONS + 64, 1).await;
-    eventually("every place is taken", async || {
+    eventually("every slot is taken", async || {
         open(server) == MAX_CONNECTIONS as f64
     })
     .await;
@@ -85,17 +85,17 @@ async fn strangers_at_work_on_every_connection_keep_no_known_caller_out() {
     let served = bystander.stop();
     println!("beside strangers {served}");
     assert!(served.slowest() <= SLOWEST, "{served}");
-    assert!(guarded.closed("place_needed") > 64.0);
-    assert_eq!(guarded.closed("no_place"), 0.0);
+    assert!(guarded.closed("evicted") > 64.0);
+    assert_eq!(guarded.closed("no_slot"), 0.0);
     let log = server.log();
-    assert!(log.contains("closed for want of a place"), "{log}");
+    assert!(log.contains("connections were evicted or refused"), "{log}");
 
     strangers.stop().await;
     eventually("they have left", async || open(server) <= 2.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_with_more_calls_than_there_may_be_cut_off_no_known_caller() {
+async fn strangers_with_more_calls_than_there_may_be_cut_off_no_authenticated_caller() {
     let limit = format!("--max-calls={MAX_CALLS}");
     let guarded = Guarded::start(&[&limit]).await;
     let server = &guarded.server;
@@ -114,7 +114,7 @@ async fn strangers_with_more_calls_than_there_may_be_cut_off_no_known_caller() {
     let strangers = Strangers::start(server.port(), MAX_CALLS / 2, 3).await;
     creating.join_all().await;
     strangers.stop().await;
-    assert!(guarded.closed("calls_piled_up") > 0.0);
+    assert!(guarded.closed("too_many_calls") > 0.0);
     let log = server.log();
     assert!(
         log.contains("more than --max-calls were in flight"),
@@ -122,29 +122,29 @@ async fn strangers_with_more_calls_than_there_may_be_cut_off_no_known_caller() {
     );
 }
 
-/// Of 32 places, two are for strangers that come while those who are known are quiet.
+/// Of 32 slots, two are reserved for unauthenticated connections while authenticated ones are idle.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_sends_a_quiet_connection_away_before_one_that_came_just_now() {
+async fn a_new_connection_evicts_an_idle_one_before_one_that_came_just_now() {
     let guarded = Guarded::start(&["--max-connections=32"]).await;
     let server = &guarded.server;
-    let mut known = Vec::new();
+    let mut authenticated = Vec::new();
     for _ in 0..32 {
         let mut client = client(server.channel().await, &guarded.admin.secret);
         client.list("acme").await.expect("listed");
-        known.push(client);
+        authenticated.push(client);
     }
-    sleep(QUIET).await;
-    let mut newcomers = Vec::new();
+    sleep(IDLE).await;
+    let mut new_connections = Vec::new();
     for _ in 0..3 {
-        let mut newcomer = RawClient::greeting(server.port()).await;
-        newcomer.frame().await.expect("it has a place");
-        newcomers.push(newcomer);
+        let mut new_connection = RawClient::greeting(server.port()).await;
+        new_connection.frame().await.expect("it has a slot");
+        new_connections.push(new_connection);
     }
-    eventually("three were sent away", async || {
-        guarded.closed("place_needed") == 3.0
+    eventually("three are evicted", async || {
+        guarded.closed("evicted") == 3.0
     })
     .await;
-    let stand: Vec<_> = newcomers.iter_mut().map(RawClient::stands).collect();
+    let stand: Vec<_> = new_connections.iter_mut().map(RawClient::stands).collect();
     assert_eq!(stand, [false, true, true]);
 }
 
@@ -168,14 +168,14 @@ async fn a_connection_that_the_server_closes_early_is_counted_by_why() {
     assert_eq!(closed(&server, "handshake_failed"), 1.0);
 
     let mut first = RawClient::greeting(server.port()).await;
-    first.frame().await.expect("it has a place");
+    first.frame().await.expect("it has a slot");
     let mut client = server.client().await;
-    client.list("acme").await.expect("it has its place");
-    assert_eq!(closed(&server, "place_needed"), 1.0);
-    eventually("one finds no place", async || {
-        client.list("acme").await.expect("it is at work");
+    client.list("acme").await.expect("it has its slot");
+    assert_eq!(closed(&server, "evicted"), 1.0);
+    eventually("one is refused", async || {
+        client.list("acme").await.expect("it is not idle");
         let _ = RawClient::greeting(server.port()).await.byte().await;
-        closed(&server, "no_place") > 0.0
+        closed(&server, "no_slot") > 0.0
     })
     .await;
 }
