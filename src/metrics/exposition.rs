@@ -196,8 +196,11 @@ impl Exposition {
                 &expiry.unwrap_or_default().as_secs(),
             )?;
         }
-        let tls = self.tls.as_ref().map(|files| files.reload_failed());
-        let credentials = self.credentials.as_ref().map(|file| file.reload_failed());
+        let tls = self.tls.as_ref().map(|files| files.is_reload_failed());
+        let credentials = self
+            .credentials
+            .as_ref()
+            .map(|file| file.is_reload_failed());
         let failed = [("tls", tls), ("credentials", credentials)];
         page.gauges(
             "keyservice_reload_failed",

@@ -20,7 +20,7 @@ use crate::{
     model::token::Digester,
     net::{
         open_files,
-        reload::{FileError, Reloaded, Wrong},
+        reload::{FileError, InvalidFile, Reloaded},
         tls::{Tls, TlsFiles},
     },
     replication::{acknowledgement::Replicas, follower::Identity},
@@ -76,7 +76,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
     let lease = settings.lease_settings()?;
     let digester = digester(settings)?;
-    let protection = Protection::follow(settings)?;
+    let protection = Protection::watch(settings)?;
     let sockets = Sockets::listen(settings)?;
     let identity = Identity {
         id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
@@ -112,10 +112,10 @@ struct Protection {
 
 impl Protection {
     /// From now on, as the files change.
-    fn follow(settings: &Settings) -> Result<Self, ServeError> {
+    fn watch(settings: &Settings) -> Result<Self, ServeError> {
         settings.callers.check_protection(settings.listen)?;
-        let callers = follow_callers(settings)?;
-        let tls = settings.callers.tls_files().map(TlsFiles::follow);
+        let callers = watch_callers(settings)?;
+        let tls = settings.callers.tls_files().map(TlsFiles::watch);
         let tls = tls.transpose()?.map(Arc::new);
         Ok(Self { callers, tls })
     }
@@ -205,14 +205,14 @@ async fn open_store(
 }
 
 /// Those in the credentials file, as it changes; anyone where there is none.
-fn follow_callers(settings: &Settings) -> Result<Callers, FileError> {
+fn watch_callers(settings: &Settings) -> Result<Callers, FileError> {
     let Some(file) = settings.callers.credentials_file() else {
         return Ok(Callers::Anyone(Arc::new(Caller::anyone())));
     };
     let read = |contents: &[Vec<u8>]| {
-        Credentials::parse(&contents[0]).map_err(|error| Wrong::new(0, error))
+        Credentials::parse(&contents[0]).map_err(|error| InvalidFile::new(0, error))
     };
-    Ok(Callers::Known(Arc::new(Reloaded::start(vec![file], read)?)))
+    Ok(Callers::Known(Arc::new(Reloaded::watch(vec![file], read)?)))
 }
 
 fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
