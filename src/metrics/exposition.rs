@@ -175,10 +175,10 @@ impl Exposition {
                 &expiry.unwrap_or_default().as_secs(),
             )?;
         }
-        let tls = self.app.tls.as_ref().map(|files| files.reload_failed());
+        let tls = self.app.tls.as_ref().map(|files| files.is_reload_failed());
         let credentials = match &self.app.callers {
             Callers::Anyone(_) => None,
-            Callers::Listed(credentials) => Some(credentials.reload_failed()),
+            Callers::Listed(credentials) => Some(credentials.is_reload_failed()),
         };
         let failed = [("tls", tls), ("credentials", credentials)];
         page.gauges(

@@ -1,9 +1,10 @@
-//! Owns the connections that clients open, from the accepted socket to HTTP/2's first bytes.
-//! Promises that none is kept waiting by another's handshake, and that none outlives its age.
-//! Must never hold more connections than its limit, nor one that says nothing.
+//! Accepts the connections that clients open, and sets each up to HTTP/2's first bytes.
+//! Owns a connection from the accepted socket until it is handed on to be served.
+//! Promises that no connection waits for another's handshake, and that none outlives its age.
+//! Must never hold more connections than the limit, nor one that sends nothing.
 
 use super::{
-    admission::{Place, Places},
+    admission::{Admission, SlotGuard},
     connection::{Connection, Peer, Transport},
     connection_counts::{ConnectionCounts, Reason},
     open_files::Acceptor,
@@ -23,11 +24,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
-/// With which every HTTP/2 connection begins (RFC 9113, section 3.4).
+/// The bytes with which every HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The connections of a socket, each from the end of its preface on. Until then a server could not
-/// tell it that it drains, and would wait for it.
+/// The connections of a socket, each once its preface is read. Before that, a server could not tell
+/// the client that it drains, and would wait for it.
 pub fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
@@ -35,112 +36,125 @@ pub fn accept_connections(
     counts: Arc<ConnectionCounts>,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (ready, connections) = mpsc::channel(1);
-    let door = Door {
+    let setup = ConnectionSetup {
         tls,
-        places: Places::new(limits.max_connections, limits.max_calls, counts.clone()),
+        admission: Admission::new(limits.max_connections, limits.max_calls, counts.clone()),
         counts,
         handshake_timeout: limits.handshake_timeout,
-        end: limits.max_connection_age + limits.max_connection_age_grace,
+        max_age: limits.max_connection_age + limits.max_connection_age_grace,
     };
-    tokio::spawn(accept_all(socket, Arc::new(door), ready));
+    tokio::spawn(accept_all(socket, Arc::new(setup), ready));
     ReceiverStream::new(connections)
 }
 
-/// What a connection passes before it is served.
-struct Door {
-    tls: Option<Arc<Reloaded<Tls>>>,
-    places: Arc<Places>,
-    counts: Arc<ConnectionCounts>,
-    handshake_timeout: Duration,
-    end: Duration,
-}
-
-/// Accepts until nobody takes the connections any more, and then drops those in a handshake.
+/// Accepts until nobody takes the connections any more, and then drops those being set up.
 async fn accept_all(
     socket: TcpListener,
-    door: Arc<Door>,
+    setup: Arc<ConnectionSetup>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
     let address = socket.local_addr().ok();
-    let counts = door.counts.clone();
+    let counts = setup.counts.clone();
     let report = async move { counts.report(address).await };
     let _report = AbortOnDropHandle::new(tokio::spawn(report));
     let mut socket = Acceptor::new(socket);
-    let mut handshakes = JoinSet::new();
+    let mut setups = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {
             accepted = socket.accept() => accepted,
-            Some(_) = handshakes.join_next() => continue,
+            Some(_) = setups.join_next() => continue,
             () = ready.closed() => return,
         };
-        // Closed at once, so that the client turns to another replica.
-        let Some(claim) = door.places.claim().await else {
-            door.counts.closed(Reason::NoPlace);
-            tracing::debug!(%peer, "closed: --max-connections are open, known and at work");
+        // A refused connection is closed at once, so that the client turns to another replica.
+        let Some(admitted) = setup.admission.admit().await else {
+            setup.counts.count_closed(Reason::NoSlot);
+            tracing::debug!(%peer, "refused: --max-connections are authenticated and not idle");
             continue;
         };
-        let (door, ready) = (door.clone(), ready.clone());
-        handshakes.spawn(async move {
-            let Some(place) = claim.place().await else {
-                door.counts.closed(Reason::NoPlace);
-                tracing::debug!(%peer, "closed: no place came free in time");
+        let (setup, ready) = (setup.clone(), ready.clone());
+        setups.spawn(async move {
+            let Some(slot) = admitted.into_slot().await else {
+                setup.counts.count_closed(Reason::NoSlot);
+                tracing::debug!(%peer, "refused: the evicted connection did not end in time");
                 return;
             };
-            let seat = place.seat.clone();
-            let admitted = async {
-                tokio::select! {
-                    admitted = door.admit(stream, peer, place) => admitted,
-                    () = seat.sent_away() => Err(io::Error::other("its place was needed")),
-                }
-            };
-            match timeout(door.handshake_timeout, admitted).await {
-                Ok(Ok(connection)) => {
+            match setup.set_up_in_time(stream, peer, slot).await {
+                Ok(connection) => {
                     let _ = ready.send(Ok(connection)).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%peer, "closed: {error}"),
-                Err(_) => {
-                    door.counts.closed(Reason::HandshakeTimeout);
-                    tracing::debug!(%peer, "closed: no handshake in time");
-                }
+                Err(error) => tracing::debug!(%peer, "closed: {error}"),
             }
         });
     }
 }
 
-impl Door {
-    async fn admit(
+/// What it takes to set up a connection.
+struct ConnectionSetup {
+    tls: Option<Arc<Reloaded<Tls>>>,
+    admission: Arc<Admission>,
+    counts: Arc<ConnectionCounts>,
+    handshake_timeout: Duration,
+    /// At which a connection is cut off.
+    max_age: Duration,
+}
+
+impl ConnectionSetup {
+    /// Sets a connection up, unless it takes too long or is evicted meanwhile.
+    async fn set_up_in_time(
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        place: Place,
+        slot_guard: SlotGuard,
+    ) -> io::Result<Connection> {
+        let slot = slot_guard.slot.clone();
+        let set_up = async {
+            tokio::select! {
+                connection = self.set_up(stream, address, slot_guard) => connection,
+                () = slot.wait_until_evicted() => Err(io::Error::other("evicted")),
+            }
+        };
+        timeout(self.handshake_timeout, set_up)
+            .await
+            .unwrap_or_else(|_| {
+                self.counts.count_closed(Reason::HandshakeTimeout);
+                Err(io::Error::other("no handshake in time"))
+            })
+    }
+
+    async fn set_up(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        slot_guard: SlotGuard,
     ) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
-        let end = Box::pin(sleep(self.end));
+        let end = Box::pin(sleep(self.max_age));
         let mut transport = match &self.tls {
             None => Transport::Plain(stream),
             Some(tls) => {
                 let acceptor = TlsAcceptor::from(tls.get().config.clone());
-                let accepted = acceptor.accept(stream).await;
-                let stream = accepted.inspect_err(|error| self.counts.tls_failed(address, error));
-                Transport::Tls(Box::new(stream?))
+                let stream = acceptor.accept(stream).await;
+                let stream = stream
+                    .inspect_err(|error| self.counts.count_failed_handshake(address, error))?;
+                Transport::Tls(Box::new(stream))
             }
         };
         let mut first = [0; PREFACE.len()];
         transport.read_exact(&mut first).await?;
         if first != PREFACE {
-            self.counts.closed(Reason::HandshakeFailed);
-            return Err(io::Error::other("does not speak HTTP/2"));
+            self.counts.count_closed(Reason::HandshakeFailed);
+            return Err(io::Error::other("the client does not speak HTTP/2"));
         }
         Ok(Connection {
             peer: Peer {
                 address,
-                names: transport.names().into(),
-                seat: place.seat.clone(),
+                names: transport.client_names().into(),
+                slot: slot_guard.slot.clone(),
             },
             transport,
-            preface_left: PREFACE,
+            unread_preface: PREFACE,
             end,
-            place,
+            slot_guard,
         })
     }
 }

@@ -1,8 +1,9 @@
-//! Owns the bytes of one connection, plain or encrypted, and its end.
-//! Promises that it is cut off at its end, whatever its client does.
-//! Must never give away its place among the connections before it is closed.
+//! One connection that is set up, plain or encrypted.
+//! Owns its bytes, its slot and its end.
+//! Promises that it is cut off at its end, or when it is evicted, whatever its client does.
+//! Must never free its slot before it is closed.
 
-use super::admission::{Place, Seat};
+use super::admission::{ConnectionSlot, SlotGuard};
 use crate::callers::certificate_name::San;
 use std::{
     io,
@@ -19,27 +20,27 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-/// Who is at the other end.
+/// The client of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Where it called from.
+    /// The address that it called from.
     pub address: SocketAddr,
-    /// The names in its certificate; none where it has none.
+    /// The names in its certificate. There are none without a certificate.
     pub names: Arc<[San]>,
-    /// Where its calls get their places.
-    pub seat: Arc<Seat>,
+    /// The slot of the connection, which counts its calls.
+    pub slot: Arc<ConnectionSlot>,
 }
 
-/// A connection that has passed the door.
+/// A connection whose handshake is done and whose preface is read.
 pub struct Connection {
     pub(super) peer: Peer,
     pub(super) transport: Transport,
-    /// What was read of the preface, for who reads on.
-    pub(super) preface_left: &'static [u8],
-    /// When it is cut off: it was told to end a grace before.
+    /// What the server has yet to read of the preface, which is read from the transport already.
+    pub(super) unread_preface: &'static [u8],
+    /// When it is cut off. Its client was told to end it a grace period before.
     pub(super) end: Pin<Box<Sleep>>,
-    #[expect(dead_code, reason = "it is held, and given back when it is dropped")]
-    pub(super) place: Place,
+    #[expect(dead_code, reason = "it frees the slot when it is dropped")]
+    pub(super) slot_guard: SlotGuard,
 }
 
 pub(super) enum Transport {
@@ -49,7 +50,7 @@ pub(super) enum Transport {
 
 impl Transport {
     /// The names in the client's certificate, which the handshake has verified.
-    pub(super) fn names(&self) -> Vec<San> {
+    pub(super) fn client_names(&self) -> Vec<San> {
         let Self::Tls(stream) = self else {
             return Vec::new();
         };
@@ -69,14 +70,14 @@ impl Connected for Connection {
 
 impl Connection {
     fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.peer.seat.poll_sent_away(context).is_ready() {
-            return Err(io::Error::other("its place was needed"));
+        if self.peer.slot.poll_evicted(context).is_ready() {
+            return Err(io::Error::other("the connection is evicted"));
         }
         match self.end.as_mut().poll(context) {
             Poll::Pending => Ok(()),
             Poll::Ready(()) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the connection is over its age and grace",
+                "the connection is older than its age and grace",
             )),
         }
     }
@@ -89,17 +90,17 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_end(context)?;
-        if !self.preface_left.is_empty() {
-            let length = self.preface_left.len().min(buffer.remaining());
-            let (now, later) = self.preface_left.split_at(length);
+        if !self.unread_preface.is_empty() {
+            let length = self.unread_preface.len().min(buffer.remaining());
+            let (now, later) = self.unread_preface.split_at(length);
             buffer.put_slice(now);
-            self.preface_left = later;
+            self.unread_preface = later;
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.transport).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.peer.seat.hear();
+            self.peer.slot.set_heard();
         }
         read
     }

@@ -1,5 +1,6 @@
-//! Owns how many connections a socket has, and how many the server itself closed early, and why.
-//! Promises that each is counted once, and that the log tells of the first within moments.
+//! Counts a socket's open connections, and those that the server closed early, by reason.
+//! Owns these counts and the log lines about them.
+//! Promises that each connection is counted once, and that the first is logged at once.
 //! Must never log more for a flood than for a few: each kind of line comes once in ten seconds.
 
 use rustls::Error as TlsError;
@@ -14,7 +15,7 @@ use std::{
 };
 use tokio::{sync::Notify, time::sleep};
 
-/// From a line in the log to the next of its kind.
+/// The time between two log lines of one kind.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Why the server closed a connection before its client, or its age, ended it.
@@ -23,29 +24,30 @@ pub(super) enum Reason {
     /// TLS failed, or what came was not HTTP/2.
     HandshakeFailed,
     HandshakeTimeout,
-    /// A newcomer got its place.
-    PlaceNeeded,
-    /// There was none for it.
-    NoPlace,
-    CallsPiledUp,
+    /// A new connection got its slot.
+    Evicted,
+    /// It was new, and no other could be evicted for it.
+    NoSlot,
+    /// It was evicted because too many calls were in flight.
+    TooManyCalls,
 }
 
 impl Reason {
     const ALL: [Self; 5] = [
         Self::HandshakeFailed,
         Self::HandshakeTimeout,
-        Self::PlaceNeeded,
-        Self::NoPlace,
-        Self::CallsPiledUp,
+        Self::Evicted,
+        Self::NoSlot,
+        Self::TooManyCalls,
     ];
 
     fn name(self) -> &'static str {
         match self {
             Self::HandshakeFailed => "handshake_failed",
             Self::HandshakeTimeout => "handshake_timeout",
-            Self::PlaceNeeded => "place_needed",
-            Self::NoPlace => "no_place",
-            Self::CallsPiledUp => "calls_piled_up",
+            Self::Evicted => "evicted",
+            Self::NoSlot => "no_slot",
+            Self::TooManyCalls => "too_many_calls",
         }
     }
 }
@@ -55,85 +57,84 @@ impl Reason {
 pub struct ConnectionCounts {
     open: AtomicU64,
     closed: [AtomicU64; Reason::ALL.len()],
-    /// The first since the log told of one.
+    /// The first since one was last logged.
     tls_failure: Mutex<Option<(SocketAddr, String)>>,
-    /// There is something to log.
-    news: Notify,
+    has_news: Notify,
 }
 
 impl ConnectionCounts {
-    /// How many have a place now.
+    /// How many are open now.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open.load(Relaxed)
     }
 
-    /// Why the server closed connections early, and how many for each reason.
+    /// How many the server closed early, by reason.
     pub fn closed_early(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let all = Reason::ALL.into_iter();
         all.map(|reason| (reason.name(), self.read(reason)))
     }
 
-    pub(super) fn opened(&self) {
+    pub(super) fn count_opened(&self) {
         self.open.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn ended(&self) {
+    pub(super) fn count_ended(&self) {
         self.open.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn closed(&self, reason: Reason) {
+    pub(super) fn count_closed(&self, reason: Reason) {
         self.closed[reason as usize].fetch_add(1, Relaxed);
         match reason {
             Reason::HandshakeFailed | Reason::HandshakeTimeout => {}
-            Reason::PlaceNeeded | Reason::NoPlace | Reason::CallsPiledUp => self.news.notify_one(),
+            Reason::Evicted | Reason::NoSlot | Reason::TooManyCalls => self.has_news.notify_one(),
         }
     }
 
-    /// Counts a handshake that failed by what TLS makes of it, and not by the client's leaving.
-    pub(super) fn tls_failed(&self, peer: SocketAddr, error: &io::Error) {
+    /// Counts a TLS handshake that failed, unless only because the client left.
+    pub(super) fn count_failed_handshake(&self, peer: SocketAddr, error: &io::Error) {
         let by_tls = match error.get_ref() {
             Some(inner) => inner.is::<TlsError>(),
             None => false,
         };
         if by_tls {
-            self.closed(Reason::HandshakeFailed);
+            self.count_closed(Reason::HandshakeFailed);
             let mut failure = self.tls_failure();
             failure.get_or_insert_with(|| (peer, error.to_string()));
-            self.news.notify_one();
+            self.has_news.notify_one();
         }
     }
 
-    /// Logs for ever what becomes of the connections of the socket at this address.
+    /// Logs forever which connections of the socket at this address were closed early.
     pub(super) async fn report(&self, address: Option<SocketAddr>) {
         let address = address.map(tracing::field::display);
-        let mut told = Reason::ALL.map(|_| 0);
+        let mut logged = Reason::ALL.map(|_| 0);
         loop {
-            self.news.notified().await;
+            self.has_news.notified().await;
             let counts = Reason::ALL.map(|reason| self.read(reason));
-            let new = |reason: Reason| counts[reason as usize] - told[reason as usize];
-            let (sent_away, refused) = (new(Reason::PlaceNeeded), new(Reason::NoPlace));
-            if sent_away + refused > 0 {
+            let new = |reason: Reason| counts[reason as usize] - logged[reason as usize];
+            let (evicted, refused) = (new(Reason::Evicted), new(Reason::NoSlot));
+            if evicted + refused > 0 {
                 tracing::warn!(
                     address,
-                    sent_away,
+                    evicted,
                     refused,
-                    "connections were closed for want of a place: --max-connections are open"
+                    "connections were evicted or refused: --max-connections are open"
                 );
             }
-            let sent_away = new(Reason::CallsPiledUp);
-            if sent_away > 0 {
+            let evicted = new(Reason::TooManyCalls);
+            if evicted > 0 {
                 tracing::warn!(
                     address,
-                    sent_away,
-                    "connections were closed for their calls: more than --max-calls were in flight"
+                    evicted,
+                    "connections were evicted: more than --max-calls were in flight"
                 );
             }
             let failure = self.tls_failure().take();
             if let Some((peer, error)) = failure {
                 tracing::info!(address, %peer, "a TLS handshake failed: {error}");
             }
-            told = counts;
+            logged = counts;
             sleep(BETWEEN_LINES).await;
         }
     }

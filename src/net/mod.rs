@@ -1,4 +1,4 @@
-//! Connections: accepted, encrypted, admitted within limits.
+//! Connections: how they are accepted, encrypted, and admitted within limits.
 
 pub mod accept;
 pub mod admission;

@@ -1,8 +1,9 @@
-//! Owns what the system gives for connections: the listening socket, and files to open.
+//! Listens on sockets, and keeps connections within the open files that the system allows.
+//! Owns the listening sockets and the limits on connections that depend on open files.
 //! Promises that connections leave enough files for the store, whatever the system allows.
 //! Must never end the process for want of files: fewer connections are better than none.
 
-use super::admission::MAX_ARRIVING;
+use super::admission::MAX_WAITING;
 use crate::config::ClientLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
@@ -15,44 +16,47 @@ use tokio::{
     time::sleep,
 };
 
-/// Connections that the system holds until they are accepted: as many as Linux allows by default.
-/// A client that finds no room among them tries again a second later.
+/// Connections that the system queues until they are accepted: as many as Linux allows by default.
+/// When the queue is full, a client's system tries again a second later.
 const BACKLOG: u32 = 4096;
 
-/// Connections for probes; Kubernetes opens one a probe.
+/// Connections for probes. Kubernetes opens one for each probe.
 const PROBE_CONNECTIONS: usize = 32;
 
-/// Calls in flight on one of them. A probe makes one.
+/// Calls in flight on one connection for probes. A probe makes one.
 const PROBE_STREAMS: u32 = 8;
 
-/// Bytes of a probe's message, which holds the name of a service: ours has 25.
+/// Bytes of a probe's message, which holds the name of a service. The longest that is served has 25.
 const PROBE_MESSAGE_SIZE: u32 = 256;
 
-/// Files beside the clients' connections and the pool's: those for probes, those of newcomers to
-/// either socket, and room for what the store, the runtime and files that are read again have open.
-const OTHER_FILES: usize = PROBE_CONNECTIONS + 2 * MAX_ARRIVING + 64;
+/// Files other than those of the clients' connections and the pool's: the connections for probes, new
+/// connections that wait for a slot of either socket, and room for what the store, the runtime and
+/// watched files have open.
+const OTHER_FILES: usize = PROBE_CONNECTIONS + 2 * MAX_WAITING + 64;
 
-/// After an error of accepting, which is most often a lack of file descriptors.
+/// The pause after an error of `accept`, most often that there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often such errors are logged: they come many a second, and each says the same.
-const ACCEPT_WARNINGS: Duration = Duration::from_secs(60);
+/// How often such errors are logged. Many come in a second, and all say the same.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// Accepts the connections of a socket, whatever errors there are between two of them.
+/// Accepts the connections of a socket, and goes on after errors.
 pub struct Acceptor {
     socket: TcpListener,
-    warned: Option<Instant>,
+    last_warning: Option<Instant>,
 }
 
 impl Acceptor {
-    /// Of this socket.
+    /// Accepts on a listening socket.
     #[must_use]
     pub fn new(socket: TcpListener) -> Self {
-        let warned = None;
-        Self { socket, warned }
+        Self {
+            socket,
+            last_warning: None,
+        }
     }
 
-    /// The next one. Whoever stops waiting for it loses none.
+    /// Waits for the next connection. Dropping the future loses no connection.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
@@ -64,10 +68,10 @@ impl Acceptor {
     }
 
     fn warn(&mut self, error: &io::Error) {
-        let warned = self.warned;
-        if warned.is_none_or(|at| at.elapsed() >= ACCEPT_WARNINGS) {
+        let last_warning = self.last_warning;
+        if last_warning.is_none_or(|at| at.elapsed() >= BETWEEN_WARNINGS) {
             tracing::warn!("cannot accept connections: {error}; trying again");
-            self.warned = Some(Instant::now());
+            self.last_warning = Some(Instant::now());
         }
     }
 }
@@ -78,15 +82,15 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // So that a restart need not wait until the last connections' ends are forgotten.
+    // Otherwise, the address would stay in use for a minute after the last process on it.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The limits of a socket for probes.
+/// The limits of the socket for probes, which needs less than the API's.
 #[must_use]
-pub fn for_probes(limits: &ClientLimits) -> ClientLimits {
+pub fn limits_for_probes(limits: &ClientLimits) -> ClientLimits {
     ClientLimits {
         max_connections: limits.max_connections.min(PROBE_CONNECTIONS),
         max_streams: limits.max_streams.min(PROBE_STREAMS),
@@ -95,10 +99,10 @@ pub fn for_probes(limits: &ClientLimits) -> ClientLimits {
     }
 }
 
-/// The limits, with no more connections than there are files for: a flood that took the last one
+/// The limits, with no more connections than there are files for. A flood that took the last file
 /// would cut this replica off from its store.
 #[must_use]
-pub fn within_open_files(
+pub fn limits_within_open_files(
     open_files: usize,
     limits: &ClientLimits,
     pool_size: u16,
@@ -121,16 +125,16 @@ pub fn within_open_files(
     }
 }
 
-/// Has the system allow as many open files as it may, and says how many. Systems set a lower limit,
-/// for programs of old that would break with more.
-pub fn raise_limit_of_open_files() -> usize {
+/// Raises the limit of open files as far as the system allows, and returns it. Systems start programs
+/// with a lower limit, because some old ones break with more.
+pub fn raise_open_files_limit() -> usize {
     let allowed = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
         current: allowed,
         maximum: allowed,
     };
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("the limit of open files stays as it is: {error}");
+        tracing::warn!("the limit of open files cannot be raised: {error}");
     }
     let limit = getrlimit(Resource::Nofile).current;
     limit.map_or(usize::MAX, |limit| {

@@ -1,6 +1,7 @@
-//! Owns values that are made of files, and made anew when the files change.
-//! Promises that broken files leave the value as it is, and are logged each time they change.
-//! Must never look at anything but the files' content: Kubernetes swaps a symbolic link.
+//! Watches files, and reloads the value that is parsed from them whenever they change.
+//! Owns that value and the last state of the files.
+//! Promises that invalid files leave the value as it is, and are logged each time they change.
+//! Must never compare anything but the files' contents: Kubernetes swaps a symbolic link.
 
 use arc_swap::{ArcSwap, Guard};
 use rustix::fs::OFlags;
@@ -13,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -23,26 +24,27 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often the files are read. A change counts when two reads in a row see it, so that neither a
-/// file half written nor one of several already swapped is taken for the new state.
+/// How often the files are read. A change counts when two reads in a row see it. So neither a file
+/// that is half written, nor only some of several that are replaced, are taken for the new state.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For all the files. One on a network or a mount that hangs takes longer, or for ever.
+/// How long reading all files may take. On a network or a mount that hangs, it takes longer, or
+/// forever.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
-/// Larger than any file of certificates or credentials that makes sense.
+/// Larger than any sensible file of certificates or credentials.
 const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
 /// A file, and the setting that names it.
 #[derive(Debug, Clone)]
 pub struct NamedFile {
-    /// The setting, as a flag.
+    /// The setting's flag.
     pub setting: &'static str,
-    /// The file.
+    /// Where the file is.
     pub path: PathBuf,
 }
 
-/// A file cannot be read, or what it holds makes no sense.
+/// A file cannot be read, or its contents are invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {}: {why}", file.setting, file.path.display())]
 pub struct FileError {
@@ -50,134 +52,139 @@ pub struct FileError {
     why: String,
 }
 
-/// What is wrong with one of several files.
+/// Why the contents of one of several files are invalid.
 #[derive(Debug)]
-pub struct Wrong {
-    /// Which of the files.
+pub struct InvalidFile {
+    /// The index of the file.
     pub file: usize,
-    /// What is wrong, and what is right.
+    /// What is invalid, and what would be valid.
     pub why: String,
 }
 
-impl Wrong {
-    /// Of the file with this index.
+impl InvalidFile {
+    /// The file with this index is invalid.
     pub fn new(file: usize, why: impl fmt::Display) -> Self {
         let why = why.to_string();
         Self { file, why }
     }
 }
 
-/// The value of some files, as they were when they last made sense.
+/// The value of some files, as of when they were last valid.
 pub struct Reloaded<T> {
     state: Arc<State<T>>,
-    _following: AbortOnDropHandle<()>,
+    _watcher: AbortOnDropHandle<()>,
 }
 
 struct State<T> {
     value: ArcSwap<T>,
-    /// They make no sense as they are.
-    failed: AtomicBool,
-    /// They take longer to read than they may.
-    hangs: AtomicBool,
+    /// The files are invalid now, or cannot be read.
+    is_failed: AtomicBool,
+    /// Reading the files takes longer than it may.
+    is_hanging: AtomicBool,
 }
 
 impl<T: Send + Sync + 'static> Reloaded<T> {
-    /// Reads the files, and from now on follows them. Call it on a tokio runtime.
-    pub fn start(
+    /// Reads the files, and reloads them whenever they change. Call it on a tokio runtime.
+    pub fn watch(
         files: Vec<NamedFile>,
-        read: impl Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, InvalidFile> + Send + 'static,
     ) -> Result<Self, FileError> {
-        Self::start_with(READ_LIMIT, files, read)
+        Self::watch_within(READ_LIMIT, files, parse)
     }
 
-    fn start_with(
+    fn watch_within(
         read_limit: Duration,
         files: Vec<NamedFile>,
-        read: impl Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, InvalidFile> + Send + 'static,
     ) -> Result<Self, FileError> {
-        let reloader = Reloader::start(files, read)?;
-        let state = reloader.state.clone();
-        let following = tokio::spawn(reloader.look_for_ever(read_limit));
+        let watcher = Watcher::new(files, parse)?;
+        let state = watcher.state.clone();
+        let watching = tokio::spawn(watcher.run(read_limit));
         Ok(Self {
             state,
-            _following: AbortOnDropHandle::new(following),
+            _watcher: AbortOnDropHandle::new(watching),
         })
     }
 
-    /// The value.
+    /// The current value.
     #[must_use]
     pub fn get(&self) -> Guard<Arc<T>> {
         self.state.value.load()
     }
 
-    /// Whether the files have changed to something that makes no sense, or cannot be read, and the
-    /// value is older.
+    /// Whether the value is older than the files, because they are invalid now or cannot be read.
     #[must_use]
-    pub fn reload_failed(&self) -> bool {
-        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        is(&self.state.failed) || is(&self.state.hangs)
+    pub fn is_reload_failed(&self) -> bool {
+        let State {
+            is_failed,
+            is_hanging,
+            ..
+        } = &*self.state;
+        is_failed.load(Relaxed) || is_hanging.load(Relaxed)
     }
 }
 
-struct Reloader<T, R> {
+struct Watcher<T, P> {
     files: Vec<NamedFile>,
-    read: R,
+    parse: P,
     state: Arc<State<T>>,
-    seen: blake3::Hash,
-    judged: blake3::Hash,
+    /// Of the contents that were last read.
+    last_read: blake3::Hash,
+    /// Of the contents that were last parsed.
+    last_parsed: blake3::Hash,
 }
 
-impl<T, R> Reloader<T, R>
+impl<T, P> Watcher<T, P>
 where
     T: Send + Sync + 'static,
-    R: Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
+    P: Fn(&[Vec<u8>]) -> Result<T, InvalidFile> + Send + 'static,
 {
-    fn start(files: Vec<NamedFile>, read: R) -> Result<Self, FileError> {
-        let contents = contents(&files);
+    fn new(files: Vec<NamedFile>, parse: P) -> Result<Self, FileError> {
+        let contents = read_all(&files);
         let fingerprint = fingerprint(&contents);
-        let value = value(&files, contents, &read)?;
+        let value = parse_all(&files, contents, &parse)?;
         Ok(Self {
             files,
-            read,
+            parse,
             state: Arc::new(State {
                 value: ArcSwap::from_pointee(value),
-                failed: AtomicBool::new(false),
-                hangs: AtomicBool::new(false),
+                is_failed: AtomicBool::new(false),
+                is_hanging: AtomicBool::new(false),
             }),
-            seen: fingerprint,
-            judged: fingerprint,
+            last_read: fingerprint,
+            last_parsed: fingerprint,
         })
     }
 
-    async fn look_for_ever(mut self, read_limit: Duration) {
+    async fn run(mut self, read_limit: Duration) {
         loop {
             sleep(READ_INTERVAL).await;
-            self = self.look_aside(read_limit).await;
+            self = self.check_on_thread(read_limit).await;
         }
     }
 
-    /// Looks on a thread of its own, however long that takes.
-    async fn look_aside(mut self, read_limit: Duration) -> Self {
+    /// Checks the files on a thread of its own, however long that takes.
+    async fn check_on_thread(mut self, read_limit: Duration) -> Self {
         let (state, settings) = (self.state.clone(), self.settings());
-        let mut looked = spawn_blocking(|| {
-            self.look();
+        let mut check = spawn_blocking(|| {
+            self.check();
             self
         });
-        let in_time = timeout(read_limit, &mut looked).await;
-        let looked = if let Ok(looked) = in_time {
-            looked
+        let in_time = timeout(read_limit, &mut check).await;
+        let checked = if let Ok(checked) = in_time {
+            checked
         } else {
-            state.hangs.store(true, Ordering::Relaxed);
+            state.is_hanging.store(true, Relaxed);
             tracing::error!(
-                "{settings}: not read within {read_limit:?}, and what was read before stays in \
-                 use; see whether a mount hangs"
+                "{settings}: reading takes longer than {read_limit:?}, and what was read before \
+                 stays in use; check whether a mount hangs"
             );
-            let looked = looked.await;
-            state.hangs.store(false, Ordering::Relaxed);
-            tracing::info!("{settings}: read again");
-            looked
+            let checked = check.await;
+            state.is_hanging.store(false, Relaxed);
+            tracing::info!("{settings}: can be read again");
+            checked
         };
-        looked.expect("reading files does not panic")
+        checked.expect("reading files does not panic")
     }
 
     fn settings(&self) -> String {
@@ -185,23 +192,24 @@ where
         settings.join(", ")
     }
 
-    fn look(&mut self) {
-        let contents = contents(&self.files);
+    /// Reads the files, and parses them if they have changed since and are settled.
+    fn check(&mut self) {
+        let contents = read_all(&self.files);
         let fingerprint = fingerprint(&contents);
-        let is_settled = mem::replace(&mut self.seen, fingerprint) == fingerprint;
-        if !is_settled || fingerprint == self.judged {
+        let is_settled = mem::replace(&mut self.last_read, fingerprint) == fingerprint;
+        if !is_settled || fingerprint == self.last_parsed {
             return;
         }
-        self.judged = fingerprint;
+        self.last_parsed = fingerprint;
         let settings = self.settings();
-        match value(&self.files, contents, &self.read) {
+        match parse_all(&self.files, contents, &self.parse) {
             Ok(value) => {
                 self.state.value.store(Arc::new(value));
-                self.state.failed.store(false, Ordering::Relaxed);
+                self.state.is_failed.store(false, Relaxed);
                 tracing::info!("{settings}: changed, and in use from now on");
             }
             Err(error) => {
-                self.state.failed.store(true, Ordering::Relaxed);
+                self.state.is_failed.store(true, Relaxed);
                 tracing::error!(
                     "{settings}: changed, but what was read before stays in use: {error}"
                 );
@@ -210,37 +218,38 @@ where
     }
 }
 
-fn value<T>(
+fn parse_all<T>(
     files: &[NamedFile],
     contents: Result<Vec<Vec<u8>>, FileError>,
-    read: &impl Fn(&[Vec<u8>]) -> Result<T, Wrong>,
+    parse: &impl Fn(&[Vec<u8>]) -> Result<T, InvalidFile>,
 ) -> Result<T, FileError> {
-    read(&contents?).map_err(|Wrong { file, why }| FileError {
+    parse(&contents?).map_err(|InvalidFile { file, why }| FileError {
         file: files[file].clone(),
         why,
     })
 }
 
-fn contents(files: &[NamedFile]) -> Result<Vec<Vec<u8>>, FileError> {
-    let content = |file: &NamedFile| {
-        content(file).map_err(|error| FileError {
+fn read_all(files: &[NamedFile]) -> Result<Vec<Vec<u8>>, FileError> {
+    let read = |file: &NamedFile| {
+        read(&file.path).map_err(|error| FileError {
             file: file.clone(),
             why: error.to_string(),
         })
     };
-    files.iter().map(content).collect()
+    files.iter().map(read).collect()
 }
 
-fn content(file: &NamedFile) -> io::Result<Vec<u8>> {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let mut reader = open(&file.path)?.take(MAX_FILE_SIZE + 1);
+    let mut reader = open(path)?.take(MAX_FILE_SIZE + 1);
     if reader.read_to_end(&mut content)? as u64 > MAX_FILE_SIZE {
         return Err(io::Error::other("is larger than 1 MiB"));
     }
     Ok(content)
 }
 
-/// A named pipe would keep whoever opens it waiting for a writer.
+/// Opens a regular file without waiting. Opening a named pipe would wait until something writes to
+/// it.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options
@@ -254,7 +263,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Stands for the files' contents, so that no private key is kept to compare it.
+/// A digest of the files' contents to compare, so that no private key is kept for that.
 fn fingerprint(contents: &Result<Vec<Vec<u8>>, FileError>) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     match contents {
@@ -277,9 +286,9 @@ mod tests {
     use std::{fs, sync::mpsc};
     use tempfile::TempDir;
 
-    fn number(contents: &[Vec<u8>]) -> Result<u32, Wrong> {
-        let text = std::str::from_utf8(&contents[0]).map_err(|error| Wrong::new(0, error))?;
-        text.parse().map_err(|error| Wrong::new(0, error))
+    fn number(contents: &[Vec<u8>]) -> Result<u32, InvalidFile> {
+        let text = std::str::from_utf8(&contents[0]).map_err(|error| InvalidFile::new(0, error))?;
+        text.parse().map_err(|error| InvalidFile::new(0, error))
     }
 
     fn file(directory: &TempDir) -> NamedFile {
@@ -290,29 +299,29 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_when_it_is_seen_twice_and_makes_sense() {
+    fn a_change_counts_when_it_is_read_twice_and_is_valid() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = file(&directory);
         let write = |text: &str| fs::write(&file.path, text).expect("written");
         write("1");
-        let mut reloader = Reloader::start(vec![file.clone()], number).expect("it is a number");
-        let state = reloader.state.clone();
-        let mut look = |times| {
-            (0..times).for_each(|_| reloader.look());
-            (**state.value.load(), state.failed.load(Ordering::Relaxed))
+        let mut watcher = Watcher::new(vec![file.clone()], number).expect("it is a number");
+        let state = watcher.state.clone();
+        let mut check = |times| {
+            (0..times).for_each(|_| watcher.check());
+            (**state.value.load(), state.is_failed.load(Relaxed))
         };
-        assert_eq!(look(2), (1, false));
+        assert_eq!(check(2), (1, false));
         write("2");
-        assert_eq!(look(1), (1, false), "it may be half written");
+        assert_eq!(check(1), (1, false), "it may be half written");
         write("23");
-        assert_eq!(look(1), (1, false), "and it was");
-        assert_eq!(look(1), (23, false));
+        assert_eq!(check(1), (1, false), "and it was");
+        assert_eq!(check(1), (23, false));
         write("x");
-        assert_eq!(look(2), (23, true));
+        assert_eq!(check(2), (23, true));
         fs::remove_file(&file.path).expect("removed");
-        assert_eq!(look(2), (23, true));
+        assert_eq!(check(2), (23, true));
         write("23");
-        assert_eq!(look(2), (23, false));
+        assert_eq!(check(2), (23, false));
     }
 
     #[tokio::test]
@@ -323,7 +332,7 @@ mod tests {
         write("1");
         let (release, released) = mpsc::channel();
         let limit = Duration::from_millis(50);
-        let reloaded = Reloaded::start_with(limit, vec![file.clone()], move |contents| {
+        let reloaded = Reloaded::watch_within(limit, vec![file.clone()], move |contents| {
             let number = number(contents)?;
             if number == 2 {
                 released.recv().expect("it is released");
@@ -332,7 +341,7 @@ mod tests {
         });
         let reloaded = reloaded.expect("it is a number");
         let reaches = async |failed, value| {
-            let state = || (reloaded.reload_failed(), **reloaded.get());
+            let state = || (reloaded.is_reload_failed(), **reloaded.get());
             let reached = async {
                 while state() != (failed, value) {
                     sleep(limit).await;
@@ -348,12 +357,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_named_with_its_setting() {
+    fn an_invalid_file_is_named_with_its_setting() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = file(&directory);
         let refused = || {
-            let started = Reloader::start(vec![file.clone()], number);
-            started.map(|_| ()).expect_err("wrong").to_string()
+            let watcher = Watcher::new(vec![file.clone()], number);
+            watcher.map(|_| ()).expect_err("invalid").to_string()
         };
         let name = format!("--number {}: ", file.path.display());
         assert!(refused().starts_with(&format!("{name}No such file")));

@@ -7,7 +7,7 @@ use crate::{
     callers::{Caller, credentials::Credentials},
     config::CallerSettings,
     net::{
-        reload::{FileError, NamedFile, Reloaded, Wrong},
+        reload::{FileError, InvalidFile, NamedFile, Reloaded},
         tls::{Tls, TlsFiles},
     },
 };
@@ -63,9 +63,9 @@ pub(super) fn watch_callers(file: Option<PathBuf>) -> Result<Callers, FileError>
         path,
     };
     let parse = |contents: &[Vec<u8>]| {
-        Credentials::parse(&contents[0]).map_err(|error| Wrong::new(0, error))
+        Credentials::parse(&contents[0]).map_err(|error| InvalidFile::new(0, error))
     };
-    let credentials = Reloaded::start(vec![file], parse)?;
+    let credentials = Reloaded::watch(vec![file], parse)?;
     Ok(Callers::Listed(Arc::new(credentials)))
 }
 
@@ -83,7 +83,7 @@ pub(super) fn watch_tls(
         key,
         client_ca,
     };
-    Ok(Some(Arc::new(files.follow()?)))
+    Ok(Some(Arc::new(files.watch()?)))
 }
 
 #[cfg(test)]

@@ -148,8 +148,8 @@ fn serve_api(
         tracing::info!(%address, tls = app.tls.is_some(), "listening");
     }
     let scrapers = settings.metrics_listen.map(|_| metrics::MAX_CONNECTIONS);
-    let limits = open_files::within_open_files(
-        open_files::raise_limit_of_open_files(),
+    let limits = open_files::limits_within_open_files(
+        open_files::raise_open_files_limit(),
         &settings.limits,
         settings.postgres.pool_size,
         scrapers.unwrap_or_default(),
@@ -172,7 +172,7 @@ fn serve_health(
         tracing::info!(%health_address, "listening for probes");
     }
     let (state, counts) = (state.clone(), app.counts);
-    let limits = open_files::for_probes(&settings.limits);
+    let limits = open_files::limits_for_probes(&settings.limits);
     spawn(async move {
         let connections = accept::accept_connections(socket, None, &limits, Arc::default());
         if let Err(error) = grpc::serve_health(connections, &state, counts, &limits).await {

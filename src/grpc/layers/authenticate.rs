@@ -136,7 +136,7 @@ impl Callers {
             }
         };
         if let Some(peer) = request.extensions().get::<Peer>() {
-            peer.seat.make_known();
+            peer.slot.set_authenticated();
         }
         let Access::Needs(role) = access else {
             return Admission::Passed;

@@ -3,7 +3,7 @@
 //! Must never refuse a call: where calls pile up, a connection is closed instead.
 
 use crate::net::{
-    admission::{CallPlace, Seat},
+    admission::{ConnectionSlot, InFlightCall},
     connection::Peer,
 };
 use http::{Request, Response};
@@ -49,11 +49,11 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let peer = request.extensions().get::<Peer>();
-        let seat = peer.map(|peer| peer.seat.clone());
+        let slot = peer.map(|peer| peer.slot.clone());
         // Authenticates the call, so that a call which makes its connection known counts as such.
         let inner = self.inner.call(request);
         CallPlaceFuture {
-            place: seat.map(Seat::begin_call),
+            place: slot.map(ConnectionSlot::begin_call),
             inner,
         }
     }
@@ -62,7 +62,7 @@ where
 pin_project! {
     /// See [`CallPlaceLayer`].
     pub(crate) struct CallPlaceFuture<F> {
-        place: Option<CallPlace>,
+        place: Option<InFlightCall>,
         #[pin]
         inner: F,
     }
@@ -87,7 +87,7 @@ pin_project! {
     pub(crate) struct PlacedBody<B> {
         #[pin]
         inner: B,
-        place: Option<CallPlace>,
+        place: Option<InFlightCall>,
     }
 }
 

@@ -91,10 +91,10 @@ async fn unauthenticated_clients_on_every_connection_do_not_keep_callers_out() {
     let served = well_behaved.stop();
     println!("beside unauthenticated clients {served}");
     assert!(served.slowest() <= SLOWEST, "{served}");
-    assert!(guarded.closed("place_needed") > 64.0);
-    assert_eq!(guarded.closed("no_place"), 0.0);
+    assert!(guarded.closed("evicted") > 64.0);
+    assert_eq!(guarded.closed("no_slot"), 0.0);
     let log = server.log();
-    assert!(log.contains("closed for want of a place"), "{log}");
+    assert!(log.contains("connections were evicted or refused"), "{log}");
 
     unauthenticated.stop().await;
     eventually("their connections are closed", async || open(server) <= 2.0).await;
@@ -120,7 +120,7 @@ async fn unauthenticated_clients_with_too_many_calls_do_not_evict_authenticated_
     let unauthenticated = UnauthenticatedClients::start(server.port(), MAX_CALLS / 2, 3).await;
     creating.join_all().await;
     unauthenticated.stop().await;
-    assert!(guarded.closed("calls_piled_up") > 0.0);
+    assert!(guarded.closed("too_many_calls") > 0.0);
     let log = server.log();
     assert!(
         log.contains("more than --max-calls were in flight"),
@@ -147,7 +147,7 @@ async fn a_new_connection_evicts_an_idle_connection_before_one_that_has_just_com
         new_connections.push(new_connection);
     }
     eventually("three were evicted", async || {
-        guarded.closed("place_needed") == 3.0
+        guarded.closed("evicted") == 3.0
     })
     .await;
     let are_open: Vec<_> = new_connections.iter_mut().map(RawClient::is_open).collect();
@@ -177,14 +177,14 @@ async fn connections_that_the_server_closes_are_counted_by_reason() {
     first.read_frame().await.expect("it is admitted");
     let mut client = server.client().await;
     client.list("acme").await.expect("it is admitted");
-    assert_eq!(closed(&server, "place_needed"), 1.0);
+    assert_eq!(closed(&server, "evicted"), 1.0);
     eventually("a connection is not admitted", async || {
         client.list("acme").await.expect("it is not idle");
         let _ = RawClient::connect_with_preface(server.port())
             .await
             .read_byte()
             .await;
-        closed(&server, "no_place") > 0.0
+        closed(&server, "no_slot") > 0.0
     })
     .await;
 }

@@ -1,0 +1,261 @@
+//! Admits connections to the slots of a listening socket, and evicts some when all are taken.
+//! Owns the slots and the calls in flight; `policy` decides whom to evict.
+//! Promises that unauthenticated clients neither keep out an authenticated one nor cut it off.
+//! Must never hold more connections than there are slots.
+
+mod connections;
+mod policy;
+mod slot;
+
+use self::connections::Connections;
+pub use self::slot::{ConnectionSlot, InFlightCall};
+use super::connection_counts::{ConnectionCounts, Reason};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
+
+/// How long an evicted connection may take to end, for which its task has to run once.
+const EVICTION_LIMIT: Duration = Duration::from_secs(1);
+
+/// New connections that wait at once for evicted ones to end. They are open files beyond the limit.
+/// These are enough for one that waits not to hold up the others.
+pub(super) const MAX_WAITING: usize = 32;
+
+/// Who may have a connection to one listening socket.
+///
+/// A connection is authenticated once an authenticated caller has called on it. Health is open to
+/// all and authenticates nobody. Without credentials, every other call does.
+pub(super) struct Admission {
+    free_slots: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    reserved_slots: usize,
+    max_calls: usize,
+    /// Of all connections that are not evicted.
+    calls_in_flight: AtomicUsize,
+    counts: Arc<ConnectionCounts>,
+    /// What times are counted from.
+    start: Instant,
+    connections: Mutex<Connections>,
+}
+
+impl Admission {
+    pub(super) fn new(
+        max_connections: usize,
+        max_calls: usize,
+        counts: Arc<ConnectionCounts>,
+    ) -> Arc<Self> {
+        // Small compared to all slots, so that not all connections are evicted at once.
+        let max_waiting = MAX_WAITING.min(max_connections.div_ceil(4));
+        Arc::new(Self {
+            free_slots: Arc::new(Semaphore::new(max_connections)),
+            waiting: Arc::new(Semaphore::new(max_waiting)),
+            reserved_slots: policy::reserved_slots(max_connections),
+            max_calls,
+            calls_in_flight: AtomicUsize::new(0),
+            counts,
+            start: Instant::now(),
+            connections: Mutex::default(),
+        })
+    }
+
+    /// A slot for a new connection: a free one, or that of a connection that is evicted. `None` if
+    /// the new one is refused, because all others are authenticated and not idle.
+    pub(super) async fn admit(self: &Arc<Self>) -> Option<Admitted> {
+        let slot = if let Ok(slot) = self.free_slots.clone().try_acquire_owned() {
+            PendingSlot::Free(slot)
+        } else {
+            let waiting = self.waiting.clone().acquire_owned().await.ok()?;
+            let slot = self.evict_for_new_connection()?;
+            PendingSlot::Evicted { slot, waiting }
+        };
+        Some(Admitted {
+            admission: self.clone(),
+            slot,
+        })
+    }
+
+    /// The evicted connection's slot goes to the receiver and to no other new connection.
+    fn evict_for_new_connection(&self) -> Option<oneshot::Receiver<OwnedSemaphorePermit>> {
+        let (successor, slot) = oneshot::channel();
+        let mut connections = self.connections();
+        let evicted =
+            connections.evict_for_new_connection(self.now(), self.reserved_slots, successor);
+        evicted.then(|| {
+            self.counts.count_closed(Reason::Evicted);
+            slot
+        })
+    }
+
+    /// Evicts connections until no more calls are in flight than may be. Calls of connections that
+    /// are already evicted do not count.
+    fn evict_for_calls(&self) {
+        let mut connections = self.connections();
+        let calls = self.calls_in_flight.load(Relaxed);
+        for _ in 0..connections.evict_for_calls(calls, self.max_calls) {
+            self.counts.count_closed(Reason::TooManyCalls);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections
+            .lock()
+            .expect("nothing panics while it holds the connections")
+    }
+}
+
+/// A new connection that is to have a slot.
+pub(super) struct Admitted {
+    admission: Arc<Admission>,
+    slot: PendingSlot,
+}
+
+enum PendingSlot {
+    Free(OwnedSemaphorePermit),
+    Evicted {
+        slot: oneshot::Receiver<OwnedSemaphorePermit>,
+        /// Held until the slot is free.
+        waiting: OwnedSemaphorePermit,
+    },
+}
+
+impl Admitted {
+    /// Takes the slot as soon as it is free. `None` if the evicted connection does not end in time.
+    pub(super) async fn into_slot(self) -> Option<SlotGuard> {
+        let Self { admission, slot } = self;
+        let (permit, _waiting) = match slot {
+            PendingSlot::Free(permit) => (permit, None),
+            PendingSlot::Evicted { slot, waiting } => {
+                let permit = timeout(EVICTION_LIMIT, slot).await.ok()?.ok()?;
+                (permit, Some(waiting))
+            }
+        };
+        let new = |number| Arc::new(ConnectionSlot::new(admission.clone(), number));
+        let slot = admission.connections().add(new);
+        admission.counts.count_opened();
+        Some(SlotGuard {
+            slot,
+            permit: Some(permit),
+        })
+    }
+}
+
+/// Keeps a connection's slot until it is dropped.
+pub(super) struct SlotGuard {
+    pub(super) slot: Arc<ConnectionSlot>,
+    /// `None` once it is given away.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        let admission = &self.slot.admission;
+        let successor = admission.connections().remove(self.slot.number);
+        admission.counts.count_ended();
+        if let Some((successor, permit)) = successor.zip(self.permit.take()) {
+            // If the successor no longer waits, the slot is free.
+            let _ = successor.send(permit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::{Context, Waker};
+
+    fn admission(max_connections: usize, max_calls: usize) -> Arc<Admission> {
+        Admission::new(max_connections, max_calls, Arc::default())
+    }
+
+    async fn connect(admission: &Arc<Admission>) -> SlotGuard {
+        let admitted = admission.admit().await.expect("it is admitted");
+        admitted.into_slot().await.expect("it gets its slot")
+    }
+
+    fn is_evicted(connection: &SlotGuard) -> bool {
+        let slot = &connection.slot;
+        let context = &Context::from_waker(Waker::noop());
+        slot.poll_evicted(context).is_ready()
+    }
+
+    fn begin_calls(connection: &SlotGuard, count: usize) -> Vec<InFlightCall> {
+        let begin = |_| connection.slot.clone().begin_call();
+        (0..count).map(begin).collect()
+    }
+
+    #[tokio::test]
+    async fn the_slot_of_an_evicted_connection_goes_to_the_one_it_is_evicted_for() {
+        let admission = admission(2, 1);
+        let (first, second) = (connect(&admission).await, connect(&admission).await);
+        let third = admission.admit().await.expect("it is admitted");
+        assert!(is_evicted(&first) && !is_evicted(&second));
+        drop(first);
+        assert_eq!(admission.free_slots.available_permits(), 0);
+        let third = third.into_slot().await.expect("it gets its slot");
+        assert!(!is_evicted(&second) && !is_evicted(&third));
+        drop((second, third));
+        assert_eq!(admission.free_slots.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_slot_is_free_when_the_one_that_waited_for_it_has_gone() {
+        let admission = admission(1, 1);
+        let first = connect(&admission).await;
+        drop(admission.admit().await.expect("it is admitted"));
+        assert!(is_evicted(&first));
+        drop(first);
+        assert_eq!(admission.free_slots.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_refused_if_all_are_authenticated_and_not_idle() {
+        let admission = admission(2, 1);
+        let (first, second) = (connect(&admission).await, connect(&admission).await);
+        first.slot.set_authenticated();
+        second.slot.set_authenticated();
+        assert!(admission.admit().await.is_none());
+        assert!(!is_evicted(&first) && !is_evicted(&second));
+    }
+
+    #[tokio::test]
+    async fn calls_of_an_evicted_connection_do_not_count() {
+        let admission = admission(3, 10);
+        let (first, second) = (connect(&admission).await, connect(&admission).await);
+        let mut of_first = begin_calls(&first, 6);
+        let of_second = begin_calls(&second, 4);
+        assert!(!is_evicted(&first) && !is_evicted(&second));
+        of_first.extend(begin_calls(&first, 1));
+        assert!(is_evicted(&first) && !is_evicted(&second));
+        // Its client may still begin some before its end is noticed.
+        of_first.extend(begin_calls(&first, 2));
+        let more = begin_calls(&second, 6);
+        assert!(!is_evicted(&second));
+        assert_eq!(admission.calls_in_flight.load(Relaxed), 10);
+        drop(of_first);
+        assert_eq!(admission.calls_in_flight.load(Relaxed), 10);
+        drop((of_second, more));
+        assert_eq!(admission.calls_in_flight.load(Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn calls_that_end_count_no_more() {
+        let admission = admission(1, 10);
+        let connection = connect(&admission).await;
+        for _ in 0..5 {
+            drop(begin_calls(&connection, 10));
+        }
+        assert!(!is_evicted(&connection));
+    }
+}

@@ -1,0 +1,169 @@
+//! The slot of one connection, and its calls in flight.
+//! Owns when its client was last heard, whether it is authenticated, and whether it is evicted.
+//! Promises that a call counts from its beginning to its end, or to its connection's eviction.
+//! Must never take a lock where a call begins, but for a connection's first and over the limit.
+
+use super::{Admission, policy::ConnectionView};
+use futures::task::AtomicWaker;
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// What the tasks of a connection share of its slot.
+pub struct ConnectionSlot {
+    pub(super) admission: Arc<Admission>,
+    pub(super) number: u64,
+    /// Since the admission's start.
+    last_heard_millis: AtomicU64,
+    is_authenticated: AtomicBool,
+    calls: Calls,
+    /// Of the task that reads from the connection, or still sets it up.
+    reader: AtomicWaker,
+}
+
+impl ConnectionSlot {
+    pub(super) fn new(admission: Arc<Admission>, number: u64) -> Self {
+        let slot = Self {
+            admission,
+            number,
+            last_heard_millis: AtomicU64::new(0),
+            is_authenticated: AtomicBool::new(false),
+            calls: Calls::default(),
+            reader: AtomicWaker::new(),
+        };
+        slot.set_heard();
+        slot
+    }
+
+    /// Notes that the client has sent something.
+    pub(in crate::net) fn set_heard(&self) {
+        let now = self.admission.now().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.last_heard_millis.store(now, Relaxed);
+    }
+
+    /// Notes that an authenticated caller has called. Every call reads this, so only the first
+    /// writes it.
+    pub fn set_authenticated(&self) {
+        if !self.is_authenticated.load(Relaxed) {
+            let mut connections = self.admission.connections();
+            connections.set_authenticated(self.number);
+            // While the lock is held, so that whoever holds it sees both the same.
+            self.is_authenticated.store(true, Relaxed);
+        }
+    }
+
+    /// Counts one of its calls as in flight, for which connections may be evicted.
+    #[must_use]
+    pub fn begin_call(self: Arc<Self>) -> InFlightCall {
+        let total = &self.admission.calls_in_flight;
+        let before = total.fetch_add(1, Relaxed);
+        if self.calls.begin() {
+            if before >= self.admission.max_calls {
+                self.admission.evict_for_calls();
+            }
+        } else {
+            total.fetch_sub(1, Relaxed);
+        }
+        InFlightCall(self)
+    }
+
+    /// Has the connection close as soon as its task runs. Its calls no longer count from now on,
+    /// however long they take to end.
+    pub(super) fn evict(&self) {
+        let calls = self.calls.end_all();
+        self.admission.calls_in_flight.fetch_sub(calls, Relaxed);
+        self.reader.wake();
+    }
+
+    /// Ready when the connection is evicted. Wakes one task, the one that asked last.
+    pub(in crate::net) fn poll_evicted(&self, context: &Context<'_>) -> Poll<()> {
+        self.reader.register(context.waker());
+        if self.calls.are_ended() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    pub(in crate::net) async fn wait_until_evicted(&self) {
+        poll_fn(|context| self.poll_evicted(context)).await;
+    }
+
+    pub(super) fn view(&self) -> ConnectionView {
+        ConnectionView {
+            number: self.number,
+            is_authenticated: self.is_authenticated.load(Relaxed),
+            last_heard: Duration::from_millis(self.last_heard_millis.load(Relaxed)),
+            calls_in_flight: self.calls.count(),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectionSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectionSlot").field(&self.number).finish()
+    }
+}
+
+/// A call that counts as in flight until this is dropped.
+#[derive(Debug)]
+pub struct InFlightCall(Arc<ConnectionSlot>);
+
+impl Drop for InFlightCall {
+    fn drop(&mut self) {
+        if self.0.calls.end() {
+            self.0.admission.calls_in_flight.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// How many calls of a connection are in flight, and whether it is evicted, in one word: so each
+/// call is taken off the total once, by its own end or by the eviction.
+///
+/// A call is added to the total before it is added here, and is taken off here first. Acquire and
+/// release keep that order for other threads, so that the total never falls below zero.
+#[derive(Debug, Default)]
+struct Calls(AtomicUsize);
+
+impl Calls {
+    const EVICTED: usize = 1 << (usize::BITS - 1);
+
+    /// Returns whether the call counts.
+    fn begin(&self) -> bool {
+        self.0.fetch_add(1, AcqRel) & Self::EVICTED == 0
+    }
+
+    /// Returns whether the call counted up to now.
+    fn end(&self) -> bool {
+        self.0.fetch_sub(1, AcqRel) & Self::EVICTED == 0
+    }
+
+    /// Returns how many calls counted up to now.
+    fn end_all(&self) -> usize {
+        let before = self.0.fetch_or(Self::EVICTED, AcqRel);
+        if before & Self::EVICTED == 0 {
+            before
+        } else {
+            0
+        }
+    }
+
+    fn are_ended(&self) -> bool {
+        self.0.load(Acquire) & Self::EVICTED != 0
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Relaxed) & !Self::EVICTED
+    }
+}
