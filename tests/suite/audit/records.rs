@@ -18,7 +18,7 @@ struct Guarded {
     server: Server,
     dashboard: BearerClient,
     sender: BearerClient,
-    stranger: BearerClient,
+    unknown: BearerClient,
     _callers: Mount,
 }
 
@@ -27,7 +27,7 @@ impl Guarded {
         let dashboard = ["--role", "admin", "--accounts", "acme,initech"];
         let dashboard = Credential::new("dashboard", &dashboard);
         let sender = Credential::new("sender", &["--role", "authorizer"]);
-        let stranger = Credential::new("stranger", &["--role", "admin"]);
+        let unknown = Credential::new("unlisted", &["--role", "admin"]);
         let callers = [dashboard.line, sender.line].join("\n");
         let callers = Mount::new(&[("callers", &callers)]);
         let credentials = callers.arg("callers");
@@ -36,7 +36,7 @@ impl Guarded {
         Self {
             dashboard: client(channel.clone(), &dashboard.secret),
             sender: client(channel.clone(), &sender.secret),
-            stranger: client(channel, &stranger.secret),
+            unknown: client(channel, &unknown.secret),
             server,
             _callers: callers,
         }
@@ -83,7 +83,7 @@ async fn put_every_call_on_record(store: &str) {
     dashboard.revoke(&key).await.unwrap();
     guarded.sender.revoke(&key).await.unwrap_err();
     guarded.sender.create("acme", "not mine").await.unwrap_err();
-    guarded.stranger.list("acme").await.unwrap_err();
+    guarded.unknown.list("acme").await.unwrap_err();
 
     let expected = [
         &format!("dashboard Create OK acme {key} 1"),
@@ -137,9 +137,9 @@ async fn unauthenticated_calls_are_recorded_as_counts() {
     let store = sqlite_in(&directory);
     let mut guarded = Guarded::start(&store).await;
     for _ in 0..300 {
-        guarded.stranger.create("acme", "a key").await.unwrap_err();
+        guarded.unknown.create("acme", "a key").await.unwrap_err();
     }
-    guarded.stranger.list("acme").await.unwrap_err();
+    guarded.unknown.list("acme").await.unwrap_err();
     guarded.server.terminate().await;
     let mut records = records(&store, &[]);
     records.sort();

@@ -2,7 +2,7 @@
 
 use super::{Guarded, KEY_SERVICE};
 use crate::support::{
-    clients::callers::{Credential, Shown, client, client_that_shows, outcome},
+    clients::callers::{Bearer, Credential, client, client_with, outcome},
     eventually,
     server::{Server, assert_refused, serve, sqlite_in},
     tools::shell,
@@ -17,18 +17,18 @@ use tonic::Code;
 async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
     let authorizer = Credential::new("sender", &["--role", "authorizer"]);
     let admin = Credential::new("dashboard", &["--role", "admin"]);
-    let unknown = Credential::new("stranger", &["--role", "admin"]);
+    let unknown = Credential::new("unlisted", &["--role", "admin"]);
     let guarded = Guarded::start(&[&authorizer.line, &admin.line]).await;
-    let nobody = Shown::none();
-    let unknown = Shown::secret(&unknown.secret);
-    let garbage = Shown::secret("tsop_garbage");
-    let authorizer = Shown::secret(&authorizer.secret);
-    let admin = Shown::secret(&admin.secret);
+    let nobody = Bearer::none();
+    let unknown = Bearer::secret(&unknown.secret);
+    let garbage = Bearer::secret("tsop_garbage");
+    let authorizer = Bearer::secret(&authorizer.secret);
+    let admin = Bearer::secret(&admin.secret);
 
     // The messages are empty, so a call that is let through is answered like this.
     let (bad, none) = (Code::InvalidArgument, Code::Unimplemented);
     let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
-    for (method, for_strangers, for_authorizers, for_admins) in [
+    for (method, for_unauthenticated, for_authorizers, for_admins) in [
         ("/grpc.health.v1.Health/Check", Code::Ok, Code::Ok, Code::Ok),
         ("/grpc.health.v1.Health/None", none, none, none),
         (
@@ -75,15 +75,15 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
             none,
         ),
     ] {
-        for (shown, expected) in [
-            (&nobody, for_strangers),
-            (&unknown, for_strangers),
-            (&garbage, for_strangers),
+        for (bearer, expected) in [
+            (&nobody, for_unauthenticated),
+            (&unknown, for_unauthenticated),
+            (&garbage, for_unauthenticated),
             (&authorizer, for_authorizers),
             (&admin, for_admins),
         ] {
             let channel = guarded.server.channel().await;
-            assert_eq!(outcome(channel, shown, method).await, expected, "{method}");
+            assert_eq!(outcome(channel, bearer, method).await, expected, "{method}");
         }
     }
 }
@@ -93,34 +93,34 @@ async fn a_refusal_tells_the_caller_nothing_more() {
     let some = ["--role", "admin", "--accounts", "acme"];
     let some = Credential::new("dashboard", &some);
     let sender = Credential::new("sender", &["--role", "authorizer"]);
-    let stranger = Credential::new("stranger", &["--role", "admin"]);
+    let unknown = Credential::new("unlisted", &["--role", "admin"]);
     let guarded = Guarded::start(&[&some.line, &sender.line]).await;
     let channel = guarded.server.channel().await;
     let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
-    for (shown, code, message) in [
-        (Shown::none(), unauthenticated, "unknown caller"),
+    for (bearer, code, message) in [
+        (Bearer::none(), unauthenticated, "unknown caller"),
         (
-            Shown::secret(&stranger.secret),
+            Bearer::secret(&unknown.secret),
             unauthenticated,
             "unknown caller",
         ),
         (
-            Shown::secret("tsop_garbage"),
+            Bearer::secret("tsop_garbage"),
             unauthenticated,
             "unknown caller",
         ),
         (
-            Shown::secret(&sender.secret),
+            Bearer::secret(&sender.secret),
             denied,
             "not permitted to this caller",
         ),
         (
-            Shown::secret(&some.secret),
+            Bearer::secret(&some.secret),
             denied,
             "not permitted to this caller",
         ),
     ] {
-        let mut client = client_that_shows(channel.clone(), shown);
+        let mut client = client_with(channel.clone(), bearer);
         let refused = client.list("globex").await.unwrap_err();
         assert_eq!((refused.code(), refused.message()), (code, message));
         assert!(refused.details().is_empty(), "{refused:?}");
@@ -236,8 +236,8 @@ async fn reflection_can_be_turned_off() {
     let guarded = Guarded::start_with(&[&admin.line], &["--reflection", "false"]).await;
     for version in ["v1", "v1alpha"] {
         let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
-        let shown = Shown::secret(&admin.secret);
-        let outcome = outcome(guarded.server.channel().await, &shown, &method).await;
+        let bearer = Bearer::secret(&admin.secret);
+        let outcome = outcome(guarded.server.channel().await, &bearer, &method).await;
         assert_eq!(outcome, Code::Unimplemented);
     }
 }

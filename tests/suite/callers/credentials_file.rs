@@ -2,7 +2,7 @@
 
 use super::{Guarded, KEY_SERVICE};
 use crate::support::{
-    clients::callers::{Credential, Shown, outcome},
+    clients::callers::{Bearer, Credential, outcome},
     eventually,
     mount::Mount,
     server::{command, sqlite_in},
@@ -17,8 +17,8 @@ async fn a_changed_credentials_file_is_reloaded_and_applies_to_open_connections(
     let channel = guarded.server.channel().await;
     let list = format!("{KEY_SERVICE}/List");
     let may_call = async |credential: &Credential| {
-        let shown = Shown::secret(&credential.secret);
-        outcome(channel.clone(), &shown, &list).await == Code::InvalidArgument
+        let bearer = Bearer::secret(&credential.secret);
+        outcome(channel.clone(), &bearer, &list).await == Code::InvalidArgument
     };
     assert!(may_call(&first).await && !may_call(&second).await);
 

@@ -2,7 +2,7 @@
 
 use crate::support::{
     certificates::{Authority, connect},
-    clients::callers::{Credential, LIST, Shown, outcome, protection},
+    clients::callers::{Bearer, Credential, LIST, outcome, protection},
     directory, eventually,
     postgres::Cluster,
     server::{
@@ -33,7 +33,7 @@ async fn alerts_and_dashboard_name_only_existing_metrics_and_promtool_accepts_th
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let server = Server::spawn(&cluster.database(), &arguments, &[]).await;
     let channel = connect(server.port(), &authority, None).await;
-    outcome(channel.expect("connected"), &Shown::none(), LIST).await;
+    outcome(channel.expect("connected"), &Bearer::none(), LIST).await;
     eventually("it serves", async || {
         Scrape::of(&server).value("keyservice_lease_left_seconds") > 0.0
     })

@@ -2,7 +2,7 @@
 
 use super::{ACCOUNT, Created, create, create_request, list_request};
 use crate::support::{
-    hostile::wire::NoText,
+    hostile::wire::RawAuthorizeRequest,
     server::{Client, Server},
 };
 use keyservice::{
@@ -170,14 +170,14 @@ async fn a_token_in_the_wrong_field_is_refused_and_the_error_does_not_repeat_it(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_decoded_is_an_invalid_argument() {
     let server = Server::on_sqlite().await;
-    let no_text = NoText {
+    let not_utf8 = RawAuthorizeRequest {
         token: b"tsend_\xff".into(),
     };
-    let no_text = server.call(AUTHORIZE, Request::new(no_text)).await;
+    let not_utf8 = server.call(AUTHORIZE, Request::new(not_utf8)).await;
     let number = server
         .call(AUTHORIZE, Request::new(Number { token: 7 }))
         .await;
-    for answer in [no_text, number] {
+    for answer in [not_utf8, number] {
         let status = answer.expect_err("it is no AuthorizeRequest");
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         assert!(status.message().contains("every text is UTF-8"), "{status}");

@@ -38,7 +38,7 @@ async fn a_call_that_ends_before_its_message_counts_as_the_clients_mistake() {
         .await;
     };
 
-    let mut client = RawClient::greeting(server.port()).await;
+    let mut client = RawClient::connect_with_preface(server.port()).await;
     for (method, stream) in [("Authorize", 1), ("Revoke", 3)] {
         client.send(&headers(method, stream, 0)).await;
         client.send(&frame(RST_STREAM, 0, stream, &CANCEL)).await;

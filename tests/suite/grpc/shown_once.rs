@@ -5,7 +5,7 @@
 use crate::support::{
     clients::session::{DIGEST_SECRET, Session},
     directory, eventually,
-    hostile::wire::{self, NoText},
+    hostile::wire::{self, RawAuthorizeRequest},
     postgres::Cluster,
     search::{Search, contains, files_below},
     server::{audit::printed, sqlite_in},
@@ -226,10 +226,10 @@ async fn put_beside_the_message(session: &mut Session) {
         let answer = session.server.call(&path, request).await;
         assert_eq!(session.hear(answer), Err(Code::Unimplemented));
     }
-    let no_text = NoText {
+    let not_utf8 = RawAuthorizeRequest {
         token: [token.as_bytes(), &[0xff]].concat(),
     };
-    let answer = session.server.call(AUTHORIZE, Request::new(no_text)).await;
+    let answer = session.server.call(AUTHORIZE, Request::new(not_utf8)).await;
     assert_eq!(session.hear(answer), Err(Code::InvalidArgument));
     let too_long = token.repeat(100_000);
     let answer = session.authorize(&too_long, "example.com").await;
@@ -239,8 +239,8 @@ async fn put_beside_the_message(session: &mut Session) {
 async fn break_the_protocol(session: &mut Session) {
     let (token, port) = (session.live(), session.server.port());
     let requests = move || {
-        wire::send(port, token.as_bytes());
-        wire::send(port, format!("GET /{token} HTTP/1.1\r\n\r\n").as_bytes());
+        wire::send_bytes(port, token.as_bytes());
+        wire::send_bytes(port, format!("GET /{token} HTTP/1.1\r\n\r\n").as_bytes());
         let good = [
             (":method", "POST"),
             (":scheme", "http"),

@@ -2,7 +2,7 @@
 
 use crate::support::{
     certificates::{Authority, Issued},
-    clients::callers::{Credential, LIST, Shown, client, outcome, protection, protection_files},
+    clients::callers::{Bearer, Credential, LIST, client, outcome, protection, protection_files},
     directory, eventually,
     mount::Mount,
     postgres::{
@@ -194,7 +194,7 @@ async fn refused_and_cancelled_calls_are_counted() {
     let files = Mount::new(&[("callers", &admin.line)]);
     let credentials = format!("--credentials={}", files.arg("callers"));
     let server = Server::start_with(&store, &[METRICS, &credentials], &[]).await;
-    let refused = outcome(server.channel().await, &Shown::none(), LIST).await;
+    let refused = outcome(server.channel().await, &Bearer::none(), LIST).await;
     assert_eq!(refused, Code::Unauthenticated);
     assert_eq!(Scrape::of(&server).calls("List", "UNAUTHENTICATED"), 1.0);
 
@@ -314,7 +314,7 @@ async fn the_page_contains_nothing_that_a_caller_sent_or_received() {
         .await
         .expect("an answer");
     let path = format!("/tosend.keys.v1.KeyService/{}", created.token);
-    let unknown = outcome(server.channel().await, &Shown::none(), &path).await;
+    let unknown = outcome(server.channel().await, &Bearer::none(), &path).await;
     assert_eq!(unknown, Code::Unimplemented);
 
     let scrape = Scrape::of(&server).text;

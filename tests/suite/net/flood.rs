@@ -2,10 +2,10 @@
 
 use crate::support::{
     certificates::{self, Authority},
-    clients::{bystander::Bystander, callers::Shown},
+    clients::{callers::Bearer, well_behaved::WellBehavedClient},
     directory, eventually,
     hostile::{
-        flood::{self, Aim, Flood},
+        flood::{self, Flood, Target},
         frames::RawClient,
     },
     server::{
@@ -19,32 +19,32 @@ use std::{process::Command, time::Duration};
 use tokio::time::{Instant, sleep};
 use tonic::transport::Endpoint;
 
-/// How long a flood goes on at least.
+/// The least time for which a flood lasts.
 const LENGTH: Duration = Duration::from_millis(1500);
 
-/// Generous, since flood, server and bystander share a machine of two processors with other tests,
-/// and a system without room for one more connection makes its client try again after a second.
+/// Generous, since the flood, the server and the client share two processors with other tests. Also,
+/// when the backlog of the system is full, a client tries to connect again after a second.
 const SLOWEST: Duration = Duration::from_secs(2);
 
-/// Less than the default, so that going past it takes no seconds.
+/// Less than the default, so that a flood exceeds it quickly.
 const MAX_CALLS: &str = "2048";
 
-/// 4096 connections at some 20 KiB and these calls at some 16 KiB come to half of it; the rest is for
-/// the program, and for what an allocator keeps.
+/// 4096 connections of about 20 KiB each and 2048 calls of about 16 KiB each take half of this. The
+/// rest is for the program and for memory that the allocator keeps.
 const MOST_MEMORY_MIB: u64 = 256;
 
-/// Sockets of the largest flood, and files beside them.
+/// The sockets of the largest flood and some other files.
 const OPEN_FILES: u64 = 11_000;
 
-/// How long a server out of files is looked at.
-const OUT_OF_FILES: Duration = Duration::from_secs(2);
+/// How long the test observes a server that can open no more files.
+const OBSERVATION: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_served_beside_every_flood_and_memory_stays_bounded() {
     let directory = directory();
     let args = ["--max-calls", MAX_CALLS];
     let server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
-    stand_all(flood::PLAIN, &server, &server.endpoint()).await;
+    run_floods(flood::PLAIN, &server, &server.endpoint()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,10 +58,10 @@ async fn a_tls_client_is_served_beside_every_flood_and_memory_stays_bounded() {
     let args = ["--tls-cert", &certificate, "--tls-key", &key];
     let server = Server::spawn(&sqlite_in(&directory), &args, &[]).await;
     let endpoint = certificates::endpoint(server.port(), &authority, None);
-    stand_all(flood::TLS, &server, &endpoint).await;
+    run_floods(flood::TLS, &server, &endpoint).await;
 }
 
-async fn stand_all(floods: &[Flood], server: &Server, endpoint: &Endpoint) {
+async fn run_floods(floods: &[Flood], server: &Server, endpoint: &Endpoint) {
     need_open_files(OPEN_FILES);
     let seed: u64 = rand::random();
     println!("seed {seed}");
@@ -69,31 +69,31 @@ async fn stand_all(floods: &[Flood], server: &Server, endpoint: &Endpoint) {
     let mut client = Client(KeyServiceClient::new(channel));
     let (token, _) = client.create_key().await;
     for flood in floods {
-        stand(
+        run_flood(
             *flood,
             seed,
             server,
-            Bystander::start(endpoint.clone(), Shown::none(), token.clone()),
+            WellBehavedClient::start(endpoint.clone(), Bearer::none(), token.clone()),
         )
         .await;
     }
 }
 
-async fn stand(flood: Flood, seed: u64, server: &Server, bystander: Bystander) {
+async fn run_flood(flood: Flood, seed: u64, server: &Server, well_behaved: WellBehavedClient) {
     let process = Process(server.pid());
     process.forget_highest_memory();
     let before = process.memory();
-    let aim = Aim {
+    let target = Target {
         port: server.port(),
         until: Instant::now() + LENGTH,
         seed,
     };
     let started = Instant::now();
-    let course = flood.run(aim).await;
+    let report = flood.run(target).await;
     let length = started.elapsed().as_secs_f64();
-    let served = bystander.stop();
+    let served = well_behaved.stop();
     let (highest, after) = (process.highest_memory(), process.memory());
-    println!("{}: {course} in {length:.1} s", flood.name);
+    println!("{}: {report} in {length:.1} s", flood.name);
     println!("    beside it {served}");
     println!("    memory before {before} MiB, highest {highest} MiB, after {after} MiB");
     assert!(served.slowest() <= SLOWEST, "{}: {served}", flood.name);
@@ -112,11 +112,14 @@ async fn a_server_without_free_file_descriptors_serves_open_connections_and_reco
         idle.push(RawClient::connect(server.port()).await);
     }
     let complaints = || server.log().matches("cannot accept connections").count();
-    eventually("there are no more files", async || complaints() > 0).await;
+    eventually("the server can open no more files", async || {
+        complaints() > 0
+    })
+    .await;
 
     let (lines, cpu_time) = (server.log().lines().count(), process.cpu_time());
     let started = Instant::now();
-    while started.elapsed() < OUT_OF_FILES {
+    while started.elapsed() < OBSERVATION {
         assert!(client.is_granted(&token).await);
         sleep(Duration::from_millis(50)).await;
     }
@@ -126,19 +129,19 @@ async fn a_server_without_free_file_descriptors_serves_open_connections_and_reco
         "out of files: {:.0} % of a processor, {lines} lines",
         busy * 100.0
     );
-    assert!(busy < 0.2, "it spins");
+    assert!(busy < 0.2, "it retries without a pause");
     assert_eq!((complaints(), lines), (1, 0), "{}", server.log());
 
     process.limit_open_files(OPEN_FILES);
-    let mut newcomer = server.client().await;
-    assert!(newcomer.is_granted(&token).await);
+    let mut new_connection = server.client().await;
+    assert!(new_connection.is_granted(&token).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_leave_file_descriptors_for_the_store() {
     const ALLOWED: usize = 192;
     let directory = directory();
-    let mut limited = limited_to_open_files(ALLOWED, &command(&sqlite_in(&directory)));
+    let mut limited = with_open_file_limit(ALLOWED, &command(&sqlite_in(&directory)));
     let server = Server::listening(&mut limited).await;
     server.health().await.until_serving().await;
     assert!(
@@ -148,7 +151,7 @@ async fn connections_leave_file_descriptors_for_the_store() {
     );
     let mut idle = Vec::new();
     for _ in 0..2 * ALLOWED {
-        idle.push(RawClient::greeting(server.port()).await);
+        idle.push(RawClient::connect_with_preface(server.port()).await);
     }
     let (token, _) = server.client().await.create_key().await;
     assert!(server.client().await.is_granted(&token).await);
@@ -157,8 +160,8 @@ async fn connections_leave_file_descriptors_for_the_store() {
     assert!(!server.log().contains("cannot accept"), "{}", server.log());
 }
 
-/// The same command, in a system that allows it no more open files than this.
-fn limited_to_open_files(count: usize, serve: &Command) -> Command {
+/// The same command with a limit on open files.
+fn with_open_file_limit(count: usize, serve: &Command) -> Command {
     let mut limited = Command::new("bash");
     limited
         .args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")])

@@ -1,9 +1,9 @@
-//! The port for probes, which anybody may reach.
+//! The port for health probes. It is not authenticated, so hostile clients can reach it.
 
 use crate::support::{
     directory,
     hostile::{
-        flood::{Aim, PROBES},
+        flood::{PROBES, Target},
         frames::RawClient,
     },
     server::{Server, process::Process, sqlite_in},
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-/// The program's own, and no more than a MiB for each connection of the flood.
+/// The memory of the program and about one MiB for each connection of the flood.
 const MOST_MEMORY_MIB: u64 = 64;
 
-async fn with_health_port() -> (Server, u16, TempDir) {
+async fn start_with_health_port() -> (Server, u16, TempDir) {
     let directory = directory();
     let args = ["--health-listen", "127.0.0.1:0"];
     let server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
@@ -26,7 +26,7 @@ async fn with_health_port() -> (Server, u16, TempDir) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_health_port_limits_message_size_and_concurrent_calls() {
-    let (_server, port, _directory) = with_health_port().await;
+    let (_server, port, _directory) = start_with_health_port().await;
     let endpoint = Channel::from_shared(format!("http://127.0.0.1:{port}"));
     let channel = endpoint.expect("an address").connect().await;
     let mut health = HealthClient::new(channel.expect("connected"));
@@ -41,21 +41,21 @@ async fn the_health_port_limits_message_size_and_concurrent_calls() {
     }
 
     const MAX_CONCURRENT_STREAMS: u16 = 3;
-    let mut raw = RawClient::greeting(port).await;
-    let settings = raw.frame().await.expect("a frame");
+    let mut raw = RawClient::connect_with_preface(port).await;
+    let settings = raw.read_frame().await.expect("a frame");
     assert_eq!(settings.setting(MAX_CONCURRENT_STREAMS), Some(8));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unfinished_probes_take_little_memory() {
-    let (server, port, _directory) = with_health_port().await;
+    let (server, port, _directory) = start_with_health_port().await;
     let process = Process(server.pid());
     process.forget_highest_memory();
     let before = process.memory();
     let (until, seed) = (Instant::now(), 0);
-    let course = PROBES.run(Aim { port, until, seed }).await;
+    let report = PROBES.run(Target { port, until, seed }).await;
     let highest = process.highest_memory();
-    println!("{}: {course}", PROBES.name);
+    println!("{}: {report}", PROBES.name);
     println!("    memory before {before} MiB, highest {highest} MiB");
     assert!(highest <= MOST_MEMORY_MIB, "{highest} MiB");
 }

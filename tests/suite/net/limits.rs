@@ -1,4 +1,4 @@
-//! What one client may take, so that there is enough for the others.
+//! Limits on what one client may use, so that enough is left for the others.
 
 use crate::support::{
     clients::health::Health,
@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-/// Within which a test expects what takes some hundred milliseconds at most.
+/// Far longer than the few hundred milliseconds that the server needs.
 const SOON: Duration = Duration::from_secs(10);
 
 async fn start(args: &[&str]) -> (Server, TempDir) {
@@ -77,10 +77,10 @@ async fn a_connection_that_is_not_http_2_is_closed_at_once() {
     }
 }
 
-/// A client that has made a call, once the connections of the start are closed.
+/// A client that has made a call, after the connections of [`Server::start_with`] are closed.
 async fn first_client(server: &Server) -> Client {
     let mut first = None;
-    eventually("the connections of the start are closed", async || {
+    eventually("the first connections are closed", async || {
         let mut client = server.client().await;
         let is_served = client.list("acme").await.is_ok();
         first = is_served.then_some(client);
@@ -94,47 +94,47 @@ async fn first_client(server: &Server) -> Client {
 async fn a_new_connection_at_the_limit_evicts_the_one_that_was_idle_longest() {
     let (server, _directory) = start(&["--max-connections", "2"]).await;
     let mut client = first_client(&server).await;
-    let mut quiet = RawClient::greeting(server.port()).await;
-    quiet.frame().await.expect("it has a place");
+    let mut idle = RawClient::connect_with_preface(server.port()).await;
+    idle.read_frame().await.expect("it is admitted");
     client
         .list("acme")
         .await
-        .expect("it speaks after the quiet one");
-    let mut newcomer = RawClient::greeting(server.port()).await;
-    newcomer.frame().await.expect("it has a place");
-    quiet.kinds_until_the_end(SOON).await;
-    client.list("acme").await.expect("its connection goes on");
+        .expect("it is active after the idle one");
+    let mut new_connection = RawClient::connect_with_preface(server.port()).await;
+    new_connection.read_frame().await.expect("it is admitted");
+    idle.read_kinds_until_closed(SOON).await;
+    client.list("acme").await.expect("its connection is open");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_connection_at_the_limit_is_closed_when_none_is_idle() {
     let (server, _directory) = start(&["--max-connections", "1"]).await;
     let mut client = first_client(&server).await;
-    // Slow as the machine may be, some newcomer comes within a second of the client's last byte.
-    eventually("a newcomer is closed", async || {
+    // On a slow machine, the client may become idle first; a later attempt will be in time.
+    eventually("a new connection is closed", async || {
         client = first_client(&server).await;
-        let mut raw = RawClient::greeting(server.port()).await;
+        let mut raw = RawClient::connect_with_preface(server.port()).await;
         raw.is_closed_within(SOON).await
     })
     .await;
-    client.list("acme").await.expect("its connection goes on");
+    client.list("acme").await.expect("its connection is open");
 }
 
 const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-/// One that has begun so many calls and does not go on with them.
-async fn with_calls(server: &Server, count: u32, path: &str) -> RawClient {
+/// A client that has started this many calls and sends no message for them.
+async fn with_unfinished_calls(server: &Server, count: u32, path: &str) -> RawClient {
     let calls = (0..count).flat_map(|call| {
         let headers = headers_of(path, &[]);
         frame(HEADERS, END_HEADERS, 2 * call + 1, &headers)
     });
-    let mut raw = RawClient::greeting(server.port()).await;
+    let mut raw = RawClient::connect_with_preface(server.port()).await;
     raw.send(&calls.collect::<Vec<u8>>()).await;
     raw
 }
 
-/// Of those who are known, as of strangers.
+/// This holds for authenticated callers and for unauthenticated clients.
 #[tokio::test(flavor = "multi_thread")]
 async fn past_the_limit_of_calls_the_connection_with_the_most_calls_is_evicted() {
     for path in [AUTHORIZE, WATCH] {
@@ -142,31 +142,34 @@ async fn past_the_limit_of_calls_the_connection_with_the_most_calls_is_evicted()
         let channel = server.channel().await;
         if path == AUTHORIZE {
             let mut client = Client(KeyServiceClient::new(channel.clone()));
-            client.list("acme").await.expect("it is known");
+            client.list("acme").await.expect("it is authenticated");
         }
         let mut health = HealthClient::new(channel);
         let watch = health.watch(HealthCheckRequest::default()).await;
         let mut watch = watch.expect("a watch").into_inner();
         watch.message().await.expect("a status");
-        let mut raw = with_calls(&server, 101, path).await;
-        raw.kinds_until_the_end(SOON).await;
+        let mut raw = with_unfinished_calls(&server, 101, path).await;
+        raw.read_kinds_until_closed(SOON).await;
         let next = timeout(Duration::from_millis(100), watch.message()).await;
-        assert!(next.is_err(), "its watch goes on: {next:?}");
+        assert!(next.is_err(), "its watch ended: {next:?}");
         health
             .check(HealthCheckRequest::default())
             .await
-            .expect("its connection goes on");
+            .expect("its connection is open");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_call_on_a_connection_counts_as_authenticated() {
     let (server, _directory) = start(&["--max-calls", "100"]).await;
-    let mut raw = with_calls(&server, 100, AUTHORIZE).await;
-    eventually("it has all its calls, and loses them", async || {
-        let mut newcomer = server.client().await;
-        newcomer.list("acme").await.expect("it is no stranger");
-        !raw.stands()
+    let mut raw = with_unfinished_calls(&server, 100, AUTHORIZE).await;
+    eventually("its connection is evicted", async || {
+        let mut new_connection = server.client().await;
+        new_connection
+            .list("acme")
+            .await
+            .expect("it is authenticated");
+        !raw.is_open()
     })
     .await;
 }
@@ -190,7 +193,6 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_stays_open() {
     client.create("acme", "small").await.expect("created");
 }
 
-/// The defaults must not stand in the way of anything that the API allows.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_default_limit_allows_a_create_with_every_field_at_its_longest() {
     let (server, _directory) = start(&[]).await;
@@ -245,7 +247,7 @@ async fn metadata_over_the_limit_is_refused_and_the_connection_stays_open() {
     let scrape = Scrape::of(&server);
     assert_eq!(scrape.calls("Authorize", "RESOURCE_EXHAUSTED"), 3.0);
     let next = timeout(Duration::from_millis(100), watch.message()).await;
-    assert!(next.is_err(), "its watch goes on: {next:?}");
+    assert!(next.is_err(), "its watch ended: {next:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,7 +269,7 @@ async fn grpcurl_shows_the_error_for_metadata_over_the_limit() {
     }
 }
 
-/// HTTP/2 itself refuses it, with no status of gRPC's, and from 256 KiB on ends the connection.
+/// h2 refuses such metadata without a gRPC status. From 256 KiB on it closes the connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_far_over_the_limit_does_not_affect_other_clients() {
     let (server, _directory) = start(&[]).await;
@@ -276,17 +278,20 @@ async fn metadata_far_over_the_limit_does_not_affect_other_clients() {
     for length in [70_000, 200_000, 1_000_000] {
         let refused = hostile.0.authorize(authorize_with_metadata(length)).await;
         refused.expect_err("far too large");
-        client.list("acme").await.expect("its connection goes on");
+        client.list("acme").await.expect("its connection is open");
         let mut again = server.client().await;
-        again.list("acme").await.expect("so does the process");
+        again
+            .list("acme")
+            .await
+            .expect("new connections are accepted");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_has_at_most_max_streams_calls_in_flight() {
     let (server, _directory) = start(&["--max-streams", "2"]).await;
-    let mut raw = RawClient::greeting(server.port()).await;
-    let settings = raw.frame().await.expect("a frame");
+    let mut raw = RawClient::connect_with_preface(server.port()).await;
+    let settings = raw.read_frame().await.expect("a frame");
     const MAX_CONCURRENT_STREAMS: u16 = 3;
     assert_eq!(settings.setting(MAX_CONCURRENT_STREAMS), Some(2));
 
@@ -302,9 +307,9 @@ async fn a_connection_has_at_most_max_streams_calls_in_flight() {
         let check = health.check(HealthCheckRequest::default());
         timeout(Duration::from_millis(500), check).await
     };
-    assert!(check(health.clone()).await.is_err(), "it waits for a place");
+    assert!(check(health.clone()).await.is_err(), "it waits for a slot");
     watches.pop();
-    eventually("a place comes free", async || {
+    eventually("a slot becomes free", async || {
         check(health.clone()).await.is_ok()
     })
     .await;
@@ -319,8 +324,8 @@ async fn a_client_that_does_not_answer_pings_is_closed() {
         "200ms",
     ];
     let (server, _directory) = start(&args).await;
-    let mut raw = RawClient::greeting(server.port()).await;
-    let kinds = raw.kinds_until_the_end(SOON).await;
+    let mut raw = RawClient::connect_with_preface(server.port()).await;
+    let kinds = raw.read_kinds_until_closed(SOON).await;
     assert!(kinds.contains(&PING), "{kinds:?}");
 }
 
@@ -334,13 +339,16 @@ async fn a_connection_at_its_maximum_age_gets_goaway_and_is_closed_after_its_gra
     ];
     let (server, _directory) = start(&args).await;
     let started = Instant::now();
-    let mut raw = RawClient::greeting(server.port()).await;
-    assert_eq!(raw.frame().await.expect("a frame").kind, SETTINGS);
-    while raw.frame().await.expect("a frame").kind != GOAWAY {}
+    let mut raw = RawClient::connect_with_preface(server.port()).await;
+    assert_eq!(raw.read_frame().await.expect("a frame").kind, SETTINGS);
+    while raw.read_frame().await.expect("a frame").kind != GOAWAY {}
     assert!(started.elapsed() >= Duration::from_millis(500));
-    raw.kinds_until_the_end(SOON).await;
+    raw.read_kinds_until_closed(SOON).await;
     let age = started.elapsed();
-    assert!(age >= Duration::from_millis(1000), "its calls had {age:?}");
+    assert!(
+        age >= Duration::from_millis(1000),
+        "it was closed after {age:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,7 +377,7 @@ async fn admin_calls_over_the_limit_are_refused_at_once_and_authorize_still_answ
         .execute_batch("BEGIN IMMEDIATE")
         .expect("no write can go on");
     let mut writer = client.clone();
-    // It may find the one place taken by a List below, and tries again.
+    // A List below may hold the only slot at the moment, so the writer tries again.
     let waiting = tokio::spawn(async move {
         loop {
             let created = writer.create("acme", "it waits").await;
@@ -378,7 +386,7 @@ async fn admin_calls_over_the_limit_are_refused_at_once_and_authorize_still_answ
             }
         }
     });
-    eventually("the place is taken", async || {
+    eventually("the slot is taken", async || {
         let refused = client.list("acme").await.err();
         refused.is_some_and(|refused| {
             let reason = error_reason(&refused);

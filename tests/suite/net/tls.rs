@@ -2,7 +2,7 @@
 
 use crate::support::{
     certificates::{Authority, Issued, Resuming, connect},
-    clients::callers::{Credential, Shown, client, outcome},
+    clients::callers::{Bearer, Credential, client, outcome},
     eventually,
     hostile::frames::{PREFACE, RawClient, client_hello},
     mount::Mount,
@@ -86,7 +86,7 @@ impl Encrypted {
         // With TLS 1.3 a client is refused after its own side of the handshake, so with its first
         // call.
         match connected {
-            Ok(channel) => outcome(channel, &Shown::none(), LIST).await == Code::InvalidArgument,
+            Ok(channel) => outcome(channel, &Bearer::none(), LIST).await == Code::InvalidArgument,
             Err(_) => false,
         }
     }
@@ -129,7 +129,7 @@ async fn a_client_is_authenticated_by_the_uri_or_the_host_in_its_certificate() {
         (None, unknown, unknown),
     ] {
         let channel = encrypted.channel(identity).await;
-        let nothing = Shown::none();
+        let nothing = Bearer::none();
         assert_eq!(outcome(channel.clone(), &nothing, LIST).await, of_list);
         assert_eq!(
             outcome(channel.clone(), &nothing, AUTHORIZE).await,
@@ -205,8 +205,8 @@ async fn a_bearer_secret_takes_precedence_over_the_certificate() {
     for identity in [None, Some(&sender)] {
         let mut operator = client(encrypted.channel(identity).await, &admin.secret);
         operator.list("acme").await.expect("listed");
-        let mut stranger = client(encrypted.channel(identity).await, "tsop_wrong");
-        let refused = stranger.authorize("", "example.com").await;
+        let mut unknown = client(encrypted.channel(identity).await, "tsop_wrong");
+        let refused = unknown.authorize("", "example.com").await;
         assert_eq!(refused.expect_err("refused").code(), Code::Unauthenticated);
     }
 }
@@ -305,7 +305,7 @@ async fn an_unfinished_tls_handshake_is_closed() {
         let mut raw = RawClient::connect(encrypted.server.port()).await;
         raw.send(beginning).await;
         // Behind its own part of the handshake.
-        let closed = async { while raw.byte().await.is_some() {} };
+        let closed = async { while raw.read_byte().await.is_some() {} };
         timeout(Duration::from_secs(10), closed)
             .await
             .expect("closed");
@@ -356,7 +356,7 @@ async fn tls_1_1_is_refused_and_tls_1_2_is_accepted() {
         let mut raw = RawClient::connect(encrypted.server.port()).await;
         raw.send(&client_hello(version)).await;
         let mut bytes = Vec::new();
-        while let (Some(byte), true) = (raw.byte().await, bytes.len() < 7) {
+        while let (Some(byte), true) = (raw.read_byte().await, bytes.len() < 7) {
             bytes.push(byte);
         }
         (bytes[0], bytes[6])
@@ -375,10 +375,10 @@ async fn the_health_port_is_plain_text_and_serves_only_health() {
     let endpoint = Channel::from_shared(address).expect("an address");
     let channel = endpoint.connect().await.expect("connected");
     assert_eq!(
-        outcome(channel.clone(), &Shown::none(), HEALTH).await,
+        outcome(channel.clone(), &Bearer::none(), HEALTH).await,
         Code::Ok
     );
-    let admin = Shown::secret(&admin.secret);
+    let admin = Bearer::secret(&admin.secret);
     for method in [
         AUTHORIZE,
         LIST,

@@ -1,12 +1,13 @@
-//! Known callers beside strangers that hold every connection and every call that they can get.
+//! Unauthenticated clients take every connection and every call that they can get. Authenticated
+//! callers are still served.
 
 use crate::support::{
     clients::{
-        bystander::Bystander,
-        callers::{Credential, Shown, client},
+        callers::{Bearer, Credential, client},
+        well_behaved::WellBehavedClient,
     },
     directory, eventually,
-    hostile::{frames::RawClient, strangers::Strangers},
+    hostile::{frames::RawClient, unauthenticated::UnauthenticatedClients},
     server::{
         Server,
         process::need_open_files,
@@ -21,20 +22,20 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long strangers do as they do, at least.
+/// The least time for which the unauthenticated clients are active.
 const LENGTH: Duration = Duration::from_secs(2);
 
-/// Generous, as beside every flood.
+/// Generous for the reasons that `flood.rs` gives.
 const SLOWEST: Duration = Duration::from_secs(2);
 
-/// Less than the defaults, so that going past them takes no seconds.
+/// Less than the defaults, so that a test exceeds them quickly.
 const MAX_CONNECTIONS: usize = 512;
 const MAX_CALLS: usize = 512;
 
-/// A connection that has said nothing for a second is not at work any more.
-const QUIET: Duration = Duration::from_millis(1100);
+/// A connection that has sent nothing for a second is idle.
+const IDLE: Duration = Duration::from_millis(1100);
 
-/// Of a server that knows one caller, who may do everything.
+/// A server with one caller, who may do everything.
 struct Guarded {
     server: Server,
     admin: Credential,
@@ -78,24 +79,25 @@ async fn unauthenticated_clients_on_every_connection_do_not_keep_callers_out() {
     let server = &guarded.server;
     let mut admin = client(server.channel().await, &guarded.admin.secret);
     let (token, _) = admin.create_key().await;
-    let shown = Shown::secret(&guarded.admin.secret);
-    let bystander = Bystander::start(server.endpoint(), shown, token);
-    let strangers = Strangers::start(server.port(), MAX_CONNECTIONS + 64, 1).await;
-    eventually("every place is taken", async || {
+    let bearer = Bearer::secret(&guarded.admin.secret);
+    let well_behaved = WellBehavedClient::start(server.endpoint(), bearer, token);
+    let unauthenticated =
+        UnauthenticatedClients::start(server.port(), MAX_CONNECTIONS + 64, 1).await;
+    eventually("every slot is taken", async || {
         open(server) == MAX_CONNECTIONS as f64
     })
     .await;
     sleep(LENGTH).await;
-    let served = bystander.stop();
-    println!("beside strangers {served}");
+    let served = well_behaved.stop();
+    println!("beside unauthenticated clients {served}");
     assert!(served.slowest() <= SLOWEST, "{served}");
     assert!(guarded.closed("place_needed") > 64.0);
     assert_eq!(guarded.closed("no_place"), 0.0);
     let log = server.log();
     assert!(log.contains("closed for want of a place"), "{log}");
 
-    strangers.stop().await;
-    eventually("they have left", async || open(server) <= 2.0).await;
+    unauthenticated.stop().await;
+    eventually("their connections are closed", async || open(server) <= 2.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,10 +116,10 @@ async fn unauthenticated_clients_with_too_many_calls_do_not_evict_authenticated_
             }
         });
     }
-    // Fewer calls on each than the admin has on its connection.
-    let strangers = Strangers::start(server.port(), MAX_CALLS / 2, 3).await;
+    // Each of them has fewer calls in flight than the admin's connection.
+    let unauthenticated = UnauthenticatedClients::start(server.port(), MAX_CALLS / 2, 3).await;
     creating.join_all().await;
-    strangers.stop().await;
+    unauthenticated.stop().await;
     assert!(guarded.closed("calls_piled_up") > 0.0);
     let log = server.log();
     assert!(
@@ -126,30 +128,30 @@ async fn unauthenticated_clients_with_too_many_calls_do_not_evict_authenticated_
     );
 }
 
-/// Of 32 places, two are for strangers that come while those who are known are quiet.
+/// While all authenticated callers are idle, two of 32 slots are given to new connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_connection_evicts_an_idle_connection_before_one_that_has_just_come() {
     let guarded = Guarded::start(&["--max-connections=32"]).await;
     let server = &guarded.server;
-    let mut known = Vec::new();
+    let mut callers = Vec::new();
     for _ in 0..32 {
         let mut client = client(server.channel().await, &guarded.admin.secret);
         client.list("acme").await.expect("listed");
-        known.push(client);
+        callers.push(client);
     }
-    sleep(QUIET).await;
-    let mut newcomers = Vec::new();
+    sleep(IDLE).await;
+    let mut new_connections = Vec::new();
     for _ in 0..3 {
-        let mut newcomer = RawClient::greeting(server.port()).await;
-        newcomer.frame().await.expect("it has a place");
-        newcomers.push(newcomer);
+        let mut new_connection = RawClient::connect_with_preface(server.port()).await;
+        new_connection.read_frame().await.expect("it is admitted");
+        new_connections.push(new_connection);
     }
-    eventually("three were sent away", async || {
+    eventually("three were evicted", async || {
         guarded.closed("place_needed") == 3.0
     })
     .await;
-    let stand: Vec<_> = newcomers.iter_mut().map(RawClient::stands).collect();
-    assert_eq!(stand, [false, true, true]);
+    let are_open: Vec<_> = new_connections.iter_mut().map(RawClient::is_open).collect();
+    assert_eq!(are_open, [false, true, true]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,28 +159,31 @@ async fn connections_that_the_server_closes_are_counted_by_reason() {
     let directory = directory();
     let args = [METRICS, "--max-connections=1", "--handshake-timeout=300ms"];
     let server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
-    eventually("those of the start are closed", async || {
+    eventually("the first connections are closed", async || {
         open(&server) == 0.0
     })
     .await;
     let mut silent = RawClient::connect(server.port()).await;
-    assert_eq!(silent.byte().await, None);
+    assert_eq!(silent.read_byte().await, None);
     assert_eq!(closed(&server, "handshake_timeout"), 1.0);
     let mut garbage = RawClient::connect(server.port()).await;
     garbage
         .send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
-    assert_eq!(garbage.byte().await, None);
+    assert_eq!(garbage.read_byte().await, None);
     assert_eq!(closed(&server, "handshake_failed"), 1.0);
 
-    let mut first = RawClient::greeting(server.port()).await;
-    first.frame().await.expect("it has a place");
+    let mut first = RawClient::connect_with_preface(server.port()).await;
+    first.read_frame().await.expect("it is admitted");
     let mut client = server.client().await;
-    client.list("acme").await.expect("it has its place");
+    client.list("acme").await.expect("it is admitted");
     assert_eq!(closed(&server, "place_needed"), 1.0);
-    eventually("one finds no place", async || {
-        client.list("acme").await.expect("it is at work");
-        let _ = RawClient::greeting(server.port()).await.byte().await;
+    eventually("a connection is not admitted", async || {
+        client.list("acme").await.expect("it is not idle");
+        let _ = RawClient::connect_with_preface(server.port())
+            .await
+            .read_byte()
+            .await;
         closed(&server, "no_place") > 0.0
     })
     .await;

@@ -1,4 +1,4 @@
-//! Callers that never pause, over one channel that balances over several replicas.
+//! Clients that call without a pause, over one channel that balances between several replicas.
 
 use crate::support::tools::client;
 use std::{
@@ -7,24 +7,23 @@ use std::{
     process::{Child, ChildStdout, Stdio},
 };
 
-/// A program in Python, since its gRPC does what gRPC says a client does: it keeps a connection to
-/// every address, and turns away from one that is not serving.
+/// A Python program, since Python's gRPC keeps a connection to every address and avoids replicas
+/// that report NOT_SERVING, as gRPC's documentation says a client does.
 pub struct Load {
     process: Child,
     output: BufReader<ChildStdout>,
 }
 
-/// Every call that was made.
 #[derive(Debug)]
 pub struct Report {
-    /// How many, by method.
+    /// The number of calls of each method.
     pub calls: HashMap<String, usize>,
-    /// Those without an answer, or with a wrong one.
+    /// The calls that failed or had a wrong answer.
     pub failures: Vec<String>,
 }
 
 impl Load {
-    /// Starts and returns when every method has been answered.
+    /// Returns when every method has been answered once.
     pub fn start(ports: &[u16]) -> Self {
         let mut process = client("load.py")
             .args(ports.iter().map(|port| format!("127.0.0.1:{port}")))
@@ -39,7 +38,7 @@ impl Load {
         Self { process, output }
     }
 
-    /// Lets the calls in flight finish.
+    /// Waits for the calls in flight and reports.
     pub fn end(mut self) -> Report {
         drop(self.process.stdin.take());
         let mut report = String::new();

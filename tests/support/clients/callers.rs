@@ -1,4 +1,4 @@
-//! Callers of a server that asks who they are.
+//! Authenticated callers: their credentials and their clients.
 
 use crate::support::{
     certificates::Issued,
@@ -42,11 +42,11 @@ impl Credential {
     }
 }
 
-/// Shows a bearer secret with every call, or none.
+/// Sends a bearer secret with every call, or sends none.
 #[derive(Clone)]
-pub struct Shown(Option<MetadataValue<Ascii>>);
+pub struct Bearer(Option<MetadataValue<Ascii>>);
 
-impl Shown {
+impl Bearer {
     pub fn secret(secret: &str) -> Self {
         Self(Some(format!("Bearer {secret}").parse().expect("ASCII")))
     }
@@ -56,7 +56,7 @@ impl Shown {
     }
 }
 
-impl Interceptor for Shown {
+impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(value) = &self.0 {
             let metadata = request.metadata_mut();
@@ -66,32 +66,30 @@ impl Interceptor for Shown {
     }
 }
 
-/// How a call of a method ends for whoever shows this.
-pub async fn outcome(channel: Channel, shown: &Shown, method: &str) -> Code {
-    let mut grpc = Grpc::new(InterceptedService::new(channel, shown.clone()));
+/// The status of a call of a method with this secret.
+pub async fn outcome(channel: Channel, bearer: &Bearer, method: &str) -> Code {
+    let mut grpc = Grpc::new(InterceptedService::new(channel, bearer.clone()));
     grpc.ready().await.expect("it is connected");
     let method = method.parse().expect("a path");
-    // A message without fields reads and is read by any other.
+    // An empty message can be decoded as any other message.
     let codec = ProstCodec::<(), ()>::default();
     let answer = grpc.unary(Request::new(()), method, codec).await;
     answer.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
-pub type BearerClient = Client<InterceptedService<Channel, Shown>>;
+pub type BearerClient = Client<InterceptedService<Channel, Bearer>>;
 
-/// A client of `KeyService` that shows a secret.
 pub fn client(channel: Channel, secret: &str) -> BearerClient {
-    client_that_shows(channel, Shown::secret(secret))
+    client_with(channel, Bearer::secret(secret))
 }
 
-/// One that shows a secret or none.
-pub fn client_that_shows(channel: Channel, shown: Shown) -> BearerClient {
-    Client(KeyServiceClient::with_interceptor(channel, shown))
+pub fn client_with(channel: Channel, bearer: Bearer) -> BearerClient {
+    Client(KeyServiceClient::with_interceptor(channel, bearer))
 }
 
 pub const LIST: &str = "/tosend.keys.v1.KeyService/List";
 
-/// The files of a server that asks who calls, over TLS, and the arguments that name them.
+/// The files and the arguments of a server with TLS and credentials, which also serves metrics.
 pub fn protection(credential: &str, issued: &Issued) -> (Mount, Vec<String>) {
     let files = Mount::new(&protection_files(credential, issued));
     let arguments = [

@@ -1,4 +1,4 @@
-//! A client of `grpc.health.v1`, in the words of the tests.
+//! A client of `grpc.health.v1`.
 
 use crate::support::eventually;
 use tonic::{Streaming, transport::Channel};
@@ -19,7 +19,7 @@ impl Health {
         self.try_check(service).await.expect("an answer")
     }
 
-    /// None when nobody answers.
+    /// Returns `None` when there is no answer.
     pub async fn try_check(&mut self, service: &str) -> Option<ServingStatus> {
         let answer = self.0.check(Self::question(service)).await;
         Some(answer.ok()?.into_inner().status())
@@ -32,7 +32,7 @@ impl Health {
         .await;
     }
 
-    /// What a watch is told from now on.
+    /// The updates that a watch receives.
     pub async fn watch(&mut self, service: &str) -> Streaming<HealthCheckResponse> {
         let watch = self.0.watch(Self::question(service)).await;
         watch.expect("a watch").into_inner()

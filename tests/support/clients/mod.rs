@@ -1,7 +1,7 @@
-//! Clients that behave.
+//! Clients that follow the protocol.
 
 pub mod balanced_load;
-pub mod bystander;
 pub mod callers;
 pub mod health;
 pub mod session;
+pub mod well_behaved;

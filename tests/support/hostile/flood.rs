@@ -1,10 +1,11 @@
-//! What hostile clients send, without end or without ever coming to an end.
+//! Floods: hostile clients that open connections and send frames as fast as they can, or that start
+//! requests and never finish them.
 
 use crate::support::hostile::{
     frames::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM,
         RawClient, SETTINGS, WINDOW_UPDATE, call_headers, client_hello, frame, header_block,
-        headers_of, no_settings, text,
+        headers_of, hpack_string, no_settings,
     },
     random_tokens::{authorize, authorize_random_tokens},
 };
@@ -13,9 +14,9 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use std::{net::Ipv4Addr, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Against whom, for how long, and with which randomness.
+/// The port to flood, the time at which to stop, and the seed.
 #[derive(Debug, Clone, Copy)]
-pub struct Aim {
+pub struct Target {
     pub port: u16,
     pub until: Instant,
     pub seed: u64,
@@ -25,117 +26,121 @@ pub struct Aim {
 #[derive(Debug, Clone, Copy)]
 pub struct Flood {
     pub name: &'static str,
-    course: Course,
+    kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Course {
-    /// Connections one after the other, each of which sends this and waits for its end.
-    Storm(fn(&mut StdRng) -> Vec<u8>),
-    /// So many connections at once, each of which sends this and stays.
-    Siege(usize, fn(&mut StdRng) -> Vec<u8>),
-    /// So many calls with random tokens.
-    Calls(u64),
-    /// So many connections with so many calls each, whose messages never end.
-    Unfinished(u64, u32),
+enum Kind {
+    /// Opens connections one after the other. Each sends these bytes and waits until it is closed.
+    ShortConnections(fn(&mut StdRng) -> Vec<u8>),
+    /// Opens this many connections. Each sends these bytes and stays open.
+    HeldConnections(usize, fn(&mut StdRng) -> Vec<u8>),
+    /// Calls Authorize this many times with random tokens.
+    RandomTokens(u64),
+    /// Opens this many connections with this many calls each. The messages of the calls never end.
+    UnfinishedMessages(u64, u32),
 }
 
-/// What a server without TLS must stand.
+/// The floods for a server without TLS.
 pub const PLAIN: &[Flood] = &[
-    storm("random bytes", random_bytes),
-    storm("HTTP/1", |_| {
+    short("random bytes", random_bytes),
+    short("HTTP/1", |_| {
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()
     }),
-    storm("random frames", random_frames),
-    storm("rapid reset", rapid_reset),
-    storm("huge headers", huge_headers),
-    storm("headers without end", headers_without_end),
-    storm("one header a thousand times", repeated_header),
-    storm("settings and pings", settings_and_pings),
-    siege("half frames", 1000, half_frame),
-    siege("a header that does not end", 500, unfinished_header),
-    siege("calls without a message", 12, calls_without_message),
-    siege("answers that nobody reads", 12, answers_unread),
-    siege("idle connections", 10_000, idle),
+    short("random frames", random_frames),
+    short("rapid reset", rapid_reset),
+    short("huge headers", huge_headers),
+    short("headers without end", headers_without_end),
+    short("one header a thousand times", repeated_header),
+    short("settings and pings", settings_and_pings),
+    held("half frames", 1000, half_frame),
+    held("a header that does not end", 500, unfinished_header),
+    held("calls without a message", 12, calls_without_message),
+    held("answers that nobody reads", 12, answers_unread),
+    held("idle connections", 10_000, idle),
     Flood {
         name: "random tokens",
-        course: Course::Calls(2_000_000),
+        kind: Kind::RandomTokens(2_000_000),
     },
 ];
 
-/// What a server with TLS must stand besides.
+/// The additional floods for a server with TLS.
 pub const TLS: &[Flood] = &[
-    storm("random bytes", random_bytes),
-    storm("HTTP/2 without TLS", |_| greeting()),
-    storm("handshakes that break off", |random| {
+    short("random bytes", random_bytes),
+    short("HTTP/2 without TLS", |_| greeting()),
+    short("handshakes that break off", |random| {
         let hello = client_hello(0x0303);
         hello[..random.random_range(1..hello.len())].to_vec()
     }),
-    siege("handshakes without end", 1000, |_| client_hello(0x0303)),
-    siege("idle connections", 10_000, |_| Vec::new()),
+    held("handshakes without end", 1000, |_| client_hello(0x0303)),
+    held("idle connections", 10_000, |_| Vec::new()),
 ];
 
-/// What the port for probes must stand.
+/// The flood for the port for probes.
 pub const PROBES: Flood = Flood {
     name: "probes without an end",
-    course: Course::Unfinished(8, 60),
+    kind: Kind::UnfinishedMessages(8, 60),
 };
 
-const fn storm(name: &'static str, bytes: fn(&mut StdRng) -> Vec<u8>) -> Flood {
+const fn short(name: &'static str, bytes: fn(&mut StdRng) -> Vec<u8>) -> Flood {
     Flood {
         name,
-        course: Course::Storm(bytes),
+        kind: Kind::ShortConnections(bytes),
     }
 }
 
-const fn siege(name: &'static str, count: usize, bytes: fn(&mut StdRng) -> Vec<u8>) -> Flood {
+const fn held(name: &'static str, count: usize, bytes: fn(&mut StdRng) -> Vec<u8>) -> Flood {
     Flood {
         name,
-        course: Course::Siege(count, bytes),
+        kind: Kind::HeldConnections(count, bytes),
     }
 }
 
-/// Connections that a storm has at once.
-const ABREAST: u64 = 8;
+/// How many short connections are open at the same time.
+const PARALLEL_CONNECTIONS: u64 = 8;
 
-/// Connections that the calls with random tokens share.
-const CALLERS: u64 = 4;
+/// How many connections the calls with random tokens use.
+const TOKEN_CONNECTIONS: u64 = 4;
 
-/// How long a connection of a storm waits for its end.
-const IMPATIENCE: Duration = Duration::from_millis(100);
+/// How long a short connection waits until the server closes it.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long a client with something to send waits to be let.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a client waits for the server to extend its flow-control window.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Flood {
-    /// Runs it to its end, and says what it came to.
-    pub async fn run(self, aim: Aim) -> String {
-        match self.course {
-            Course::Storm(bytes) => {
-                let one = |number| storm_connections(aim, number, bytes);
-                let counts: Vec<u64> = in_parallel(ABREAST, one).await;
+    /// Runs the flood to its end and describes what it did.
+    pub async fn run(self, target: Target) -> String {
+        match self.kind {
+            Kind::ShortConnections(bytes) => {
+                let one = |number| open_short_connections(target, number, bytes);
+                let counts: Vec<u64> = in_parallel(PARALLEL_CONNECTIONS, one).await;
                 assert!(!counts.contains(&0), "{}: {counts:?}", self.name);
                 format!("{} connections", counts.iter().sum::<u64>())
             }
-            Course::Siege(count, bytes) => {
-                let stood = besiege(aim, count, bytes).await;
-                format!("{count} connections, {stood} of them stood at the end")
+            Kind::HeldConnections(count, bytes) => {
+                let still_open = hold_connections(target, count, bytes).await;
+                format!("{count} connections, {still_open} of them stood at the end")
             }
-            Course::Calls(count) => {
+            Kind::RandomTokens(count) => {
                 let one = move |number| {
-                    authorize_random_tokens(aim.port, count / CALLERS, aim.seed ^ number)
+                    authorize_random_tokens(
+                        target.port,
+                        count / TOKEN_CONNECTIONS,
+                        target.seed ^ number,
+                    )
                 };
-                let denied = in_parallel(CALLERS, one).await;
+                let denied = in_parallel(TOKEN_CONNECTIONS, one).await;
                 let unknown: u64 = denied.iter().map(|denied| denied.unknown).sum();
                 let malformed: u64 = denied.iter().map(|denied| denied.malformed).sum();
                 assert_eq!((unknown, malformed), (count / 2, count / 2));
                 format!("{unknown} unknown and {malformed} malformed tokens")
             }
-            Course::Unfinished(connections, calls) => {
+            Kind::UnfinishedMessages(connections, calls) => {
                 let one = move |_| async move {
-                    let mut client = RawClient::greeting(aim.port).await;
+                    let mut client = RawClient::connect_with_preface(target.port).await;
                     let sent = send_unfinished(&mut client, calls).await;
-                    sleep_until(aim.until).await;
+                    sleep_until(target.until).await;
                     sent
                 };
                 let sent: u64 = in_parallel(connections, one).await.iter().sum();
@@ -156,33 +161,42 @@ where
         .collect()
 }
 
-async fn storm_connections(aim: Aim, number: u64, bytes: fn(&mut StdRng) -> Vec<u8>) -> u64 {
-    let mut random = StdRng::seed_from_u64(aim.seed ^ number);
+async fn open_short_connections(
+    target: Target,
+    number: u64,
+    bytes: fn(&mut StdRng) -> Vec<u8>,
+) -> u64 {
+    let mut random = StdRng::seed_from_u64(target.seed ^ number);
     let mut count = 0;
-    while Instant::now() < aim.until {
-        let Some(mut client) = RawClient::connect_from(Ipv4Addr::LOCALHOST, aim.port).await else {
+    while Instant::now() < target.until {
+        let Some(mut client) = RawClient::connect_from(Ipv4Addr::LOCALHOST, target.port).await
+        else {
             continue;
         };
         count += 1;
-        let to_its_end = async {
+        let until_closed = async {
             client.send(&bytes(&mut random)).await;
-            while client.byte().await.is_some() {}
+            while client.read_byte().await.is_some() {}
         };
-        let _ = timeout(IMPATIENCE, to_its_end).await;
+        let _ = timeout(CLOSE_TIMEOUT, until_closed).await;
     }
     count
 }
 
-/// Opens the connections, some hundred at once, and says how many there still are at the end.
-async fn besiege(aim: Aim, count: usize, bytes: fn(&mut StdRng) -> Vec<u8>) -> usize {
-    let mut random = StdRng::seed_from_u64(aim.seed);
+/// Opens the connections in groups of 256. Returns how many of them are open at the end.
+async fn hold_connections(
+    target: Target,
+    count: usize,
+    bytes: fn(&mut StdRng) -> Vec<u8>,
+) -> usize {
+    let mut random = StdRng::seed_from_u64(target.seed);
     let mut clients = Vec::new();
     let numbers: Vec<usize> = (0..count).collect();
     for some in numbers.chunks(256) {
         let connect = some.iter().map(|number| {
-            // 2500 connections an address.
+            // One source address has too few ports for all connections.
             let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number / 2500).expect("few"));
-            RawClient::connect_from(source, aim.port)
+            RawClient::connect_from(source, target.port)
         });
         for client in join_all(connect).await {
             let mut client = client.expect("a connection");
@@ -190,23 +204,23 @@ async fn besiege(aim: Aim, count: usize, bytes: fn(&mut StdRng) -> Vec<u8>) -> u
             clients.push(client);
         }
     }
-    sleep_until(aim.until).await;
+    sleep_until(target.until).await;
     clients
         .iter_mut()
-        .map(|client| usize::from(client.stands()))
+        .map(|client| usize::from(client.is_open()))
         .sum()
 }
 
-/// Sends calls with almost a MiB each of a message that would have 4, which is as much as the
-/// server lets it send of each without having read it. Says how many bytes it could send.
+/// Sends calls, each with almost 1 MiB of a message that claims to have 4 MB. The server's windows
+/// allow no more before it has read some. Returns how many bytes could be sent.
 async fn send_unfinished(client: &mut RawClient, calls: u32) -> u64 {
     const PIECE: usize = 16_000;
     const PIECES: usize = 64;
     let header = [&[0][..], &4_000_000_u32.to_be_bytes(), &[0x12]].concat();
     let block = headers_of("/grpc.health.v1.Health/Check", &[]);
-    // The server's windows are as large as it says only once that is acknowledged.
+    // The server's SETTINGS enlarge its windows only after they are acknowledged.
     client.send(&frame(SETTINGS, ACK, 0, &[])).await;
-    // What the connection may carry until the server says that it has read on.
+    // How many bytes the connection may still send before the server extends its window.
     let (mut window, mut sent) = (65_535, 0);
     for stream in (0..calls).map(|call| 2 * call + 1) {
         client
@@ -214,7 +228,7 @@ async fn send_unfinished(client: &mut RawClient, calls: u32) -> u64 {
             .await;
         for piece in 0..PIECES {
             while window < PIECE as u64 {
-                let Ok(Some(frame)) = timeout(PATIENCE, client.frame()).await else {
+                let Ok(Some(frame)) = timeout(READ_TIMEOUT, client.read_frame()).await else {
                     return sent;
                 };
                 if (frame.kind, frame.stream) == (WINDOW_UPDATE, 0) {
@@ -244,7 +258,7 @@ fn greeting() -> Vec<u8> {
     [PREFACE, &no_settings()].concat()
 }
 
-/// Frames of any kind, right in nothing but their length.
+/// Frames of random kinds with random content. Only their lengths are correct.
 fn random_frames(random: &mut StdRng) -> Vec<u8> {
     let mut bytes = greeting();
     for _ in 0..20 {
@@ -256,7 +270,7 @@ fn random_frames(random: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
-/// A call that is taken back at once, again and again (CVE-2023-44487).
+/// Calls that are each cancelled at once (CVE-2023-44487).
 fn rapid_reset(_: &mut StdRng) -> Vec<u8> {
     const CANCEL: [u8; 4] = [0, 0, 0, 8];
     let block = call_headers(&[]);
@@ -267,7 +281,7 @@ fn rapid_reset(_: &mut StdRng) -> Vec<u8> {
     greeting().into_iter().chain(calls).collect()
 }
 
-/// A block of 160 KiB, in frames as long as they may be.
+/// A header block of 160 KB, in frames of nearly the greatest length.
 fn huge_headers(_: &mut StdRng) -> Vec<u8> {
     let block = call_headers(&[("x-huge", &"x".repeat(160_000))]);
     let mut pieces = block.chunks(16_000).peekable();
@@ -285,7 +299,7 @@ fn huge_headers(_: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
-/// A block that never ends (CVE-2024-27316).
+/// A header block that never ends (CVE-2024-27316).
 fn headers_without_end(_: &mut StdRng) -> Vec<u8> {
     let mut bytes = [greeting(), frame(HEADERS, 0, 1, &call_headers(&[]))].concat();
     for number in 0..2000 {
@@ -295,9 +309,14 @@ fn headers_without_end(_: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
-/// One byte for each time that a header of 4 KB is repeated from HPACK's table.
+/// Repeats a header of 4 KB from HPACK's table. Each repetition takes one byte.
 fn repeated_header(_: &mut StdRng) -> Vec<u8> {
-    let kept = [&[0x40][..], &text("x-large"), &text(&"x".repeat(4000))].concat();
+    let kept = [
+        &[0x40][..],
+        &hpack_string("x-large"),
+        &hpack_string(&"x".repeat(4000)),
+    ]
+    .concat();
     let block = [call_headers(&[]), kept, vec![0x80 | 62; 10_000]].concat();
     [
         greeting(),
@@ -306,24 +325,29 @@ fn repeated_header(_: &mut StdRng) -> Vec<u8> {
     .concat()
 }
 
-/// Each of which asks for an acknowledgement (CVE-2019-9512, CVE-2019-9515).
+/// Frames that each require an acknowledgement (CVE-2019-9512, CVE-2019-9515).
 fn settings_and_pings(_: &mut StdRng) -> Vec<u8> {
     let pair = [frame(SETTINGS, 0, 0, &[]), frame(PING, 0, 0, &[7; 8])].concat();
     [greeting(), pair.repeat(1000)].concat()
 }
 
-/// The beginning of a frame, cut off anywhere.
+/// The first part of a frame, cut at a random byte.
 fn half_frame(random: &mut StdRng) -> Vec<u8> {
     let whole = frame(HEADERS, END_HEADERS, 1, &call_headers(&[]));
     let half = &whole[..random.random_range(1..whole.len())];
     [&greeting(), half].concat()
 }
 
-/// A header in as many and as large frames as h2 takes before it ends the connection.
+/// A header in as many large frames as h2 accepts before it closes the connection.
 fn unfinished_header(_: &mut StdRng) -> Vec<u8> {
     let value = vec![b'x'; 16_000];
-    // Of 2^21 bytes, as `text` would have it.
-    let promised = [&[0][..], &text("x-large"), &[0x7F, 0x81, 0xFF, 0x7F]].concat();
+    // This length says 2^21 bytes, in the encoding of `hpack_string`.
+    let promised = [
+        &[0][..],
+        &hpack_string("x-large"),
+        &[0x7F, 0x81, 0xFF, 0x7F],
+    ]
+    .concat();
     let begun = [call_headers(&[]), promised].concat();
     let mut bytes = [greeting(), frame(HEADERS, 0, 1, &begun)].concat();
     for _ in 0..5 {
@@ -332,14 +356,14 @@ fn unfinished_header(_: &mut StdRng) -> Vec<u8> {
     bytes
 }
 
-/// As many calls as a connection may have, with large headers, that never send their message.
+/// As many calls with large headers as a connection may have. None sends its message.
 fn calls_without_message(_: &mut StdRng) -> Vec<u8> {
     let block = call_headers(&[("x-large", &"x".repeat(4000))]);
     let calls = (0..256).flat_map(|call| frame(HEADERS, END_HEADERS, 2 * call + 1, &block));
     greeting().into_iter().chain(calls).collect()
 }
 
-/// Calls by a client that gives the server no window to answer in (CVE-2019-9517).
+/// Calls by a client whose window of zero lets the server send no response (CVE-2019-9517).
 fn answers_unread(_: &mut StdRng) -> Vec<u8> {
     const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0]; // SETTINGS_INITIAL_WINDOW_SIZE
     let (block, message) = (call_headers(&[]), authorize("no token".to_owned()));
@@ -351,7 +375,7 @@ fn answers_unread(_: &mut StdRng) -> Vec<u8> {
     greeting.into_iter().chain(calls).collect()
 }
 
-/// Half of them say nothing at all, and half no more than a greeting.
+/// Half of the connections send nothing; the others send only the preface.
 fn idle(random: &mut StdRng) -> Vec<u8> {
     if random.random() {
         greeting()

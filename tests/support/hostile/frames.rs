@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2 byte by byte, so that it can also misbehave.
+//! A client that writes HTTP/2 frame by frame, so that it can also break the protocol.
 
 use std::{io::ErrorKind, net::Ipv4Addr, time::Duration};
 use tokio::{
@@ -24,7 +24,6 @@ pub const ACK: u8 = 0x1;
 pub const END_STREAM: u8 = 0x1;
 pub const END_HEADERS: u8 = 0x4;
 
-/// The bytes of a frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a payload");
     let length = length.to_be_bytes();
@@ -32,24 +31,25 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head, payload].concat()
 }
 
-/// SETTINGS without a parameter.
+/// A SETTINGS frame without parameters.
 pub fn no_settings() -> Vec<u8> {
     frame(SETTINGS, 0, 0, &[])
 }
 
-/// Headers in HPACK (RFC 7541), each a literal that goes into no table.
+/// Headers in HPACK (RFC 7541). Each is a literal that is not added to the dynamic table.
 pub fn header_block(headers: &[(&str, &str)]) -> Vec<u8> {
     let headers = headers.iter();
-    let fields = headers.flat_map(|(name, value)| [&[0][..], &text(name), &text(value)].concat());
+    let fields = headers
+        .flat_map(|(name, value)| [&[0][..], &hpack_string(name), &hpack_string(value)].concat());
     fields.collect()
 }
 
-/// The headers of an Authorize, and more.
+/// The headers of an Authorize call and more headers.
 pub fn call_headers(more: &[(&str, &str)]) -> Vec<u8> {
     headers_of("/tosend.keys.v1.KeyService/Authorize", more)
 }
 
-/// The headers of a call of any method, by its path, and more.
+/// The headers of a call of this path and more headers.
 pub fn headers_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let usual = [
         (":method", "POST"),
@@ -62,9 +62,9 @@ pub fn headers_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     header_block(&[&usual[..], more].concat())
 }
 
-/// A string of HPACK's, as it is.
-pub fn text(text: &str) -> Vec<u8> {
-    // A length fills 7 bits, and goes on in bytes of 7 bits, the least first.
+/// A string in HPACK without Huffman coding.
+pub fn hpack_string(text: &str) -> Vec<u8> {
+    // A length up to 126 takes 7 bits. A longer one continues in groups of 7 bits, lowest first.
     let mut bytes = vec![text.len().min(127) as u8];
     if let Some(mut rest) = text.len().checked_sub(127) {
         while rest >= 128 {
@@ -78,7 +78,6 @@ pub fn text(text: &str) -> Vec<u8> {
 
 pub struct RawClient(TcpStream);
 
-/// A frame that the server sent.
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -92,7 +91,7 @@ impl RawClient {
         Self(stream.expect("it listens"))
     }
 
-    /// One of many: from an address of its own, since an address has ports for some 28 000.
+    /// Connects from this local address. One address has ports for about 28,000 connections.
     pub async fn connect_from(source: Ipv4Addr, port: u16) -> Option<Self> {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind((source, 0).into()).expect("a port");
@@ -100,34 +99,35 @@ impl RawClient {
         stream.ok().map(Self)
     }
 
-    /// One that has sent its preface and empty SETTINGS, and will acknowledge nothing.
-    pub async fn greeting(port: u16) -> Self {
+    /// Connects, and sends the preface and empty SETTINGS. The client will acknowledge nothing.
+    pub async fn connect_with_preface(port: u16) -> Self {
         let mut client = Self::connect(port).await;
         client.send(PREFACE).await;
         client.send(&no_settings()).await;
         client
     }
 
-    /// Whether a server that has closed takes them no more is seen by reading.
+    /// Ignores errors: a read shows whether the server has closed the connection.
     pub async fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).await;
     }
 
-    /// What comes next, or none at the end.
-    pub async fn byte(&mut self) -> Option<u8> {
+    /// Returns `None` when the connection is closed.
+    pub async fn read_byte(&mut self) -> Option<u8> {
         self.0.read_u8().await.ok()
     }
 
-    /// The next frame, or none at the end.
-    pub async fn frame(&mut self) -> Option<Frame> {
+    /// Returns `None` when the connection is closed.
+    pub async fn read_frame(&mut self) -> Option<Frame> {
         Frame::read(&mut self.0).await
     }
 
-    /// The kinds of the frames up to the end, which must come within a time.
-    pub async fn kinds_until_the_end(&mut self, limit: Duration) -> Vec<u8> {
+    /// Reads frames until the server closes the connection, which must happen within this time.
+    /// Returns the kinds of the frames.
+    pub async fn read_kinds_until_closed(&mut self, limit: Duration) -> Vec<u8> {
         let mut kinds = Vec::new();
         let all = async {
-            while let Some(frame) = self.frame().await {
+            while let Some(frame) = self.read_frame().await {
                 kinds.push(frame.kind);
             }
         };
@@ -135,8 +135,8 @@ impl RawClient {
         kinds
     }
 
-    /// Whether the server has not closed it, by all that has arrived.
-    pub fn stands(&mut self) -> bool {
+    /// Whether the connection is open, judged by the bytes that have arrived.
+    pub fn is_open(&mut self) -> bool {
         let mut bytes = [0; 4096];
         loop {
             match self.0.try_read(&mut bytes) {
@@ -147,14 +147,14 @@ impl RawClient {
         }
     }
 
-    /// Whether the server closes without having said anything.
+    /// Whether the server closes the connection within this time and sends nothing before.
     pub async fn is_closed_within(&mut self, limit: Duration) -> bool {
-        timeout(limit, self.byte()).await == Ok(None)
+        timeout(limit, self.read_byte()).await == Ok(None)
     }
 }
 
 impl Frame {
-    /// The next one, or none at the end.
+    /// Returns `None` when the connection is closed.
     pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
         let mut head = [0; 9];
         from.read_exact(&mut head).await.ok()?;
@@ -180,8 +180,8 @@ impl Frame {
     }
 }
 
-/// The first message of a TLS client that knows no version beyond this one: 0x0302 is TLS 1.1 and
-/// 0x0303 TLS 1.2. It offers a cipher suite of each.
+/// The first message of a TLS client that supports versions up to this one: 0x0302 is TLS 1.1, and
+/// 0x0303 is TLS 1.2. It offers a cipher suite for each.
 pub fn client_hello(version: u16) -> Vec<u8> {
     // ECDHE-ECDSA with AES-128, as AES-GCM for TLS 1.2 and as AES-CBC for TLS 1.1.
     let suites = [0xC0, 0x2B, 0xC0, 0x09];

@@ -1,8 +1,8 @@
-//! Clients that do not behave.
+//! Clients that break the protocol or take more than their share.
 
-pub mod crowd;
 pub mod flood;
 pub mod frames;
+pub mod metrics_connections;
 pub mod random_tokens;
-pub mod strangers;
+pub mod unauthenticated;
 pub mod wire;

@@ -1,9 +1,9 @@
-//! Authorizes by the million: on one connection, hundreds in flight, with as little work a call as
-//! HTTP/2 allows, so that the server is what is busy.
+//! Calls Authorize millions of times with random tokens. Each call takes the client as little work
+//! as HTTP/2 allows, so that the server is the bottleneck.
 
 use crate::support::hostile::frames::{
     DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, frame, text,
+    WINDOW_UPDATE, frame, hpack_string,
 };
 use keyservice::{
     grpc::proto::{
@@ -19,20 +19,20 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Enough to keep the server busy, and few enough that others need not queue for long.
+/// Enough to keep the server busy, and few enough that other clients do not wait long.
 const IN_FLIGHT: usize = 50;
 
-/// The largest window of HTTP/2, for answers: 2^31 - 1 bytes, and every window starts with 65 535.
+/// Extends the window for responses to HTTP/2's maximum of 2^31 - 1 bytes from the initial 65,535.
 const ALL_WINDOW: u32 = (1 << 31) - 1 - 65_535;
 
-/// What was answered.
+/// How many denials there were, by reason.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Denied {
     pub unknown: u64,
     pub malformed: u64,
 }
 
-/// Authorizes so many random tokens on one connection, every second of them with a wrong checksum.
+/// Authorizes this many random tokens on one connection. Every second token has a wrong checksum.
 pub async fn authorize_random_tokens(port: u16, count: u64, seed: u64) -> Denied {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .await
@@ -54,10 +54,10 @@ pub async fn authorize_random_tokens(port: u16, count: u64, seed: u64) -> Denied
             sent += 1;
         }
         write.write_all(&requests).await.expect("it is sent");
-        // Half of them, so that the server always has some to work on.
+        // Reads only half of the answers, so that the server always has calls in flight.
         let until = answered + (sent - answered).div_ceil(2);
         while denied.unknown + denied.malformed < until {
-            denied.take(next_frame(&mut read).await);
+            denied.count(next_frame(&mut read).await);
         }
     }
     denied
@@ -66,7 +66,7 @@ pub async fn authorize_random_tokens(port: u16, count: u64, seed: u64) -> Denied
 fn push_request(requests: &mut Vec<u8>, number: u64, random: &mut StdRng) {
     let mut token = Token::generate(random).expose().to_owned();
     if number % 2 == 1 {
-        // A checksum covers every character before it.
+        // The last character belongs to the checksum.
         let other = if token.ends_with('0') { "1" } else { "0" };
         token.replace_range(token.len() - 1.., other);
     }
@@ -75,7 +75,7 @@ fn push_request(requests: &mut Vec<u8>, number: u64, random: &mut StdRng) {
     requests.extend(frame(DATA, END_STREAM, stream, &authorize(token)));
 }
 
-/// An Authorize's message, as it stands in DATA.
+/// The payload of the DATA frame of an Authorize call.
 pub fn authorize(token: String) -> Vec<u8> {
     let domain = "example.com".into();
     let message = AuthorizeRequest { token, domain }.encode_to_vec();
@@ -83,15 +83,15 @@ pub fn authorize(token: String) -> Vec<u8> {
     [&[0], &length.to_be_bytes()[..], &message].concat()
 }
 
-/// The headers of the first call, which go into HPACK's table; and of all others, from there.
+/// The first call adds its headers to HPACK's dynamic table; all other calls refer to that table.
 fn headers(is_first: bool) -> Vec<u8> {
-    // Of the static table: `:method: POST` and `:scheme: http`.
+    // From the static table: `:method: POST` and `:scheme: http`.
     let fixed = [0x83, 0x86];
     if is_first {
-        let path = text("/tosend.keys.v1.KeyService/Authorize");
-        let (authority, grpc) = (text("localhost"), text("application/grpc"));
-        let te = [text("te"), text("trailers")].concat();
-        // To be kept: names 4, 1 and 31 of the static table, and one that is not in it.
+        let path = hpack_string("/tosend.keys.v1.KeyService/Authorize");
+        let (authority, grpc) = (hpack_string("localhost"), hpack_string("application/grpc"));
+        let te = [hpack_string("te"), hpack_string("trailers")].concat();
+        // Added to the table: names 4, 1 and 31 of the static table, and a literal name.
         [
             &fixed[..],
             &[0x44],
@@ -105,7 +105,7 @@ fn headers(is_first: bool) -> Vec<u8> {
         ]
         .concat()
     } else {
-        // The table's entries are counted from 62, the last one first.
+        // The dynamic table's entries are numbered from 62, the newest first.
         [
             fixed[0],
             fixed[1],
@@ -119,8 +119,8 @@ fn headers(is_first: bool) -> Vec<u8> {
 }
 
 impl Denied {
-    /// Counts an answer; headers and trailers count for nothing.
-    fn take(&mut self, frame: Frame) {
+    /// Counts an answer. Ignores headers and trailers.
+    fn count(&mut self, frame: Frame) {
         assert!(![GOAWAY, RST_STREAM].contains(&frame.kind), "{frame:?}");
         if frame.kind != DATA || frame.payload.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! What no well-behaved client sends: requests written byte by byte.
+//! Malformed requests that no gRPC library would send.
 
 use crate::support::hostile::frames::{
     END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, frame, header_block, no_settings,
@@ -10,15 +10,15 @@ use std::{
     time::Duration,
 };
 
-/// Sends bytes, and waits until the server closes the connection.
-pub fn send(port: u16, bytes: &[u8]) {
+/// Sends bytes and waits until the server closes the connection.
+pub fn send_bytes(port: u16, bytes: &[u8]) {
     let mut connection = connect(port);
     connection.write_all(bytes).expect("it is sent");
-    // It may be closed with what was sent unread.
+    // The server may reset the connection before it has read everything.
     let _ = connection.read_to_end(&mut Vec::new());
 }
 
-/// Sends an HTTP/2 request of these headers, checked by nobody, and waits until it is answered.
+/// Sends an HTTP/2 request with these headers as they are, and waits for the response.
 pub fn send_headers(port: u16, headers: &[(&str, &str)]) {
     let block = header_block(headers);
     let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &block);
@@ -35,7 +35,7 @@ fn connect(port: u16) -> TcpStream {
     connection
 }
 
-/// Reads a frame, and gives its kind.
+/// Reads a frame and returns its kind.
 fn read_frame(connection: &mut TcpStream) -> u8 {
     let mut head = [0; 9];
     connection.read_exact(&mut head).expect("a frame");
@@ -45,9 +45,9 @@ fn read_frame(connection: &mut TcpStream) -> u8 {
     head[3]
 }
 
-/// An `AuthorizeRequest` whose token need not be text.
+/// An `AuthorizeRequest` whose token may be any bytes.
 #[derive(Clone, PartialEq, Message)]
-pub struct NoText {
+pub struct RawAuthorizeRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub token: Vec<u8>,
 }

@@ -69,7 +69,7 @@ async fn serving_needs_only_the_rights_that_the_readme_grants() {
 async fn a_first_start_without_the_right_to_create_a_schema_explains_its_failure() {
     let cluster = Cluster::shared();
     let store = cluster.database();
-    let role = format!("stranger_{}", database_in(&store));
+    let role = format!("limited_{}", database_in(&store));
     cluster.psql("postgres", &format!("CREATE ROLE {role} LOGIN"));
 
     let address = cluster.address_for(&role, database_in(&store));

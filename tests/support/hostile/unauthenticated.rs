@@ -1,4 +1,4 @@
-//! Strangers that hold what they can get: watches of health, which need no credentials.
+//! Clients without credentials that keep connections and calls busy: they watch health.
 
 use crate::support::hostile::frames::{
     DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RawClient, WINDOW_UPDATE, frame, headers_of,
@@ -8,54 +8,54 @@ use std::time::Duration;
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// More often than the server asks for of a connection at work.
-const BETWEEN_BEATS: Duration = Duration::from_millis(200);
+/// Short enough that the server never regards the connections as idle.
+const FRAME_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Connections with watches, each of which says something again and again, and comes back when it
-/// is closed.
-pub struct Strangers {
+/// Connections with health watches. Each sends a frame again and again, and connects again when the
+/// server closes it.
+pub struct UnauthenticatedClients {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Strangers {
-    /// Returns once all have come.
+impl UnauthenticatedClients {
+    /// Returns when all clients have sent their first calls.
     pub async fn start(port: u16, connections: usize, watches: u32) -> Self {
         let mut clients = Vec::new();
         for _ in 0..connections {
-            clients.push(watching(port, watches).await);
+            clients.push(connect_and_watch(port, watches).await);
         }
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let beat = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
+        let small_frame = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
         let task = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                // Before any of them comes back, since that closes others.
-                let stands: Vec<bool> = clients.iter_mut().map(RawClient::stands).collect();
-                for (client, stands) in clients.iter_mut().zip(stands) {
-                    if !stands {
-                        *client = watching(port, watches).await;
+                // All are checked before any connects again, since that may evict others.
+                let is_open: Vec<bool> = clients.iter_mut().map(RawClient::is_open).collect();
+                for (client, is_open) in clients.iter_mut().zip(is_open) {
+                    if !is_open {
+                        *client = connect_and_watch(port, watches).await;
                     }
-                    client.send(&beat).await;
+                    client.send(&small_frame).await;
                 }
-                sleep(BETWEEN_BEATS).await;
+                sleep(FRAME_INTERVAL).await;
             }
         });
         Self { stop, task }
     }
 
-    /// Closes all.
+    /// Closes all connections.
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("no panic");
     }
 }
 
-async fn watching(port: u16, watches: u32) -> RawClient {
+async fn connect_and_watch(port: u16, watches: u32) -> RawClient {
     let mut client = RawClient::connect(port).await;
     let headers = headers_of("/grpc.health.v1.Health/Watch", &[]);
     let all = (0..watches).map(|watch| 2 * watch + 1).flat_map(|stream| {
-        // A message without a field: the server as a whole.
+        // An empty message watches the server as a whole.
         let message = frame(DATA, END_STREAM, stream, &[0; 5]);
         [frame(HEADERS, END_HEADERS, stream, &headers), message].concat()
     });
