@@ -2,7 +2,7 @@
 
 use crate::support::{
     eventually,
-    server::audit::{printed, record_of_a_list, records},
+    server::audit_command::{audit_output, record_of_a_list, records},
     stores::Stores,
 };
 use futures::future::join_all;
@@ -32,7 +32,7 @@ async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
         records(&stores.address, &[]) == ["sender List PERMISSION_DENIED - - 3"]
     })
     .await;
-    let printed = printed(&stores.address, &[]);
+    let printed = audit_output(&stores.address, &[]);
     assert!(printed.contains("1970-01-01T00:00:01.000000Z"), "{printed}");
 }
 

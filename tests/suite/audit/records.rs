@@ -5,7 +5,7 @@ use crate::support::{
     directory, eventually,
     mount::Mount,
     postgres::Cluster,
-    server::{Server, audit::records, sqlite_in},
+    server::{Server, audit_command::records, sqlite_in},
 };
 use futures::future::join_all;
 use keyservice::grpc::proto::{CreateRequest, ListRequest, RevokeRequest, revoke_request::Target};
@@ -46,15 +46,15 @@ impl Guarded {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_records_every_admin_call() {
     let directory = directory();
-    put_every_call_on_record(&sqlite_in(&directory)).await;
+    assert_every_call_is_recorded(&sqlite_in(&directory)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_records_every_admin_call() {
-    put_every_call_on_record(&Cluster::shared().database()).await;
+    assert_every_call_is_recorded(&Cluster::shared().create_database()).await;
 }
 
-async fn put_every_call_on_record(store: &str) {
+async fn assert_every_call_is_recorded(store: &str) {
     let mut guarded = Guarded::start(store).await;
     let dashboard = &mut guarded.dashboard;
     let once = || CreateRequest {
@@ -120,7 +120,7 @@ async fn put_every_call_on_record(store: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_message_is_too_large_is_recorded() {
     let (directory, cluster) = (directory(), Cluster::shared());
-    for store in [sqlite_in(&directory), cluster.database()] {
+    for store in [sqlite_in(&directory), cluster.create_database()] {
         let mut guarded = Guarded::start(&store).await;
         let too_long = guarded.dashboard.create("acme", &"x".repeat(10_000)).await;
         assert_eq!(too_long.unwrap_err().code(), Code::ResourceExhausted);

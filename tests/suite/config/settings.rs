@@ -19,7 +19,7 @@ async fn every_setting_can_be_set_by_its_environment_variable() {
             command.arg(good.flag).arg(&good.value);
         }
         let mut server = Server::launch(command.env(variable(bad.flag), bad.nonsense));
-        assert!(!server.ended().await.success());
+        assert!(!server.wait_for_exit().await.success());
         assert!(server.log().contains(bad.flag), "{}", server.log());
     }
 }
@@ -32,7 +32,7 @@ async fn a_flag_overrides_its_environment_variable() {
         command.arg(setting.flag).arg(&setting.value);
         command.env(variable(setting.flag), setting.nonsense);
     }
-    let server = Server::listening(&mut command).await;
+    let server = Server::start_command_listening(&mut command).await;
     eventually("it serves", async || {
         server.log().contains("\"message\":\"serving\"")
     })
@@ -47,8 +47,8 @@ async fn an_empty_environment_variable_counts_as_unset() {
     for setting in settings(&directory) {
         command.env(variable(setting.flag), "");
     }
-    let server = Server::listening(command.current_dir(&directory)).await;
-    server.health().await.until_serving().await;
+    let server = Server::start_command_listening(command.current_dir(&directory)).await;
+    server.health().await.wait_until_serving().await;
     assert!(directory.path().join("keyservice.db").exists());
 }
 
@@ -57,7 +57,7 @@ async fn the_readme_and_the_help_list_the_same_settings() {
     let mut command = server::serve();
     // A default is shown whatever the environment says.
     let mut server = Server::launch(command.arg("--help").env("KEYSERVICE_DRAIN_LIMIT", "3s"));
-    assert!(server.ended().await.success());
+    assert!(server.wait_for_exit().await.success());
     let help = settings_of_help(&server.stdout());
     assert_eq!(help, settings_of_readme());
     let tested = settings(&directory()).map(|setting| setting.flag);
@@ -76,7 +76,7 @@ async fn help_does_not_show_a_password_from_the_environment() {
     let mut command = server::serve();
     command.env("KEYSERVICE_STORE", "postgres://kate:hunter2@db/keys");
     let mut server = Server::launch(command.arg("--help"));
-    server.ended().await;
+    server.wait_for_exit().await;
     assert!(server.stdout().contains("KEYSERVICE_STORE"));
     assert!(!server.stdout().contains("hunter2"));
 }

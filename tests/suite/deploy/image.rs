@@ -85,7 +85,7 @@ fn the_image_runs_the_binary_on_distroless_as_a_user_other_than_root() {
 async fn the_process_writes_nowhere_except_its_volume() {
     let volume = directory();
     let serve = server::command(&sqlite_in(&volume));
-    let server = Server::serving(&mut with_all_read_only_but(volume.path(), &serve)).await;
+    let server = Server::start_command(&mut read_only_except(volume.path(), &serve)).await;
     let mut client = server.client().await;
     let created = client.create("acme", "Newsletter").await.expect("created");
     assert!(client.is_granted(&created.token).await);
@@ -96,7 +96,7 @@ async fn the_process_writes_nowhere_except_its_volume() {
 }
 
 /// Runs a command as a container with a read-only root file system does, in mounts of its own.
-fn with_all_read_only_but(volume: &Path, command: &Command) -> Command {
+fn read_only_except(volume: &Path, command: &Command) -> Command {
     let script = r#"
         for directory in / /tmp /var/tmp; do
             mount --rbind $directory $directory

@@ -31,7 +31,7 @@ async fn alerts_and_dashboard_name_only_existing_metrics_and_promtool_accepts_th
     let admin = Credential::new("operator", &["--role", "admin"]);
     let (_files, arguments) = protection(&admin.line, &issued);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let server = Server::spawn(&cluster.database(), &arguments, &[]).await;
+    let server = Server::start_listening(&cluster.create_database(), &arguments, &[]).await;
     let channel = connect(server.port(), &authority, None).await;
     outcome(channel.expect("connected"), &Bearer::none(), LIST).await;
     eventually("it serves", async || {
@@ -77,7 +77,7 @@ fn metrics_in(text: &str) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_metrics_lists_every_metric() {
     let cluster = Cluster::shared();
-    let server = Server::start_with(&cluster.database(), &[METRICS], &[]).await;
+    let server = Server::start_with(&cluster.create_database(), &[METRICS], &[]).await;
     server.client().await.create_key().await;
     let table = fs::read_to_string(monitoring("README.md")).expect("a file");
     let scrape = Scrape::of(&server);

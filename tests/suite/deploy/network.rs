@@ -19,10 +19,10 @@ fn every_manifest_is_in_one_namespace_and_every_selector_matches_the_pods() {
             }
         }
         let spec = |kind| &manifests.one(kind)["spec"];
-        fits(&spec("Service")["selector"], labels);
-        fits(&spec("NetworkPolicy")["podSelector"]["matchLabels"], labels);
+        assert_selects(&spec("Service")["selector"], labels);
+        assert_selects(&spec("NetworkPolicy")["podSelector"]["matchLabels"], labels);
         let workload = &manifests.workload()["spec"];
-        fits(&workload["selector"]["matchLabels"], labels);
+        assert_selects(&workload["selector"]["matchLabels"], labels);
     }
 }
 
@@ -101,7 +101,7 @@ fn prometheus_scrapes_the_metrics_port_of_every_pod_on_postgres() {
     assert_eq!(monitor["apiVersion"], "monitoring.coreos.com/v1");
     let spec = &monitor["spec"];
     let service = &POSTGRES.one("Service")["metadata"];
-    fits(&spec["selector"]["matchLabels"], &service["labels"]);
+    assert_selects(&spec["selector"]["matchLabels"], &service["labels"]);
     let endpoint = json!({"port": "metrics", "path": "/metrics", "interval": "15s"});
     let expected = json!({"selector": spec["selector"], "endpoints": [endpoint]});
     assert_eq!(*spec, expected);
@@ -133,7 +133,7 @@ fn the_command_of_the_readme_turns_the_alert_rules_into_a_prometheus_rule() {
 }
 
 /// Whether a selector, which must say something, selects what has these labels.
-pub fn fits(selector: &Value, labels: &Value) {
+pub fn assert_selects(selector: &Value, labels: &Value) {
     let wanted = selector.as_object().expect("a selector by labels");
     assert!(!wanted.is_empty());
     for (label, value) in wanted {

@@ -108,7 +108,7 @@ async fn a_pod_serves_over_mtls_with_its_secrets_and_its_store() {
     let cluster = Cluster::start();
     for pods in [
         Pods::on_sqlite(),
-        Pods::on_postgres(&cluster, &cluster.database()),
+        Pods::on_postgres(&cluster, &cluster.create_database()),
     ] {
         let pod = pods.start().await;
         let mut operator = pods.operator(&pod).await;

@@ -1,6 +1,6 @@
 //! How many pods there are, where they run, and how one makes way for another.
 
-use super::network::fits;
+use super::network::assert_selects;
 use crate::support::kubernetes::manifests::{POSTGRES, SQLITE, list, number};
 use clap::Parser;
 use keyservice::settings::{Cli, Command};
@@ -130,7 +130,7 @@ fn draining_a_node_evicts_one_replica_at_a_time_even_while_none_is_ready() {
     assert_eq!(budget["maxUnavailable"], 1);
     assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow");
     let labels = &POSTGRES.pod()["metadata"]["labels"];
-    fits(&budget["selector"]["matchLabels"], labels);
+    assert_selects(&budget["selector"]["matchLabels"], labels);
 }
 
 #[test]
@@ -150,6 +150,6 @@ fn replicas_are_spread_over_nodes_and_if_possible_over_zones() {
         // Else a rollout's new pods go where the old ones leave room, and end up on one node.
         assert_eq!(constraint["matchLabelKeys"], json!(["pod-template-hash"]));
         let selector = &constraint["labelSelector"]["matchLabels"];
-        fits(selector, &pod["metadata"]["labels"]);
+        assert_selects(selector, &pod["metadata"]["labels"]);
     }
 }

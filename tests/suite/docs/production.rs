@@ -2,7 +2,7 @@
 
 use crate::support::{
     directory,
-    postgres::{NOBODY, free_port, running_as_root},
+    postgres::{NOBODY, free_port, is_running_as_root},
     tools::{self, postgres_tool},
 };
 use std::{
@@ -83,7 +83,7 @@ fn path(wrappers: &Path) -> String {
 /// PostgreSQL's server refuses to run as root: its programs then run as nobody, to whom the database
 /// belongs.
 fn install_wrappers(directory: &Path) {
-    if running_as_root() {
+    if is_running_as_root() {
         for name in ["initdb", "pg_ctl"] {
             as_nobody(directory, name);
         }

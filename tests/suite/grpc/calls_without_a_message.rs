@@ -7,7 +7,7 @@ use crate::support::{
     mount::Mount,
     server::{
         Server,
-        audit::records,
+        audit_command::records,
         scrape::{METRICS, Scrape},
         sqlite_in,
     },

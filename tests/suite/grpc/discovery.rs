@@ -1,6 +1,6 @@
 //! What a client that knows only the address can find out: health, the API, and how to call it.
 
-use crate::support::{server::Server, tools::client};
+use crate::support::{server::Server, tools::python_client};
 use futures::stream;
 use http::uri::PathAndQuery;
 use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
@@ -108,7 +108,7 @@ async fn both_versions_of_reflection_describe_every_service_and_the_details_of_e
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_client_takes_the_tour_through_reflection_alone() {
     let server = Server::on_sqlite().await;
-    let ran = client("tour.py")
+    let ran = python_client("tour.py")
         .arg(format!("localhost:{}", server.port()))
         .output()
         .expect("python3 runs");

@@ -20,7 +20,7 @@ async fn a_key_on_sqlite_is_created_granted_listed_revoked_and_then_denied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_on_postgres_is_created_granted_listed_revoked_and_then_denied() {
     let cluster = Cluster::shared();
-    follow_a_key_through_its_life(&Server::start(&cluster.database()).await).await;
+    follow_a_key_through_its_life(&Server::start(&cluster.create_database()).await).await;
 }
 
 async fn follow_a_key_through_its_life(server: &Server) {

@@ -58,7 +58,7 @@ impl Encrypted {
             args,
         ]
         .concat();
-        let server = Server::spawn(&sqlite_in(&directory), &args, &[]).await;
+        let server = Server::start_listening(&sqlite_in(&directory), &args, &[]).await;
         let encrypted = Self {
             server,
             authority,

@@ -17,23 +17,23 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Longer than a commit waits for a standby in good health.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
     let mut cluster = ReplicatedCluster::start(1).await;
-    let address = cluster.primary().database();
+    let address = cluster.primary().create_database();
     let store = stores::open(&address).await;
     let (_, new) = new_key("acme", "dear");
     store.create(&new).await.expect("created");
 
     cluster.hold_replication(true);
-    let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
+    let revoked = timeout(WRITE_TIMEOUT, store.revoke(&revocation(&new.key))).await;
     revoked.expect_err("the standby has not got it");
     // The primary has, and shows it to everybody once it is restarted.
     cluster.kill_primary();
     cluster.restart_primary();
-    let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
+    let revoked = timeout(WRITE_TIMEOUT, store.revoke(&revocation(&new.key))).await;
     revoked.expect_err("the standby still has not got it");
 
     cluster.hold_replication(false);
@@ -48,7 +48,7 @@ async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_refuses_to_list_the_replicas_that_hold_leases() {
     let cluster = ReplicatedCluster::start(1).await;
-    let address = cluster.primary().database();
+    let address = cluster.primary().create_database();
     let store = stores::open(&address).await;
     cluster.wait_until_replayed();
     let standby = cluster.standby();

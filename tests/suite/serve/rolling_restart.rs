@@ -17,23 +17,23 @@ const ROUNDS: usize = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_replicas_are_restarted_one_by_one() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let mut replicas = Vec::new();
     for _ in 0..REPLICAS {
-        replicas.push(Server::serving(&mut replica(steady_port(), &store)).await);
+        replicas.push(Server::start_command(&mut replica(steady_port(), &store)).await);
     }
     let ports: Vec<u16> = replicas.iter().map(Server::port).collect();
     let load = Load::start(&ports);
 
     for server in &replicas {
-        has_its_share(server).await;
+        wait_until_called(server).await;
     }
     for _ in 0..ROUNDS {
         for (server, port) in replicas.iter_mut().zip(&ports) {
             server.signal("TERM");
-            assert!(server.ended().await.success());
-            *server = Server::serving(&mut replica(*port, &store)).await;
-            has_its_share(server).await;
+            assert!(server.wait_for_exit().await.success());
+            *server = Server::start_command(&mut replica(*port, &store)).await;
+            wait_until_called(server).await;
         }
     }
 
@@ -54,7 +54,7 @@ fn replica(port: u16, store: &str) -> Command {
 }
 
 /// Waits until the callers have turned to a replica, as a rollout waits before it takes the next.
-async fn has_its_share(replica: &Server) {
+async fn wait_until_called(replica: &Server) {
     eventually("it answers calls", async || {
         Scrape::of(replica).calls("Authorize", "OK") > 0.0
     })

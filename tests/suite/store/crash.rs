@@ -3,7 +3,7 @@
 use crate::support::{
     eventually,
     postgres::Cluster,
-    server::{Client, Server, audit::records, sqlite_in},
+    server::{Client, Server, audit_command::records, sqlite_in},
 };
 use keyservice::grpc::proto::{Key, key::Status};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -25,16 +25,16 @@ async fn acknowledged_writes_on_sqlite_survive_a_kill_of_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_on_postgres_survive_a_kill_of_the_server() {
     let cluster = Cluster::start();
-    kill_the_server_while_it_writes(&cluster.database()).await;
+    kill_the_server_while_it_writes(&cluster.create_database()).await;
 }
 
 async fn kill_the_server_while_it_writes(store: &str) {
-    let mut rng = seeded();
+    let mut rng = seeded_random();
     let ledger = Ledger::default();
     for _ in 0..ROUNDS {
         let server = Server::start(store).await;
-        let writers = ledger.write_until_it_fails(&server, &mut rng).await;
-        ledger.grow_by(rng.random_range(10..100)).await;
+        let writers = ledger.start_writers(&server, &mut rng).await;
+        ledger.wait_for_more_keys(rng.random_range(10..100)).await;
         server.kill().await;
         writers.await;
 
@@ -45,14 +45,14 @@ async fn kill_the_server_while_it_writes(store: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_survive_a_kill_of_postgres_under_a_running_server() {
-    let mut rng = seeded();
+    let mut rng = seeded_random();
     let mut cluster = Cluster::start();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let server = Server::start(&store).await;
     let ledger = Ledger::default();
     for _ in 0..ROUNDS {
-        let writers = ledger.write_until_it_fails(&server, &mut rng).await;
-        ledger.grow_by(rng.random_range(10..100)).await;
+        let writers = ledger.start_writers(&server, &mut rng).await;
+        ledger.wait_for_more_keys(rng.random_range(10..100)).await;
         cluster.kill();
         writers.await;
 
@@ -61,7 +61,7 @@ async fn acknowledged_writes_survive_a_kill_of_postgres_under_a_running_server()
     }
 }
 
-fn seeded() -> StdRng {
+fn seeded_random() -> StdRng {
     let seed = rand::random();
     println!("seed {seed}");
     StdRng::seed_from_u64(seed)
@@ -88,7 +88,7 @@ enum Revocation {
 impl Ledger {
     /// Starts clients that create keys and revoke some, until a call fails; wait for the result to
     /// wait for their end.
-    async fn write_until_it_fails(
+    async fn start_writers(
         &self,
         server: &Server,
         rng: &mut StdRng,
@@ -125,7 +125,7 @@ impl Ledger {
         }
     }
 
-    async fn grow_by(&self, count: usize) {
+    async fn wait_for_more_keys(&self, count: usize) {
         let before = self.entries().len();
         eventually("the clients write", async || {
             self.entries().len() >= before + count

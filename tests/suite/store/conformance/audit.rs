@@ -3,7 +3,7 @@
 use super::{account_id, after, create_as, on_both_stores, revocation, revoke, with_request_id};
 use crate::support::{
     caller, new_key,
-    server::audit::{printed, record_of_a_list, records},
+    server::audit_command::{audit_output, record_of_a_list, records},
     stores::Stores,
 };
 use keyservice::{
@@ -43,7 +43,7 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
         format!("tester Revoke OK acme {id} 1"),
     ];
     assert_eq!(records(&stores.address, &[]), expected);
-    let printed = printed(&stores.address, &[]);
+    let printed = audit_output(&stores.address, &[]);
     for time in [new.key.create_time, first.key.revoke_time.expect("revoked")] {
         let time = humantime::format_rfc3339_micros(time.to_system_time());
         let time = format!("\"time\":\"{time}\"");
