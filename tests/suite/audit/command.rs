@@ -1,4 +1,4 @@
-//! `keyservice audit` prints the records of a store, beside the service or without it.
+//! `keyservice audit` prints the records of a store, whether or not a server runs on it.
 
 use crate::support::{
     directory,
@@ -58,11 +58,11 @@ async fn the_command_changes_no_file_while_a_server_runs_after_it_crashed_or_aft
         assert_eq!(records(&store, &[]), ["anyone List OK acme - 1"], "{state}");
         assert!(before == files(), "{state}");
     };
-    untouched("it runs");
+    untouched("the server runs");
     server.kill().await;
-    untouched("it has crashed");
+    untouched("the server has crashed");
     Server::start(&store).await.terminate().await;
-    untouched("it has stopped");
+    untouched("the server has stopped");
     let reader = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
     let integrity = reader.query_row("PRAGMA integrity_check", [], |row| row.get(0));
     assert_eq!(integrity, Ok("ok".to_owned()));
@@ -72,7 +72,7 @@ async fn the_command_changes_no_file_while_a_server_runs_after_it_crashed_or_aft
 async fn a_server_starts_while_the_command_reads_its_file_and_the_command_notices_new_writes() {
     let directory = directory();
     let store = sqlite_in(&directory);
-    // More than the reader can get rid of before anybody takes its output.
+    // More records than fit into the pipe of the command's output.
     let many = vec![record_of_a_list(Timestamp::now()); 2000];
     let path = directory.path().join("keys.db");
     let file = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");

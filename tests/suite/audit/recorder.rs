@@ -1,4 +1,4 @@
-//! What is recorded by counting: in time, in full, and whatever the store's troubles.
+//! The recorder counts calls that it cannot record one by one. It loses none when the store fails.
 
 use crate::support::{
     eventually,
@@ -13,7 +13,7 @@ use keyservice::{
 };
 use std::iter::repeat_n;
 
-/// Of a List that was refused at a time, in microseconds since 1970.
+/// The record of a List that was refused at this time, in microseconds since 1970.
 fn refused_at(micros: i64) -> AuditRecord {
     AuditRecord {
         outcome: Outcome::named("PERMISSION_DENIED"),
@@ -28,7 +28,7 @@ async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
     for second in [2, 1, 3] {
         recorder.counted(&refused_at(second * 1_000_000));
     }
-    eventually("they are on record", async || {
+    eventually("they are recorded", async || {
         records(&stores.address, &[]) == ["sender List PERMISSION_DENIED - - 3"]
     })
     .await;

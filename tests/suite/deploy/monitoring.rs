@@ -1,4 +1,4 @@
-//! Alert rules and dashboard: that they speak of what is there, and of all of it.
+//! The alert rules and the dashboard use only existing metrics, and the table lists all metrics.
 
 use crate::support::{
     certificates::{Authority, connect},
@@ -65,7 +65,7 @@ fn path(file: &str) -> String {
     monitoring(file).display().to_string()
 }
 
-/// Whatever begins as our metrics do.
+/// All names in a text that have the prefix of our metrics.
 fn metrics_in(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let prefixes = ["keyservice_", "rpc_server_", "process_"];
@@ -101,7 +101,7 @@ fn every_alert_has_a_test_in_which_it_fires() {
         .lines()
         .filter_map(|line| line.split_once("- alert: "));
     for (_, alert) in alerts {
-        // Told in full, or counted.
+        // The test lists the alerts, or counts them.
         let told = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels: ");
         let counted = format!("count(ALERTS{{alertstate=\"firing\", alertname=\"{alert}\"");
         assert!(tests.contains(&told) || tests.contains(&counted), "{alert}");
@@ -121,7 +121,7 @@ fn every_expression_of_the_dashboard_is_valid() {
     promtool(&["check", "rules", &file.display().to_string()], "");
 }
 
-/// Its expressions, with what Grafana puts in for its variables.
+/// The expressions of the dashboard, with values in place of Grafana's variables.
 fn dashboard() -> Vec<String> {
     let text = fs::read_to_string(monitoring("dashboard.json")).expect("a file");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
@@ -140,7 +140,7 @@ fn dashboard() -> Vec<String> {
     expressions
 }
 
-/// What an expression selects and groups by.
+/// The labels by which an expression selects and groups.
 fn labels_in(expression: &str) -> Vec<&str> {
     let before_values = expression.split('"').filter(|it| it.ends_with(['=', '~']));
     let selected = before_values.filter_map(|it| {

@@ -1,4 +1,4 @@
-//! The probes, taken from the manifests and run as Kubernetes runs them, against the real binary.
+//! The probes of the manifests, run against the real binary as Kubernetes runs them.
 
 use super::network::container_port;
 use crate::support::{
@@ -42,8 +42,14 @@ fn a_process_may_hang_for_a_minute_before_it_is_restarted() {
         let probe = &manifests.container()["livenessProbe"];
         let seconds = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
         assert_eq!(seconds, 60);
-        assert!(number(&probe["failureThreshold"]) >= 3, "one late answer");
-        assert!(number(&probe["timeoutSeconds"]) >= 5, "a busy machine");
+        assert!(
+            number(&probe["failureThreshold"]) >= 3,
+            "one late answer must not be enough"
+        );
+        assert!(
+            number(&probe["timeoutSeconds"]) >= 5,
+            "a busy machine needs time"
+        );
     }
 }
 

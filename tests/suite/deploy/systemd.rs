@@ -1,10 +1,10 @@
-//! The unit for systemd.
+//! The systemd unit.
 
 use clap::Parser;
 use keyservice::settings::{Cli, Command};
 use std::time::Duration;
 
-/// What leaving, and sending the last spans, may take after the drain.
+/// The time to return the lease and to send the last spans after the drain.
 const LEAVING: Duration = Duration::from_secs(6);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Pages whose commands are run, and print what the page shows.
+//! The commands on documentation pages print what the pages show.
 
 mod production;
 mod tour;

@@ -1,4 +1,4 @@
-//! What becomes of a key: it is created, granted or denied, listed and revoked.
+//! The life of a key: it is created, granted or denied, listed and revoked.
 
 use super::{ACCOUNT, DOMAIN, create, create_request, denial, grant, in_the_future, only, time};
 use crate::support::{eventually, postgres::Cluster, server::Server};

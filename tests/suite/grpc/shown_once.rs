@@ -1,6 +1,6 @@
-//! A token leaves the service in one CreateResponse and nowhere else. Everything is said to a
-//! server that can be said, tokens in wrong places included, while it logs and traces all it can;
-//! then every byte that came out is searched for any piece of a token.
+//! A token leaves the service in one CreateResponse and nowhere else. The tests make every kind of
+//! call, also with tokens in wrong places, while the server logs and traces as much as possible. Then
+//! they search every byte that the server has written for any part of a token.
 
 use crate::support::{
     clients::session::{DIGEST_SECRET, Session},
@@ -61,7 +61,10 @@ async fn a_server_on_postgres_never_shows_any_part_of_a_token_again() {
     session.assert_stored_in(&files);
     let log = std::fs::read(cluster.data_directory().with_file_name("log")).expect("a log");
     let digest = HEXLOWER.encode(&session.digest());
-    assert!(contains(&log, digest.as_bytes()), "it logs no parameters");
+    assert!(
+        contains(&log, digest.as_bytes()),
+        "the log contains parameters of statements"
+    );
     let stored = [
         ("PostgreSQL's files", files),
         ("PostgreSQL's log", log),
@@ -90,7 +93,7 @@ fn the_search_finds_a_part_of_a_token_in_every_encoding() {
     assert_eq!(search.find(less.as_bytes()), None);
 }
 
-/// Ends a session, and searches all that came out of it and what was stored.
+/// Stops the server, and searches everything that it has written and stored.
 async fn assert_no_token_is_shown<const N: usize>(session: Session, stored: [(&str, Vec<u8>); N]) {
     let tokens = session.tokens.clone();
     let secrets = tokens.iter().map(|token| &token[PREFIX.len()..]);
@@ -102,7 +105,7 @@ async fn assert_no_token_is_shown<const N: usize>(session: Session, stored: [(&s
     }
 }
 
-/// All that is told of who did what, in both forms.
+/// All audit records, as JSON and as a table.
 fn audit_records(store: &str) -> Vec<u8> {
     let [json, table] = ["json", "table"].map(|format| audit_output(store, &["--format", format]));
     assert!(json.lines().count() > 30, "{json}");
@@ -266,7 +269,7 @@ async fn send_malformed_requests(session: &mut Session) {
     sent.await.expect("no panic");
 }
 
-/// What every call says while the store fails.
+/// Makes every call while the store fails.
 async fn call_with_a_broken_store(session: &mut Session, code: Code) {
     let token = session.granted_token();
     assert_eq!(session.create(|_| {}).await, Err(code));
@@ -278,8 +281,8 @@ async fn call_with_a_broken_store(session: &mut Session, code: Code) {
 
 const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
 
-/// A wrong `grpc-encoding` is answered with its own text, to the caller that sent it; so answers to
-/// these are not searched.
+/// The answers to these requests are not searched, since tonic repeats an unknown `grpc-encoding` in
+/// its answer to the client that sent it.
 const ODD_HEADERS: [&str; 7] = [
     "grpc-encoding",
     "content-type",

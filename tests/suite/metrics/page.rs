@@ -1,4 +1,4 @@
-//! Metrics: what is counted, and that no secret is among it.
+//! The page of metrics: which values it shows, and that it shows no secret.
 
 use crate::support::{
     certificates::{Authority, Issued},
@@ -159,7 +159,7 @@ async fn every_replica_counts_all_registered_replicas() {
     let first = Server::start_with(&store, &[METRICS], &[]).await;
     let second = Server::start_with(&store, &[METRICS], &[]).await;
     for server in [&first, &second] {
-        // Which looks at who is there.
+        // A Create looks up the registered replicas.
         server.client().await.create_key().await;
         assert_eq!(Scrape::of(server).value("keyservice_replicas"), 2.0);
     }
@@ -170,7 +170,7 @@ async fn the_page_shows_the_processor_time_that_the_system_counts() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let counted = || Process(server.pid()).cpu_time().as_secs_f64();
-    eventually("it has worked for a while", async || {
+    eventually("it has used some processor time", async || {
         Scrape::of(&server);
         counted() > 0.02
     })
@@ -246,7 +246,7 @@ async fn the_page_shows_a_lapsed_lease_and_a_failing_store() {
         .expect_err("no lease");
     client.create("acme", "a key").await.expect_err("no store");
     client.list("acme").await.expect_err("no store");
-    // On record as refused, if there were a store.
+    // This refusal would be recorded if the store worked.
     client.list("no account").await.expect_err("bad input");
     let scrape = Scrape::of(&server);
     let lapsed = "keyservice_decisions_total{outcome=\"none\",reason=\"LEASE_LAPSED\"}";
@@ -266,7 +266,7 @@ async fn the_page_shows_when_the_certificate_expires_and_which_files_are_invalid
     let directory = directory();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let server = Server::start_listening(&sqlite_in(&directory), &arguments, &[]).await;
-    eventually("it listens for scrapes", async || {
+    eventually("the metrics port is open", async || {
         server.logged_port("metrics_address").is_some()
     })
     .await;

@@ -1,4 +1,4 @@
-//! Logs as an operator reads them.
+//! The format and the content of the log.
 
 use crate::support::{
     directory,

@@ -1,4 +1,4 @@
-//! Traces as a collector receives them.
+//! Traces, as a collector receives them.
 
 use crate::support::{
     directory, eventually,
@@ -211,7 +211,7 @@ async fn the_log_reports_a_collector_that_accepts_no_spans() {
     .await;
 }
 
-/// A server whose spans nobody takes, after many calls that were answered none the less.
+/// Starts a server whose collector accepts no spans, and asserts that many calls are still answered.
 async fn start_with_failing_collector(endpoint: &str, directory: &TempDir) -> Server {
     let endpoint = format!("http://{endpoint}");
     let env = [
@@ -265,7 +265,7 @@ impl Traced {
         answer.expect("a decision");
     }
 
-    /// From now on statements fail.
+    /// Makes every SQL statement fail from now on.
     fn break_store(&self) {
         let path = self.directory.path().join("keys.db");
         let file = rusqlite::Connection::open(path).expect("it opens");
@@ -273,7 +273,7 @@ impl Traced {
         file.execute(rename, []).expect("it is renamed");
     }
 
-    /// Ends the server, and gives the spans of all calls but those that waited for its start.
+    /// Stops the server and returns all spans except those of health checks.
     async fn spans(&mut self) -> Vec<Span> {
         self.server.signal("TERM");
         assert_eq!(self.server.wait_for_exit().await.code(), Some(0));

@@ -1,4 +1,4 @@
-//! What looks for violations finds each kind of them, in histories made by hand.
+//! The checker of the fault test finds each kind of violation in hand-written histories.
 
 use crate::support::{
     faults::history::{
@@ -42,7 +42,7 @@ fn violations(writes: &[Write], call: Authorize) -> usize {
 fn a_grant_after_a_revoke_returned_is_a_violation() {
     let writes = [created(), write(Change::Revoke, 20, Some(30))];
     assert_eq!(violations(&writes, authorize(31, 32, Answer::Granted)), 1);
-    // Started while the Revoke was under way, and answered late.
+    // It started while the Revoke was in flight, and was answered late.
     assert_eq!(violations(&writes, authorize(29, 99, Answer::Granted)), 0);
     assert_eq!(violations(&writes, authorize(31, 32, Answer::Revoked)), 0);
 }
@@ -148,7 +148,7 @@ fn a_history_records_calls_in_the_order_of_its_clock() {
     assert_eq!(history.check(), []);
     history.record_authorize(KEY, 1, history.now(), Answer::Granted);
     assert_eq!(history.check().len(), 1);
-    assert_eq!(history.check(), [], "each call is judged once");
+    assert_eq!(history.check(), [], "each call is checked once");
 }
 
 #[test]

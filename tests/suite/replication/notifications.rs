@@ -1,4 +1,4 @@
-//! What wakes a replica: notifications of PostgreSQL, and a look from time to time without them.
+//! PostgreSQL's notifications wake the replicas. Without them, each renewal still finds new writes.
 
 use crate::support::{
     eventually,
@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::time::{Duration, Instant};
 
-/// What a replica follows in time with this, it followed because it was notified.
+/// With these settings, only a notification makes a replica apply a write soon.
 const NO_POLLING: [&str; 2] = ["--lease=60s", "--renewal-interval=20s"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,8 +61,8 @@ async fn a_replica_that_lost_its_notifications_catches_up_when_they_are_back() {
     assert!(reader.is_revoked(&token).await);
 }
 
-/// Of ten writes, how long one took that the other replica follows when it returns; the median,
-/// since the machine may be busy.
+/// The median duration of ten writes, after each of which the other replica must decide by it. A
+/// median, since the machine may be busy.
 async fn median_delay(writer: &Server, reader: &Server) -> Duration {
     let (mut writer, mut reader) = (writer.client().await, reader.client().await);
     let mut delays = Vec::new();

@@ -1,4 +1,4 @@
-//! When Create or Revoke returns, every replica that can still answer follows it.
+//! When Create or Revoke returns, every replica that can still answer decides by it.
 
 use crate::support::{
     eventually,
@@ -17,7 +17,7 @@ use tonic::{Code, Request};
 
 const LEASE: Duration = Duration::from_secs(1);
 
-/// What a machine under load may add to a wait.
+/// How much longer a wait may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn without_notifications_every_replica_still_decides_by_a_revoke_when_it_r
     }
 }
 
-/// One Create and one Revoke, each on another replica, and no waiting after either.
+/// Makes a Create and a Revoke on different replicas, and checks all replicas at once after each.
 async fn assert_create_and_revoke_apply_everywhere(clients: &mut [Client], round: usize) {
     let count = clients.len();
     let created = clients[round % count].create("acme", "everywhere").await;
@@ -67,7 +67,7 @@ async fn a_replica_paused_beyond_its_lease_answers_nothing_until_it_has_caught_u
 
     servers[1].signal("STOP");
     first.revoke(&key_id).await.expect("revoked");
-    // Asked while it sleeps, answered when it wakes.
+    // These calls are sent while the replica is paused, and answered when it continues.
     let asked: Vec<_> = (0..20)
         .map(|_| {
             let (mut client, token) = (second.clone(), token.clone());
@@ -104,8 +104,11 @@ async fn a_replica_without_its_database_serves_until_its_lease_lapses() {
         })
     })
     .await;
-    eventually("it reports so", async || !servers[0].is_serving().await).await;
-    assert!(servers[0].is_alive().await, "a restart would not help it");
+    eventually("it reports NOT_SERVING", async || {
+        !servers[0].is_serving().await
+    })
+    .await;
+    assert!(servers[0].is_alive().await, "a restart would not help");
 
     cluster.restart();
     eventually("it serves again, without a restart", async || {
@@ -133,7 +136,7 @@ async fn only_the_first_revoke_waits_for_the_lease_of_a_killed_replica() {
 async fn no_writer_waits_for_a_replica_that_was_shut_down() {
     let cluster = Cluster::shared();
     let address = cluster.create_database();
-    // A lease so long that waiting for it would be noticed.
+    // So long that the test would notice if a write waited for the lease.
     let long = ["--lease", "30s"];
     let leaving = Server::start_with(&address, &long, &[]).await;
     let staying = Server::start_with(&address, &long, &[]).await;
@@ -167,7 +170,7 @@ async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it()
             "{status}"
         );
     }
-    assert!(client.is_revoked(&token).await, "the write stands");
+    assert!(client.is_revoked(&token).await, "the write is committed");
     let listed = client.list("acme").await.expect("listed");
     assert_eq!(listed[0].status(), Status::Revoked);
 
@@ -179,7 +182,7 @@ async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it()
     let revoked = waiting.await.expect("no panic").expect("acknowledged");
     assert_eq!(revoked.revoke_time, listed[0].revoke_time);
     assert!(paused.client().await.is_revoked(&token).await);
-    // Of the writes, which stood, whatever their callers were told.
+    // Every committed write is recorded as OK, also if its caller got an error.
     let key_id = &listed[0].key_id;
     let created = format!("anyone Create OK acme {key_id} 1");
     let revoked = format!("anyone Revoke OK acme {key_id} 1");
@@ -187,7 +190,7 @@ async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it()
     assert_eq!(records(&address, &["--key", key_id]), expected);
 }
 
-/// tonic's own channel would act on a deadline by itself, at about the same time.
+/// tonic's channel would enforce the deadline itself, at about the same time as the server.
 fn client_without_own_deadlines(
     server: &Server,
 ) -> KeyServiceClient<legacy::Client<HttpConnector, tonic::body::Body>> {
@@ -226,7 +229,7 @@ async fn revocations_that_the_database_lost_are_noticed_and_written_again() {
     cluster.restore();
 
     for (server, client) in servers.iter().zip(&mut clients) {
-        eventually("it has started over", async || {
+        eventually("it has loaded all keys again", async || {
             server.log().contains("the store lost writes") && client.is_granted(&kept).await
         })
         .await;
@@ -266,7 +269,7 @@ async fn clients_of(servers: &[Server]) -> Vec<Client> {
     futures::future::join_all(servers.iter().map(Server::client)).await
 }
 
-/// A new key's token and id.
+/// Creates a key and returns its token and its id.
 async fn new_key(client: &mut Client) -> (String, String) {
     let created = client
         .create("acme", "to be revoked")
@@ -275,7 +278,7 @@ async fn new_key(client: &mut Client) -> (String, String) {
     (created.token, created.key.expect("a key").key_id)
 }
 
-/// How long a call takes that must succeed.
+/// The duration of a call, which must succeed.
 async fn time_of<T: std::fmt::Debug>(
     call: impl Future<Output = Result<T, tonic::Status>>,
 ) -> Duration {

@@ -1,4 +1,4 @@
-//! A rolling restart is not noticed by callers that balance over the replicas.
+//! Clients that balance between replicas notice nothing of a rolling restart.
 
 use crate::support::{
     clients::balanced_load::Load,
@@ -48,12 +48,12 @@ async fn no_call_fails_while_replicas_are_restarted_one_by_one() {
 
 fn replica(port: u16, store: &str) -> Command {
     let mut command = command_on(port, store);
-    // Longer than the callers wait: a call that waits for a lease to lapse fails.
+    // Longer than the clients' timeout, so that a call fails if it waits for a lease to lapse.
     command.args(["--lease", "30s", METRICS]);
     command
 }
 
-/// Waits until the callers have turned to a replica, as a rollout waits before it takes the next.
+/// Waits until clients call a replica, as a rollout waits before it restarts the next one.
 async fn wait_until_called(replica: &Server) {
     eventually("it answers calls", async || {
         Scrape::of(replica).calls("Authorize", "OK") > 0.0

@@ -1,4 +1,4 @@
-//! How the process stops: on a signal, and in time.
+//! A signal stops the process. Calls in flight may finish, up to a limit.
 
 use crate::support::{
     directory, eventually,
@@ -41,12 +41,7 @@ async fn assert_signal_drains(signal: &str) {
 
     drop(draining.lock);
     let created = draining.create.await.expect("no panic");
-    assert!(
-        created
-            .expect("it was let finish")
-            .token
-            .starts_with("tsend_")
-    );
+    assert!(created.expect("it may finish").token.starts_with("tsend_"));
     assert_eq!(draining.server.wait_for_exit().await.code(), Some(0));
 }
 
@@ -55,13 +50,21 @@ async fn health_watchers_get_time_to_leave_before_their_connections_close() {
     let mut server = Server::on_sqlite().await;
     let (mut client, mut health) = (server.client().await, server.health().await);
     let mut watch = health.watch(SERVICE_NAME).await;
-    let serving = watch.next().await.expect("a word").expect("it is open");
+    let serving = watch
+        .next()
+        .await
+        .expect("a status")
+        .expect("the watch is open");
     assert_eq!(serving.status(), ServingStatus::Serving);
 
     let asked = Instant::now();
     server.signal("TERM");
-    let told = watch.next().await.expect("a word").expect("it is open");
-    assert_eq!(told.status(), ServingStatus::NotServing);
+    let update = watch
+        .next()
+        .await
+        .expect("a status")
+        .expect("the watch is open");
+    assert_eq!(update.status(), ServingStatus::NotServing);
     let answer = client.authorize("tsend_unknown", "example.com").await;
     answer.expect("it still answers");
     last_status(watch).await;
@@ -87,7 +90,7 @@ async fn a_call_that_does_not_end_is_aborted_at_the_drain_limit() {
         .create
         .await
         .expect("no panic")
-        .expect_err("it was cut");
+        .expect_err("it was aborted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +125,7 @@ async fn a_signal_ends_a_server_that_is_still_loading() {
     assert_eq!(server.wait_for_exit().await.code(), Some(0));
 }
 
-/// A server with a Create in flight, which goes on for as long as the lock is held.
+/// A server with a Create in flight, which is blocked while the lock is held.
 struct ServerWithCall {
     server: Server,
     lock: TableLock,
@@ -149,15 +152,15 @@ impl ServerWithCall {
     }
 }
 
-/// What a watch is told last, before it ends.
+/// The last status that a watch reports before it ends.
 async fn last_status(mut watch: Streaming<HealthCheckResponse>) -> ServingStatus {
-    let to_its_end = async {
+    let all = async {
         let mut last = None;
-        while let Some(told) = watch.next().await {
-            last = Some(told.expect("it ends well").status());
+        while let Some(update) = watch.next().await {
+            last = Some(update.expect("the watch ends without an error").status());
         }
-        last.expect("a word")
+        last.expect("a status")
     };
     let limit = Duration::from_secs(20);
-    timeout(limit, to_its_end).await.expect("the watch ends")
+    timeout(limit, all).await.expect("the watch ends")
 }

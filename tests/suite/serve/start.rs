@@ -1,4 +1,4 @@
-//! The process serves when its keys are loaded, and says so.
+//! The process serves, and reports that it serves, only after its keys are loaded.
 
 use crate::support::{
     postgres::{
@@ -24,7 +24,7 @@ async fn a_server_does_not_serve_until_its_keyring_is_loaded() {
     }
     let mut client = server.client().await;
     let answer = client.authorize("tsend_unknown", "example.com").await;
-    let refused = answer.expect_err("it cannot know");
+    let refused = answer.expect_err("no key is loaded");
     assert_eq!(refused.code(), Code::Unavailable);
     let info = refused.get_details_error_info().expect("an ErrorInfo");
     assert_eq!(info.reason, "KEYRING_LOADING");

@@ -1,4 +1,4 @@
-//! What was acknowledged survives `kill -9`, of the service and of PostgreSQL.
+//! Acknowledged writes survive `kill -9` of the service and of PostgreSQL.
 
 use crate::support::{
     eventually,
@@ -67,7 +67,7 @@ fn seeded_random() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// What the clients were told, by token.
+/// The answers that the clients got, by token.
 #[derive(Clone, Default)]
 struct Ledger(Arc<Mutex<HashMap<String, Entry>>>);
 
@@ -80,14 +80,14 @@ struct Entry {
 #[derive(Clone, Copy, PartialEq)]
 enum Revocation {
     NotAsked,
-    /// Asked for and not answered: it may stand or not.
+    /// The Revoke was sent and not answered, so it may or may not have been committed.
     InDoubt,
     Acknowledged,
 }
 
 impl Ledger {
-    /// Starts clients that create keys and revoke some, until a call fails; wait for the result to
-    /// wait for their end.
+    /// Starts clients that create keys and revoke some of them until a call fails. The returned future
+    /// waits until all clients have ended.
     async fn start_writers(
         &self,
         server: &Server,
@@ -133,11 +133,11 @@ impl Ledger {
         .await;
     }
 
-    /// Every key is there; what was revoked is refused, what was not is granted; and List says so.
-    /// Each write is on record, and no other is.
+    /// Checks that every key is listed, that exactly the revoked keys are denied, and that exactly the
+    /// committed writes are recorded.
     async fn check(&self, client: &mut Client, store: &str) {
         let mut listed = Vec::new();
-        eventually("the store is back", async || {
+        eventually("the store answers again", async || {
             let answer = client.list(ACCOUNT).await;
             answer.is_ok_and(|keys| {
                 listed = keys;
@@ -149,7 +149,7 @@ impl Ledger {
             client.authorize("", "example.com").await.is_ok()
         })
         .await;
-        assert_on_record(&listed, store);
+        assert_recorded(&listed, store);
         let entries = self.entries().clone();
         assert!(entries.len() >= 10);
         for (token, entry) in entries {
@@ -161,8 +161,8 @@ impl Ledger {
                 Revocation::InDoubt => {}
             }
             if entry.revocation == Revocation::InDoubt {
-                // Committed without an answer: the server learns of it as of another replica's.
-                eventually("Authorize follows the store", async || {
+                // If it was committed, the server learns of it as of a write of another replica.
+                eventually("Authorize decides by the store", async || {
                     client.is_revoked(&token).await == is_revoked
                 })
                 .await;
@@ -177,17 +177,17 @@ impl Ledger {
     }
 }
 
-/// These are all the keys, and the records tell of the same creations and revocations.
-fn assert_on_record(listed: &[Key], store: &str) {
-    assert!(listed.len() < 1000, "all on one page");
-    let mut done = BTreeSet::new();
+/// Asserts that exactly the creations and revocations of these keys are recorded.
+fn assert_recorded(listed: &[Key], store: &str) {
+    assert!(listed.len() < 1000, "the keys fit on one page");
+    let mut expected = BTreeSet::new();
     for key in listed {
-        done.insert(format!("anyone Create OK acme {} 1", key.key_id));
+        expected.insert(format!("anyone Create OK acme {} 1", key.key_id));
         if key.status() == Status::Revoked {
-            done.insert(format!("anyone Revoke OK acme {} 1", key.key_id));
+            expected.insert(format!("anyone Revoke OK acme {} 1", key.key_id));
         }
     }
     let records = records(store, &[]).into_iter();
     let recorded = records.filter(|record| record.contains(" OK acme key_"));
-    assert_eq!(recorded.collect::<BTreeSet<_>>(), done);
+    assert_eq!(recorded.collect::<BTreeSet<_>>(), expected);
 }

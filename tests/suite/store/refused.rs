@@ -1,4 +1,4 @@
-//! A store that is out of reach, or that this service must not use, is refused with what to do.
+//! A store that is unreachable or does not fit this service is refused. The error says what to do.
 
 use crate::support::{
     directory,

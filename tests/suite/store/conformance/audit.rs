@@ -1,4 +1,4 @@
-//! What every store does with audit records.
+//! The rules for audit records in every store.
 
 use super::{account_id, after, create_as, on_both_stores, revocation, revoke, with_request_id};
 use crate::support::{

@@ -1,4 +1,4 @@
-//! The parameters of an address that are libpq's: they reach the server and mean what they say.
+//! The parameters of libpq in a PostgreSQL address have the same meaning as in libpq.
 
 use crate::support::{
     eventually,
@@ -15,7 +15,7 @@ async fn application_name_and_options_reach_every_session() {
     let cluster = Cluster::shared();
     let store = cluster.create_database();
     let database = database_in(&store);
-    // A role that may do nothing until an option makes it the owner of everything.
+    // This role has no rights until an option makes it the owner.
     let role = format!("nobody_{database}");
     let create = format!("CREATE ROLE {role} LOGIN NOINHERIT IN ROLE keyservice");
     cluster.psql("postgres", &create);
@@ -83,7 +83,7 @@ async fn the_writable_host_is_used_even_when_the_first_host_hangs() {
     standby.promote();
     let replicas = [standby_first, primary_first];
     for replica in &replicas {
-        eventually("it follows the new primary", async || {
+        eventually("it uses the new primary", async || {
             replica.log().contains("following the store again") && replica.is_serving().await
         })
         .await;

@@ -1,4 +1,4 @@
-//! What is promised holds whatever the defaults of the database are.
+//! The promises hold whatever the defaults of the database are.
 
 use crate::support::{
     postgres::{Cluster, database_in},
@@ -30,7 +30,7 @@ async fn acknowledged_writes_are_on_disk_on_a_database_that_defaults_to_asynchro
     let mut cluster = Cluster::start();
     let store = cluster.create_database();
     cluster.set_setting("synchronous_commit", "off");
-    // Otherwise the server might write it in time all the same.
+    // Otherwise the server might write to disk early enough by chance.
     cluster.set_setting("wal_writer_delay", "10s");
     let server = Server::start(&store).await;
     let mut client = server.client().await;

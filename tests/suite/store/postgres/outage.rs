@@ -1,4 +1,5 @@
-//! PostgreSQL dead, silent, busy or read-only: calls end in time, Authorize goes on, all recovers.
+//! PostgreSQL is stopped, hangs, is busy or is read-only: calls end in time, Authorize still answers,
+//! and everything recovers.
 
 use crate::support::{
     eventually,
@@ -13,7 +14,7 @@ use std::{
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-/// Short limits, for short tests, and a lease that outlasts them.
+/// Short limits for short tests, and a lease that is longer than the tests.
 const LIMITS: [&str; 5] = [
     "--connect-timeout=300ms",
     "--acquire-timeout=300ms",
@@ -22,8 +23,8 @@ const LIMITS: [&str; 5] = [
     "--lease=60s",
 ];
 
-/// What [`LIMITS`] and the grace for the server's own timeout add up to, on a machine that may be
-/// busy; far below the limits by default.
+/// The sum of [`LIMITS`] and the grace for the server's own timeout, with time for a busy machine. Far
+/// below the default limits.
 const IN_TIME: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,8 +41,11 @@ async fn the_service_recovers_from_a_database_crash_without_a_restart() {
     let (_lock, waiting) = start_blocked_create("keys", &store, &first).await;
 
     cluster.kill();
-    let broken_off = waiting.await.expect("no panic").expect_err("broken off");
-    assert_store_unavailable(&broken_off);
+    let aborted = waiting
+        .await
+        .expect("no panic")
+        .expect_err("the connection broke");
+    assert_store_unavailable(&aborted);
     for replica in [&mut first, &mut second] {
         assert_calls_fail_in_time(replica, &key_id).await;
         assert!(replica.is_granted(&token).await);
@@ -66,7 +70,7 @@ async fn calls_end_in_time_while_the_database_hangs_and_the_service_recovers() {
     let (_, other_id) = client.create_key().await;
 
     cluster.freeze();
-    // The first calls are on connections that were there, the second ones would connect.
+    // The first calls use open connections; the second ones open new connections.
     for _ in 0..2 {
         assert_calls_fail_in_time(&mut client, &other_id).await;
         assert!(client.is_granted(&token).await);
@@ -121,11 +125,11 @@ async fn a_start_fails_in_time_when_an_answer_of_the_database_is_lost() {
     let store = cluster.create_database();
     Server::start(&store).await;
     let proxy = Proxy::start(cluster.port(), 0).await;
-    let way = address(proxy.port(), database_in(&store)) + "?sslmode=disable";
+    let through_proxy = address(proxy.port(), database_in(&store)) + "?sslmode=disable";
 
     for (table, question) in [("migrations", "max(number)"), ("digest_key", "fingerprint")] {
         let lock = TableLock::on_table(table, &store).await;
-        let mut command = command(&way);
+        let mut command = command(&through_proxy);
         command.arg("--statement-timeout=2s");
         let parts = ["no answer within 2s 500ms", "check the server and the way"];
         let lose_the_answer = async {
@@ -187,7 +191,7 @@ async fn a_call_that_gets_no_connection_fails_while_its_caller_still_waits() {
 async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_calls() {
     let cluster = Cluster::start();
     let store = cluster.create_database();
-    // Whoever waited for the call that hangs, or for its lease to lapse, would be noticed.
+    // So long that the test would notice if anything waited for the hanging call or for a lease.
     let patient = [
         "--pool-size=1",
         "--acquire-timeout=1m",
@@ -213,9 +217,9 @@ async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_cal
 
     hanging.abort();
     client.list("acme").await.expect("on another connection");
-    let given_up = "anyone List CANCELLED acme - 1".to_owned();
-    eventually("the one that was given up is on record too", async || {
-        records(&store, &[]).contains(&given_up)
+    let cancelled = "anyone List CANCELLED acme - 1".to_owned();
+    eventually("the cancelled call is recorded", async || {
+        records(&store, &[]).contains(&cancelled)
     })
     .await;
 }
@@ -255,7 +259,7 @@ async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
     eventually("no lease is written", async || !server.is_serving().await).await;
     let refusal = client.create("acme", "a key").await;
     assert_store_unavailable(&refusal.expect_err("read-only"));
-    // It could not be put on record.
+    // A List must be recorded, and the record could not be written.
     let refusal = client.list("acme").await;
     assert_store_unavailable(&refusal.expect_err("read-only"));
 
@@ -293,7 +297,7 @@ async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
     client.create_key().await;
 }
 
-/// Create, List and Revoke say that the store is unavailable, and say so in time.
+/// Asserts that Create, List and Revoke fail in time with STORE_UNAVAILABLE.
 async fn assert_calls_fail_in_time(client: &mut Client, key_id: &str) {
     let mut clients = [client.clone(), client.clone(), client.clone()];
     let [creator, lister, revoker] = &mut clients;
@@ -309,7 +313,7 @@ async fn assert_calls_fail_in_time(client: &mut Client, key_id: &str) {
     }
 }
 
-/// A Create under way, which waits for as long as the lock on the table is held.
+/// Starts a Create, which is blocked while the lock on the table is held.
 async fn start_blocked_create(
     table: &str,
     store: &str,

@@ -1,4 +1,4 @@
-//! The schema: who makes it, and the rights that are needed to make it and to use it.
+//! The schema: how it is created and migrated, and which rights that needs.
 
 use crate::support::{
     postgres::{Cluster, create_everyday_role, database_in},
@@ -77,7 +77,7 @@ async fn a_first_start_without_the_right_to_create_a_schema_explains_its_failure
     assert_refused(&mut command(&address), &parts).await;
 }
 
-/// All that is in a database, but for the dump's own random lines.
+/// A dump of a database without the dump's random lines.
 fn dump(store: &str) -> String {
     let dumped = Command::new(postgres_tool("pg_dump")).arg(store).output();
     let dumped = dumped.expect("pg_dump runs");

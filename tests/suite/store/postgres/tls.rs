@@ -1,4 +1,4 @@
-//! What each `sslmode` proves of the database's server, and that it encrypts.
+//! What each `sslmode` verifies about the database's server, and whether it encrypts.
 
 use crate::support::{
     certificates::Authority,
@@ -126,7 +126,7 @@ async fn a_password_is_checked_over_the_encrypted_channel_and_never_shown() {
     assert_refused(&mut command(&wrong), &["password authentication failed"]).await;
 }
 
-/// A database on a cluster of its own, whose certificate is for [`HOST`].
+/// A database on its own cluster, whose certificate is for [`HOST`].
 struct Database {
     cluster: Cluster,
     name: String,
@@ -146,7 +146,7 @@ impl Database {
         }
     }
 
-    /// Its address under a host's name, whatever the system thinks of that name.
+    /// The address of the database with this host name, which need not resolve.
     fn address(&self, host: &str, mode: &str, root: Option<&Authority>) -> String {
         let port = self.cluster.port();
         let root = root.map(|root| format!("&sslrootcert={}", root.path().display()));
@@ -162,23 +162,27 @@ impl Database {
         let server = Server::start(&address).await;
         self.assert_sessions_are_encrypted(true).await;
         server.kill().await;
-        assert_eq!(audit_output(&address, &[]), "", "read in the same way");
+        assert_eq!(
+            audit_output(&address, &[]),
+            "",
+            "the audit command reads it too"
+        );
     }
 
-    /// The server is refused, for this reason.
+    /// Asserts that the service and the audit command refuse the database for this reason.
     async fn assert_refuses(&self, host: &str, mode: &str, root: &Authority, reason: &str) {
         let address = self.address(host, mode, Some(root));
         assert_refused(&mut command(&address), &[reason]).await;
         assert!(audit_error(&address, &[]).contains(reason));
     }
 
-    /// PostgreSQL says that the sessions with which a replica begins (for calls, for leases, and to
-    /// listen) are all encrypted, or that none is.
+    /// Asserts that all initial sessions of a replica (for calls, for leases, and for notifications) are
+    /// encrypted, or that none is, as PostgreSQL reports.
     async fn assert_sessions_are_encrypted(&self, expected: bool) {
         let sessions = "SELECT count(*) >= 3, bool_or(ssl), bool_and(ssl) FROM pg_stat_ssl \
                         JOIN pg_stat_activity USING (pid) WHERE application_name = 'keyservice'";
         let expected = if expected { "t|t|t" } else { "t|f|f" };
-        eventually("the sessions are as the mode has it", async || {
+        eventually("the sessions are as expected", async || {
             self.cluster.psql("postgres", sessions) == expected
         })
         .await;
