@@ -45,7 +45,7 @@ async fn main() {
 }
 
 async fn measure_revokes(cluster: &Cluster, replicas: usize) {
-    let address = cluster.database();
+    let address = cluster.create_database();
     let servers = start(&address, replicas).await;
     let mut client = servers[0].client().await;
     let (database, connection) = tokio_postgres::connect(&address, NoTls).await.unwrap();
@@ -76,7 +76,7 @@ async fn measure_revokes(cluster: &Cluster, replicas: usize) {
 
 /// Writes queue for the one lock that orders them; the waits behind them overlap.
 async fn measure_throughput(cluster: &Cluster, replicas: usize) {
-    let servers = start(&cluster.database(), replicas).await;
+    let servers = start(&cluster.create_database(), replicas).await;
     let started = Instant::now();
     let callers = (0..CALLERS).map(|number| {
         let server = &servers[number % replicas];
@@ -96,7 +96,7 @@ async fn measure_throughput(cluster: &Cluster, replicas: usize) {
 
 /// What replicas that have nothing to do ask of the database.
 async fn measure_idle(cluster: &Cluster) {
-    let address = cluster.database();
+    let address = cluster.create_database();
     let replicas = 10;
     let _servers = start(&address, replicas).await;
     let database = address.rsplit('/').next().unwrap().to_owned();
@@ -116,7 +116,7 @@ async fn measure_idle(cluster: &Cluster) {
 async fn measure_killed_replica(cluster: &Cluster) {
     let mut waits = Vec::new();
     for _ in 0..KILLS {
-        let address = cluster.database();
+        let address = cluster.create_database();
         let mut servers = start(&address, 3).await;
         let mut client = servers[0].client().await;
         let key_id = create(&mut client).await;
@@ -133,7 +133,7 @@ async fn measure_killed_replica(cluster: &Cluster) {
 
 /// The longest time without an answer from Authorize while PostgreSQL is killed and starts again.
 async fn measure_restart(cluster: &mut Cluster) {
-    let servers = start(&cluster.database(), 1).await;
+    let servers = start(&cluster.create_database(), 1).await;
     let mut client = servers[0].client().await;
     let token = client.create("acme", "bench").await.unwrap().token;
     let (stop, stopped) = tokio::sync::oneshot::channel();

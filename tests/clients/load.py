@@ -1,8 +1,8 @@
 """Calls KeyService without a pause until its standard input ends, and reports every call.
 
-One channel balances over several addresses, as gRPC clients in production do; nothing is called
-again after a failure, not even a call that certainly reached no server. Prints `started` when every method has been answered, and at the end JSON:
-the number of calls by method, and the failures.
+One channel balances between several addresses, as gRPC clients in production do. A failed call is
+never repeated, not even if it reached no server. Prints `started` when every method was answered
+once. At the end it prints JSON with the number of calls by method and the failures.
 Usage: load.py HOST:PORT...
 """
 
@@ -22,9 +22,9 @@ SERVICE_CONFIG = {
 OPTIONS = [
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.enable_retries", 0),
-    # Otherwise it is the list of addresses, which is no name of a host.
+    # The default is the list of addresses, which is not a valid host name.
     ("grpc.default_authority", "keyservice"),
-    # The default, a second and more, is for servers far away.
+    # The default is a second or more, which is for distant servers.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 100),
@@ -40,7 +40,7 @@ class Load:
         self.failures = []
 
     def call(self, name, /, **fields):
-        """The answer, or None when there was none."""
+        """Returns the answer, or None if the call failed."""
         answer = None
         try:
             answer = self.service.call(name, **fields)

@@ -1,7 +1,7 @@
 """Reads Kubernetes manifests from standard input and prints them as one JSON array.
 
 Usage: manifests.py [VERSION...]
-Each manifest must be what the API of these versions of Kubernetes takes, with no field besides.
+Each manifest must be valid for the API of these Kubernetes versions and must have no other fields.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 import yaml
 from kubernetes_validate import ValidationError, validate
 
-# Kinds that are not Kubernetes' own, for which it has no schema.
+# Kinds that do not belong to Kubernetes, so that it has no schema for them.
 CUSTOM_KINDS = {"PrometheusRule", "ServiceMonitor"}
 
 

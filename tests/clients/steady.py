@@ -1,4 +1,4 @@
-"""Calls Authorize for some seconds, one call after the other, and prints how many were answered.
+"""Calls Authorize for some seconds, one call after the other, and prints the number of calls.
 
 Usage: steady.py HOST:PORT SECONDS
 """

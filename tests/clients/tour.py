@@ -1,6 +1,6 @@
-"""Takes the tour of KeyService with nothing but its address.
+"""Takes the tour of KeyService. Needs only its address.
 
-The API is learned through reflection: no generated code, no proto files.
+The client learns the API through reflection, without generated code or proto files.
 Usage: tour.py HOST:PORT
 """
 
@@ -40,7 +40,7 @@ class Service:
         return call(request, timeout=TIMEOUT_SECONDS)
 
     def refusal(self, name, /, **fields):
-        """The code of a call that must fail, and the one detail of its status."""
+        """Returns the code of a call that must fail, and the only detail of its status."""
         try:
             self.call(name, **fields)
         except grpc.RpcError as error:

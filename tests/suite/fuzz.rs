@@ -1,4 +1,4 @@
-//! What must hold for any bytes from outside holds for many that are nearly right.
+//! Runs each fuzz target for a short time on nearly valid inputs.
 
 use crate::support::mutation::{mutated, seeds};
 use rand::{SeedableRng, rngs::StdRng};
@@ -10,7 +10,7 @@ use std::{
 #[path = "../../fuzz/src/lib.rs"]
 mod checks;
 
-/// For each target; cargo-fuzz goes on for as long as it is let.
+/// The time for each target. Use cargo-fuzz for longer runs.
 const LENGTH: Duration = Duration::from_secs(1);
 
 #[test]
@@ -20,19 +20,19 @@ fn every_fuzz_target_holds_for_mutated_seeds() {
     for (target, check) in checks::TARGETS {
         let seeds = seeds(target);
         for bytes in &seeds {
-            hold(target, check, bytes);
+            assert_holds(target, check, bytes);
         }
         let mut random = StdRng::seed_from_u64(seed);
         let (started, mut count) = (Instant::now(), 0);
         while started.elapsed() < LENGTH {
-            hold(target, check, &mutated(&seeds, &mut random));
+            assert_holds(target, check, &mutated(&seeds, &mut random));
             count += 1;
         }
         println!("{target}: {count} inputs");
     }
 }
 
-fn hold(target: &str, check: fn(&[u8]), bytes: &[u8]) {
+fn assert_holds(target: &str, check: fn(&[u8]), bytes: &[u8]) {
     let held = catch_unwind(|| check(bytes));
     assert!(
         held.is_ok(),

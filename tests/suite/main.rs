@@ -1,5 +1,5 @@
-//! The tests that need a real socket, a real database or another process. Run them with
-//! `tests/run`, which finds or installs the programs they use.
+//! Tests that need a real socket, a real database or another process, grouped by the folders of
+//! `src/`. Run them with `tests/run`, which finds or installs the programs that they use.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,4 +1,4 @@
-//! Certificates for servers and clients, from authorities of the tests' own.
+//! Certificates for servers and clients, signed by the tests' own authorities.
 
 use crate::support::postgres::Cluster;
 use rcgen::{
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-/// Who signs certificates.
+/// A certificate authority.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: TempDir,
@@ -25,7 +25,7 @@ pub struct Authority {
 pub struct Issued {
     pub certificate: String,
     pub key: String,
-    /// When it expires, in seconds since 1970.
+    /// The time of its expiry, in seconds since 1970.
     pub not_after: i64,
 }
 
@@ -40,7 +40,7 @@ impl Authority {
         Self { issuer, directory }
     }
 
-    /// The file with its certificate, for as long as it lives.
+    /// The file with the authority's certificate. It is deleted with the authority.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
@@ -49,36 +49,36 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// For a server at a host.
+    /// Issues a certificate for a server at this host.
     pub fn server(&self, host: &str) -> Issued {
         let name = SanType::DnsName(host.try_into().expect("ASCII"));
         self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, 2100)
     }
 
-    /// For a client that its certificate names by a URI.
+    /// Issues a certificate for a client that is named by a URI.
     pub fn client_by_uri(&self, uri: &str) -> Issued {
         let name = SanType::URI(uri.try_into().expect("ASCII"));
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, 2100)
     }
 
-    /// The same, of long ago.
+    /// Issues a certificate that has expired.
     pub fn expired_client_by_uri(&self, uri: &str) -> Issued {
         let name = SanType::URI(uri.try_into().expect("ASCII"));
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, 2000)
     }
 
-    /// For a client that its certificate names by a host's name.
+    /// Issues a certificate for a client that is named by a host name.
     pub fn client_by_host(&self, host: &str) -> Issued {
         let name = SanType::DnsName(host.try_into().expect("ASCII"));
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, 2100)
     }
 
-    /// Gives a cluster one for a host, so that it speaks TLS in new sessions.
+    /// Issues a certificate for a PostgreSQL cluster, which then uses TLS for new sessions.
     pub fn certify(&self, cluster: &Cluster, host: &str) {
         let issued = self.server(host);
-        cluster.place("server.crt", &issued.certificate);
-        cluster.place("server.key", &issued.key);
-        cluster.set("ssl", "on");
+        cluster.write_file("server.crt", &issued.certificate);
+        cluster.write_file("server.key", &issued.key);
+        cluster.set_setting("ssl", "on");
     }
 
     fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose, last_year: i32) -> Issued {
@@ -96,7 +96,7 @@ impl Authority {
     }
 }
 
-/// A connection over TLS to `localhost`, which trusts one authority, as a client or as nobody.
+/// Connects to `localhost` over TLS, trusts one authority, and may use a client certificate.
 pub async fn connect(
     port: u16,
     trusted: &Authority,
@@ -105,7 +105,7 @@ pub async fn connect(
     endpoint(port, trusted, client).connect().await
 }
 
-/// From which such connections are made.
+/// The endpoint that [`connect`] uses.
 pub fn endpoint(port: u16, trusted: &Authority, client: Option<&Issued>) -> Endpoint {
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(trusted.pem()))
@@ -118,7 +118,7 @@ pub fn endpoint(port: u16, trusted: &Authority, client: Option<&Issued>) -> Endp
     endpoint.tls_config(tls).expect("valid")
 }
 
-/// A client that resumes its sessions with `localhost` where the server lets it.
+/// A client that resumes its TLS sessions with `localhost` if the server allows it.
 pub struct Resuming(TlsConnector);
 
 impl Resuming {

@@ -1,4 +1,4 @@
-//! What the tests share: real servers, real databases, real tools. Nothing here is simulated.
+//! Helpers for the tests. They use real servers, real databases and real tools.
 
 pub mod certificates;
 pub mod clients;
@@ -27,7 +27,7 @@ use rand::RngExt;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Waits until a condition holds, and fails the test when it does not within 20 seconds.
+/// Waits until a condition holds. Fails the test after 20 seconds.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !holds().await {
@@ -39,17 +39,16 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A directory that is removed when it is dropped.
+/// Creates a directory, which is deleted when it is dropped.
 pub fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// A caller's name.
 pub fn caller(name: &str) -> CallerName {
     CallerName::parse(name).expect("a caller's name")
 }
 
-/// A new key of an account, for all domains, with its token.
+/// A new key for all domains of an account, and its token. Neither is stored.
 pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
     let mut rng = rand::rng();
     let token = Token::generate(&mut rng);

@@ -1,4 +1,4 @@
-//! Files as Kubernetes mounts a secret, and changes it.
+//! Files that are mounted and changed as Kubernetes mounts and changes a secret.
 
 use std::{
     fs,
@@ -7,8 +7,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A directory in which each `NAME` is a link to `..data/NAME`, and `..data` one to the current
-/// version's directory. A change makes another version and renames a new link over `..data`.
+/// A directory in which each `NAME` is a link to `..data/NAME`, and `..data` is a link to the
+/// directory of the current version. A change writes a new version and replaces `..data` by a rename.
 pub struct Mount {
     directory: TempDir,
     versions: u32,
@@ -28,7 +28,7 @@ impl Mount {
         mount
     }
 
-    /// Changes every file at one moment.
+    /// Replaces all files in one atomic step.
     pub fn swap(&mut self, files: &[(&str, &str)]) {
         self.versions += 1;
         let version = format!("..version-{}", self.versions);
@@ -48,7 +48,7 @@ impl Mount {
         self.directory.path().join(name)
     }
 
-    /// The same as an argument.
+    /// The path as an argument of a command.
     pub fn arg(&self, name: &str) -> String {
         self.path(name).to_str().expect("UTF-8").to_owned()
     }

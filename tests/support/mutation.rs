@@ -1,12 +1,12 @@
-//! Bytes that are nearly right: those of a seed, changed here and there.
+//! Nearly valid bytes: the bytes of a seed with a few random changes.
 
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use std::{fs, path::Path};
 
-/// The longest that is tried; every limit on the length of a field lies below.
+/// The greatest length of an input. All limits on the lengths of fields are lower.
 const MAX_LEN: usize = 4096;
 
-/// The inputs that a target begins with, in `fuzz/seeds`.
+/// The initial inputs of a target, from `fuzz/seeds`.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
@@ -15,7 +15,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = entries
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    // So that a seed of the randomness always means the same.
+    // So that a random seed always gives the same inputs.
     paths.sort();
     let seeds: Vec<_> = paths
         .iter()
@@ -25,7 +25,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// One of the seeds, with one to four changes.
+/// A random seed with one to four changes.
 pub fn mutated(seeds: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
     let mut bytes = seeds.choose(random).expect("there are some").clone();
     for _ in 0..random.random_range(1..=4) {

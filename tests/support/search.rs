@@ -1,17 +1,17 @@
-//! A search for secrets in bytes, whole or in pieces, in every form that a program may print.
+//! Searches bytes for secrets and parts of secrets, in every encoding that a program may print.
 
 use data_encoding::{BASE64_NOPAD, HEXLOWER};
 use std::{collections::HashMap, fs, path::Path};
 
-/// Pieces of this many bytes give a secret away. Longer than what a preview shows at a stretch.
+/// A part of this many bytes counts as a leak. A preview shows shorter parts.
 const PIECE_LEN: usize = 12;
 
-/// Finds any piece of the secrets it was made for, whatever its case.
+/// Finds parts of secrets, in upper or lower case.
 #[derive(Default)]
 pub struct Search {
-    /// What to find, by its first bytes.
+    /// The patterns, by their first bytes.
     patterns: HashMap<[u8; PIECE_LEN], Vec<Vec<u8>>>,
-    /// Whether a pattern begins with these three bytes; makes the search fast.
+    /// Whether any pattern starts with these three bytes. This makes the search fast.
     begins: Vec<bool>,
 }
 
@@ -39,7 +39,7 @@ impl Search {
         self.patterns.entry(start).or_default().push(form);
     }
 
-    /// The first find, with what is around it.
+    /// The first match, with the bytes around it.
     pub fn find(&self, bytes: &[u8]) -> Option<String> {
         let bytes = bytes.to_ascii_lowercase();
         let at = (0..bytes.len().saturating_sub(PIECE_LEN - 1)).find(|&at| {
@@ -55,7 +55,7 @@ impl Search {
     }
 }
 
-/// As it is, and as programs print bytes: in hexadecimal, in decimal, in base64.
+/// A part as text, in hexadecimal, as a list of decimal numbers, and in base64.
 fn forms(piece: &[u8]) -> [Vec<u8>; 4] {
     let decimal: Vec<String> = piece.iter().map(u8::to_string).collect();
     [
@@ -74,7 +74,7 @@ pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Every file below a directory, one after the other, with its path before it.
+/// The paths and the contents of all files below a directory, in one sequence of bytes.
 pub fn files_below(directory: &Path) -> Vec<u8> {
     let mut all = Vec::new();
     for entry in fs::read_dir(directory).expect("a directory") {
@@ -83,7 +83,7 @@ pub fn files_below(directory: &Path) -> Vec<u8> {
             all.extend(files_below(&path));
         } else if path.is_file() {
             all.extend(path.as_os_str().as_encoded_bytes());
-            // A server may have removed it in the meantime.
+            // A server may have deleted the file meanwhile.
             all.extend(fs::read(&path).unwrap_or_default());
         }
     }

@@ -1,4 +1,4 @@
-//! Stores to test, opened as the service opens them.
+//! Stores for tests, opened as the service opens them.
 
 use crate::support::{
     postgres::{Cluster, session},
@@ -18,11 +18,12 @@ use keyservice::{
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
-/// Two ways into one new and empty store: two replicas' where it serves several.
+/// A new and empty store that is opened twice, as by two replicas. SQLite serves only one process, so
+/// both are the same there.
 pub struct Stores {
     pub first: Store,
     pub second: Store,
-    /// As `--store` takes it.
+    /// The address for `--store`.
     pub address: String,
     _directory: Option<TempDir>,
     pub cluster: Option<(Arc<Cluster>, String)>,
@@ -45,7 +46,7 @@ impl Stores {
 
     pub async fn postgres() -> Self {
         let cluster = Cluster::shared();
-        let address = cluster.database();
+        let address = cluster.create_database();
         Self {
             first: open(&address).await.into(),
             second: open(&address).await.into(),
@@ -55,7 +56,7 @@ impl Stores {
         }
     }
 
-    /// Runs SQL beside the store, and gives what the database complains of.
+    /// Runs SQL in a separate session. Returns the database's error message if it fails.
     pub async fn sql(&self, sql: &str) -> Result<(), String> {
         if let Some(file) = self.address.strip_prefix("sqlite:") {
             let file = rusqlite::Connection::open(file).expect("it opens");
@@ -67,7 +68,7 @@ impl Stores {
         }
     }
 
-    /// What the tables of records are called.
+    /// The names of the two audit tables.
     pub fn audit_tables(&self) -> [&'static str; 2] {
         match self.cluster {
             None => ["audit", "audit_prunings"],
@@ -75,7 +76,7 @@ impl Stores {
         }
     }
 
-    /// Every key's state as a load sees it, by digest, and the load's position.
+    /// Loads the states of all keys, by digest, with the position of the load.
     pub async fn load(&self) -> (Position, States) {
         let mut states = HashMap::new();
         let position = self

@@ -1,4 +1,4 @@
-//! The programs that the tests run, found or named with the command that installs them.
+//! Finds the programs that the tests run. An error names the command that installs a missing one.
 
 use std::{
     env,
@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// What a line for bash prints, with grpcurl at hand; or what it says when it fails.
+/// Runs a line of bash with grpcurl on the PATH. Returns the output, or the error output on failure.
 pub fn shell(line: &str) -> Result<String, String> {
     let ran = Command::new("bash")
         .args(["-c", line])
@@ -22,15 +22,15 @@ pub fn shell(line: &str) -> Result<String, String> {
     }
 }
 
-/// A PATH with grpcurl on it.
+/// The PATH with the directory of grpcurl.
 pub fn path() -> String {
     let grpcurl = tool("grpcurl");
     let directory = grpcurl.parent().expect("a directory").display();
     format!("{directory}:{}", env::var("PATH").unwrap_or_default())
 }
 
-/// Runs a command that reads this input, to its end.
-pub fn fed(command: &mut Command, input: &[u8]) -> Output {
+/// Runs a command with this standard input until it ends.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
     let mut process = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -43,11 +43,10 @@ pub fn fed(command: &mut Command, input: &[u8]) -> Output {
     process.wait_with_output().expect("it ends")
 }
 
-/// What promtool prints of this input, or of the files among its arguments, with nothing to complain
-/// of.
+/// Runs promtool on this input, or on the files in its arguments. It must report no error.
 pub fn promtool(arguments: &[&str], input: &str) -> String {
     let mut command = Command::new(tool("promtool"));
-    let ran = fed(command.args(arguments), input.as_bytes());
+    let ran = run_with_input(command.args(arguments), input.as_bytes());
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "promtool {arguments:?}: {said}");
     assert!(said.trim().is_empty(), "promtool {arguments:?}: {said}");
@@ -63,14 +62,14 @@ pub fn tool(name: &str) -> PathBuf {
 }
 
 /// A Python program of `tests/clients`.
-pub fn client(name: &str) -> Command {
+pub fn python_client(name: &str) -> Command {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let mut command = Command::new(tool("python3"));
     command.arg("-B").arg(clients.join(name));
     command
 }
 
-/// A program of PostgreSQL's server, newest version first, from Debian's place for them or the PATH.
+/// A PostgreSQL program: the newest version in Debian's directory for them, or the one on the PATH.
 pub fn postgres_tool(name: &str) -> PathBuf {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .map(|entries| {

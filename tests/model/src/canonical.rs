@@ -1,6 +1,6 @@
 //! Owns the names of moments and of renewals.
-//! Promises that states which differ in names alone, or in what no step will look at, become one.
-//! Must never merge states that any step can tell apart.
+//! Promises that two states become equal if they differ only in names or in parts that no step uses.
+//! Must never merge states that a step can distinguish.
 
 use crate::state::{
     Call, LONG_AGO, Moment, Number, Progress, Read, Renewal, Replica, Row, Rows, Standing, State,
@@ -10,12 +10,12 @@ use crate::state::{
 /// More than there are numbers in a state.
 const NUMBERS: usize = 32;
 
-/// A renewal's number before it has a name: one that no other has.
+/// The number of a renewal that has no name yet. No other renewal has it.
 pub(crate) const NEW: Number = 31;
 
 impl<const N: usize> State<N> {
-    /// Gives a state the one form of all that are like it. Numbers keep their values where those
-    /// have a meaning.
+    /// Brings a state into the common form of all equivalent states. Numbers keep their values in the
+    /// variant in which the values have a meaning.
     pub(crate) fn make_canonical(&mut self, rename_numbers: bool) {
         for id in 0..N {
             self.rename_moments(id);
@@ -26,8 +26,8 @@ impl<const N: usize> State<N> {
         }
     }
 
-    /// Steps compare a moment of a sighting only with each `t0` of the replica: which of them came
-    /// before it is all there is to keep.
+    /// Steps compare the moment of a sighting only with each `t0` of the replica, so only their order
+    /// is kept.
     fn rename_moments(&mut self, id: usize) {
         let mut begun = [LONG_AGO; 4];
         for (place, t0) in begun.iter_mut().zip(self.replicas[id].begun()) {
@@ -57,7 +57,7 @@ impl<const N: usize> State<N> {
         }
     }
 
-    /// A sighting of a number that no read will show again is as good as none.
+    /// Removes a sighting of a number that no read will show again, since no step uses it.
     fn drop_useless_sightings(&mut self, id: usize) {
         let mut shown = [false; NUMBERS];
         for number in self.numbers_to_be_shown(id) {
@@ -68,7 +68,7 @@ impl<const N: usize> State<N> {
         }
     }
 
-    /// Numbers a replica's renewals in the order in which they stand in the state.
+    /// Numbers a replica's renewals in their order in the state.
     fn rename_numbers(&mut self, id: usize) {
         let mut names = [0; NUMBERS];
         let mut last = 0;

@@ -1,6 +1,6 @@
 //! Owns what a replica does for itself: it joins, renews, answers Authorize and ends.
 //! Promises that the correct protocol applies before it acknowledges and before it uses a lease.
-//! Must never let a replica know what it was not told.
+//! Must never let a replica know anything that it did not receive.
 
 use crate::{
     Protocol, Variant,
@@ -30,7 +30,7 @@ impl<const N: usize> Protocol<N> {
         });
     }
 
-    /// What a renewal finds at the database.
+    /// The database's part of a renewal that reads.
     pub(crate) fn read(&self, state: &mut State<N>, id: usize) {
         let Database { revision, rows, .. } = state.database;
         let rows = (self.scope.slow_reads && self.is_writer(id)).then_some(rows);
@@ -39,7 +39,7 @@ impl<const N: usize> Protocol<N> {
         }
     }
 
-    /// What others find there from now on.
+    /// The database's part of a renewal that writes the row.
     pub(crate) fn commit_renewal(&self, state: &mut State<N>, id: usize) {
         let Some(renewal) = &mut state.replicas[id].renewal else {
             return;
@@ -55,8 +55,8 @@ impl<const N: usize> Protocol<N> {
         }
     }
 
-    /// It overwrites a later call's row. A database that keeps the later one does nothing that a
-    /// lost call does not do.
+    /// Overwrites the row of a later renewal. A database that keeps the later row behaves as if this
+    /// renewal was lost, which is covered too.
     pub(crate) fn late_renewal(&self, state: &mut State<N>, id: usize) {
         if let Some(call) = state.replicas[id].late.take() {
             self.upsert(state, id, call);
@@ -123,7 +123,7 @@ impl<const N: usize> State<N> {
         }
     }
 
-    /// Nobody waits for the answer any more. The request may still arrive.
+    /// Gives a renewal up. Its request may still arrive.
     pub(crate) fn abandon_renewal(&mut self, id: usize) {
         let replica = &mut self.replicas[id];
         if let Some(renewal) = replica.renewal.take() {
@@ -135,8 +135,8 @@ impl<const N: usize> State<N> {
 
 /// Authorize.
 impl<const N: usize> Protocol<N> {
-    /// The correct call has looked at the lease, and has yet to read the keyring. That it looks
-    /// again afterwards, whether the lease it saw has ended, could only take an answer back.
+    /// The correct call has checked the lease and will read the keyring next. The service checks the
+    /// lease once more afterwards, which can only withhold an answer, so the model leaves it out.
     pub(crate) fn start_authorize(&self, state: &mut State<N>, replica: usize) {
         state.authorize = if self.variant == Variant::LeaseReadAfterKeyring {
             Authorize::KeyringRead { replica }
@@ -165,7 +165,7 @@ impl<const N: usize> State<N> {
 
 /// Ending.
 impl<const N: usize> Protocol<N> {
-    /// Only what is on its way to the database outlives the process.
+    /// Only messages to the database survive the process.
     pub(crate) fn end(&self, state: &mut State<N>, id: usize, presence: Presence) {
         if self.may_be_late(state) {
             state.abandon_renewal(id);

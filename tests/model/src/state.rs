@@ -1,15 +1,15 @@
-//! Owns what a state of the model consists of: the database, the replicas, what is on its way.
-//! Promises that all of it is in view; nothing is remembered elsewhere.
+//! Owns the parts of a state of the model: the database, the replicas, and the messages in flight.
+//! Promises that a state is complete; nothing is stored elsewhere.
 //! Must never decide what happens next.
 
 /// A write's place in the order of commits, from 1. Revision 0 is an empty database.
 pub type Revision = u8;
 
-/// Tells a replica's renewals apart. Only whether two are the same has a meaning.
+/// Identifies one renewal of a replica. Two numbers can only be equal or different.
 pub(crate) type Number = u8;
 
-/// A point on one replica's timeline, which knows only when that replica began to renew: `t0`. Any
-/// other moment is named after the last `t0` before it.
+/// A point on one replica's timeline, on which only the starts of that replica's renewals, `t0`, are
+/// known. Any other moment has the name of the last `t0` before it.
 pub(crate) type Moment = u8;
 
 /// The `t0` of a lease that has ended, or was never granted.
@@ -18,9 +18,9 @@ pub(crate) const LONG_AGO: Moment = 0;
 /// A replica's row in the table `replicas`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Row {
-    /// What its memory held before the renewal was sent.
+    /// The last write in its memory before the renewal was sent.
     pub(crate) applied_revision: Revision,
-    /// Which renewal that was.
+    /// The number of that renewal.
     pub(crate) renewals: Number,
 }
 
@@ -30,20 +30,20 @@ pub(crate) type Rows<const N: usize> = [Option<Row>; N];
 /// What PostgreSQL keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Database<const N: usize> {
-    /// The last write that is committed.
+    /// The last committed write.
     pub(crate) revision: Revision,
     /// The table `replicas`.
     pub(crate) rows: Rows<N>,
-    /// Whether a writer holds the lock, where writing takes more than one step.
+    /// Whether a writer holds the lock, if a write takes more than one step.
     pub(crate) writing: bool,
 }
 
 /// A renewal as it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Call {
-    /// What memory holds.
+    /// The last write in memory.
     pub(crate) applied: Revision,
-    /// No other call of this replica has it.
+    /// Different for every renewal of this replica.
     pub(crate) number: Number,
 }
 
@@ -52,35 +52,35 @@ pub(crate) struct Call {
 pub(crate) struct Read<const N: usize> {
     /// The last write, with the changes up to it.
     pub(crate) revision: Revision,
-    /// All rows, unless they are seen already.
+    /// All rows, unless the writer has already seen them.
     pub(crate) rows: Option<Rows<N>>,
 }
 
-/// How far a renewal has come.
+/// The progress of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Progress<const N: usize> {
-    /// The request is on its way.
+    /// The request is in flight.
     Sent,
-    /// A trap's transaction has its snapshot, and has not committed.
+    /// Only in a trap: the transaction has its snapshot and has not committed.
     Open(Read<N>),
-    /// The answer is on its way.
+    /// The answer is in flight.
     Answered(Read<N>),
 }
 
 /// The renewal that a replica waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Renewal<const N: usize> {
-    /// When it was begun, by the replica's own clock.
+    /// When it was started, by the replica's own clock.
     pub(crate) t0: Moment,
-    /// What is sent.
+    /// The request.
     pub(crate) call: Call,
-    /// When it was begun, on the others' timelines. Only a trap looks at that.
+    /// When it was started, on the other replicas' timelines. Only a trap uses it.
     pub(crate) asked: [Moment; N],
-    /// How far it has come.
+    /// Its progress.
     pub(crate) progress: Progress<N>,
 }
 
-/// An answer that was acknowledged and is not applied yet: a trap.
+/// Only in a trap: an answer that was acknowledged and is not yet applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Unapplied {
     /// Its lease.
@@ -90,24 +90,24 @@ pub(crate) struct Unapplied {
 /// What a writer knows of another replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Sighting {
-    /// What the row showed.
+    /// The content of the row.
     pub(crate) renewals: Number,
     /// When the read that first showed it was received: `a`.
     pub(crate) a: Moment,
 }
 
-/// How another replica stands to a write that waits.
+/// What a waiting write knows about another replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Standing {
     /// No read since the commit was received.
     Unknown,
-    /// The first of these showed a renewal that lacks the write. Later ones must read the write, so
-    /// only the leases of this one and those before it are waited for.
+    /// The first read showed a renewal without the write. Later renewals must read the write, so the
+    /// writer waits only for the leases of this renewal and of earlier ones.
     Behind {
-        /// When it was first seen.
+        /// When that renewal was first seen.
         a: Moment,
     },
-    /// It has acknowledged the write, or has no row: its next lease will come with the write.
+    /// It has acknowledged the write, or it has no row. In both cases its next lease includes the write.
     Settled,
 }
 
@@ -116,45 +116,45 @@ pub(crate) enum Standing {
 pub(crate) struct Wait<const N: usize> {
     /// Its write.
     pub(crate) revision: Revision,
-    /// The replicas, as far as reads since its commit tell.
+    /// What the reads since its commit show about each replica.
     pub(crate) standing: [Standing; N],
-    /// A read that was made since its commit and is on its way.
+    /// A read that was made after its commit and is in flight.
     pub(crate) read: Option<Rows<N>>,
 }
 
-/// Whether a process runs.
+/// The state of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Presence {
-    /// Not yet.
+    /// It has not started.
     Absent,
-    /// It does, or it is paused.
+    /// It runs or is paused.
     Running,
-    /// It answers nothing any more, and its row is to be deleted.
+    /// It no longer answers, and its row will be deleted.
     Leaving,
-    /// Not any more. Who starts again is another replica.
+    /// It has ended. A process that starts again is another replica.
     Gone,
 }
 
 /// A process that serves: a replica, and a writer for those who call Create or Revoke on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Replica<const N: usize> {
-    /// Whether it runs.
+    /// The state of its process.
     pub(crate) presence: Presence,
-    /// The last write in memory, which holds all before it too.
+    /// The last write in memory. Memory also has all earlier writes.
     pub(crate) keyring: Revision,
-    /// What it says it holds. In the correct protocol that is what it holds.
+    /// The last write that it has acknowledged. In the correct protocol, memory has that write.
     pub(crate) applied: Revision,
-    /// The `t0` of the lease that it believes in.
+    /// The `t0` of the lease that it uses.
     pub(crate) lease: Moment,
-    /// An answer that a trap has acknowledged only.
+    /// Only in a trap: an answer that is acknowledged and not applied.
     pub(crate) unapplied: Option<Unapplied>,
     /// The renewal that it waits for.
     pub(crate) renewal: Option<Renewal<N>>,
-    /// A renewal that it gave up, and that may arrive.
+    /// A renewal that it gave up and that may still arrive.
     pub(crate) late: Option<Call>,
-    /// What it knows of the others.
+    /// What it knows about the other replicas.
     pub(crate) sightings: [Option<Sighting>; N],
-    /// The write that it waits with.
+    /// The write that waits on it.
     pub(crate) wait: Option<Wait<N>>,
 }
 
@@ -178,7 +178,7 @@ impl<const N: usize> Replica<N> {
         self.lease != LONG_AGO
     }
 
-    /// Every `t0` that can still matter.
+    /// Every `t0` that later steps can still use.
     pub(crate) fn begun(&mut self) -> impl Iterator<Item = &mut Moment> {
         let renewal = self.renewal.as_mut().map(|renewal| &mut renewal.t0);
         let unapplied = self.unapplied.as_mut().map(|unapplied| &mut unapplied.t0);
@@ -187,7 +187,7 @@ impl<const N: usize> Replica<N> {
             .flatten()
     }
 
-    /// The process ends; only what is on its way to the database outlives it.
+    /// Ends the process. Only messages to the database survive.
     pub(crate) fn end(&mut self, presence: Presence) {
         let late = self.late;
         *self = Self::new(presence);
@@ -195,24 +195,24 @@ impl<const N: usize> Replica<N> {
     }
 }
 
-/// One call of Authorize. More would show no more: each answers for itself.
+/// One Authorize call. One is enough, since calls do not affect each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Authorize {
-    /// None.
+    /// There is no call.
     Idle,
-    /// It has begun at a replica, which had a lease.
+    /// It has started at a replica that had a lease.
     LeaseRead {
-        /// Where.
+        /// The replica.
         replica: usize,
         /// The last write that had returned.
         returned: Revision,
     },
-    /// A trap's: it has read a keyring without the write.
+    /// Only in a trap: it has read a keyring without the write.
     KeyringRead {
-        /// Where.
+        /// The replica.
         replica: usize,
     },
-    /// It was answered as if the write had not been.
+    /// It was answered as if the write did not exist.
     Contradicted,
 }
 
@@ -222,17 +222,17 @@ impl Authorize {
     }
 }
 
-/// A state of the whole.
+/// A state of the whole system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct State<const N: usize> {
     /// The database.
     pub(crate) database: Database<N>,
     /// The processes.
     pub(crate) replicas: [Replica<N>; N],
-    /// The last write whose Create or Revoke returned OK. A keyring that holds it holds those
-    /// before it.
+    /// The last write whose Create or Revoke returned OK. A keyring with this write has all earlier
+    /// ones.
     pub(crate) returned: Revision,
-    /// The call that is to be contradicted.
+    /// The Authorize call that must not contradict a returned write.
     pub(crate) authorize: Authorize,
 }
 
@@ -250,7 +250,7 @@ impl<const N: usize> State<N> {
         }
     }
 
-    /// Now, on a replica's timeline: the last `t0` that still matters. No name is later.
+    /// The current moment on a replica's timeline: the last `t0` that is still used.
     pub(crate) fn now(&self, id: usize) -> Moment {
         let mut replica = self.replicas[id];
         let last = replica.begun().max().copied();
@@ -261,7 +261,7 @@ impl<const N: usize> State<N> {
         std::array::from_fn(|id| self.now(id))
     }
 
-    /// Whether a write has returned that a replica, whose row stands, never acknowledged.
+    /// Whether a write has returned that was never acknowledged by a replica whose row still exists.
     pub(crate) fn returned_by_lapse_of(&self, presence: Presence) -> bool {
         let mut replicas = self.replicas.iter().zip(&self.database.rows);
         replicas.any(|(replica, row)| {

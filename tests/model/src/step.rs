@@ -1,58 +1,58 @@
-//! Owns the list of steps, and when each may be taken.
-//! Promises every step that a process, the database or the network could take next.
-//! Must never withhold one because it would be unlikely.
+//! Owns the list of steps and the conditions under which each may be taken.
+//! Promises to offer every step that a process, the database or the network could take next.
+//! Must never leave out a step because it is unlikely.
 
 use crate::{
     Protocol, Variant,
     state::{Authorize, Presence, Progress, Revision, Standing, State, Wait},
 };
 
-/// One thing that happens. A number is a replica's.
+/// One step. A number identifies a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// It loads everything in one snapshot. No row stands for it yet.
+    /// It loads all keys in one snapshot. It has no row yet.
     Join(usize),
     /// It reads its clock, and sends a renewal.
     SendRenewal(usize),
     /// The database grants the lease: one transaction under the shared form of the writers' lock.
     Grant(usize),
-    /// A trap's renewal has a snapshot, and no lock.
+    /// Only in a trap: the renewal takes a snapshot without the lock.
     ReadWithoutLock(usize),
-    /// A trap's renewal writes its row and commits.
+    /// Only in a trap: the renewal writes its row and commits.
     CommitRenewal(usize),
     /// It receives the answer, applies it, and then uses the lease.
     ReceiveRenewal(usize),
-    /// It applies the answer that it has acknowledged already.
+    /// It applies an answer that it has already acknowledged.
     ApplyAtLast(usize),
-    /// It gives a renewal up of which the request or the answer was lost.
+    /// It gives up a renewal whose request or answer was lost.
     LoseRenewal(usize),
-    /// It gives a renewal up that is still on its way.
+    /// It gives up a renewal that is still in flight.
     AbandonRenewal(usize),
     /// The renewal that it gave up arrives.
     LateRenewal(usize),
-    /// It reads the changes outside a renewal, and applies them. That gives no lease.
+    /// It reads and applies the changes outside a renewal, which grants no lease.
     CatchUp(usize),
     /// A writer takes the lock, the next revision, and commits.
     Write,
-    /// A writer takes the lock, in the one trap where it matters that others queue behind it.
+    /// A writer takes the lock. Only in the trap in which other transactions must wait for it.
     BeginWrite,
     /// It commits.
     CommitWrite,
     /// It begins to wait with a committed write.
     AwaitReplicas(usize, Revision),
-    /// Its read of all rows is made.
+    /// The database executes its read of all rows.
     ReadRows(usize),
     /// It receives that read.
     ReceiveRows(usize),
     /// The Create or Revoke that waits on it returns OK.
     ReturnOk(usize),
-    /// The caller's deadline ends the wait. The write stands.
+    /// The caller's deadline ends the wait. The write remains committed.
     DeadlineExceeded(usize),
     /// The first deletes the row of the second, whose lease has certainly lapsed.
     DeleteLapsed(usize, usize),
-    /// It ends at once. Memory is lost; its row stays.
+    /// It crashes. Its memory is lost and its row remains.
     Crash(usize),
-    /// It stops answering, for good.
+    /// It stops answering for good.
     Leave(usize),
     /// Its own row is deleted as it leaves.
     DeleteOwnRow(usize),
@@ -160,9 +160,8 @@ impl<const N: usize> Protocol<N> {
         }
     }
 
-    /// Only at a replica that does not hold a write that has returned can a call be answered
-    /// wrongly: a keyring forgets nothing. Where the promise holds, there is no such replica with a
-    /// lease, and no call to begin.
+    /// A keyring loses nothing, so only a replica without a returned write can answer wrongly. If the
+    /// promise holds, no such replica has a lease, and no call starts.
     fn authorize_steps(&self, state: &State<N>, id: usize, steps: &mut Vec<Step>) {
         let replica = &state.replicas[id];
         if state.authorize.is_at(id) {

@@ -1,6 +1,6 @@
 //! Owns what a writer does: it watches the other replicas, waits for them, and returns.
-//! Promises that it goes by what it has read, and by when it received that on its own clock.
-//! Must never return before each other replica has the write, or certainly no lease without it.
+//! Promises that a writer uses only what it has read and when it received that on its own clock.
+//! Must never return before each other replica has the write or certainly has no lease without it.
 
 use crate::{
     Protocol, Variant,
@@ -13,7 +13,7 @@ impl<const N: usize> Protocol<N> {
         id < self.scope.writers
     }
 
-    /// The rows that came with a renewal. They were read after a write's commit if it came too.
+    /// The rows in a renewal's answer. If the answer has a write, the rows were read after its commit.
     pub(crate) fn see_renewal(
         &self,
         state: &mut State<N>,
@@ -28,7 +28,7 @@ impl<const N: usize> Protocol<N> {
         self.see(state, id, rows, a, |wait| wait.revision <= revision);
     }
 
-    /// Takes note of what a read shows that was received at `a`.
+    /// Records the content of a read that was received at `a`.
     fn see(
         &self,
         state: &mut State<N>,
@@ -79,8 +79,8 @@ impl<const N: usize> State<N> {
         });
     }
 
-    /// That a write returns a second time tells nobody anything, and where a writer reads whenever
-    /// it likes, it needs no wait for that.
+    /// A second return of a write has no effect, and a writer that may read at any time needs no wait
+    /// to read.
     fn end_useless_waits(&mut self) {
         let returned = self.returned;
         for writer in &mut self.replicas {
@@ -111,7 +111,7 @@ impl<const N: usize> Protocol<N> {
         self.see(state, id, rows, a, |_| true);
     }
 
-    /// Whoever has not acknowledged the write is waited for until its lease has lapsed for certain.
+    /// Waits for each replica that has not acknowledged the write until its lease has certainly lapsed.
     pub(crate) fn return_ok(&self, state: &mut State<N>, id: usize) {
         let Some(wait) = state.replicas[id].wait.take() else {
             return;
@@ -127,8 +127,8 @@ impl<const N: usize> Protocol<N> {
         }
     }
 
-    /// `DELETE … AND renewals = v` takes no time: one that came later would find the same row, or
-    /// another number and do nothing.
+    /// `DELETE … AND renewals = v` needs no time in the model: a later one would find the same row, or
+    /// would find another number and do nothing.
     pub(crate) fn delete_lapsed(&self, state: &mut State<N>, id: usize, other: usize) {
         if let Some(Sighting { a, .. }) = state.replicas[id].sightings[other] {
             self.wait_for_lapse(state, other, a);
@@ -136,8 +136,8 @@ impl<const N: usize> Protocol<N> {
         }
     }
 
-    /// The writer's clock goes past `a + lease`. So the replica's lease has ended if it began before
-    /// `a`, and so has the one that may still come of a renewal sent before `a`.
+    /// The writer's clock passes `a + lease`. So the replica's lease has ended if it started before `a`,
+    /// and so has any lease from a renewal that was sent before `a`.
     fn wait_for_lapse(&self, state: &mut State<N>, id: usize, a: Moment) {
         if self.variant == Variant::LapseByDatabaseClock {
             return;

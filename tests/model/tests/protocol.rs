@@ -1,11 +1,11 @@
-//! Looks at every state of the model: the protocol keeps its promise in each, and every known way
-//! to get it wrong breaks it. Run with `-- --nocapture` to see how many states these are, and how
-//! each trap comes to its contradiction.
+//! Checks every state of the model. The protocol keeps its promise in each of them, and every known
+//! mistake in the protocol breaks it. Run with `-- --nocapture` to see the number of states, and the
+//! steps by which each mistake breaks the promise.
 
 use revocation_model::{Protocol, Scope, Variant};
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// Enough for every trap.
+/// Large enough to find every mistake.
 const SMALL: Scope = Scope {
     writes: 1,
     writers: 1,

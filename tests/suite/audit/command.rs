@@ -1,11 +1,11 @@
-//! `keyservice audit` prints the records of a store, beside the service or without it.
+//! `keyservice audit` prints the records of a store, whether or not a server runs on it.
 
 use crate::support::{
     directory,
-    postgres::{Cluster, database_in, keys_lock::with_tables},
+    postgres::{Cluster, database_in, table_lock::with_schema},
     server::{
         Server,
-        audit::{Reader, complaint, printed, record_of_a_list, records},
+        audit_command::{Reader, audit_error, audit_output, record_of_a_list, records},
         sqlite_in,
     },
     tools::{shell, tool},
@@ -57,11 +57,11 @@ async fn the_command_changes_no_file_while_a_server_runs_after_it_crashed_or_aft
         assert_eq!(records(&store, &[]), ["anyone List OK acme - 1"], "{state}");
         assert!(before == files(), "{state}");
     };
-    untouched("it runs");
+    untouched("the server runs");
     server.kill().await;
-    untouched("it has crashed");
+    untouched("the server has crashed");
     Server::start(&store).await.terminate().await;
-    untouched("it has stopped");
+    untouched("the server has stopped");
     let reader = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
     let integrity = reader.query_row("PRAGMA integrity_check", [], |row| row.get(0));
     assert_eq!(integrity, Ok("ok".to_owned()));
@@ -71,20 +71,20 @@ async fn the_command_changes_no_file_while_a_server_runs_after_it_crashed_or_aft
 async fn a_server_starts_while_the_command_reads_its_file_and_the_command_notices_new_writes() {
     let directory = directory();
     let store = sqlite_in(&directory);
-    // More than the reader can get rid of before anybody takes its output.
+    // More records than fit into the pipe of the command's output.
     let many = vec![record_of_a_list(Timestamp::now()); 2000];
     let path = directory.path().join("keys.db");
     let file = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
     file.append_records(&many).await.expect("appended");
     drop(file);
 
-    let reader = Reader::begin(&store);
+    let reader = Reader::start(&store);
     Server::start(&store).await.kill().await;
-    let error = reader.end().expect_err("the file may have changed");
+    let error = reader.finish().expect_err("the file may have changed");
     assert!(error.contains("a service began to write"), "{error}");
-    let reader = Reader::begin(&store);
+    let reader = Reader::start(&store);
     Server::start(&store).await.terminate().await;
-    let rest = reader.end().expect("SQLite's locks show one moment");
+    let rest = reader.finish().expect("SQLite's locks show one moment");
     assert_eq!(rest, many.len() - 1);
 }
 
@@ -112,9 +112,9 @@ async fn a_terminal_gets_a_table_and_a_closed_pipe_is_no_error() {
     let shown = shell(&format!("{} {on_a_terminal} {audit}", python.display()));
     assert_eq!(
         shown.expect("shown"),
-        printed(&store, &["--format", "table"]).replace('\n', "\r\n")
+        audit_output(&store, &["--format", "table"]).replace('\n', "\r\n")
     );
-    let table = printed(&store, &["--format", "table", "--limit", "1"]);
+    let table = audit_output(&store, &["--format", "table", "--limit", "1"]);
     let words: Vec<Vec<_>> = table
         .lines()
         .map(|line| line.split_whitespace().collect())
@@ -131,31 +131,31 @@ async fn the_command_names_a_missing_or_foreign_store_and_creates_none() {
     let directory = directory();
     let missing = sqlite_in(&directory);
     let advice = "there is no store at sqlite:";
-    assert!(complaint(&missing, &[]).contains(advice));
+    assert!(audit_error(&missing, &[]).contains(advice));
     assert_eq!(
         std::fs::read_dir(directory.path()).expect("read").count(),
         0
     );
     std::fs::write(directory.path().join("keys.db"), "").expect("written");
-    assert!(complaint(&missing, &[]).contains("is not a keyservice database"));
+    assert!(audit_error(&missing, &[]).contains("is not a keyservice database"));
 
     let cluster = Cluster::shared();
-    let empty = cluster.database();
-    assert!(complaint(&empty, &[]).contains("there is no store at postgres://"));
+    let empty = cluster.create_database();
+    assert!(audit_error(&empty, &[]).contains("there is no store at postgres://"));
     let unknown = cluster.address_of("unknown");
-    assert!(complaint(&unknown, &[]).contains("database \"unknown\" does not exist"));
+    assert!(audit_error(&unknown, &[]).contains("database \"unknown\" does not exist"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_refuses_every_write_of_the_command() {
     let cluster = Cluster::shared();
-    let store = with_tables(cluster.database()).await;
+    let store = with_schema(cluster.create_database()).await;
     let sql = "ALTER TABLE keyservice.audit RENAME TO kept; \
                CREATE SEQUENCE keyservice.trap; \
                CREATE VIEW keyservice.audit AS \
                SELECT kept.* FROM nextval('keyservice.trap'), keyservice.kept";
     cluster.psql(database_in(&store), sql);
     let refusal = "cannot execute nextval() in a read-only transaction";
-    let complaint = complaint(&store, &[]);
-    assert!(complaint.contains(refusal), "{complaint}");
+    let audit_error = audit_error(&store, &[]);
+    assert!(audit_error.contains(refusal), "{audit_error}");
 }

@@ -1,4 +1,4 @@
-//! The audit log: what is recorded, and what `keyservice audit` prints of it.
+//! The audit log: which calls are recorded, and what `keyservice audit` prints.
 
 mod command;
 mod recorder;

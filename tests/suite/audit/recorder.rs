@@ -1,8 +1,8 @@
-//! What is recorded by counting: in time, in full, and whatever the store's troubles.
+//! The recorder counts calls that it cannot record one by one. It loses none when the store fails.
 
 use crate::support::{
     eventually,
-    server::audit::{printed, record_of_a_list, records},
+    server::audit_command::{audit_output, record_of_a_list, records},
     stores::Stores,
 };
 use futures::future::join_all;
@@ -15,7 +15,7 @@ use keyservice::{
 };
 use std::iter::repeat_n;
 
-/// Of a List that was refused at a time, in microseconds since 1970.
+/// The record of a List that was refused at this time, in microseconds since 1970.
 fn refused_at(micros: i64) -> AuditRecord {
     AuditRecord {
         outcome: Outcome::named("PERMISSION_DENIED"),
@@ -30,11 +30,11 @@ async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
     for second in [2, 1, 3] {
         recorder.counted(&refused_at(second * 1_000_000));
     }
-    eventually("they are on record", async || {
+    eventually("they are recorded", async || {
         records(&stores.address, &[]) == ["sender List PERMISSION_DENIED - - 3"]
     })
     .await;
-    let printed = printed(&stores.address, &[]);
+    let printed = audit_output(&stores.address, &[]);
     assert!(printed.contains("1970-01-01T00:00:01.000000Z"), "{printed}");
 }
 

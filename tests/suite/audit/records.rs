@@ -1,11 +1,11 @@
-//! Every admin call is on record, and refused calls are too.
+//! Every admin call is recorded, and so is every refusal.
 
 use crate::support::{
     clients::callers::{BearerClient, Credential, client},
     directory, eventually,
     mount::Mount,
     postgres::Cluster,
-    server::{Server, audit::records, sqlite_in},
+    server::{Server, audit_command::records, sqlite_in},
 };
 use futures::future::join_all;
 use keyservice::grpc::proto::{CreateRequest, ListRequest, RevokeRequest, revoke_request::Target};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tonic::Code;
 
-/// A server that knows an admin of one account, an authorizer, and nobody else.
+/// A server with two callers: an admin of two accounts and an authorizer.
 struct Guarded {
     server: Server,
     dashboard: BearerClient,
@@ -27,7 +27,7 @@ impl Guarded {
         let dashboard = ["--role", "admin", "--accounts", "acme,initech"];
         let dashboard = Credential::new("dashboard", &dashboard);
         let sender = Credential::new("sender", &["--role", "authorizer"]);
-        let unknown = Credential::new("unknown", &["--role", "admin"]);
+        let unknown = Credential::new("unlisted", &["--role", "admin"]);
         let callers = [dashboard.line, sender.line].join("\n");
         let callers = Mount::new(&[("callers", &callers)]);
         let credentials = callers.arg("callers");
@@ -46,15 +46,15 @@ impl Guarded {
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_records_every_admin_call() {
     let directory = directory();
-    put_every_call_on_record(&sqlite_in(&directory)).await;
+    assert_every_call_is_recorded(&sqlite_in(&directory)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_records_every_admin_call() {
-    put_every_call_on_record(&Cluster::shared().database()).await;
+    assert_every_call_is_recorded(&Cluster::shared().create_database()).await;
 }
 
-async fn put_every_call_on_record(store: &str) {
+async fn assert_every_call_is_recorded(store: &str) {
     let mut guarded = Guarded::start(store).await;
     let dashboard = &mut guarded.dashboard;
     let once = || CreateRequest {
@@ -100,7 +100,7 @@ async fn put_every_call_on_record(store: &str) {
         "sender Revoke PERMISSION_DENIED - - 1",
         "sender Create PERMISSION_DENIED - - 1",
     ];
-    // Each was stored before it was answered, and is read beside the server.
+    // Each record was stored before its call was answered. The command reads beside the server.
     assert_eq!(records(store, &[]), expected);
     assert_eq!(records(store, &["--limit", "3"]), expected[10..]);
     assert_eq!(records(store, &["--caller", "sender"]), expected[11..]);
@@ -120,11 +120,11 @@ async fn put_every_call_on_record(store: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_message_is_too_large_is_recorded() {
     let (directory, cluster) = (directory(), Cluster::shared());
-    for store in [sqlite_in(&directory), cluster.database()] {
+    for store in [sqlite_in(&directory), cluster.create_database()] {
         let mut guarded = Guarded::start(&store).await;
         let too_long = guarded.dashboard.create("acme", &"x".repeat(10_000)).await;
         assert_eq!(too_long.unwrap_err().code(), Code::ResourceExhausted);
-        // What speaks of too much is not recorded at once.
+        // Records of calls that were too large are counted first and stored later.
         guarded.server.terminate().await;
         let expected = ["dashboard Create RESOURCE_EXHAUSTED - - 1"];
         assert_eq!(records(&store, &[]), expected);
@@ -160,7 +160,7 @@ async fn a_caller_that_is_refused_very_often_does_not_flood_the_store() {
     for refused in join_all(calls).await {
         assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
     }
-    // Another caller has an allowance of its own.
+    // Each caller has its own allowance.
     guarded.dashboard.list("globex").await.unwrap_err();
     let dashboards = ["dashboard List PERMISSION_DENIED globex - 1"];
     assert_eq!(records(&store, &["--caller", "dashboard"]), dashboards);
@@ -171,7 +171,7 @@ async fn a_caller_that_is_refused_very_often_does_not_flood_the_store() {
     let calls = of_sender.iter().map(|record| {
         let calls = record.strip_prefix("sender Create PERMISSION_DENIED - - ");
         calls
-            .expect("of one kind")
+            .expect("all records are alike")
             .parse::<usize>()
             .expect("a number")
     });
@@ -185,7 +185,7 @@ async fn without_a_record_a_list_fails_and_a_refusal_is_still_answered() {
     let mut guarded = Guarded::start(&store).await;
     let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
     file.execute_batch("BEGIN IMMEDIATE")
-        .expect("no write can go on");
+        .expect("the lock blocks all writes");
 
     let started = Instant::now();
     let refused = guarded.sender.create("acme", "no").await.unwrap_err();
@@ -200,7 +200,8 @@ async fn without_a_record_a_list_fails_and_a_refusal_is_still_answered() {
             .contains("\"outcome\":\"PERMISSION_DENIED\"")
     );
 
-    file.execute_batch("ROLLBACK").expect("writes go on");
+    file.execute_batch("ROLLBACK")
+        .expect("the lock is released");
     guarded.dashboard.list("acme").await.unwrap();
     guarded.server.terminate().await;
     let mut records = records(&store, &[]);
@@ -220,19 +221,20 @@ async fn a_call_is_recorded_even_if_its_caller_hangs_up() {
     let guarded = Guarded::start(&store).await;
     let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
     file.execute_batch("BEGIN IMMEDIATE")
-        .expect("no write can go on");
-    // Both wait for their records meanwhile.
+        .expect("the lock blocks all writes");
+    // Both calls wait for their records.
     let hang_up = async |mut client: BearerClient| {
         let call = timeout(Duration::from_millis(500), client.list("acme"));
         call.await.expect_err("it is not answered");
     };
     tokio::join!(hang_up(guarded.sender), hang_up(guarded.dashboard));
-    file.execute_batch("ROLLBACK").expect("writes go on");
+    file.execute_batch("ROLLBACK")
+        .expect("the lock is released");
     let expected = [
         "dashboard List OK acme - 1",
         "sender List PERMISSION_DENIED - - 1",
     ];
-    eventually("both are on record", async || {
+    eventually("both are recorded", async || {
         let mut records = records(&store, &[]);
         records.sort();
         records == expected

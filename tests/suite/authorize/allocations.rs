@@ -1,4 +1,4 @@
-//! What every Authorize passes costs no memory: a decision, and the counting of its call.
+//! The code that every Authorize runs allocates no memory: the decision and the counting of the call.
 
 use allocation_counter::measure;
 use futures::{FutureExt, future::ready};
@@ -44,7 +44,7 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
         });
     }
     let allocations = |token: &str| {
-        // The request's own.
+        // The domain is allocated when the request is decoded.
         let mut domain = Some(Domain::parse("example.com".to_owned()).expect("a domain"));
         let mut decision = None;
         let measured = measure(|| {

@@ -1,3 +1,3 @@
-//! The decision that every Authorize takes.
+//! The decision of Authorize.
 
 mod allocations;

@@ -1,10 +1,10 @@
-//! Who may call which method, and who is told what.
+//! Which callers may call which methods, and what a refusal says.
 
 use super::{Guarded, KEY_SERVICE};
 use crate::support::{
     clients::callers::{Bearer, Credential, answer, client, client_with, outcome},
     eventually,
-    server::{Server, assert_refused, audit::records, serve, sqlite_in},
+    server::{Server, assert_refused, audit_command::records, serve, sqlite_in},
     tools::shell,
 };
 use keyservice::grpc::proto::{
@@ -17,7 +17,7 @@ use tonic::Code;
 async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
     let authorizer = Credential::new("sender", &["--role", "authorizer"]);
     let admin = Credential::new("dashboard", &["--role", "admin"]);
-    let unknown = Credential::new("unknown", &["--role", "admin"]);
+    let unknown = Credential::new("unlisted", &["--role", "admin"]);
     let guarded = Guarded::start(&[&authorizer.line, &admin.line]).await;
     let nobody = Bearer::none();
     let unknown = Bearer::secret(&unknown.secret);
@@ -25,7 +25,7 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
     let authorizer = Bearer::secret(&authorizer.secret);
     let admin = Bearer::secret(&admin.secret);
 
-    // The messages are empty, so a call that is let through is answered like this.
+    // The messages are empty, so a permitted call gets one of these statuses.
     let (bad, none) = (Code::InvalidArgument, Code::Unimplemented);
     let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
     for (method, for_unauthenticated, for_authorizers, for_admins) in [
@@ -93,7 +93,7 @@ async fn a_refusal_tells_the_caller_nothing_more() {
     let some = ["--role", "admin", "--accounts", "acme"];
     let some = Credential::new("dashboard", &some);
     let sender = Credential::new("sender", &["--role", "authorizer"]);
-    let unknown = Credential::new("unknown", &["--role", "admin"]);
+    let unknown = Credential::new("unlisted", &["--role", "admin"]);
     let guarded = Guarded::start(&[&some.line, &sender.line]).await;
     let channel = guarded.server.channel().await;
     let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
@@ -183,7 +183,7 @@ async fn grpcurl_calls_with_a_generated_secret_and_no_log_contains_it() {
     let file = std::fs::read_to_string(guarded.file.path("callers")).expect("read");
     assert!(
         !file.contains(&admin.secret),
-        "the file holds the digest alone"
+        "the file has only the digest"
     );
 }
 
@@ -222,7 +222,7 @@ async fn an_admin_of_some_accounts_finds_no_key_of_other_accounts() {
     assert_eq!(denial.reason(), Reason::UnknownToken);
     assert!(
         all.is_granted(&others.token).await,
-        "nothing has happened to it"
+        "the key of the other account is unchanged"
     );
 
     assert!(some.is_granted(&own.token).await);
@@ -291,7 +291,7 @@ async fn an_unprotected_server_warns_on_loopback_and_refuses_other_addresses() {
     assert_refused(&mut on_all_addresses(&[]), &["0.0.0.0:0", what_to_do]).await;
 
     let insecure = Server::launch(&mut on_all_addresses(&["--insecure"]));
-    eventually("it listens, with a warning", async || {
+    eventually("it listens and logs a warning", async || {
         let log = insecure.log();
         log.contains("--insecure lets other machines reach") && log.contains("\"listening\"")
     })

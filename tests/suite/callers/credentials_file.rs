@@ -1,4 +1,4 @@
-//! The file of callers: how it is read at the start, and again when it changes.
+//! The credentials file: how it is read at the start and reloaded when it changes.
 
 use super::{Guarded, KEY_SERVICE};
 use crate::support::{
@@ -23,20 +23,26 @@ async fn a_changed_credentials_file_is_reloaded_and_applies_to_open_connections(
     assert!(may_call(&first).await && !may_call(&second).await);
 
     guarded.file.swap(&[("callers", &second.line)]);
-    eventually("the second secret counts", async || may_call(&second).await).await;
+    eventually("the second secret is accepted", async || {
+        may_call(&second).await
+    })
+    .await;
     assert!(!may_call(&first).await);
 
     let broken = format!("{}\ndashboard2 owner\n", first.line);
     guarded.file.swap(&[("callers", &broken)]);
     let error = "line 2 needs a role as its second word";
-    eventually("the mistake is logged", async || {
+    eventually("the error is logged", async || {
         guarded.server.log().contains(error)
     })
     .await;
     assert!(may_call(&second).await && !may_call(&first).await);
 
     guarded.file.swap(&[("callers", &first.line)]);
-    eventually("the first secret counts", async || may_call(&first).await).await;
+    eventually("the first secret is accepted", async || {
+        may_call(&first).await
+    })
+    .await;
     let log = guarded.server.log();
     assert_eq!(log.matches(error).count(), 1, "once for each change");
 }

@@ -1,4 +1,4 @@
-//! Callers: who they are, and what they may do.
+//! Callers: how they are authenticated, and what their roles allow.
 
 mod access;
 mod credentials_file;
@@ -8,7 +8,7 @@ use crate::support::{
     server::{Server, sqlite_in},
 };
 
-/// A server that knows these callers. The directory of its store goes with it.
+/// A server with these lines in its credentials file.
 struct Guarded {
     server: Server,
     file: Mount,

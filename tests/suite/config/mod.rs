@@ -1,4 +1,4 @@
-//! Flags, variables and their defaults.
+//! Flags, environment variables, and their defaults.
 
 mod refused;
 mod settings;

@@ -1,4 +1,4 @@
-//! A setting that makes no sense is refused, with its name and what is right.
+//! Invalid settings are refused. The error names the setting and a valid value.
 
 use crate::support::{
     directory,

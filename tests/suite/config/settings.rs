@@ -1,4 +1,4 @@
-//! Settings as an operator gives them.
+//! Every setting has a flag, an environment variable and documentation.
 
 use crate::support::{
     certificates::Authority,
@@ -18,8 +18,8 @@ async fn every_setting_can_be_set_by_its_environment_variable() {
         for good in settings.iter().filter(|setting| setting.flag != bad.flag) {
             command.arg(good.flag).arg(&good.value);
         }
-        let mut server = Server::launch(command.env(variable(bad.flag), bad.nonsense));
-        assert!(!server.ended().await.success());
+        let mut server = Server::launch(command.env(variable(bad.flag), bad.invalid));
+        assert!(!server.wait_for_exit().await.success());
         assert!(server.log().contains(bad.flag), "{}", server.log());
     }
 }
@@ -30,9 +30,9 @@ async fn a_flag_overrides_its_environment_variable() {
     let mut command = server::serve();
     for setting in settings(&directory) {
         command.arg(setting.flag).arg(&setting.value);
-        command.env(variable(setting.flag), setting.nonsense);
+        command.env(variable(setting.flag), setting.invalid);
     }
-    let server = Server::listening(&mut command).await;
+    let server = Server::start_command_listening(&mut command).await;
     eventually("it serves", async || {
         server.log().contains("\"message\":\"serving\"")
     })
@@ -47,17 +47,17 @@ async fn an_empty_environment_variable_counts_as_unset() {
     for setting in settings(&directory) {
         command.env(variable(setting.flag), "");
     }
-    let server = Server::listening(command.current_dir(&directory)).await;
-    server.health().await.until_serving().await;
+    let server = Server::start_command_listening(command.current_dir(&directory)).await;
+    server.health().await.wait_until_serving().await;
     assert!(directory.path().join("keyservice.db").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_settings_page_and_the_help_list_the_same_settings() {
     let mut command = server::serve();
-    // A default is shown whatever the environment says.
+    // The help shows the default even if the environment sets another value.
     let mut server = Server::launch(command.arg("--help").env("KEYSERVICE_DRAIN_LIMIT", "3s"));
-    assert!(server.ended().await.success());
+    assert!(server.wait_for_exit().await.success());
     let help = settings_of_help(&server.stdout());
     assert_eq!(help, settings_of_page());
     let tested = settings(&directory()).map(|setting| setting.flag);
@@ -76,16 +76,16 @@ async fn help_does_not_show_a_password_from_the_environment() {
     let mut command = server::serve();
     command.env("KEYSERVICE_STORE", "postgres://kate:hunter2@db/keys");
     let mut server = Server::launch(command.arg("--help"));
-    server.ended().await;
+    server.wait_for_exit().await;
     assert!(server.stdout().contains("KEYSERVICE_STORE"));
     assert!(!server.stdout().contains("hunter2"));
 }
 
-/// A setting, with a value that serves and one that cannot.
+/// A setting with a valid and an invalid value.
 struct Setting {
     flag: &'static str,
     value: String,
-    nonsense: &'static str,
+    invalid: &'static str,
 }
 
 fn settings(directory: &TempDir) -> [Setting; 31] {
@@ -146,10 +146,10 @@ fn settings(directory: &TempDir) -> [Setting; 31] {
         ("--log", "info", "keyservice=loud"),
         ("--log-format", "json", "loud"),
     ]
-    .map(|(flag, value, nonsense)| Setting {
+    .map(|(flag, value, invalid)| Setting {
         flag,
         value: value.to_owned(),
-        nonsense,
+        invalid,
     })
 }
 
@@ -158,7 +158,7 @@ fn variable(flag: &str) -> String {
     format!("KEYSERVICE_{}", name.to_uppercase())
 }
 
-/// What is said of a setting, by its flag.
+/// The descriptions of all settings, by their flags.
 type Described = BTreeMap<String, Description>;
 
 #[derive(Debug, PartialEq)]
@@ -167,7 +167,7 @@ struct Description {
     default: String,
 }
 
-/// From `--flag <VALUE>`, `[env: VARIABLE=…]` and `[default: …]`.
+/// Reads `--flag <VALUE>`, `[env: VARIABLE=…]` and `[default: …]` from the help.
 fn settings_of_help(help: &str) -> Described {
     let settings = help.split("\n      --").skip(1).map(|text| {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -183,7 +183,7 @@ fn settings_of_help(help: &str) -> Described {
     settings.collect()
 }
 
-/// From the rows of its tables that begin with a flag.
+/// Reads the rows of the page's tables that start with a flag.
 fn settings_of_page() -> Described {
     let lines = include_str!("../../../docs/settings.md").lines();
     let rows = lines.filter(|line| line.starts_with("| `--"));

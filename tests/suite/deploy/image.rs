@@ -1,4 +1,5 @@
-//! What the image is built from and runs as. That it builds is for a machine with a container engine.
+//! The Dockerfile: what the image is built from, and how it runs. These tests do not build the image,
+//! which needs a container engine.
 
 use crate::support::{
     directory,
@@ -19,7 +20,7 @@ fn the_dockerfile_is_well_formed_and_follows_good_practice() {
     assert!(linted.status.success(), "{found}");
 }
 
-/// Checked by the compiler on a copy, which finds what is missing and leaves the linking out.
+/// Runs `cargo check` on a copy of the files that the Dockerfile copies.
 #[test]
 fn the_image_copies_every_file_that_a_build_reads() {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -34,7 +35,7 @@ fn the_image_copies_every_file_that_a_build_reads() {
         .status();
     assert!(copied.expect("cp runs").success());
     let mut cargo = Command::new(env!("CARGO"));
-    // What Cargo told this test of its own package would make crates that look at it build anew.
+    // Cargo's variables for this test would make crates that read them build again.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "OUT_DIR" {
@@ -70,10 +71,10 @@ fn the_image_runs_the_binary_on_distroless_as_a_user_other_than_root() {
         let tag = base[0].split_once(':').expect("a tag").1;
         assert_ne!(tag, "latest");
     }
-    // The same Debian, so that the binary meets the C library that it was linked with.
+    // The same Debian release, so that the binary finds the C library that it was linked with.
     assert!(build[0].starts_with("rust:") && build[0].ends_with("-slim-trixie"));
     assert_eq!(image[0], "gcr.io/distroless/cc-debian13:nonroot");
-    // By number: Kubernetes does not look up whether a name is root's.
+    // A number, since Kubernetes cannot check whether a user name is root.
     assert_eq!(instructions("USER"), [["65532:65532"]]);
     let binary = instructions("COPY").pop().expect("a copy");
     let destination = binary.last().expect("a path");
@@ -85,7 +86,7 @@ fn the_image_runs_the_binary_on_distroless_as_a_user_other_than_root() {
 async fn the_process_writes_nowhere_except_its_volume() {
     let volume = directory();
     let serve = server::command(&sqlite_in(&volume));
-    let server = Server::serving(&mut with_all_read_only_but(volume.path(), &serve)).await;
+    let server = Server::start_command(&mut read_only_except(volume.path(), &serve)).await;
     let mut client = server.client().await;
     let created = client.create("acme", "Newsletter").await.expect("created");
     assert!(client.is_granted(&created.token).await);
@@ -95,8 +96,8 @@ async fn the_process_writes_nowhere_except_its_volume() {
     assert!(server.terminate().await.success());
 }
 
-/// Runs a command as a container with a read-only root file system does, in mounts of its own.
-fn with_all_read_only_but(volume: &Path, command: &Command) -> Command {
+/// Runs a command in its own mount namespace, in which everything except the volume is read-only.
+fn read_only_except(volume: &Path, command: &Command) -> Command {
     let script = r#"
         for directory in / /tmp /var/tmp; do
             mount --rbind $directory $directory
@@ -115,7 +116,7 @@ fn with_all_read_only_but(volume: &Path, command: &Command) -> Command {
     unshared
 }
 
-/// The words after each of these instructions.
+/// The words of each instruction of this kind.
 fn instructions(name: &str) -> Vec<Vec<String>> {
     let dockerfile = include_str!("../../../deploy/Dockerfile");
     let lines = dockerfile.lines().map(str::split_whitespace);
@@ -125,7 +126,7 @@ fn instructions(name: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// All is ignored, but for these.
+/// The exceptions in the ignore file, which ignores everything else.
 fn sent_to_docker() -> BTreeSet<&'static str> {
     let ignored = include_str!("../../../deploy/Dockerfile.dockerignore");
     let rules = ignored.lines().filter(|line| !line.starts_with('#'));

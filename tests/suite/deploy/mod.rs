@@ -1,5 +1,5 @@
-//! What `deploy/` promises, without a cluster: the manifests as `kubectl` builds them, the probes
-//! as Kubernetes runs them, the image, the unit for systemd, alerts and dashboard.
+//! The files in `deploy/`, tested without a cluster: the manifests that `kubectl` builds, the probes,
+//! the image, the systemd unit, the alerts and the dashboard.
 
 mod image;
 mod monitoring;

@@ -1,4 +1,4 @@
-//! Alert rules and dashboard: that they speak of what is there, and of all of it.
+//! The alert rules and the dashboard use only existing metrics, and the table lists all metrics.
 
 use crate::support::{
     certificates::{Authority, connect},
@@ -31,7 +31,7 @@ async fn alerts_and_dashboard_name_only_existing_metrics_and_promtool_accepts_th
     let admin = Credential::new("operator", &["--role", "admin"]);
     let (_files, arguments) = protection(&admin.line, &issued);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let server = Server::spawn(&cluster.database(), &arguments, &[]).await;
+    let server = Server::start_listening(&cluster.create_database(), &arguments, &[]).await;
     let channel = connect(server.port(), &authority, None).await;
     outcome(channel.expect("connected"), &Bearer::none(), LIST).await;
     eventually("it serves", async || {
@@ -65,7 +65,7 @@ fn path(file: &str) -> String {
     monitoring(file).display().to_string()
 }
 
-/// Whatever begins as our metrics do.
+/// All names in a text that have the prefix of our metrics.
 fn metrics_in(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let prefixes = ["keyservice_", "rpc_server_", "process_"];
@@ -77,7 +77,7 @@ fn metrics_in(text: &str) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_metrics_lists_every_metric() {
     let cluster = Cluster::shared();
-    let server = Server::start_with(&cluster.database(), &[METRICS], &[]).await;
+    let server = Server::start_with(&cluster.create_database(), &[METRICS], &[]).await;
     server.client().await.create_key().await;
     let table = fs::read_to_string(monitoring("README.md")).expect("a file");
     let scrape = Scrape::of(&server);
@@ -101,7 +101,7 @@ fn every_alert_has_a_test_in_which_it_fires() {
         .lines()
         .filter_map(|line| line.split_once("- alert: "));
     for (_, alert) in alerts {
-        // Told in full, or counted.
+        // The test lists the alerts, or counts them.
         let told = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels: ");
         let counted = format!("count(ALERTS{{alertstate=\"firing\", alertname=\"{alert}\"");
         assert!(tests.contains(&told) || tests.contains(&counted), "{alert}");
@@ -121,7 +121,7 @@ fn every_expression_of_the_dashboard_is_valid() {
     promtool(&["check", "rules", &file.display().to_string()], "");
 }
 
-/// Its expressions, with what Grafana puts in for its variables.
+/// The expressions of the dashboard, with values in place of Grafana's variables.
 fn dashboard() -> Vec<String> {
     let text = fs::read_to_string(monitoring("dashboard.json")).expect("a file");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
@@ -140,7 +140,7 @@ fn dashboard() -> Vec<String> {
     expressions
 }
 
-/// What an expression selects and groups by.
+/// The labels by which an expression selects and groups.
 fn labels_in(expression: &str) -> Vec<&str> {
     let before_values = expression.split('"').filter(|it| it.ends_with(['=', '~']));
     let selected = before_values.filter_map(|it| {

@@ -1,4 +1,4 @@
-//! Who reaches the pods, by which name and on which port.
+//! Which clients reach the pods, by which name and on which port.
 
 use crate::support::{
     directory,
@@ -19,10 +19,10 @@ fn every_manifest_is_in_one_namespace_and_every_selector_matches_the_pods() {
             }
         }
         let spec = |kind| &manifests.one(kind)["spec"];
-        fits(&spec("Service")["selector"], labels);
-        fits(&spec("NetworkPolicy")["podSelector"]["matchLabels"], labels);
+        assert_selects(&spec("Service")["selector"], labels);
+        assert_selects(&spec("NetworkPolicy")["podSelector"]["matchLabels"], labels);
         let workload = &manifests.workload()["spec"];
-        fits(&workload["selector"]["matchLabels"], labels);
+        assert_selects(&workload["selector"]["matchLabels"], labels);
     }
 }
 
@@ -51,7 +51,7 @@ fn the_service_is_headless_so_that_clients_balance_over_the_pods_themselves() {
             let port = container_port(manifests, name);
             json!({"name": name, "port": port, "targetPort": name})
         };
-        // Not health, which is for the probes alone.
+        // Without health, which only the probes use.
         assert_eq!(service["ports"], json!([port("grpc"), port("metrics")]));
     }
 }
@@ -94,14 +94,14 @@ fn pods_on_sqlite_reach_nothing_and_pods_on_postgres_reach_dns_and_the_database(
     assert_eq!(dns["to"], of_the_cluster);
 }
 
-/// Kubernetes has no schema for this kind, which is the Prometheus operator's.
+/// Kubernetes has no schema for this kind, which belongs to the Prometheus operator.
 #[test]
 fn prometheus_scrapes_the_metrics_port_of_every_pod_on_postgres() {
     let monitor = POSTGRES.one("ServiceMonitor");
     assert_eq!(monitor["apiVersion"], "monitoring.coreos.com/v1");
     let spec = &monitor["spec"];
     let service = &POSTGRES.one("Service")["metadata"];
-    fits(&spec["selector"]["matchLabels"], &service["labels"]);
+    assert_selects(&spec["selector"]["matchLabels"], &service["labels"]);
     let endpoint = json!({"port": "metrics", "path": "/metrics", "interval": "15s"});
     let expected = json!({"selector": spec["selector"], "endpoints": [endpoint]});
     assert_eq!(*spec, expected);
@@ -132,8 +132,8 @@ fn the_command_of_the_readme_turns_the_alert_rules_into_a_prometheus_rule() {
     assert!(said.contains(&expected), "{said}");
 }
 
-/// Whether a selector, which must say something, selects what has these labels.
-pub fn fits(selector: &Value, labels: &Value) {
+/// Asserts that a selector is not empty and selects these labels.
+pub fn assert_selects(selector: &Value, labels: &Value) {
     let wanted = selector.as_object().expect("a selector by labels");
     assert!(!wanted.is_empty());
     for (label, value) in wanted {

@@ -1,4 +1,4 @@
-//! What every pod is and may do, on either store.
+//! The pods on both stores: their version, settings, secrets, rights and resources.
 
 use crate::support::{
     kubernetes::{
@@ -11,13 +11,10 @@ use crate::support::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// For giving the lease back after the drain, and for a busy machine.
+/// The time to return the lease after the drain, also on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// What leaving, and sending the last spans, may take after the drain.
-const LEAVING: Duration = Duration::from_secs(6);
-
-/// What the process takes with a million keys. Calls and connections come on top.
+/// The memory of a process with a million keys, without calls and connections.
 const MILLION_KEYS_MIB: u64 = 100;
 
 #[test]
@@ -27,8 +24,8 @@ fn the_oldest_and_the_newest_kubernetes_accept_both_overlays() {
     }
 }
 
-/// Field by field what the level "restricted" of the Pod Security Standards asks for, and a root
-/// file system that cannot be written.
+/// Checks each field that the level "restricted" of the Pod Security Standards requires, and that the
+/// root file system is read-only.
 #[test]
 fn pods_meet_the_restricted_level_and_their_namespace_enforces_it() {
     for manifests in overlays() {
@@ -88,14 +85,14 @@ fn every_environment_variable_is_a_setting_of_serve() {
     let help = server::help();
     for manifests in overlays() {
         for name in variables(manifests) {
-            // With its value where it is set, unless that may be secret.
+            // The help also shows the current value, unless it may be secret.
             let listed = ["=", "]"].map(|end| format!("[env: {name}{end}"));
             assert!(listed.iter().any(|it| help.contains(it)), "{name}");
         }
     }
 }
 
-/// It would call them KEYSERVICE_PORT and the like, after the Service's name.
+/// Kubernetes would name them after the Service, for example KEYSERVICE_PORT.
 #[test]
 fn kubernetes_adds_no_environment_variables_of_its_own() {
     for manifests in overlays() {
@@ -108,7 +105,7 @@ async fn a_pod_serves_over_mtls_with_its_secrets_and_its_store() {
     let cluster = Cluster::start();
     for pods in [
         Pods::on_sqlite(),
-        Pods::on_postgres(&cluster, &cluster.database()),
+        Pods::on_postgres(&cluster, &cluster.create_database()),
     ] {
         let pod = pods.start().await;
         let mut operator = pods.operator(&pod).await;
@@ -129,7 +126,7 @@ fn every_file_that_a_setting_names_comes_from_a_wholly_mounted_secret() {
         for file in files {
             let (directory, _) = file.rsplit_once('/').expect("a folder");
             let mount = mount_at(manifests, directory);
-            // Mounted by itself, a file never changes, and a renewed certificate does not arrive.
+            // A file that is mounted alone never changes, so a renewed certificate would not arrive.
             assert!(mount["subPath"].is_null(), "{mount}");
             assert_eq!(mount["readOnly"], true, "{mount}");
         }
@@ -140,15 +137,12 @@ fn every_file_that_a_setting_names_comes_from_a_wholly_mounted_secret() {
 fn only_the_process_can_read_its_secrets() {
     for manifests in overlays() {
         let pod = &manifests.pod()["spec"];
-        // Mounted secrets are root's; the process reads them as one of this group.
+        // Mounted secrets belong to root, and the process reads them through its group.
         assert_ne!(number(&pod["securityContext"]["fsGroup"]), 0);
         for volume in list(&pod["volumes"]) {
             assert_eq!(volume["secret"]["defaultMode"], 0o440, "{volume}");
         }
-        assert!(
-            !manifests.kinds().contains(&"Secret"),
-            "one that all can read"
-        );
+        assert!(!manifests.kinds().contains(&"Secret"), "others can read it");
     }
 }
 

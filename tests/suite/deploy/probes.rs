@@ -1,4 +1,4 @@
-//! The probes, taken from the manifests and run as Kubernetes runs them, against the real binary.
+//! The probes of the manifests, run against the real binary as Kubernetes runs them.
 
 use super::network::container_port;
 use crate::support::{
@@ -7,7 +7,7 @@ use crate::support::{
         manifests::{number, overlays},
         pods::Pods,
     },
-    postgres::{Cluster, keys_lock::KeysLock},
+    postgres::{Cluster, table_lock::TableLock},
 };
 use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
 use serde_json::json;
@@ -42,18 +42,24 @@ fn a_process_may_hang_for_a_minute_before_it_is_restarted() {
         let probe = &manifests.container()["livenessProbe"];
         let seconds = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
         assert_eq!(seconds, 60);
-        assert!(number(&probe["failureThreshold"]) >= 3, "one late answer");
-        assert!(number(&probe["timeoutSeconds"]) >= 5, "a busy machine");
+        assert!(
+            number(&probe["failureThreshold"]) >= 3,
+            "one late answer must not be enough"
+        );
+        assert!(
+            number(&probe["timeoutSeconds"]) >= 5,
+            "a busy machine needs time"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_succeeds() {
     let cluster = Cluster::start();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let pods = Pods::on_postgres(&cluster, &store);
     pods.start().await.server.terminate().await;
-    let lock = KeysLock::take(&store).await;
+    let lock = TableLock::on_keys(&store).await;
 
     let pod = pods.launch().await;
     assert!(!pod.answers("startupProbe"), "no key is loaded yet");
@@ -66,7 +72,7 @@ async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_without_its_database_is_not_ready_and_is_not_restarted() {
     let mut cluster = Cluster::start();
-    let pods = Pods::on_postgres(&cluster, &cluster.database());
+    let pods = Pods::on_postgres(&cluster, &cluster.create_database());
     let pod = pods.start().await;
     assert!(pod.passes("readinessProbe"));
 

@@ -1,14 +1,14 @@
-//! How many pods there are, where they run, and how one makes way for another.
+//! How many pods there are, where they run, and how they are replaced.
 
-use super::network::fits;
+use super::network::assert_selects;
 use crate::support::kubernetes::manifests::{POSTGRES, SQLITE, list, number};
 use keyservice::config::Settings;
 use serde_json::json;
 
-/// PostgreSQL's `max_connections` less `superuser_reserved_connections`, as it comes.
+/// PostgreSQL's defaults: `max_connections` minus `superuser_reserved_connections`.
 const CONNECTIONS: u64 = 100 - 3;
 
-/// How long a gRPC client waits at least from one look-up of addresses to the next.
+/// The least time between two DNS look-ups of a gRPC client.
 const LOOK_UP_SECONDS: u64 = 30;
 
 #[test]
@@ -79,11 +79,11 @@ fn postgres_has_at_least_three_pods_and_an_autoscaler() {
         panic!("not one metric: {scaler}");
     };
     assert_eq!(metric["resource"]["name"], "cpu");
-    // Of three, two have room for the calls of the third.
+    // If one of three pods fails, the other two can take its calls.
     assert!(number(&metric["resource"]["target"]["averageUtilization"]) <= 66);
     assert!(
         workload["spec"]["replicas"].is_null(),
-        "applying it would scale"
+        "otherwise applying the manifest would scale the pods"
     );
 }
 
@@ -93,7 +93,7 @@ fn the_database_allows_all_connections_that_the_pods_may_open() {
     let surge = number(&POSTGRES.workload()["spec"]["strategy"]["rollingUpdate"]["maxSurge"]);
     let settings = Settings::parse_from(&[]).expect("the defaults are right");
     let of_each = u64::from(settings.postgres.pool_size) + 3;
-    // One that drains has them still, and counts as gone.
+    // A pod that drains still has its connections, but Kubernetes no longer counts it.
     let at_once = number(&scaler["maxReplicas"]) + surge + 1;
     assert!(at_once * of_each <= CONNECTIONS);
 }
@@ -116,7 +116,7 @@ fn a_rollout_replaces_one_pod_at_a_time_and_gives_clients_time_to_find_the_new_o
     });
     assert_eq!(spec["strategy"], strategy);
     let hook = number(&POSTGRES.container()["lifecycle"]["preStop"]["sleep"]["seconds"]);
-    assert!(hook >= 5, "clients learn first that it goes");
+    assert!(hook >= 5, "clients need time to notice");
     assert!(number(&spec["minReadySeconds"]) >= LOOK_UP_SECONDS + hook);
 }
 
@@ -126,7 +126,7 @@ fn draining_a_node_evicts_one_replica_at_a_time_even_while_none_is_ready() {
     assert_eq!(budget["maxUnavailable"], 1);
     assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow");
     let labels = &POSTGRES.pod()["metadata"]["labels"];
-    fits(&budget["selector"]["matchLabels"], labels);
+    assert_selects(&budget["selector"]["matchLabels"], labels);
 }
 
 #[test]
@@ -137,15 +137,15 @@ fn replicas_are_spread_over_nodes_and_if_possible_over_zones() {
     };
     assert_eq!(nodes["topologyKey"], "kubernetes.io/hostname");
     assert_eq!(nodes["whenUnsatisfiable"], "DoNotSchedule");
-    // A node that the pods may not use would count as one with none, and hold up all others.
+    // Otherwise a node that the pods may not use would count as a node without pods, and block others.
     assert_eq!(nodes["nodeTaintsPolicy"], "Honor");
     assert_eq!(zones["topologyKey"], "topology.kubernetes.io/zone");
     assert_eq!(zones["whenUnsatisfiable"], "ScheduleAnyway");
     for constraint in [nodes, zones] {
         assert_eq!(constraint["maxSkew"], 1);
-        // Else a rollout's new pods go where the old ones leave room, and end up on one node.
+        // Otherwise the old pods would influence where a rollout puts the new ones.
         assert_eq!(constraint["matchLabelKeys"], json!(["pod-template-hash"]));
         let selector = &constraint["labelSelector"]["matchLabels"];
-        fits(selector, &pod["metadata"]["labels"]);
+        assert_selects(selector, &pod["metadata"]["labels"]);
     }
 }

@@ -1,9 +1,9 @@
-//! The unit for systemd.
+//! The systemd unit.
 
 use keyservice::config::Settings;
 use std::time::Duration;
 
-/// What leaving, and sending the last spans, may take after the drain.
+/// The time to return the lease and to send the last spans after the drain.
 const LEAVING: Duration = Duration::from_secs(6);
 
 #[test]

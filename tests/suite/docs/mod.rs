@@ -1,4 +1,4 @@
-//! Pages whose links lead somewhere, whose commands are run, and which print what the page shows.
+//! The pages' links lead somewhere, and the commands on them print what the pages show.
 
 mod pages;
 mod production;

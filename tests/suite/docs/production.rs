@@ -1,8 +1,8 @@
-//! The page "in production", command by command, on a real database.
+//! Runs all commands of the page "in production" on a real database.
 
 use crate::support::{
     directory,
-    postgres::{NOBODY, free_port, running_as_root},
+    postgres::{NOBODY, free_port, is_running_as_root},
     tools::{self, postgres_tool},
 };
 use std::{
@@ -13,7 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Whatever it came to.
+/// Stops all processes, also after a failure.
 const AT_ITS_END: &str = "kill $(cat replica-*.pid) 2> /dev/null || true; \
     pg_ctl --pgdata database --mode immediate stop > /dev/null 2>&1 || true";
 
@@ -29,7 +29,7 @@ fn the_commands_of_the_page_print_what_the_page_shows() {
 
     let [directory, wrappers] = [(); 2].map(|()| directory());
     install_wrappers(wrappers.path());
-    // The database's user works in it.
+    // The user of the database works in this directory.
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("set");
     let ran = Command::new("timeout")
         .args(["120", "bash", "-eu", "-c"])
@@ -46,12 +46,12 @@ fn the_commands_of_the_page_print_what_the_page_shows() {
         "{said}\n{}",
         logged.unwrap_or_default()
     );
-    // What is alive, and how long its lease has left, is asked for last.
+    // The last commands show which replicas are alive and how long their leases last.
     let printed = blocks("text").collect::<String>() + "1\n";
     assert_eq!(String::from_utf8_lossy(&ran.stdout), printed, "{said}");
 }
 
-/// The page's blocks of a kind, in order.
+/// The page's code blocks of a kind, in order.
 fn blocks(kind: &str) -> impl Iterator<Item = &'static str> {
     let fence = format!("```{kind}\n");
     let starts: Vec<_> = PAGE.match_indices(&fence).collect();
@@ -61,7 +61,7 @@ fn blocks(kind: &str) -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// All but the last digit of ports that end in 1, 2 and 3 and are free.
+/// Finds three free ports that end in 1, 2 and 3, and returns their common first digits.
 fn free_ports() -> String {
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let drawn = std::iter::repeat_with(|| rand::random_range(1000..3200_u16));
@@ -69,8 +69,8 @@ fn free_ports() -> String {
     tens.next().expect("it goes on for ever").to_string()
 }
 
-/// With the wrappers, the binary under test, PostgreSQL's programs and the tools that `tests/run` has
-/// installed in front.
+/// The PATH with the wrappers, the binary under test, PostgreSQL's programs, and the tools that
+/// `tests/run` installs, in this order.
 fn path(wrappers: &Path) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_keyservice"));
     let built = binary.parent().expect("a directory").display();
@@ -80,10 +80,10 @@ fn path(wrappers: &Path) -> String {
     format!("{wrappers}:{built}:{postgres}:{}", tools::path())
 }
 
-/// PostgreSQL's server refuses to run as root: its programs then run as nobody, to whom the database
-/// belongs.
+/// PostgreSQL refuses to run as root. As root, the tests run its programs as the user nobody, who owns
+/// the database.
 fn install_wrappers(directory: &Path) {
-    if running_as_root() {
+    if is_running_as_root() {
         for name in ["initdb", "pg_ctl"] {
             as_nobody(directory, name);
         }

@@ -1,8 +1,8 @@
-//! The README's tour, word for word, with the real grpcurl against the real server.
+//! Runs the README's tour with the real grpcurl against the real server.
 
 use crate::support::{server::Server, tools::shell};
 
-/// What differs from run to run. The rest of the tour must come out as it is printed.
+/// The fields whose values differ in each run. All other output must be as in the README.
 const CHANGING: [&str; 5] = ["token", "keyId", "preview", "createTime", "revokeTime"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn grpcurl_lists_and_describes_the_service_without_its_proto() {
     assert!(health.contains("\"status\": \"SERVING\""), "{health}");
 }
 
-/// The commands of the README's one `console` block, each with the output printed below it.
+/// The commands of the README's only `console` block, each with the output below it.
 fn tour() -> Vec<(String, String)> {
     let readme = include_str!("../../../README.md");
     let block = readme
@@ -65,14 +65,14 @@ fn tour() -> Vec<(String, String)> {
     steps.collect()
 }
 
-/// `VALUE` of a line `"FIELD": "VALUE"` whose field is a changing one.
+/// `VALUE` of a line `"FIELD": "VALUE"`, if the values of this field differ in each run.
 fn changing_value(line: &str) -> Option<&str> {
     let (field, value) = line.trim().trim_end_matches(',').split_once(": ")?;
     let field = field.trim_matches('"');
     CHANGING.contains(&field).then_some(value.trim_matches('"'))
 }
 
-/// The README's values and this run's, each learned where it is first seen.
+/// Pairs of a value in the README and the value in this run.
 #[derive(Default)]
 struct Substitutions(Vec<(String, String)>);
 

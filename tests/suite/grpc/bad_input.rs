@@ -1,4 +1,4 @@
-//! Bad input is refused with the field's name and what is right, and changes nothing.
+//! Invalid input is refused and changes nothing. The error names the field and what is valid.
 
 use super::{ACCOUNT, Created, create, create_request, list_request};
 use crate::support::{
@@ -16,7 +16,7 @@ use prost_types::Timestamp;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-/// Each text that is no domain, with what is said of it.
+/// Texts that are not domains, each with a part of the error message.
 const NO_DOMAINS: [(&str, &str); 7] = [
     ("", "give a domain such as `example.com`"),
     ("a..example", "use letters, digits and hyphens"),
@@ -158,12 +158,12 @@ async fn a_token_in_the_wrong_field_is_refused_and_the_error_does_not_repeat_it(
     refuse("token", revoke(Some(Target::Token(text() + "\n")), None));
     refuse("domain", authorize("example.com", &text()));
 
-    // In any case, since domains are folded to lower case.
+    // Compared in lower case, since domains are converted to lower case.
     let secret_part = token.expose()[6..].to_lowercase();
     for status in table.check().await {
         let details = String::from_utf8_lossy(status.details());
         let shown = format!("{status:?} {details}").to_lowercase();
-        assert!(!shown.contains(&secret_part), "it repeats the token");
+        assert!(!shown.contains(&secret_part), "the error repeats the token");
     }
 }
 
@@ -221,11 +221,11 @@ impl Call {
             Self::Revoke(request) => client.0.revoke(request).await.map(drop),
             Self::Authorize(request) => client.0.authorize(request).await.map(drop),
         };
-        answered.expect_err("it is bad input")
+        answered.expect_err("the input is invalid")
     }
 }
 
-/// Calls that must be refused, each with the field that is wrong and what must be said of it.
+/// Calls that must be refused, each with the invalid field and a part of the error message.
 #[derive(Default)]
 struct Table(Vec<(&'static str, &'static str, Call)>);
 
@@ -234,7 +234,7 @@ impl Table {
         self.0.push((field, right, call));
     }
 
-    /// Makes every call and gives the statuses that came back.
+    /// Makes every call, checks its status, and returns all statuses.
     async fn check(self) -> Vec<Status> {
         let server = Server::on_sqlite().await;
         let mut client = server.client().await;

@@ -1,4 +1,4 @@
-//! Calls that end before their message has come: their client's doing, and told as that.
+//! Calls that end before their message has arrived are recorded and counted as the client's mistake.
 
 use crate::support::{
     clients::callers::Credential,
@@ -7,7 +7,7 @@ use crate::support::{
     mount::Mount,
     server::{
         Server,
-        audit::records,
+        audit_command::records,
         scrape::{METRICS, Scrape},
         sqlite_in,
     },
@@ -49,21 +49,21 @@ async fn a_call_that_ends_before_its_message_counts_as_the_clients_mistake() {
         counted(method, "INVALID_ARGUMENT", 1.0).await;
     }
     client.send(&headers("Create", 9, 0)).await;
-    // The server has read that when it has read what follows it.
+    // When the next call is answered, the server has read this one.
     client.send(&headers("Authorize", 11, END_STREAM)).await;
     counted("Authorize", "INVALID_ARGUMENT", 2.0).await;
     drop(client);
     counted("Create", "CANCELLED", 1.0).await;
 
-    let on_record = [
+    let recorded = [
         "operator Revoke CANCELLED - - 1",
         "operator Revoke INVALID_ARGUMENT - - 1",
         "operator Create CANCELLED - - 1",
     ];
-    eventually("all are on record", async || {
-        records(&store, &[]) == on_record
+    eventually("all are recorded", async || {
+        records(&store, &[]) == recorded
     })
     .await;
     let lines = server.log().matches("\"message\":\"admin call\"").count();
-    assert_eq!(lines, on_record.len(), "{}", server.log());
+    assert_eq!(lines, recorded.len(), "{}", server.log());
 }

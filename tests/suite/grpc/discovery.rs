@@ -1,6 +1,6 @@
-//! What a client that knows only the address can find out: health, the API, and how to call it.
+//! Health and reflection: what a client learns that knows only the address.
 
-use crate::support::{server::Server, tools::client};
+use crate::support::{server::Server, tools::python_client};
 use futures::stream;
 use http::uri::PathAndQuery;
 use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
@@ -108,7 +108,7 @@ async fn both_versions_of_reflection_describe_every_service_and_the_details_of_e
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_client_takes_the_tour_through_reflection_alone() {
     let server = Server::on_sqlite().await;
-    let ran = client("tour.py")
+    let ran = python_client("tour.py")
         .arg(format!("localhost:{}", server.port()))
         .output()
         .expect("python3 runs");
@@ -126,8 +126,8 @@ async fn next(watch: &mut Streaming<HealthCheckResponse>) -> Option<ServingStatu
     answer.map(|answer| answer.status())
 }
 
-/// Asks one version of reflection. They differ by the name of their package alone, so the
-/// messages of v1 serve for both.
+/// Calls one version of reflection. The two versions differ only in the name of their package, so the
+/// messages of v1 are used for both.
 async fn reflect(server: &Server, version: &str, question: MessageRequest) -> MessageResponse {
     let service = format!("/grpc.reflection.{version}.ServerReflection");
     let method = PathAndQuery::try_from(format!("{service}/ServerReflectionInfo")).expect("a path");
@@ -146,7 +146,7 @@ async fn reflect(server: &Server, version: &str, question: MessageRequest) -> Me
         .expect("an answer")
 }
 
-/// The files that the files of an answer need.
+/// The names of all files that the files in an answer import.
 fn imports(answer: MessageResponse) -> Vec<String> {
     let MessageResponse::FileDescriptorResponse(files) = answer else {
         panic!("{answer:?}");

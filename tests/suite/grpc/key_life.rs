@@ -1,4 +1,4 @@
-//! What becomes of a key: it is created, granted or denied, listed and revoked.
+//! The life of a key: it is created, granted or denied, listed and revoked.
 
 use super::{ACCOUNT, DOMAIN, create, create_request, denial, grant, in_the_future, only, time};
 use crate::support::{eventually, postgres::Cluster, server::Server};
@@ -20,7 +20,7 @@ async fn a_key_on_sqlite_is_created_granted_listed_revoked_and_then_denied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_on_postgres_is_created_granted_listed_revoked_and_then_denied() {
     let cluster = Cluster::shared();
-    follow_a_key_through_its_life(&Server::start(&cluster.database()).await).await;
+    follow_a_key_through_its_life(&Server::start(&cluster.create_database()).await).await;
 }
 
 async fn follow_a_key_through_its_life(server: &Server) {

@@ -1,4 +1,4 @@
-//! List: its pages and its filters.
+//! List: pages and filters.
 
 use super::{ACCOUNT, create, create_request, in_the_future, list_request, time};
 use crate::support::{
@@ -89,7 +89,7 @@ async fn a_page_token_is_valid_only_for_its_own_list() {
         ..list_request()
     };
     let page = client.list_with(next.clone()).await.unwrap();
-    assert_eq!(page.keys.len(), 2, "of any page size");
+    assert_eq!(page.keys.len(), 2, "the page size may change");
 
     let (mut of_another, mut by_status, mut by_domain) = (next.clone(), next.clone(), next);
     of_another.account_id = "globex".into();

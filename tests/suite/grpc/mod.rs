@@ -1,4 +1,4 @@
-//! The API as its users see it: a tonic client calls the real server over a real socket.
+//! The API: a tonic client calls the real server over a real socket.
 
 mod bad_input;
 mod calls_without_a_message;
@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 const ACCOUNT: &str = "acme";
 const DOMAIN: &str = "example.com";
 
-/// A new key as its user holds it.
+/// The token and the id of a new key.
 struct Created {
     token: String,
     key_id: String,
@@ -35,7 +35,7 @@ async fn create(client: &mut Client, change: impl FnOnce(&mut CreateRequest)) ->
     }
 }
 
-/// A Create that is right, with what it must have and no more.
+/// A valid request with only the required fields.
 fn create_request() -> CreateRequest {
     CreateRequest {
         account_id: ACCOUNT.into(),
@@ -44,7 +44,7 @@ fn create_request() -> CreateRequest {
     }
 }
 
-/// The same of a List.
+/// A valid request with only the required fields.
 fn list_request() -> ListRequest {
     ListRequest {
         account_id: ACCOUNT.into(),
@@ -71,7 +71,7 @@ fn only(domain: &str) -> Option<Scope> {
     Some(Scope { kind })
 }
 
-/// From now, in whole microseconds, as a key keeps it.
+/// A time in whole microseconds, which is the precision of a key's times.
 fn in_the_future(after: Duration) -> Timestamp {
     let mut time = Timestamp::from(SystemTime::now() + after);
     time.nanos -= time.nanos % 1000;

@@ -1,4 +1,4 @@
-//! A `request_id` makes a Create safe to repeat.
+//! A `request_id` makes it safe to repeat a Create.
 
 use super::{ACCOUNT, DOMAIN, create, create_request, grant};
 use crate::support::server::Server;
@@ -79,7 +79,7 @@ fn retry_of(request_id: &str) -> CreateRequest {
     }
 }
 
-/// The key id in the `google.rpc.ResourceInfo` of an ALREADY_EXISTS.
+/// The key id in the `google.rpc.ResourceInfo` of an ALREADY_EXISTS status.
 fn first_key_named_by(refused: &Status) -> String {
     assert_eq!(refused.code(), Code::AlreadyExists);
     let resource: ResourceInfo = refused.get_details_resource_info().expect("ResourceInfo");

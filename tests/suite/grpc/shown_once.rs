@@ -1,6 +1,6 @@
-//! A token leaves the service in one CreateResponse and nowhere else. Everything is said to a
-//! server that can be said, tokens in wrong places included, while it logs and traces all it can;
-//! then every byte that came out is searched for any piece of a token.
+//! A token leaves the service in one CreateResponse and nowhere else. The tests make every kind of
+//! call, also with tokens in wrong places, while the server logs and traces as much as possible. Then
+//! they search every byte that the server has written for any part of a token.
 
 use crate::support::{
     clients::session::{DIGEST_SECRET, Session},
@@ -8,7 +8,7 @@ use crate::support::{
     hostile::wire::{self, RawAuthorizeRequest},
     postgres::Cluster,
     search::{Search, contains, files_below},
-    server::{audit::printed, sqlite_in},
+    server::{audit_command::audit_output, sqlite_in},
 };
 use data_encoding::{BASE64, HEXLOWER};
 use keyservice::{
@@ -27,19 +27,19 @@ const PASSWORD: &str = "correct-horse-battery-staple";
 async fn a_server_on_sqlite_never_shows_any_part_of_a_token_again() {
     let directory = directory();
     let mut session = Session::start(&sqlite_in(&directory)).await;
-    say_everything(&mut session).await;
+    make_every_call(&mut session).await;
     let records = audit_records(&sqlite_in(&directory));
     let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("it opens");
     let rename = |sql| file.execute(sql, []).expect("it is renamed");
     rename("ALTER TABLE keys RENAME TO gone");
-    meet_a_broken_store(&mut session, Code::Internal).await;
+    call_with_a_broken_store(&mut session, Code::Internal).await;
     rename("ALTER TABLE gone RENAME TO keys");
 
     let files = files_below(directory.path());
     assert!(contains(&files, b"keys.db-wal"));
     session.assert_stored_in(&files);
     let stored = [("the files", files), ("the audit records", records)];
-    assert_silent(session, stored).await;
+    assert_no_token_is_shown(session, stored).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,25 +49,28 @@ async fn a_server_on_postgres_never_shows_any_part_of_a_token_again() {
         cluster.psql("postgres", &format!("ALTER SYSTEM SET {setting}"));
     }
     cluster.psql("postgres", "SELECT pg_reload_conf()");
-    let store = cluster.database();
+    let store = cluster.create_database();
     let mut session = Session::start(&store.replace('@', &format!(":{PASSWORD}@"))).await;
-    say_everything(&mut session).await;
+    make_every_call(&mut session).await;
     let records = audit_records(&store);
     cluster.psql("postgres", "CHECKPOINT");
     cluster.kill();
-    meet_a_broken_store(&mut session, Code::Unavailable).await;
+    call_with_a_broken_store(&mut session, Code::Unavailable).await;
 
     let files = files_below(&cluster.data_directory());
     session.assert_stored_in(&files);
     let log = std::fs::read(cluster.data_directory().with_file_name("log")).expect("a log");
     let digest = HEXLOWER.encode(&session.digest());
-    assert!(contains(&log, digest.as_bytes()), "it logs no parameters");
+    assert!(
+        contains(&log, digest.as_bytes()),
+        "the log contains parameters of statements"
+    );
     let stored = [
         ("PostgreSQL's files", files),
         ("PostgreSQL's log", log),
         ("the audit records", records),
     ];
-    assert_silent(session, stored).await;
+    assert_no_token_is_shown(session, stored).await;
 }
 
 #[test]
@@ -90,8 +93,8 @@ fn the_search_finds_a_part_of_a_token_in_every_encoding() {
     assert_eq!(search.find(less.as_bytes()), None);
 }
 
-/// Ends a session, and searches all that came out of it and what was stored.
-async fn assert_silent<const N: usize>(session: Session, stored: [(&str, Vec<u8>); N]) {
+/// Stops the server, and searches everything that it has written and stored.
+async fn assert_no_token_is_shown<const N: usize>(session: Session, stored: [(&str, Vec<u8>); N]) {
     let tokens = session.tokens.clone();
     let secrets = tokens.iter().map(|token| &token[PREFIX.len()..]);
     let search = Search::new(secrets.chain([DIGEST_SECRET, PASSWORD]));
@@ -102,36 +105,40 @@ async fn assert_silent<const N: usize>(session: Session, stored: [(&str, Vec<u8>
     }
 }
 
-/// All that is told of who did what, in both forms.
+/// All audit records, as JSON and as a table.
 fn audit_records(store: &str) -> Vec<u8> {
-    let [json, table] = ["json", "table"].map(|format| printed(store, &["--format", format]));
+    let [json, table] = ["json", "table"].map(|format| audit_output(store, &["--format", format]));
     assert!(json.lines().count() > 30, "{json}");
     assert!(json.contains("\"INVALID_ARGUMENT\"") && table.contains("NOT_FOUND"));
     [json, table].concat().into_bytes()
 }
 
-async fn say_everything(session: &mut Session) {
-    ask_for_every_decision(session).await;
+async fn make_every_call(session: &mut Session) {
+    get_every_decision(session).await;
     list_and_revoke(session).await;
-    for token in [session.live(), session.changed()] {
-        put_into_every_field(session, &token).await;
+    for token in [session.granted_token(), session.mistyped_token()] {
+        put_a_token_into_every_field(session, &token).await;
     }
-    put_beside_the_message(session).await;
-    break_the_protocol(session).await;
+    put_tokens_into_headers_and_paths(session).await;
+    send_malformed_requests(session).await;
 }
 
-async fn ask_for_every_decision(session: &mut Session) {
+async fn get_every_decision(session: &mut Session) {
     let soon = SystemTime::now() + Duration::from_millis(500);
     let restricted = session.create(|new| new.domain = Some("example.com".into()));
     let restricted = restricted.await.expect("created");
     let expiring = session.create(|new| new.expire_time = Some(soon.into()));
     let expiring = expiring.await.expect("created");
     for (token, domain, reason) in [
-        (session.live(), "example.com", None),
+        (session.granted_token(), "example.com", None),
         (restricted, "example.org", Some(Reason::DomainNotAllowed)),
-        (session.unknown(), "example.com", Some(Reason::UnknownToken)),
         (
-            session.changed(),
+            session.unknown_token(),
+            "example.com",
+            Some(Reason::UnknownToken),
+        ),
+        (
+            session.mistyped_token(),
             "example.com",
             Some(Reason::MalformedToken),
         ),
@@ -154,7 +161,7 @@ async fn list_and_revoke(session: &mut Session) {
         .await
         .expect("the next page");
 
-    let (unknown, changed) = (session.unknown(), session.changed());
+    let (unknown, changed) = (session.unknown_token(), session.mistyped_token());
     for (token, account, answer) in [
         (&token, Some("another"), Err(Code::NotFound)),
         (&token, None, Ok(())),
@@ -169,7 +176,7 @@ async fn list_and_revoke(session: &mut Session) {
     assert_eq!(decision, Ok(Some(Reason::Revoked)));
 }
 
-async fn put_into_every_field(session: &mut Session, token: &str) {
+async fn put_a_token_into_every_field(session: &mut Session, token: &str) {
     let creates: [fn(&mut CreateRequest, &str); 5] = [
         |new, token| new.account_id = token.into(),
         |new, token| new.name = token.into(),
@@ -201,8 +208,8 @@ async fn put_into_every_field(session: &mut Session, token: &str) {
     }
 }
 
-async fn put_beside_the_message(session: &mut Session) {
-    let token = session.live();
+async fn put_tokens_into_headers_and_paths(session: &mut Session) {
+    let token = session.granted_token();
     for (name, value) in [
         ("authorization", format!("Bearer {token}")),
         ("x-api-key", token.clone()),
@@ -216,7 +223,7 @@ async fn put_beside_the_message(session: &mut Session) {
         let value = value.parse().expect("a header");
         request.metadata_mut().insert(name, value);
         let answer = session.server.call(AUTHORIZE, request).await;
-        assert_eq!(session.hear(answer), Err(Code::InvalidArgument));
+        assert_eq!(session.keep_answer(answer), Err(Code::InvalidArgument));
     }
     for path in [
         format!("/{SERVICE_NAME}/{token}"),
@@ -224,20 +231,20 @@ async fn put_beside_the_message(session: &mut Session) {
     ] {
         let request = Request::new(AuthorizeRequest::default());
         let answer = session.server.call(&path, request).await;
-        assert_eq!(session.hear(answer), Err(Code::Unimplemented));
+        assert_eq!(session.keep_answer(answer), Err(Code::Unimplemented));
     }
     let not_utf8 = RawAuthorizeRequest {
         token: [token.as_bytes(), &[0xff]].concat(),
     };
     let answer = session.server.call(AUTHORIZE, Request::new(not_utf8)).await;
-    assert_eq!(session.hear(answer), Err(Code::InvalidArgument));
+    assert_eq!(session.keep_answer(answer), Err(Code::InvalidArgument));
     let too_long = token.repeat(100_000);
     let answer = session.authorize(&too_long, "example.com").await;
     assert_eq!(answer, Err(Code::ResourceExhausted));
 }
 
-async fn break_the_protocol(session: &mut Session) {
-    let (token, port) = (session.live(), session.server.port());
+async fn send_malformed_requests(session: &mut Session) {
+    let (token, port) = (session.granted_token(), session.server.port());
     let requests = move || {
         wire::send_bytes(port, token.as_bytes());
         wire::send_bytes(port, format!("GET /{token} HTTP/1.1\r\n\r\n").as_bytes());
@@ -262,9 +269,9 @@ async fn break_the_protocol(session: &mut Session) {
     sent.await.expect("no panic");
 }
 
-/// What every call says while the store fails.
-async fn meet_a_broken_store(session: &mut Session, code: Code) {
-    let token = session.live();
+/// Makes every call while the store fails.
+async fn call_with_a_broken_store(session: &mut Session, code: Code) {
+    let token = session.granted_token();
     assert_eq!(session.create(|_| {}).await, Err(code));
     assert_eq!(session.list(|_| {}).await, Err(code));
     let revoked = session.revoke(Target::Token(token.clone()), None).await;
@@ -274,8 +281,8 @@ async fn meet_a_broken_store(session: &mut Session, code: Code) {
 
 const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
 
-/// A wrong `grpc-encoding` is answered with its own text, to the caller that sent it; so answers to
-/// these are not searched.
+/// The answers to these requests are not searched, since tonic repeats an unknown `grpc-encoding` in
+/// its answer to the client that sent it.
 const ODD_HEADERS: [&str; 7] = [
     "grpc-encoding",
     "content-type",

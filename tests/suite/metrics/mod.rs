@@ -1,4 +1,4 @@
-//! Metrics, as Prometheus reads them.
+//! The metrics that Prometheus scrapes.
 
 mod page;
 mod port;

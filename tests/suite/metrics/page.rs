@@ -1,4 +1,4 @@
-//! Metrics: what is counted, and that no secret is among it.
+//! The page of metrics: which values it shows, and that it shows no secret.
 
 use crate::support::{
     certificates::{Authority, Issued},
@@ -7,7 +7,7 @@ use crate::support::{
     mount::Mount,
     postgres::{
         Cluster, database_in,
-        keys_lock::{KeysLock, PATIENT},
+        table_lock::{LONG_STATEMENT_TIMEOUT, TableLock},
     },
     search::Search,
     server::{
@@ -118,14 +118,14 @@ async fn a_key_that_expires_is_no_longer_counted_as_active() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pool_reports_its_idle_and_used_connections_and_the_waiting_calls() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let args = [
         &[METRICS, "--pool-size=1", "--acquire-timeout=1h"],
-        &PATIENT[..],
+        &LONG_STATEMENT_TIMEOUT[..],
     ]
     .concat();
     let server = Server::start_with(&store, &args, &[]).await;
-    let comes_to = async |idle, in_use, waiting| {
+    let wait_until = async |idle, in_use, waiting| {
         let expected = format!("{idle} idle, {in_use} in use, {waiting} waiting");
         eventually(&expected, async || {
             let scrape = Scrape::of(&server);
@@ -138,28 +138,28 @@ async fn the_pool_reports_its_idle_and_used_connections_and_the_waiting_calls() 
     };
     let mut client = server.client().await;
     client.create_key().await;
-    comes_to(1.0, 0.0, 0.0).await;
-    let lock = KeysLock::take(&store).await;
+    wait_until(1.0, 0.0, 0.0).await;
+    let lock = TableLock::on_keys(&store).await;
     let creates = [(); 3].map(|()| {
         let mut client = client.clone();
         tokio::spawn(async move { client.create("acme", "a key").await })
     });
-    comes_to(0.0, 1.0, 2.0).await;
+    wait_until(0.0, 1.0, 2.0).await;
     drop(lock);
     for create in creates {
         create.await.expect("no panic").expect("created");
     }
-    comes_to(1.0, 0.0, 0.0).await;
+    wait_until(1.0, 0.0, 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_replica_counts_all_registered_replicas() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let first = Server::start_with(&store, &[METRICS], &[]).await;
     let second = Server::start_with(&store, &[METRICS], &[]).await;
     for server in [&first, &second] {
-        // Which looks at who is there.
+        // A Create looks up the registered replicas.
         server.client().await.create_key().await;
         assert_eq!(Scrape::of(server).value("keyservice_replicas"), 2.0);
     }
@@ -170,7 +170,7 @@ async fn the_page_shows_the_processor_time_that_the_system_counts() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let counted = || Process(server.pid()).cpu_time().as_secs_f64();
-    eventually("it has worked for a while", async || {
+    eventually("it has used some processor time", async || {
         Scrape::of(&server);
         counted() > 0.02
     })
@@ -189,7 +189,7 @@ async fn token_of_another_server() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_and_cancelled_calls_are_counted() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let admin = Credential::new("operator", &["--role", "admin"]);
     let files = Mount::new(&[("callers", &admin.line)]);
     let credentials = format!("--credentials={}", files.arg("callers"));
@@ -198,11 +198,11 @@ async fn refused_and_cancelled_calls_are_counted() {
     assert_eq!(refused, Code::Unauthenticated);
     assert_eq!(Scrape::of(&server).calls("List", "UNAUTHENTICATED"), 1.0);
 
-    let lock = KeysLock::take(&store).await;
+    let lock = TableLock::on_keys(&store).await;
     let mut client = client(server.channel().await, &admin.secret);
     let sent = Instant::now();
     let given_up = tokio::spawn(async move { client.create("acme", "a key").await });
-    eventually("the Create waits", async || lock.holds_a_create().await).await;
+    eventually("the Create waits", async || lock.blocks_a_create().await).await;
     let waits = Instant::now();
     let waited = waits.elapsed().as_secs_f64();
     given_up.abort();
@@ -221,7 +221,7 @@ async fn refused_and_cancelled_calls_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_a_lapsed_lease_and_a_failing_store() {
     let cluster = Cluster::start();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let server = Server::start_with(&store, &[METRICS, "--lease=1s"], &[]).await;
     let scrape = Scrape::of(&server);
     let left = scrape.value("keyservice_lease_left_seconds");
@@ -246,7 +246,7 @@ async fn the_page_shows_a_lapsed_lease_and_a_failing_store() {
         .expect_err("no lease");
     client.create("acme", "a key").await.expect_err("no store");
     client.list("acme").await.expect_err("no store");
-    // On record as refused, if there were a store.
+    // This refusal would be recorded if the store worked.
     client.list("no account").await.expect_err("bad input");
     let scrape = Scrape::of(&server);
     let lapsed = "keyservice_decisions_total{outcome=\"none\",reason=\"LEASE_LAPSED\"}";
@@ -265,15 +265,15 @@ async fn the_page_shows_when_the_certificate_expires_and_which_files_are_invalid
     let (mut mount, arguments) = protection(&admin.line, &issued);
     let directory = directory();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let server = Server::spawn(&sqlite_in(&directory), &arguments, &[]).await;
-    eventually("it listens for scrapes", async || {
+    let server = Server::start_listening(&sqlite_in(&directory), &arguments, &[]).await;
+    eventually("the metrics port is open", async || {
         server.logged_port("metrics_address").is_some()
     })
     .await;
     let scrape = Scrape::of(&server);
     let expiry = scrape.value("keyservice_tls_certificate_expiry_timestamp_seconds");
     assert_eq!(expiry, issued.not_after as f64);
-    let comes_to = async |credentials, tls| {
+    let wait_until = async |credentials, tls| {
         eventually(&format!("{credentials} and {tls}"), async || {
             let scrape = Scrape::of(&server);
             let failed = |it| scrape.value(&format!("keyservice_reload_failed{{files=\"{it}\"}}"));
@@ -281,17 +281,17 @@ async fn the_page_shows_when_the_certificate_expires_and_which_files_are_invalid
         })
         .await;
     };
-    comes_to(0.0, 0.0).await;
+    wait_until(0.0, 0.0).await;
     mount.swap(&protection_files("operator emperor", &issued));
-    comes_to(1.0, 0.0).await;
+    wait_until(1.0, 0.0).await;
     let of_no_key = Issued {
         key: "no key".to_owned(),
         ..issued.clone()
     };
     mount.swap(&protection_files(&admin.line, &of_no_key));
-    comes_to(0.0, 1.0).await;
+    wait_until(0.0, 1.0).await;
     mount.swap(&protection_files(&admin.line, &issued));
-    comes_to(0.0, 0.0).await;
+    wait_until(0.0, 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

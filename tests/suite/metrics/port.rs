@@ -5,7 +5,7 @@ use crate::support::{
     hostile::metrics_connections::{BEHAVIOURS, HostileConnections},
     server::{
         Server,
-        process::need_open_files,
+        process::raise_open_file_limit,
         scrape::{METRICS, Scrape, request},
         sqlite_in,
     },
@@ -42,7 +42,7 @@ async fn the_metrics_port_serves_only_metrics() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scrape_succeeds_beside_a_thousand_hostile_connections() {
-    need_open_files(OPEN_FILES);
+    raise_open_file_limit(OPEN_FILES);
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let port = server.logged_port("metrics_address").expect("a port");

@@ -10,7 +10,7 @@ use crate::support::{
     },
     server::{
         Client, Server, command,
-        process::{Process, need_open_files},
+        process::{Process, raise_open_file_limit},
         sqlite_in,
     },
 };
@@ -56,13 +56,13 @@ async fn a_tls_client_is_served_beside_every_flood_and_memory_stays_bounded() {
     std::fs::write(&certificate, &issued.certificate).expect("written");
     std::fs::write(&key, &issued.key).expect("written");
     let args = ["--tls-cert", &certificate, "--tls-key", &key];
-    let server = Server::spawn(&sqlite_in(&directory), &args, &[]).await;
+    let server = Server::start_listening(&sqlite_in(&directory), &args, &[]).await;
     let endpoint = certificates::endpoint(server.port(), &authority, None);
     run_floods(flood::TLS, &server, &endpoint).await;
 }
 
 async fn run_floods(floods: &[Flood], server: &Server, endpoint: &Endpoint) {
-    need_open_files(OPEN_FILES);
+    raise_open_file_limit(OPEN_FILES);
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let channel = endpoint.connect().await.expect("it is connected");
@@ -81,7 +81,7 @@ async fn run_floods(floods: &[Flood], server: &Server, endpoint: &Endpoint) {
 
 async fn run_flood(flood: Flood, seed: u64, server: &Server, well_behaved: WellBehavedClient) {
     let process = Process(server.pid());
-    process.forget_highest_memory();
+    process.reset_peak_memory();
     let before = process.memory();
     let target = Target {
         port: server.port(),
@@ -92,7 +92,7 @@ async fn run_flood(flood: Flood, seed: u64, server: &Server, well_behaved: WellB
     let report = flood.run(target).await;
     let length = started.elapsed().as_secs_f64();
     let served = well_behaved.stop();
-    let (highest, after) = (process.highest_memory(), process.memory());
+    let (highest, after) = (process.peak_memory(), process.memory());
     println!("{}: {report} in {length:.1} s", flood.name);
     println!("    beside it {served}");
     println!("    memory before {before} MiB, highest {highest} MiB, after {after} MiB");
@@ -142,8 +142,8 @@ async fn connections_leave_file_descriptors_for_the_store() {
     const ALLOWED: usize = 192;
     let directory = directory();
     let mut limited = with_open_file_limit(ALLOWED, &command(&sqlite_in(&directory)));
-    let server = Server::listening(&mut limited).await;
-    server.health().await.until_serving().await;
+    let server = Server::start_command_listening(&mut limited).await;
+    server.health().await.wait_until_serving().await;
     assert!(
         server.log().contains("the system allows 192 open files"),
         "{}",

@@ -50,11 +50,11 @@ async fn the_health_port_limits_message_size_and_concurrent_calls() {
 async fn unfinished_probes_take_little_memory() {
     let (server, port, _directory) = start_with_health_port().await;
     let process = Process(server.pid());
-    process.forget_highest_memory();
+    process.reset_peak_memory();
     let before = process.memory();
     let (until, seed) = (Instant::now(), 0);
     let report = PROBES.run(Target { port, until, seed }).await;
-    let highest = process.highest_memory();
+    let highest = process.peak_memory();
     println!("{}: {report}", PROBES.name);
     println!("    memory before {before} MiB, highest {highest} MiB");
     assert!(highest <= MOST_MEMORY_MIB, "{highest} MiB");

@@ -56,7 +56,7 @@ async fn the_server_raises_its_open_file_limit_to_the_hard_limit() {
         .args(["-c", "ulimit -Sn 64; exec \"$0\" \"$@\""])
         .arg(serve.get_program())
         .args(serve.get_args());
-    let server = Server::listening(&mut limited).await;
+    let server = Server::start_command_listening(&mut limited).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid()));
     let limits = limits.expect("limits");
     let open_files = limits
@@ -231,7 +231,7 @@ fn authorize_with_metadata(length: usize) -> Request<AuthorizeRequest> {
 async fn metadata_over_the_limit_is_refused_and_the_connection_stays_open() {
     let (server, _directory) = start(&["--max-header-size", "2048", METRICS]).await;
     let channel = server.channel().await;
-    let mut watch = Health::on(channel.clone()).watch("").await;
+    let mut watch = Health::new(channel.clone()).watch("").await;
     watch.message().await.expect("a status");
     let mut client = KeyServiceClient::new(channel);
     let small = authorize_with_metadata(1000);

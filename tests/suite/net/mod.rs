@@ -1,4 +1,4 @@
-//! Sockets: TLS, limits, and clients that mean harm.
+//! Connections: TLS, limits, and hostile clients.
 
 mod flood;
 mod health_port;

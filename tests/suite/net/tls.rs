@@ -1,4 +1,4 @@
-//! Calls over TLS: who proves what, and files that change while connections live.
+//! TLS: client certificates, and files that are reloaded while connections are open.
 
 use crate::support::{
     certificates::{Authority, Issued, Resuming, connect},
@@ -32,10 +32,10 @@ const LIST: &str = "/tosend.keys.v1.KeyService/List";
 const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
-/// A server that speaks TLS and verifies its clients, its files mounted as Kubernetes does.
+/// A server with TLS and client certificates, whose files are mounted as Kubernetes mounts them.
 struct Encrypted {
     server: Server,
-    /// Signs its certificate and those of its clients.
+    /// Signs the certificates of the server and of its clients.
     authority: Authority,
     tls: Mount,
     _callers: Mount,
@@ -58,7 +58,7 @@ impl Encrypted {
             args,
         ]
         .concat();
-        let server = Server::spawn(&sqlite_in(&directory), &args, &[]).await;
+        let server = Server::start_listening(&sqlite_in(&directory), &args, &[]).await;
         let encrypted = Self {
             server,
             authority,
@@ -80,11 +80,11 @@ impl Encrypted {
         channel.expect("it is connected")
     }
 
-    /// Whether a caller that shows this certificate may call List.
-    async fn knows(&self, identity: &Issued) -> bool {
+    /// Whether a caller with this certificate may call List.
+    async fn authenticates(&self, identity: &Issued) -> bool {
         let connected = connect(self.server.port(), &self.authority, Some(identity)).await;
-        // With TLS 1.3 a client is refused after its own side of the handshake, so with its first
-        // call.
+        // With TLS 1.3, a client completes its handshake before the server refuses it, so its first
+        // call fails.
         match connected {
             Ok(channel) => outcome(channel, &Bearer::none(), LIST).await == Code::InvalidArgument,
             Err(_) => false,
@@ -114,7 +114,7 @@ async fn a_client_is_authenticated_by_the_uri_or_the_host_in_its_certificate() {
     let dashboard = authority.client_by_uri(SPIFFE_ID);
     let sender = authority.client_by_host("sender.example.org");
     let unlisted = authority.client_by_uri("spiffe://example.org/ns/mail/sa/other");
-    // The name alone is not enough: it must be of the listed kind.
+    // The name matches, but it is a host name and the list has a URI.
     let disguised = authority.client_by_host(SPIFFE_ID);
     let (passed, denied, unknown) = (
         Code::InvalidArgument,
@@ -144,9 +144,9 @@ async fn a_certificate_from_another_authority_authenticates_nobody() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
     let encrypted = Encrypted::start(&line, &[]).await;
     let forged = Authority::new().client_by_uri(SPIFFE_ID);
-    assert!(!encrypted.knows(&forged).await);
+    assert!(!encrypted.authenticates(&forged).await);
     let genuine = encrypted.authority.client_by_uri(SPIFFE_ID);
-    assert!(encrypted.knows(&genuine).await);
+    assert!(encrypted.authenticates(&genuine).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +171,7 @@ async fn a_client_with_a_certificate_finds_no_key_of_other_accounts() {
     assert!(operator.is_granted(&others.token).await);
 }
 
-/// The client itself is told no more than that its connection broke.
+/// The client learns only that its connection broke.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_the_peer_whose_certificate_has_expired() {
     let line = format!("dashboard admin certificate={SPIFFE_ID}");
@@ -239,22 +239,22 @@ async fn grpcurl_calls_with_a_client_certificate() {
 async fn new_certificate_files_apply_to_new_connections_and_close_no_open_one() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let mut encrypted = Encrypted::start(&admin.line, &[]).await;
-    let mut live = client(encrypted.channel(None).await, &admin.secret);
-    let key = live.create("acme", "made before").await.expect("created");
+    let mut open = client(encrypted.channel(None).await, &admin.secret);
+    let key = open.create("acme", "made before").await.expect("created");
 
     let next = Authority::new();
     encrypted
         .tls
         .swap(&files(&next.server("localhost"), &next.pem()));
-    eventually("the new certificate is shown", async || {
+    eventually("the server uses the new certificate", async || {
         encrypted.is_trusted_as(&next).await
     })
     .await;
-    // It could not have connected again: it does not trust the new certificate.
+    // The open connection is the old one, since its client would not trust the new certificate.
     assert!(!encrypted.is_trusted_as(&encrypted.authority).await);
     assert!(
-        live.is_granted(&key.token).await,
-        "the live connection goes on"
+        open.is_granted(&key.token).await,
+        "the open connection is closed"
     );
 }
 
@@ -265,14 +265,15 @@ async fn a_new_client_ca_applies_to_new_connections_and_the_old_one_is_not_trust
     let next = Authority::new();
     let of_old = encrypted.authority.client_by_uri(SPIFFE_ID);
     let of_next = next.client_by_uri(SPIFFE_ID);
-    assert!(encrypted.knows(&of_old).await);
+    assert!(encrypted.authenticates(&of_old).await);
     let server = encrypted.authority.server("localhost");
     encrypted.tls.swap(&files(&server, &next.pem()));
-    eventually("the new authority's client is known", async || {
-        encrypted.knows(&of_next).await
-    })
+    eventually(
+        "the client of the new authority is authenticated",
+        async || encrypted.authenticates(&of_next).await,
+    )
     .await;
-    assert!(!encrypted.knows(&of_old).await);
+    assert!(!encrypted.authenticates(&of_old).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,11 +281,11 @@ async fn tls_sessions_are_never_resumed() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let encrypted = Encrypted::start(&admin.line, &[]).await;
     for version in [&TLS12, &TLS13] {
-        // It would resume a session if it were given one.
+        // This client resumes sessions if the server allows it.
         let client = Resuming::new(&encrypted.authority, version);
         for _ in 0..2 {
             let mut session = client.connect(encrypted.server.port()).await;
-            // What comes behind the handshake, which tickets would be in front of.
+            // The server's first bytes after the handshake. Session tickets would come before them.
             session.write_all(PREFACE).await.expect("sent");
             session.read_u8().await.expect("SETTINGS");
             let (_, connection) = session.get_ref();
@@ -304,7 +305,7 @@ async fn an_unfinished_tls_handshake_is_closed() {
         let started = Instant::now();
         let mut raw = RawClient::connect(encrypted.server.port()).await;
         raw.send(beginning).await;
-        // Behind its own part of the handshake.
+        // The server may send its part of the handshake first.
         let closed = async { while raw.read_byte().await.is_some() {} };
         timeout(Duration::from_secs(10), closed)
             .await
@@ -333,7 +334,7 @@ async fn invalid_new_files_leave_the_old_ones_in_use_and_are_logged_once_per_cha
     assert!(encrypted.is_trusted_as(&encrypted.authority).await);
 
     encrypted.tls.swap(&files(&server, &next.pem()));
-    eventually("the mended files are in use", async || {
+    eventually("the corrected files are in use", async || {
         encrypted.is_trusted_as(&next).await
     })
     .await;

@@ -10,7 +10,7 @@ use crate::support::{
     hostile::{frames::RawClient, unauthenticated::UnauthenticatedClients},
     server::{
         Server,
-        process::need_open_files,
+        process::raise_open_file_limit,
         scrape::{METRICS, Scrape},
         sqlite_in,
     },
@@ -73,7 +73,7 @@ fn open(server: &Server) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unauthenticated_clients_on_every_connection_do_not_keep_callers_out() {
-    need_open_files(2 * MAX_CONNECTIONS as u64);
+    raise_open_file_limit(2 * MAX_CONNECTIONS as u64);
     let limit = format!("--max-connections={MAX_CONNECTIONS}");
     let guarded = Guarded::start(&[&limit]).await;
     let server = &guarded.server;

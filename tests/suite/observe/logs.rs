@@ -1,4 +1,4 @@
-//! Logs as an operator reads them.
+//! The format and the content of the log.
 
 use crate::support::{
     directory,
@@ -19,11 +19,11 @@ async fn every_log_line_is_json_unless_a_terminal_shows_it() {
         "--store",
         &sqlite_in(&directory),
     ]);
-    let mut server = Server::listening(&mut command).await;
+    let mut server = Server::start_command_listening(&mut command).await;
     let mut client = server.client().await;
     client.create("acme", "logged").await.expect("created");
     server.signal("TERM");
-    server.ended().await;
+    server.wait_for_exit().await;
     let log = server.log();
     assert!(
         log.contains("key created") && log.contains("stopped"),
@@ -72,7 +72,7 @@ async fn the_log_contains_only_what_its_filter_allows() {
     let mut server =
         Server::start_with(&store, &["--log", "error,keyservice::serve=info"], &[]).await;
     server.signal("TERM");
-    server.ended().await;
+    server.wait_for_exit().await;
     let log = server.log();
     assert!(
         log.lines()

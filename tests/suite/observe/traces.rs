@@ -1,4 +1,4 @@
-//! Traces as a collector receives them.
+//! Traces, as a collector receives them.
 
 use crate::support::{
     directory, eventually,
@@ -163,10 +163,10 @@ async fn an_absent_or_silent_collector_delays_neither_calls_nor_the_shutdown() {
     let address = silent.local_addr().expect("an address").to_string();
     for endpoint in [address, format!("127.0.0.1:{}", free_port())] {
         let directory = directory();
-        let mut server = untaken(&endpoint, &directory).await;
+        let mut server = start_with_failing_collector(&endpoint, &directory).await;
         let asked = Instant::now();
         server.signal("TERM");
-        assert_eq!(server.ended().await.code(), Some(0));
+        assert_eq!(server.wait_for_exit().await.code(), Some(0));
         assert!(asked.elapsed() < Duration::from_secs(10));
     }
 }
@@ -176,14 +176,14 @@ async fn a_second_signal_does_not_wait_for_the_last_spans() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address").to_string();
     let directory = directory();
-    let mut server = untaken(&address, &directory).await;
+    let mut server = start_with_failing_collector(&address, &directory).await;
     server.signal("TERM");
     eventually("the server has drained", async || {
         server.log().contains("\"stopped\"")
     })
     .await;
     server.signal("TERM");
-    assert_eq!(server.ended().await.code(), Some(1));
+    assert_eq!(server.wait_for_exit().await.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,15 +203,16 @@ async fn an_invalid_exporter_setting_is_refused_with_advice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_reports_a_collector_that_accepts_no_spans() {
     let directory = directory();
-    let server = untaken(&format!("127.0.0.1:{}", free_port()), &directory).await;
+    let server =
+        start_with_failing_collector(&format!("127.0.0.1:{}", free_port()), &directory).await;
     eventually("the failure is logged", async || {
         server.log().contains("BatchSpanProcessor.ExportError")
     })
     .await;
 }
 
-/// A server whose spans nobody takes, after many calls that were answered none the less.
-async fn untaken(endpoint: &str, directory: &TempDir) -> Server {
+/// Starts a server whose collector accepts no spans, and asserts that many calls are still answered.
+async fn start_with_failing_collector(endpoint: &str, directory: &TempDir) -> Server {
     let endpoint = format!("http://{endpoint}");
     let env = [
         (ENDPOINT, endpoint.as_str()),
@@ -264,7 +265,7 @@ impl Traced {
         answer.expect("a decision");
     }
 
-    /// From now on statements fail.
+    /// Makes every SQL statement fail from now on.
     fn break_store(&self) {
         let path = self.directory.path().join("keys.db");
         let file = rusqlite::Connection::open(path).expect("it opens");
@@ -272,10 +273,10 @@ impl Traced {
         file.execute(rename, []).expect("it is renamed");
     }
 
-    /// Ends the server, and gives the spans of all calls but those that waited for its start.
+    /// Stops the server and returns all spans except those of health checks.
     async fn spans(&mut self) -> Vec<Span> {
         self.server.signal("TERM");
-        assert_eq!(self.server.ended().await.code(), Some(0));
+        assert_eq!(self.server.wait_for_exit().await.code(), Some(0));
         let mut spans = self.collector.spans();
         spans.retain(|span| span.name != "grpc.health.v1.Health/Check");
         spans.sort_by_key(|span| span.start_time_unix_nano);

@@ -1,4 +1,4 @@
-//! What looks for violations finds each kind of them, in histories made by hand.
+//! The checker of the fault test finds each kind of violation in hand-written histories.
 
 use crate::support::{
     faults::history::{
@@ -34,17 +34,17 @@ fn authorize(start: u64, end: u64, answer: Answer) -> Authorize {
     }
 }
 
-fn objections(writes: &[Write], call: Authorize) -> usize {
+fn violations(writes: &[Write], call: Authorize) -> usize {
     check(writes, &[call]).len()
 }
 
 #[test]
 fn a_grant_after_a_revoke_returned_is_a_violation() {
     let writes = [created(), write(Change::Revoke, 20, Some(30))];
-    assert_eq!(objections(&writes, authorize(31, 32, Answer::Granted)), 1);
-    // Started while the Revoke was under way, and answered late.
-    assert_eq!(objections(&writes, authorize(29, 99, Answer::Granted)), 0);
-    assert_eq!(objections(&writes, authorize(31, 32, Answer::Revoked)), 0);
+    assert_eq!(violations(&writes, authorize(31, 32, Answer::Granted)), 1);
+    // It started while the Revoke was in flight, and was answered late.
+    assert_eq!(violations(&writes, authorize(29, 99, Answer::Granted)), 0);
+    assert_eq!(violations(&writes, authorize(31, 32, Answer::Revoked)), 0);
 }
 
 #[test]
@@ -55,31 +55,31 @@ fn the_first_revoke_to_return_counts() {
         write(Change::Revoke, 25, Some(60)),
         write(Change::Revoke, 30, Some(40)),
     ];
-    assert_eq!(objections(&writes, authorize(41, 42, Answer::Granted)), 1);
-    assert_eq!(objections(&writes, authorize(39, 42, Answer::Granted)), 0);
+    assert_eq!(violations(&writes, authorize(41, 42, Answer::Granted)), 1);
+    assert_eq!(violations(&writes, authorize(39, 42, Answer::Granted)), 0);
 }
 
 #[test]
 fn a_revoke_that_never_returned_may_or_may_not_apply() {
     let writes = [created(), write(Change::Revoke, 20, None)];
     for answer in [Answer::Granted, Answer::Revoked] {
-        assert_eq!(objections(&writes, authorize(50, 60, answer)), 0);
+        assert_eq!(violations(&writes, authorize(50, 60, answer)), 0);
     }
 }
 
 #[test]
 fn a_denial_as_unknown_after_create_returned_is_a_violation() {
     assert_eq!(
-        objections(&[created()], authorize(11, 12, Answer::Unknown)),
+        violations(&[created()], authorize(11, 12, Answer::Unknown)),
         1
     );
     assert_eq!(
-        objections(&[created()], authorize(9, 12, Answer::Unknown)),
+        violations(&[created()], authorize(9, 12, Answer::Unknown)),
         0
     );
     let in_doubt = write(Change::Create, 0, None);
     assert_eq!(
-        objections(&[in_doubt], authorize(11, 12, Answer::Unknown)),
+        violations(&[in_doubt], authorize(11, 12, Answer::Unknown)),
         0
     );
 }
@@ -87,12 +87,12 @@ fn a_denial_as_unknown_after_create_returned_is_a_violation() {
 #[test]
 fn a_denial_as_revoked_before_any_revoke_was_sent_is_a_violation() {
     assert_eq!(
-        objections(&[created()], authorize(20, 25, Answer::Revoked)),
+        violations(&[created()], authorize(20, 25, Answer::Revoked)),
         1
     );
     let writes = [created(), write(Change::Revoke, 24, None)];
-    assert_eq!(objections(&writes, authorize(20, 23, Answer::Revoked)), 1);
-    assert_eq!(objections(&writes, authorize(20, 25, Answer::Revoked)), 0);
+    assert_eq!(violations(&writes, authorize(20, 23, Answer::Revoked)), 1);
+    assert_eq!(violations(&writes, authorize(20, 25, Answer::Revoked)), 0);
 }
 
 #[test]
@@ -100,16 +100,16 @@ fn writes_of_another_key_do_not_count() {
     let mut other = write(Change::Revoke, 20, Some(30));
     other.key = KEY + 1;
     let writes = [created(), other];
-    assert_eq!(objections(&writes, authorize(40, 50, Answer::Granted)), 0);
-    assert_eq!(objections(&writes, authorize(40, 50, Answer::Revoked)), 1);
+    assert_eq!(violations(&writes, authorize(40, 50, Answer::Granted)), 0);
+    assert_eq!(violations(&writes, authorize(40, 50, Answer::Revoked)), 1);
 }
 
-fn at_the_end(writes: &[Write], answers: &[Answer]) -> usize {
+fn violations_at_the_end(writes: &[Write], answers: &[Answer]) -> usize {
     let verdicts: Vec<_> = answers
         .iter()
         .map(|answer| Verdict {
             key: KEY,
-            witness: String::new(),
+            source: String::new(),
             answer: *answer,
         })
         .collect();
@@ -120,35 +120,35 @@ fn at_the_end(writes: &[Write], answers: &[Answer]) -> usize {
 fn a_lost_write_that_had_returned_is_a_violation() {
     use Answer::{Granted, Revoked, Unknown};
     let revoked = [created(), write(Change::Revoke, 20, Some(30))];
-    assert_eq!(at_the_end(&[created()], &[Granted]), 0);
-    assert_eq!(at_the_end(&[created()], &[Unknown]), 1);
-    assert_eq!(at_the_end(&[created()], &[Revoked]), 1);
-    assert_eq!(at_the_end(&revoked, &[Revoked]), 0);
-    assert_eq!(at_the_end(&revoked, &[Granted]), 1);
+    assert_eq!(violations_at_the_end(&[created()], &[Granted]), 0);
+    assert_eq!(violations_at_the_end(&[created()], &[Unknown]), 1);
+    assert_eq!(violations_at_the_end(&[created()], &[Revoked]), 1);
+    assert_eq!(violations_at_the_end(&revoked, &[Revoked]), 0);
+    assert_eq!(violations_at_the_end(&revoked, &[Granted]), 1);
 }
 
 #[test]
 fn replicas_that_disagree_at_the_end_are_a_violation() {
     use Answer::{Granted, Revoked};
     let in_doubt = [created(), write(Change::Revoke, 20, None)];
-    assert_eq!(at_the_end(&in_doubt, &[Granted, Granted]), 0);
-    assert_eq!(at_the_end(&in_doubt, &[Revoked, Revoked]), 0);
-    assert_eq!(at_the_end(&in_doubt, &[Granted, Revoked]), 1);
+    assert_eq!(violations_at_the_end(&in_doubt, &[Granted, Granted]), 0);
+    assert_eq!(violations_at_the_end(&in_doubt, &[Revoked, Revoked]), 0);
+    assert_eq!(violations_at_the_end(&in_doubt, &[Granted, Revoked]), 1);
 }
 
 #[test]
 fn a_history_records_calls_in_the_order_of_its_clock() {
-    let history = History::begin();
-    let create = history.write_starts(KEY, Change::Create, 0);
-    history.write_returned(&create);
-    let revoke = history.write_starts(KEY, Change::Revoke, 0);
+    let history = History::start();
+    let create = history.start_write(KEY, Change::Create, 0);
+    history.finish_write(&create);
+    let revoke = history.start_write(KEY, Change::Revoke, 0);
     let concurrent = history.now();
-    history.write_returned(&revoke);
-    history.authorized(KEY, 1, concurrent, Answer::Granted);
+    history.finish_write(&revoke);
+    history.record_authorize(KEY, 1, concurrent, Answer::Granted);
     assert_eq!(history.check(), []);
-    history.authorized(KEY, 1, history.now(), Answer::Granted);
+    history.record_authorize(KEY, 1, history.now(), Answer::Granted);
     assert_eq!(history.check().len(), 1);
-    assert_eq!(history.check(), [], "each call is judged once");
+    assert_eq!(history.check(), [], "each call is checked once");
 }
 
 #[test]

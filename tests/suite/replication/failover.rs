@@ -1,4 +1,4 @@
-//! A failover to a standby that every commit waits for loses nothing that was acknowledged.
+//! A failover to a synchronous standby loses no acknowledged write.
 
 use crate::support::{
     caller, new_key,
@@ -20,29 +20,29 @@ use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Longer than a commit waits for a standby in good health.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longer than a commit waits for a healthy standby.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
     let mut cluster = ReplicatedCluster::start(1).await;
-    let address = cluster.primary().database();
+    let address = cluster.primary().create_database();
     let store = stores::open(&address).await;
     let (_, new) = new_key("acme", "dear");
     let _ = store.create(&new).await.expect("created");
 
     cluster.hold_replication(true);
-    let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
-    revoked.expect_err("the standby has not got it");
-    // The primary has, and shows it to everybody once it is restarted.
+    let revoked = timeout(WRITE_TIMEOUT, store.revoke(&revocation(&new.key))).await;
+    revoked.expect_err("the standby does not have the write");
+    // The primary has the write, and shows it after a restart.
     cluster.kill_primary();
     cluster.restart_primary();
-    let revoked = timeout(PATIENCE, store.revoke(&revocation(&new.key))).await;
-    revoked.expect_err("the standby still has not got it");
+    let revoked = timeout(WRITE_TIMEOUT, store.revoke(&revocation(&new.key))).await;
+    revoked.expect_err("the standby still does not have the write");
 
     cluster.hold_replication(false);
     let revoked = store.revoke(&revocation(&new.key)).await;
-    let _ = revoked.expect("the standby has got it");
+    let _ = revoked.expect("the standby has the write");
     cluster.lose_primary();
     cluster.promote();
     let store = stores::open(&cluster.primary().address_of(database_in(&address))).await;
@@ -52,18 +52,18 @@ async fn a_repeated_revoke_returns_only_when_the_standby_has_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_refuses_to_list_the_replicas_that_hold_leases() {
     let cluster = ReplicatedCluster::start(1).await;
-    let address = cluster.primary().database();
+    let address = cluster.primary().create_database();
     let store = stores::open(&address).await;
     cluster.wait_until_replayed();
     let standby = cluster.standby();
     let on_standby = stores::open(&standby.address_of(database_in(&address))).await;
 
-    // It has what the primary acknowledged on its disk, and does not show it yet.
+    // The standby has acknowledged writes on its disk that it does not show yet.
     standby.psql("postgres", "SELECT pg_wal_replay_pause()");
     store.renew(&renewal()).await.expect("renewed");
     assert_eq!(store.replicas(&[]).await.expect("seen").replicas.len(), 1);
     let refused = on_standby.replicas(&[]).await;
-    let refused = refused.expect_err("it cannot know");
+    let refused = refused.expect_err("a standby cannot know");
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
 }
 

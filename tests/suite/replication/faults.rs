@@ -1,4 +1,5 @@
-//! Whatever befalls replicas, network and database, no answer contradicts a write that returned.
+//! No answer contradicts a write that returned, whatever faults the replicas, the network and the
+//! database have.
 
 use crate::support::{
     faults::{
@@ -26,17 +27,17 @@ use tokio::{
 
 const REPLICAS: usize = 3;
 
-/// Short, so that much happens in a short run.
+/// Short, so that a short run contains many lapses.
 const LEASE: Duration = Duration::from_secs(1);
 
-/// How long there is no fault before a round of faults.
+/// The time without a fault before each round of faults.
 const CALM: Duration = Duration::from_millis(300);
 
-/// With what comes before and after the faults, and under other tests' load, less than 90 s.
+/// Short enough that the whole test takes less than 90 s while other tests run.
 const SHORT_RUN: Duration = Duration::from_secs(40);
 
-/// How much longer a run may take until each kind of fault has had its effect. One that falls
-/// together with another may have none: a dead database sends no notification that could be lost.
+/// How much longer a run may take until each kind of fault has had an effect. A fault may have no
+/// effect together with another: a stopped database sends no notification that could be dropped.
 const LONGEST_EXTENSION: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,14 +46,14 @@ async fn no_answer_contradicts_a_returned_write_whatever_fails() {
     let all = load.tally.all();
     assert!(all.writes >= 100, "{} writes", all.writes);
     assert!(all.grants >= 2000, "{} grants", all.grants);
-    let refused = load.history.refused_after_revoke();
-    assert!(refused >= 200, "{refused} refusals after a Revoke");
+    let denied = load.history.denials_after_revoke();
+    assert!(denied >= 200, "{denied} denials after a Revoke");
     assert!(all.lapsed >= 10, "{} answers without a lease", all.lapsed);
 }
 
 /// `tests/faults --minutes N --seed S`
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "as long as tests/faults says"]
+#[ignore = "tests/faults runs it and sets its length"]
 async fn no_answer_contradicts_a_returned_write_during_a_long_run() {
     let minutes: f64 = setting("KEYSERVICE_FAULTS_MINUTES").expect("tests/faults sets it");
     let seed = setting("KEYSERVICE_FAULTS_SEED").unwrap_or_else(rand::random);
@@ -64,52 +65,58 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
-/// Inflicts faults for a time, and somewhat longer until each kind has had its effect.
+/// Inflicts faults for this long, or somewhat longer until each kind has had an effect.
 async fn run(length: Duration, seed: u64) -> Arc<Load> {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut deployment = Deployment::start(REPLICAS, LEASE, &mut random).await;
     let began = SystemTime::now();
-    let load = Load::start(deployment.entrances(), &mut random);
+    let load = Load::start(deployment.replica_clients(), &mut random);
 
-    let run = inflict(&mut deployment, &load, length, &mut random);
+    let run = inflict_faults(&mut deployment, &load, length, &mut random);
     let ended = AssertUnwindSafe(run).catch_unwind().await;
-    let refused = load.history.refused_after_revoke();
+    let denied = load.history.denials_after_revoke();
     println!("{}", load.tally);
-    println!("{refused} Authorizes were refused since a Revoke had returned before they started.");
+    println!("{denied} Authorizes were denied because a Revoke had returned before they started.");
     if let Err(panic) = ended {
         println!("The history began at {began:?}\n{}", deployment.log_tails());
         resume_unwind(panic);
     }
     println!("No violation was found.");
-    assert_eq!(without_effect(&deployment, &load), Vec::<&str>::new());
+    assert_eq!(kinds_without_effect(&deployment, &load), Vec::<&str>::new());
     load
 }
 
-async fn inflict(deployment: &mut Deployment, load: &Load, length: Duration, random: &mut StdRng) {
+async fn inflict_faults(
+    deployment: &mut Deployment,
+    load: &Load,
+    length: Duration,
+    random: &mut StdRng,
+) {
     let mut deck = Deck::default();
     let end = Instant::now() + length;
     let last_end = end + LONGEST_EXTENSION;
-    let left_over = |deployment: &Deployment| !without_effect(deployment, load).is_empty();
-    while Instant::now() < end || Instant::now() < last_end && left_over(deployment) {
+    let is_a_kind_missing =
+        |deployment: &Deployment| !kinds_without_effect(deployment, load).is_empty();
+    while Instant::now() < end || Instant::now() < last_end && is_a_kind_missing(deployment) {
         tokio::time::sleep(CALM).await;
         let steps = deck.draw_round(REPLICAS, LEASE, random);
-        play(steps, deployment, load, random).await;
-        let healed = Instant::now();
-        deployment.all_serve().await;
-        load.tally.recovered(healed.elapsed());
+        run_round(steps, deployment, load, random).await;
+        let ended = Instant::now();
+        deployment.wait_until_all_serve().await;
+        load.tally.record_recovery(ended.elapsed());
         block_in_place(|| deployment.database.add_standby());
-        assert_none(&load.history.check());
+        assert_no_violation(&load.history.check());
     }
     load.stop().await;
-    assert_none(&load.history.check());
-    if !load.contradictions_at_the_end().await.is_empty() {
-        // A write whose caller gave up may still have been under way.
-        assert_none(&load.contradictions_at_the_end().await);
+    assert_no_violation(&load.history.check());
+    if !load.violations_at_the_end().await.is_empty() {
+        // A write whose caller gave up may have been committed just now.
+        assert_no_violation(&load.violations_at_the_end().await);
     }
 }
 
-async fn play(
+async fn run_round(
     steps: Vec<(Duration, Step)>,
     deployment: &mut Deployment,
     load: &Load,
@@ -121,19 +128,19 @@ async fn play(
         println!("{:?}: {step:?}", load.history.now());
         match step {
             Step::Begin(fault) => {
-                load.tally.fault_begins(fault.kind.name());
+                load.tally.start_fault(fault.kind.name());
                 deployment.begin(fault, LEASE, random).await;
             }
             Step::End(fault) => {
                 deployment.end(fault);
-                load.tally.fault_ends(fault.kind.name());
+                load.tally.end_fault(fault.kind.name());
             }
         }
     }
 }
 
-/// Panics with the first of them.
-fn assert_none(violations: &[Violation]) {
+/// Shows the first ten violations.
+fn assert_no_violation(violations: &[Violation]) {
     let shown: Vec<_> = violations
         .iter()
         .take(10)
@@ -143,8 +150,8 @@ fn assert_none(violations: &[Violation]) {
     assert!(count == 0, "{count} violations:\n{}", shown.join("\n"));
 }
 
-/// The faults that did not come, or were no more than an intention.
-fn without_effect(deployment: &Deployment, load: &Load) -> Vec<&'static str> {
+/// The kinds of fault that had no effect so far.
+fn kinds_without_effect(deployment: &Deployment, load: &Load) -> Vec<&'static str> {
     let sum = |effect: fn(&Effects) -> &AtomicU64| -> u64 {
         let proxies = deployment.replicas.iter().map(|replica| &replica.proxy);
         let counts = proxies.map(|proxy| effect(proxy.effects()).load(Ordering::Relaxed));
@@ -152,10 +159,10 @@ fn without_effect(deployment: &Deployment, load: &Load) -> Vec<&'static str> {
     };
     let has_effect = |kind: Kind| match kind {
         Kind::ConnectionsCut => sum(|effects| &effects.connections_reset) > 0,
-        Kind::ConnectionsHalfOpen => sum(|effects| &effects.packets_swallowed) > 0,
+        Kind::ConnectionsHalfOpen => sum(|effects| &effects.packets_dropped) > 0,
         Kind::PacketsHeld => sum(|effects| &effects.packets_held) > 0,
         Kind::PacketsDelayed => sum(|effects| &effects.packets_delayed) > 0,
-        Kind::NotificationsLost => sum(|effects| &effects.notifications_lost) > 0,
+        Kind::NotificationsLost => sum(|effects| &effects.notifications_dropped) > 0,
         kind => load.tally.of(kind.name()).faults > 0,
     };
     let kinds = Kind::ALL.into_iter().filter(|kind| !has_effect(*kind));

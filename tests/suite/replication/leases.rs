@@ -1,4 +1,4 @@
-//! What PostgreSQL does for leases: each is a rule that the protocol of revocation stands on.
+//! Leases in PostgreSQL. Each test holds one rule on which the revocation protocol relies.
 
 use crate::support::{eventually, new_key, stores::Stores};
 use keyservice::{
@@ -120,7 +120,7 @@ async fn a_replica_is_removed_if_it_did_not_renew_again_and_when_it_leaves() {
     assert_eq!(replicas(&stores).await, []);
 }
 
-/// Were it not so, it could read before a write and commit after its writer had looked.
+/// Otherwise the renewal could read before a write and commit after the writer had looked for leases.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
     let stores = Stores::postgres().await;
@@ -152,13 +152,17 @@ async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
         cluster.psql(database, waiting) == "1"
     })
     .await;
-    assert_eq!(replicas(&stores).await, [], "nobody sees half of it");
+    assert_eq!(
+        replicas(&stores).await,
+        [],
+        "the renewal is not visible yet"
+    );
     write.commit().await.expect("committed");
     let renewed = renewing.await.expect("no panic").expect("renewed");
     assert_eq!(renewed.changes.len(), 1);
 }
 
-/// Creates a key, and gives the position of that write.
+/// Creates a key and returns the position of that write.
 async fn create(store: &Store) -> Position {
     let created = store.keys.create(&new_key("acme", "a key").1).await;
     created.expect("created").position()

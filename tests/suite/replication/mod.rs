@@ -1,4 +1,4 @@
-//! Several replicas on one database: every one follows every write by the time it returns.
+//! Several replicas on one database: when a write returns, every replica decides by it.
 
 mod checker;
 mod failover;

@@ -1,19 +1,19 @@
-//! What wakes a replica: notifications of PostgreSQL, and a look from time to time without them.
+//! PostgreSQL's notifications wake the replicas. Without them, each renewal still finds new writes.
 
 use crate::support::{
     eventually,
-    postgres::{Cluster, database_in, everyday_role},
+    postgres::{Cluster, create_everyday_role, database_in},
     server::Server,
 };
 use std::time::{Duration, Instant};
 
-/// What a replica follows in time with this, it followed because it was notified.
+/// With these settings, only a notification makes a replica apply a write soon.
 const NO_POLLING: [&str; 2] = ["--lease=60s", "--renewal-interval=20s"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notifications_spread_a_write_to_every_replica_within_100_milliseconds() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let writer = Server::start_with(&store, &NO_POLLING, &[]).await;
     let reader = Server::start_with(&store, &NO_POLLING, &[]).await;
 
@@ -24,10 +24,10 @@ async fn notifications_spread_a_write_to_every_replica_within_100_milliseconds()
 #[tokio::test(flavor = "multi_thread")]
 async fn without_notifications_a_write_reaches_every_replica_within_a_second() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let writer = Server::start(&store).await;
     let reader = Server::start(&store).await;
-    cluster.lose_notifications(database_in(&store));
+    cluster.drop_notifications(database_in(&store));
 
     let delay = median_delay(&writer, &reader).await;
     assert!(delay < Duration::from_secs(1), "{delay:?}");
@@ -36,9 +36,9 @@ async fn without_notifications_a_write_reaches_every_replica_within_a_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_lost_its_notifications_catches_up_when_they_are_back() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let writer = Server::start_with(&store, &NO_POLLING, &[]).await;
-    let role = everyday_role(&cluster, &store);
+    let role = create_everyday_role(&cluster, &store);
     let address = cluster.address_for(&role, database_in(&store));
     let reader = Server::start_with(&address, &NO_POLLING, &[]).await;
     let (mut writer, mut reader) = (writer.client().await, reader.client().await);
@@ -61,8 +61,8 @@ async fn a_replica_that_lost_its_notifications_catches_up_when_they_are_back() {
     assert!(reader.is_revoked(&token).await);
 }
 
-/// Of ten writes, how long one took that the other replica follows when it returns; the median,
-/// since the machine may be busy.
+/// The median duration of ten writes, after each of which the other replica must decide by it. A
+/// median, since the machine may be busy.
 async fn median_delay(writer: &Server, reader: &Server) -> Duration {
     let (mut writer, mut reader) = (writer.client().await, reader.client().await);
     let mut delays = Vec::new();

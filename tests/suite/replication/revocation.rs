@@ -1,9 +1,9 @@
-//! When Create or Revoke returns, every replica that can still answer follows it.
+//! When Create or Revoke returns, every replica that can still answer decides by it.
 
 use crate::support::{
     eventually,
     postgres::{Cluster, database_in},
-    server::{Client, Server, audit::records, error_reason},
+    server::{Client, Server, audit_command::records, error_reason},
 };
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -17,33 +17,33 @@ use tonic::{Code, Request};
 
 const LEASE: Duration = Duration::from_secs(1);
 
-/// What a machine under load may add to a wait.
+/// How much longer a wait may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_replica_decides_by_a_revoke_when_it_returns() {
     let cluster = Cluster::shared();
-    let servers = replicas(&cluster.database(), 3).await;
+    let servers = replicas(&cluster.create_database(), 3).await;
     let mut clients = clients_of(&servers).await;
     for round in 0..30 {
-        create_and_revoke_followed_at_once(&mut clients, round).await;
+        assert_create_and_revoke_apply_everywhere(&mut clients, round).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_notifications_every_replica_still_decides_by_a_revoke_when_it_returns() {
     let cluster = Cluster::shared();
-    let address = cluster.database();
+    let address = cluster.create_database();
     let servers = replicas(&address, 3).await;
-    cluster.lose_notifications(database_in(&address));
+    cluster.drop_notifications(database_in(&address));
     let mut clients = clients_of(&servers).await;
     for round in 0..3 {
-        create_and_revoke_followed_at_once(&mut clients, round).await;
+        assert_create_and_revoke_apply_everywhere(&mut clients, round).await;
     }
 }
 
-/// One Create and one Revoke, each on another replica, and no waiting after either.
-async fn create_and_revoke_followed_at_once(clients: &mut [Client], round: usize) {
+/// Makes a Create and a Revoke on different replicas, and checks all replicas at once after each.
+async fn assert_create_and_revoke_apply_everywhere(clients: &mut [Client], round: usize) {
     let count = clients.len();
     let created = clients[round % count].create("acme", "everywhere").await;
     let created = created.expect("created");
@@ -61,13 +61,13 @@ async fn create_and_revoke_followed_at_once(clients: &mut [Client], round: usize
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_paused_beyond_its_lease_answers_nothing_until_it_has_caught_up() {
     let cluster = Cluster::shared();
-    let servers = replicas(&cluster.database(), 2).await;
+    let servers = replicas(&cluster.create_database(), 2).await;
     let [mut first, mut second] = clients_of(&servers).await.try_into().expect("two");
     let (token, key_id) = new_key(&mut first).await;
 
     servers[1].signal("STOP");
     first.revoke(&key_id).await.expect("revoked");
-    // Asked while it sleeps, answered when it wakes.
+    // These calls are sent while the replica is paused, and answered when it continues.
     let asked: Vec<_> = (0..20)
         .map(|_| {
             let (mut client, token) = (second.clone(), token.clone());
@@ -82,7 +82,7 @@ async fn a_replica_paused_beyond_its_lease_answers_nothing_until_it_has_caught_u
         }
     }
     eventually("it serves again, without a restart", async || {
-        servers[1].serves_keys().await && second.is_revoked(&token).await
+        servers[1].is_serving().await && second.is_revoked(&token).await
     })
     .await;
 }
@@ -90,7 +90,7 @@ async fn a_replica_paused_beyond_its_lease_answers_nothing_until_it_has_caught_u
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_without_its_database_serves_until_its_lease_lapses() {
     let mut cluster = Cluster::start();
-    let servers = replicas(&cluster.database(), 1).await;
+    let servers = replicas(&cluster.create_database(), 1).await;
     let mut client = servers[0].client().await;
     let (token, _) = new_key(&mut client).await;
 
@@ -104,12 +104,15 @@ async fn a_replica_without_its_database_serves_until_its_lease_lapses() {
         })
     })
     .await;
-    eventually("it reports so", async || !servers[0].serves_keys().await).await;
-    assert!(servers[0].is_alive().await, "a restart would not help it");
+    eventually("it reports NOT_SERVING", async || {
+        !servers[0].is_serving().await
+    })
+    .await;
+    assert!(servers[0].is_alive().await, "a restart would not help");
 
     cluster.restart();
     eventually("it serves again, without a restart", async || {
-        servers[0].serves_keys().await && client.is_granted(&token).await
+        servers[0].is_serving().await && client.is_granted(&token).await
     })
     .await;
 }
@@ -117,49 +120,49 @@ async fn a_replica_without_its_database_serves_until_its_lease_lapses() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_first_revoke_waits_for_the_lease_of_a_killed_replica() {
     let cluster = Cluster::shared();
-    let mut servers = replicas(&cluster.database(), 2).await;
+    let mut servers = replicas(&cluster.create_database(), 2).await;
     let mut client = servers[0].client().await;
     let (_, first) = new_key(&mut client).await;
     let (_, second) = new_key(&mut client).await;
 
     servers.pop().expect("two").kill().await;
-    let waited = time(client.revoke(&first)).await;
+    let waited = time_of(client.revoke(&first)).await;
     assert!(waited < LEASE + SLACK, "{waited:?}");
-    let waited = time(client.revoke(&second)).await;
+    let waited = time_of(client.revoke(&second)).await;
     assert!(waited < LEASE / 2, "nobody is left to wait for: {waited:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_writer_waits_for_a_replica_that_was_shut_down() {
     let cluster = Cluster::shared();
-    let address = cluster.database();
-    // A lease so long that waiting for it would be noticed.
+    let address = cluster.create_database();
+    // So long that the test would notice if a write waited for the lease.
     let long = ["--lease", "30s"];
-    let leaver = Server::start_with(&address, &long, &[]).await;
-    let stayer = Server::start_with(&address, &long, &[]).await;
-    let mut client = stayer.client().await;
+    let leaving = Server::start_with(&address, &long, &[]).await;
+    let staying = Server::start_with(&address, &long, &[]).await;
+    let mut client = staying.client().await;
     let (_, key_id) = new_key(&mut client).await;
 
-    assert!(leaver.terminate().await.success());
-    let waited = time(client.revoke(&key_id)).await;
+    assert!(leaving.terminate().await.success());
+    let waited = time_of(client.revoke(&key_id)).await;
     assert!(waited < Duration::from_secs(5), "{waited:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it() {
     let cluster = Cluster::shared();
-    let address = cluster.database();
+    let address = cluster.create_database();
     let long = ["--lease", "10s"];
-    let sleeper = Server::start_with(&address, &long, &[]).await;
+    let paused = Server::start_with(&address, &long, &[]).await;
     let server = Server::start_with(&address, &long, &[]).await;
     let mut client = server.client().await;
     let (token, key_id) = new_key(&mut client).await;
 
-    sleeper.signal("STOP");
-    let mut impatient = client_that_leaves_deadlines_to_the_server(&server);
+    paused.signal("STOP");
+    let mut impatient = client_without_own_deadlines(&server);
     for _ in 0..2 {
         let cut_off = impatient.revoke(with_deadline(&key_id)).await;
-        let status = cut_off.expect_err("the sleeper has not acknowledged it");
+        let status = cut_off.expect_err("the paused replica has not acknowledged it");
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
         let message = status.message();
         assert!(
@@ -167,7 +170,7 @@ async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it()
             "{status}"
         );
     }
-    assert!(client.is_revoked(&token).await, "the write stands");
+    assert!(client.is_revoked(&token).await, "the write is committed");
     let listed = client.list("acme").await.expect("listed");
     assert_eq!(listed[0].status(), Status::Revoked);
 
@@ -175,11 +178,11 @@ async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it()
         let mut client = client.clone();
         async move { client.revoke(&key_id).await }
     });
-    sleeper.signal("CONT");
+    paused.signal("CONT");
     let revoked = waiting.await.expect("no panic").expect("acknowledged");
     assert_eq!(revoked.revoke_time, listed[0].revoke_time);
-    assert!(sleeper.client().await.is_revoked(&token).await);
-    // Of the writes, which stood, whatever their callers were told.
+    assert!(paused.client().await.is_revoked(&token).await);
+    // Every committed write is recorded as OK, also if its caller got an error.
     let key_id = &listed[0].key_id;
     let created = format!("anyone Create OK acme {key_id} 1");
     let revoked = format!("anyone Revoke OK acme {key_id} 1");
@@ -187,8 +190,8 @@ async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it()
     assert_eq!(records(&address, &["--key", key_id]), expected);
 }
 
-/// tonic's own channel would act on a deadline by itself, at about the same time.
-fn client_that_leaves_deadlines_to_the_server(
+/// tonic's channel would enforce the deadline itself, at about the same time as the server.
+fn client_without_own_deadlines(
     server: &Server,
 ) -> KeyServiceClient<legacy::Client<HttpConnector, tonic::body::Body>> {
     let http = legacy::Client::builder(TokioExecutor::new())
@@ -211,7 +214,7 @@ fn with_deadline(key_id: &str) -> Request<RevokeRequest> {
 #[tokio::test(flavor = "multi_thread")]
 async fn revocations_that_the_database_lost_are_noticed_and_written_again() {
     let mut cluster = Cluster::start();
-    let address = cluster.database();
+    let address = cluster.create_database();
     let servers = replicas(&address, 2).await;
     let mut clients = clients_of(&servers).await;
     let (kept, _) = new_key(&mut clients[0]).await;
@@ -226,7 +229,7 @@ async fn revocations_that_the_database_lost_are_noticed_and_written_again() {
     cluster.restore();
 
     for (server, client) in servers.iter().zip(&mut clients) {
-        eventually("it has started over", async || {
+        eventually("it has loaded all keys again", async || {
             server.log().contains("the store lost writes") && client.is_granted(&kept).await
         })
         .await;
@@ -250,7 +253,7 @@ async fn revocations_that_the_database_lost_are_noticed_and_written_again() {
     let by_whom = records(&address, &["--key", &revoked_id, "--caller", "keyservice"]);
     let expected = format!("keyservice Revoke OK acme {revoked_id} 1");
     assert_eq!(by_whom.first(), Some(&expected));
-    create_and_revoke_followed_at_once(&mut clients, 0).await;
+    assert_create_and_revoke_apply_everywhere(&mut clients, 0).await;
 }
 
 async fn replicas(address: &str, count: usize) -> Vec<Server> {
@@ -266,7 +269,7 @@ async fn clients_of(servers: &[Server]) -> Vec<Client> {
     futures::future::join_all(servers.iter().map(Server::client)).await
 }
 
-/// A new key's token and id.
+/// Creates a key and returns its token and its id.
 async fn new_key(client: &mut Client) -> (String, String) {
     let created = client
         .create("acme", "to be revoked")
@@ -275,8 +278,8 @@ async fn new_key(client: &mut Client) -> (String, String) {
     (created.token, created.key.expect("a key").key_id)
 }
 
-/// How long a call takes that must succeed.
-async fn time<T: std::fmt::Debug>(
+/// The duration of a call, which must succeed.
+async fn time_of<T: std::fmt::Debug>(
     call: impl Future<Output = Result<T, tonic::Status>>,
 ) -> Duration {
     let started = Instant::now();

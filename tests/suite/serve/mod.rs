@@ -1,4 +1,4 @@
-//! The life of the process: its start, its shutdown, and one restart after another.
+//! The life of the process: start, shutdown and rolling restart.
 
 mod rolling_restart;
 mod shutdown;

@@ -1,4 +1,4 @@
-//! A rolling restart is not noticed by callers that balance over the replicas.
+//! Clients that balance between replicas notice nothing of a rolling restart.
 
 use crate::support::{
     clients::balanced_load::Load,
@@ -17,23 +17,23 @@ const ROUNDS: usize = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_replicas_are_restarted_one_by_one() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let mut replicas = Vec::new();
     for _ in 0..REPLICAS {
-        replicas.push(Server::serving(&mut replica(steady_port(), &store)).await);
+        replicas.push(Server::start_command(&mut replica(steady_port(), &store)).await);
     }
     let ports: Vec<u16> = replicas.iter().map(Server::port).collect();
     let load = Load::start(&ports);
 
     for server in &replicas {
-        has_its_share(server).await;
+        wait_until_called(server).await;
     }
     for _ in 0..ROUNDS {
         for (server, port) in replicas.iter_mut().zip(&ports) {
             server.signal("TERM");
-            assert!(server.ended().await.success());
-            *server = Server::serving(&mut replica(*port, &store)).await;
-            has_its_share(server).await;
+            assert!(server.wait_for_exit().await.success());
+            *server = Server::start_command(&mut replica(*port, &store)).await;
+            wait_until_called(server).await;
         }
     }
 
@@ -48,13 +48,13 @@ async fn no_call_fails_while_replicas_are_restarted_one_by_one() {
 
 fn replica(port: u16, store: &str) -> Command {
     let mut command = command_on(port, store);
-    // Longer than the callers wait: a call that waits for a lease to lapse fails.
+    // Longer than the clients' timeout, so that a call fails if it waits for a lease to lapse.
     command.args(["--lease", "30s", METRICS]);
     command
 }
 
-/// Waits until the callers have turned to a replica, as a rollout waits before it takes the next.
-async fn has_its_share(replica: &Server) {
+/// Waits until clients call a replica, as a rollout waits before it restarts the next one.
+async fn wait_until_called(replica: &Server) {
     eventually("it answers calls", async || {
         Scrape::of(replica).calls("Authorize", "OK") > 0.0
     })

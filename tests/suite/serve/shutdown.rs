@@ -1,10 +1,10 @@
-//! How the process stops: on a signal, and in time.
+//! A signal stops the process. Calls in flight may finish, up to a limit.
 
 use crate::support::{
     directory, eventually,
     postgres::{
         Cluster,
-        keys_lock::{KeysLock, PATIENT, with_tables},
+        table_lock::{LONG_STATEMENT_TIMEOUT, TableLock, with_schema},
     },
     server::{Server, sqlite_in},
 };
@@ -21,33 +21,28 @@ use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_reports_not_serving_at_once_and_lets_calls_in_flight_finish() {
-    signal_drains("TERM").await;
+    assert_signal_drains("TERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigint_reports_not_serving_at_once_and_lets_calls_in_flight_finish() {
-    signal_drains("INT").await;
+    assert_signal_drains("INT").await;
 }
 
-async fn signal_drains(signal: &str) {
-    let mut busy = Busy::start(&[]).await;
-    let mut health = busy.server.health().await;
+async fn assert_signal_drains(signal: &str) {
+    let mut draining = ServerWithCall::start(&[]).await;
+    let mut health = draining.server.health().await;
     let watches = [health.watch("").await, health.watch(SERVICE_NAME).await];
-    busy.server.signal(signal);
+    draining.server.signal(signal);
     for watch in watches {
-        assert_eq!(last_word(watch).await, ServingStatus::NotServing);
+        assert_eq!(last_status(watch).await, ServingStatus::NotServing);
     }
-    assert!(!busy.create.is_finished());
+    assert!(!draining.create.is_finished());
 
-    drop(busy.lock);
-    let created = busy.create.await.expect("no panic");
-    assert!(
-        created
-            .expect("it was let finish")
-            .token
-            .starts_with("tsend_")
-    );
-    assert_eq!(busy.server.ended().await.code(), Some(0));
+    drop(draining.lock);
+    let created = draining.create.await.expect("no panic");
+    assert!(created.expect("it may finish").token.starts_with("tsend_"));
+    assert_eq!(draining.server.wait_for_exit().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,43 +50,57 @@ async fn health_watchers_get_time_to_leave_before_their_connections_close() {
     let mut server = Server::on_sqlite().await;
     let (mut client, mut health) = (server.client().await, server.health().await);
     let mut watch = health.watch(SERVICE_NAME).await;
-    let serving = watch.next().await.expect("a word").expect("it is open");
+    let serving = watch
+        .next()
+        .await
+        .expect("a status")
+        .expect("the watch is open");
     assert_eq!(serving.status(), ServingStatus::Serving);
 
     let asked = Instant::now();
     server.signal("TERM");
-    let told = watch.next().await.expect("a word").expect("it is open");
-    assert_eq!(told.status(), ServingStatus::NotServing);
+    let update = watch
+        .next()
+        .await
+        .expect("a status")
+        .expect("the watch is open");
+    assert_eq!(update.status(), ServingStatus::NotServing);
     let answer = client.authorize("tsend_unknown", "example.com").await;
     answer.expect("it still answers");
-    last_word(watch).await;
+    last_status(watch).await;
     assert!(asked.elapsed() >= Duration::from_millis(500));
-    assert_eq!(server.ended().await.code(), Some(0));
+    assert_eq!(server.wait_for_exit().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_does_not_end_is_aborted_at_the_drain_limit() {
     let limit = Duration::from_millis(300);
-    let mut busy = Busy::start(&["--drain-limit", "300ms"]).await;
+    let mut draining = ServerWithCall::start(&["--drain-limit", "300ms"]).await;
     let asked = Instant::now();
-    busy.server.signal("TERM");
-    assert_eq!(busy.server.ended().await.code(), Some(0));
+    draining.server.signal("TERM");
+    assert_eq!(draining.server.wait_for_exit().await.code(), Some(0));
     assert!(asked.elapsed() >= limit);
-    assert!(busy.server.log().contains("in flight at the drain limit"));
-    busy.create
+    assert!(
+        draining
+            .server
+            .log()
+            .contains("in flight at the drain limit")
+    );
+    draining
+        .create
         .await
         .expect("no panic")
-        .expect_err("it was cut");
+        .expect_err("it was aborted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_the_process_at_once() {
-    let mut busy = Busy::start(&["--drain-limit", "1h"]).await;
-    let watch = busy.server.health().await.watch("").await;
-    busy.server.signal("TERM");
-    last_word(watch).await;
-    busy.server.signal("INT");
-    assert_eq!(busy.server.ended().await.code(), Some(1));
+    let mut draining = ServerWithCall::start(&["--drain-limit", "1h"]).await;
+    let watch = draining.server.health().await.watch("").await;
+    draining.server.signal("TERM");
+    last_status(watch).await;
+    draining.server.signal("INT");
+    assert_eq!(draining.server.wait_for_exit().await.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,38 +111,38 @@ async fn clients_that_keep_their_connections_do_not_delay_a_shutdown() {
     let idle = server.channel().await;
     let silent = TcpStream::connect(("127.0.0.1", server.port())).expect("it listens");
     server.signal("TERM");
-    assert_eq!(server.ended().await.code(), Some(0));
+    assert_eq!(server.wait_for_exit().await.code(), Some(0));
     drop((idle, silent));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_a_server_that_is_still_loading() {
     let cluster = Cluster::shared();
-    let store = with_tables(cluster.database()).await;
-    let _lock = KeysLock::take(&store).await;
-    let mut server = Server::spawn(&store, &PATIENT, &[]).await;
+    let store = with_schema(cluster.create_database()).await;
+    let _lock = TableLock::on_keys(&store).await;
+    let mut server = Server::start_listening(&store, &LONG_STATEMENT_TIMEOUT, &[]).await;
     server.signal("TERM");
-    assert_eq!(server.ended().await.code(), Some(0));
+    assert_eq!(server.wait_for_exit().await.code(), Some(0));
 }
 
-/// A server with a Create in flight, which goes on for as long as the lock is held.
-struct Busy {
+/// A server with a Create in flight, which is blocked while the lock is held.
+struct ServerWithCall {
     server: Server,
-    lock: KeysLock,
+    lock: TableLock,
     create: JoinHandle<Result<CreateResponse, Status>>,
     _cluster: Arc<Cluster>,
 }
 
-impl Busy {
+impl ServerWithCall {
     async fn start(args: &[&str]) -> Self {
         let cluster = Cluster::shared();
-        let store = cluster.database();
-        let args = [&PATIENT, args].concat();
+        let store = cluster.create_database();
+        let args = [&LONG_STATEMENT_TIMEOUT, args].concat();
         let server = Server::start_with(&store, &args, &[]).await;
-        let lock = KeysLock::take(&store).await;
+        let lock = TableLock::on_keys(&store).await;
         let mut client = server.client().await;
         let create = tokio::spawn(async move { client.create("acme", "in flight").await });
-        eventually("the Create waits", async || lock.holds_a_create().await).await;
+        eventually("the Create waits", async || lock.blocks_a_create().await).await;
         Self {
             server,
             lock,
@@ -143,15 +152,15 @@ impl Busy {
     }
 }
 
-/// What a watch is told last, before it ends.
-async fn last_word(mut watch: Streaming<HealthCheckResponse>) -> ServingStatus {
-    let to_its_end = async {
+/// The last status that a watch reports before it ends.
+async fn last_status(mut watch: Streaming<HealthCheckResponse>) -> ServingStatus {
+    let all = async {
         let mut last = None;
-        while let Some(told) = watch.next().await {
-            last = Some(told.expect("it ends well").status());
+        while let Some(update) = watch.next().await {
+            last = Some(update.expect("the watch ends without an error").status());
         }
-        last.expect("a word")
+        last.expect("a status")
     };
     let limit = Duration::from_secs(20);
-    timeout(limit, to_its_end).await.expect("the watch ends")
+    timeout(limit, all).await.expect("the watch ends")
 }

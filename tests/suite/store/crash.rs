@@ -1,9 +1,9 @@
-//! What was acknowledged survives `kill -9`, of the service and of PostgreSQL.
+//! Acknowledged writes survive `kill -9` of the service and of PostgreSQL.
 
 use crate::support::{
     eventually,
     postgres::Cluster,
-    server::{Client, Server, audit::records, sqlite_in},
+    server::{Client, Server, audit_command::records, sqlite_in},
 };
 use keyservice::grpc::proto::{Key, key::Status};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -25,16 +25,16 @@ async fn acknowledged_writes_on_sqlite_survive_a_kill_of_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_on_postgres_survive_a_kill_of_the_server() {
     let cluster = Cluster::start();
-    kill_the_server_while_it_writes(&cluster.database()).await;
+    kill_the_server_while_it_writes(&cluster.create_database()).await;
 }
 
 async fn kill_the_server_while_it_writes(store: &str) {
-    let mut rng = seeded();
+    let mut rng = seeded_random();
     let ledger = Ledger::default();
     for _ in 0..ROUNDS {
         let server = Server::start(store).await;
-        let writers = ledger.write_until_it_fails(&server, &mut rng).await;
-        ledger.grow_by(rng.random_range(10..100)).await;
+        let writers = ledger.start_writers(&server, &mut rng).await;
+        ledger.wait_for_more_keys(rng.random_range(10..100)).await;
         server.kill().await;
         writers.await;
 
@@ -45,14 +45,14 @@ async fn kill_the_server_while_it_writes(store: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_survive_a_kill_of_postgres_under_a_running_server() {
-    let mut rng = seeded();
+    let mut rng = seeded_random();
     let mut cluster = Cluster::start();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let server = Server::start(&store).await;
     let ledger = Ledger::default();
     for _ in 0..ROUNDS {
-        let writers = ledger.write_until_it_fails(&server, &mut rng).await;
-        ledger.grow_by(rng.random_range(10..100)).await;
+        let writers = ledger.start_writers(&server, &mut rng).await;
+        ledger.wait_for_more_keys(rng.random_range(10..100)).await;
         cluster.kill();
         writers.await;
 
@@ -61,13 +61,13 @@ async fn acknowledged_writes_survive_a_kill_of_postgres_under_a_running_server()
     }
 }
 
-fn seeded() -> StdRng {
+fn seeded_random() -> StdRng {
     let seed = rand::random();
     println!("seed {seed}");
     StdRng::seed_from_u64(seed)
 }
 
-/// What the clients were told, by token.
+/// The answers that the clients got, by token.
 #[derive(Clone, Default)]
 struct Ledger(Arc<Mutex<HashMap<String, Entry>>>);
 
@@ -80,15 +80,15 @@ struct Entry {
 #[derive(Clone, Copy, PartialEq)]
 enum Revocation {
     NotAsked,
-    /// Asked for and not answered: it may stand or not.
+    /// The Revoke was sent and not answered, so it may or may not have been committed.
     InDoubt,
     Acknowledged,
 }
 
 impl Ledger {
-    /// Starts clients that create keys and revoke some, until a call fails; wait for the result to
-    /// wait for their end.
-    async fn write_until_it_fails(
+    /// Starts clients that create keys and revoke some of them until a call fails. The returned future
+    /// waits until all clients have ended.
+    async fn start_writers(
         &self,
         server: &Server,
         rng: &mut StdRng,
@@ -125,7 +125,7 @@ impl Ledger {
         }
     }
 
-    async fn grow_by(&self, count: usize) {
+    async fn wait_for_more_keys(&self, count: usize) {
         let before = self.entries().len();
         eventually("the clients write", async || {
             self.entries().len() >= before + count
@@ -133,11 +133,11 @@ impl Ledger {
         .await;
     }
 
-    /// Every key is there; what was revoked is refused, what was not is granted; and List says so.
-    /// Each write is on record, and no other is.
+    /// Checks that every key is listed, that exactly the revoked keys are denied, and that exactly the
+    /// committed writes are recorded.
     async fn check(&self, client: &mut Client, store: &str) {
         let mut listed = Vec::new();
-        eventually("the store is back", async || {
+        eventually("the store answers again", async || {
             let answer = client.list(ACCOUNT).await;
             answer.is_ok_and(|keys| {
                 listed = keys;
@@ -149,7 +149,7 @@ impl Ledger {
             client.authorize("", "example.com").await.is_ok()
         })
         .await;
-        assert_on_record(&listed, store);
+        assert_recorded(&listed, store);
         let entries = self.entries().clone();
         assert!(entries.len() >= 10);
         for (token, entry) in entries {
@@ -161,8 +161,8 @@ impl Ledger {
                 Revocation::InDoubt => {}
             }
             if entry.revocation == Revocation::InDoubt {
-                // Committed without an answer: the server learns of it as of another replica's.
-                eventually("Authorize follows the store", async || {
+                // If it was committed, the server learns of it as of a write of another replica.
+                eventually("Authorize decides by the store", async || {
                     client.is_revoked(&token).await == is_revoked
                 })
                 .await;
@@ -177,17 +177,17 @@ impl Ledger {
     }
 }
 
-/// These are all the keys, and the records tell of the same creations and revocations.
-fn assert_on_record(listed: &[Key], store: &str) {
-    assert!(listed.len() < 1000, "all on one page");
-    let mut done = BTreeSet::new();
+/// Asserts that exactly the creations and revocations of these keys are recorded.
+fn assert_recorded(listed: &[Key], store: &str) {
+    assert!(listed.len() < 1000, "the keys fit on one page");
+    let mut expected = BTreeSet::new();
     for key in listed {
-        done.insert(format!("anyone Create OK acme {} 1", key.key_id));
+        expected.insert(format!("anyone Create OK acme {} 1", key.key_id));
         if key.status() == Status::Revoked {
-            done.insert(format!("anyone Revoke OK acme {} 1", key.key_id));
+            expected.insert(format!("anyone Revoke OK acme {} 1", key.key_id));
         }
     }
     let records = records(store, &[]).into_iter();
     let recorded = records.filter(|record| record.contains(" OK acme key_"));
-    assert_eq!(recorded.collect::<BTreeSet<_>>(), done);
+    assert_eq!(recorded.collect::<BTreeSet<_>>(), expected);
 }

@@ -1,4 +1,4 @@
-//! The stores, on real files and real databases.
+//! The stores, with real files and real databases.
 
 mod conformance;
 mod crash;

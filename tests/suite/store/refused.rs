@@ -1,11 +1,10 @@
-//! A store that is out of reach, or that this service must not use, is refused with what to do.
+//! A store that is unreachable or does not fit this service is refused. The error says what to do.
 
 use crate::support::{
     directory,
     postgres::{
-        Cluster, free_port,
-        keys_lock::{KeysLock, with_tables},
-        session,
+        Cluster, free_port, session,
+        table_lock::{TableLock, with_schema},
     },
     server::{self, Server, assert_refused, sqlite_in},
 };
@@ -21,8 +20,8 @@ async fn the_error_names_an_unreachable_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_process_ends_if_the_keys_do_not_load_in_time() {
     let cluster = Cluster::shared();
-    let store = with_tables(cluster.database()).await;
-    let _lock = KeysLock::take(&store).await;
+    let store = with_schema(cluster.create_database()).await;
+    let _lock = TableLock::on_keys(&store).await;
     let mut command = server::command(&store);
     command.args(["--statement-timeout", "100ms"]);
     assert_refused(&mut command, &["cannot load the keys", "start again when"]).await;
@@ -31,11 +30,11 @@ async fn the_process_ends_if_the_keys_do_not_load_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_from_a_newer_release_is_refused() {
     let (directory, cluster) = (directory(), Cluster::shared());
-    let sqlite = with_tables(sqlite_in(&directory)).await;
+    let sqlite = with_schema(sqlite_in(&directory)).await;
     let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("it opens");
     file.pragma_update(None, "user_version", 99)
         .expect("it is set");
-    let postgres = with_tables(cluster.database()).await;
+    let postgres = with_schema(cluster.create_database()).await;
     let newer = "INSERT INTO keyservice.migrations VALUES (99, 'from the future')";
     session(&postgres)
         .await
@@ -59,7 +58,7 @@ async fn a_store_created_with_another_digest_secret_is_refused() {
             path.display().to_string(),
         ]
     });
-    for store in [sqlite_in(&directory), cluster.database()] {
+    for store in [sqlite_in(&directory), cluster.create_database()] {
         let right = right.each_ref().map(String::as_str);
         Server::start_with(&store, &right, &[])
             .await

@@ -1,4 +1,4 @@
-//! The file of an SQLite store: which file is taken, and who else may use it.
+//! The file of an SQLite store: which files are accepted, and who may read them.
 
 use crate::support::{
     directory,
@@ -42,8 +42,8 @@ async fn an_sqlite_file_cannot_be_opened_under_a_second_name() {
     let path = |name: &str| directory.path().join(name);
     let store = |name: &str| format!("sqlite:{}", path(name).display());
     symlink("keys.db", path("link.db")).expect("a link");
-    let led_nowhere = ["link.db", "make the file that it leads to first"];
-    assert_refused(&mut server::command(&store("link.db")), &led_nowhere).await;
+    let dangling = ["link.db", "make the file that it leads to first"];
+    assert_refused(&mut server::command(&store("link.db")), &dangling).await;
 
     let holder = Server::start(&store("keys.db")).await;
     let in_use = ["keys.db is in use"];

@@ -1,6 +1,6 @@
 //! Clients that call without a pause, over one channel that balances between several replicas.
 
-use crate::support::tools::client;
+use crate::support::tools::python_client;
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Read},
@@ -25,7 +25,7 @@ pub struct Report {
 impl Load {
     /// Returns when every method has been answered once.
     pub fn start(ports: &[u16]) -> Self {
-        let mut process = client("load.py")
+        let mut process = python_client("load.py")
             .args(ports.iter().map(|port| format!("127.0.0.1:{port}")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

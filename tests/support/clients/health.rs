@@ -11,7 +11,7 @@ use tonic_health::pb::{
 pub struct Health(HealthClient<Channel>);
 
 impl Health {
-    pub fn on(channel: Channel) -> Self {
+    pub fn new(channel: Channel) -> Self {
         Self(HealthClient::new(channel))
     }
 
@@ -25,7 +25,7 @@ impl Health {
         Some(answer.ok()?.into_inner().status())
     }
 
-    pub async fn until_serving(&mut self) {
+    pub async fn wait_until_serving(&mut self) {
         eventually("the server reports SERVING", async || {
             self.try_check("").await == Some(ServingStatus::Serving)
         })

@@ -1,4 +1,4 @@
-//! A server that logs and traces all it can, and a client that keeps what it is answered.
+//! A server that logs and traces as much as possible, and a client that keeps every answer.
 
 use crate::support::{
     directory,
@@ -23,11 +23,11 @@ pub struct Session {
     client: Client,
     collector: Collector,
     _secret_file: TempDir,
-    /// Every token that was made.
+    /// All tokens that were created.
     pub tokens: Vec<String>,
-    /// The key of the first of them.
+    /// The key of the first token.
     pub key: Key,
-    /// Every answer, but of a CreateResponse the key alone.
+    /// All answers. Of a CreateResponse only the key is kept.
     answers: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ impl Session {
         }
     }
 
-    /// Creates a key, and gives its token.
+    /// Creates a key and returns its token.
     pub async fn create(&mut self, set: impl FnOnce(&mut CreateRequest)) -> Result<String, Code> {
         let mut request = CreateRequest {
             account_id: "acme".into(),
@@ -70,14 +70,14 @@ impl Session {
             Ok(created) => {
                 let created = created.into_inner();
                 self.tokens.push(created.token.clone());
-                self.hear(Ok(Response::new(created.key.expect("a key"))))?;
+                self.keep_answer(Ok(Response::new(created.key.expect("a key"))))?;
                 Ok(created.token)
             }
-            refused => self.hear(refused).map(|created| created.token),
+            refused => self.keep_answer(refused).map(|created| created.token),
         }
     }
 
-    /// Lists a page, and gives the next one's token.
+    /// Lists a page and returns the token of the next page.
     pub async fn list(&mut self, set: impl FnOnce(&mut ListRequest)) -> Result<String, Code> {
         let mut request = ListRequest {
             account_id: "acme".into(),
@@ -86,7 +86,7 @@ impl Session {
         };
         set(&mut request);
         let answer = self.client.0.list(request).await;
-        self.hear(answer).map(|page| page.next_page_token)
+        self.keep_answer(answer).map(|page| page.next_page_token)
     }
 
     pub async fn revoke(&mut self, target: Target, account: Option<&str>) -> Result<(), Code> {
@@ -95,25 +95,27 @@ impl Session {
             account_id: account.map(str::to_owned),
         };
         let answer = self.client.0.revoke(request).await;
-        self.hear(answer).map(|_| ())
+        self.keep_answer(answer).map(|_| ())
     }
 
-    /// Asks for a decision, and gives the reason of a denial.
+    /// Returns the reason of a denial, or `None` for a grant.
     pub async fn authorize(&mut self, token: &str, domain: &str) -> Result<Option<Reason>, Code> {
         let request = AuthorizeRequest {
             token: token.into(),
             domain: domain.into(),
         };
         let answer = self.client.0.authorize(request).await;
-        let decision = self.hear(answer)?.decision.expect("a decision");
+        let decision = self.keep_answer(answer)?.decision.expect("a decision");
         Ok(match decision {
             Decision::Grant(_) => None,
             Decision::Denial(denial) => Some(denial.reason()),
         })
     }
 
-    /// Keeps an answer.
-    pub fn hear<T: Message>(&mut self, answer: Result<Response<T>, Status>) -> Result<T, Code> {
+    pub fn keep_answer<T: Message>(
+        &mut self,
+        answer: Result<Response<T>, Status>,
+    ) -> Result<T, Code> {
         match answer {
             Ok(answer) => {
                 self.answers.extend(answer.get_ref().encode_to_vec());
@@ -128,20 +130,20 @@ impl Session {
     }
 
     /// A token that is granted.
-    pub fn live(&self) -> String {
+    pub fn granted_token(&self) -> String {
         self.tokens[0].clone()
     }
 
     /// A token that no key has.
-    pub fn unknown(&mut self) -> String {
+    pub fn unknown_token(&mut self) -> String {
         let token = Token::generate(&mut rand::rng()).expose().to_owned();
         self.tokens.push(token.clone());
         token
     }
 
-    /// A live token with a typing error.
-    pub fn changed(&self) -> String {
-        let mut token = self.live();
+    /// A granted token with one wrong character.
+    pub fn mistyped_token(&self) -> String {
+        let mut token = self.granted_token();
         let other = if token.ends_with('x') { "y" } else { "x" };
         token.replace_range(token.len() - 1.., other);
         token
@@ -154,16 +156,16 @@ impl Session {
         *digester.digest(&token).as_bytes()
     }
 
-    /// Proves that these are the files in which the keys are.
+    /// Asserts that the first key is stored in these files.
     pub fn assert_stored_in(&self, files: &[u8]) {
         assert!(contains(files, self.key.preview.as_bytes()));
         assert!(contains(files, &self.digest()));
     }
 
-    /// Ends the server, and gives all that came out of it.
+    /// Stops the server and returns everything that it has written.
     pub async fn end(mut self) -> [(&'static str, Vec<u8>); 4] {
         self.server.signal("TERM");
-        assert_eq!(self.server.ended().await.code(), Some(0));
+        assert_eq!(self.server.wait_for_exit().await.code(), Some(0));
         let (log, spans) = (self.server.log(), self.collector.bytes());
         for logged in [self.key.key_id.as_str(), "\"TRACE\"", "\"hyper", "\"tonic"] {
             assert!(log.contains(logged), "{logged} is not logged");

@@ -1,8 +1,8 @@
-//! Replicas on a replicated database, each reaching it through a proxy of its own.
+//! Replicas on a replicated database. Each replica reaches the database through its own proxy.
 
 use crate::support::{
     eventually,
-    faults::load::Entrance,
+    faults::load::ReplicaClient,
     postgres::{address, proxy::Proxy, replicated::ReplicatedCluster},
     server::{self, Server},
 };
@@ -16,13 +16,13 @@ use tokio::task::JoinHandle;
 
 const DATABASE: &str = "keys";
 
-/// Between two attempts to start a replica, as whoever supervises it would make them.
+/// The pause between two attempts to start a replica, as a supervisor would make them.
 const RESTART_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between two looks at whether it listens.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The pause between two checks whether a process listens.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How much of each log is shown.
+/// How many lines of each log are shown.
 const TAIL_LINES: usize = 60;
 
 pub struct Deployment {
@@ -32,18 +32,18 @@ pub struct Deployment {
 
 pub struct Replica {
     pub proxy: Proxy,
-    pub entrance: Entrance,
+    pub client: ReplicaClient,
     launch: Launch,
-    /// None while it is killed or being started.
+    /// `None` while no process runs or a new one is starting.
     process: Option<Server>,
     starting: Option<JoinHandle<Server>>,
-    /// Whether the process was seen to serve. One that has shall not end by itself.
+    /// Whether the process has served. After that it must not end by itself.
     has_served: bool,
-    /// Of the processes that have ended.
+    /// The logs of the processes that have ended.
     past_log: Arc<Mutex<String>>,
 }
 
-/// What a replica is started with.
+/// The settings with which a replica is started.
 #[derive(Clone)]
 struct Launch {
     store: String,
@@ -60,35 +60,35 @@ impl Deployment {
             database,
         };
         for _ in 0..replicas {
-            let proxy = Proxy::to(deployment.database.primary().port(), random.random()).await;
+            let proxy = Proxy::start(deployment.database.primary().port(), random.random()).await;
             let replica = Replica::start(proxy, lease).await;
             deployment.replicas.push(replica);
         }
-        deployment.all_serve().await;
+        deployment.wait_until_all_serve().await;
         deployment
     }
 
-    pub fn entrances(&self) -> Vec<Entrance> {
+    pub fn replica_clients(&self) -> Vec<ReplicaClient> {
         let replicas = self.replicas.iter();
-        replicas.map(|replica| replica.entrance.clone()).collect()
+        replicas.map(|replica| replica.client.clone()).collect()
     }
 
-    /// Leads every replica to the server that is the primary, or is to become it.
-    pub fn lead_to_primary(&self) {
+    /// Makes every proxy connect to the server that is the primary or will become it.
+    pub fn connect_to_primary(&self) {
         for replica in &self.replicas {
-            replica.proxy.lead_to(self.database.primary().port());
+            replica.proxy.set_server(self.database.primary().port());
         }
     }
 
-    /// Waits until every replica serves. None may have ended by itself.
-    pub async fn all_serve(&mut self) {
+    /// Waits until every replica serves. Panics if a replica ended by itself.
+    pub async fn wait_until_all_serve(&mut self) {
         for (number, replica) in self.replicas.iter_mut().enumerate() {
             let what = format!("replica {number} serves");
             eventually(&what, async || replica.serves().await).await;
         }
     }
 
-    /// The end of every log.
+    /// The last lines of every log.
     pub fn log_tails(&self) -> String {
         let replicas = self.replicas.iter().enumerate();
         let replicas = replicas
@@ -104,10 +104,10 @@ impl Replica {
             store: format!("{}?sslmode=disable", address(proxy.port(), DATABASE)),
             lease: format!("{}ms", lease.as_millis()),
         };
-        let server = Server::listening(&mut launch.command()).await;
+        let server = Server::start_command_listening(&mut launch.command()).await;
         Self {
             proxy,
-            entrance: Entrance::new(server.lazy_client()),
+            client: ReplicaClient::new(server.lazy_client()),
             launch,
             process: Some(server),
             starting: None,
@@ -116,17 +116,14 @@ impl Replica {
         }
     }
 
-    /// Sends a signal to its process.
     pub fn signal(&self, name: &str) {
         self.process.as_ref().expect("it runs").signal(name);
     }
 
-    /// SIGKILL.
     pub async fn kill(&mut self) {
         self.end_by("KILL").await;
     }
 
-    /// SIGTERM.
     pub async fn shut_down(&mut self) {
         let status = self.end_by("TERM").await;
         assert!(status.success(), "a replica that is shut down: {status}");
@@ -135,25 +132,25 @@ impl Replica {
     async fn end_by(&mut self, signal: &str) -> ExitStatus {
         let mut server = self.process.take().expect("it runs");
         server.signal(signal);
-        let status = server.ended().await;
+        let status = server.wait_for_exit().await;
         keep_log(&self.past_log, &server.log());
         status
     }
 
-    /// Starts a process in the place of the one that ended, until one listens.
-    pub fn start_again(&mut self) {
-        let (launch, entrance) = (self.launch.clone(), self.entrance.clone());
+    /// Starts a new process, again and again until one listens.
+    pub fn restart(&mut self) {
+        let (launch, client) = (self.launch.clone(), self.client.clone());
         let past_log = self.past_log.clone();
         self.has_served = false;
         self.starting = Some(tokio::spawn(async move {
             loop {
                 let mut server = Server::launch(&mut launch.command());
-                while !server.has_ended() {
-                    if server.listens() {
-                        entrance.lead_to(server.lazy_client());
+                while !server.has_exited() {
+                    if server.is_listening() {
+                        client.set(server.lazy_client());
                         return server;
                     }
-                    tokio::time::sleep(LOOK_INTERVAL).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
                 keep_log(&past_log, &server.log());
                 tokio::time::sleep(RESTART_INTERVAL).await;
@@ -166,14 +163,14 @@ impl Replica {
             self.process = Some(starting.await.expect("no panic"));
         }
         let process = self.process.as_mut().expect("it was started again");
-        if process.has_ended() {
+        if process.has_exited() {
             assert!(!self.has_served, "a replica ended by itself");
-            // The database went away between listening and serving.
+            // The database failed after the process listened and before it served.
             keep_log(&self.past_log, &process.log());
-            self.start_again();
+            self.restart();
             return false;
         }
-        let serves = process.serves_keys().await;
+        let serves = process.is_serving().await;
         self.has_served |= serves;
         serves
     }
@@ -195,7 +192,7 @@ impl Launch {
     }
 }
 
-/// Only its end is ever shown.
+/// Keeps only the last lines, since no others are shown.
 fn keep_log(past_log: &Mutex<String>, log: &str) {
     let mut past = past_log.lock().expect("unpoisoned");
     past.push_str(tail(log));

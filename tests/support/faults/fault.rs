@@ -1,11 +1,10 @@
-//! What can befall a deployment, when, and for how long.
+//! The faults that a deployment can have: which, when, and for how long.
 
 use crate::support::faults::deployment::Deployment;
 use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 use std::{ops::Range, time::Duration};
 use tokio::task::block_in_place;
 
-/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     ReplicaPaused,
@@ -52,7 +51,7 @@ impl Kind {
         }
     }
 
-    /// How long it lasts, in leases.
+    /// The range of durations, in leases.
     fn leases(self) -> Range<f64> {
         match self {
             Self::ReplicaPaused => 0.5..3.0,
@@ -67,8 +66,8 @@ impl Kind {
         }
     }
 
-    /// What a fault takes hold of: nothing is taken hold of by two.
-    fn grasps(self) -> Part {
+    /// The part that a fault affects. Two faults never affect the same part at the same time.
+    fn affected_part(self) -> Part {
         match self {
             Self::ReplicaPaused | Self::ReplicaKilled | Self::ReplicaShutDown => Part::Process,
             Self::DatabaseKilled | Self::FailedOver => Part::Database,
@@ -89,15 +88,15 @@ enum Part {
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
     pub kind: Kind,
-    /// Which one it befalls, unless it befalls the database.
+    /// The replica that is affected, unless the database is.
     pub replica: usize,
 }
 
 impl Fault {
     fn excludes(self, other: Self) -> bool {
-        let part = self.kind.grasps();
+        let part = self.kind.affected_part();
         let shared = matches!(part, Part::Database | Part::Replication);
-        part == other.kind.grasps() && (shared || self.replica == other.replica)
+        part == other.kind.affected_part() && (shared || self.replica == other.replica)
     }
 }
 
@@ -107,16 +106,16 @@ pub enum Step {
     End(Fault),
 }
 
-/// Draws faults so that every kind comes about equally often.
+/// Draws faults at random, so that every kind is drawn about equally often.
 #[derive(Default)]
 pub struct Deck(Vec<Kind>);
 
-/// The most faults that a round has.
+/// The greatest number of faults in one round.
 const MOST_FAULTS: usize = 4;
 
 impl Deck {
-    /// The steps of one round, each with its time since the round's beginning. In a round most
-    /// faults befall one replica: a lease is in danger where several meet.
+    /// The steps of one round, each with its time since the start of the round. Most faults of a round
+    /// affect the same replica, since several faults together endanger a lease most.
     pub fn draw_round(
         &mut self,
         replicas: usize,
@@ -126,13 +125,13 @@ impl Deck {
         let victim = random.random_range(0..replicas);
         let mut faults: Vec<Fault> = Vec::new();
         for _ in 0..random.random_range(1..=MOST_FAULTS) {
-            let anybody = random.random_range(0..replicas);
+            let any_replica = random.random_range(0..replicas);
             let fault = Fault {
                 kind: self.draw(random),
                 replica: if random.random_bool(0.7) {
                     victim
                 } else {
-                    anybody
+                    any_replica
                 },
             };
             if faults.iter().any(|other| fault.excludes(*other)) {
@@ -170,11 +169,15 @@ impl Deployment {
             Kind::ReplicaKilled => replica.kill().await,
             Kind::ReplicaShutDown => replica.shut_down().await,
             Kind::ConnectionsCut => {
-                proxy.change_weather(|weather| weather.refuses = true);
+                proxy.change_conditions(|conditions| conditions.refuses_connections = true);
                 proxy.cut();
             }
-            Kind::ConnectionsHalfOpen => proxy.change_weather(|weather| weather.swallows = true),
-            Kind::PacketsHeld => proxy.change_weather(|weather| weather.holds = true),
+            Kind::ConnectionsHalfOpen => {
+                proxy.change_conditions(|conditions| conditions.drops_packets = true)
+            }
+            Kind::PacketsHeld => {
+                proxy.change_conditions(|conditions| conditions.holds_packets = true)
+            }
             Kind::PacketsDelayed => {
                 let longest = lease.mul_f64(random.random_range(0.02..0.8));
                 let delays = match random.random_range(0..3) {
@@ -182,23 +185,23 @@ impl Deployment {
                     1 => (Duration::ZERO, longest),
                     _ => (longest, longest),
                 };
-                proxy.change_weather(|weather| weather.delays = delays);
+                proxy.change_conditions(|conditions| conditions.delays = delays);
             }
             Kind::NotificationsLost => {
-                proxy.change_weather(|weather| weather.loses_notifications = true);
+                proxy.change_conditions(|conditions| conditions.drops_notifications = true);
             }
             Kind::StandbySlow => {
                 let longest = lease.mul_f64(random.random_range(0.02..0.08));
                 let replication = &self.database.replication;
-                replication.change_weather(|weather| weather.delays = (longest, longest));
+                replication.change_conditions(|conditions| conditions.delays = (longest, longest));
             }
             Kind::DatabaseKilled => block_in_place(|| self.database.kill_primary()),
             Kind::FailedOver => self.lose_primary(lease, random).await,
         }
     }
 
-    /// The primary dies for good. At times it was restarted a moment ago, and holds what its
-    /// standby has not got.
+    /// Kills the primary for good. Sometimes restarts it first, so that it holds writes that its
+    /// standby does not have.
     async fn lose_primary(&mut self, lease: Duration, random: &mut StdRng) {
         if random.random_bool(0.3) {
             block_in_place(|| {
@@ -208,7 +211,7 @@ impl Deployment {
             tokio::time::sleep(lease.mul_f64(random.random_range(0.0..1.0))).await;
         }
         block_in_place(|| self.database.lose_primary());
-        self.lead_to_primary();
+        self.connect_to_primary();
     }
 
     pub fn end(&mut self, fault: Fault) {
@@ -216,19 +219,25 @@ impl Deployment {
         let proxy = &replica.proxy;
         match fault.kind {
             Kind::ReplicaPaused => replica.signal("CONT"),
-            Kind::ReplicaKilled | Kind::ReplicaShutDown => replica.start_again(),
-            Kind::ConnectionsCut => proxy.change_weather(|weather| weather.refuses = false),
-            Kind::ConnectionsHalfOpen => proxy.change_weather(|weather| weather.swallows = false),
-            Kind::PacketsHeld => proxy.change_weather(|weather| weather.holds = false),
+            Kind::ReplicaKilled | Kind::ReplicaShutDown => replica.restart(),
+            Kind::ConnectionsCut => {
+                proxy.change_conditions(|conditions| conditions.refuses_connections = false)
+            }
+            Kind::ConnectionsHalfOpen => {
+                proxy.change_conditions(|conditions| conditions.drops_packets = false)
+            }
+            Kind::PacketsHeld => {
+                proxy.change_conditions(|conditions| conditions.holds_packets = false)
+            }
             Kind::PacketsDelayed => {
-                proxy.change_weather(|weather| weather.delays = Default::default());
+                proxy.change_conditions(|conditions| conditions.delays = Default::default());
             }
             Kind::NotificationsLost => {
-                proxy.change_weather(|weather| weather.loses_notifications = false);
+                proxy.change_conditions(|conditions| conditions.drops_notifications = false);
             }
             Kind::StandbySlow => {
                 let replication = &self.database.replication;
-                replication.change_weather(|weather| weather.delays = Default::default());
+                replication.change_conditions(|conditions| conditions.delays = Default::default());
             }
             Kind::DatabaseKilled => block_in_place(|| self.database.restart_primary()),
             Kind::FailedOver => block_in_place(|| self.database.promote()),

@@ -1,5 +1,5 @@
-//! What clients asked and were told, each call with its start and end on one clock; and the checker,
-//! which knows what a history may not hold.
+//! The history of all calls and answers, with their times on one clock, and the checker that finds
+//! violations of the service's promises in a history.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A key of the history, numbered from 0 in the order in which the keys were asked for.
+/// A key of the history. Keys are numbered from 0 in the order in which their Creates were sent.
 pub type KeyNumber = usize;
 
 /// A Create or Revoke.
@@ -18,7 +18,7 @@ pub struct Write {
     pub change: Change,
     pub replica: usize,
     pub start: Duration,
-    /// When it returned OK. Until then, and if it never did, it may stand or not.
+    /// When it returned OK. A write without this time may or may not have been committed.
     pub returned: Option<Duration>,
 }
 
@@ -28,7 +28,7 @@ pub enum Change {
     Revoke,
 }
 
-/// An Authorize that was answered.
+/// An Authorize that got a decision.
 #[derive(Debug, Clone)]
 pub struct Authorize {
     pub key: KeyNumber,
@@ -45,15 +45,15 @@ pub enum Answer {
     Unknown,
 }
 
-/// What a replica says of a key at the end, when nothing is in flight and every fault has healed.
+/// What a replica answers for a key at the end, when no call is in flight and no fault is present.
 #[derive(Debug, Clone)]
 pub struct Verdict {
     pub key: KeyNumber,
-    pub witness: String,
+    pub source: String,
     pub answer: Answer,
 }
 
-/// The history cannot have come about if the service keeps its promises.
+/// A part of a history that cannot occur if the service keeps its promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation(pub String);
 
@@ -79,8 +79,8 @@ pub fn check(writes: &[Write], authorizes: &[Authorize]) -> Vec<Violation> {
     violations
 }
 
-/// How many Authorizes were refused since a Revoke had returned before they started.
-fn refused_after_revoke(writes: &[Write], authorizes: &[Authorize]) -> u64 {
+/// How many Authorizes were denied because a Revoke had returned before they started.
+fn denials_after_revoke(writes: &[Write], authorizes: &[Authorize]) -> u64 {
     let facts = Facts::of(writes);
     let refused = authorizes.iter().filter(|call| {
         let revoked = facts.fact(call.key).revoked;
@@ -89,7 +89,7 @@ fn refused_after_revoke(writes: &[Write], authorizes: &[Authorize]) -> u64 {
     refused.count() as u64
 }
 
-/// Checks that every write that returned stands, and that all witnesses agree on the others.
+/// Checks that no write that returned is lost, and that all replicas agree about the other writes.
 pub fn check_end(writes: &[Write], verdicts: &[Verdict]) -> Vec<Violation> {
     let facts = Facts::of(writes);
     let mut first_by_key: HashMap<KeyNumber, &Verdict> = HashMap::new();
@@ -106,7 +106,7 @@ pub fn check_end(writes: &[Write], verdicts: &[Verdict]) -> Vec<Violation> {
     violations
 }
 
-/// What is known of every key's writes.
+/// What is known about the writes of each key.
 struct Facts(HashMap<KeyNumber, Fact>);
 
 #[derive(Clone, Copy, Default)]
@@ -144,10 +144,10 @@ impl Facts {
                 Some("granted, and started after a Revoke had returned")
             }
             Answer::Unknown if returned_before(fact.created) => {
-                Some("refused as unknown, and started after Create had returned")
+                Some("denied as unknown, and started after Create had returned")
             }
             Answer::Revoked if fact.revoke_asked.is_none_or(|asked| asked > call.end) => {
-                Some("refused as revoked before anybody had asked for that")
+                Some("denied as revoked before any Revoke was sent")
             }
             _ => None,
         }
@@ -159,7 +159,7 @@ impl Facts {
             Answer::Granted if fact.revoked.is_some() => Some("a Revoke that returned was lost"),
             Answer::Unknown if fact.created.is_some() => Some("a Create that returned was lost"),
             Answer::Revoked if fact.revoke_asked.is_none() => {
-                Some("revoked, which nobody has asked for")
+                Some("revoked, but no Revoke was sent")
             }
             _ => None,
         }
@@ -170,7 +170,7 @@ fn earliest(known: &mut Option<Duration>, other: Option<Duration>) {
     *known = [*known, other].into_iter().flatten().min();
 }
 
-/// Records calls as they happen.
+/// Records calls while they happen.
 pub struct History {
     began: Instant,
     recorded: Mutex<Recorded>,
@@ -179,18 +179,17 @@ pub struct History {
 #[derive(Default)]
 struct Recorded {
     writes: Vec<Write>,
-    /// Those that were not checked yet.
+    /// The calls that were not checked yet.
     authorizes: Vec<Authorize>,
-    /// Answers that no call may get, whatever came before it.
+    /// Answers that are wrong in every history.
     wrong: Vec<Violation>,
-    refused_after_revoke: u64,
+    denials_after_revoke: u64,
 }
 
-/// A write that has started.
 pub struct WriteNumber(usize);
 
 impl History {
-    pub fn begin() -> Self {
+    pub fn start() -> Self {
         Self {
             began: Instant::now(),
             recorded: Mutex::default(),
@@ -201,8 +200,8 @@ impl History {
         self.began.elapsed()
     }
 
-    /// To be called before the call is sent.
-    pub fn write_starts(&self, key: KeyNumber, change: Change, replica: usize) -> WriteNumber {
+    /// Must be called before the request is sent.
+    pub fn start_write(&self, key: KeyNumber, change: Change, replica: usize) -> WriteNumber {
         let mut recorded = self.recorded();
         recorded.writes.push(Write {
             key,
@@ -214,10 +213,10 @@ impl History {
         WriteNumber(recorded.writes.len() - 1)
     }
 
-    /// To be called after it has returned OK. Gives the time that it took.
+    /// Must be called after the write has returned OK. Returns the duration of the call.
     ///
-    /// The end is read under the lock: so an Authorize that starts later is recorded later.
-    pub fn write_returned(&self, number: &WriteNumber) -> Duration {
+    /// The clock is read under the lock, so that an Authorize that starts later is recorded later.
+    pub fn finish_write(&self, number: &WriteNumber) -> Duration {
         let mut recorded = self.recorded();
         let write = &mut recorded.writes[number.0];
         let end = self.now();
@@ -225,8 +224,14 @@ impl History {
         end - write.start
     }
 
-    /// To be called after an Authorize was answered that started then.
-    pub fn authorized(&self, key: KeyNumber, replica: usize, start: Duration, answer: Answer) {
+    /// Must be called after an Authorize was answered. `start` is when it was sent.
+    pub fn record_authorize(
+        &self,
+        key: KeyNumber,
+        replica: usize,
+        start: Duration,
+        answer: Answer,
+    ) {
         let mut recorded = self.recorded();
         recorded.authorizes.push(Authorize {
             key,
@@ -237,24 +242,24 @@ impl History {
         });
     }
 
-    /// Records an answer that is wrong by itself.
-    pub fn wrong(&self, what: String) {
+    /// Records an answer that is wrong in every history.
+    pub fn record_wrong_answer(&self, what: String) {
         self.recorded().wrong.push(Violation(what));
     }
 
-    /// Checks what was recorded since the last time, and forgets the Authorizes among it.
+    /// Checks the Authorizes that were recorded since the last check, and removes them.
     pub fn check(&self) -> Vec<Violation> {
         let mut recorded = self.recorded();
         let authorizes = std::mem::take(&mut recorded.authorizes);
         let mut violations = std::mem::take(&mut recorded.wrong);
         violations.extend(check(&recorded.writes, &authorizes));
-        recorded.refused_after_revoke += refused_after_revoke(&recorded.writes, &authorizes);
+        recorded.denials_after_revoke += denials_after_revoke(&recorded.writes, &authorizes);
         violations
     }
 
-    /// How many of the Authorizes that were checked had to be refused, and were.
-    pub fn refused_after_revoke(&self) -> u64 {
-        self.recorded().refused_after_revoke
+    /// How many of the checked Authorizes had to be denied as revoked, and were.
+    pub fn denials_after_revoke(&self) -> u64 {
+        self.recorded().denials_after_revoke
     }
 
     pub fn check_end(&self, verdicts: &[Verdict]) -> Vec<Violation> {

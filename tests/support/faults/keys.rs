@@ -1,22 +1,22 @@
-//! The keys that clients know of, and which of them they ask for next.
+//! The keys that the clients know, and the choice of the key for the next call.
 
 use crate::support::faults::history::KeyNumber;
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use std::sync::Arc;
 
-/// About how many keys there are that nobody has revoked.
+/// The approximate number of keys that are not revoked.
 const ACTIVE_KEYS: usize = 300;
 
-/// Keys that were written last, which half of all Authorizes ask for.
+/// How many of the last written keys are recent. Half of all Authorizes use a recent key.
 const RECENT_KEYS: usize = 24;
 
 /// The keys whose Create returned.
 #[derive(Default)]
 pub struct Keys {
     all: Vec<Arc<KnownKey>>,
-    /// Those that nobody has asked to revoke.
+    /// The keys for which no Revoke was sent.
     active: Vec<Arc<KnownKey>>,
-    /// The oldest first.
+    /// Sorted by age, oldest first.
     recent: Vec<Arc<KnownKey>>,
 }
 
@@ -31,19 +31,19 @@ impl Keys {
         &self.all
     }
 
-    pub fn created(&mut self, key: Arc<KnownKey>) {
+    pub fn add(&mut self, key: Arc<KnownKey>) {
         self.all.push(key.clone());
         self.active.push(key);
     }
 
-    pub fn touched(&mut self, key: Arc<KnownKey>) {
+    pub fn mark_recent(&mut self, key: Arc<KnownKey>) {
         if self.recent.len() == RECENT_KEYS {
             self.recent.remove(0);
         }
         self.recent.push(key);
     }
 
-    /// Any key, but more often one that was written a moment ago or is active.
+    /// A random key. Recent and active keys are more likely.
     pub fn pick(&self, random: &mut StdRng) -> Option<Arc<KnownKey>> {
         let picked = match random.random_range(0..4) {
             0 | 1 => self.recent.choose(random),
@@ -53,7 +53,8 @@ impl Keys {
         picked.cloned()
     }
 
-    /// Nobody else takes it. None when there are few, so that it is time to create some.
+    /// Takes an active key, so that no other client takes it too. Returns `None` more often the fewer
+    /// active keys there are; then the client creates a key instead.
     pub fn take_to_revoke(&mut self, random: &mut StdRng) -> Option<Arc<KnownKey>> {
         let active = self.active.len();
         if random.random_range(0..2 * ACTIVE_KEYS) >= active {

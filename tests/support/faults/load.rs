@@ -1,5 +1,5 @@
-//! Clients that create, revoke and authorize on every replica all the time, and record what they
-//! were told.
+//! Clients that create, revoke and authorize keys on every replica without a pause, and record every
+//! answer.
 
 use crate::support::{
     eventually,
@@ -30,44 +30,44 @@ use tonic::{Code, Request, Status};
 const ACCOUNT: &str = "acme";
 const DOMAIN: &str = "example.com";
 
-/// Clients that only authorize, for each replica.
+/// The number of clients per replica that only call Authorize.
 const AUTHORIZERS: usize = 3;
 
-/// Clients that write, each to any replica.
+/// The number of clients that write. Each uses all replicas.
 const WRITERS: usize = 6;
 
-/// Longer than any fault takes that a call can outlast.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Longer than any fault that a call can survive.
+const LONG_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The patience of some writers, which ends before a lease does.
-const LITTLE_PATIENCE: Duration = Duration::from_millis(300);
+/// The timeout of some writes, which is shorter than a lease.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Between two Authorizes of one client. Tests that run beside this one need the processor too.
+/// The longest pause between two Authorizes of one client. Other tests need the processor too.
 const AUTHORIZE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Between two calls of one client that writes, or was not answered.
+/// The longest pause of a client that writes, or whose call failed.
 const LONG_PAUSE: Duration = Duration::from_millis(25);
 
-/// The way to a replica, which leads to another process after a restart.
+/// The client of a replica. It is replaced when the replica restarts on another port.
 #[derive(Clone)]
-pub struct Entrance(Arc<Mutex<Client>>);
+pub struct ReplicaClient(Arc<Mutex<Client>>);
 
-impl Entrance {
+impl ReplicaClient {
     pub fn new(client: Client) -> Self {
         Self(Arc::new(Mutex::new(client)))
     }
 
-    pub fn lead_to(&self, client: Client) {
+    pub fn set(&self, client: Client) {
         *self.0.lock().expect("unpoisoned") = client;
     }
 
-    pub fn client(&self) -> Client {
+    pub fn get(&self) -> Client {
         self.0.lock().expect("unpoisoned").clone()
     }
 }
 
 pub struct Load {
-    entrances: Vec<Entrance>,
+    replica_clients: Vec<ReplicaClient>,
     pub history: History,
     pub tally: Tally,
     next_key: AtomicUsize,
@@ -77,39 +77,38 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts the clients.
-    pub fn start(entrances: Vec<Entrance>, random: &mut StdRng) -> Arc<Self> {
+    pub fn start(replica_clients: Vec<ReplicaClient>, random: &mut StdRng) -> Arc<Self> {
         let load = Arc::new(Self {
-            entrances,
-            history: History::begin(),
+            replica_clients,
+            history: History::start(),
             tally: Tally::default(),
             next_key: AtomicUsize::new(0),
             keys: Mutex::default(),
             stop: CancellationToken::new(),
             clients: TaskTracker::new(),
         });
-        for replica in 0..load.entrances.len() {
+        for replica in 0..load.replica_clients.len() {
             for _ in 0..AUTHORIZERS {
                 let random = StdRng::seed_from_u64(random.random());
-                let client = load.clone().authorize_for_ever(replica, random);
+                let client = load.clone().authorize_until_stopped(replica, random);
                 load.clients.spawn(client);
             }
         }
         for _ in 0..WRITERS {
             let random = StdRng::seed_from_u64(random.random());
-            load.clients.spawn(load.clone().write_for_ever(random));
+            load.clients.spawn(load.clone().write_until_stopped(random));
         }
         load
     }
 
-    /// Ends the clients, after the calls that are in flight.
+    /// Stops the clients and waits for the calls in flight.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.clients.close();
         self.clients.wait().await;
     }
 
-    async fn authorize_for_ever(self: Arc<Self>, replica: usize, mut random: StdRng) {
+    async fn authorize_until_stopped(self: Arc<Self>, replica: usize, mut random: StdRng) {
         while !self.stop.is_cancelled() {
             let key = self.keys().pick(&mut random);
             let answered = match key {
@@ -125,7 +124,7 @@ impl Load {
         }
     }
 
-    async fn write_for_ever(self: Arc<Self>, mut random: StdRng) {
+    async fn write_until_stopped(self: Arc<Self>, mut random: StdRng) {
         while !self.stop.is_cancelled() {
             let key = self.keys().take_to_revoke(&mut random);
             let written = match key {
@@ -133,16 +132,16 @@ impl Load {
                 None => self.create(&mut random).await,
             };
             if let Some(key) = written {
-                self.ask_everywhere(&key);
+                self.authorize_everywhere(&key);
             }
             pause(LONG_PAUSE, &mut random).await;
         }
     }
 
-    /// What was just written is what a replica is most likely to be wrong about.
-    fn ask_everywhere(self: &Arc<Self>, key: &Arc<KnownKey>) {
-        self.keys().touched(key.clone());
-        for replica in 0..self.entrances.len() {
+    /// Authorizes a key on every replica just after a write, when an error is most likely.
+    fn authorize_everywhere(self: &Arc<Self>, key: &Arc<KnownKey>) {
+        self.keys().mark_recent(key.clone());
+        for replica in 0..self.replica_clients.len() {
             let (load, key) = (self.clone(), key.clone());
             self.clients
                 .spawn(async move { load.authorize(replica, &key).await });
@@ -150,8 +149,8 @@ impl Load {
     }
 
     async fn create(&self, random: &mut StdRng) -> Option<Arc<KnownKey>> {
-        let replica = random.random_range(0..self.entrances.len());
-        let request = with_some_patience(
+        let replica = random.random_range(0..self.replica_clients.len());
+        let request = with_random_timeout(
             CreateRequest {
                 account_id: ACCOUNT.to_owned(),
                 name: "under faults".to_owned(),
@@ -160,11 +159,11 @@ impl Load {
             random,
         );
         let number = self.next_key.fetch_add(1, Ordering::Relaxed);
-        let mut client = self.entrances[replica].client();
-        let write = self.history.write_starts(number, Change::Create, replica);
+        let mut client = self.replica_clients[replica].get();
+        let write = self.history.start_write(number, Change::Create, replica);
         match client.0.create(request).await {
             Ok(response) => {
-                let took = self.history.write_returned(&write);
+                let took = self.history.finish_write(&write);
                 self.tally.count(|counts| {
                     counts.writes += 1;
                     counts.longest_create = counts.longest_create.max(took);
@@ -175,41 +174,41 @@ impl Load {
                     key_id: response.key.expect("a key").key_id,
                     token: response.token,
                 });
-                self.keys().created(key.clone());
+                self.keys().add(key.clone());
                 Some(key)
             }
             Err(status) => {
-                self.in_doubt("Create", number, replica, &status);
+                self.count_doubtful_write("Create", number, replica, &status);
                 None
             }
         }
     }
 
-    /// Calls again until it returns, as its users are told to; some give up.
+    /// Repeats the call until it returns OK, as the documentation says. Sometimes it gives up.
     async fn revoke(&self, key: Arc<KnownKey>, random: &mut StdRng) -> Option<Arc<KnownKey>> {
         loop {
-            let replica = random.random_range(0..self.entrances.len());
-            let request = with_some_patience(
+            let replica = random.random_range(0..self.replica_clients.len());
+            let request = with_random_timeout(
                 RevokeRequest {
                     target: Some(Target::KeyId(key.key_id.clone())),
                     account_id: None,
                 },
                 random,
             );
-            let mut client = self.entrances[replica].client();
+            let mut client = self.replica_clients[replica].get();
             let write = self
                 .history
-                .write_starts(key.number, Change::Revoke, replica);
+                .start_write(key.number, Change::Revoke, replica);
             match client.0.revoke(request).await {
                 Ok(_) => {
-                    let took = self.history.write_returned(&write);
+                    let took = self.history.finish_write(&write);
                     self.tally.count(|counts| {
                         counts.writes += 1;
                         counts.longest_revoke = counts.longest_revoke.max(took);
                     });
                     return Some(key);
                 }
-                Err(status) => self.in_doubt("Revoke", key.number, replica, &status),
+                Err(status) => self.count_doubtful_write("Revoke", key.number, replica, &status),
             }
             if self.stop.is_cancelled() || random.random_bool(0.1) {
                 return None;
@@ -218,7 +217,7 @@ impl Load {
         }
     }
 
-    fn in_doubt(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
+    fn count_doubtful_write(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
         self.tally.count(|counts| counts.writes_in_doubt += 1);
         self.check_status(call, key, replica, status);
     }
@@ -228,14 +227,15 @@ impl Load {
             token: key.token.clone(),
             domain: DOMAIN.to_owned(),
         });
-        request.set_timeout(PATIENCE);
-        let mut client = self.entrances[replica].client();
+        request.set_timeout(LONG_TIMEOUT);
+        let mut client = self.replica_clients[replica].get();
         let start = self.history.now();
         match client.0.authorize(request).await {
             Ok(response) => {
                 let decision = response.into_inner().decision.expect("a decision");
-                let answer = self.read(key, replica, &decision)?;
-                self.history.authorized(key.number, replica, start, answer);
+                let answer = self.read_decision(key, replica, &decision)?;
+                self.history
+                    .record_authorize(key.number, replica, start, answer);
                 self.tally.count(|counts| match answer {
                     Answer::Granted => counts.grants += 1,
                     Answer::Revoked | Answer::Unknown => counts.denials += 1,
@@ -254,7 +254,7 @@ impl Load {
         }
     }
 
-    fn read(&self, key: &KnownKey, replica: usize, decision: &Decision) -> Option<Answer> {
+    fn read_decision(&self, key: &KnownKey, replica: usize, decision: &Decision) -> Option<Answer> {
         match decision {
             Decision::Grant(grant) if grant.key_id == key.key_id => return Some(Answer::Granted),
             Decision::Grant(_) => {}
@@ -265,36 +265,36 @@ impl Load {
             },
         }
         let (number, key_id) = (key.number, &key.key_id);
-        self.history.wrong(format!(
+        self.history.record_wrong_answer(format!(
             "replica {replica} answers Authorize of key {number}, {key_id}, with {decision:?}"
         ));
         None
     }
 
-    /// A fault may end a call without an answer, and in no other way.
+    /// Records a wrong answer if a call failed with a status that no fault explains.
     fn check_status(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
-        let is_connections = status.source().is_some();
-        let says_so = matches!(
+        let is_transport_error = status.source().is_some();
+        let is_expected = matches!(
             status.code(),
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
         );
-        if !is_connections && !says_so {
-            self.history.wrong(format!(
+        if !is_transport_error && !is_expected {
+            self.history.record_wrong_answer(format!(
                 "replica {replica} answers {call} of key {key} with {status:?}"
             ));
         }
     }
 
-    /// What is wrong with what the replicas say when all clients have stopped and no fault is left.
-    pub async fn contradictions_at_the_end(&self) -> Vec<Violation> {
+    /// Compares all replicas with the history, after all clients and all faults have ended.
+    pub async fn violations_at_the_end(&self) -> Vec<Violation> {
         self.history.check_end(&self.verdicts().await)
     }
 
-    /// What Authorize and List say of every key, on every replica.
+    /// What Authorize and List answer for every key on every replica.
     async fn verdicts(&self) -> Vec<Verdict> {
         let keys = self.keys().all().to_vec();
         let mut verdicts = Vec::new();
-        for replica in 0..self.entrances.len() {
+        for replica in 0..self.replica_clients.len() {
             let listed = self.list(replica).await;
             for key in &keys {
                 let mut answer = None;
@@ -303,7 +303,7 @@ impl Load {
                     answer.is_some()
                 })
                 .await;
-                let answer = answer.expect("it was given");
+                let answer = answer.expect("there is an answer");
                 let listed = match listed.get(&key.key_id) {
                     None => Answer::Unknown,
                     Some(key) if key.status() == key::Status::Active => Answer::Granted,
@@ -312,7 +312,7 @@ impl Load {
                 for (call, answer) in [("Authorize", answer), ("List", listed)] {
                     verdicts.push(Verdict {
                         key: key.number,
-                        witness: format!("{call} on replica {replica}"),
+                        source: format!("{call} on replica {replica}"),
                         answer,
                     });
                 }
@@ -322,7 +322,7 @@ impl Load {
     }
 
     async fn list(&self, replica: usize) -> HashMap<String, Key> {
-        let mut client = self.entrances[replica].client();
+        let mut client = self.replica_clients[replica].get();
         let mut request = ListRequest {
             account_id: ACCOUNT.to_owned(),
             page_size: 1000,
@@ -331,7 +331,7 @@ impl Load {
         let mut listed = HashMap::new();
         loop {
             let page = client.list_with(request.clone()).await;
-            let page = page.expect("there is no fault any more");
+            let page = page.expect("all faults have ended");
             listed.extend(page.keys.into_iter().map(|key| (key.key_id.clone(), key)));
             if page.next_page_token.is_empty() {
                 return listed;
@@ -345,10 +345,10 @@ impl Load {
     }
 }
 
-fn with_some_patience<T>(message: T, random: &mut StdRng) -> Request<T> {
+fn with_random_timeout<T>(message: T, random: &mut StdRng) -> Request<T> {
     let mut request = Request::new(message);
     let little = random.random_bool(0.1);
-    request.set_timeout(if little { LITTLE_PATIENCE } else { PATIENCE });
+    request.set_timeout(if little { SHORT_TIMEOUT } else { LONG_TIMEOUT });
     request
 }
 

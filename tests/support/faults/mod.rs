@@ -1,4 +1,4 @@
-//! Faults at random, clients beside them, and the checker of what the clients were told.
+//! Random faults, the clients that run meanwhile, and the checker of the answers that they got.
 
 pub mod deployment;
 pub mod fault;

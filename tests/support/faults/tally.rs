@@ -1,8 +1,8 @@
-//! Counts what clients were told, by the faults that there were meanwhile.
+//! Counts answers by the faults that were present at the time.
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, time::Duration};
 
-/// The row of the calls that ended while there was no fault.
+/// The row of calls that ended while no fault was present.
 const NO_FAULT: &str = "no fault";
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -10,9 +10,9 @@ pub struct Counts {
     pub faults: u64,
     pub grants: u64,
     pub denials: u64,
-    /// Authorizes that got no answer.
+    /// Authorizes without a decision.
     pub unavailable: u64,
-    /// Those among them that a replica refused since its lease had lapsed.
+    /// The unavailable ones that a replica refused because its lease had lapsed.
     pub lapsed: u64,
     /// Creates and Revokes that returned OK.
     pub writes: u64,
@@ -32,7 +32,7 @@ pub struct Tally(Mutex<Rows>);
 
 #[derive(Default)]
 struct Rows {
-    /// Faults that there are at present.
+    /// The faults that are present now.
     present: Vec<&'static str>,
     by_fault: BTreeMap<&'static str, Counts>,
     all: Counts,
@@ -40,20 +40,20 @@ struct Rows {
 }
 
 impl Tally {
-    pub fn fault_begins(&self, fault: &'static str) {
+    pub fn start_fault(&self, fault: &'static str) {
         let mut rows = self.0.lock().expect("unpoisoned");
         rows.present.push(fault);
         rows.by_fault.entry(fault).or_default().faults += 1;
         rows.all.faults += 1;
     }
 
-    pub fn fault_ends(&self, fault: &'static str) {
+    pub fn end_fault(&self, fault: &'static str) {
         let mut rows = self.0.lock().expect("unpoisoned");
         let at = rows.present.iter().position(|present| *present == fault);
         rows.present.swap_remove(at.expect("it began"));
     }
 
-    /// Counts in the rows of all present faults.
+    /// Counts in the row of each fault that is present.
     pub fn count(&self, add: impl Fn(&mut Counts)) {
         let mut rows = self.0.lock().expect("unpoisoned");
         add(&mut rows.all);
@@ -68,8 +68,8 @@ impl Tally {
         }
     }
 
-    /// Takes note of how long it took from the end of all faults until every replica served.
-    pub fn recovered(&self, took: Duration) {
+    /// Records the time from the end of all faults until every replica served.
+    pub fn record_recovery(&self, took: Duration) {
         let longest = &mut self.0.lock().expect("unpoisoned").longest_recovery;
         *longest = took.max(*longest);
     }
@@ -84,7 +84,7 @@ impl Tally {
     }
 }
 
-/// A table in Markdown. A call that several faults met stands in the row of each.
+/// Writes a Markdown table. A call during several faults is counted in the row of each.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.0.lock().expect("unpoisoned");

@@ -1,21 +1,20 @@
-//! The Kubernetes manifests as `kubectl` builds them and as the API of Kubernetes takes them.
+//! The Kubernetes manifests, built by `kubectl` and checked against the schemas of Kubernetes' API.
 
-use crate::support::tools::{client, fed, tool};
+use crate::support::tools::{python_client, run_with_input, tool};
 use serde_json::Value;
 use std::{process::Command, sync::LazyLock};
 
-/// The oldest Kubernetes that the manifests are for, and the newest.
+/// The oldest and the newest Kubernetes version that the manifests support.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 
 pub static SQLITE: LazyLock<Manifests> = LazyLock::new(|| Manifests::build("sqlite"));
 pub static POSTGRES: LazyLock<Manifests> = LazyLock::new(|| Manifests::build("postgres"));
 
-/// Both overlays.
 pub fn overlays() -> [&'static Manifests; 2] {
     [&SQLITE, &POSTGRES]
 }
 
-/// All that one overlay applies. A field that a manifest lacks reads as `null`.
+/// All manifests of one overlay. A field that a manifest lacks reads as `null`.
 pub struct Manifests {
     pub overlay: &'static str,
     pub all: Vec<Value>,
@@ -29,7 +28,7 @@ impl Manifests {
             .output()
             .expect("kubectl runs");
         let error = String::from_utf8_lossy(&built.stderr);
-        // It also warns there, of what later versions will not take.
+        // kubectl also prints warnings there, about deprecated fields.
         assert!(built.status.success() && error.is_empty(), "{error}");
         let all = in_json(&built.stdout);
         Self { overlay, all }
@@ -39,7 +38,7 @@ impl Manifests {
         self.all.iter().map(|it| text(&it["kind"])).collect()
     }
 
-    /// The one manifest of a kind.
+    /// The only manifest of a kind.
     pub fn one(&self, kind: &str) -> &Value {
         let mut found = self.all.iter().filter(|manifest| manifest["kind"] == kind);
         let (Some(one), None) = (found.next(), found.next()) else {
@@ -48,7 +47,7 @@ impl Manifests {
         one
     }
 
-    /// What makes the pods: a StatefulSet or a Deployment.
+    /// The StatefulSet or the Deployment that creates the pods.
     pub fn workload(&self) -> &Value {
         let mut found = self
             .all
@@ -60,12 +59,12 @@ impl Manifests {
         one
     }
 
-    /// What each pod is made from, with its `metadata` and `spec`.
+    /// The template of the pods, with `metadata` and `spec`.
     pub fn pod(&self) -> &Value {
         &self.workload()["spec"]["template"]
     }
 
-    /// The one container of each pod.
+    /// The only container of each pod.
     pub fn container(&self) -> &Value {
         let spec = &self.pod()["spec"];
         assert!(spec["initContainers"].is_null());
@@ -75,7 +74,7 @@ impl Manifests {
         container
     }
 
-    /// The value of an environment variable, if it is there in plain text.
+    /// The value of an environment variable, if it is set in plain text.
     pub fn variable(&self, name: &str) -> Option<&str> {
         let variables = list(&self.container()["env"]);
         let found = variables.iter().find(|it| it["name"] == name)?;
@@ -99,9 +98,9 @@ pub fn list(value: &Value) -> &[Value] {
         .unwrap_or_else(|| panic!("no list: {value}"))
 }
 
-/// What manifests in YAML say, after they are checked.
+/// Checks manifests in YAML and returns them as JSON.
 pub fn in_json(yaml: &[u8]) -> Vec<Value> {
-    let read = fed(client("manifests.py").args(VERSIONS), yaml);
+    let read = run_with_input(python_client("manifests.py").args(VERSIONS), yaml);
     let error = String::from_utf8_lossy(&read.stderr);
     assert!(read.status.success(), "{error}");
     serde_json::from_slice(&read.stdout).expect("JSON")

@@ -1,4 +1,4 @@
-//! Manifests and pods, without Kubernetes.
+//! Kubernetes manifests and pods, tested without a cluster.
 
 pub mod manifests;
 pub mod pods;

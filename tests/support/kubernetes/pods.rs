@@ -1,12 +1,12 @@
-//! Pods of the manifests without Kubernetes: the real binary with the arguments and the environment
-//! of the container, as its user, and with its secrets and its volume below directories of the test.
+//! Pods of the manifests without Kubernetes: the real binary runs with the arguments, environment and
+//! user of the container. Its secrets and its volume are directories of the test.
 
 use crate::support::{
     certificates::{Authority, Issued, connect},
     directory, eventually,
     kubernetes::manifests::{Manifests, POSTGRES, SQLITE, list, number, text},
     mount::Mount,
-    postgres::{Cluster, database_in, running_as_root, steady_port},
+    postgres::{Cluster, database_in, is_running_as_root, steady_port},
     server::{Client, Server},
     tools::tool,
 };
@@ -23,25 +23,25 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The one caller of the credentials.
+/// The only caller in the credentials file.
 const OPERATOR: &str = "spiffe://example.org/ns/mail/sa/operator";
 
-/// What the pods of an overlay share.
+/// What all pods of an overlay share.
 pub struct Pods {
     manifests: &'static Manifests,
     authority: Authority,
-    /// By secret, the value of each key.
+    /// The keys and values of each secret.
     secrets: [(&'static str, Vec<(&'static str, String)>); 4],
-    /// What is mounted, by path in the container.
+    /// The mounted secrets, by their path in the container.
     mounts: Vec<(String, Mount)>,
-    /// The same for what can be written.
+    /// The writable volumes, by their path in the container.
     volumes: Vec<(String, TempDir)>,
-    /// Holds the binary, since the pods' user may not be able to reach where it was built.
+    /// A copy of the binary, since the pods' user may not be allowed to read the build directory.
     image: TempDir,
 }
 
 impl Pods {
-    /// On a store of a cluster, with which they speak TLS as `deploy/README.md` has it.
+    /// Pods on a PostgreSQL store, which they reach over TLS as `deploy/README.md` says.
     pub fn on_postgres(cluster: &Cluster, store: &str) -> Self {
         let authority = Authority::new();
         authority.certify(cluster, "db.example.com");
@@ -84,8 +84,8 @@ impl Pods {
             ),
         ];
         let image = directory();
-        // By another process: a child of this one that held the file open to write would keep it
-        // from running.
+        // Copied by another process: a child of this process could still have the file open for
+        // writing, and then the system refuses to run it.
         let copied = Command::new("cp")
             .arg(env!("CARGO_BIN_EXE_keyservice"))
             .arg(image.path())
@@ -104,8 +104,8 @@ impl Pods {
         pods
     }
 
-    /// Mounts everything as Kubernetes does: secrets belong to root and are read by the group of the
-    /// pod, which may also write to a volume.
+    /// Mounts secrets and volumes as Kubernetes does: secrets belong to root, and the group of the pod
+    /// can read them and can write to a volume.
     fn mount(&mut self) {
         let spec = &self.manifests.pod()["spec"];
         for mounted in list(&self.manifests.container()["volumeMounts"]) {
@@ -130,7 +130,7 @@ impl Pods {
         }
     }
 
-    /// The files of a mounted secret: all of its keys, or those that are picked.
+    /// The files of a mounted secret: all of its keys, or the selected ones.
     fn files(&self, volume: &Value) -> Vec<(&'static str, &str)> {
         let keys = self.secret(text(&volume["secretName"])).iter();
         let picked = volume["items"].as_array();
@@ -145,10 +145,10 @@ impl Pods {
         &found.unwrap_or_else(|| panic!("no secret {name}")).1
     }
 
-    /// Gives something to the group of the pod. Only root can; whoever else runs the tests is the
-    /// pods' user himself.
+    /// Gives a path to the group of the pod. Only root can do that; if the tests run as another user,
+    /// the pods run as that user too.
     fn hand_over(&self, path: &Path, mode: u32) {
-        if running_as_root() {
+        if is_running_as_root() {
             chown(path, Some(0), Some(self.id("fsGroup"))).expect("chown");
         }
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
@@ -159,14 +159,14 @@ impl Pods {
         u32::try_from(id).expect("an id")
     }
 
-    /// A pod that has passed its startup probe.
+    /// Starts a pod and waits until its startup probe passes.
     pub async fn start(&self) -> Pod {
         let pod = self.launch().await;
         eventually("it has started", async || pod.answers("startupProbe")).await;
         pod
     }
 
-    /// A pod that listens.
+    /// Starts a pod and waits until it listens.
     pub async fn launch(&self) -> Pod {
         let container = self.manifests.container();
         let mut command = Command::new(self.image.path().join("keyservice"));
@@ -185,19 +185,19 @@ impl Pods {
             }
             command.env(name, value);
         }
-        // So short that a test sees it lapse.
+        // So short that it lapses during a test.
         command.env("KEYSERVICE_LEASE", "1s");
-        if running_as_root() {
+        if is_running_as_root() {
             command.uid(self.id("runAsUser")).gid(self.id("runAsGroup"));
         }
         Pod {
-            server: Server::listening(&mut command).await,
+            server: Server::start_command_listening(&mut command).await,
             manifests: self.manifests,
             health_port,
         }
     }
 
-    /// What a variable says, with the paths in it moved to where these are.
+    /// The value of a variable, in which paths of the container are replaced by paths of the test.
     fn value(&self, variable: &Value) -> String {
         let source = &variable["valueFrom"]["secretKeyRef"];
         let value = variable["value"].as_str().unwrap_or_else(|| {
@@ -214,7 +214,7 @@ impl Pods {
             })
     }
 
-    /// A client that proves itself to a pod by its certificate.
+    /// A client that authenticates to a pod with its certificate.
     pub async fn operator(&self, pod: &Pod) -> Client {
         let certificate = self.authority.client_by_uri(OPERATOR);
         let channel = connect(pod.server.port(), &self.authority, Some(&certificate)).await;
@@ -222,7 +222,6 @@ impl Pods {
     }
 }
 
-/// The process of a pod.
 pub struct Pod {
     pub server: Server,
     manifests: &'static Manifests,
@@ -230,13 +229,13 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Whether a probe of the manifests has not failed as often in a row as makes Kubernetes act.
+    /// Whether a probe fails less often in a row than the manifests allow.
     pub fn passes(&self, probe: &str) -> bool {
         let tries = number(&self.manifests.container()[probe]["failureThreshold"]);
         (0..tries).any(|_| self.answers(probe))
     }
 
-    /// Whether a probe succeeds at once: SERVING, in plain text, to nobody in particular and in time.
+    /// Whether one probe succeeds: the answer is SERVING, in time, without TLS and credentials.
     pub fn answers(&self, probe: &str) -> bool {
         let probe = &self.manifests.container()[probe];
         let service = json!({"service": probe["grpc"]["service"]});

@@ -1,8 +1,9 @@
-//! A throw-away PostgreSQL cluster: made by `initdb`, started on a free port, removed at the end.
+//! A temporary PostgreSQL cluster: created with `initdb`, started on a free port, and deleted when it
+//! is dropped.
 
-pub mod keys_lock;
 pub mod proxy;
 pub mod replicated;
+pub mod table_lock;
 
 use crate::support::tools::postgres_tool;
 use rand::RngExt;
@@ -35,11 +36,11 @@ pub struct Cluster {
     databases: AtomicU32,
 }
 
-/// The cluster of [`Cluster::shared`], for as long as a test holds it.
+/// The cluster of [`Cluster::shared`], which lives while a test uses it.
 static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 
 impl Cluster {
-    /// The running cluster that tests share which neither stop it nor change its settings.
+    /// A running cluster that several tests share. They must not stop it or change its settings.
     pub fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
@@ -49,7 +50,7 @@ impl Cluster {
         })
     }
 
-    /// A running cluster of its own.
+    /// A running cluster for one test.
     pub fn start() -> Self {
         Self::made_by(
             "initdb",
@@ -63,13 +64,13 @@ impl Cluster {
         )
     }
 
-    /// A hot standby that follows this cluster.
-    pub fn standby(&self) -> Self {
-        Self::standby_through(self.port)
+    /// Starts a hot standby of this cluster.
+    pub fn start_standby(&self) -> Self {
+        Self::start_standby_through(self.port)
     }
 
-    /// A hot standby that follows the cluster to which this port leads, in plain text.
-    pub fn standby_through(port: u16) -> Self {
+    /// Starts a hot standby of the cluster behind this port, which must accept unencrypted connections.
+    pub fn start_standby_through(port: u16) -> Self {
         let primary = format!(
             "{}?sslmode=disable&gssencmode=disable",
             address(port, "postgres")
@@ -86,7 +87,7 @@ impl Cluster {
         )
     }
 
-    /// Ends recovery: a standby becomes a primary.
+    /// Makes a standby a primary.
     pub fn promote(&self) {
         assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t");
     }
@@ -96,7 +97,7 @@ impl Cluster {
             .prefix("keyservice-pg-")
             .tempdir()
             .expect("a directory");
-        if running_as_root() {
+        if is_running_as_root() {
             std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
         }
         let made = as_server_user(tool, directory.path())
@@ -148,15 +149,15 @@ impl Cluster {
         self.wait_until_ready();
     }
 
-    /// The address of a database that no other test uses.
-    pub fn database(&self) -> String {
+    /// Creates a new database and returns its address.
+    pub fn create_database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
         self.address_of(&name)
     }
 
-    /// From now on no write on a database tells the replicas of itself.
-    pub fn lose_notifications(&self, database: &str) {
+    /// From now on, writes to this database send no notifications.
+    pub fn drop_notifications(&self, database: &str) {
         let silent = "CREATE OR REPLACE FUNCTION keyservice.end_write(
                 p_revision bigint, p_write_time timestamptz, p_key_id uuid)
             RETURNS uuid LANGUAGE sql AS $$
@@ -169,7 +170,7 @@ impl Cluster {
         address(self.port, database)
     }
 
-    /// The same database, for another role.
+    /// The address of a database for this role.
     pub fn address_for(&self, role: &str, database: &str) -> String {
         let address = self.address_of(database);
         address.replacen("keyservice@", &format!("{role}@"), 1)
@@ -179,7 +180,7 @@ impl Cluster {
         self.port
     }
 
-    /// All that it has written to its log.
+    /// The log of the server.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
@@ -192,7 +193,7 @@ impl Cluster {
         self.directory.path().join("data")
     }
 
-    /// Runs SQL as the superuser, and gives what it prints.
+    /// Runs SQL as the superuser and returns the output.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let ran = Command::new(postgres_tool("psql"))
             .args([
@@ -216,8 +217,8 @@ impl Cluster {
             .to_owned()
     }
 
-    /// Sets a server setting that takes effect in new sessions.
-    pub fn set(&self, name: &str, value: &str) {
+    /// Changes a setting of the server for new sessions.
+    pub fn set_setting(&self, name: &str, value: &str) {
         self.psql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
         self.psql("postgres", "SELECT pg_reload_conf()");
         let started = Instant::now();
@@ -226,34 +227,34 @@ impl Cluster {
         }
     }
 
-    /// Puts a file into the data directory that the server accepts as its own.
-    pub fn place(&self, name: &str, content: &str) {
+    /// Writes a file in the data directory with the owner and the mode that the server requires.
+    pub fn write_file(&self, name: &str, content: &str) {
         let path = self.data_directory().join(name);
         let mut options = fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(&path).expect("a file");
         file.write_all(content.as_bytes()).expect("written");
-        if running_as_root() {
+        if is_running_as_root() {
             std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).expect("chown");
         }
     }
 
-    /// Stops every process of the server where it stands: it keeps its connections, accepts more,
-    /// and answers none.
+    /// Pauses every process of the server with SIGSTOP. The server keeps its connections, the system
+    /// accepts new ones, and nothing answers.
     pub fn freeze(&self) {
         let pid = self.postmaster.as_ref().expect("it runs").id();
-        // First, so that it starts no process while they are counted.
+        // The postmaster is first, so that it starts no new process meanwhile.
         signal("STOP", &[pid]);
         signal("STOP", &children_of(pid));
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a frozen server.
     pub fn thaw(&self) {
         let pid = self.postmaster.as_ref().expect("it runs").id();
         signal("CONT", &[&children_of(pid)[..], &[pid]].concat());
     }
 
-    /// Ends the sessions for which a condition on `pg_stat_activity` holds, and says how many.
+    /// Ends the sessions that meet a condition on `pg_stat_activity`, and returns their number.
     pub fn end_sessions(&self, condition: &str) -> usize {
         let which = format!("SELECT pid FROM pg_stat_activity WHERE {condition}");
         let pids = self.psql("postgres", &which).replace('\n', ",");
@@ -275,22 +276,23 @@ impl Cluster {
         let children = children_of(pid);
         signal("KILL", &[&children[..], &[pid]].concat());
         postmaster.wait().expect("it ended");
-        // One that still wrote would share the files with the next server.
+        // A process that still writes would share the files with the next server.
         while children.iter().any(|child| is_running(*child)) {
             std::thread::yield_now();
         }
-        // A restart refuses while the lock file names a process; the system may reuse the number.
+        // PostgreSQL does not start while the lock file names a running process, and the system may
+        // have given the process id to another one.
         let _ = fs::remove_file(self.data_directory().join("postmaster.pid"));
     }
 
-    /// Crashes the server, keeps a copy of its files, and starts it again.
+    /// Kills the server, copies its files, and starts it again.
     pub fn back_up(&mut self) {
         self.kill();
         self.copy("data", "backup");
         self.restart();
     }
 
-    /// Crashes the server and starts it on the files of [`Cluster::back_up`].
+    /// Kills the server and starts it with the files of [`Cluster::back_up`].
     pub fn restore(&mut self) {
         self.kill();
         fs::remove_dir_all(self.data_directory()).expect("removed");
@@ -335,7 +337,7 @@ impl Drop for Cluster {
     }
 }
 
-/// A session on a store's database, ended when it is dropped.
+/// Opens a session on a store's database, which ends when it is dropped.
 pub async fn session(store: &str) -> Client {
     let (session, connection) = tokio_postgres::connect(store, NoTls)
         .await
@@ -344,28 +346,26 @@ pub async fn session(store: &str) -> Client {
     session
 }
 
-/// The address of a database behind a port.
 pub fn address(port: u16, database: &str) -> String {
     format!("postgres://keyservice@127.0.0.1:{port}/{database}")
 }
 
-/// The name of the database in an address.
 pub fn database_in(address: &str) -> &str {
     address.rsplit('/').next().expect("an address")
 }
 
-/// A command of PostgreSQL's, in a process group of its own, as a user it accepts.
+/// A PostgreSQL program in its own process group, as a user that PostgreSQL accepts.
 fn as_server_user(name: &str, directory: &Path) -> Command {
     let mut command = Command::new(postgres_tool(name));
     command.current_dir(directory).process_group(0);
-    if running_as_root() {
+    if is_running_as_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
     command
 }
 
 pub fn signal(name: &str, pids: &[u32]) {
-    // A process may have ended by itself since it was counted.
+    // A process may have ended meanwhile.
     let pids = pids.iter().map(u32::to_string);
     let _ = Command::new("kill")
         .args(["-s", name])
@@ -383,7 +383,7 @@ fn children_of(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Neither gone nor waiting for its parent to take notice.
+/// Whether a process exists and is not a zombie.
 fn is_running(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat
@@ -393,7 +393,7 @@ fn is_running(pid: u32) -> bool {
     })
 }
 
-pub fn running_as_root() -> bool {
+pub fn is_running_as_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
@@ -402,15 +402,16 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A port that stays free while a server is restarted: the system hands out only higher ones.
+/// A port below the range from which the system assigns ports, so that it stays free while a server
+/// restarts.
 pub fn steady_port() -> u16 {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let mut drawn = (0..1000).map(|_| rand::rng().random_range(10_000..32_000));
     drawn.find(free).expect("a free port")
 }
 
-/// A new role, with the rights on a migrated database that `docs/postgres.md` grants.
-pub fn everyday_role(cluster: &Cluster, store: &str) -> String {
+/// Creates a role with the rights on a migrated database that `docs/postgres.md` grants.
+pub fn create_everyday_role(cluster: &Cluster, store: &str) -> String {
     let database = database_in(store);
     let role = format!("everyday_{database}");
     let page = include_str!("../../../docs/postgres.md");

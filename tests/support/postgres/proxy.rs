@@ -1,5 +1,5 @@
-//! A TCP proxy in front of PostgreSQL that does to packets what bad networks do. It takes plain
-//! connections (`sslmode=disable`), to see where a message of the server's ends.
+//! A TCP proxy in front of PostgreSQL that imitates a bad network. It needs unencrypted connections
+//! (`sslmode=disable`), since it looks for the ends of the server's messages.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
@@ -22,33 +22,33 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// Packets under way in one direction of one connection; more are not read meanwhile.
-const PACKETS_UNDERWAY: usize = 1024;
+/// The greatest number of packets in flight in one direction of one connection.
+const PACKETS_IN_FLIGHT: usize = 1024;
 
-/// What the network does at present.
+/// What the network does now.
 #[derive(Clone, Default)]
-pub struct Weather {
+pub struct Conditions {
     /// New connections are reset.
-    pub refuses: bool,
-    /// Packets vanish, and nobody is told. A direction in which one did is dead from then on; so
-    /// is a connection that begins now.
-    pub swallows: bool,
-    /// Packets wait, and arrive when this ends.
-    pub holds: bool,
-    /// The longest that a packet takes, to the server and from it.
+    pub refuses_connections: bool,
+    /// Packets are dropped silently. A direction that has dropped a packet never recovers, and
+    /// neither does a connection that is opened meanwhile.
+    pub drops_packets: bool,
+    /// Packets are delivered when this ends.
+    pub holds_packets: bool,
+    /// The longest delay of a packet to the server, and from it.
     pub delays: (Duration, Duration),
-    /// Notifications vanish.
-    pub loses_notifications: bool,
+    /// Messages of notifications are dropped.
+    pub drops_notifications: bool,
 }
 
-/// How often the weather was felt.
+/// How often each condition had an effect.
 #[derive(Default)]
 pub struct Effects {
     pub connections_reset: AtomicU64,
-    pub packets_swallowed: AtomicU64,
+    pub packets_dropped: AtomicU64,
     pub packets_held: AtomicU64,
     pub packets_delayed: AtomicU64,
-    pub notifications_lost: AtomicU64,
+    pub notifications_dropped: AtomicU64,
 }
 
 pub struct Proxy {
@@ -58,12 +58,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub async fn to(server: u16, seed: u64) -> Self {
+    pub async fn start(server: u16, seed: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let link = Arc::new(Link {
             server: Mutex::new(server),
-            weather: watch::Sender::default(),
+            conditions: watch::Sender::default(),
             cuts: watch::Sender::default(),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
             effects: Effects::default(),
@@ -80,13 +80,13 @@ impl Proxy {
         self.port
     }
 
-    /// Where new connections lead to from now on.
-    pub fn lead_to(&self, server: u16) {
+    /// Sets the port to which new connections are forwarded.
+    pub fn set_server(&self, server: u16) {
         *self.link.server.lock().expect("unpoisoned") = server;
     }
 
-    pub fn change_weather(&self, change: impl FnOnce(&mut Weather)) {
-        self.link.weather.send_modify(change);
+    pub fn change_conditions(&self, change: impl FnOnce(&mut Conditions)) {
+        self.link.conditions.send_modify(change);
     }
 
     /// Resets every connection.
@@ -101,7 +101,7 @@ impl Proxy {
 
 struct Link {
     server: Mutex<u16>,
-    weather: watch::Sender<Weather>,
+    conditions: watch::Sender<Conditions>,
     cuts: watch::Sender<u64>,
     random: Mutex<StdRng>,
     effects: Effects,
@@ -117,15 +117,15 @@ async fn accept_for_ever(listener: TcpListener, link: Arc<Link>) {
     let mut connections = JoinSet::new();
     loop {
         if let Ok((client, _)) = listener.accept().await {
-            connections.spawn(link.clone().carry(client));
+            connections.spawn(link.clone().forward(client));
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
 impl Link {
-    async fn carry(self: Arc<Self>, mut client: TcpStream) {
-        if self.weather().refuses {
+    async fn forward(self: Arc<Self>, mut client: TcpStream) {
+        if self.conditions().refuses_connections {
             return self.reset(client);
         }
         let server = SocketAddr::from(([127, 0, 0, 1], *self.server.lock().expect("unpoisoned")));
@@ -139,28 +139,34 @@ impl Link {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::select! {
-            () = self.pass_on(from_client, to_server, Direction::ToServer) => {}
-            () = self.pass_on(from_server, to_client, Direction::FromServer) => {}
+            () = self.forward_direction(from_client, to_server, Direction::ToServer) => {}
+            () = self.forward_direction(from_server, to_client, Direction::FromServer) => {}
             _ = cuts.changed() => {
                 self.reset(client);
                 return self.reset(server);
             }
         }
-        // That one side has closed is a packet too.
-        self.until(|weather| !weather.swallows).await;
+        // The end of a connection is a packet too, so it may be dropped.
+        self.wait_until(|conditions| !conditions.drops_packets)
+            .await;
     }
 
-    /// Returns when either end is closed and what was under way has arrived.
-    async fn pass_on(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Direction) {
-        let (departures, mut underway) = mpsc::channel(PACKETS_UNDERWAY);
-        let depart = async move {
+    /// Returns when either side is closed and all packets in flight are delivered.
+    async fn forward_direction(
+        &self,
+        mut from: ReadHalf<'_>,
+        mut to: WriteHalf<'_>,
+        direction: Direction,
+    ) {
+        let (departures, mut arrivals) = mpsc::channel(PACKETS_IN_FLIGHT);
+        let receive = async move {
             let mut messages = Messages::default();
             let mut buffer = vec![0; 16 * 1024];
             let mut dead = false;
             while let Ok(length @ 1..) = from.read(&mut buffer).await {
-                dead |= self.weather().swallows;
+                dead |= self.conditions().drops_packets;
                 if dead {
-                    count(&self.effects.packets_swallowed);
+                    count(&self.effects.packets_dropped);
                     continue;
                 }
                 let packet = match direction {
@@ -173,34 +179,35 @@ impl Link {
                 }
             }
         };
-        let arrive = async move {
-            while let Some((due, packet)) = underway.recv().await {
+        let send = async move {
+            while let Some((due, packet)) = arrivals.recv().await {
                 sleep_until(due).await;
-                if self.weather().holds {
+                if self.conditions().holds_packets {
                     count(&self.effects.packets_held);
-                    self.until(|weather| !weather.holds).await;
+                    self.wait_until(|conditions| !conditions.holds_packets)
+                        .await;
                 }
                 if to.write_all(&packet).await.is_err() {
                     break;
                 }
             }
         };
-        tokio::join!(depart, arrive);
+        tokio::join!(receive, send);
     }
 
     fn filter(&self, messages: &mut Messages, bytes: &[u8]) -> Vec<u8> {
-        let loses = self.weather().loses_notifications;
+        let drops = self.conditions().drops_notifications;
         messages.complete(bytes, |kind| {
-            let lost = loses && kind == NOTIFICATION_RESPONSE;
-            if lost {
-                count(&self.effects.notifications_lost);
+            let dropped = drops && kind == NOTIFICATION_RESPONSE;
+            if dropped {
+                count(&self.effects.notifications_dropped);
             }
-            !lost
+            !dropped
         })
     }
 
     fn delay(&self, direction: Direction) -> Duration {
-        let (to_server, from_server) = self.weather().delays;
+        let (to_server, from_server) = self.conditions().delays;
         let longest = match direction {
             Direction::ToServer => to_server,
             Direction::FromServer => from_server,
@@ -213,20 +220,20 @@ impl Link {
         longest.mul_f64(random.random())
     }
 
-    /// Closes it with RST.
+    /// Closes a connection with RST.
     fn reset(&self, side: TcpStream) {
         count(&self.effects.connections_reset);
         side.set_zero_linger().expect("a TCP socket");
     }
 
-    fn weather(&self) -> Weather {
-        self.weather.borrow().clone()
+    fn conditions(&self) -> Conditions {
+        self.conditions.borrow().clone()
     }
 
-    async fn until(&self, is_so: impl FnMut(&Weather) -> bool) {
-        let mut weather = self.weather.subscribe();
-        let mut is_so = is_so;
-        let seen = weather.wait_for(|weather| is_so(weather)).await;
+    async fn wait_until(&self, holds: impl FnMut(&Conditions) -> bool) {
+        let mut conditions = self.conditions.subscribe();
+        let mut holds = holds;
+        let seen = conditions.wait_for(|conditions| holds(conditions)).await;
         drop(seen.expect("the link holds the sender"));
     }
 }
@@ -238,17 +245,18 @@ fn count(effect: &AtomicU64) {
 /// The type of a message that reports a NOTIFY.
 pub const NOTIFICATION_RESPONSE: u8 = b'A';
 
-/// A message begins with a byte for its type and four for the length of the rest, these included.
+/// A message starts with one byte for its type and four for its length. The length counts itself,
+/// but not the type.
 const HEADER_LEN: usize = 5;
 
-/// Finds the messages in what a server sends.
+/// Splits the bytes of a server into messages.
 #[derive(Default)]
 pub struct Messages {
     incomplete: Vec<u8>,
 }
 
 impl Messages {
-    /// The messages that end with these bytes, but for those of a type that is not to be kept.
+    /// Adds these bytes. Returns all messages that are now complete and whose type is to be kept.
     pub fn complete(&mut self, bytes: &[u8], mut keep: impl FnMut(u8) -> bool) -> Vec<u8> {
         self.incomplete.extend_from_slice(bytes);
         let mut kept = Vec::new();

@@ -1,25 +1,26 @@
-//! A PostgreSQL primary with a standby that every commit waits for, so that a failover loses none.
+//! A PostgreSQL primary with a synchronous standby. Every commit waits for the standby, so a failover
+//! loses no acknowledged write.
 
 use crate::support::postgres::{Cluster, proxy::Proxy};
 use std::time::{Duration, Instant};
 
 pub struct ReplicatedCluster {
     primary: Cluster,
-    /// None from its promotion until it has a standby of its own.
+    /// `None` after a failover, until the new primary has a standby.
     standby: Option<Cluster>,
-    /// What the standby reaches its primary through.
+    /// The proxy between the standby and the primary.
     pub replication: Proxy,
 }
 
 impl ReplicatedCluster {
     pub async fn start(seed: u64) -> Self {
         let primary = Cluster::start();
-        // The standby's wait for a primary that restarts; 5 s by default.
-        primary.set("wal_retrieve_retry_interval", "500ms");
-        // What a standby may lag behind, and more than any run of the tests writes in that time.
-        primary.set("wal_keep_size", "256MB");
+        // How long the standby waits before it connects to a restarted primary; 5 s by default.
+        primary.set_setting("wal_retrieve_retry_interval", "500ms");
+        // More than the tests write while the standby is behind.
+        primary.set_setting("wal_keep_size", "256MB");
         let mut cluster = Self {
-            replication: Proxy::to(primary.port(), seed).await,
+            replication: Proxy::start(primary.port(), seed).await,
             primary,
             standby: None,
         };
@@ -27,43 +28,43 @@ impl ReplicatedCluster {
         cluster
     }
 
-    /// The server that takes writes, or will once it is restarted or promoted.
+    /// The server that accepts writes, or will after a restart or its promotion.
     pub fn primary(&self) -> &Cluster {
         &self.primary
     }
 
-    /// The one that every commit waits for.
+    /// The server that every commit waits for.
     pub fn standby(&self) -> &Cluster {
         self.standby.as_ref().expect("it has a standby")
     }
 
-    /// Gives the primary a standby, unless it has one. From then on what is acknowledged is on the
-    /// disks of both.
+    /// Adds a standby unless there is one. From then on every acknowledged write is on both disks.
     pub fn add_standby(&mut self) {
         if self.standby.is_some() {
             return;
         }
-        self.replication.lead_to(self.primary.port());
-        self.standby = Some(Cluster::standby_through(self.replication.port()));
-        self.primary.set("synchronous_standby_names", "*");
-        // The checkpointer is who makes the other processes' commits wait. It reads its settings
-        // anew before it does anything else.
+        self.replication.set_server(self.primary.port());
+        self.standby = Some(Cluster::start_standby_through(self.replication.port()));
+        self.primary.set_setting("synchronous_standby_names", "*");
+        // Only the checkpointer makes commits wait for the standby. It reloads its settings before it
+        // runs a checkpoint.
         self.primary.psql("postgres", "CHECKPOINT");
         self.wait_until("sync_state = 'sync' AND flush_lsn");
     }
 
-    /// Waits until the standby shows what the primary shows.
+    /// Waits until the standby has replayed everything that the primary has written.
     pub fn wait_until_replayed(&self) {
         self.wait_until("replay_lsn");
     }
 
-    /// Waits until a place that the standby reports has come as far as the primary is now.
-    fn wait_until(&self, place: &str) {
+    /// Waits until a position that the standby reports has reached the primary's current position.
+    fn wait_until(&self, position: &str) {
         let primary = |sql: &str| self.primary.psql("postgres", sql);
         let written = primary("SELECT pg_current_wal_lsn()");
-        let came = format!("SELECT count(*) FROM pg_stat_replication WHERE {place} >= '{written}'");
+        let reached =
+            format!("SELECT count(*) FROM pg_stat_replication WHERE {position} >= '{written}'");
         let started = Instant::now();
-        while primary(&came) != "1" {
+        while primary(&reached) != "1" {
             assert!(
                 started.elapsed() < Duration::from_secs(60),
                 "the standby does not follow: {}",
@@ -81,13 +82,13 @@ impl ReplicatedCluster {
         self.primary.restart();
     }
 
-    /// Whether what the primary writes waits on its way to the standby.
+    /// Holds back everything that the primary sends to the standby, or delivers it.
     pub fn hold_replication(&self, hold: bool) {
         self.replication
-            .change_weather(|weather| weather.holds = hold);
+            .change_conditions(|conditions| conditions.holds_packets = hold);
     }
 
-    /// Kills the primary for good. The standby takes its place, and takes no writes until
+    /// Kills the primary for good. The standby becomes the primary, but accepts no writes before
     /// [`ReplicatedCluster::promote`].
     pub fn lose_primary(&mut self) {
         self.primary.kill();

@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector: takes spans over OTLP (gRPC), and keeps them.
+//! An OpenTelemetry collector that receives spans over OTLP (gRPC) and keeps them.
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
@@ -46,12 +46,12 @@ impl Collector {
         }
     }
 
-    /// What makes a server export to it.
+    /// The environment variable that makes a server export to this collector.
     pub fn env(&self) -> (&str, &str) {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &self.endpoint)
     }
 
-    /// Every span that came.
+    /// All received spans.
     pub fn spans(&self) -> Vec<Span> {
         let received = self.received.0.lock().expect("unpoisoned");
         let resources = received.iter().flat_map(|request| &request.resource_spans);
@@ -59,7 +59,7 @@ impl Collector {
         scopes.flat_map(|scope| scope.spans.clone()).collect()
     }
 
-    /// The names of the services that sent them.
+    /// The names of the services that sent the spans.
     pub fn service_names(&self) -> BTreeSet<String> {
         let received = self.received.0.lock().expect("unpoisoned");
         let resources = received.iter().flat_map(|request| &request.resource_spans);
@@ -75,7 +75,7 @@ impl Collector {
             .collect()
     }
 
-    /// Everything that came, as it was on the wire.
+    /// All received messages in their encoding.
     pub fn bytes(&self) -> Vec<u8> {
         let received = self.received.0.lock().expect("unpoisoned");
         received.iter().flat_map(Message::encode_to_vec).collect()

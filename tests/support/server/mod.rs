@@ -1,6 +1,6 @@
-//! The real binary, on a free port, with its log collected.
+//! The real binary on a free port, and a client for it. The log is collected.
 
-pub mod audit;
+pub mod audit_command;
 pub mod collector;
 pub mod process;
 pub mod scrape;
@@ -40,7 +40,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on a new SQLite file, which goes with it.
+    /// Starts on a new SQLite file, which is deleted at the end.
     pub async fn on_sqlite() -> Self {
         let directory = directory();
         let mut server = Self::start(&sqlite_in(&directory)).await;
@@ -48,40 +48,40 @@ impl Server {
         server
     }
 
-    /// Starts on a store's address and waits until it reports SERVING.
+    /// Starts on this store and waits until the server reports SERVING.
     pub async fn start(store: &str) -> Self {
         Self::start_with(store, &[], &[]).await
     }
 
-    /// The same, with more arguments and environment variables.
+    /// Like [`Server::start`], with more arguments and environment variables.
     pub async fn start_with(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        Self::serving(command(store).args(args).envs(env.iter().copied())).await
+        Self::start_command(command(store).args(args).envs(env.iter().copied())).await
     }
 
-    /// Starts a command, which must log JSON, and waits until it reports SERVING.
-    pub async fn serving(command: &mut Command) -> Self {
-        let server = Self::listening(command).await;
-        server.health().await.until_serving().await;
+    /// Starts a command, which must log JSON, and waits until the server reports SERVING.
+    pub async fn start_command(command: &mut Command) -> Self {
+        let server = Self::start_command_listening(command).await;
+        server.health().await.wait_until_serving().await;
         server
     }
 
-    /// Starts and waits until it listens, which is before it serves.
-    pub async fn spawn(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        Self::listening(command(store).args(args).envs(env.iter().copied())).await
+    /// Starts and waits only until the server listens, which is before it serves.
+    pub async fn start_listening(store: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_command_listening(command(store).args(args).envs(env.iter().copied())).await
     }
 
-    /// Starts a command, which must log JSON, and waits until it listens.
-    pub async fn listening(command: &mut Command) -> Self {
+    /// Starts a command, which must log JSON, and waits until the server listens.
+    pub async fn start_command_listening(command: &mut Command) -> Self {
         let mut server = Self::launch(command);
         eventually("the server listens", async || {
-            assert!(!server.has_ended(), "it ended: {}", server.log());
-            server.listens()
+            assert!(!server.has_exited(), "it ended: {}", server.log());
+            server.is_listening()
         })
         .await;
         server
     }
 
-    /// Starts a command and waits for nothing.
+    /// Starts a command and does not wait.
     pub fn launch(command: &mut Command) -> Self {
         let mut process = command
             .stdin(Stdio::null())
@@ -100,13 +100,13 @@ impl Server {
         }
     }
 
-    /// Whether it says where it listens.
-    pub fn listens(&mut self) -> bool {
+    /// Whether the log has the address on which the server listens.
+    pub fn is_listening(&mut self) -> bool {
         self.port = self.logged_port("address").unwrap_or(0);
         self.port != 0
     }
 
-    /// The port of an address that its log tells in this field.
+    /// The port of the address in this field of the log.
     pub fn logged_port(&self, field: &str) -> Option<u16> {
         let log = self.log();
         let (_, rest) = log.split_once(&format!("\"{field}\":\""))?;
@@ -114,7 +114,7 @@ impl Server {
         address.rsplit_once(':')?.1.parse().ok()
     }
 
-    pub fn has_ended(&mut self) -> bool {
+    pub fn has_exited(&mut self) -> bool {
         let status = self.process.try_wait().expect("a child");
         status.is_some()
     }
@@ -127,12 +127,12 @@ impl Server {
         self.process.id()
     }
 
-    /// All that it wrote to standard error so far.
+    /// Everything that was written to standard error so far.
     pub fn log(&self) -> String {
         self.stderr.so_far()
     }
 
-    /// All that it wrote to standard output so far.
+    /// Everything that was written to standard output so far.
     pub fn stdout(&self) -> String {
         self.stdout.so_far()
     }
@@ -151,27 +151,27 @@ impl Server {
         Client(KeyServiceClient::new(self.channel().await))
     }
 
-    /// A client that connects when it is used.
+    /// A client that connects with its first call.
     pub fn lazy_client(&self) -> Client {
         Client(KeyServiceClient::new(self.endpoint().connect_lazy()))
     }
 
-    /// Whether it reports that `KeyService` serves.
-    pub async fn serves_keys(&self) -> bool {
+    /// Whether the health of `KeyService` is SERVING.
+    pub async fn is_serving(&self) -> bool {
         self.reports_serving("tosend.keys.v1.KeyService").await
     }
 
-    /// Whether it reports that the server as a whole serves.
+    /// Whether the health of the server as a whole is SERVING.
     pub async fn is_alive(&self) -> bool {
         self.reports_serving("").await
     }
 
     async fn reports_serving(&self, service: &str) -> bool {
-        let mut health = Health::on(self.endpoint().connect_lazy());
+        let mut health = Health::new(self.endpoint().connect_lazy());
         health.try_check(service).await == Some(ServingStatus::Serving)
     }
 
-    /// A call of any path, which need not exist, with any message, which need not fit.
+    /// Calls any path with any message, whether they exist or fit together or not.
     pub async fn call<M: Message + 'static>(
         &self,
         path: &str,
@@ -184,7 +184,7 @@ impl Server {
     }
 
     pub async fn health(&self) -> Health {
-        Health::on(self.channel().await)
+        Health::new(self.channel().await)
     }
 
     /// Sends a signal: `TERM`, `KILL`, `STOP`…
@@ -195,29 +195,29 @@ impl Server {
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Waits for its end, and for all that it wrote.
-    pub async fn ended(&mut self) -> ExitStatus {
+    /// Waits until the process has exited and its output is collected.
+    pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the server ends", async || {
             status = self.process.try_wait().expect("a child");
             status.is_some()
         })
         .await;
-        self.stdout.wait_for_its_end();
-        self.stderr.wait_for_its_end();
+        self.stdout.wait_for_end();
+        self.stderr.wait_for_end();
         status.expect("it ended")
     }
 
-    /// SIGTERM, and its exit status.
+    /// Sends SIGTERM and waits for the exit.
     pub async fn terminate(mut self) -> ExitStatus {
         self.signal("TERM");
-        self.ended().await
+        self.wait_for_exit().await
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL and waits for the exit.
     pub async fn kill(mut self) {
         self.signal("KILL");
-        self.ended().await;
+        self.wait_for_exit().await;
     }
 }
 
@@ -228,12 +228,12 @@ impl Drop for Server {
     }
 }
 
-/// The address of an SQLite store in a directory.
+/// The address of an SQLite store in this directory.
 pub fn sqlite_in(directory: &TempDir) -> String {
     format!("sqlite:{}/keys.db", directory.path().display())
 }
 
-/// What a process writes to one of its outputs.
+/// Collects one output of a process.
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
@@ -261,7 +261,7 @@ impl Output {
         String::from_utf8_lossy(&self.bytes.lock().expect("unpoisoned")).into_owned()
     }
 
-    fn wait_for_its_end(&mut self) {
+    fn wait_for_end(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("no panic");
         }
@@ -275,12 +275,12 @@ pub fn serve() -> Command {
     command
 }
 
-/// `keyservice serve` on a store, on a free port, logging JSON.
+/// `keyservice serve` on this store and a free port, with a JSON log.
 pub fn command(store: &str) -> Command {
     command_on(0, store)
 }
 
-/// The same, on a port of the test's choice.
+/// Like [`command`], on this port.
 pub fn command_on(port: u16, store: &str) -> Command {
     let mut command = serve();
     command.args([
@@ -300,11 +300,11 @@ pub fn help() -> String {
     String::from_utf8(printed.stdout).expect("UTF-8")
 }
 
-/// A server that must not start, and must say why in one line that has these parts. `hunter2` is
-/// the password that nothing may show.
+/// Asserts that a server does not start, and that its one-line error contains these parts. No error
+/// may show `hunter2`, which the tests use as a password.
 pub async fn assert_refused(command: &mut Command, parts: &[&str]) {
     let mut server = Server::launch(command);
-    let status = server.ended().await;
+    let status = server.wait_for_exit().await;
     let stderr = server.log();
     assert!(matches!(status.code(), Some(1 | 2)), "{status}: {stderr}");
     assert!(!stderr.contains("hunter2"), "{stderr}");
@@ -322,10 +322,10 @@ pub async fn assert_refused(command: &mut Command, parts: &[&str]) {
     }
 }
 
-/// What clap says below an error.
+/// The line that clap prints below an error.
 const SEE_HELP: &str = "For more information, try '--help'.";
 
-/// A tonic client, with the calls in the words of the tests.
+/// A tonic client with a short method for each call.
 #[derive(Debug, Clone)]
 pub struct Client<S = Channel>(pub KeyServiceClient<S>);
 
@@ -345,7 +345,7 @@ where
         self.create_with(request).await
     }
 
-    /// A new key's token and id.
+    /// Creates a key and returns its token and its id.
     pub async fn create_key(&mut self) -> (String, String) {
         let created = self.create("acme", "a key").await.expect("created");
         (created.token, created.key.expect("a key").key_id)

@@ -1,12 +1,12 @@
-//! What a running process takes of the machine, as Linux counts it.
+//! The memory, processor time and open files of a process, as Linux counts them.
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::{fs, time::Duration};
 
-/// Clock ticks a second in `/proc/PID/stat`: the same on every Linux that Rust runs on.
+/// Clock ticks per second in `/proc/PID/stat`, the same on every Linux that Rust supports.
 const TICKS: u64 = 100;
 
-/// What to write to `clear_refs` for the highest to start from now (proc(5)).
+/// Resets the peak memory when written to `clear_refs` (proc(5)).
 const FORGET_HIGHEST: &str = "5";
 
 /// A process, by its id.
@@ -19,17 +19,17 @@ impl Process {
         self.status("VmRSS:") / 1024
     }
 
-    /// The highest since it was last forgotten, in MiB.
-    pub fn highest_memory(self) -> u64 {
+    /// The highest resident memory since the last reset, in MiB.
+    pub fn peak_memory(self) -> u64 {
         self.status("VmHWM:") / 1024
     }
 
-    pub fn forget_highest_memory(self) {
+    pub fn reset_peak_memory(self) {
         let path = format!("/proc/{}/clear_refs", self.0);
         fs::write(path, FORGET_HIGHEST).expect("our own process");
     }
 
-    /// Time on processors, in all.
+    /// The total processor time.
     pub fn cpu_time(self) -> Duration {
         let stat = self.read("stat");
         // After the command's name in brackets, user and system time are the 12th and 13th field.
@@ -41,13 +41,12 @@ impl Process {
         Duration::from_millis(ticks * 1000 / TICKS)
     }
 
-    /// How many files it has open.
     pub fn open_files(self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fd", self.0));
         files.expect("our own process").count()
     }
 
-    /// Lets it open no more files than this from now on; those that it has stay open.
+    /// Sets the limit on open files. Files that are open stay open.
     pub fn limit_open_files(self, limit: u64) {
         let pid = Pid::from_raw(self.0.cast_signed());
         let limit = Rlimit {
@@ -69,8 +68,8 @@ impl Process {
     }
 }
 
-/// Lets this process open as many files as the system allows it, which must be this many.
-pub fn need_open_files(count: u64) {
+/// Raises the limit on open files of this process to the hard limit, which must be at least `count`.
+pub fn raise_open_file_limit(count: u64) {
     let allowed = limit_of_open_files();
     assert!(
         allowed >= count,

@@ -1,4 +1,4 @@
-//! What Prometheus would read of a server, over a real socket.
+//! Scrapes a server's metrics over a real socket, as Prometheus does.
 
 use crate::support::server::Server;
 use std::{
@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-/// Argument to start a server with, for a port that its log tells.
+/// The argument that makes a server serve metrics on a free port, which its log names.
 pub const METRICS: &str = "--metrics-listen=127.0.0.1:0";
 
-/// The samples of one scrape, by name and labels as written.
+/// The samples of one scrape, by their name and labels as printed.
 pub struct Scrape {
     pub text: String,
     samples: BTreeMap<String, f64>,
@@ -30,7 +30,7 @@ impl Scrape {
         Self { text, samples }
     }
 
-    /// The value of a sample, which must be there.
+    /// The value of a sample, which must exist.
     pub fn value(&self, name: &str) -> f64 {
         let value = self.samples.get(name).copied();
         value.unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
@@ -46,13 +46,13 @@ impl Scrape {
         count.unwrap_or_default()
     }
 
-    /// How long they took, in seconds.
+    /// The total duration of these calls, in seconds.
     pub fn call_seconds(&self, method: &str, status: &str) -> f64 {
         let sum = self.of_calls("sum", method, status);
         sum.unwrap_or_default()
     }
 
-    /// Whether they show, be it with zero.
+    /// Whether the counter of these calls exists, even if it is zero.
     pub fn shows_calls(&self, method: &str, status: &str) -> bool {
         self.of_calls("count", method, status).is_some()
     }
@@ -66,7 +66,7 @@ impl Scrape {
         self.samples.get(&name).copied()
     }
 
-    /// The samples' names, without labels.
+    /// The names of all samples, without labels.
     pub fn names(&self) -> BTreeSet<&str> {
         let names = self.samples.keys();
         names
@@ -75,7 +75,7 @@ impl Scrape {
     }
 }
 
-/// The head and the body of an answer.
+/// Sends a request and returns the head and the body of the response.
 pub fn request(server: &Server, method: &str, path: &str) -> (String, String) {
     let port = server.logged_port("metrics_address");
     let port = port.expect("the log tells the port");

@@ -1,11 +1,11 @@
-//! What every store does with audit records.
+//! The rules for audit records in every store.
 
 use super::{
     account_id, after, create, create_as, on_both_stores, revocation, revoke, with_request_id,
 };
 use crate::support::{
     caller, new_key,
-    server::audit::{printed, record_of_a_list, records},
+    server::audit_command::{audit_output, record_of_a_list, records},
     stores::Stores,
 };
 use keyservice::{
@@ -45,7 +45,7 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
         format!("tester Revoke OK acme {id} 1"),
     ];
     assert_eq!(records(&stores.address, &[]), expected);
-    let printed = printed(&stores.address, &[]);
+    let printed = audit_output(&stores.address, &[]);
     for time in [new.key.create_time, first.revoke_time.expect("revoked")] {
         let time = humantime::format_rfc3339_micros(time.to_system_time());
         let time = format!("\"time\":\"{time}\"");

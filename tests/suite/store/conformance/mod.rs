@@ -1,4 +1,4 @@
-//! What every store does. Each test of the list below runs on SQLite and on PostgreSQL.
+//! The rules for every store. Each test in the list below runs on SQLite and on PostgreSQL.
 
 use crate::support::{
     caller, new_key,
@@ -252,7 +252,7 @@ async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(
     let expected = [1, 2, 3, 0].map(|index: usize| created[index].digest);
     assert_eq!(
         digests, expected,
-        "a key stands where its last change stands"
+        "the last change of a key gives its position"
     );
     assert!(all.is_sorted_by_key(|change| change.position.revision));
     assert_eq!(all[3].position, revoked_at);
@@ -276,14 +276,14 @@ async fn a_load_and_the_changes_after_it_miss_no_concurrent_write(stores: &Store
 }
 
 async fn the_changes_since_a_revision_skip_no_row_of_concurrent_writers(stores: &Stores) {
-    let followed = follow_concurrent_writers(stores).await;
+    let read = read_beside_concurrent_writers(stores).await;
     let (_, loaded) = stores.load().await;
-    assert_eq!(followed.len(), loaded.len());
-    assert_eq!(followed, loaded);
+    assert_eq!(read.len(), loaded.len());
+    assert_eq!(read, loaded);
 }
 
-/// The test above is worth something only if it notices what must not happen: here revisions
-/// come from a sequence, whose lower numbers may commit later.
+/// Shows that the test above finds the error: here revisions come from a sequence, and a lower number
+/// may be committed later than a higher one.
 #[tokio::test(flavor = "multi_thread")]
 async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
     let stores = Stores::postgres().await;
@@ -296,13 +296,13 @@ async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
          DECLARE revision bigint := nextval('keyservice.revisions'); \
          BEGIN PERFORM pg_sleep(random() * 0.01); RETURN revision; END $$",
     );
-    let followed = follow_concurrent_writers(&stores).await;
+    let read = read_beside_concurrent_writers(&stores).await;
     let (_, loaded) = stores.load().await;
-    assert_ne!(followed.len(), loaded.len());
+    assert_ne!(read.len(), loaded.len());
 }
 
-/// What a reader has at the end that followed the changes while eight writers wrote.
-async fn follow_concurrent_writers(stores: &Stores) -> States {
+/// The final state of a reader that reads the changes while eight writers write.
+async fn read_beside_concurrent_writers(stores: &Stores) -> States {
     const WRITERS: usize = 8;
     let seed: u64 = rand::random();
     println!("seed {seed}");
@@ -328,7 +328,7 @@ async fn follow_concurrent_writers(stores: &Stores) -> States {
         if changes.is_empty() && done {
             break;
         }
-        // Once more after the last write, since it may have come after this answer.
+        // Reads once more after the last write, which may be later than this answer.
         done = writers.iter().all(JoinHandle::is_finished);
         for change in changes {
             assert!(change.position.revision > applied.revision);

@@ -1,4 +1,4 @@
-//! The parameters of an address that are libpq's: they reach the server and mean what they say.
+//! The parameters of libpq in a PostgreSQL address have the same meaning as in libpq.
 
 use crate::support::{
     eventually,
@@ -13,9 +13,9 @@ use std::{
 #[tokio::test(flavor = "multi_thread")]
 async fn application_name_and_options_reach_every_session() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let database = database_in(&store);
-    // A role that may do nothing until an option makes it the owner of everything.
+    // This role has no rights until an option makes it the owner.
     let role = format!("nobody_{database}");
     let create = format!("CREATE ROLE {role} LOGIN NOINHERIT IN ROLE keyservice");
     cluster.psql("postgres", &create);
@@ -44,7 +44,7 @@ async fn the_connect_timeout_of_the_address_overrides_the_setting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_starts_even_if_the_first_host_of_its_address_does_not_answer() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let silent = format!("@{},", silent.local_addr().expect("an address"));
 
@@ -56,9 +56,9 @@ async fn a_server_starts_even_if_the_first_host_of_its_address_does_not_answer()
 #[tokio::test(flavor = "multi_thread")]
 async fn the_writable_host_is_used_even_when_the_first_host_hangs() {
     let primary = Cluster::start();
-    let store = primary.database();
+    let store = primary.create_database();
     let database = database_in(&store);
-    let standby = primary.standby();
+    let standby = primary.start_standby();
     let hosts = |ports: [u16; 2]| {
         let [first, second] = ports;
         format!(
@@ -83,8 +83,8 @@ async fn the_writable_host_is_used_even_when_the_first_host_hangs() {
     standby.promote();
     let replicas = [standby_first, primary_first];
     for replica in &replicas {
-        eventually("it follows the new primary", async || {
-            replica.log().contains("following the store again") && replica.serves_keys().await
+        eventually("it uses the new primary", async || {
+            replica.log().contains("following the store again") && replica.is_serving().await
         })
         .await;
     }

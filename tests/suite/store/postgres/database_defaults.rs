@@ -1,4 +1,4 @@
-//! What is promised holds whatever the defaults of the database are.
+//! The promises hold whatever the defaults of the database are.
 
 use crate::support::{
     postgres::{Cluster, database_in},
@@ -9,7 +9,7 @@ use futures::future::join_all;
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writers_succeed_on_a_database_that_defaults_to_serializable() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let database = database_in(&store);
     let stricter = "SET default_transaction_isolation = serializable";
     cluster.psql("postgres", &format!("ALTER DATABASE {database} {stricter}"));
@@ -28,10 +28,10 @@ async fn concurrent_writers_succeed_on_a_database_that_defaults_to_serializable(
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_writes_are_on_disk_on_a_database_that_defaults_to_asynchronous_commit() {
     let mut cluster = Cluster::start();
-    let store = cluster.database();
-    cluster.set("synchronous_commit", "off");
-    // Otherwise the server might write it in time all the same.
-    cluster.set("wal_writer_delay", "10s");
+    let store = cluster.create_database();
+    cluster.set_setting("synchronous_commit", "off");
+    // Otherwise the server might write to disk early enough by chance.
+    cluster.set_setting("wal_writer_delay", "10s");
     let server = Server::start(&store).await;
     let mut client = server.client().await;
     let (_, key_id) = client.create_key().await;

@@ -1,4 +1,4 @@
-//! What only PostgreSQL needs: an address, TLS, a schema, and to survive its outages.
+//! Tests for PostgreSQL alone: addresses, TLS, the schema, and outages.
 
 mod address;
 mod database_defaults;

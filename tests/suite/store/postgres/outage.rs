@@ -1,9 +1,10 @@
-//! PostgreSQL dead, silent, busy or read-only: calls end in time, Authorize goes on, all recovers.
+//! PostgreSQL is stopped, hangs, is busy or is read-only: calls end in time, Authorize still answers,
+//! and everything recovers.
 
 use crate::support::{
     eventually,
-    postgres::{Cluster, address, database_in, keys_lock::KeysLock, proxy::Proxy, signal},
-    server::{Client, Server, assert_refused, audit::records, command, error_reason},
+    postgres::{Cluster, address, database_in, proxy::Proxy, signal, table_lock::TableLock},
+    server::{Client, Server, assert_refused, audit_command::records, command, error_reason},
 };
 use keyservice::grpc::proto::CreateResponse;
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-/// Short limits, for short tests, and a lease that outlasts them.
+/// Short limits for short tests, and a lease that is longer than the tests.
 const LIMITS: [&str; 5] = [
     "--connect-timeout=300ms",
     "--acquire-timeout=300ms",
@@ -22,14 +23,14 @@ const LIMITS: [&str; 5] = [
     "--lease=60s",
 ];
 
-/// What [`LIMITS`] and the grace for the server's own timeout add up to, on a machine that may be
-/// busy; far below the limits by default.
+/// The sum of [`LIMITS`] and the grace for the server's own timeout, with time for a busy machine. Far
+/// below the default limits.
 const IN_TIME: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_recovers_from_a_database_crash_without_a_restart() {
     let mut cluster = Cluster::start();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let steady = ["--lease=60s", "--renewal-interval=100ms"];
     let servers = [
         Server::start_with(&store, &steady, &[]).await,
@@ -37,13 +38,16 @@ async fn the_service_recovers_from_a_database_crash_without_a_restart() {
     ];
     let [mut first, mut second] = [servers[0].client().await, servers[1].client().await];
     let (token, key_id) = first.create_key().await;
-    let (_lock, waiting) = a_create_that_waits("keys", &store, &first).await;
+    let (_lock, waiting) = start_blocked_create("keys", &store, &first).await;
 
     cluster.kill();
-    let broken_off = waiting.await.expect("no panic").expect_err("broken off");
-    assert_store_unavailable(&broken_off);
+    let aborted = waiting
+        .await
+        .expect("no panic")
+        .expect_err("the connection broke");
+    assert_store_unavailable(&aborted);
     for replica in [&mut first, &mut second] {
-        calls_are_refused_in_time(replica, &key_id).await;
+        assert_calls_fail_in_time(replica, &key_id).await;
         assert!(replica.is_granted(&token).await);
     }
 
@@ -60,15 +64,15 @@ async fn the_service_recovers_from_a_database_crash_without_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_end_in_time_while_the_database_hangs_and_the_service_recovers() {
     let cluster = Cluster::start();
-    let server = Server::start_with(&cluster.database(), &LIMITS, &[]).await;
+    let server = Server::start_with(&cluster.create_database(), &LIMITS, &[]).await;
     let mut client = server.client().await;
     let (token, _) = client.create_key().await;
     let (_, other_id) = client.create_key().await;
 
     cluster.freeze();
-    // The first calls are on connections that were there, the second ones would connect.
+    // The first calls use open connections; the second ones open new connections.
     for _ in 0..2 {
-        calls_are_refused_in_time(&mut client, &other_id).await;
+        assert_calls_fail_in_time(&mut client, &other_id).await;
         assert!(client.is_granted(&token).await);
     }
 
@@ -83,7 +87,7 @@ async fn calls_end_in_time_while_the_database_hangs_and_the_service_recovers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_disconnected_replica_and_it_catches_up_later() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let role = format!("cut_off_{}", database_in(&store));
     cluster.psql("postgres", &format!("CREATE ROLE {role} LOGIN SUPERUSER"));
     let address = cluster.address_for(&role, database_in(&store));
@@ -94,7 +98,7 @@ async fn nobody_waits_for_a_disconnected_replica_and_it_catches_up_later() {
 
     cluster.psql("postgres", &format!("ALTER ROLE {role} NOLOGIN"));
     cluster.end_sessions(&format!("usename = '{role}'"));
-    calls_are_refused_in_time(&mut client, &key_id).await;
+    assert_calls_fail_in_time(&mut client, &key_id).await;
     remote.revoke(&key_id).await.expect("revoked");
     assert!(!client.is_granted(&token).await);
 
@@ -118,36 +122,36 @@ async fn a_start_fails_in_time_when_the_database_does_not_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_fails_in_time_when_an_answer_of_the_database_is_lost() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     Server::start(&store).await;
-    let proxy = Proxy::to(cluster.port(), 0).await;
-    let way = address(proxy.port(), database_in(&store)) + "?sslmode=disable";
+    let proxy = Proxy::start(cluster.port(), 0).await;
+    let through_proxy = address(proxy.port(), database_in(&store)) + "?sslmode=disable";
 
     for (table, question) in [("migrations", "max(number)"), ("digest_key", "fingerprint")] {
-        let lock = KeysLock::on(table, &store).await;
-        let mut command = command(&way);
+        let lock = TableLock::on_table(table, &store).await;
+        let mut command = command(&through_proxy);
         command.arg("--statement-timeout=2s");
         let parts = ["no answer within 2s 500ms", "check the server and the way"];
         let lose_the_answer = async {
-            eventually("the start asks", async || lock.holds(question).await).await;
-            proxy.change_weather(|weather| weather.swallows = true);
+            eventually("the start asks", async || lock.blocks(question).await).await;
+            proxy.change_conditions(|conditions| conditions.drops_packets = true);
             drop(lock);
         };
         tokio::join!(assert_refused(&mut command, &parts), lose_the_answer);
-        proxy.change_weather(|weather| weather.swallows = false);
+        proxy.change_conditions(|conditions| conditions.drops_packets = false);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_cancels_a_statement_that_waits_too_long_and_nothing_is_written() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let server = Server::start_with(&store, &LIMITS, &[]).await;
     let mut client = server.client().await;
     let (_, key_id) = client.create_key().await;
 
-    let lock = KeysLock::take(&store).await;
-    calls_are_refused_in_time(&mut client, &key_id).await;
+    let lock = TableLock::on_keys(&store).await;
+    assert_calls_fail_in_time(&mut client, &key_id).await;
     assert!(
         server
             .log()
@@ -163,12 +167,12 @@ async fn postgres_cancels_a_statement_that_waits_too_long_and_nothing_is_written
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_gets_no_connection_fails_while_its_caller_still_waits() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let limits = ["--pool-size=1", "--acquire-timeout=300ms", "--lease=60s"];
     let server = Server::start_with(&store, &limits, &[]).await;
     let mut client = server.client().await;
 
-    let (lock, waiting) = a_create_that_waits("keys", &store, &client).await;
+    let (lock, waiting) = start_blocked_create("keys", &store, &client).await;
     let started = Instant::now();
     let refusal = client
         .list("acme")
@@ -186,8 +190,8 @@ async fn a_call_that_gets_no_connection_fails_while_its_caller_still_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_calls() {
     let cluster = Cluster::start();
-    let store = cluster.database();
-    // Whoever waited for the call that hangs, or for its lease to lapse, would be noticed.
+    let store = cluster.create_database();
+    // So long that the test would notice if anything waited for the hanging call or for a lease.
     let patient = [
         "--pool-size=1",
         "--acquire-timeout=1m",
@@ -213,9 +217,9 @@ async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_cal
 
     hanging.abort();
     client.list("acme").await.expect("on another connection");
-    let given_up = "anyone List CANCELLED acme - 1".to_owned();
-    eventually("the one that was given up is on record too", async || {
-        records(&store, &[]).contains(&given_up)
+    let cancelled = "anyone List CANCELLED acme - 1".to_owned();
+    eventually("the cancelled call is recorded", async || {
+        records(&store, &[]).contains(&cancelled)
     })
     .await;
 }
@@ -223,13 +227,13 @@ async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_cal
 #[tokio::test(flavor = "multi_thread")]
 async fn authorize_still_answers_while_a_lock_blocks_all_writes() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
     let mut client = server.client().await;
     let (token, _) = client.create_key().await;
 
     for table in ["keys", "audit"] {
-        let (lock, waiting) = a_create_that_waits(table, &store, &client).await;
+        let (lock, waiting) = start_blocked_create(table, &store, &client).await;
         let started = Instant::now();
         while started.elapsed() < Duration::from_millis(1500) {
             assert!(client.is_granted(&token).await);
@@ -243,7 +247,7 @@ async fn authorize_still_answers_while_a_lock_blocks_all_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let database = database_in(&store);
     let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
     let mut client = server.client().await;
@@ -252,16 +256,16 @@ async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
     let read_only = format!("ALTER DATABASE {database} SET {setting} = on");
     cluster.psql("postgres", &read_only);
     cluster.end_sessions(&format!("datname = '{database}'"));
-    eventually("no lease is written", async || !server.serves_keys().await).await;
+    eventually("no lease is written", async || !server.is_serving().await).await;
     let refusal = client.create("acme", "a key").await;
     assert_store_unavailable(&refusal.expect_err("read-only"));
-    // It could not be put on record.
+    // A List must be recorded, and the record could not be written.
     let refusal = client.list("acme").await;
     assert_store_unavailable(&refusal.expect_err("read-only"));
 
     let writable = format!("ALTER DATABASE {database} RESET {setting}");
     cluster.psql("postgres", &writable);
-    eventually("it serves again", async || server.serves_keys().await).await;
+    eventually("it serves again", async || server.is_serving().await).await;
     eventually("it writes again", async || {
         client.create("acme", "a key").await.is_ok()
     })
@@ -271,12 +275,12 @@ async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
     let mut primary = Cluster::start();
-    let store = primary.database();
+    let store = primary.create_database();
     let writer = Server::start(&store).await;
     let (token, _) = writer.client().await.create_key().await;
-    let standby = primary.standby();
+    let standby = primary.start_standby();
 
-    let replica = Server::spawn(&standby.address_of(database_in(&store)), &[], &[]).await;
+    let replica = Server::start_listening(&standby.address_of(database_in(&store)), &[], &[]).await;
     let mut client = replica.client().await;
     let refusal = client
         .create("acme", "another")
@@ -288,13 +292,13 @@ async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
 
     primary.kill();
     standby.promote();
-    eventually("it serves", async || replica.serves_keys().await).await;
+    eventually("it serves", async || replica.is_serving().await).await;
     assert!(client.is_granted(&token).await);
     client.create_key().await;
 }
 
-/// Create, List and Revoke say that the store is unavailable, and say so in time.
-async fn calls_are_refused_in_time(client: &mut Client, key_id: &str) {
+/// Asserts that Create, List and Revoke fail in time with STORE_UNAVAILABLE.
+async fn assert_calls_fail_in_time(client: &mut Client, key_id: &str) {
     let mut clients = [client.clone(), client.clone(), client.clone()];
     let [creator, lister, revoker] = &mut clients;
     let started = Instant::now();
@@ -309,16 +313,16 @@ async fn calls_are_refused_in_time(client: &mut Client, key_id: &str) {
     }
 }
 
-/// A Create under way, which waits for as long as the lock on the table is held.
-async fn a_create_that_waits(
+/// Starts a Create, which is blocked while the lock on the table is held.
+async fn start_blocked_create(
     table: &str,
     store: &str,
     client: &Client,
-) -> (KeysLock, JoinHandle<Result<CreateResponse, Status>>) {
-    let lock = KeysLock::against_writes(table, store).await;
+) -> (TableLock, JoinHandle<Result<CreateResponse, Status>>) {
+    let lock = TableLock::against_writes(table, store).await;
     let mut client = client.clone();
     let create = tokio::spawn(async move { client.create("acme", "a key that waits").await });
-    eventually("the Create waits", async || lock.holds_a_create().await).await;
+    eventually("the Create waits", async || lock.blocks_a_create().await).await;
     (lock, create)
 }
 

@@ -1,8 +1,8 @@
-//! The schema: who makes it, and the rights that are needed to make it and to use it.
+//! The schema: how it is created and migrated, and which rights that needs.
 
 use crate::support::{
-    postgres::{Cluster, database_in, everyday_role},
-    server::{Server, assert_refused, audit::records, command},
+    postgres::{Cluster, create_everyday_role, database_in},
+    server::{Server, assert_refused, audit_command::records, command},
     tools::postgres_tool,
 };
 use futures::future::join_all;
@@ -11,7 +11,7 @@ use std::process::Command;
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_replicas_start_at_once_on_an_empty_database_and_migrate_it_once() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let replicas = join_all((0..10).map(|_| Server::start(&store))).await;
 
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/postgres/migrations");
@@ -33,7 +33,7 @@ async fn ten_replicas_start_at_once_on_an_empty_database_and_migrate_it_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_from_a_newer_release_is_refused_and_not_changed() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     Server::start(&store).await.terminate().await;
     let later = "INSERT INTO keyservice.migrations (number, name) VALUES (1000, '1000_later.sql')";
     cluster.psql(database_in(&store), later);
@@ -47,9 +47,9 @@ async fn a_schema_from_a_newer_release_is_refused_and_not_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn serving_needs_only_the_rights_that_its_page_grants() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     Server::start(&store).await.terminate().await;
-    let role = everyday_role(&cluster, &store);
+    let role = create_everyday_role(&cluster, &store);
     let address = cluster.address_for(&role, database_in(&store));
 
     let server = Server::start(&address).await;
@@ -68,7 +68,7 @@ async fn serving_needs_only_the_rights_that_its_page_grants() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_without_the_right_to_create_a_schema_explains_its_failure() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let role = format!("limited_{}", database_in(&store));
     cluster.psql("postgres", &format!("CREATE ROLE {role} LOGIN"));
 
@@ -77,7 +77,7 @@ async fn a_first_start_without_the_right_to_create_a_schema_explains_its_failure
     assert_refused(&mut command(&address), &parts).await;
 }
 
-/// All that is in a database, but for the dump's own random lines.
+/// A dump of a database without the dump's random lines.
 fn dump(store: &str) -> String {
     let dumped = Command::new(postgres_tool("pg_dump")).arg(store).output();
     let dumped = dumped.expect("pg_dump runs");

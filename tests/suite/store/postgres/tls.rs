@@ -1,4 +1,4 @@
-//! What each `sslmode` proves of the database's server, and that it encrypts.
+//! What each `sslmode` verifies about the database's server, and whether it encrypts.
 
 use crate::support::{
     certificates::Authority,
@@ -6,7 +6,7 @@ use crate::support::{
     postgres::{Cluster, database_in},
     server::{
         Server, assert_refused,
-        audit::{complaint, printed},
+        audit_command::{audit_error, audit_output},
         command,
     },
 };
@@ -17,11 +17,11 @@ const HOST: &str = "db.example.com";
 async fn verify_full_accepts_only_the_right_host_signed_by_the_right_root() {
     let database = Database::with_tls();
     database
-        .serves_encrypted(HOST, "verify-full", Some(&database.authority))
+        .assert_serves_encrypted(HOST, "verify-full", Some(&database.authority))
         .await;
 
     database
-        .refuses(
+        .assert_refuses(
             HOST,
             "verify-full",
             &Authority::new(),
@@ -29,7 +29,7 @@ async fn verify_full_accepts_only_the_right_host_signed_by_the_right_root() {
         )
         .await;
     database
-        .refuses(
+        .assert_refuses(
             "db.example.org",
             "verify-full",
             &database.authority,
@@ -43,12 +43,12 @@ async fn verify_ca_accepts_any_host_signed_by_the_right_root() {
     let database = Database::with_tls();
     for host in [HOST, "db.example.org"] {
         database
-            .serves_encrypted(host, "verify-ca", Some(&database.authority))
+            .assert_serves_encrypted(host, "verify-ca", Some(&database.authority))
             .await;
     }
 
     database
-        .refuses(
+        .assert_refuses(
             HOST,
             "verify-ca",
             &Authority::new(),
@@ -61,14 +61,14 @@ async fn verify_ca_accepts_any_host_signed_by_the_right_root() {
 async fn require_accepts_any_certificate_unless_a_root_is_given() {
     let database = Database::with_tls();
     database
-        .serves_encrypted("db.example.org", "require", None)
+        .assert_serves_encrypted("db.example.org", "require", None)
         .await;
     database
-        .serves_encrypted("db.example.org", "require", Some(&database.authority))
+        .assert_serves_encrypted("db.example.org", "require", Some(&database.authority))
         .await;
 
     database
-        .refuses(
+        .assert_refuses(
             HOST,
             "require",
             &Authority::new(),
@@ -81,18 +81,18 @@ async fn require_accepts_any_certificate_unless_a_root_is_given() {
 async fn prefer_encrypts_if_the_server_can_and_disable_never_encrypts() {
     let database = Database::with_tls();
     database
-        .serves_encrypted("db.example.org", "prefer", None)
+        .assert_serves_encrypted("db.example.org", "prefer", None)
         .await;
 
     let plain = Server::start(&database.address(HOST, "disable", None)).await;
-    database.sessions_are_encrypted(false).await;
+    database.assert_sessions_are_encrypted(false).await;
     drop(plain);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_modes_except_prefer_refuse_a_server_without_tls() {
     let cluster = Cluster::shared();
-    let store = cluster.database();
+    let store = cluster.create_database();
     let authority = Authority::new();
     let root = format!("sslrootcert={}", authority.path().display());
     for parameters in [
@@ -115,7 +115,7 @@ async fn a_password_is_checked_over_the_encrypted_channel_and_never_shown() {
         "CREATE ROLE kate LOGIN SUPERUSER PASSWORD 'hunter2'",
     );
     let rules = "hostssl all kate all scram-sha-256\nhost all keyservice all trust\n";
-    database.cluster.place("pg_hba.conf", rules);
+    database.cluster.write_file("pg_hba.conf", rules);
     database.cluster.psql("postgres", "SELECT pg_reload_conf()");
 
     let address = database.address(HOST, "verify-full", Some(&database.authority));
@@ -126,7 +126,7 @@ async fn a_password_is_checked_over_the_encrypted_channel_and_never_shown() {
     assert_refused(&mut command(&wrong), &["password authentication failed"]).await;
 }
 
-/// A database on a cluster of its own, whose certificate is for [`HOST`].
+/// A database on its own cluster, whose certificate is for [`HOST`].
 struct Database {
     cluster: Cluster,
     name: String,
@@ -136,7 +136,7 @@ struct Database {
 impl Database {
     fn with_tls() -> Self {
         let cluster = Cluster::start();
-        let name = database_in(&cluster.database()).to_owned();
+        let name = database_in(&cluster.create_database()).to_owned();
         let authority = Authority::new();
         authority.certify(&cluster, HOST);
         Self {
@@ -146,7 +146,7 @@ impl Database {
         }
     }
 
-    /// Its address under a host's name, whatever the system thinks of that name.
+    /// The address of the database with this host name, which need not resolve.
     fn address(&self, host: &str, mode: &str, root: Option<&Authority>) -> String {
         let port = self.cluster.port();
         let root = root.map(|root| format!("&sslrootcert={}", root.path().display()));
@@ -157,28 +157,32 @@ impl Database {
         )
     }
 
-    async fn serves_encrypted(&self, host: &str, mode: &str, root: Option<&Authority>) {
+    async fn assert_serves_encrypted(&self, host: &str, mode: &str, root: Option<&Authority>) {
         let address = self.address(host, mode, root);
         let server = Server::start(&address).await;
-        self.sessions_are_encrypted(true).await;
+        self.assert_sessions_are_encrypted(true).await;
         server.kill().await;
-        assert_eq!(printed(&address, &[]), "", "read in the same way");
+        assert_eq!(
+            audit_output(&address, &[]),
+            "",
+            "the audit command reads it too"
+        );
     }
 
-    /// The server is refused, for this reason.
-    async fn refuses(&self, host: &str, mode: &str, root: &Authority, reason: &str) {
+    /// Asserts that the service and the audit command refuse the database for this reason.
+    async fn assert_refuses(&self, host: &str, mode: &str, root: &Authority, reason: &str) {
         let address = self.address(host, mode, Some(root));
         assert_refused(&mut command(&address), &[reason]).await;
-        assert!(complaint(&address, &[]).contains(reason));
+        assert!(audit_error(&address, &[]).contains(reason));
     }
 
-    /// PostgreSQL says that the sessions with which a replica begins (for calls, for leases, and to
-    /// listen) are all encrypted, or that none is.
-    async fn sessions_are_encrypted(&self, expected: bool) {
+    /// Asserts that all initial sessions of a replica (for calls, for leases, and for notifications) are
+    /// encrypted, or that none is, as PostgreSQL reports.
+    async fn assert_sessions_are_encrypted(&self, expected: bool) {
         let sessions = "SELECT count(*) >= 3, bool_or(ssl), bool_and(ssl) FROM pg_stat_ssl \
                         JOIN pg_stat_activity USING (pid) WHERE application_name = 'keyservice'";
         let expected = if expected { "t|t|t" } else { "t|f|f" };
-        eventually("the sessions are as the mode has it", async || {
+        eventually("the sessions are as expected", async || {
             self.cluster.psql("postgres", sessions) == expected
         })
         .await;

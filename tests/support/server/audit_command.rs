@@ -1,4 +1,4 @@
-//! `keyservice audit`, as an operator runs it.
+//! Runs `keyservice audit` as an operator does.
 
 use crate::support::caller;
 use keyservice::model::{
@@ -11,7 +11,7 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-/// Of a List that a caller made at a time.
+/// The record of a List call at this time.
 pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
     AuditRecord {
         time,
@@ -24,23 +24,22 @@ pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
     }
 }
 
-/// Runs the command on a store.
 pub fn audit(store: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyservice"));
     command.args(["audit", "--store", store]).args(args);
     command.output().expect("keyservice runs")
 }
 
-/// What it prints when it succeeds.
-pub fn printed(store: &str, args: &[&str]) -> String {
+/// The output of the command, which must succeed.
+pub fn audit_output(store: &str, args: &[&str]) -> String {
     let ran = audit(store, args);
     let error = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success() && error.is_empty(), "{error}");
     String::from_utf8(ran.stdout).expect("UTF-8")
 }
 
-/// What it says when it fails, in one line.
-pub fn complaint(store: &str, args: &[&str]) -> String {
+/// The one-line error of the command, which must fail.
+pub fn audit_error(store: &str, args: &[&str]) -> String {
     let ran = audit(store, args);
     assert!(!ran.status.success() && ran.stdout.is_empty());
     let error = String::from_utf8(ran.stderr).expect("UTF-8");
@@ -48,9 +47,9 @@ pub fn complaint(store: &str, args: &[&str]) -> String {
     error
 }
 
-/// The records, each as `CALLER METHOD OUTCOME ACCOUNT KEY CALLS`, with `-` for what is not known.
+/// The records, each as `CALLER METHOD OUTCOME ACCOUNT KEY CALLS`, with `-` for what is unknown.
 pub fn records(store: &str, args: &[&str]) -> Vec<String> {
-    let lines = printed(store, args);
+    let lines = audit_output(store, args);
     let mut times = Vec::new();
     let records = lines.lines().map(|line| {
         let record: Value = serde_json::from_str(line).expect(line);
@@ -64,14 +63,14 @@ pub fn records(store: &str, args: &[&str]) -> Vec<String> {
     records
 }
 
-/// `keyservice audit`, held up at its first record.
+/// A `keyservice audit` that is blocked after its first record, since nobody reads its output.
 pub struct Reader {
     process: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Reader {
-    pub fn begin(store: &str) -> Self {
+    pub fn start(store: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_keyservice"))
             .args(["audit", "--store", store])
             .stdout(Stdio::piped())
@@ -84,8 +83,8 @@ impl Reader {
         Self { process, output }
     }
 
-    /// Takes the rest of its output, and counts the records or gives its complaint.
-    pub fn end(self) -> Result<usize, String> {
+    /// Reads the rest of the output. Returns the number of records, or the error.
+    pub fn finish(self) -> Result<usize, String> {
         let count = self.output.lines().count();
         let ended = self.process.wait_with_output().expect("it ends");
         if ended.status.success() {
