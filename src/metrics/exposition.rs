@@ -12,7 +12,7 @@ use crate::{
         time::{Moment, Timestamp},
     },
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
-    replication::acknowledgement::Replicas,
+    replication::acknowledgement::Acknowledgements,
     store::ConnectionPool,
 };
 use prometheus_client::{
@@ -34,7 +34,7 @@ pub struct Exposition {
     /// Whether this replica may answer.
     pub lease: Arc<Lease>,
     /// This replica and the others.
-    pub replicas: Arc<Replicas>,
+    pub acknowledgements: Arc<Acknowledgements>,
     /// The store's pool of connections, if it has one.
     pub pool: Option<Arc<dyn ConnectionPool>>,
     /// The certificate in use, if calls are taken over TLS.
@@ -156,12 +156,12 @@ impl Exposition {
         page.gauge(
             "keyservice_applied_revision",
             "The last write that this replica's memory holds, with all before it",
-            &self.replicas.own_applied().number(),
+            &self.acknowledgements.own_applied().number(),
         )?;
         page.gauge(
             "keyservice_replicas",
             "Replicas on record, this one among them",
-            &(self.replicas.seen() as u64),
+            &(self.acknowledgements.replica_count() as u64),
         )
     }
 

@@ -23,7 +23,7 @@ use crate::{
         reload::{FileError, Reloaded, Wrong},
         tls::{Tls, TlsFiles},
     },
-    replication::{acknowledgement::Replicas, follower::Identity},
+    replication::{acknowledgement::Acknowledgements, follower::Identity},
     serve::signals::asked_to_end,
     store::{
         OpenError, ReplicaId, Store, StoreError,
@@ -156,7 +156,7 @@ fn key_service(
     let counts = new_counts();
     let store = store.observed(&counts.store_errors);
     KeyServiceImpl {
-        replicas: Arc::new(Replicas::new(
+        acknowledgements: Arc::new(Acknowledgements::new(
             store.replicas.clone(),
             identity.id,
             identity.term,

@@ -125,10 +125,10 @@ async fn follow(
         store,
         keyring,
         lease,
-        replicas,
+        acknowledgements,
         ..
     } = service;
-    let follower = Follower::load(store, keyring, lease, replicas, identity, stop).await?;
+    let follower = Follower::load(store, keyring, lease, acknowledgements, identity, stop).await?;
     follower.run().await;
     Ok(())
 }
@@ -211,7 +211,7 @@ fn exposition(
         connections,
         keyring: service.keyring.clone(),
         lease: service.lease.clone(),
-        replicas: service.replicas.clone(),
+        acknowledgements: service.acknowledgements.clone(),
         pool: service.store.pool.clone(),
         tls: protection.tls.clone(),
         credentials: protection.callers.known(),

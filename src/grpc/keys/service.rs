@@ -16,7 +16,7 @@ use crate::{
         token::{Digester, Token},
     },
     observe::histogram::Histogram,
-    replication::acknowledgement::{Replicas, Unacknowledged},
+    replication::acknowledgement::{Acknowledgements, Unacknowledged},
     store::{CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget, Store},
 };
 use rand::RngExt;
@@ -34,7 +34,7 @@ pub struct KeyServiceImpl {
     /// Says whether the keyring is current.
     pub lease: Arc<Lease>,
     /// Whoever else must follow a write before it may be called done.
-    pub replicas: Arc<Replicas>,
+    pub acknowledgements: Arc<Acknowledgements>,
     /// Records the calls that write nothing.
     pub recorder: Arc<Recorder>,
     /// The one that the store was opened with.
@@ -99,7 +99,7 @@ impl KeyServiceImpl {
     /// Waits until every replica has applied a write, or can answer no more.
     async fn acknowledged(&self, write: Position, waits: &Histogram) -> Result<(), Unacknowledged> {
         let began = Instant::now();
-        let acknowledged = self.replicas.acknowledged(write).await;
+        let acknowledged = self.acknowledgements.wait_until_acknowledged(write).await;
         waits.add(began.elapsed());
         acknowledged
     }
@@ -124,7 +124,10 @@ impl KeyServiceImpl {
             }
             CreateOutcome::RequestIdUsed { first } => {
                 call.subject.key_id = Some(first);
-                let acknowledged = self.replicas.acknowledged(position).await;
+                let acknowledged = self
+                    .acknowledgements
+                    .wait_until_acknowledged(position)
+                    .await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
                 Err(response::request_id_used(first))
             }
