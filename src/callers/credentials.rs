@@ -107,7 +107,8 @@ impl Credentials {
         name: CallerName,
         mut words: impl Iterator<Item = &'a str>,
     ) -> Result<(), Mistake> {
-        let role = words.next().and_then(Role::parse).ok_or(Mistake::Role)?;
+        let role = words.next().and_then(|word| word.parse::<Role>().ok());
+        let role = role.ok_or(Mistake::Role)?;
         let mut accounts = Accounts::All;
         let (mut digests, mut sans) = (HashSet::new(), HashSet::new());
         for word in words {

@@ -7,7 +7,7 @@ pub mod credentials;
 pub mod secret;
 
 use crate::model::{account::Accounts, caller_name::CallerName};
-use std::fmt;
+use strum::{Display, EnumString};
 
 /// Whoever makes a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,8 @@ impl Caller {
 }
 
 /// What a caller may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Authorize.
     Authorizer,
@@ -47,25 +48,6 @@ impl Role {
     pub fn covers(self, needed: Self) -> bool {
         self == Self::Admin || needed == Self::Authorizer
     }
-
-    /// Reads a role.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "authorizer" => Some(Self::Authorizer),
-            "admin" => Some(Self::Admin),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Authorizer => "authorizer",
-            Self::Admin => "admin",
-        })
-    }
 }
 
 #[cfg(test)]
@@ -78,8 +60,8 @@ mod tests {
         assert!(Admin.covers(Admin) && Admin.covers(Authorizer));
         assert!(Authorizer.covers(Authorizer) && !Authorizer.covers(Admin));
         for role in [Admin, Authorizer] {
-            assert_eq!(Role::parse(&role.to_string()), Some(role));
+            assert_eq!(role.to_string().parse(), Ok(role));
         }
-        assert_eq!(Role::parse("Admin"), None);
+        assert!("Admin".parse::<Role>().is_err());
     }
 }

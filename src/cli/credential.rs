@@ -65,5 +65,6 @@ impl NewCredential {
 }
 
 fn role(text: &str) -> Result<Role, String> {
-    Role::parse(text).ok_or_else(|| "give authorizer or admin".to_owned())
+    text.parse()
+        .map_err(|_| "give authorizer or admin".to_owned())
 }

@@ -3,10 +3,11 @@
 //! Must never hold what a caller sent as it was sent: it may be a token.
 
 use super::{account::AccountId, caller_name::CallerName, key::KeyId, time::Timestamp};
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
+use strum::{Display, EnumString, IntoStaticStr};
 
 /// What an admin may do and an authorizer may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
 pub enum AdminMethod {
     /// Makes a key.
     Create,
@@ -20,25 +21,13 @@ impl AdminMethod {
     /// By its name in the proto.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Create, Self::List, Self::Revoke]
-            .into_iter()
-            .find(|method| method.as_str() == name)
+        name.parse().ok()
     }
 
     /// Its name in the proto.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "Create",
-            Self::List => "List",
-            Self::Revoke => "Revoke",
-        }
-    }
-}
-
-impl fmt::Display for AdminMethod {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.into()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Must never look a domain up: it is a name, and this module knows no network.
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// A domain name, normalised: IDNA A-labels, lower case, no trailing dot, within the DNS's
 /// limits of 63 octets a label and 253 in all (RFC 1035, section 2.3.4).
@@ -42,20 +42,28 @@ pub enum InvalidDomain {
 }
 
 impl Domain {
-    /// Parses and normalises. Text that is normal already, as most is on Authorize's path, is
-    /// kept without a copy.
+    /// Parses and normalises, by UTS #46 (non-transitional, STD3 rules). Text that is normal already
+    /// but for its case or a trailing dot is kept without a copy.
     pub fn parse(mut text: String) -> Result<Self, InvalidDomain> {
         if text.len() > 4 * MAX_LEN {
             // Bounds the work below; no longer text can normalise to 253 octets of A-labels.
             return Err(InvalidDomain::TooLong);
         }
+        // `idna` has a fast path for text that is lower-case ASCII: a decision's usual case.
         text.make_ascii_lowercase();
-        let without_dot = text.strip_suffix('.').unwrap_or(&text);
-        if is_plain(without_dot) {
-            text.truncate(without_dot.len());
-            return Ok(Self(text));
+        let mut ascii = match to_ascii(&text, DnsLength::VerifyAllowRootDot) {
+            Ok(Cow::Borrowed(_)) => text,
+            Ok(Cow::Owned(ascii)) => ascii,
+            Err(_) => return Err(why_invalid(&text)),
+        };
+        // Only now: UTS #46 maps other full stops, such as U+3002, to a dot.
+        if ascii.ends_with('.') {
+            ascii.pop();
         }
-        normalise(&text)
+        if ends_in_number(&ascii) {
+            return Err(InvalidDomain::Numeric);
+        }
+        Ok(Self(ascii))
     }
 
     /// Takes back a domain that a store kept. It was normalised when it was written; parsing it
@@ -84,48 +92,35 @@ impl fmt::Display for Domain {
     }
 }
 
-/// Whether lower-cased text is in normal form without IDNA having a say: plain letters, digits
-/// and hyphens, and nothing that could be, or pretend to be, an A-label.
-///
-/// One pass over the bytes, since Authorize takes it for every call.
-fn is_plain(text: &str) -> bool {
-    let mut label = PlainLabel::default();
-    for byte in text.bytes() {
-        let fits = if byte == b'.' {
-            std::mem::take(&mut label).is_whole()
-        } else {
-            label.take(byte)
-        };
-        if !fits {
-            return false;
-        }
-    }
-    text.len() <= MAX_LEN && label.is_whole() && !ends_in_number(text)
+fn to_ascii(text: &str, length: DnsLength) -> Result<Cow<'_, str>, idna::Errors> {
+    Uts46::new().to_ascii(
+        text.as_bytes(),
+        AsciiDenyList::STD3,
+        Hyphens::CheckFirstLast,
+        length,
+    )
 }
 
-/// A label of plain text, as far as it was read.
-#[derive(Default)]
-struct PlainLabel {
-    len: usize,
-    last: u8,
-}
-
-impl PlainLabel {
-    /// Goes on with this byte, if the label may.
-    fn take(&mut self, byte: u8) -> bool {
-        let fits = match byte {
-            // In third and fourth place they mark A-labels, and what may become such a mark.
-            b'-' => self.len > 0 && !(self.len == 3 && self.last == b'-'),
-            _ => byte.is_ascii_alphanumeric(),
-        };
-        self.len += 1;
-        self.last = byte;
-        fits
+/// What is wrong with a text that IDNA refuses. `idna` does not say it.
+fn why_invalid(text: &str) -> InvalidDomain {
+    if text.contains('@') {
+        return InvalidDomain::Address;
     }
-
-    fn is_whole(&self) -> bool {
-        (1..=MAX_LABEL_LEN).contains(&self.len) && self.last != b'-'
+    if text.contains('*') {
+        return InvalidDomain::Wildcard;
     }
+    let Ok(ascii) = to_ascii(text, DnsLength::Ignore) else {
+        return InvalidDomain::Malformed;
+    };
+    let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
+    if ascii.is_empty() {
+        return InvalidDomain::Empty;
+    }
+    if ascii.len() > MAX_LEN || ascii.split('.').any(|label| label.len() > MAX_LABEL_LEN) {
+        return InvalidDomain::TooLong;
+    }
+    // Two dots in a row.
+    InvalidDomain::Malformed
 }
 
 /// A last label that is a number, decimal or `0x…`, makes the whole an IPv4 address to a URL parser
@@ -136,39 +131,6 @@ fn ends_in_number(text: &str) -> bool {
         Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
         None => last.bytes().all(|byte| byte.is_ascii_digit()),
     }
-}
-
-/// The long way: UTS #46 (non-transitional, STD3 rules), then the checks of the short way.
-fn normalise(text: &str) -> Result<Domain, InvalidDomain> {
-    if text.contains('@') {
-        return Err(InvalidDomain::Address);
-    }
-    if text.contains('*') {
-        return Err(InvalidDomain::Wildcard);
-    }
-    let ascii = Uts46::new()
-        .to_ascii(
-            text.as_bytes(),
-            AsciiDenyList::STD3,
-            Hyphens::CheckFirstLast,
-            DnsLength::Ignore,
-        )
-        .map_err(|_| InvalidDomain::Malformed)?;
-    // Only now: UTS #46 maps other full stops, such as U+3002, to a dot.
-    let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
-    if ascii.is_empty() {
-        return Err(InvalidDomain::Empty);
-    }
-    if ascii.len() > MAX_LEN || ascii.split('.').any(|label| label.len() > MAX_LABEL_LEN) {
-        return Err(InvalidDomain::TooLong);
-    }
-    if ascii.split('.').any(str::is_empty) {
-        return Err(InvalidDomain::Malformed);
-    }
-    if ends_in_number(ascii) {
-        return Err(InvalidDomain::Numeric);
-    }
-    Ok(Domain(ascii.to_owned()))
 }
 
 #[cfg(test)]
@@ -261,10 +223,9 @@ mod tests {
         }
 
         #[test]
-        fn the_short_way_and_the_long_way_agree(text in "[a-z0-9-]{1,8}(\\.[a-z0-9-]{1,8}){0,2}(\\.(0x)?[a-f0-9]{1,3})?") {
-            if is_plain(&text) {
-                prop_assert_eq!(normalise(&text).map(Domain::into_string), Ok(text));
-            }
+        fn plain_text_is_kept_but_for_its_case(text in "[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,2}(\\.[a-z0-9]{1,8}){0,2}\\.[a-z]{2,8}") {
+            prop_assert_eq!(parse(&text), Ok(text.clone()));
+            prop_assert_eq!(parse(&text.to_ascii_uppercase()), Ok(text));
         }
     }
 }
