@@ -1,11 +1,12 @@
-//! Owns the records of who did what, in a file: appending them, and reading them beside a service.
-//! Promises that reading neither makes nor changes a file, and keeps no service from its own.
+//! The audit records in a database file: appending them, and reading them beside a running service.
+//!
+//! Promises that reading neither creates nor changes a file, and never keeps a service from its file.
 //! Must never hold more than one record in memory while it reads.
 
 use super::{
-    open::{APPLICATION_ID, MIGRATIONS, cannot_open, not_ours},
-    statements::time,
-    store_error,
+    errors::{cannot_open, not_ours, store_error},
+    rows::time,
+    schema::{APPLICATION_ID, MIGRATIONS},
 };
 use crate::{
     model::{
@@ -45,14 +46,14 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
     Ok(())
 }
 
-/// Looks at the file so often that a service may start or stop once while it is opened.
+/// How often the opening is tried, so that a service may start or stop once while the file is opened.
 const ATTEMPTS: usize = 3;
 
-/// What is said of a file that cannot be read.
+/// The advice in the error for a file that cannot be read.
 const ADVICE: &str = "check that it is a keyservice database and its permissions, and try again if \
                       a service has just started or stopped";
 
-/// Hands the records to `apply` in the order of time, as of one moment. Blocks.
+/// Hands the records to `apply` in order of time, as of one moment. Blocks.
 pub fn read(
     path: &Path,
     query: &AuditQuery,
@@ -75,7 +76,7 @@ pub fn read(
     let found = number("user_version")?;
     migrations::check_current(MIGRATIONS, found).map_err(OpenError::Schema)?;
     select(&connection, query, apply)?;
-    // One that lost its log meanwhile was read as of one moment all the same.
+    // A file that lost its write-ahead log meanwhile was read as of one moment all the same.
     if source != Source::Live
         && Source::of(path).map_err(|error| unreadable(error.into()))? != source
     {
@@ -85,15 +86,16 @@ pub fn read(
     Ok(())
 }
 
-/// How a file is read so that nothing is written: not even the lock beside it is taken, which would
-/// keep a service from starting.
+/// How a file is read without writing anything. Not even the lock file beside it is locked, which
+/// would keep a service from starting.
 #[derive(PartialEq)]
 enum Source {
-    /// With its write-ahead log, of a service that runs or has crashed. SQLite's own locks order
-    /// this reading and the service's writing.
+    /// The file has a write-ahead log, from a service that runs or has crashed. SQLite's own locks
+    /// order this reading and the service's writing.
     Live,
-    /// Without one, as a service leaves it that was stopped. SQLite would make a log in order to
-    /// read; told that the file does not change it makes none, so it must be seen not to change.
+    /// The file has no log, as after a service that was stopped. SQLite would create a log in order
+    /// to read. Told that the file does not change, it creates none, so whoever reads must check
+    /// afterwards that the file did not change.
     AtRest { modify_nanos: i128, len: u64 },
 }
 
@@ -124,7 +126,7 @@ impl Source {
         let uri = format!("file:{path}?{parameters}");
         let connection = Connection::open_with_flags(uri, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        // The file is looked at here, and from here on shows one moment.
+        // This reads the file, which from here on shows one moment.
         connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
         Ok(connection)
     }

@@ -1,9 +1,10 @@
-//! Owns the database file as a file: its one name, its making, the lock beside it.
-//! Promises that two processes never have the file, by whatever names they know it.
-//! Must never open a database file that exists: SQLite's locks fall when any open file of it is
-//! closed in the process that holds them (POSIX).
+//! The database file as a file: its one name, its creation, and the lock file beside it.
+//!
+//! Promises that two processes never have the file at the same time, by whatever names they know it.
+//! Must never open a database file that exists: if a process closes any handle to a file, it loses
+//! all the locks that SQLite holds on that file in the same process (POSIX).
 
-use super::open::cannot_open;
+use super::errors::cannot_open;
 use crate::store::OpenError;
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -12,23 +13,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The keys are the service's own to read.
+/// Only the service's own user may read the keys.
 const MODE: u32 = 0o600;
 
-/// Makes the file if there is none, and gives its own path, so that a link to it is the same store.
-/// It is made first, since the path of a file that is not there could become another one.
-pub(super) fn make(path: &Path) -> Result<PathBuf, OpenError> {
-    let made = OpenOptions::new()
+/// Creates the file if there is none, and gives its real path, so that a link to it is the same store.
+/// The file is created first, because the path of a missing file could come to mean another file.
+pub(super) fn create(path: &Path) -> Result<PathBuf, OpenError> {
+    let created = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(MODE)
         .open(path);
-    match made {
+    match created {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             let advice = "make its directory first, and check its permissions";
             return Err(cannot_open(path, error, advice));
         }
-        // It was there, or was made and is closed again.
+        // The file existed, or was created and is closed again.
         _ => {}
     }
     let cannot_find = |error| {
@@ -52,9 +53,9 @@ pub(super) fn make(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(path)
 }
 
-/// Takes the lock that makes this process the file's only one. The system gives it up when the
-/// process ends, however it ends. A file beside the database, since SQLite's own locks on the
-/// database file would fall if this process opened and closed it for another purpose.
+/// Takes the lock that makes this process the only one to have the file. The system releases it when
+/// the process ends, however it ends. It is a file beside the database, since SQLite would lose its
+/// own locks if this process opened and closed the database file for another purpose.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");

@@ -1,10 +1,14 @@
-//! Owns the embedded store: one SQLite file, for one process.
-//! Promises that a write is on disk when it returns (WAL, `synchronous=FULL`).
-//! Must never share its file with a second process: that would be a second truth.
+//! The embedded store: one SQLite file, for one process.
+//!
+//! Promises that a write is on disk when it returns (WAL, `synchronous=FULL`). Must never share its
+//! file with a second process, whose memory would miss the first one's writes.
 
 mod audit;
+mod errors;
 mod file;
 mod open;
+mod rows;
+mod schema;
 mod statements;
 mod worker;
 
@@ -15,26 +19,35 @@ use super::{
 use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 use async_trait::async_trait;
 pub use audit::read as read_audit;
-use rusqlite::ErrorCode;
+use open::Opened;
 use std::{fs::File, path::Path, sync::Arc};
 use tokio::sync::mpsc;
 use worker::Worker;
 
-/// Batches of key states that may wait to be applied, which bounds what a load holds in memory.
+/// How many batches of key states may wait to be applied, which bounds what a load holds in memory.
 const LOAD_BATCHES_AHEAD: usize = 4;
 
 /// Keys in one SQLite file.
 pub struct SqliteStore {
-    // In the order of dropping: both connections close before the lock is given up.
+    // Fields are dropped in this order: both connections close before the lock is released.
     writer: Worker,
     reader: Worker,
     _lock: File,
 }
 
 impl SqliteStore {
-    /// Opens the file, making or migrating it as needed. Blocks: call it before serving.
+    /// Opens the file, and creates or migrates it as needed. Blocks: call it before serving.
     pub fn open(path: &Path, digester: &Digester) -> Result<Self, OpenError> {
-        open::open(path, digester)
+        let Opened {
+            writer,
+            reader,
+            lock,
+        } = open::open(path, digester)?;
+        Ok(Self {
+            writer,
+            reader,
+            _lock: lock,
+        })
     }
 }
 
@@ -125,20 +138,5 @@ impl ChangeFeed for SqliteStore {
             .reader
             .run(move |connection| statements::changes(connection, since.revision, limit));
         Ok(changes.await?)
-    }
-}
-
-/// A full disk, an I/O error and a locked file may pass; anything else will not by itself.
-fn store_error(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(
-            ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::CannotOpen
-            | ErrorCode::ReadOnly,
-        ) => StoreError::Unavailable(error.into()),
-        _ => StoreError::Failed(error.into()),
     }
 }

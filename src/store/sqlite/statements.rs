@@ -1,27 +1,28 @@
-//! Owns the SQL of the SQLite store, and the way between rows and values.
-//! Promises that revisions are given in commit order: there is one writing connection.
-//! Must never be called on an async thread (see `worker`).
+//! The statements of the SQLite store on keys.
+//!
+//! Promises that revisions are given in commit order: there is only one connection that writes. Must
+//! never be called on an async thread (see `worker`).
 
-use super::audit;
+use super::{
+    audit,
+    rows::{KEY_COLUMNS, STATE_COLUMNS, key, position, state, uuid},
+};
 use crate::{
     model::{
-        account::AccountId,
         audit_record::{AdminMethod, AuditRecord, Outcome},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, RequestId, Scope, Status},
+        key::{Key, KeyId, KeyState, RequestId, Status},
         time::Timestamp,
-        token::{Preview, TokenDigest},
     },
     store::{
         Change, Committed, CreateOutcome, ListQuery, ListedKey, NewKey, Position, Revision,
-        Revocation, RevokeTarget, WriteId,
+        Revocation, RevokeTarget,
     },
 };
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
-/// Key states that `load` hands over at a time: enough to make the hand-over cheap.
+/// How many key states `load` hands over at a time: enough to make the hand-over cheap.
 const LOAD_BATCH: usize = 1024;
 
 /// Runs one write in one transaction, which is rolled back when it fails.
@@ -136,7 +137,8 @@ pub(super) fn revoke(
     Ok(Some(Committed::new(key, position(revision))))
 }
 
-/// SQLite takes no list as a parameter. No account id holds a character that JSON would escape.
+/// SQLite takes no list as a parameter, but reads one from JSON. No account id holds a character that
+/// JSON would escape.
 fn json_array(accounts: &[&str]) -> String {
     let quoted: Vec<String> = accounts.iter().map(|name| format!("\"{name}\"")).collect();
     format!("[{}]", quoted.join(","))
@@ -171,7 +173,7 @@ fn record_write(
 }
 
 pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<ListedKey>> {
-    // Each condition names its parameter, so that every text takes the same five.
+    // Each condition names its parameter, so that every statement takes the same five parameters.
     let status = match query.status {
         None => "?5 IS NOT NULL",
         Some(Status::Revoked) => "revoke_time IS NOT NULL AND ?5 IS NOT NULL",
@@ -206,7 +208,8 @@ pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Resu
         .collect()
 }
 
-/// Reads everything in one transaction, so as of one moment. Ends early when nobody listens.
+/// Reads everything in one transaction, and so as of one moment. Ends early when nobody takes the
+/// batches any more.
 pub(super) fn load(
     connection: &mut Connection,
     batches: &mpsc::Sender<Vec<KeyState>>,
@@ -242,62 +245,4 @@ pub(super) fn changes(
             },
         )?
         .collect()
-}
-
-/// Writes have no ids here: the file cannot change under the process that has it, so there is no
-/// other history to tell this one from.
-fn position(revision: Revision) -> Position {
-    Position {
-        revision,
-        write_id: WriteId::from_uuid(Uuid::nil()),
-    }
-}
-
-const KEY_COLUMNS: &str =
-    "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time";
-
-fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
-    Ok(Key {
-        id: KeyId::from_uuid(uuid(row, 0)?),
-        account_id: AccountId::from_stored(row.get(1)?),
-        name: KeyName::from_stored(row.get(2)?),
-        preview: Preview::from_stored(row.get(3)?),
-        scope: scope(row, 4)?,
-        create_time: time(row, 5)?.ok_or(rusqlite::Error::InvalidQuery)?,
-        expire_time: time(row, 6)?,
-        revoke_time: time(row, 7)?,
-    })
-}
-
-const STATE_COLUMNS: &str =
-    "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
-
-fn state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
-    Ok(KeyState {
-        id: KeyId::from_uuid(uuid(row, 0)?),
-        digest: TokenDigest::from_bytes(row.get(1)?),
-        account_id: AccountId::from_stored(row.get(2)?),
-        scope: scope(row, 3)?,
-        expire_time: time(row, 4)?,
-        revoked: row.get(5)?,
-    })
-}
-
-fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
-    Ok(Uuid::from_bytes(row.get(column)?))
-}
-
-fn scope(row: &Row<'_>, column: usize) -> rusqlite::Result<Scope> {
-    let domain: Option<String> = row.get(column)?;
-    Ok(Scope::from_domain(domain.map(Domain::from_stored)))
-}
-
-pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    let micros: Option<i64> = row.get(column)?;
-    micros
-        .map(|micros| {
-            Timestamp::from_micros(micros)
-                .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, micros))
-        })
-        .transpose()
 }

@@ -1,7 +1,9 @@
-//! Owns a thread that holds one SQLite connection, and the queue of jobs for it.
-//! Promises that jobs run one after the other, each to its end, in the order they came.
-//! Must never run SQLite on an async thread: a commit waits for the disk, if need be for long.
+//! A thread that holds one SQLite connection, and the queue of jobs for it.
+//!
+//! Promises that jobs run one after the other, each to its end, in the order in which they came. Must
+//! never run SQLite on an async thread: a commit waits for the disk, which may take long.
 
+use super::errors::store_error;
 use crate::store::StoreError;
 use rusqlite::Connection;
 use std::{thread::JoinHandle, time::Duration};
@@ -10,15 +12,15 @@ use tokio::{
     time::timeout,
 };
 
-/// Jobs that may wait. Far more than callers wait for in practice; past it they wait to queue.
+/// How many jobs may wait: far more than there are in practice. Beyond it, callers wait to queue theirs.
 const QUEUE_LEN: usize = 1024;
 
-/// How long a caller waits for its job. Jobs take milliseconds; a disk that hangs takes for ever.
+/// How long a caller waits for its job. A job takes milliseconds, but on a disk that hangs it never
+/// ends.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A thread with a connection.
 pub(super) struct Worker {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -42,8 +44,8 @@ impl Worker {
         })
     }
 
-    /// Runs a job on the connection, and waits for it for a limited time. A job whose caller stops
-    /// waiting is run all the same.
+    /// Runs a job on the connection, and waits for it for a limited time. The job is run even if its
+    /// caller stops waiting.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -56,33 +58,30 @@ impl Worker {
         })
     }
 
-    /// The same for a job that may rightly take long.
+    /// The same, without the time limit, for a job that may rightly take long.
     pub(super) async fn run_to_its_end<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // The caller may have gone; the job's effect stands.
+            // The caller may have gone. The job's effect stands.
             let _ = answer.send(job(connection));
         });
         let gone = || StoreError::Failed("the store's thread has ended".into());
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(job).await.map_err(|_| gone())?;
-        answered
-            .await
-            .map_err(|_| gone())?
-            .map_err(super::store_error)
+        answered.await.map_err(|_| gone())?.map_err(store_error)
     }
 }
 
 impl Drop for Worker {
-    /// Waits for the jobs in the queue and closes the connection, so that the write-ahead log is
-    /// folded into the database file.
+    /// Waits for the jobs in the queue and closes the connection, at which SQLite moves the
+    /// write-ahead log into the database file.
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of a job has been reported by its own thread.
+            // The thread has reported a job's panic itself.
             let _ = thread.join();
         }
     }

@@ -1,0 +1,75 @@
+//! The conversion of SQLite's rows to values.
+//!
+//! Promises an error, not a panic, for a row that is not as the migrations made it. Text is not
+//! checked here: it was checked when it was written.
+
+use crate::{
+    model::{
+        account::AccountId,
+        domain::Domain,
+        key::{Key, KeyId, KeyName, KeyState, Scope},
+        time::Timestamp,
+        token::{Preview, TokenDigest},
+    },
+    store::{Position, Revision, WriteId},
+};
+use rusqlite::Row;
+use uuid::Uuid;
+
+/// Writes have no ids here. The file cannot change under the process that has it, so there is no other
+/// history from which this one would have to be told.
+pub(super) fn position(revision: Revision) -> Position {
+    Position {
+        revision,
+        write_id: WriteId::from_uuid(Uuid::nil()),
+    }
+}
+
+pub(super) const KEY_COLUMNS: &str =
+    "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time";
+
+pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
+    Ok(Key {
+        id: KeyId::from_uuid(uuid(row, 0)?),
+        account_id: AccountId::from_stored(row.get(1)?),
+        name: KeyName::from_stored(row.get(2)?),
+        preview: Preview::from_stored(row.get(3)?),
+        scope: scope(row, 4)?,
+        create_time: time(row, 5)?.ok_or(rusqlite::Error::InvalidQuery)?,
+        expire_time: time(row, 6)?,
+        revoke_time: time(row, 7)?,
+    })
+}
+
+pub(super) const STATE_COLUMNS: &str =
+    "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
+
+pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
+    Ok(KeyState {
+        id: KeyId::from_uuid(uuid(row, 0)?),
+        digest: TokenDigest::from_bytes(row.get(1)?),
+        account_id: AccountId::from_stored(row.get(2)?),
+        scope: scope(row, 3)?,
+        expire_time: time(row, 4)?,
+        revoked: row.get(5)?,
+    })
+}
+
+pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    Ok(Uuid::from_bytes(row.get(column)?))
+}
+
+fn scope(row: &Row<'_>, column: usize) -> rusqlite::Result<Scope> {
+    let domain: Option<String> = row.get(column)?;
+    Ok(Scope::from_domain(domain.map(Domain::from_stored)))
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    let micros: Option<i64> = row.get(column)?;
+    micros
+        .map(|micros| {
+            Timestamp::from_micros(micros)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, micros))
+        })
+        .transpose()
+}

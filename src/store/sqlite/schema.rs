@@ -1,0 +1,42 @@
+//! The schema of a database file: by what a file is recognised, and its migrations.
+//!
+//! Promises that the migrations that a file needs are one transaction, so that none is left half
+//! done.
+
+use crate::store::migrations::{self, Migration, SchemaError, migration};
+use rusqlite::{Connection, TransactionBehavior};
+
+/// "TXKS", by which a file says that it is this program's, in the field that SQLite's format has for
+/// that. Never changes.
+pub(super) const APPLICATION_ID: i32 = 0x5458_4b53;
+
+pub(super) const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_keys.sql"),
+    migration!(2, "0002_audit.sql"),
+];
+
+pub(super) enum MigrateError {
+    Schema(SchemaError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for MigrateError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Brings the file to this binary's schema.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrateError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    let found = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    let pending = migrations::pending(MIGRATIONS, found).map_err(MigrateError::Schema)?;
+    for migration in pending {
+        tracing::info!(migration = migration.name, "migrating the store's schema");
+        transaction.execute_batch(migration.sql)?;
+        transaction.pragma_update(None, "user_version", migration.number)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
