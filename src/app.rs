@@ -8,7 +8,7 @@ use crate::{
     callers::{Caller, credentials::Credentials},
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     observe::{call_counts::Calls, histogram::Histogram},
-    replication::acknowledgement::Replicas,
+    replication::acknowledgement::Acknowledgements,
     store::{Store, observed::StoreErrors},
 };
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct App {
     /// Answers Authorize from memory.
     pub authorizer: Arc<Authorizer>,
     /// Knows which writes every replica has applied.
-    pub replicas: Arc<Replicas>,
+    pub acknowledgements: Arc<Acknowledgements>,
     /// Records the calls that wrote nothing.
     pub recorder: Arc<Recorder>,
     /// Who may call.

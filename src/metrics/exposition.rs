@@ -134,12 +134,12 @@ impl Exposition {
         page.gauge(
             "keyservice_applied_revision",
             "The last write that this replica's memory holds, with all before it",
-            &self.app.replicas.own_applied().number(),
+            &self.app.acknowledgements.own_applied().number(),
         )?;
         page.gauge(
             "keyservice_replicas",
             "Replicas on record, this one among them",
-            &(self.app.replicas.seen() as u64),
+            &(self.app.acknowledgements.replica_count() as u64),
         )
     }
 

@@ -1,8 +1,10 @@
-//! Owns keeping the keyring level with the store, and the lease that says it is.
-//! Promises that a lease is used only when all that was committed before it is in the keyring.
-//! Must never skip a revision, nor go on from a history that the store does not have.
+//! The task that brings the store's changes to the keyring, and renews the lease.
+//!
+//! It alone writes to the keyring, this process's own writes included. Promises that a lease is used
+//! only when everything that was committed before the lease was granted is in the keyring. Must never
+//! skip a revision, nor continue from a history that the store does not have.
 
-use super::acknowledgement::Replicas;
+use super::acknowledgement::Acknowledgements;
 use crate::{
     authorize::{
         keyring::{HeldKey, Keyring},
@@ -28,29 +30,29 @@ use std::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Changes asked for at a time, which bounds what one answer holds in memory.
+/// How many changes one read asks for, which bounds what its answer holds in memory.
 const CHANGES_LIMIT: usize = 1000;
 
-/// Changes that a renewal may bring, which bounds how long it holds up writers. Where there are
-/// more, they are read first, and then the lease is asked for again.
+/// How many changes a renewal may bring, which bounds how long it holds up writers. If there are
+/// more, the follower reads them first, and then asks for the lease again.
 const RENEWAL_LIMIT: usize = 100;
 
 /// Who this replica is, and how it holds its lease.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Drawn at random at the process's start.
+    /// Random, and new at every start of the process.
     pub id: ReplicaId,
     /// Its machine and address, for people.
     pub name: String,
     /// How long each lease lasts.
     pub term: LeaseTerm,
-    /// From one renewal to the next, when nothing happens.
+    /// How long after one renewal the next one begins, if nothing happens in between.
     pub renewal_interval: Duration,
 }
 
 impl Identity {
-    /// How long a call may take that a lease depends on: half of what is left of the lease when it
-    /// is time to renew it.
+    /// How long a call that the lease depends on may take: half of what is left of the lease when
+    /// it is time to renew it.
     #[must_use]
     pub fn call_limit(&self) -> Duration {
         let left = self.term.usable().saturating_sub(self.renewal_interval);
@@ -58,40 +60,40 @@ impl Identity {
     }
 }
 
-/// Brings the store's changes to the keyring, and renews the lease.
+/// Follows the store.
 pub struct Follower {
     store: Store,
     keyring: Arc<Keyring>,
     lease: Arc<Lease>,
-    replicas: Arc<Replicas>,
+    acknowledgements: Arc<Acknowledgements>,
     identity: Identity,
-    /// The keyring holds every write up to this one: what this replica certifies.
+    /// The keyring holds every write up to this one. This is what a renewal certifies.
     applied: Revision,
-    /// The last change in the keyring, which is ahead of `applied` in the middle of many. The store
-    /// must have it, or it has another history than this memory.
+    /// The last change in the keyring, which is ahead of `applied` while more changes are still to be
+    /// read. If the store does not have it, the store has another history than this memory.
     reached: Position,
     renewals: i64,
     stop: CancellationToken,
 }
 
 impl Follower {
-    /// Loads every key into the keyring, which must be empty and nobody else's to fill. Takes no
-    /// lease yet, so that a long load holds up no writer. Follows until it is told to stop.
+    /// Loads every key into the keyring, which must be empty, and which nothing else may fill. Takes
+    /// no lease yet, so that a long load holds up no writer.
     pub async fn load(
         store: Store,
         keyring: Arc<Keyring>,
         lease: Arc<Lease>,
-        replicas: Arc<Replicas>,
+        acknowledgements: Arc<Acknowledgements>,
         identity: Identity,
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
         let reached = load(&*store.changes, &keyring).await?;
-        replicas.applied(reached.revision);
+        acknowledgements.set_applied(reached.revision);
         Ok(Self {
             store,
             keyring,
             lease,
-            replicas,
+            acknowledgements,
             identity,
             applied: reached.revision,
             reached,
@@ -100,12 +102,12 @@ impl Follower {
         })
     }
 
-    /// Follows until it is told to stop: at once when the store hints at changes or a writer waits,
-    /// and at every renewal whether they do or not. A failure is logged when it begins and when it
+    /// Follows until it is told to stop. It reads the changes at once when the store hints at some or
+    /// a write waits, and otherwise at every renewal. A failure is logged when it begins and when it
     /// ends.
     ///
-    /// It stops between two rounds, so that no call of its own can renew a lease that was given
-    /// back. When it is dropped instead, one may.
+    /// It stops between two rounds, so that no call of its own can renew a lease that was given up.
+    /// If it is dropped instead, a call may.
     pub async fn run(mut self) {
         let mut failing = false;
         while !self.stop.is_cancelled() {
@@ -116,12 +118,12 @@ impl Follower {
                 self.log_turn(&renewed);
             }
             match renewed {
-                // The others wait to hear that it is applied.
+                // Writers wait to read that this replica has applied them: renew again at once.
                 Ok(BroughtChanges(true)) => {}
                 Ok(BroughtChanges(false)) => self.wait_for_changes().await,
                 Err(ReplicationError::OtherHistory) => self.start_over().await,
                 Err(ReplicationError::Store(_)) => {
-                    // What took long to fail is tried again at once: the lease runs.
+                    // A call that took long to fail is tried again at once, since the lease runs.
                     let pause_end = started + self.identity.renewal_interval / 2;
                     let pause = tokio::time::sleep_until(pause_end);
                     self.stop.run_until_cancelled(pause).await;
@@ -137,11 +139,11 @@ impl Follower {
         }
         self.catch_up().await?;
         self.lease.extend(Moment::LATEST);
-        // Nobody else waits to hear of them.
+        // No other process waits for what this one has applied.
         Ok(BroughtChanges(false))
     }
 
-    /// Asks for a lease, applies what the answer brings, and only then uses the lease.
+    /// Asks for a lease, applies the changes that the answer brings, and only then uses the lease.
     async fn renew_on_record(
         &mut self,
         registry: &dyn ReplicaRegistry,
@@ -156,7 +158,7 @@ impl Follower {
             since: self.reached,
             limit: RENEWAL_LIMIT,
         };
-        // Before anything is sent: what the call takes counts against the lease.
+        // Before anything is sent: the time that the call takes counts against the lease.
         let asked = Moment::now();
         let renewed = self.in_time(registry.renew(&renewal)).await?;
         let answered = Moment::now();
@@ -166,36 +168,37 @@ impl Follower {
         }
         let brought = BroughtChanges(!renewed.changes.is_empty());
         self.apply(&renewed.changes);
-        self.has_applied_all();
+        self.set_applied();
         self.lease.extend(self.identity.term.usable_until(asked));
-        self.replicas.saw(&renewed.replicas, answered);
+        self.acknowledgements
+            .observe_replicas(&renewed.replicas, answered);
         Ok(brought)
     }
 
-    /// Returns when it is time to renew: by the clock, or since there were changes. These are read
-    /// and applied first, for the renewal to acknowledge.
+    /// Returns when it is time to renew, by the clock or because there were changes. Changes are read
+    /// and applied first, so that the renewal acknowledges them.
     async fn wait_for_changes(&mut self) {
         tokio::select! {
             () = self.store.hints.notified() => {}
-            () = self.replicas.wanted() => {}
+            () = self.acknowledgements.wait_until_wanted() => {}
             () = tokio::time::sleep(self.identity.renewal_interval) => return,
             () = self.stop.cancelled() => return,
         }
-        // The renewal meets the same trouble, and deals with it.
+        // The renewal meets the same error, and deals with it.
         if let Err(error) = self.catch_up().await {
             tracing::debug!("cannot read the changes: {error}");
         }
     }
 
-    /// Applies all changes that the store has. Only at their end is everything held that came
-    /// before them: a key that changes meanwhile moves from a page to a later one.
+    /// Applies all changes that the store has. Only then does the keyring hold every write up to the
+    /// last of them: a key that changes meanwhile moves from one page to a later one.
     async fn catch_up(&mut self) -> Result<(), ReplicationError> {
         loop {
             let page = self.in_time(self.store.changes.changes(self.reached, CHANGES_LIMIT));
             let page = page.await?;
             self.apply(&page);
             if page.len() < CHANGES_LIMIT {
-                self.has_applied_all();
+                self.set_applied();
                 return Ok(());
             }
         }
@@ -208,13 +211,14 @@ impl Follower {
         }
     }
 
-    fn has_applied_all(&mut self) {
+    /// Certifies everything that was read so far.
+    fn set_applied(&mut self) {
         self.applied = self.reached.revision;
-        self.replicas.applied(self.applied);
+        self.acknowledgements.set_applied(self.applied);
     }
 
-    /// So long that a call which hangs leaves time for another, by another connection, before the
-    /// lease lapses: the first begins an interval after the lease did.
+    /// Bounds a call, so that one that hangs leaves time for another call, on another connection,
+    /// before the lease lapses. The first call begins one interval after the lease began.
     async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, ReplicationError>>,
@@ -227,7 +231,7 @@ impl Follower {
         })
     }
 
-    /// Says that following began to fail, or succeeds again.
+    /// Logs that following began to fail, or succeeds again.
     fn log_turn(&self, renewed: &Result<BroughtChanges, ReplicationError>) {
         let revision = self.applied.number();
         match renewed {
@@ -235,13 +239,13 @@ impl Follower {
             Err(error) => {
                 tracing::warn!(
                     revision,
-                    "cannot follow the store, and will try on: {error}"
+                    "cannot follow the store, and will try again: {error}"
                 );
             }
         }
     }
 
-    /// Gives up the lease and everything in memory, and loads the history that the store has.
+    /// Gives up the lease and everything in memory, and loads the history that the store has now.
     async fn start_over(&mut self) {
         self.lease.give_up();
         tracing::error!(
@@ -254,7 +258,7 @@ impl Follower {
             Ok(position) => {
                 self.keyring.replace_with(fresh);
                 self.reached = position;
-                self.has_applied_all();
+                self.set_applied();
             }
             Err(error) => {
                 tracing::warn!("cannot load the keys, and will try again: {error}");
@@ -263,9 +267,8 @@ impl Follower {
         }
     }
 
-    /// Loads every key, and writes again what the store has lost of this memory's revocations.
-    /// That takes nothing away from anybody: a revoked key stays revoked. A key that was lost stays
-    /// lost, since its owner and its name are not known here.
+    /// Loads every key, and writes again those revocations that this memory holds and the store has
+    /// lost. A key that the store has lost stays lost, since its name is not known here.
     async fn load_and_restore(&self, fresh: &Keyring) -> Result<Position, StoreError> {
         let position = load(&*self.store.changes, fresh).await?;
         let (before, after) = (self.keyring.read(), fresh.read());
@@ -278,8 +281,8 @@ impl Follower {
                 ),
                 Some(false) if held.revoked => {
                     self.revoke_again(RevokeTarget::Digest(digest)).await?;
-                    // At once: a call that looked at the lease before it was given up may yet look
-                    // at this keyring.
+                    // At once: a call that read the lease before it was given up may still read this
+                    // keyring.
                     fresh.apply(&revoked(digest, &held));
                     tracing::error!(
                         key_id = %held.id,
@@ -300,7 +303,7 @@ impl Follower {
             now: Timestamp::now(),
             caller: CallerName::service(),
         };
-        // It comes to the keyring as any other change does, before the next lease.
+        // The revocation comes to the keyring as any other change does, before the next lease.
         self.store.keys.revoke(&revocation).await.map(drop)
     }
 }

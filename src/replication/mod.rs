@@ -1,4 +1,4 @@
-//! Keeps this replica's memory level with the store, and lets a write return when every replica has it.
+//! Keeps this replica's memory current, and lets a write return when every replica has applied it.
 
 pub mod acknowledgement;
 pub mod follower;

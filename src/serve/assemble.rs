@@ -9,7 +9,7 @@ use crate::{
     grpc::layers::new_counts,
     model::token::Digester,
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
-    replication::{acknowledgement::Replicas, follower::Identity},
+    replication::{acknowledgement::Acknowledgements, follower::Identity},
     store::{
         OpenError, Store,
         postgres::{self, PostgresStore},
@@ -62,7 +62,7 @@ pub(super) fn app(
     let counts = new_counts();
     let store = store.observed(&counts.store_errors);
     Arc::new(App {
-        replicas: Arc::new(Replicas::new(
+        acknowledgements: Arc::new(Acknowledgements::new(
             store.replicas.clone(),
             identity.id,
             identity.term,

@@ -116,7 +116,7 @@ async fn follow(
         app.store.clone(),
         keyring.clone(),
         lease.clone(),
-        app.replicas.clone(),
+        app.acknowledgements.clone(),
         identity,
         stop,
     );

@@ -94,7 +94,11 @@ impl KeyHandlers {
                 Ok(key)
             }
             CreateOutcome::RequestIdUsed { first } => {
-                let acknowledged = self.app.replicas.acknowledged(position).await;
+                let acknowledged = self
+                    .app
+                    .acknowledgements
+                    .wait_until_acknowledged(position)
+                    .await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
                 Err(response::request_id_used(first))
             }
@@ -180,7 +184,11 @@ impl KeyHandlers {
         waits: &Histogram,
     ) -> Result<(), Unacknowledged> {
         let began = Instant::now();
-        let acknowledged = self.app.replicas.acknowledged(write).await;
+        let acknowledged = self
+            .app
+            .acknowledgements
+            .wait_until_acknowledged(write)
+            .await;
         waits.add(began.elapsed());
         acknowledged
     }
