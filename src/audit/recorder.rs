@@ -1,7 +1,9 @@
-//! Owns the audit records of calls that wrote nothing: reads, and calls that were refused.
-//! Promises that a refused call is on record at least once when it is answered, or counted in a later
-//! record, or, when this process dies first, in the log alone; and that no caller can flood the store.
-//! Must never let a refused call wait for a store in trouble.
+//! Records the calls that wrote nothing: reads, and calls that were refused.
+//!
+//! Promises that a refused call is on record at least once when it is answered, or is counted in a
+//! later record. Only if this process dies before that is the call in the log alone. Promises also
+//! that no caller can flood the store with records. Must never let a refused call wait long for a
+//! store that does not answer.
 
 use crate::{
     model::{
@@ -22,27 +24,27 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// Records that may wait to be stored. The admin calls in flight are fewer by default; past it Lists
-/// are not answered, and refusals are counted.
+/// How many records may wait to be stored, which is more than the default limit on admin calls in
+/// flight. Beyond it, Lists are not answered, and refusals are counted.
 const QUEUE_LEN: usize = 1024;
 
-/// Records stored at a time, as one write.
+/// How many records are stored as one write.
 const BATCH_LEN: usize = 256;
 
-/// How long a refused call waits for its record. Milliseconds do as a rule.
+/// How long a refused call waits for its record. Usually it takes milliseconds.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Refused calls of one caller that are recorded one by one, when none came for long.
+/// How many refused calls of one caller are recorded one by one, if there was none for a long time.
 const ALLOWANCE: u32 = 100;
 
-/// How often one more may be. With the counted ones that is some 17 thousand records a day of a
-/// caller that hammers one replica: two or three megabytes.
+/// How long it takes for the allowance to grow by one call. Together with the counted calls, a caller
+/// that hammers one replica causes some 17 thousand records a day: two or three megabytes.
 const ALLOWANCE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often those are stored that stand for several calls.
+/// How often the records that stand for several calls are stored.
 const TALLY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Callers with an allowance that is not full, past which the full ones are forgotten.
+/// How many callers' allowances are kept before those that are full again are removed.
 const MANY_CALLERS: usize = 1000;
 
 /// Stores the records of calls that wrote nothing.
@@ -54,8 +56,8 @@ pub struct Recorder {
 
 enum Job {
     Store(Entry),
-    /// To say when everything before it is stored, and what was counted too.
-    Settle(oneshot::Sender<()>),
+    /// Store what was counted, and tell when that and everything queued before is stored.
+    Flush(oneshot::Sender<()>),
 }
 
 /// Tells whether a record was stored.
@@ -64,7 +66,7 @@ pub(crate) type Stored = oneshot::Receiver<Result<(), NotRecorded>>;
 /// A record to be stored.
 struct Entry {
     record: AuditRecord,
-    /// For who waits, if somebody still does.
+    /// Tells the call that waits for it.
     done: oneshot::Sender<Result<(), NotRecorded>>,
 }
 
@@ -74,13 +76,13 @@ struct Entry {
 pub struct NotRecorded;
 
 impl Recorder {
-    /// Records in this store, in a task that ends when the recorder is dropped. Call it on a tokio
-    /// runtime.
+    /// Starts a task that stores the records in this log, and ends when the recorder is dropped. Call
+    /// it on a tokio runtime.
     #[must_use]
-    pub fn new(store: Arc<dyn AuditLog>) -> Self {
+    pub fn new(log: Arc<dyn AuditLog>) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LEN);
         let tally = Arc::new(Tally {
-            store,
+            log,
             counts: Mutex::default(),
         });
         tokio::spawn(store_for_ever(jobs, tally.clone()));
@@ -91,65 +93,64 @@ impl Recorder {
         }
     }
 
-    /// Records a call that was let through. It may be answered only once this has returned well.
-    pub async fn allowed(&self, record: &AuditRecord) -> Result<(), NotRecorded> {
-        match self.queue(record) {
+    /// Records a call that was carried out. It may be answered only if this returns `Ok`.
+    pub async fn record_answer(&self, record: &AuditRecord) -> Result<(), NotRecorded> {
+        match self.enqueue(record) {
             Some(stored) => stored.await.unwrap_or(Err(NotRecorded)),
             None => Err(NotRecorded),
         }
     }
 
-    /// Records a call that was refused, and waits a while for that.
-    pub async fn refused(&self, record: &AuditRecord) {
-        if let Some(stored) = self.ended(record) {
-            // If it is not stored in time, or not at all, the caller is refused all the same.
+    /// Records a call that was refused, and waits for that for a limited time.
+    pub async fn record_refusal(&self, record: &AuditRecord) {
+        if let Some(stored) = self.record_unanswered(record) {
+            // The call is refused even if the record is not stored in time, or not at all.
             let _ = timeout(REFUSAL_PATIENCE, stored).await;
         }
     }
 
-    /// Records a call that was refused or given up: by itself as far as the caller's allowance goes,
-    /// and otherwise by counting it.
-    pub(crate) fn ended(&self, record: &AuditRecord) -> Option<Stored> {
-        let may = lock(&self.allowances).take_from(&record.caller, Instant::now());
-        if may {
-            return self.queue(record);
+    /// Records a call that was refused or given up, without waiting. It gets a record of its own while
+    /// its caller's allowance lasts, and is counted otherwise.
+    pub(crate) fn record_unanswered(&self, record: &AuditRecord) -> Option<Stored> {
+        let is_allowed = lock(&self.allowances).take_from(&record.caller, Instant::now());
+        if is_allowed {
+            return self.enqueue(record);
         }
-        self.counted(record);
+        self.count(record);
         None
     }
 
-    /// Queues a record, whether or not somebody waits for it to be stored; counts it if there is no
-    /// room.
-    fn queue(&self, record: &AuditRecord) -> Option<Stored> {
-        let Ok(place) = self.queue.try_reserve() else {
+    /// Queues a record, whether or not its call waits for it. Counts it if the queue is full.
+    fn enqueue(&self, record: &AuditRecord) -> Option<Stored> {
+        let Ok(permit) = self.queue.try_reserve() else {
             self.tally.add_lost(record);
             return None;
         };
         let (done, stored) = oneshot::channel();
-        place.send(Job::Store(Entry {
+        permit.send(Job::Store(Entry {
             record: record.clone(),
             done,
         }));
         Some(stored)
     }
 
-    /// Records a call at leisure, in one record with others that ended alike: one that the store's
-    /// own trouble ended, or one of too many.
-    pub fn counted(&self, record: &AuditRecord) {
+    /// Counts a call, which gets one record together with others that ended alike. Meant for a call
+    /// that an error of the store's ended, and for one of too many.
+    pub fn count(&self, record: &AuditRecord) {
         self.tally.add(record);
     }
 
-    /// Stores what waits or has been counted, for a process that is about to end.
-    pub async fn settle(&self) {
-        let (done, settled) = oneshot::channel();
-        if self.queue.send(Job::Settle(done)).await.is_ok() {
-            let _ = settled.await;
+    /// Stores everything that is queued or counted, for a process that is about to end.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.queue.send(Job::Flush(done)).await.is_ok() {
+            let _ = flushed.await;
         }
     }
 }
 
-/// Stores all that waits together, again and again: however many calls there are, they cost the
-/// store one write at a time.
+/// Stores all records that are queued together, again and again. However many calls there are, they
+/// cost the store one write at a time.
 async fn store_for_ever(mut queue: mpsc::Receiver<Job>, tally: Arc<Tally>) {
     let mut time_to_count = interval(TALLY_INTERVAL);
     time_to_count.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,28 +169,28 @@ async fn store_for_ever(mut queue: mpsc::Receiver<Job>, tally: Arc<Tally>) {
 }
 
 async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally) {
-    let (mut entries, mut settled) = (Vec::new(), Vec::new());
+    let (mut entries, mut flushes) = (Vec::new(), Vec::new());
     for job in jobs {
         match job {
             Job::Store(entry) => entries.push(entry),
-            Job::Settle(done) => settled.push(done),
+            Job::Flush(done) => flushes.push(done),
         }
     }
     if !entries.is_empty() {
         store_together(entries, tally).await;
     }
-    if !settled.is_empty() {
+    if !flushes.is_empty() {
         tally.store().await;
     }
-    for done in settled {
-        // Whoever ends the process may have lost patience.
+    for done in flushes {
+        // Whoever ends the process may have stopped waiting.
         let _ = done.send(());
     }
 }
 
 async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     let records: Vec<_> = entries.iter().map(|entry| entry.record.clone()).collect();
-    let stored = tally.store.append_records(&records).await;
+    let stored = tally.log.append_records(&records).await;
     if let Err(error) = &stored {
         tracing::warn!(
             records = records.len(),
@@ -198,7 +199,8 @@ async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     }
     for entry in entries {
         if stored.is_err() {
-            // It may be stored all the same, if the connection broke: rather twice than never.
+            // If the connection broke, the record may be stored all the same. Twice is better than
+            // never.
             tally.add_lost(&entry.record);
         }
         // The caller may have gone.
@@ -208,7 +210,7 @@ async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     }
 }
 
-/// What calls have in common that one record stands for.
+/// What the calls have in common that one record stands for.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Alike {
     caller: CallerName,
@@ -216,22 +218,22 @@ struct Alike {
     outcome: Outcome,
 }
 
-/// How many they are, since when.
+/// How many calls there are, and when the first one began.
 #[derive(Clone, Copy)]
 struct Count {
     first: Timestamp,
     calls: u32,
 }
 
-/// Counts calls until their record is stored. It has no more counts than there are callers in the
-/// credentials file, and the unknown, times methods, times outcomes.
+/// Counts calls until their record is stored. The number of counts is bounded: the callers in the
+/// credentials file and the unknown caller, times the methods, times the outcomes.
 struct Tally {
-    store: Arc<dyn AuditLog>,
+    log: Arc<dyn AuditLog>,
     counts: Mutex<HashMap<Alike, Count>>,
 }
 
 impl Tally {
-    /// Counts a call whose own record was not stored. One that was let through is not answered then.
+    /// Counts a call whose own record was not stored. If it was carried out, it is not answered now.
     fn add_lost(&self, record: &AuditRecord) {
         let mut record = record.clone();
         if record.outcome == Outcome::OK {
@@ -255,12 +257,12 @@ impl Tally {
         count.calls = count.calls.saturating_add(record.calls);
     }
 
-    /// Stores what was counted, or goes on counting if the store does not take it.
+    /// Stores what was counted. If that fails, keeps the counts and goes on counting.
     async fn store(&self) {
         let counts = mem::take(&mut *lock(&self.counts));
         let records: Vec<_> = counts.into_iter().map(as_record).collect();
         for records in records.chunks(BATCH_LEN) {
-            if let Err(error) = self.store.append_records(records).await {
+            if let Err(error) = self.log.append_records(records).await {
                 let calls: u64 = records.iter().map(|record| u64::from(record.calls)).sum();
                 tracing::warn!(
                     calls,
@@ -286,7 +288,7 @@ fn as_record((alike, count): (Alike, Count)) -> AuditRecord {
     }
 }
 
-/// By when each caller's allowance is full again, unless it is full.
+/// When each caller's allowance will be full again. A caller that is not in the map has a full one.
 #[derive(Default)]
 struct Allowances(HashMap<CallerName, Instant>);
 
@@ -298,16 +300,16 @@ impl Allowances {
         }
         let full = self.0.get(caller).map_or(now, |full| (*full).max(now));
         let then_full = full + ALLOWANCE_INTERVAL;
-        let may = then_full <= now + ALLOWANCE * ALLOWANCE_INTERVAL;
-        if may {
+        let is_allowed = then_full <= now + ALLOWANCE * ALLOWANCE_INTERVAL;
+        if is_allowed {
             self.0.insert(caller.clone(), then_full);
         }
-        may
+        is_allowed
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whole at any time: nothing that is done under a lock can panic half way.
+    // The data is whole at any time: nothing that is done under a lock can panic half way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -195,7 +195,7 @@ impl Handover {
 /// Counts a call of an unknown caller. Such calls are not recorded one by one, so that strangers to the
 /// credentials file cannot fill the store.
 pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
-    recorder.counted(&AuditRecord {
+    recorder.count(&AuditRecord {
         time: Timestamp::now(),
         caller: CallerName::unknown(),
         method,
@@ -230,7 +230,7 @@ impl Entry {
         self.is_recorded = true;
         match code {
             Code::Ok => {
-                if self.recorder.allowed(&record).await.is_err() {
+                if self.recorder.record_answer(&record).await.is_err() {
                     self.outcome = Some(Code::Unavailable);
                     return Err(errors::unrecorded());
                 }
@@ -238,9 +238,9 @@ impl Entry {
             // A caller does not wait for a store in trouble, and its record does not add to an
             // overload.
             Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
-                self.recorder.counted(&record);
+                self.recorder.count(&record);
             }
-            _ => self.recorder.refused(&record).await,
+            _ => self.recorder.record_refusal(&record).await,
         }
         self.outcome = Some(code);
         Ok(())
@@ -268,7 +268,7 @@ impl Drop for Entry {
         });
         if !self.is_recorded {
             // Nobody waits for the record of a call that nobody answers.
-            let _ = self.recorder.ended(&self.as_record(outcome));
+            let _ = self.recorder.record_unanswered(&self.as_record(outcome));
         }
         tracing::info!(
             caller = self.caller.name.as_str(),

@@ -224,11 +224,11 @@ async fn leave(app: &App, id: ReplicaId) {
             None => Ok(()),
         }
     };
-    let (left, settled) = tokio::join!(
+    let (left, flushed) = tokio::join!(
         timeout(LEAVE_LIMIT, left),
-        timeout(LEAVE_LIMIT, app.recorder.settle())
+        timeout(LEAVE_LIMIT, app.recorder.flush())
     );
-    if settled.is_err() {
+    if flushed.is_err() {
         tracing::warn!("the store did not take the last audit records in time");
     }
     match left {

@@ -28,7 +28,7 @@ async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
     let stores = Stores::sqlite();
     let recorder = Recorder::new(stores.first.audit.clone());
     for second in [2, 1, 3] {
-        recorder.counted(&refused_at(second * 1_000_000));
+        recorder.count(&refused_at(second * 1_000_000));
     }
     eventually("they are recorded", async || {
         records(&stores.address, &[]) == ["sender List PERMISSION_DENIED - - 3"]
@@ -52,11 +52,11 @@ async fn counted_calls_that_the_store_refused_are_kept_and_their_count_never_ove
     };
     rename_records(&stores, "audit", "away").await;
     for record in [&many, &many, &others] {
-        recorder.counted(record);
+        recorder.count(record);
     }
-    recorder.settle().await;
+    recorder.flush().await;
     rename_records(&stores, "away", "audit").await;
-    recorder.settle().await;
+    recorder.flush().await;
     let mut records = records(&stores.address, &[]);
     records.sort();
     let expected = [
@@ -77,10 +77,10 @@ async fn calls_that_exceed_the_queue_for_records_are_refused_and_counted() {
     let stores = Stores::sqlite();
     let recorder = Recorder::new(stores.first.audit.clone());
     let list = record_of_a_list(Timestamp::now());
-    let ended = join_all(repeat_n(&list, CALLS).map(|list| recorder.allowed(list))).await;
+    let ended = join_all(repeat_n(&list, CALLS).map(|list| recorder.record_answer(list))).await;
     let answered = ended.iter().filter(|stored| stored.is_ok()).count();
     assert!((1..CALLS).contains(&answered), "{answered}");
-    recorder.settle().await;
+    recorder.flush().await;
     let records = records(&stores.address, &[]);
     let counted = format!("sender List UNAVAILABLE - - {}", CALLS - answered);
     assert_eq!(records.iter().filter(|it| **it == counted).count(), 1);
