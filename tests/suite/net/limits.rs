@@ -1,13 +1,12 @@
 //! Limits on what one client may use, so that enough is left for the others.
 
+use super::{SOON, start};
 use crate::support::{
     clients::health::Health,
     eventually,
-    hostile::frames::{
-        END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, frame, headers_of,
-    },
+    hostile::frames::{GOAWAY, PING, PREFACE, RawClient, SETTINGS},
     server::{
-        Client, Server, command, error_reason,
+        Server, command, error_reason,
         scrape::{METRICS, Scrape},
         sqlite_in,
     },
@@ -21,19 +20,9 @@ use std::{
     process::Command,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 use tokio::time::timeout;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-
-/// Far longer than the few hundred milliseconds that the server needs.
-const SOON: Duration = Duration::from_secs(10);
-
-async fn start(args: &[&str]) -> (Server, TempDir) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let server = Server::start_with(&sqlite_in(&directory), args, &[]).await;
-    (server, directory)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_sends_no_complete_preface_is_closed() {
@@ -75,103 +64,6 @@ async fn a_connection_that_is_not_http_2_is_closed_at_once() {
         raw.send(garbage).await;
         assert!(raw.is_closed_within(SOON).await);
     }
-}
-
-/// A client that has made a call, after the connections of [`Server::start_with`] are closed.
-async fn first_client(server: &Server) -> Client {
-    let mut first = None;
-    eventually("the first connections are closed", async || {
-        let mut client = server.client().await;
-        let is_served = client.list("acme").await.is_ok();
-        first = is_served.then_some(client);
-        is_served
-    })
-    .await;
-    first.expect("a client")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_connection_at_the_limit_evicts_the_one_that_was_idle_longest() {
-    let (server, _directory) = start(&["--max-connections", "2"]).await;
-    let mut client = first_client(&server).await;
-    let mut idle = RawClient::connect_with_preface(server.port()).await;
-    idle.read_frame().await.expect("it is admitted");
-    client
-        .list("acme")
-        .await
-        .expect("it is active after the idle one");
-    let mut new_connection = RawClient::connect_with_preface(server.port()).await;
-    new_connection.read_frame().await.expect("it is admitted");
-    idle.read_kinds_until_closed(SOON).await;
-    client.list("acme").await.expect("its connection is open");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_connection_at_the_limit_is_closed_when_none_is_idle() {
-    let (server, _directory) = start(&["--max-connections", "1"]).await;
-    let mut client = first_client(&server).await;
-    // On a slow machine, the client may become idle first; a later attempt will be in time.
-    eventually("a new connection is closed", async || {
-        client = first_client(&server).await;
-        let mut raw = RawClient::connect_with_preface(server.port()).await;
-        raw.is_closed_within(SOON).await
-    })
-    .await;
-    client.list("acme").await.expect("its connection is open");
-}
-
-const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";
-const WATCH: &str = "/grpc.health.v1.Health/Watch";
-
-/// A client that has started this many calls and sends no message for them.
-async fn with_unfinished_calls(server: &Server, count: u32, path: &str) -> RawClient {
-    let calls = (0..count).flat_map(|call| {
-        let headers = headers_of(path, &[]);
-        frame(HEADERS, END_HEADERS, 2 * call + 1, &headers)
-    });
-    let mut raw = RawClient::connect_with_preface(server.port()).await;
-    raw.send(&calls.collect::<Vec<u8>>()).await;
-    raw
-}
-
-/// This holds for authenticated callers and for unauthenticated clients.
-#[tokio::test(flavor = "multi_thread")]
-async fn past_the_limit_of_calls_the_connection_with_the_most_calls_is_evicted() {
-    for path in [AUTHORIZE, WATCH] {
-        let (server, _directory) = start(&["--max-calls", "100"]).await;
-        let channel = server.channel().await;
-        if path == AUTHORIZE {
-            let mut client = Client(KeyServiceClient::new(channel.clone()));
-            client.list("acme").await.expect("it is authenticated");
-        }
-        let mut health = HealthClient::new(channel);
-        let watch = health.watch(HealthCheckRequest::default()).await;
-        let mut watch = watch.expect("a watch").into_inner();
-        watch.message().await.expect("a status");
-        let mut raw = with_unfinished_calls(&server, 101, path).await;
-        raw.read_kinds_until_closed(SOON).await;
-        let next = timeout(Duration::from_millis(100), watch.message()).await;
-        assert!(next.is_err(), "its watch ended: {next:?}");
-        health
-            .check(HealthCheckRequest::default())
-            .await
-            .expect("its connection is open");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_call_on_a_connection_counts_as_authenticated() {
-    let (server, _directory) = start(&["--max-calls", "100"]).await;
-    let mut raw = with_unfinished_calls(&server, 100, AUTHORIZE).await;
-    eventually("its connection is evicted", async || {
-        let mut new_connection = server.client().await;
-        new_connection
-            .list("acme")
-            .await
-            .expect("it is authenticated");
-        !raw.is_open()
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
