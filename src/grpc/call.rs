@@ -5,8 +5,7 @@
 //! Must never give out a text that a caller chose.
 
 use super::methods::Method;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::Body as HttpBody;
+use http::{HeaderMap, Request};
 use tonic::{Code, body::Body};
 
 /// The `rpc.system.name` of every call.
@@ -39,24 +38,14 @@ impl Call {
     }
 }
 
-/// The status that headers or trailers hold: a call's is in its headers when it has no message, and
-/// behind the last one otherwise.
+/// The status in headers or trailers. An answer without a message has it in its headers, and an
+/// answer with messages in the trailers behind the last one.
 pub(super) fn status(headers: &HeaderMap) -> Option<Code> {
     let status = headers.get("grpc-status")?;
     Some(Code::from_bytes(status.as_bytes()))
 }
 
-/// Gives a call that failed before its first answer another status, if it has just this one.
-pub(super) fn rename_status(mut response: Response<Body>, from: Code, to: Code) -> Response<Body> {
-    // It has all in its headers, and no body.
-    if response.body().is_end_stream() && status(response.headers()) == Some(from) {
-        let number = HeaderValue::from(to as i32);
-        response.headers_mut().insert("grpc-status", number);
-    }
-    response
-}
-
-/// Every code, each at the place of its number.
+/// Every code, each at the index that is its number.
 pub(super) const CODES: [Code; 17] = [
     Code::Ok,
     Code::Cancelled,
@@ -77,7 +66,7 @@ pub(super) const CODES: [Code; 17] = [
     Code::Unauthenticated,
 ];
 
-/// As gRPC writes it.
+/// The code's name in gRPC's documentation.
 pub(super) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

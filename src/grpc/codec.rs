@@ -1,6 +1,8 @@
+//! The encoding of messages.
+//!
 //! Owns how messages are read and written, and how much memory a call sets aside for them.
 //! Promises the bytes that prost gives, in buffers that fit the messages of Authorize.
-//! Must never repeat what it could not read: it may hold a token.
+//! Must never repeat what it could not read, which may hold a token.
 
 use prost::Message;
 use std::marker::PhantomData;
@@ -10,11 +12,11 @@ use tonic::{
 };
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-/// Holds either message of an Authorize. Allocators keep blocks of this size at hand for each
-/// thread, which they do not for the 8 KiB that tonic sets aside for each direction by default.
+/// In bytes. Each message of an Authorize fits. Allocators keep blocks of this size at hand for each
+/// thread, but not blocks of 8 KiB, which tonic sets aside for each direction by default.
 const BUFFER_SIZE: usize = 512;
 
-/// Bytes of a stream that are gathered before they are sent: tonic's default.
+/// How many bytes of a stream are gathered before they are sent. This is tonic's default.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// Prost's encoding, in small buffers.
@@ -46,7 +48,7 @@ where
     }
 }
 
-/// Prost's decoder, but that a message it cannot read is its sender's mistake.
+/// Prost's decoder, except that it blames a message that it cannot read on the sender.
 #[derive(Debug)]
 pub(super) struct MessageDecoder<Decoded>(ProstDecoder<Decoded>);
 
@@ -57,8 +59,8 @@ impl<Decoded: Message + Default> Decoder for MessageDecoder<Decoded> {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Decoded>, Status> {
         self.0.decode(buffer).map_err(|_| {
             Status::invalid_argument(
-                "the message is no valid protobuf message of its type; see that it is encoded by \
-                 the service's proto, and that every text is UTF-8",
+                "the message is no valid protobuf message of its type: encode it by the service's \
+                 proto, with every string in UTF-8",
             )
         })
     }

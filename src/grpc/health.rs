@@ -1,6 +1,8 @@
-//! Owns `grpc.health.v1`: tonic-health's service, with an end to its watches.
-//! Promises NOT_SERVING until told otherwise and from the first moment of a shutdown, for good.
-//! Must never keep a server from draining: a watch would otherwise outlive every other call.
+//! `grpc.health.v1`: whether this replica serves.
+//!
+//! Owns the statuses, and tonic-health's service, whose watches it ends.
+//! Promises `NOT_SERVING` until told otherwise, and for good from the first moment of a shutdown.
+//! Must never keep a server from draining: a watch without an end would outlive every other call.
 
 use super::proto::key_service_server::SERVICE_NAME;
 use futures::{Stream, StreamExt, stream};
@@ -17,10 +19,10 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-/// The names that have a status: the server as a whole, and its one service.
+/// The names that have a status: the server as a whole, and `KeyService`.
 const NAMES: [&str; 2] = ["", SERVICE_NAME];
 
-/// Says whether this replica serves.
+/// Whether this replica serves, and who is told when that changes.
 #[derive(Clone)]
 pub struct ServingState {
     reporter: HealthReporter,
@@ -31,7 +33,7 @@ pub struct ServingState {
 }
 
 impl ServingState {
-    /// Not serving, yet.
+    /// The state at the start: nothing serves yet.
     pub async fn not_serving() -> Self {
         let state = Self {
             reporter: HealthReporter::new(),
@@ -43,16 +45,16 @@ impl ServingState {
         state
     }
 
-    /// From now on it serves, unless it is ending.
+    /// Says that the replica serves, unless it is ending.
     pub async fn serve(&self) {
         self.set(ServingStatus::Serving).await;
-        // Looked at last: an end that began meanwhile has the last word.
+        // This is asked last, so that an end that began meanwhile prevails.
         if self.ending.is_cancelled() {
             self.set(ServingStatus::NotServing).await;
         }
     }
 
-    /// From now on `KeyService` does not serve. The server as a whole still does: to restart it
+    /// Says that `KeyService` does not serve. The server as a whole still does, because a restart
     /// would not bring its lease back.
     pub async fn pause(&self) {
         self.reporter
@@ -60,24 +62,24 @@ impl ServingState {
             .await;
     }
 
-    /// From now on it does not serve, for good, and watches are told so.
+    /// Says that nothing serves any more, and never will.
     pub async fn end(&self) {
         self.ending.cancel();
         self.set(ServingStatus::NotServing).await;
     }
 
-    /// Whether there is anybody who is told of it.
+    /// Whether a client watches the state.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         !self.watches.is_empty()
     }
 
-    /// Ends the watches, with a last NOT_SERVING. A client whose watch ends at once begins another.
+    /// Ends all watches, with a last `NOT_SERVING`. Clients then begin a new one at once.
     pub fn end_watches(&self) {
         self.draining.cancel();
     }
 
-    /// The service that answers with this state.
+    /// The service that tells clients this state.
     #[must_use]
     pub fn service(&self) -> HealthServer<Health> {
         HealthServer::new(Health {
@@ -122,7 +124,7 @@ impl HealthRpc for Health {
             drop(watch);
         };
         if !NAMES.contains(&request.get_ref().service.as_str()) {
-            // As the protocol has it for a watch: after an error a client would try again and again.
+            // The protocol wants this of a watch: after an error a client would try again and again.
             let statuses = one(ProtoStatus::ServiceUnknown).chain(stream::pending());
             return Ok(Response::new(Box::pin(statuses.take_until(drained))));
         }

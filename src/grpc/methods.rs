@@ -43,6 +43,8 @@ struct Rules {
     service: &'static str,
     /// `SERVICE/METHOD`. A request's path is this behind a slash.
     name: &'static str,
+    /// Whether a call sends a stream of messages. Otherwise it sends one.
+    streams_requests: bool,
     access: Access,
     /// The name under which each call is recorded. `None` if calls are not recorded.
     audit: Option<AdminMethod>,
@@ -79,6 +81,7 @@ impl Method {
             Self::Authorize => &Rules {
                 service: key_service_server::SERVICE_NAME,
                 name: "tosend.keys.v1.KeyService/Authorize",
+                streams_requests: false,
                 access: Needs(Role::Authorizer),
                 audit: None,
                 effect: Reads,
@@ -86,6 +89,7 @@ impl Method {
             Self::Create => &Rules {
                 service: key_service_server::SERVICE_NAME,
                 name: "tosend.keys.v1.KeyService/Create",
+                streams_requests: false,
                 access: Needs(Role::Admin),
                 audit: Some(AdminMethod::Create),
                 effect: Writes {
@@ -96,6 +100,7 @@ impl Method {
             Self::List => &Rules {
                 service: key_service_server::SERVICE_NAME,
                 name: "tosend.keys.v1.KeyService/List",
+                streams_requests: false,
                 access: Needs(Role::Admin),
                 audit: Some(AdminMethod::List),
                 effect: Reads,
@@ -103,6 +108,7 @@ impl Method {
             Self::Revoke => &Rules {
                 service: key_service_server::SERVICE_NAME,
                 name: "tosend.keys.v1.KeyService/Revoke",
+                streams_requests: false,
                 access: Needs(Role::Admin),
                 audit: Some(AdminMethod::Revoke),
                 effect: Writes {
@@ -113,6 +119,7 @@ impl Method {
             Self::HealthCheck => &Rules {
                 service: health_server::SERVICE_NAME,
                 name: "grpc.health.v1.Health/Check",
+                streams_requests: false,
                 access: Open,
                 audit: None,
                 effect: Reads,
@@ -120,6 +127,7 @@ impl Method {
             Self::HealthWatch => &Rules {
                 service: health_server::SERVICE_NAME,
                 name: "grpc.health.v1.Health/Watch",
+                streams_requests: false,
                 access: Open,
                 audit: None,
                 effect: Reads,
@@ -127,6 +135,7 @@ impl Method {
             Self::Reflection => &Rules {
                 service: reflection_v1::SERVICE_NAME,
                 name: "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                streams_requests: true,
                 access: AnyCaller,
                 audit: None,
                 effect: Reads,
@@ -134,6 +143,7 @@ impl Method {
             Self::ReflectionV1Alpha => &Rules {
                 service: reflection_v1alpha::SERVICE_NAME,
                 name: "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                streams_requests: true,
                 access: AnyCaller,
                 audit: None,
                 effect: Reads,
@@ -158,6 +168,11 @@ impl Method {
 
     pub(super) fn service(self) -> &'static str {
         self.rules().service
+    }
+
+    /// Whether a call sends a stream of messages. Otherwise it sends one.
+    pub(super) fn streams_requests(self) -> bool {
+        self.rules().streams_requests
     }
 
     /// The name under which each call is recorded. `None` if calls are not recorded.
@@ -213,8 +228,8 @@ mod tests {
     use prost_types::FileDescriptorSet;
     use std::collections::BTreeSet;
 
-    /// The services of the compiled protos, and the names of their methods.
-    fn compiled() -> BTreeSet<(String, String)> {
+    /// Each method of the compiled protos: its service, its name, and whether it streams requests.
+    fn compiled() -> BTreeSet<(String, String, bool)> {
         let sets = DESCRIPTOR_SETS.map(FileDescriptorSet::decode);
         let files = sets.into_iter().flat_map(|set| set.expect("valid").file);
         let mut methods = BTreeSet::new();
@@ -223,7 +238,7 @@ mod tests {
                 let service_name = format!("{}.{}", file.package(), service.name());
                 for method in &service.method {
                     let name = format!("{service_name}/{}", method.name());
-                    methods.insert((service_name.clone(), name));
+                    methods.insert((service_name.clone(), name, method.client_streaming()));
                 }
             }
         }
@@ -233,7 +248,10 @@ mod tests {
     #[test]
     fn the_table_has_a_row_for_each_rpc_in_the_protos_and_no_other() {
         let rows = Method::VARIANTS.iter().map(|method| method.rules());
-        let rows = rows.map(|row| (row.service.to_owned(), row.name.to_owned()));
+        let rows = rows.map(|row| {
+            let (service, name) = (row.service.to_owned(), row.name.to_owned());
+            (service, name, row.streams_requests)
+        });
         assert_eq!(rows.collect::<BTreeSet<_>>(), compiled());
         assert_eq!(Method::VARIANTS.len(), compiled().len(), "no row is double");
     }

@@ -1,5 +1,7 @@
-//! Owns the gRPC surface: the generated types, the services, and what stands around them.
-//! Promises that protobuf types stay in here.
+//! The gRPC API.
+//!
+//! Owns the generated types, the services, and the layers around them.
+//! Promises that no other folder uses protobuf types.
 //! Must never put a token into a status, a log or a span.
 
 mod audited_call;

@@ -4,14 +4,13 @@
 
 use super::{
     ServingState,
-    call::rename_status,
     keys::KeyHandlers,
     layers::{
         AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, DeadlineLayer,
         DispatchLayer, HeaderSizeLayer,
     },
     methods::assert_has_rows,
-    proto::key_service_server::{KeyService, KeyServiceServer},
+    proto::key_service_server::KeyServiceServer,
     reflection, reflection_v1alpha,
 };
 use crate::{
@@ -22,19 +21,10 @@ use crate::{
 use futures::Stream;
 use http::{Request, Response};
 use std::{convert::Infallible, io, sync::Arc};
-use tonic::{Code, body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
-use tonic_health::pb::health_server::{Health, HealthServer};
-use tonic_reflection::server::{
-    v1::{ServerReflection, ServerReflectionServer},
-    v1alpha::{
-        ServerReflection as ServerReflectionV1Alpha,
-        ServerReflectionServer as ServerReflectionServerV1Alpha,
-    },
-};
+use tonic::{body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
 use tower::{
     Service,
     layer::util::{Identity, Stack},
-    util::MapResponseLayer,
 };
 
 /// By how much metadata may be over its limit and still be answered with a status. What is further
@@ -52,8 +42,8 @@ pub async fn serve(
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let authenticate = AuthenticateLayer::new(app.callers.clone(), app.recorder.clone());
-    let key_service = KeyServiceServer::new(KeyHandlers::new(app.clone())).limited(limits);
-    let mut services = Services::within(limits);
+    let key_service = KeyServiceServer::new(KeyHandlers::new(app.clone()));
+    let mut services = Services::default();
     services.add(state.service());
     if reflects {
         services.add(reflection());
@@ -64,11 +54,11 @@ pub async fn serve(
         .layer(HeaderSizeLayer::new(limits))
         .layer(authenticate)
         .layer(DeadlineLayer)
-        .layer(MapResponseLayer::new(name_excess))
         .layer(DispatchLayer {
             key_service: Some(key_service),
+            max_message_size: limits.max_message_size,
         })
-        .add_routes(services.routes.routes())
+        .add_routes(services.0.routes())
         .serve_with_incoming_shutdown(connections, drain)
         .await
 }
@@ -80,61 +70,34 @@ pub async fn serve_health(
     counts: &'static Counts,
     limits: &ClientLimits,
 ) -> Result<(), tonic::transport::Error> {
-    let mut services = Services::within(limits);
+    let mut services = Services::default();
     services.add(state.service());
     builder(limits, counts)
         .layer(HeaderSizeLayer::new(limits))
-        .layer(MapResponseLayer::new(name_excess))
-        .layer(DispatchLayer { key_service: None })
-        .add_routes(services.routes.routes())
+        .layer(DispatchLayer {
+            key_service: None::<KeyServiceServer<KeyHandlers>>,
+            max_message_size: limits.max_message_size,
+        })
+        .add_routes(services.0.routes())
         .serve_with_incoming(connections)
         .await
 }
 
 /// The services that a router calls: all but `KeyService`.
-struct Services<'a> {
-    limits: &'a ClientLimits,
-    routes: RoutesBuilder,
-}
+#[derive(Default)]
+struct Services(RoutesBuilder);
 
-impl<'a> Services<'a> {
-    fn within(limits: &'a ClientLimits) -> Self {
-        let routes = RoutesBuilder::default();
-        Self { limits, routes }
-    }
-
+impl Services {
     fn add<S>(&mut self, service: S)
     where
-        S: Limited + Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
         S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send,
     {
         const { assert_has_rows(S::NAME) };
-        self.routes.add_service(service.limited(self.limits));
+        self.0.add_service(service);
     }
 }
-
-/// A service that takes messages of a limited size: tonic's own limit is 4 MiB, of which a few
-/// hundred unfinished calls would fill a machine's memory.
-trait Limited {
-    fn limited(self, limits: &ClientLimits) -> Self;
-}
-
-/// tonic generates the same method for each service, and no trait that has it.
-macro_rules! limited {
-    ($server:ident, $service:path) => {
-        impl<S: $service> Limited for $server<S> {
-            fn limited(self, limits: &ClientLimits) -> Self {
-                self.max_decoding_message_size(limits.max_message_size as usize)
-            }
-        }
-    };
-}
-
-limited!(KeyServiceServer, KeyService);
-limited!(HealthServer, Health);
-limited!(ServerReflectionServer, ServerReflection);
-limited!(ServerReflectionServerV1Alpha, ServerReflectionV1Alpha);
 
 /// With the two outermost layers: tonic boxes the body of what it is given, so that theirs cost no
 /// other box.
@@ -152,10 +115,4 @@ fn builder(
         .max_connection_age(limits.max_connection_age)
         .layer(CallPlaceLayer)
         .layer(CallMetricsLayer::new(&counts.calls))
-}
-
-/// Gives a call whose message was over the limit gRPC's status for that, `RESOURCE_EXHAUSTED`.
-/// tonic, which counts the bytes, gives it `OUT_OF_RANGE`, which no service here does.
-fn name_excess(response: Response<Body>) -> Response<Body> {
-    rename_status(response, Code::OutOfRange, Code::ResourceExhausted)
 }

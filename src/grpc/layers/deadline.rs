@@ -1,6 +1,8 @@
-//! Owns the end of a call whose caller waits no longer.
-//! Promises an answer with what the caller can do, shortly before the deadline.
-//! Must never stop a write that was begun: it goes on without its caller (see `service`).
+//! The deadlines of callers.
+//!
+//! Owns the answer to a call whose deadline comes first.
+//! Promises to send it shortly before the deadline, and to say in it what the caller can do.
+//! Must never stop a write that was begun. The write goes on without its caller (see `service`).
 
 use crate::grpc::{call::Call, methods::Method};
 use http::{HeaderMap, Response};
@@ -15,8 +17,8 @@ use tokio::time::Sleep;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-/// How long before its caller's deadline an answer is sent, for it to arrive; and before tonic
-/// itself would answer `CANCELLED`.
+/// How long before the deadline the answer is sent. It has to arrive in time, and tonic itself would
+/// answer `CANCELLED` at the deadline.
 const ANSWER_TIME: Duration = Duration::from_millis(50);
 
 /// Answers calls at their callers' deadlines.
@@ -95,8 +97,9 @@ fn deadline_exceeded(method: Option<Method>) -> Status {
     Status::deadline_exceeded(format!("the deadline came before the answer; {advice}"))
 }
 
-/// How long the caller waits, by its own word, if it said so: the `grpc-timeout` of "gRPC over
-/// HTTP2", up to 8 digits and a unit.
+/// How long the caller waits, if it says so.
+///
+/// It says so in the header `grpc-timeout` of "gRPC over HTTP2": up to 8 digits and a unit.
 #[must_use]
 pub fn patience(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;

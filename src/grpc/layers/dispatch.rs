@@ -1,13 +1,14 @@
-//! Owns the way of a call to the service that its path names.
+//! The way of a call to its service.
+//!
+//! Owns which service a call goes to, and the body that the service reads.
 //! Promises `KeyService` its calls without tonic's router, which costs more than an Authorize does.
-//! Must never take a call from the router that names another service.
+//! Must never take a call of another service from the router.
 
 use super::request_body::{RequestBody, name_given_up};
 use crate::grpc::{
     call::Call,
-    keys::KeyHandlers,
     methods::Method,
-    proto::key_service_server::{KeyServiceServer, SERVICE_NAME},
+    proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
 use futures::{
     TryFutureExt,
@@ -23,37 +24,45 @@ use tower::{Layer, Service};
 
 /// Puts `KeyService`, where it is served, in front of the router of all other services.
 #[derive(Clone)]
-pub(in crate::grpc) struct DispatchLayer {
-    pub(in crate::grpc) key_service: Option<KeyServiceServer<KeyHandlers>>,
+pub(in crate::grpc) struct DispatchLayer<K> {
+    pub(in crate::grpc) key_service: Option<KeyServiceServer<K>>,
+    /// In bytes.
+    pub(in crate::grpc) max_message_size: u32,
 }
 
-impl<R> Layer<R> for DispatchLayer {
-    type Service = Dispatch<R>;
+impl<K, R> Layer<R> for DispatchLayer<K>
+where
+    KeyServiceServer<K>: Clone,
+{
+    type Service = Dispatch<K, R>;
 
     fn layer(&self, router: R) -> Self::Service {
         Dispatch {
             key_service: self.key_service.clone(),
             router,
+            max_message_size: self.max_message_size,
         }
     }
 }
 
-type OfKeyService = <KeyServiceServer<KeyHandlers> as Service<Request<RequestBody>>>::Future;
+type OfKeyService<K> = <KeyServiceServer<K> as Service<Request<RequestBody>>>::Future;
 
 /// See [`DispatchLayer`].
 #[derive(Clone)]
-pub(in crate::grpc) struct Dispatch<R> {
-    key_service: Option<KeyServiceServer<KeyHandlers>>,
+pub(in crate::grpc) struct Dispatch<K, R> {
+    key_service: Option<KeyServiceServer<K>>,
     router: R,
+    max_message_size: u32,
 }
 
-impl<R> Service<Call> for Dispatch<R>
+impl<K, R> Service<Call> for Dispatch<K, R>
 where
-    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    K: KeyService,
+    R: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<MapOk<OfKeyService, fn(Response<Body>) -> Response<Body>>, R::Future>;
+    type Future = MapOk<Either<OfKeyService<K>, R::Future>, fn(Response<Body>) -> Response<Body>>;
 
     /// `KeyService` is always ready.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -62,12 +71,16 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let Call { method, request } = call;
-        match &mut self.key_service {
+        // Nobody reads the body of a call that is for no method.
+        let needs_message = method.is_some_and(|method| !method.streams_requests());
+        let request =
+            request.map(|body| RequestBody::new(body, self.max_message_size, needs_message));
+        let answer = match &mut self.key_service {
             Some(key_service) if method.map(Method::service) == Some(SERVICE_NAME) => {
-                let answer = key_service.call(request.map(RequestBody::new));
-                Either::Left(answer.map_ok(name_given_up))
+                Either::Left(key_service.call(request))
             }
             _ => Either::Right(self.router.call(request)),
-        }
+        };
+        answer.map_ok(name_given_up)
     }
 }

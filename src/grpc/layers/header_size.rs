@@ -1,6 +1,8 @@
-//! Owns the limit on a request's metadata.
-//! Promises gRPC's status for a call that is over it, and that its connection goes on.
-//! Must never allocate for a call that is within it.
+//! The limit on a request's metadata.
+//!
+//! Owns how its size is counted, which is HTTP/2's way.
+//! Promises a status to a call that exceeds the limit, and that its connection goes on.
+//! Must never allocate for a call within the limit.
 
 use crate::config::ClientLimits;
 use crate::grpc::{call::Call, errors};
@@ -10,10 +12,10 @@ use std::task::{Context, Poll};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-/// What each field counts beside its name and its value (RFC 9113, section 6.5.2).
+/// How many bytes each field counts besides its name and its value (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
 
-/// The names of what a request's first line is in HTTP/2. They are counted like other fields.
+/// The names of the fields that stand for a request's first line in HTTP/2. They count like others.
 const PSEUDO_NAMES: [&str; 4] = [":method", ":scheme", ":authority", ":path"];
 
 /// Wraps a server's services in the limit on metadata.

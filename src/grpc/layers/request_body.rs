@@ -1,38 +1,38 @@
-//! Owns how the body of a request ends that brings no message.
-//! Promises that this is told as its client's doing: a call given up, or one without its message.
-//! Must never leave that to tonic, which takes either for a fault of the server's, `INTERNAL`.
+//! The body of a request, on its way to the service that reads its messages.
+//!
+//! Owns the limit on the size of a message, and how a body ends that brings no message.
+//! Promises a status that tells the client what it did: the message is too large, there is none, or
+//! the client gave the call up.
+//! Must never leave these to tonic. It answers `OUT_OF_RANGE` and `INTERNAL`, which are the
+//! service's own to give.
 
-use crate::grpc::call::rename_status;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
+    error::Error,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
-use tonic::{Code, Status, body::Body};
-
-/// Stands for `CANCELLED` on the way through tonic, which swallows that when it reads a request.
-/// No service here answers it.
-const GIVEN_UP: Code = Code::Aborted;
+use tonic::{Status, body::Body};
 
 /// A request's body.
 pub(in crate::grpc) struct RequestBody {
     inner: Body,
-    is_empty: bool,
+    messages: MessageSizes,
+    /// Whether the method takes one message, and no stream of any number.
+    needs_message: bool,
 }
 
 impl RequestBody {
-    pub(in crate::grpc) fn new(inner: Body) -> Self {
+    /// `max_message_size` is in bytes.
+    pub(in crate::grpc) fn new(inner: Body, max_message_size: u32, needs_message: bool) -> Self {
         Self {
             inner,
-            is_empty: true,
+            messages: MessageSizes::limited_to(max_message_size),
+            needs_message,
         }
     }
-}
-
-/// Gives a call that was given up before its message had come the status that gRPC has for it.
-pub(in crate::grpc) fn name_given_up(response: Response<Body>) -> Response<Body> {
-    rename_status(response, GIVEN_UP, Code::Cancelled)
 }
 
 impl HttpBody for RequestBody {
@@ -46,25 +46,173 @@ impl HttpBody for RequestBody {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                self.is_empty &= !frame.is_data();
-                Some(Ok(frame))
+                let read = frame.data_ref().map(|data| self.messages.read(data));
+                Some(read.unwrap_or(Ok(())).map(|()| frame))
             }
-            Some(Err(_)) => {
-                let given_up = "the client gave the call up before its message had come";
-                Some(Err(Status::new(GIVEN_UP, given_up)))
-            }
-            None if self.is_empty => Some(Err(Status::invalid_argument(
-                "the call has no message; send one, empty or not",
-            ))),
-            None => None,
+            // A stream that is given up ends, and its service needs no more.
+            Some(Err(_)) if self.needs_message => Some(Err(GivenUp::status())),
+            None if self.needs_message && self.messages.none_began => Some(Err(
+                Status::invalid_argument("the call has no message; send one, empty or not"),
+            )),
+            other => other,
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        !self.is_empty && self.inner.is_end_stream()
+        let ends_in_error = self.needs_message && self.messages.none_began;
+        !ends_in_error && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Reads how long the messages in a body are by their own account, as their bytes pass by.
+///
+/// In "gRPC over HTTP2", five bytes stand before each message: one says whether it is compressed,
+/// and four, the first the highest, how many bytes it has.
+struct MessageSizes {
+    limit: u32,
+    none_began: bool,
+    /// How many of the five bytes have passed.
+    prefix_bytes: u8,
+    /// As far as its bytes have passed.
+    length: u32,
+    /// How many bytes of the message are still to pass.
+    message_left: usize,
+}
+
+const PREFIX_SIZE: u8 = 5;
+
+impl MessageSizes {
+    fn limited_to(limit: u32) -> Self {
+        Self {
+            limit,
+            none_began: true,
+            prefix_bytes: 0,
+            length: 0,
+            message_left: 0,
+        }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
+        self.none_began &= bytes.is_empty();
+        loop {
+            let passing = self.message_left.min(bytes.len());
+            self.message_left -= passing;
+            let [next, rest @ ..] = &bytes[passing..] else {
+                return Ok(());
+            };
+            bytes = rest;
+            // The first of the five is shifted out again.
+            self.length = self.length << 8 | u32::from(*next);
+            self.prefix_bytes += 1;
+            if self.prefix_bytes == PREFIX_SIZE {
+                if self.length > self.limit {
+                    return Err(too_large(self.length, self.limit));
+                }
+                self.prefix_bytes = 0;
+                self.message_left = self.length as usize;
+            }
+        }
+    }
+}
+
+fn too_large(size: u32, limit: u32) -> Status {
+    Status::resource_exhausted(format!(
+        "the message takes {size} bytes, and the limit is {limit} (--max-message-size): send less"
+    ))
+}
+
+/// The client gave the call up before its message had come.
+///
+/// tonic takes a body that ends with `CANCELLED` for one that ends well. So this travels through
+/// tonic as the source of a status with another code. A source stays within the process, and no
+/// service can make this one, so none of its answers is mistaken for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the client gave the call up before its message had come")]
+struct GivenUp;
+
+impl GivenUp {
+    fn status() -> Status {
+        let mut status = Status::unknown(Self.to_string());
+        status.set_source(Arc::new(Self));
+        status
+    }
+
+    fn is_source_of(status: &Status) -> bool {
+        status.source().is_some_and(<dyn Error>::is::<Self>)
+    }
+}
+
+/// Gives the status `CANCELLED` to a call that its client gave up before its message had come.
+pub(in crate::grpc) fn name_given_up(response: Response<Body>) -> Response<Body> {
+    // tonic leaves the status of a failed call among the extensions of its response.
+    match response.extensions().get() {
+        Some(status) if GivenUp::is_source_of(status) => {
+            Status::cancelled(GivenUp.to_string()).into_http()
+        }
+        _ => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::call::CODES;
+    use proptest::prelude::*;
+    use tonic::Code;
+
+    fn message(length: usize) -> Vec<u8> {
+        let prefix = u32::try_from(length).expect("short").to_be_bytes();
+        [&[0][..], &prefix, &vec![7; length]].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_over_the_limit_is_found_wherever_its_bytes_are_split(
+            lengths in prop::collection::vec(0..20usize, 0..5),
+            splits in prop::collection::vec(1..9usize, 1..9),
+        ) {
+            let limit = 15;
+            let bytes: Vec<_> = lengths.iter().flat_map(|length| message(*length)).collect();
+            let mut sizes = MessageSizes::limited_to(limit);
+            let (mut rest, mut result) = (&bytes[..], Ok(()));
+            for split in splits.iter().cycle() {
+                let (now, later) = rest.split_at((*split).min(rest.len()));
+                result = result.and_then(|()| sizes.read(now));
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let excess = lengths.iter().find(|length| **length > limit as usize);
+            match (result, excess) {
+                (Ok(()), None) => prop_assert_eq!(sizes.none_began, lengths.is_empty()),
+                (Err(status), Some(excess)) => {
+                    prop_assert_eq!(status.code(), Code::ResourceExhausted);
+                    let size = format!("{excess} bytes");
+                    prop_assert!(status.message().contains(&size), "{:?}", status);
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_call_that_was_given_up_is_renamed() {
+        let named = |status: Status| {
+            let renamed = name_given_up(status.into_http());
+            Status::from_header_map(renamed.headers()).expect("a status")
+        };
+        let given_up = named(GivenUp::status());
+        assert_eq!(given_up.code(), Code::Cancelled);
+        assert_eq!(given_up.message(), GivenUp.to_string());
+        for code in CODES {
+            let mut status = Status::new(code, GivenUp.to_string());
+            status.set_source(Arc::new(std::io::Error::other("another")));
+            assert_eq!(named(status).code(), code);
+        }
     }
 }
