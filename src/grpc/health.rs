@@ -24,7 +24,7 @@ const NAMES: [&str; 2] = ["", SERVICE_NAME];
 
 /// Whether this replica serves, and who is told when that changes.
 #[derive(Clone)]
-pub struct ServingState {
+pub(crate) struct ServingState {
     reporter: HealthReporter,
     ending: CancellationToken,
     draining: CancellationToken,
@@ -34,7 +34,7 @@ pub struct ServingState {
 
 impl ServingState {
     /// The state at the start: nothing serves yet.
-    pub async fn not_serving() -> Self {
+    pub(crate) async fn not_serving() -> Self {
         let state = Self {
             reporter: HealthReporter::new(),
             ending: CancellationToken::new(),
@@ -46,7 +46,7 @@ impl ServingState {
     }
 
     /// Says that the replica serves, unless it is ending.
-    pub async fn serve(&self) {
+    pub(crate) async fn serve(&self) {
         self.set(ServingStatus::Serving).await;
         // This is asked last, so that an end that began meanwhile prevails.
         if self.ending.is_cancelled() {
@@ -56,32 +56,30 @@ impl ServingState {
 
     /// Says that `KeyService` does not serve. The server as a whole still does, because a restart
     /// would not bring its lease back.
-    pub async fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         self.reporter
             .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
             .await;
     }
 
     /// Says that nothing serves any more, and never will.
-    pub async fn end(&self) {
+    pub(crate) async fn end(&self) {
         self.ending.cancel();
         self.set(ServingStatus::NotServing).await;
     }
 
     /// Whether a client watches the state.
-    #[must_use]
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         !self.watches.is_empty()
     }
 
     /// Ends all watches, with a last `NOT_SERVING`. Clients then begin a new one at once.
-    pub fn end_watches(&self) {
+    pub(crate) fn end_watches(&self) {
         self.draining.cancel();
     }
 
     /// The service that tells clients this state.
-    #[must_use]
-    pub fn service(&self) -> HealthServer<Health> {
+    pub(super) fn service(&self) -> HealthServer<Health> {
         HealthServer::new(Health {
             inner: HealthService::from_health_reporter(self.reporter.clone()),
             draining: self.draining.clone(),
@@ -97,7 +95,7 @@ impl ServingState {
 }
 
 /// `grpc.health.v1.Health`.
-pub struct Health {
+pub(super) struct Health {
     inner: HealthService,
     draining: CancellationToken,
     watches: TaskTracker,

@@ -17,8 +17,8 @@ mod redaction;
 mod server;
 
 pub use call::Call;
-pub use health::{Health, ServingState};
-pub use server::{serve, serve_health};
+pub(crate) use health::ServingState;
+pub(crate) use server::{serve, serve_health};
 
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tonic_reflection::server::v1alpha;
@@ -40,17 +40,14 @@ const DESCRIPTOR_SETS: [&[u8]; 5] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-/// Server reflection, v1.
-#[must_use]
-pub fn reflection() -> ServerReflectionServer<impl ServerReflection> {
+fn reflection() -> ServerReflectionServer<impl ServerReflection> {
     reflection_builder()
         .build_v1()
         .expect("the embedded descriptors are valid")
 }
 
-/// Server reflection, v1alpha, which is all that older clients speak.
-#[must_use]
-pub fn reflection_v1alpha() -> v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection> {
+/// Older clients speak no other version.
+fn reflection_v1alpha() -> v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection> {
     reflection_builder()
         .build_v1alpha()
         .expect("the embedded descriptors are valid")

@@ -1,39 +1,44 @@
-//! Owns what is served over a connection: services, layers around them, and HTTP/2's limits.
-//! Promises that every call passes authentication, and that its span and its count cover that too.
+//! What is served over a connection.
+//!
+//! Owns the services, the layers around them, and HTTP/2's limits.
+//! Promises that every call but those of health passes authentication, and that a call's span and
+//! its count cover that too.
 //! Must never serve anything but health in plain text for probes.
 
 use super::{
     ServingState,
     keys::KeyHandlers,
-    layers::{
-        AuthenticateLayer, CallMetricsLayer, CallPlaceLayer, CallSpanLayer, DeadlineLayer,
-        DispatchLayer, HeaderSizeLayer,
-    },
+    layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight},
     methods::assert_has_rows,
-    proto::key_service_server::KeyServiceServer,
+    proto::key_service_server::{KeyService, KeyServiceServer},
     reflection, reflection_v1alpha,
 };
 use crate::{
-    app::{App, Counts},
+    app::{App, Callers, Counts},
+    audit::recorder::Recorder,
     config::ClientLimits,
     net::connection::Connection,
 };
 use futures::Stream;
 use http::{Request, Response};
 use std::{convert::Infallible, io, sync::Arc};
-use tonic::{body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
-use tower::{
-    Service,
-    layer::util::{Identity, Stack},
+use tonic::{
+    body::Body,
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+    transport::Server,
 };
+use tower::Service;
 
-/// By how much metadata may be over its limit and still be answered with a status. What is further
-/// over is HTTP/2's to refuse, whose clients are told no more than `UNKNOWN`, and may lose their
-/// connection. Up to 64 KiB in all, h2 takes no more memory for headers that do not come to an end.
+/// Metadata that exceeds its limit by no more than this is still answered with a status.
+///
+/// What exceeds it further is refused by HTTP/2 itself, whose clients are told no more than
+/// `UNKNOWN`, and may lose their connection. The limit and this should come to 64 KiB or less: h2
+/// then takes no more memory for headers that do not come to an end.
 const HEADER_LEEWAY: u32 = 56 * 1024;
 
 /// Serves the API to those who may call, until told to drain, and then to the last call.
-pub async fn serve(
+pub(crate) async fn serve(
     connections: impl Stream<Item = io::Result<Connection>>,
     app: &Arc<App>,
     state: &ServingState,
@@ -41,30 +46,27 @@ pub async fn serve(
     limits: &ClientLimits,
     drain: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let authenticate = AuthenticateLayer::new(app.callers.clone(), app.recorder.clone());
-    let key_service = KeyServiceServer::new(KeyHandlers::new(app.clone()));
     let mut services = Services::default();
     services.add(state.service());
     if reflects {
         services.add(reflection());
         services.add(reflection_v1alpha());
     }
-    builder(limits, app.counts)
-        .layer(CallSpanLayer)
-        .layer(HeaderSizeLayer::new(limits))
-        .layer(authenticate)
-        .layer(DeadlineLayer)
-        .layer(DispatchLayer {
-            key_service: Some(key_service),
-            max_message_size: limits.max_message_size,
-        })
-        .add_routes(services.0.routes())
-        .serve_with_incoming_shutdown(connections, drain)
+    let api = api(
+        limits,
+        KeyHandlers::new(app.clone()),
+        services,
+        app.callers.clone(),
+        app.recorder.clone(),
+        app.counts,
+    );
+    http2(limits)
+        .serve_with_incoming_shutdown(api, connections, drain)
         .await
 }
 
 /// Serves health alone, for ever.
-pub async fn serve_health(
+pub(crate) async fn serve_health(
     connections: impl Stream<Item = io::Result<Connection>>,
     state: &ServingState,
     counts: &'static Counts,
@@ -72,15 +74,41 @@ pub async fn serve_health(
 ) -> Result<(), tonic::transport::Error> {
     let mut services = Services::default();
     services.add(state.service());
-    builder(limits, counts)
-        .layer(HeaderSizeLayer::new(limits))
-        .layer(DispatchLayer {
-            key_service: None::<KeyServiceServer<KeyHandlers>>,
-            max_message_size: limits.max_message_size,
-        })
-        .add_routes(services.0.routes())
-        .serve_with_incoming(connections)
+    let no_keys = None::<KeyServiceServer<KeyHandlers>>;
+    let service = Dispatch::new(limits, no_keys, services.router());
+    let service = HeaderSize::new(limits, service);
+    let service = InFlight::new(&counts.calls, service);
+    http2(limits)
+        .serve_with_incoming(service, connections)
         .await
+}
+
+type Api<K> = InFlight<CallSpan<HeaderSize<Authenticate<Deadline<Dispatch<K, Routes>>>>>>;
+
+/// The services within their layers, from the innermost layer to the outermost. Calls take the way
+/// back: the outermost is the first to see them, and the last to see their answers.
+fn api<K: KeyService>(
+    limits: &ClientLimits,
+    key_service: K,
+    services: Services,
+    callers: Callers,
+    recorder: Arc<Recorder>,
+    counts: &'static Counts,
+) -> Api<K> {
+    let key_service = KeyServiceServer::new(key_service);
+    // Innermost, because services take requests, and the layers take calls.
+    let service = Dispatch::new(limits, Some(key_service), services.router());
+    // Within authentication, so that it records the calls that this answers.
+    let service = Deadline::new(service);
+    // Around everything that a caller must not reach.
+    let service = Authenticate::new(callers, recorder, service);
+    // Around authentication, which reads metadata.
+    let service = HeaderSize::new(limits, service);
+    // Around all that answers calls, so that the refused ones have spans too.
+    let service = CallSpan::new(service);
+    // Outermost, because it makes requests calls, and so that all are counted. Moreover tonic puts
+    // the body of what it is given into a box, and this body needs no other.
+    InFlight::new(&counts.calls, service)
 }
 
 /// The services that a router calls: all but `KeyService`.
@@ -97,14 +125,13 @@ impl Services {
         const { assert_has_rows(S::NAME) };
         self.0.add_service(service);
     }
+
+    fn router(self) -> Routes {
+        self.0.routes().prepare()
+    }
 }
 
-/// With the two outermost layers: tonic boxes the body of what it is given, so that theirs cost no
-/// other box.
-fn builder(
-    limits: &ClientLimits,
-    counts: &'static Counts,
-) -> Server<Stack<CallMetricsLayer, Stack<CallPlaceLayer, Identity>>> {
+fn http2(limits: &ClientLimits) -> Server {
     Server::builder()
         .max_concurrent_streams(limits.max_streams)
         .http2_max_header_list_size(limits.max_header_size.saturating_add(HEADER_LEEWAY))
@@ -113,6 +140,128 @@ fn builder(
         // No `max_connection_age_grace`: with it, tonic cuts connections off without telling them
         // to end first. The connections themselves know when their grace is over.
         .max_connection_age(limits.max_connection_age)
-        .layer(CallPlaceLayer)
-        .layer(CallMetricsLayer::new(&counts.calls))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        callers::Caller,
+        config::Settings,
+        grpc::{call::CODES, layers::new_counts, methods::Method, proto},
+        model::audit_record::AuditRecord,
+        store::{AuditLog, StoreError},
+    };
+    use std::pin::Pin;
+    use strum::VariantArray;
+    use tonic::{Code, Status};
+    use tonic_health::pb::{
+        HealthCheckRequest, HealthCheckResponse,
+        health_server::{Health, HealthServer},
+    };
+    use tower::ServiceExt;
+
+    /// Answers every call with this status.
+    #[derive(Clone)]
+    struct Answering(Code);
+
+    impl Answering {
+        fn answer<T>(&self) -> Result<tonic::Response<T>, Status> {
+            Err(Status::new(self.0, "as the service says"))
+        }
+    }
+
+    #[tonic::async_trait]
+    impl KeyService for Answering {
+        async fn create(
+            &self,
+            _: tonic::Request<proto::CreateRequest>,
+        ) -> Result<tonic::Response<proto::CreateResponse>, Status> {
+            self.answer()
+        }
+
+        async fn list(
+            &self,
+            _: tonic::Request<proto::ListRequest>,
+        ) -> Result<tonic::Response<proto::ListResponse>, Status> {
+            self.answer()
+        }
+
+        async fn revoke(
+            &self,
+            _: tonic::Request<proto::RevokeRequest>,
+        ) -> Result<tonic::Response<proto::RevokeResponse>, Status> {
+            self.answer()
+        }
+
+        async fn authorize(
+            &self,
+            _: tonic::Request<proto::AuthorizeRequest>,
+        ) -> Result<tonic::Response<proto::AuthorizeResponse>, Status> {
+            self.answer()
+        }
+    }
+
+    #[tonic::async_trait]
+    impl Health for Answering {
+        async fn check(
+            &self,
+            _: tonic::Request<HealthCheckRequest>,
+        ) -> Result<tonic::Response<HealthCheckResponse>, Status> {
+            self.answer()
+        }
+
+        type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+        async fn watch(
+            &self,
+            _: tonic::Request<HealthCheckRequest>,
+        ) -> Result<tonic::Response<Self::WatchStream>, Status> {
+            self.answer()
+        }
+    }
+
+    struct NoLog;
+
+    #[tonic::async_trait]
+    impl AuditLog for NoLog {
+        async fn append_records(&self, _: &[AuditRecord]) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn every_status_that_a_service_answers_reaches_its_client_unchanged() {
+        let limits = Settings::parse_from(&[]).expect("defaults").limits;
+        let callers = Callers::Anyone(Arc::new(Caller::anyone()));
+        let (recorder, counts) = (Arc::new(Recorder::new(Arc::new(NoLog))), new_counts());
+        // No service answers a call that failed with OK.
+        for code in CODES.into_iter().filter(|code| *code != Code::Ok) {
+            let mut services = Services::default();
+            services.add(HealthServer::new(Answering(code)));
+            let (callers, recorder) = (callers.clone(), recorder.clone());
+            let api = api(
+                &limits,
+                Answering(code),
+                services,
+                callers,
+                recorder,
+                counts,
+            );
+            let methods = Method::VARIANTS.iter().filter(|it| !it.streams_requests());
+            for method in methods {
+                let request = Request::post(format!("/{}", method.name()));
+                let request = request.header("content-type", "application/grpc");
+                let request = request.body(Body::new(empty_message())).expect("a request");
+                let Ok(response) = api.clone().oneshot(request).await;
+                let status = Status::from_header_map(response.headers()).expect("a status");
+                let told = (status.code(), status.message());
+                assert_eq!(told, (code, "as the service says"), "{method:?}");
+            }
+        }
+    }
+
+    fn empty_message() -> String {
+        "\0\0\0\0\0".to_owned()
+    }
 }

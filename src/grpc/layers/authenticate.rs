@@ -1,5 +1,7 @@
-//! Owns the question who calls, and whether that caller may use the method.
-//! Promises that no call reaches a service but of a caller whose role covers it; health is open.
+//! Authentication.
+//!
+//! Owns who makes a call, and whether that caller may call the method.
+//! Promises that a call reaches a service only if the table of methods lets its caller make it.
 //! Must never lock, allocate or format for an Authorize by a caller with all accounts.
 
 use crate::{
@@ -15,113 +17,93 @@ use crate::{
     model::{account::Accounts, audit_record::AdminMethod},
     net::connection::Peer,
 };
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, ready};
 use http::{Request, Response, header::AUTHORIZATION};
-use pin_project_lite::pin_project;
 use std::{
-    future::Future,
-    pin::Pin,
+    convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
 };
 use tonic::{Status, body::Body};
-use tower::{Layer, Service};
+use tower::Service;
 
-/// Wraps a server's services in authentication.
+/// Lets a call pass if its caller may make it, and has the others recorded.
 #[derive(Clone)]
-pub struct AuthenticateLayer {
-    callers: Callers,
-    recorder: Arc<Recorder>,
-}
-
-impl AuthenticateLayer {
-    /// Lets these callers pass, and records who asks for more than it may.
-    #[must_use]
-    pub fn new(callers: Callers, recorder: Arc<Recorder>) -> Self {
-        Self { callers, recorder }
-    }
-}
-
-impl<S> Layer<S> for AuthenticateLayer {
-    type Service = AuthenticateService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        AuthenticateService {
-            callers: self.callers.clone(),
-            recorder: self.recorder.clone(),
-            inner,
-        }
-    }
-}
-
-/// See [`AuthenticateLayer`].
-#[derive(Clone)]
-pub struct AuthenticateService<S> {
+pub(in crate::grpc) struct Authenticate<S> {
     callers: Callers,
     recorder: Arc<Recorder>,
     inner: S,
 }
 
-impl<S> Service<Call> for AuthenticateService<S>
-where
-    S: Service<Call, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = AuthenticateFuture<S::Future, S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut call: Call) -> Self::Future {
-        match self.callers.admit(&mut call, &self.recorder) {
-            Admission::Passed => AuthenticateFuture::Admitted {
-                inner: self.inner.call(call),
-            },
-            Admission::Audited(audited) => {
-                let handover = Handover::new(audited);
-                call.request.extensions_mut().insert(handover.clone());
-                let answer = handover.finish(self.inner.call(call));
-                AuthenticateFuture::Recorded {
-                    answer: Box::pin(answer),
-                }
-            }
-            Admission::RefusedAudited(audited) => AuthenticateFuture::Recorded {
-                answer: Box::pin(async move {
-                    let status = audited.end(errors::not_permitted()).await;
-                    Ok(status.into_http())
-                }),
-            },
-            Admission::OfUnknownCaller(method) => {
-                if let Some(method) = method {
-                    count_unauthenticated(method, &self.recorder);
-                }
-                AuthenticateFuture::refused(errors::unauthenticated())
-            }
-            Admission::Refused(status) => AuthenticateFuture::refused(status),
+impl<S> Authenticate<S> {
+    pub(in crate::grpc) fn new(callers: Callers, recorder: Arc<Recorder>, inner: S) -> Self {
+        Self {
+            callers,
+            recorder,
+            inner,
         }
     }
 }
 
-/// What authentication says of a call.
-enum Admission {
+impl<S> Service<Call> for Authenticate<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Body>, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        match self.callers.check(&mut call, &self.recorder) {
+            Verdict::Passed => Either::Left(self.inner.call(call)),
+            Verdict::PassedAudited(audited) => {
+                let handover = Handover::new(audited);
+                call.request.extensions_mut().insert(handover.clone());
+                let answer = handover.finish(self.inner.call(call));
+                Either::Right(Box::pin(answer))
+            }
+            Verdict::RefusedAudited(audited) => Either::Right(Box::pin(async move {
+                let status = audited.end(errors::not_permitted()).await;
+                Ok(status.into_http())
+            })),
+            Verdict::Unauthenticated(method) => {
+                if let Some(method) = method {
+                    count_unauthenticated(method, &self.recorder);
+                }
+                Either::Right(refused(errors::unauthenticated()))
+            }
+            Verdict::Refused => Either::Right(refused(errors::not_permitted())),
+        }
+    }
+}
+
+fn refused(status: Status) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+    Box::pin(ready(Ok(status.into_http())))
+}
+
+/// What authentication decides about a call.
+enum Verdict {
     Passed,
-    Audited(AuditedCall),
-    /// Of a caller that may not make it.
+    PassedAudited(AuditedCall),
+    /// The caller may not make it.
+    Refused,
+    /// The same of a call that is audited.
     RefusedAudited(AuditedCall),
-    OfUnknownCaller(Option<AdminMethod>),
-    Refused(Status),
+    /// Nobody knows the caller. The call is counted if its method is audited.
+    Unauthenticated(Option<AdminMethod>),
 }
 
 impl Callers {
-    /// Lets a call pass or not; notes its caller for a service that must know.
-    fn admit(&self, call: &mut Call, recorder: &Arc<Recorder>) -> Admission {
+    /// Decides whether a call passes, and notes a caller that the service must know.
+    fn check(&self, call: &mut Call, recorder: &Arc<Recorder>) -> Verdict {
         let access = Access::to(call.method);
         if access == Access::Open {
-            return Admission::Passed;
+            return Verdict::Passed;
         }
         let (method, request) = (call.method.and_then(Method::audited_as), &mut call.request);
         let credentials;
@@ -131,7 +113,7 @@ impl Callers {
                 credentials = credentials_file.get();
                 match find(&credentials, request) {
                     Some(caller) => caller,
-                    None => return Admission::OfUnknownCaller(method),
+                    None => return Verdict::Unauthenticated(method),
                 }
             }
         };
@@ -139,25 +121,25 @@ impl Callers {
             peer.slot.set_authenticated();
         }
         let Access::Needs(role) = access else {
-            return Admission::Passed;
+            return Verdict::Passed;
         };
         let open = |method| AuditedCall::open(caller.clone(), method, recorder.clone());
         match (caller.role.covers(role), method.map(open)) {
-            (true, Some(call)) => Admission::Audited(call),
-            (false, Some(call)) => Admission::RefusedAudited(call),
-            (false, None) => Admission::Refused(errors::not_permitted()),
+            (true, Some(call)) => Verdict::PassedAudited(call),
+            (false, Some(call)) => Verdict::RefusedAudited(call),
+            (false, None) => Verdict::Refused,
             (true, None) => {
                 if caller.accounts != Accounts::All {
                     let caller = caller.clone();
                     request.extensions_mut().insert(caller);
                 }
-                Admission::Passed
+                Verdict::Passed
             }
         }
     }
 }
 
-/// A bearer secret speaks for its call, and a certificate for those that have none.
+/// The caller, by the bearer secret of this call. A certificate counts only without one.
 fn find<'a>(credentials: &'a Credentials, request: &Request<Body>) -> Option<&'a Arc<Caller>> {
     if let Some(authorization) = request.headers().get(AUTHORIZATION) {
         return credentials.with_secret(bearer(authorization.as_bytes())?);
@@ -166,60 +148,14 @@ fn find<'a>(credentials: &'a Credentials, request: &Request<Body>) -> Option<&'a
     credentials.with_names(&peer.names)
 }
 
-/// The secret in an `authorization`: `Bearer SECRET` (RFC 6750), where the scheme's case does not
-/// matter.
+/// The secret in the header `authorization`, which is `Bearer SECRET` (RFC 6750). The scheme may be
+/// written in either case.
 #[must_use]
 pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, secret) = authorization.split_at_checked(b"Bearer ".len())?;
     scheme
         .eq_ignore_ascii_case(b"Bearer ")
         .then(|| secret.trim_ascii())
-}
-
-pin_project! {
-    /// See [`AuthenticateLayer`].
-    #[project = Project]
-    pub enum AuthenticateFuture<F, E> {
-        /// By the service that was asked.
-        Admitted {
-            #[pin]
-            inner: F,
-        },
-        /// As an admin call, which is recorded before it is answered.
-        Recorded {
-            answer: BoxFuture<'static, Result<Response<Body>, E>>,
-        },
-        /// By nobody.
-        Refused {
-            response: Option<Response<Body>>,
-        },
-    }
-}
-
-impl<F, E> AuthenticateFuture<F, E> {
-    fn refused(status: Status) -> Self {
-        Self::Refused {
-            response: Some(status.into_http()),
-        }
-    }
-}
-
-impl<F, E> Future for AuthenticateFuture<F, E>
-where
-    F: Future<Output = Result<Response<Body>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Project::Admitted { inner } => inner.poll(context),
-            Project::Recorded { answer } => answer.as_mut().poll(context),
-            Project::Refused { response } => {
-                let response = response.take();
-                Poll::Ready(Ok(response.expect("a future is not polled after its end")))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

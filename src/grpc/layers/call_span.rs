@@ -1,69 +1,72 @@
-//! Owns the span of a call, with OpenTelemetry's attributes for RPC servers.
+//! The spans of calls, with OpenTelemetry's attributes for RPC servers.
+//!
+//! Owns what a span says of its call.
 //! Promises to continue the trace that a W3C `traceparent` header names.
-//! Must never cost a call anything while nobody takes spans.
+//! Must never cost a call more than a look at one flag while nobody takes spans.
 
+use super::until_end::{AtEnd, Unended};
 use crate::grpc::{
-    call::{Call, SYSTEM, name, status},
+    call::{Call, SYSTEM, name},
     methods::Method,
 };
 use crate::observe::telemetry::CALL_TARGET;
+use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Response};
-use http_body::{Body as HttpBody, Frame};
 use opentelemetry::{
     Context as TraceContext,
     propagation::{Extractor, TextMapPropagator},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use pin_project_lite::pin_project;
 use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    convert::Infallible,
+    task::{Context, Poll},
 };
 use tonic::{Code, body::Body};
-use tower::{Layer, Service};
-use tracing::{Span, field::Empty};
+use tower::Service;
+use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// Wraps a server's services in call spans.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CallSpanLayer;
-
-impl<S> Layer<S> for CallSpanLayer {
-    type Service = CallSpanService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        CallSpanService { inner }
-    }
-}
-
-/// See [`CallSpanLayer`].
+/// Opens a span for each call, if anybody takes spans.
 #[derive(Debug, Clone)]
-pub(crate) struct CallSpanService<S> {
+pub(in crate::grpc) struct CallSpan<S> {
     inner: S,
 }
 
-impl<S> Service<Call> for CallSpanService<S>
+impl<S> CallSpan<S> {
+    pub(in crate::grpc) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S> Service<Call> for CallSpan<S>
 where
-    S: Service<Call, Response = Response<Body>>,
+    S: Service<Call, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = CallFuture<S::Future>;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Body>, Infallible>>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
         let span = call_span(&call);
-        let inner = span.in_scope(|| self.inner.call(call));
-        CallFuture { inner, span }
+        if span.is_disabled() {
+            return Either::Left(self.inner.call(call));
+        }
+        let answer = span.in_scope(|| self.inner.call(call));
+        let answer = answer.instrument(span.clone());
+        Either::Right(Box::pin(async move {
+            let response = answer.await?;
+            Ok(Unended::new(span).until_end(response).map(Body::new))
+        }))
     }
 }
 
-/// The text of a method that is not served, which the conventions want as well, is left out: it is
-/// the caller's, and may hold a token.
+/// OpenTelemetry also wants the text of a method that is not served. It is left out because the
+/// caller chose it, and it may hold a token.
 fn call_span(call: &Call) -> Span {
     let span = tracing::debug_span!(
         target: CALL_TARGET,
@@ -99,78 +102,14 @@ impl Extractor for Headers<'_> {
     }
 }
 
-pin_project! {
-    /// See [`CallSpanLayer`].
-    pub(crate) struct CallFuture<F> {
-        #[pin]
-        inner: F,
-        span: Span,
-    }
-}
-
-impl<F, E> Future for CallFuture<F>
-where
-    F: Future<Output = Result<Response<Body>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = {
-            let _entered = this.span.enter();
-            ready!(this.inner.poll(context))
-        };
-        if this.span.is_disabled() {
-            return Poll::Ready(response);
-        }
-        let span = std::mem::replace(this.span, Span::none());
-        Poll::Ready(response.map(|response| follow_to_its_end(response, span)))
-    }
-}
-
-fn follow_to_its_end(response: Response<Body>, span: Span) -> Response<Body> {
-    if let Some(code) = status(response.headers()) {
-        record_status(&span, code);
-        return response;
-    }
-    response.map(|inner| Body::new(SpannedBody { inner, span }))
-}
-
-pin_project! {
-    /// A response's body, which holds the call's span open until its last byte.
-    struct SpannedBody {
-        #[pin]
-        inner: Body,
-        span: Span,
-    }
-}
-
-impl HttpBody for SpannedBody {
-    type Data = <Body as HttpBody>::Data;
-    type Error = <Body as HttpBody>::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.project();
-        let _entered = this.span.enter();
-        let frame = ready!(this.inner.poll_frame(context));
-        if let Some(trailers) = frame
-            .as_ref()
-            .and_then(|frame| frame.as_ref().ok()?.trailers_ref())
-        {
-            record_status(this.span, status(trailers).unwrap_or(Code::Unknown));
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.inner.size_hint()
+impl AtEnd for Span {
+    fn ended(&mut self, status: Option<Code>) {
+        // A span ends, for its exporter, when it is left for the last time.
+        self.in_scope(|| {
+            if let Some(code) = status {
+                record_status(self, code);
+            }
+        });
     }
 }
 

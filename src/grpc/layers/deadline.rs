@@ -15,31 +15,25 @@ use std::{
 };
 use tokio::time::Sleep;
 use tonic::{Status, body::Body};
-use tower::{Layer, Service};
+use tower::Service;
 
 /// How long before the deadline the answer is sent. It has to arrive in time, and tonic itself would
 /// answer `CANCELLED` at the deadline.
 const ANSWER_TIME: Duration = Duration::from_millis(50);
 
 /// Answers calls at their callers' deadlines.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct DeadlineLayer;
-
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = DeadlineService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        DeadlineService { inner }
-    }
-}
-
-/// See [`DeadlineLayer`].
 #[derive(Debug, Clone)]
-pub(crate) struct DeadlineService<S> {
+pub(in crate::grpc) struct Deadline<S> {
     inner: S,
 }
 
-impl<S> Service<Call> for DeadlineService<S>
+impl<S> Deadline<S> {
+    pub(in crate::grpc) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S> Service<Call> for Deadline<S>
 where
     S: Service<Call, Response = Response<Body>>,
 {
@@ -63,8 +57,8 @@ where
 }
 
 pin_project! {
-    /// See [`DeadlineLayer`].
-    pub(crate) struct DeadlineFuture<F> {
+    /// See [`Deadline`].
+    pub(in crate::grpc) struct DeadlineFuture<F> {
         method: Option<Method>,
         #[pin]
         inner: F,

@@ -5,6 +5,7 @@
 //! Must never take a call of another service from the router.
 
 use super::request_body::{RequestBody, name_given_up};
+use crate::config::ClientLimits;
 use crate::grpc::{
     call::Call,
     methods::Method,
@@ -20,40 +21,32 @@ use std::{
     task::{Context, Poll},
 };
 use tonic::body::Body;
-use tower::{Layer, Service};
+use tower::Service;
 
-/// Puts `KeyService`, where it is served, in front of the router of all other services.
+/// Calls `KeyService`, where it is served, and a router for all other services.
 #[derive(Clone)]
-pub(in crate::grpc) struct DispatchLayer<K> {
-    pub(in crate::grpc) key_service: Option<KeyServiceServer<K>>,
+pub(in crate::grpc) struct Dispatch<K, R> {
+    key_service: Option<KeyServiceServer<K>>,
+    router: R,
     /// In bytes.
-    pub(in crate::grpc) max_message_size: u32,
+    max_message_size: u32,
 }
 
-impl<K, R> Layer<R> for DispatchLayer<K>
-where
-    KeyServiceServer<K>: Clone,
-{
-    type Service = Dispatch<K, R>;
-
-    fn layer(&self, router: R) -> Self::Service {
-        Dispatch {
-            key_service: self.key_service.clone(),
+impl<K, R> Dispatch<K, R> {
+    pub(in crate::grpc) fn new(
+        limits: &ClientLimits,
+        key_service: Option<KeyServiceServer<K>>,
+        router: R,
+    ) -> Self {
+        Self {
+            key_service,
             router,
-            max_message_size: self.max_message_size,
+            max_message_size: limits.max_message_size,
         }
     }
 }
 
 type OfKeyService<K> = <KeyServiceServer<K> as Service<Request<RequestBody>>>::Future;
-
-/// See [`DispatchLayer`].
-#[derive(Clone)]
-pub(in crate::grpc) struct Dispatch<K, R> {
-    key_service: Option<KeyServiceServer<K>>,
-    router: R,
-    max_message_size: u32,
-}
 
 impl<K, R> Service<Call> for Dispatch<K, R>
 where

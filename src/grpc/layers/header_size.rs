@@ -10,7 +10,7 @@ use futures::future::{Either, Ready, ready};
 use http::{HeaderMap, Response, Uri};
 use std::task::{Context, Poll};
 use tonic::body::Body;
-use tower::{Layer, Service};
+use tower::Service;
 
 /// How many bytes each field counts besides its name and its value (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
@@ -18,36 +18,22 @@ const FIELD: usize = 32;
 /// The names of the fields that stand for a request's first line in HTTP/2. They count like others.
 const PSEUDO_NAMES: [&str; 4] = [":method", ":scheme", ":authority", ":path"];
 
-/// Wraps a server's services in the limit on metadata.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::grpc) struct HeaderSizeLayer {
-    limit: u32,
-}
-
-impl HeaderSizeLayer {
-    pub(in crate::grpc) fn new(limits: &ClientLimits) -> Self {
-        let limit = limits.max_header_size;
-        Self { limit }
-    }
-}
-
-impl<S> Layer<S> for HeaderSizeLayer {
-    type Service = HeaderSizeService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let limit = self.limit;
-        HeaderSizeService { limit, inner }
-    }
-}
-
-/// See [`HeaderSizeLayer`].
+/// Refuses calls whose metadata is over the limit.
 #[derive(Debug, Clone)]
-pub(in crate::grpc) struct HeaderSizeService<S> {
+pub(in crate::grpc) struct HeaderSize<S> {
+    /// In bytes.
     limit: u32,
     inner: S,
 }
 
-impl<S> Service<Call> for HeaderSizeService<S>
+impl<S> HeaderSize<S> {
+    pub(in crate::grpc) fn new(limits: &ClientLimits, inner: S) -> Self {
+        let limit = limits.max_header_size;
+        Self { limit, inner }
+    }
+}
+
+impl<S> Service<Call> for HeaderSize<S>
 where
     S: Service<Call, Response = Response<Body>>,
 {

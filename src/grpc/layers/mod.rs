@@ -1,19 +1,19 @@
-//! The layers around the services.
+//! The layers around the services. `server` stacks them and says why each stands where it does.
 
 mod authenticate;
-mod call_metrics;
-mod call_place;
 mod call_span;
 mod deadline;
 mod dispatch;
 mod header_size;
+mod in_flight;
 mod request_body;
+mod until_end;
 
-pub use authenticate::{AuthenticateLayer, bearer};
-pub use call_metrics::{CallMetricsLayer, new_counts};
-pub(super) use call_place::CallPlaceLayer;
-pub(super) use call_span::CallSpanLayer;
-pub(super) use deadline::DeadlineLayer;
+pub(super) use authenticate::Authenticate;
+pub use authenticate::bearer;
+pub(super) use call_span::CallSpan;
+pub(super) use deadline::Deadline;
 pub use deadline::patience;
-pub(super) use dispatch::DispatchLayer;
-pub(super) use header_size::HeaderSizeLayer;
+pub(super) use dispatch::Dispatch;
+pub(super) use header_size::HeaderSize;
+pub use in_flight::{InFlight, new_counts};

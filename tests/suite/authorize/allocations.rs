@@ -8,7 +8,7 @@ use keyservice::{
     authorize::{Authorizer, decision::Decision},
     grpc::{
         Call,
-        layers::{CallMetricsLayer, new_counts},
+        layers::{InFlight, new_counts},
     },
     model::{
         account::{AccountId, Accounts},
@@ -24,7 +24,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use tonic::body::Body;
-use tower::{Layer, Service, service_fn};
+use tower::{Service, service_fn};
 
 #[test]
 fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
@@ -77,7 +77,7 @@ fn counting_a_call_allocates_nothing() {
         let response = Response::builder().header("grpc-status", status);
         let mut response = Some(response.body(Body::empty()).expect("a response"));
         let inner = service_fn(|_: Call| ready(Ok(response.take().expect("once"))));
-        let mut service = CallMetricsLayer::new(&counts.calls).layer(inner);
+        let mut service = InFlight::new(&counts.calls, inner);
         let measured = measure(|| {
             let call = service.call(request.take().expect("once"));
             let answer = call.now_or_never().expect("it is ready").expect("answered");

@@ -1,0 +1,147 @@
+//! The calls in flight.
+//!
+//! Owns how long a call is in flight, which is until its client has taken the whole answer, and what
+//! is counted of it: its method, its status and how long it took.
+//! Promises that each call is counted once, when it ends or is given up.
+//! Must never refuse a call: where calls pile up, a connection is evicted instead. Must never lock,
+//! box or allocate for a call, nor read the clock more than twice.
+
+use super::until_end::{AtEnd, Unended, UntilEnd};
+use crate::grpc::{
+    call::{CODES, Call, OTHER, name},
+    methods::Method,
+    proto::key_service_server::SERVICE_NAME,
+};
+use crate::{
+    app::Counts,
+    net::{
+        admission::{ConnectionSlot, InFlightCall},
+        connection::Peer,
+    },
+    observe::call_counts::Calls,
+};
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+use strum::VariantArray;
+use tonic::{Code, body::Body};
+use tower::Service;
+
+/// The counts of this process, all at zero.
+#[must_use]
+pub fn new_counts() -> &'static Counts {
+    let methods = Method::VARIANTS.iter().map(|method| method.name());
+    let methods = methods.chain([OTHER]);
+    Counts::of_process(Calls::new(methods, CODES.map(name), is_awaited))
+}
+
+/// Where the calls of a method are counted.
+fn index(method: Option<Method>) -> usize {
+    method.map_or(Method::VARIANTS.len(), |method| method as usize)
+}
+
+/// Whether people watch for calls that end like this: errors that may be the service's own.
+fn is_awaited(method: &str, status: &str) -> bool {
+    let errors = [
+        Code::Unknown,
+        Code::DeadlineExceeded,
+        Code::Internal,
+        Code::Unavailable,
+    ];
+    let (service, _) = method.split_once('/').unwrap_or_default();
+    service == SERVICE_NAME && errors.map(name).contains(&status)
+}
+
+/// Makes each request a call, which is in flight until its client has taken the answer.
+#[derive(Clone)]
+pub struct InFlight<S> {
+    calls: &'static Calls,
+    inner: S,
+}
+
+impl<S> InFlight<S> {
+    /// `calls` counts them.
+    #[must_use]
+    pub fn new(calls: &'static Calls, inner: S) -> Self {
+        Self { calls, inner }
+    }
+}
+
+impl<S> Service<Request<Body>> for InFlight<S>
+where
+    S: Service<Call, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<UntilEnd<CallInFlight>>;
+    type Error = Infallible;
+    type Future = InFlightFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let slot = request.extensions().get::<Peer>();
+        let slot = slot.map(|peer| peer.slot.clone());
+        let call = Call::new(request);
+        let mut in_flight = CallInFlight {
+            slot: None,
+            calls: self.calls,
+            index: index(call.method),
+            began: Instant::now(),
+        };
+        // Authenticates the call before it takes its slot: the first call of a known caller makes
+        // its connection an authenticated one.
+        let inner = self.inner.call(call);
+        in_flight.slot = slot.map(ConnectionSlot::begin_call);
+        InFlightFuture {
+            inner,
+            call: Some(Unended::new(in_flight)),
+        }
+    }
+}
+
+/// A call that is in flight until this is dropped.
+pub struct CallInFlight {
+    slot: Option<InFlightCall>,
+    calls: &'static Calls,
+    index: usize,
+    began: Instant,
+}
+
+impl AtEnd for CallInFlight {
+    fn ended(&mut self, status: Option<Code>) {
+        let code = status.unwrap_or(Code::Cancelled);
+        let took = self.began.elapsed();
+        self.calls.ended(self.index, code as usize, took);
+    }
+}
+
+pin_project! {
+    /// See [`InFlight`].
+    pub struct InFlightFuture<F> {
+        #[pin]
+        inner: F,
+        call: Option<Unended<CallInFlight>>,
+    }
+}
+
+impl<F> Future for InFlightFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    type Output = Result<Response<UntilEnd<CallInFlight>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(response) = ready!(this.inner.poll(context));
+        let call = this.call.take();
+        let call = call.expect("a future is not polled after its end");
+        Poll::Ready(Ok(call.until_end(response)))
+    }
+}
