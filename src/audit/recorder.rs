@@ -37,8 +37,8 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How many refused calls of one caller are recorded one by one, if there was none for a long time.
 const ALLOWANCE: u32 = 100;
 
-/// How long it takes for the allowance to grow by one call. Together with the counted calls, a caller
-/// that hammers one replica causes some 17 thousand records a day: two or three megabytes.
+/// How long it takes for the allowance to grow by one call. Together with the counted calls, a
+/// caller that hammers one replica causes some 17 thousand records a day: two or three megabytes.
 const ALLOWANCE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the records that stand for several calls are stored.
@@ -76,8 +76,8 @@ struct Entry {
 pub struct NotRecorded;
 
 impl Recorder {
-    /// Starts a task that stores the records in this log, and ends when the recorder is dropped. Call
-    /// it on a tokio runtime.
+    /// Starts a task that stores the records in this log, and ends when the recorder is dropped.
+    /// Call it on a tokio runtime.
     #[must_use]
     pub fn new(log: Arc<dyn AuditLog>) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LEN);
@@ -109,8 +109,8 @@ impl Recorder {
         }
     }
 
-    /// Records a call that was refused or given up, without waiting. It gets a record of its own while
-    /// its caller's allowance lasts, and is counted otherwise.
+    /// Records a call that was refused or given up, without waiting. It gets a record of its own
+    /// while its caller's allowance lasts, and is counted otherwise.
     pub(crate) fn record_unanswered(&self, record: &AuditRecord) -> Option<Stored> {
         let is_allowed = lock(&self.allowances).take_from(&record.caller, Instant::now());
         if is_allowed {
@@ -233,7 +233,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// Counts a call whose own record was not stored. If it was carried out, it is not answered now.
+    /// Counts a call whose own record was not stored. If it was carried out, it is not answered
+    /// now.
     fn add_lost(&self, record: &AuditRecord) {
         let mut record = record.clone();
         if record.outcome == Outcome::OK {

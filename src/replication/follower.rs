@@ -1,8 +1,8 @@
 //! The task that brings the store's changes to the keyring, and renews the lease.
 //!
-//! It alone writes to the keyring, this process's own writes included. Promises that a lease is used
-//! only when everything that was committed before the lease was granted is in the keyring. Must never
-//! skip a revision, nor continue from a history that the store does not have.
+//! It alone writes to the keyring, this process's own writes included. Promises that a lease is
+//! used only when everything that was committed before the lease was granted is in the keyring.
+//! Must never skip a revision, nor continue from a history that the store does not have.
 
 use super::acknowledgement::Acknowledgements;
 use crate::{
@@ -69,16 +69,16 @@ pub struct Follower {
     identity: Identity,
     /// The keyring holds every write up to this one. This is what a renewal certifies.
     applied: Revision,
-    /// The last change in the keyring, which is ahead of `applied` while more changes are still to be
-    /// read. If the store does not have it, the store has another history than this memory.
+    /// The last change in the keyring, which is ahead of `applied` while more changes are still to
+    /// be read. If the store does not have it, the store has another history than this memory.
     reached: Position,
     renewals: i64,
     stop: CancellationToken,
 }
 
 impl Follower {
-    /// Loads every key into the keyring, which must be empty, and which nothing else may fill. Takes
-    /// no lease yet, so that a long load holds up no writer.
+    /// Loads every key into the keyring, which must be empty, and which nothing else may fill.
+    /// Takes no lease yet, so that a long load holds up no writer.
     pub async fn load(
         store: Store,
         keyring: Arc<Keyring>,
@@ -102,9 +102,9 @@ impl Follower {
         })
     }
 
-    /// Follows until it is told to stop. It reads the changes at once when the store hints at some or
-    /// a write waits, and otherwise at every renewal. A failure is logged when it begins and when it
-    /// ends.
+    /// Follows until it is told to stop. It reads the changes at once when the store hints at some
+    /// or a write waits, and otherwise at every renewal. A failure is logged when it begins and
+    /// when it ends.
     ///
     /// It stops between two rounds, so that no call of its own can renew a lease that was given up.
     /// If it is dropped instead, a call may.
@@ -175,8 +175,8 @@ impl Follower {
         Ok(brought)
     }
 
-    /// Returns when it is time to renew, by the clock or because there were changes. Changes are read
-    /// and applied first, so that the renewal acknowledges them.
+    /// Returns when it is time to renew, by the clock or because there were changes. Changes are
+    /// read and applied first, so that the renewal acknowledges them.
     async fn wait_for_changes(&mut self) {
         tokio::select! {
             () = self.store.hints.notified() => {}
@@ -190,8 +190,8 @@ impl Follower {
         }
     }
 
-    /// Applies all changes that the store has. Only then does the keyring hold every write up to the
-    /// last of them: a key that changes meanwhile moves from one page to a later one.
+    /// Applies all changes that the store has. Only then does the keyring hold every write up to
+    /// the last of them: a key that changes meanwhile moves from one page to a later one.
     async fn catch_up(&mut self) -> Result<(), ReplicationError> {
         loop {
             let page = self.in_time(self.store.changes.changes(self.reached, CHANGES_LIMIT));
@@ -281,8 +281,8 @@ impl Follower {
                 ),
                 Some(false) if held.revoked => {
                     self.revoke_again(RevokeTarget::Digest(digest)).await?;
-                    // At once: a call that read the lease before it was given up may still read this
-                    // keyring.
+                    // At once: a call that read the lease before it was given up may still read
+                    // this keyring.
                     fresh.apply(&revoked(digest, &held));
                     tracing::error!(
                         key_id = %held.id,

@@ -1,11 +1,12 @@
-//! Owns the order of schema migrations and the refusal of schemas that do not fit.
-//! Promises that a store is opened only at the schema that this binary knows.
-//! Must never change or renumber a migration that was released.
+//! The schema's migrations: their order, and the refusal of a schema that does not fit.
+//!
+//! Promises that a store is opened only at the schema that this binary knows. A migration that was
+//! released must never change, nor its number.
 
 /// One numbered SQL file, embedded in the binary.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Migration {
-    /// From 1 on, without gaps.
+    /// Counted from 1, without gaps.
     pub(super) number: i32,
     /// The file's name.
     pub(super) name: &'static str,
@@ -39,7 +40,7 @@ pub enum SchemaError {
         /// The last version that this binary knows.
         known: i32,
     },
-    /// It is not yet as this binary reads it, and whoever finds that may not migrate it.
+    /// An earlier release has migrated it, and whoever finds that only reads the store.
     #[error(
         "the store's schema is at version {found}, and this binary reads version {known}: start \
          this release's service on it first, which migrates it"
@@ -52,7 +53,7 @@ pub enum SchemaError {
     },
 }
 
-/// Refuses a store at version `found` to those who read it as it is.
+/// Refuses a store at version `found` unless it is current, for those who only read it.
 pub(super) fn check_current(all: &'static [Migration], found: i32) -> Result<(), SchemaError> {
     match pending(all, found)? {
         [] => Ok(()),
@@ -63,7 +64,7 @@ pub(super) fn check_current(all: &'static [Migration], found: i32) -> Result<(),
     }
 }
 
-/// The migrations that a store at version `found` (0: empty) still needs.
+/// The migrations that a store at version `found` still needs. An empty store is at version 0.
 pub(super) fn pending(
     all: &'static [Migration],
     found: i32,

@@ -1,8 +1,8 @@
 //! The store: the source of truth, behind one small trait for each of its tasks.
 //!
-//! Owns the traits, what they take and give, and their two implementations, `postgres` and `sqlite`.
-//! Promises one behaviour, proved by one conformance suite, whichever store is behind the traits.
-//! Must never see a token, only its digest.
+//! Owns the traits, what they take and give, and their two implementations, `postgres` and
+//! `sqlite`. Promises one behaviour, proved by one conformance suite, whichever store is behind the
+//! traits. Must never see a token, only its digest.
 //!
 //! Every call is safe to drop at any time: a write that was begun may then stand or not, and a read
 //! has no effect. Every call ends within the store's own time limits, with

@@ -1,20 +1,20 @@
-//! Owns what keeps a store from being opened, to serve from it or to read it.
-//! Promises that each error says what to do.
-//! Must never show a password of the store's address.
+//! The errors of a store that cannot be opened, for serving or for reading.
+//!
+//! Promises that each error says what to do. Must never show a password of the store's address.
 
 use super::{Cause, SchemaError, StoreError};
 use std::io;
 
-/// A store could not be opened. Each variant says what to do.
+/// A store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The address makes no sense.
+    /// The address cannot be used.
     #[error("--store: {0}")]
     Address(String),
-    /// There is none to read.
+    /// There is no store to read.
     #[error("there is no store at {0}; check --store (KEYSERVICE_STORE)")]
     Missing(String),
-    /// Another process has it.
+    /// Another process has the file.
     #[error(
         "{path} is in use by another keyservice process{holder}; an SQLite store serves one process \
          at a time: stop the other one, or give --store another file"
@@ -37,7 +37,7 @@ pub enum OpenError {
     /// The driver could not open it.
     #[error("cannot open the store {what}: {cause}; {advice}")]
     Driver {
-        /// Which, without its password.
+        /// The store's address, without its password.
         what: String,
         /// What the driver said.
         #[source]
@@ -47,21 +47,21 @@ pub enum OpenError {
     },
 }
 
-/// Audit records could not be read, or not handed over.
+/// Audit records could not be read or printed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadAuditError {
     /// The store could not be opened for reading.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The store's own trouble.
+    /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Whoever takes them.
+    /// The output did not take them.
     #[error("cannot print the records: {0}")]
     Print(#[from] io::Error),
 }
 
-/// What [`OpenError::OtherDigestSecret`] says of a mismatch, as far as it can be told.
+/// The error for a store with this fingerprint, which says as much of the mismatch as is known.
 #[must_use]
 pub(crate) fn other_secret(digest_key_fingerprint: [u8; 16]) -> OpenError {
     let unkeyed = crate::model::token::Digester::new(None).fingerprint();

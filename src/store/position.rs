@@ -1,7 +1,7 @@
 //! A write's place in the store's history, and the proof that a write is in it.
 //!
-//! Owns [`Revision`], [`Position`] and [`Committed`]. Promises that whoever holds a [`Committed`] got
-//! it from a store, which holds the write and the call's audit record durably. Nothing outside
+//! Owns [`Revision`], [`Position`] and [`Committed`]. Promises that whoever holds a [`Committed`]
+//! got it from a store, which holds the write and the call's audit record durably. Nothing outside
 //! `store/` may make one.
 
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! Which leases of other replicas have lapsed for certain, and the removal of those replicas.
 //!
-//! Promises that a lease counts as lapsed here only when it has lapsed on the replica's own clock as
-//! well. Must never keep a renewal or a write waiting for a removal.
+//! Promises that a lease counts as lapsed here only when it has lapsed on the replica's own clock
+//! as well. Must never keep a renewal or a write waiting for a removal.
 
 use crate::{
     model::time::Moment,
@@ -89,8 +89,8 @@ impl LapsedReplicas {
         }
     }
 
-    /// Begins to remove these replicas. Does nothing while it still removes others: the next read of
-    /// the store shows those that are left.
+    /// Begins to remove these replicas. Does nothing while it still removes others: the next read
+    /// of the store shows those that are left.
     pub(super) fn remove(&self, mut lapsed: Vec<Replica>) {
         lapsed.retain(|replica| replica.id != self.own);
         if lapsed.is_empty() {

@@ -2,8 +2,8 @@
 //!
 //! Owns what this process knows of the replicas: what each has applied, and whose lease has lapsed.
 //! Promises that a write counts as acknowledged only when every replica has applied it, or holds no
-//! lease that is older than the write. Must never judge a lease by a clock other than this process's
-//! own.
+//! lease that is older than the write. Must never judge a lease by a clock other than this
+//! process's own.
 
 mod lapse;
 mod pending_write;

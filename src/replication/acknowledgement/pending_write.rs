@@ -48,8 +48,8 @@ impl PendingWrite {
         }
     }
 
-    /// The answer, if there is one by now. Leases lapse with time, even where no further read of the
-    /// replicas succeeds. `read_limit` bounds the wait for the first one.
+    /// The answer, if there is one by now. Leases lapse with time, even where no further read of
+    /// the replicas succeeds. `read_limit` bounds the wait for the first one.
     pub(super) fn answer(
         &self,
         now: Moment,
@@ -108,8 +108,8 @@ mod tests {
     }
 
     /// Each renewal of such a replica may be answered too late to be of use, and the next one be
-    /// sent before it has applied anything. What it holds is older than the write all the while, and
-    /// so are the leases that it was granted before the write.
+    /// sent before it has applied anything. What it holds is older than the write all the while,
+    /// and so are the leases that it was granted before the write.
     #[test]
     fn a_replica_that_renews_and_renews_without_getting_further_is_waited_for_only_once() {
         let (renewals, mut write) = (ObservedRenewals::default(), write(5));

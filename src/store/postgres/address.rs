@@ -1,6 +1,7 @@
-//! Owns the reading of a `postgres://` address.
-//! Promises what tokio-postgres promises of its parameters, and libpq's meaning of the TLS ones.
-//! Must never print a password: `Display` leaves it out.
+//! The `postgres://` address of a database.
+//!
+//! Promises that its parameters mean what they mean to tokio-postgres, and that those for TLS mean
+//! what they mean to libpq. Must never print a password: `Display` leaves it out.
 
 use super::{
     connect::{Connected, Hosts},
@@ -15,11 +16,11 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// After this long without a byte the system asks whether the server is still there; its own
+/// After this long without a byte, the system asks whether the server is still there. The system's
 /// default of two hours would leave half-open connections in the pool.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 
-/// Where the database is, and how to get there.
+/// Where the database is, and how to connect to it.
 #[derive(Clone)]
 pub struct Address {
     config: Config,
@@ -28,7 +29,7 @@ pub struct Address {
     tls: MakeRustlsConnect,
 }
 
-/// The TLS parameters that tokio-postgres does not know, taken out of an address.
+/// The TLS parameters of an address that tokio-postgres does not know.
 #[derive(Default)]
 struct TlsParameters {
     mode: Option<String>,
@@ -36,7 +37,7 @@ struct TlsParameters {
 }
 
 impl Address {
-    /// Reads an address; what it says of the time to connect counts, and else this.
+    /// Parses an address. Its own `connect_timeout` counts, if it has one, and otherwise this one.
     pub fn parse(text: &str, connect_timeout: Duration) -> Result<Self, OpenError> {
         let (rest, parameters) = split_tls_parameters(text)?;
         let mut config: Config = rest
@@ -63,12 +64,13 @@ impl Address {
         })
     }
 
-    /// Connects to the first host that takes it; bound it by [`Self::connect_timeout`].
+    /// Connects to the first host that accepts the connection. The caller must bound this by
+    /// [`Self::connect_timeout`].
     pub(super) async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
         self.hosts.connect(&self.tls, self.connect_timeout).await
     }
 
-    /// For one connection, whichever host takes it: the address's own limit, if it has one.
+    /// How long it may take to establish one connection, whichever host accepts it.
     pub(super) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
@@ -111,17 +113,18 @@ impl fmt::Display for Address {
 fn split_tls_parameters(text: &str) -> Result<(String, TlsParameters), OpenError> {
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
     if base.matches('@').count() > 1 || query.contains('@') {
-        // Part of a password would be taken for a host's name, which errors show, or the query's
-        // first parameter for the password's end.
+        // Otherwise part of a password could be taken for a host's name, which errors show, or the
+        // query's first parameter for the end of the password.
         return Err(OpenError::Address(
             "the address has an `@` or a `?` that does not end its user and password or its \
              database; write one in a user, password or parameter as %40 or %3F"
                 .to_owned(),
         ));
     }
-    let place = base.rsplit_once('@').map_or(base, |(_, place)| place);
-    if place.contains(['&', '=']) || query.contains('?') {
-        // A password among the parameters would be taken for a part of a name, which errors show.
+    let host_and_database = base.rsplit_once('@').map_or(base, |(_, rest)| rest);
+    if host_and_database.contains(['&', '=']) || query.contains('?') {
+        // Otherwise a password among the parameters could be taken for a part of a name, which
+        // errors show.
         return Err(OpenError::Address(
             "the address's parameters do not begin with one `?` and go on with `&`; write these \
              and `=` in a host, a database or a parameter as %3F, %26 and %3D"
@@ -135,7 +138,7 @@ fn split_tls_parameters(text: &str) -> Result<(String, TlsParameters), OpenError
     let mut others = Vec::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let place = match name {
+        let parameter = match name {
             "sslmode" => &mut parameters.mode,
             "sslrootcert" => &mut parameters.root_cert,
             _ => {
@@ -145,14 +148,15 @@ fn split_tls_parameters(text: &str) -> Result<(String, TlsParameters), OpenError
         };
         let value = percent_decode_str(value).decode_utf8();
         let value = value.map_err(|_| OpenError::Address(format!("{name} is not UTF-8")))?;
-        *place = Some(value.into_owned());
+        *parameter = Some(value.into_owned());
     }
     let separator = if others.is_empty() { "" } else { "?" };
     Ok((format!("{base}{separator}{}", others.join("&")), parameters))
 }
 
 impl TlsParameters {
-    /// As libpq's manual has it (section 34.19.1): `require` with a root certificate verifies it.
+    /// What the parameters mean to libpq (its manual, section 34.19.1). `require` with a root
+    /// certificate verifies the server's certificate.
     fn meaning(self) -> Result<(SslMode, Verification), OpenError> {
         let roots = self
             .root_cert

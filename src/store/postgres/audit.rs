@@ -1,8 +1,14 @@
-//! Owns the records of who did what, in a database: appending them, and reading them.
-//! Promises that reading needs no more than SELECT, and that a standby will do.
-//! Must never hold more than one record in memory while it reads.
+//! The audit records in a database: appending them, and reading them.
+//!
+//! Promises that reading needs no privilege but SELECT, and works on a standby too. Must never hold
+//! more than one record in memory while it reads.
 
-use super::{PostgresStore, address::Address, answered_within, migrate, rows, store_error};
+use super::{
+    address::Address,
+    database::{Database, Purpose},
+    errors::{answered_within, store_error, unexpected},
+    migrate, rows,
+};
 use crate::{
     model::{
         account::AccountId,
@@ -20,10 +26,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-pub(super) async fn append(
-    store: &PostgresStore,
-    records: &[AuditRecord],
-) -> Result<(), StoreError> {
+pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Result<(), StoreError> {
     let column = |value: fn(&AuditRecord) -> &str| records.iter().map(value).collect::<Vec<_>>();
     let times: Vec<_> = records.iter().map(|r| r.time.to_system_time()).collect();
     let account_ids: Vec<_> = records
@@ -38,8 +41,9 @@ pub(super) async fn append(
         .iter()
         .map(|r| i32::try_from(r.calls).unwrap_or(i32::MAX))
         .collect();
-    store
+    database
         .query(
+            Purpose::Calls,
             "INSERT INTO keyservice.audit (time, caller, method, account_id, key_id, outcome, calls) \
              SELECT r.* FROM keyservice.begin_transaction(), \
                  unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::uuid[], \
@@ -58,13 +62,13 @@ pub(super) async fn append(
         .map(drop)
 }
 
-/// To establish the connection. Nothing else depends on this command's being quick.
+/// How long connecting may take. Nothing depends on this command being quick.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// For the next record. A search of a large table for a rare key may take long.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long the next record may take. A search of a large table for a rare key may take long.
+const RECORD_LIMIT: Duration = Duration::from_secs(600);
 
-/// Hands the records to `apply` in the order of time, as of one moment.
+/// Hands the records to `apply` in order of time, as of one moment.
 pub async fn read(
     address: &str,
     query: &AuditQuery,
@@ -86,7 +90,7 @@ pub async fn read(
     migrations::check_current(migrate::MIGRATIONS, found).map_err(OpenError::Schema)?;
     let rows = select(&client, query).await;
     let mut rows = pin!(rows.map_err(|error| cannot_read(&error))?);
-    while let Some(row) = answered_within(PATIENCE, rows.try_next())
+    while let Some(row) = answered_within(RECORD_LIMIT, rows.try_next())
         .await?
         .map_err(|error| store_error(&error))?
     {
@@ -95,9 +99,10 @@ pub async fn read(
     Ok(())
 }
 
-/// Begins a transaction for the reading, and gives the schema's version; none if there is no schema.
+/// Begins a transaction that only reads, and gives the schema's version, or `None` if there is no
+/// schema.
 async fn begin(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
-    // Ended by the connection's end.
+    // The transaction ends with the connection.
     client
         .batch_execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0")
         .await?;
@@ -147,7 +152,7 @@ fn record(row: &Row) -> Result<AuditRecord, StoreError> {
         time: Timestamp::from_system_time(rows::column(row, "time")?),
         caller: CallerName::from_stored(rows::column(row, "caller")?),
         method: AdminMethod::parse(method)
-            .ok_or_else(|| super::unexpected("a stored audit record names no method"))?,
+            .ok_or_else(|| unexpected("a stored audit record names no method"))?,
         account_id: account_id.map(AccountId::from_stored),
         key_id: key_id.map(KeyId::from_uuid),
         outcome: Outcome::from_stored(rows::column(row, "outcome")?),

@@ -1,6 +1,7 @@
-//! Owns establishing one connection: to the first host of an address that takes it.
-//! Promises each host its turn, whatever those before it do.
-//! Must never connect with other parameters than the address has.
+//! One connection, to the first host of an address that accepts it.
+//!
+//! Promises that each host is tried, whatever the hosts before it do. Must never connect with other
+//! parameters than the address has.
 
 use crate::store::with_causes;
 use rand::seq::SliceRandom;
@@ -16,18 +17,18 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// A connection's both ends: for its user, and for the task that drives it.
+/// Both parts of a connection: one for its user, and one for the task that drives it.
 pub(super) type Connected = (
     Client,
     Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>,
 );
 
-/// The hosts of an address, at least one. tokio-postgres would try them in turn itself, but lets
-/// one that keeps silent use up all the time there is.
+/// The hosts of an address, of which there is at least one. tokio-postgres would try them in turn
+/// itself, but a host that does not answer could then use up the whole time limit.
 pub(super) struct Hosts {
     configs: Vec<Config>,
-    /// Whose turn is first: the one that took the last connection, or the one after one that did
-    /// not. A hint, so no order of memory matters.
+    /// The host to try first: the one that accepted the last connection, or the one after a host
+    /// that did not. It is only a hint, so its memory ordering does not matter.
     first: AtomicUsize,
 }
 
@@ -38,8 +39,8 @@ impl Hosts {
         Ok(Self { configs, first })
     }
 
-    /// Connects, with a share of the time limit for each host but the last, which may take for
-    /// ever: the caller bounds the whole.
+    /// Connects. Each host but the last gets a share of the time limit. The last one has no limit
+    /// here: the caller bounds the whole.
     pub(super) async fn connect(
         &self,
         tls: &MakeRustlsConnect,
@@ -72,7 +73,7 @@ impl Hosts {
     }
 
     async fn connect_to(&self, host: usize, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
-        // Beforehand, since a caller that gives up waiting drops this future.
+        // Set beforehand, since a caller that gives up waiting drops this future.
         self.first.store(host + 1, Relaxed);
         let connected = self.configs[host].connect(tls.clone()).await?;
         self.first.store(host, Relaxed);

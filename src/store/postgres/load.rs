@@ -1,21 +1,27 @@
-//! Owns reading every key at once.
-//! Promises a keyring as of one moment, with that moment's revision.
-//! Must never hold a lock that a writer waits for.
+//! The load of every key at once.
+//!
+//! Promises all keys as of one moment, and that moment's position. Must never hold a lock that a
+//! writer waits for.
 
-use super::{answered_within, rows, store_error};
+use super::{
+    database::{Database, Purpose},
+    errors::{answered_within, store_error},
+    rows,
+};
 use crate::store::{ApplyState, Position, StoreError};
-use deadpool_postgres::Object;
 use futures::TryStreamExt;
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 use tokio_postgres::{IsolationLevel, binary_copy::BinaryCopyOutStream};
 
 /// Reads everything in one snapshot. Commit order is revision order, so a snapshot that holds
-/// revision C holds all before it. Each row must come within `patience`.
+/// revision C holds every revision before it. The whole may take long, but the next row must come
+/// within the limit on one statement.
 pub(super) async fn load(
-    client: &mut Object,
-    patience: Duration,
+    database: &Database,
     apply: &mut ApplyState<'_>,
 ) -> Result<Position, StoreError> {
+    let mut client = database.acquire(Purpose::Leases).await?;
+    let limit = database.answer_limit();
     let begin = async {
         let transaction = client
             .build_transaction()
@@ -23,7 +29,6 @@ pub(super) async fn load(
             .read_only(true)
             .start()
             .await?;
-        // The whole may take longer than a statement may.
         transaction
             .batch_execute("SET LOCAL statement_timeout = 0")
             .await?;
@@ -40,20 +45,21 @@ pub(super) async fn load(
         let copied = transaction.copy_out(&copy).await?;
         Ok((transaction, last_write, copied))
     };
-    let (transaction, last_write, copied) = answered_within(patience, begin)
+    let (transaction, last_write, copied) = answered_within(limit, begin)
         .await?
         .map_err(|error| store_error(&error))?;
     let mut states = pin!(BinaryCopyOutStream::new(copied, &rows::STATE_TYPES));
-    while let Some(row) = answered_within(patience, states.try_next())
+    while let Some(row) = answered_within(limit, states.try_next())
         .await?
         .map_err(|error| store_error(&error))?
     {
         apply(rows::copied_state(&row)?);
-        // Health checks get their turn, on one core too.
+        // Yields now and then, so that health checks are answered on a single core too.
         tokio::task::coop::consume_budget().await;
     }
-    answered_within(patience, transaction.rollback())
+    answered_within(limit, transaction.rollback())
         .await?
         .map_err(|error| store_error(&error))?;
+    client.give_back();
     last_write.map_or(Ok(Position::START), |write| rows::position(&write))
 }

@@ -1,8 +1,9 @@
-//! Owns bringing a database to this binary's schema.
-//! Promises that any number of replicas may start at once: one migrates, the others wait for it.
-//! Must never leave a migration half done: all that are pending are one transaction.
+//! The migration of a database to this binary's schema.
+//!
+//! Promises that any number of replicas may start at once: one migrates, and the others wait for
+//! it. Must never leave a migration half done: all that are pending are one transaction.
 
-use super::{GRACE, answered_within};
+use super::errors::{GRACE, answered_within};
 use crate::store::{
     StoreError,
     migrations::{self, Migration, SchemaError, migration},
@@ -16,8 +17,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(3, "0003_audit.sql"),
 ];
 
-/// For one migration, or for the wait until another replica has made them. May be long, but shall
-/// end.
+/// How long one migration may take, or the wait for another replica that migrates. It may be long,
+/// but must have a bound.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) enum MigrateError {
@@ -32,8 +33,8 @@ impl From<tokio_postgres::Error> for MigrateError {
     }
 }
 
-/// Migrates the database as far as it needs it. `statement_limit` is for each statement but the
-/// migrations themselves.
+/// Applies the migrations that the database needs. `statement_limit` bounds each statement except
+/// the migrations themselves.
 pub(super) async fn migrate(
     client: &mut Client,
     statement_limit: Duration,
@@ -42,13 +43,13 @@ pub(super) async fn migrate(
         warn_of_lost_writes(client).await?;
         pending(client).await
     };
-    // Most starts find nothing to do. They shall not wait for a lock, nor as long as for one.
+    // Most starts find nothing to do. They must not wait for a lock, and not as long as for one.
     if within(statement_limit, first_look).await?.is_empty() {
         return Ok(());
     }
     let begin = async { Ok(client.transaction().await?) };
     let transaction = within(statement_limit, begin).await?;
-    // 1415071059 is "TXKS", for this service's locks; 1 is the migrations'.
+    // 1415071059 is "TXKS", which marks this service's locks. 1 is the lock for migrations.
     let lock = format!(
         "SET LOCAL statement_timeout = {}; SELECT pg_advisory_xact_lock(1415071059, 1)",
         MIGRATION_LIMIT.as_millis()
@@ -64,7 +65,7 @@ pub(super) async fn migrate(
     within(statement_limit, commit).await
 }
 
-/// Awaits an answer for somewhat longer than the server itself would, in case it is gone.
+/// Waits for an answer somewhat longer than the server's own limit, in case the server is gone.
 async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, MigrateError>>,
@@ -81,7 +82,7 @@ async fn pending(client: &impl GenericClient) -> Result<&'static [Migration], Mi
 async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), MigrateError> {
     tracing::info!(migration = migration.name, "migrating the store's schema");
     if migration.number == 1 {
-        transaction.batch_execute(PLACE_FOR_MIGRATIONS).await?;
+        transaction.batch_execute(CREATE_MIGRATIONS_TABLE).await?;
     }
     transaction.batch_execute(migration.sql).await?;
     transaction
@@ -93,19 +94,19 @@ async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(
     Ok(())
 }
 
-/// Where the migrations that were made are recorded.
-const PLACE_FOR_MIGRATIONS: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
+/// The table that records which migrations were applied.
+const CREATE_MIGRATIONS_TABLE: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
      CREATE TABLE IF NOT EXISTS keyservice.migrations ( \
          number integer PRIMARY KEY, \
          name text NOT NULL, \
          apply_time timestamptz NOT NULL DEFAULT now())";
 
-/// The schema's version; none if there is no schema.
+/// The schema's version, or `None` if there is no schema.
 pub(super) async fn version(
     client: &impl GenericClient,
 ) -> Result<Option<i32>, tokio_postgres::Error> {
-    // `to_regclass` would answer from what the session has cached at its first look, in which
-    // another replica's migration of the meantime is missing.
+    // `to_regclass` would answer from what the session cached at its first query. A migration that
+    // another replica has made since would be missing there.
     let exists = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables \
                   WHERE schemaname = 'keyservice' AND tablename = 'migrations')";
     if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
@@ -115,7 +116,7 @@ pub(super) async fn version(
     client.query_one(version, &[]).await?.try_get(0)
 }
 
-/// The promise that nothing acknowledged is lost is the server's to keep.
+/// Only the server can keep the promise that nothing acknowledged is lost.
 async fn warn_of_lost_writes(client: &Client) -> Result<(), tokio_postgres::Error> {
     let fsync: String = client
         .query_one("SELECT current_setting('fsync')", &[])

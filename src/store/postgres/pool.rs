@@ -1,8 +1,9 @@
-//! Owns the pools of connections, and what every session begins with.
+//! A pool of connections, and the settings with which every session begins.
+//!
 //! Promises sessions that commit to disk and run at READ COMMITTED, whatever the server's defaults.
 //! Must never lend a connection whose last statement failed or was not answered.
 
-use super::{PoolSettings, address::Address};
+use super::address::Address;
 use crate::store::with_causes;
 use deadpool_postgres::{
     BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
@@ -16,17 +17,35 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 
+/// What bounds the store's use of PostgreSQL.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSettings {
+    /// How many connections serve calls. Two more serve the leases, and one receives
+    /// notifications.
+    pub pool_size: usize,
+    /// How long it may take to establish one connection, unless the address says otherwise.
+    pub connect_timeout: Duration,
+    /// How long it may take to get a connection from the pool, including one that must be
+    /// established.
+    pub acquire_timeout: Duration,
+    /// How long the server may execute one statement.
+    pub statement_timeout: Duration,
+    /// The same, for the statements that a lease depends on: nobody can use an answer that comes
+    /// later, and the server should stop working on it.
+    pub lease_statement_timeout: Duration,
+}
+
 pub(super) fn build(
     address: &Address,
-    limits: &PoolSettings,
+    settings: &PoolSettings,
     size: usize,
     statement_timeout: Duration,
 ) -> Result<Pool, BuildError> {
     let manager = Manager::from_connect(
-        Config::new(), // The address has its own.
+        Config::new(), // Unused: the address has its own.
         address.clone(),
         ManagerConfig {
-            // A look at whether the connection is known to be closed, and no round trip.
+            // Checks whether the connection is known to be closed, without a round trip.
             recycling_method: RecyclingMethod::Fast,
         },
     );
@@ -34,9 +53,9 @@ pub(super) fn build(
     Pool::builder(manager)
         .runtime(Runtime::Tokio1)
         .max_size(size)
-        .wait_timeout(Some(limits.acquire_timeout))
+        .wait_timeout(Some(settings.acquire_timeout))
         .create_timeout(Some(address.connect_timeout()))
-        .recycle_timeout(Some(limits.acquire_timeout))
+        .recycle_timeout(Some(settings.acquire_timeout))
         .post_create(Hook::async_fn(move |client, _| {
             let setup = setup.clone();
             Box::pin(async move {
@@ -49,9 +68,11 @@ pub(super) fn build(
         .build()
 }
 
-/// A connection in use. Dropped before it is given back, by a time limit, an error, or because its
-/// caller went away, it is closed: the answer may still come, or never, and a session that failed
-/// may fail for ever, like one that began while the database was read-only.
+/// A connection in use.
+///
+/// If it is dropped before it is given back, by a time limit, an error, or because its caller has
+/// gone, it is closed. The answer may still come, or never. A session that failed may fail for
+/// ever, like one that began while the database was read-only.
 pub(super) struct InUse(Option<Object>);
 
 impl InUse {
@@ -103,10 +124,10 @@ impl Connect for Address {
     }
 }
 
-/// What every session of the pool begins with, whatever the server's defaults are.
+/// The statements with which every session of the pool begins, whatever the server's defaults are.
 fn session_setup(statement_timeout: Duration) -> String {
-    // READ COMMITTED is what the write functions need. A commit must be on disk when it is
-    // acknowledged; an operator's stricter setting of synchronous_commit is left alone.
+    // The functions that write need READ COMMITTED. A commit must be on disk when it is
+    // acknowledged. If an operator has set synchronous_commit more strictly, it stays as it is.
     format!(
         "SET statement_timeout = {}; \
          SET default_transaction_isolation = 'read committed'; \

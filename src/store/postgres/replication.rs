@@ -1,9 +1,14 @@
-//! Owns following a database: the changes since a position, and the leases of its replicas.
+//! The store's part of replication: the changes since a position, and the replicas' leases.
+//!
 //! Promises that a renewal stands wholly before or wholly after every write, and that changes of
-//! another history are never taken for this one's.
-//! Must never compare a time of the database's with one of this machine's.
+//! another history are never taken for changes of this one. Must never compare a time of the
+//! database's with a time of this machine's.
 
-use super::{PostgresStore, rows, unexpected};
+use super::{
+    database::{Database, Purpose},
+    errors::unexpected,
+    rows,
+};
 use crate::store::{
     Change, Position, Renewal, Renewed, Replica, ReplicaId, ReplicaSnapshot, ReplicationError,
     Revision, StoreError,
@@ -16,7 +21,8 @@ const CHANGES: &str = "
     FROM keyservice.read_changes($1, $2, $3) r
     LEFT JOIN LATERAL unnest(r.changes) since ON true";
 
-/// Changes and replicas lie side by side in the rows of one answer, the shorter padded with nulls.
+/// Changes and replicas stand side by side in the rows of one answer. The shorter list is filled up
+/// with nulls.
 const RENEW: &str = "
     SELECT r.history_holds, side_by_side.*
     FROM keyservice.renew_lease($1, $2, $3, $4, $5, $6, $7, $8) r
@@ -24,18 +30,18 @@ const RENEW: &str = "
         key_id, digest, account_id, domain, expire_time, revoked, revision, write_id,
         replica_id, name, applied_revision, renewals, lease_millis) ON true";
 
-const LOOK: &str = "
+const REPLICAS: &str = "
     SELECT l.lost, r.*
     FROM keyservice.look_at_replicas($1, $2) l LEFT JOIN LATERAL unnest(l.replicas) r ON true";
 
 pub(super) async fn changes(
-    store: &PostgresStore,
+    database: &Database,
     since: Position,
     limit: usize,
 ) -> Result<Vec<Change>, ReplicationError> {
-    let rows = store
-        .query_on(
-            &store.lease_pool,
+    let rows = database
+        .query(
+            Purpose::Leases,
             CHANGES,
             &[
                 &since.revision.number(),
@@ -49,12 +55,12 @@ pub(super) async fn changes(
 }
 
 pub(super) async fn renew(
-    store: &PostgresStore,
+    database: &Database,
     renewal: &Renewal,
 ) -> Result<Renewed, ReplicationError> {
-    let rows = store
-        .query_on(
-            &store.lease_pool,
+    let rows = database
+        .query(
+            Purpose::Leases,
             RENEW,
             &[
                 &renewal.id.as_uuid(),
@@ -85,7 +91,7 @@ fn check_history(rows: &[Row]) -> Result<(), ReplicationError> {
 }
 
 pub(super) async fn replicas(
-    store: &PostgresStore,
+    database: &Database,
     writes: &[Position],
 ) -> Result<ReplicaSnapshot, StoreError> {
     let revisions: Vec<_> = writes.iter().map(|write| write.revision.number()).collect();
@@ -93,8 +99,8 @@ pub(super) async fn replicas(
         .iter()
         .map(|write| write.write_id.as_uuid())
         .collect();
-    let rows = store
-        .query_on(&store.lease_pool, LOOK, &[&revisions, &write_ids])
+    let rows = database
+        .query(Purpose::Leases, REPLICAS, &[&revisions, &write_ids])
         .await?;
     let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
     let lost: Vec<i64> = rows::column(row, "lost")?;
@@ -105,12 +111,12 @@ pub(super) async fn replicas(
 }
 
 pub(super) async fn remove_lapsed(
-    store: &PostgresStore,
+    database: &Database,
     lapsed: &Replica,
 ) -> Result<bool, StoreError> {
-    let removed = store
-        .query_on(
-            &store.lease_pool,
+    let removed = database
+        .query(
+            Purpose::Leases,
             "DELETE FROM keyservice.replicas WHERE replica_id = $1 AND renewals = $2 \
              RETURNING replica_id",
             &[&lapsed.id.as_uuid(), &lapsed.renewals],
@@ -119,15 +125,15 @@ pub(super) async fn remove_lapsed(
     Ok(!removed.is_empty())
 }
 
-pub(super) async fn leave(store: &PostgresStore, id: ReplicaId) -> Result<(), StoreError> {
+pub(super) async fn leave(database: &Database, id: ReplicaId) -> Result<(), StoreError> {
     let sql = "DELETE FROM keyservice.replicas WHERE replica_id = $1";
-    store
-        .query_on(&store.lease_pool, sql, &[&id.as_uuid()])
+    database
+        .query(Purpose::Leases, sql, &[&id.as_uuid()])
         .await
         .map(drop)
 }
 
-/// Reads the rows in which a column of this type is not null.
+/// Reads those rows in which a column of this type is not null.
 fn where_present<'a, Column: FromSql<'a>, T>(
     rows: &'a [Row],
     column: &'static str,

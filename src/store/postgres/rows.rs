@@ -1,6 +1,7 @@
-//! Owns the way from PostgreSQL's rows to values.
-//! Promises an error, not a panic, for a row that is not as the migrations made it.
-//! Must never be where text is checked: what is stored was checked when it was written.
+//! The conversion of PostgreSQL's rows to values.
+//!
+//! Promises an error, not a panic, for a row that is not as the migrations made it. Text is not
+//! checked here: it was checked when it was written.
 
 use crate::{
     model::{
@@ -53,7 +54,7 @@ pub(super) const STATE_TYPES: [Type; 6] = [
     Type::BOOL,
 ];
 
-/// A state from a row of a binary COPY, whose type shares no trait with [`Row`].
+/// Reads a key's state from a row of a binary COPY, whose type shares no trait with [`Row`].
 pub(super) fn copied_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreError> {
     Ok(KeyState {
         id: KeyId::from_uuid(copied(row, 0)?),
@@ -65,7 +66,7 @@ pub(super) fn copied_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreErro
     })
 }
 
-/// A row of `keyservice.changes`.
+/// Reads a row of `keyservice.changes`.
 pub(super) fn change(row: &Row) -> Result<Change, StoreError> {
     Ok(Change {
         position: position(row)?,
@@ -80,7 +81,7 @@ pub(super) fn change(row: &Row) -> Result<Change, StoreError> {
     })
 }
 
-/// A row's `revision` and `write_id`.
+/// Reads a row's `revision` and `write_id`.
 pub(super) fn position(row: &Row) -> Result<Position, StoreError> {
     Ok(Position {
         revision: Revision::from_number(column(row, "revision")?),
@@ -88,7 +89,7 @@ pub(super) fn position(row: &Row) -> Result<Position, StoreError> {
     })
 }
 
-/// A row of `keyservice.replicas`.
+/// Reads a row of `keyservice.replicas`.
 pub(super) fn replica(row: &Row) -> Result<Replica, StoreError> {
     let lease_millis: i32 = column(row, "lease_millis")?;
     Ok(Replica {

@@ -1,6 +1,7 @@
-//! Owns how far the database's certificate is verified.
-//! Promises that `verify-full` proves both the certificate's chain and the server's name.
-//! Must never verify less than the address asked for.
+//! TLS to the database: how far the server's certificate is verified.
+//!
+//! Promises that `verify-full` verifies both the certificate's chain and the server's name. Must
+//! never verify less than the address asks for.
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -17,17 +18,18 @@ use std::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What is proved of the server; a path names the file of root certificates, none the system's.
+/// What is verified of the server. A path names a file of root certificates. Without one, the
+/// system's root certificates count.
 pub(super) enum Verification {
-    /// Nothing: encryption alone, as libpq's `prefer` and `require` have it.
+    /// Nothing: only encryption, as with libpq's `prefer` and `require`.
     None,
-    /// That a root has signed its certificate.
+    /// A root has signed the certificate.
     Ca(Option<PathBuf>),
-    /// That, and that the certificate names the host.
+    /// A root has signed the certificate, and it names the host.
     Full(Option<PathBuf>),
 }
 
-/// A connector that verifies this much, or what is wrong with the root certificates.
+/// A connector that verifies this much. The error says what is wrong with the root certificates.
 pub(super) fn connector(verification: Verification) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
@@ -82,7 +84,8 @@ fn roots(path: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Verifies the chain alone, or nothing; always that the server has the certificate's key.
+/// Verifies only the chain, or nothing, but always that the server has the certificate's private
+/// key.
 #[derive(Debug)]
 struct Lenient {
     chain: Option<Arc<WebPkiServerVerifier>>,
@@ -104,7 +107,7 @@ impl ServerCertVerifier for Lenient {
         let verified =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // The name is looked at last, when the chain is proved.
+            // The name is verified last, after the chain.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

@@ -1,7 +1,7 @@
 //! The audit records in a database file: appending them, and reading them beside a running service.
 //!
-//! Promises that reading neither creates nor changes a file, and never keeps a service from its file.
-//! Must never hold more than one record in memory while it reads.
+//! Promises that reading neither creates nor changes a file, and never keeps a service from its
+//! file. Must never hold more than one record in memory while it reads.
 
 use super::{
     errors::{cannot_open, not_ours, store_error},
@@ -46,7 +46,8 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
     Ok(())
 }
 
-/// How often the opening is tried, so that a service may start or stop once while the file is opened.
+/// How often the opening is tried, so that a service may start or stop once while the file is
+/// opened.
 const ATTEMPTS: usize = 3;
 
 /// The advice in the error for a file that cannot be read.

@@ -1,8 +1,8 @@
 //! The database file as a file: its one name, its creation, and the lock file beside it.
 //!
-//! Promises that two processes never have the file at the same time, by whatever names they know it.
-//! Must never open a database file that exists: if a process closes any handle to a file, it loses
-//! all the locks that SQLite holds on that file in the same process (POSIX).
+//! Promises that two processes never have the file at the same time, by whatever names they know
+//! it. Must never open a database file that exists: if a process closes any handle to a file, it
+//! loses all the locks that SQLite holds on that file in the same process (POSIX).
 
 use super::errors::cannot_open;
 use crate::store::OpenError;
@@ -16,8 +16,9 @@ use std::{
 /// Only the service's own user may read the keys.
 const MODE: u32 = 0o600;
 
-/// Creates the file if there is none, and gives its real path, so that a link to it is the same store.
-/// The file is created first, because the path of a missing file could come to mean another file.
+/// Creates the file if there is none, and gives its real path, so that a link to it is the same
+/// store. The file is created first, because the path of a missing file could come to mean another
+/// file.
 pub(super) fn create(path: &Path) -> Result<PathBuf, OpenError> {
     let created = OpenOptions::new()
         .write(true)
@@ -53,9 +54,9 @@ pub(super) fn create(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(path)
 }
 
-/// Takes the lock that makes this process the only one to have the file. The system releases it when
-/// the process ends, however it ends. It is a file beside the database, since SQLite would lose its
-/// own locks if this process opened and closed the database file for another purpose.
+/// Takes the lock that makes this process the only one to have the file. The system releases it
+/// when the process ends, however it ends. It is a file beside the database, since SQLite would
+/// lose its own locks if this process opened and closed the database file for another purpose.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");

@@ -1,7 +1,7 @@
 //! The opening of a database file for serving: its connections, its schema, its digest secret.
 //!
-//! Promises that one process has the file, at this binary's schema and with this digest secret. Must
-//! never wait for another process to release the file: opening it fails at once.
+//! Promises that one process has the file, at this binary's schema and with this digest secret.
+//! Must never wait for another process to release the file: opening it fails at once.
 
 use super::{
     errors::{cannot_open, not_ours},
@@ -56,8 +56,8 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     })
 }
 
-/// Reads the file by a connection of its own, which changes nothing in another program's file. A file
-/// of ours that was never migrated has no tables.
+/// Reads the file by a connection of its own, which changes nothing in another program's file. A
+/// file of ours that was never migrated has no tables.
 fn is_ours_or_empty(path: &Path) -> rusqlite::Result<bool> {
     let connection = Connection::open(path)?;
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));

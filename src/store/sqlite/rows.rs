@@ -16,8 +16,8 @@ use crate::{
 use rusqlite::Row;
 use uuid::Uuid;
 
-/// Writes have no ids here. The file cannot change under the process that has it, so there is no other
-/// history from which this one would have to be told.
+/// Writes have no ids here. The file cannot change under the process that has it, so there is no
+/// other history from which this one would have to be told.
 pub(super) fn position(revision: Revision) -> Position {
     Position {
         revision,

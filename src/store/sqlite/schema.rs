@@ -6,8 +6,8 @@
 use crate::store::migrations::{self, Migration, SchemaError, migration};
 use rusqlite::{Connection, TransactionBehavior};
 
-/// "TXKS", by which a file says that it is this program's, in the field that SQLite's format has for
-/// that. Never changes.
+/// "TXKS", by which a file says that it is this program's, in the field that SQLite's format has
+/// for that. Never changes.
 pub(super) const APPLICATION_ID: i32 = 0x5458_4b53;
 
 pub(super) const MIGRATIONS: &[Migration] = &[

@@ -1,7 +1,7 @@
 //! The statements of the SQLite store on keys.
 //!
-//! Promises that revisions are given in commit order: there is only one connection that writes. Must
-//! never be called on an async thread (see `worker`).
+//! Promises that revisions are given in commit order: there is only one connection that writes.
+//! Must never be called on an async thread (see `worker`).
 
 use super::{
     audit,
@@ -137,8 +137,8 @@ pub(super) fn revoke(
     Ok(Some(Committed::new(key, position(revision))))
 }
 
-/// SQLite takes no list as a parameter, but reads one from JSON. No account id holds a character that
-/// JSON would escape.
+/// SQLite takes no list as a parameter, but reads one from JSON. No account id holds a character
+/// that JSON would escape.
 fn json_array(accounts: &[&str]) -> String {
     let quoted: Vec<String> = accounts.iter().map(|name| format!("\"{name}\"")).collect();
     format!("[{}]", quoted.join(","))

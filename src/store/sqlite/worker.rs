@@ -1,7 +1,7 @@
 //! A thread that holds one SQLite connection, and the queue of jobs for it.
 //!
-//! Promises that jobs run one after the other, each to its end, in the order in which they came. Must
-//! never run SQLite on an async thread: a commit waits for the disk, which may take long.
+//! Promises that jobs run one after the other, each to its end, in the order in which they came.
+//! Must never run SQLite on an async thread: a commit waits for the disk, which may take long.
 
 use super::errors::store_error;
 use crate::store::StoreError;
@@ -12,7 +12,8 @@ use tokio::{
     time::timeout,
 };
 
-/// How many jobs may wait: far more than there are in practice. Beyond it, callers wait to queue theirs.
+/// How many jobs may wait: far more than there are in practice. Beyond it, callers wait to queue
+/// theirs.
 const QUEUE_LEN: usize = 1024;
 
 /// How long a caller waits for its job. A job takes milliseconds, but on a disk that hangs it never
@@ -44,8 +45,8 @@ impl Worker {
         })
     }
 
-    /// Runs a job on the connection, and waits for it for a limited time. The job is run even if its
-    /// caller stops waiting.
+    /// Runs a job on the connection, and waits for it for a limited time. The job is run even if
+    /// its caller stops waiting.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,

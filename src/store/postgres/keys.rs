@@ -1,26 +1,37 @@
-//! Owns the writes of keys, each with its audit record.
-//! Promises that each is one statement, so one transaction: the record stands if the write does.
-//! Must never record a write that the database's functions did not make.
+//! The statements of the PostgreSQL store on keys: create, revoke and list.
+//!
+//! Promises that a write and its audit record are one statement, and so one transaction. Must never
+//! record a write that the database's functions did not make.
 
-use super::{PostgresStore, rows, unexpected};
+use super::{
+    database::{Database, Purpose},
+    errors::unexpected,
+    rows,
+};
 use crate::{
     model::{
         audit_record::{AdminMethod, Outcome},
-        key::{Key, KeyId, RequestId},
+        domain::Domain,
+        key::{Key, KeyId, RequestId, Status},
         time::Timestamp,
     },
-    store::{Committed, CreateOutcome, NewKey, Revocation, RevokeTarget, StoreError},
+    store::{
+        Committed, CreateOutcome, ListQuery, ListedKey, NewKey, Revision, Revocation, RevokeTarget,
+        StoreError,
+    },
 };
 use uuid::Uuid;
 
 pub(super) async fn create(
-    store: &PostgresStore,
+    database: &Database,
     new: &NewKey,
 ) -> Result<Committed<CreateOutcome>, StoreError> {
     let key = &new.key;
-    let rows = store
+    let rows = database
         .query(
-            // The table of records is locked with the statement's start, before the writers' lock.
+            Purpose::Calls,
+            // This statement locks the table of audit records as it starts, and the writers' lock
+            // only after that.
             "WITH created AS MATERIALIZED ( \
                  SELECT revision, write_id, first_key_id \
                  FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9)), \
@@ -60,15 +71,16 @@ pub(super) async fn create(
 }
 
 pub(super) async fn revoke(
-    store: &PostgresStore,
+    database: &Database,
     revocation: &Revocation,
 ) -> Result<Option<Committed<Key>>, StoreError> {
     let (key_id, digest) = match &revocation.target {
         RevokeTarget::Id(id) => (Some(id.as_uuid()), None),
         RevokeTarget::Digest(digest) => (None, Some(digest.as_bytes().as_slice())),
     };
-    let rows = store
+    let rows = database
         .query(
+            Purpose::Calls,
             &format!(
                 "WITH revoked AS MATERIALIZED ( \
                      SELECT (r.revoked).*, r.write_id \
@@ -97,4 +109,47 @@ pub(super) async fn revoke(
         Ok(Committed::new(key, position))
     });
     revoked.transpose()
+}
+
+pub(super) async fn list(
+    database: &Database,
+    query: &ListQuery,
+) -> Result<Vec<ListedKey>, StoreError> {
+    // Each condition names its parameter, so that every statement takes the same five parameters.
+    let status = match query.status {
+        None => "$5::timestamptz IS NOT NULL",
+        Some(Status::Revoked) => "revoke_time IS NOT NULL AND $5::timestamptz IS NOT NULL",
+        Some(Status::Expired) => "revoke_time IS NULL AND expire_time <= $5",
+        Some(Status::Active) => "revoke_time IS NULL AND (expire_time IS NULL OR expire_time > $5)",
+    };
+    let domain = match query.domain {
+        None => "$2::text IS NULL",
+        Some(_) => "domain COLLATE \"C\" = $2",
+    };
+    let rows = database
+        .query(
+            Purpose::Calls,
+            &format!(
+                "SELECT {}, create_revision FROM keyservice.keys \
+                 WHERE account_id COLLATE \"C\" = $1 AND {domain} AND create_revision < $3 AND {status} \
+                 ORDER BY create_revision DESC LIMIT $4",
+                rows::KEY_COLUMNS
+            ),
+            &[
+                &query.account_id.as_str(),
+                &query.domain.as_ref().map(Domain::as_str),
+                &query.before.map_or(i64::MAX, Revision::number),
+                &i64::try_from(query.limit).unwrap_or(i64::MAX),
+                &query.now.to_system_time(),
+            ],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ListedKey {
+                key: rows::key(row)?,
+                create_revision: Revision::from_number(rows::column(row, "create_revision")?),
+            })
+        })
+        .collect()
 }

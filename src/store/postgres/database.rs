@@ -1,0 +1,118 @@
+//! The database as the store's statements see it: two pools, and a time limit on everything.
+//!
+//! Promises that no call outlasts its limits. Calls, however many and however slow, must never take
+//! the connections that a lease depends on.
+
+use super::{
+    address::Address,
+    errors::{GRACE, answered_within, no_answer, store_error},
+    pool::{self, InUse, PoolSettings},
+};
+use crate::store::{PoolStatus, StoreError, with_causes};
+use deadpool_postgres::{BuildError, HookError, Pool, PoolError, TimeoutType};
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_postgres::{Row, types::ToSql};
+
+/// One connection follows and renews this replica's lease, and one reads the others' leases.
+const LEASE_POOL_SIZE: usize = 2;
+
+/// The database that an address names.
+pub(super) struct Database {
+    calls: Pool,
+    /// For replication alone: calls that hang or queue must not keep a lease from being renewed.
+    leases: Pool,
+    settings: PoolSettings,
+}
+
+/// Which of the two pools a statement takes its connection from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose {
+    /// Admin calls and audit records.
+    Calls,
+    /// Replication.
+    Leases,
+}
+
+impl Database {
+    /// Builds the pools. Connects to nothing yet.
+    pub(super) fn new(address: &Address, settings: PoolSettings) -> Result<Self, BuildError> {
+        let settings = PoolSettings {
+            connect_timeout: address.connect_timeout(),
+            ..settings
+        };
+        let build = |size, limit| pool::build(address, &settings, size, limit);
+        Ok(Self {
+            calls: build(settings.pool_size, settings.statement_timeout)?,
+            leases: build(LEASE_POOL_SIZE, settings.lease_statement_timeout)?,
+            settings,
+        })
+    }
+
+    /// How long this side waits for the answer to one statement.
+    pub(super) fn answer_limit(&self) -> Duration {
+        self.statement_timeout() + GRACE
+    }
+
+    /// How long the server may execute one statement.
+    pub(super) fn statement_timeout(&self) -> Duration {
+        self.settings.statement_timeout
+    }
+
+    /// The pool for calls, as it is now.
+    pub(super) fn pool_status(&self) -> PoolStatus {
+        let status = self.calls.status();
+        PoolStatus {
+            idle: status.available,
+            in_use: status.size.saturating_sub(status.available),
+            max: status.max_size,
+            waiting: status.waiting,
+        }
+    }
+
+    /// A connection from a pool, which is established if none is free.
+    pub(super) async fn acquire(&self, purpose: Purpose) -> Result<InUse, StoreError> {
+        let pool = match purpose {
+            Purpose::Calls => &self.calls,
+            Purpose::Leases => &self.leases,
+        };
+        let PoolSettings {
+            connect_timeout,
+            acquire_timeout,
+            ..
+        } = self.settings;
+        let limit = acquire_timeout.max(connect_timeout);
+        match timeout(limit, pool.get()).await {
+            Ok(Ok(client)) => Ok(InUse::new(client)),
+            Ok(Err(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            )) => Err(StoreError::Unavailable(with_causes(&error).into())),
+            Ok(Err(PoolError::Timeout(TimeoutType::Create))) => Err(no_answer(connect_timeout)),
+            Ok(Err(PoolError::Timeout(_))) => {
+                let limit = humantime::format_duration(acquire_timeout);
+                let cause = format!("no connection came free within {limit}; they are all in use");
+                Err(StoreError::Unavailable(cause.into()))
+            }
+            Ok(Err(error)) => Err(StoreError::Unavailable(with_causes(&error).into())),
+            Err(_) => Err(no_answer(limit)),
+        }
+    }
+
+    /// Runs one statement, which is one transaction.
+    pub(super) async fn query(
+        &self,
+        purpose: Purpose,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let client = self.acquire(purpose).await?;
+        let rows = async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
+        };
+        let answer = answered_within(self.answer_limit(), rows).await?;
+        let rows = answer.map_err(|error| store_error(&error))?;
+        client.give_back();
+        Ok(rows)
+    }
+}

@@ -1,0 +1,90 @@
+//! The opening of a database for serving: its connections, its schema, its digest secret.
+//!
+//! Promises that each error says what to do, and that it never shows a password.
+
+use super::{
+    address::Address,
+    database::{Database, Purpose},
+    errors::answered_within,
+    migrate::{self, MigrateError},
+    pool::PoolSettings,
+};
+use crate::{
+    model::token::Digester,
+    store::{Cause, OpenError, StoreError, other_secret, with_causes},
+};
+use deadpool_postgres::Object;
+
+/// Connects, migrates the database as needed, and checks the digest secret.
+pub(super) async fn open(
+    address: &Address,
+    settings: PoolSettings,
+    digester: &Digester,
+) -> Result<Database, OpenError> {
+    let cannot_open = |cause: Cause, advice| OpenError::Driver {
+        what: address.to_string(),
+        cause,
+        advice,
+    };
+    let database = Database::new(address, settings)
+        .map_err(|error| cannot_open(error.into(), "check --pool-size"))?;
+    let mut client = database.acquire(Purpose::Calls).await.map_err(|error| {
+        cannot_open(
+            error.into(),
+            "check that the server runs and that the address, user, password and TLS parameters \
+             are right",
+        )
+    })?;
+    let unanswered = |error: StoreError| {
+        cannot_open(
+            error.into(),
+            "check the server and the way to it, and try again",
+        )
+    };
+    migrate::migrate(&mut client, database.statement_timeout())
+        .await
+        .map_err(|error| match error {
+            MigrateError::NoAnswer(error) => unanswered(error),
+            MigrateError::Schema(error) => error.into(),
+            MigrateError::Postgres(error) => cannot_open(
+                with_causes(&error).into(),
+                "the first start needs a role that may create a schema in this database, and a \
+                 later one a role that may use the tables in schema keyservice",
+            ),
+        })?;
+    let stored = store_fingerprint(&client, digester.fingerprint());
+    let stored = answered_within(database.answer_limit(), stored).await;
+    let stored = stored.map_err(unanswered)?.map_err(|error| {
+        cannot_open(
+            with_causes(&error).into(),
+            "check that the role may use the tables in schema keyservice, and that the server is \
+             no read-only standby",
+        )
+    })?;
+    if stored != digester.fingerprint() {
+        return Err(other_secret(stored));
+    }
+    client.give_back();
+    Ok(database)
+}
+
+/// Stores the fingerprint if the database has none, and gives the one that is stored.
+async fn store_fingerprint(
+    client: &Object,
+    fingerprint: [u8; 16],
+) -> Result<[u8; 16], tokio_postgres::Error> {
+    let read = "SELECT fingerprint FROM keyservice.digest_key";
+    let stored = client.query_opt(read, &[]).await?;
+    let stored = if let Some(stored) = stored {
+        stored
+    } else {
+        let insert = "INSERT INTO keyservice.digest_key (only_row, fingerprint) VALUES (true, $1) \
+                      ON CONFLICT DO NOTHING";
+        client.execute(insert, &[&fingerprint.as_slice()]).await?;
+        client.query_one(read, &[]).await?
+    };
+    let bytes: Vec<u8> = stored.try_get(0)?;
+    Ok(bytes
+        .try_into()
+        .expect("the column is checked to hold 16 bytes"))
+}
