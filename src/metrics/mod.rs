@@ -4,7 +4,6 @@
 
 mod exposition;
 mod page;
-mod places;
 mod process;
 mod server;
 

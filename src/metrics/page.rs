@@ -1,50 +1,51 @@
-//! Owns the writing of the page that Prometheus reads.
-//! Promises each who asks a page that was begun after it asked.
-//! Must never write two at once: each looks at every key, on a processor that calls need.
+//! Writes the page that Prometheus reads.
+//! Owns the latest page, which all share that waited for it.
+//! Promises every reader a page that was begun after it asked.
+//! Must never write two pages at once: each reads every key, on a processor that calls need.
 
 use prometheus_client::{encoding::prometheus_text, registry::Registry};
 use std::{sync::Arc, time::Instant};
 use tokio::{sync::Mutex, task::spawn_blocking};
 
-pub(super) struct Page {
+pub(super) struct MetricsPage {
     registry: Arc<Registry>,
-    latest: Arc<Mutex<Option<Written>>>,
+    latest: Arc<Mutex<Option<WrittenPage>>>,
 }
 
-struct Written {
+struct WrittenPage {
     began: Instant,
     text: String,
 }
 
-impl Page {
-    pub(super) fn of(registry: Registry) -> Self {
+impl MetricsPage {
+    pub(super) fn new(registry: Registry) -> Self {
         Self {
             registry: Arc::new(registry),
             latest: Arc::default(),
         }
     }
 
-    /// The page. Whoever asks while one is written shares the next with all others who wait.
+    /// Writes the page. All who ask while one is written share the next one.
     pub(super) async fn read(&self) -> String {
         let asked = Instant::now();
         let mut latest = self.latest.clone().lock_owned().await;
-        if let Some(written) = latest.as_ref().filter(|written| written.began >= asked) {
-            return written.text.clone();
+        if let Some(page) = latest.as_ref().filter(|page| page.began >= asked) {
+            return page.text.clone();
         }
         let registry = self.registry.clone();
-        // Milliseconds where keys are many; calls shall not wait for that. The lock goes along, so
-        // that one who asks and hangs up does not make room for another.
-        let written = spawn_blocking(move || {
+        // It takes milliseconds where keys are many, for which calls must not wait. The lock is held
+        // to the page's end, even if the one who asked has left: so no other is written meanwhile.
+        let writing = spawn_blocking(move || {
             let began = Instant::now();
             let mut text = String::new();
-            prometheus_text::encode(&mut text, &registry).expect("a string takes all");
-            *latest = Some(Written {
+            prometheus_text::encode(&mut text, &registry).expect("a string has room");
+            *latest = Some(WrittenPage {
                 began,
                 text: text.clone(),
             });
             text
         });
-        written.await.expect("writing metrics does not panic")
+        writing.await.expect("writing metrics does not panic")
     }
 }
 
@@ -61,18 +62,18 @@ mod tests {
     };
     use tokio::time::timeout;
 
-    /// Counts how many are written, and how many at once at most.
+    /// How many pages are written at once, and in all.
     #[derive(Debug, Default)]
-    struct Slow {
+    struct Writes {
         now: AtomicUsize,
         most: AtomicUsize,
         all: AtomicUsize,
     }
 
     #[derive(Debug)]
-    struct Counted(Arc<Slow>);
+    struct SlowCollector(Arc<Writes>);
 
-    impl Collector for Counted {
+    impl Collector for SlowCollector {
         fn encode(&self, _: DescriptorEncoder<'_>) -> fmt::Result {
             let now = self.0.now.fetch_add(1, SeqCst) + 1;
             self.0.most.fetch_max(now, SeqCst);
@@ -83,39 +84,39 @@ mod tests {
         }
     }
 
-    fn slow_page() -> (Page, Arc<Slow>) {
-        let slow = Arc::new(Slow::default());
+    fn slow_page() -> (MetricsPage, Arc<Writes>) {
+        let writes = Arc::new(Writes::default());
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Counted(slow.clone())));
-        (Page::of(registry), slow)
+        registry.register_collector(Box::new(SlowCollector(writes.clone())));
+        (MetricsPage::new(registry), writes)
     }
 
     #[tokio::test]
-    async fn many_who_ask_at_once_share_what_is_written_once() {
-        let (page, slow) = slow_page();
+    async fn many_who_ask_at_once_share_a_page() {
+        let (page, writes) = slow_page();
         join_all((0..50).map(|_| page.read())).await;
-        assert_eq!(slow.most.load(SeqCst), 1);
-        assert!(slow.all.load(SeqCst) <= 2, "{slow:?}");
+        assert_eq!(writes.most.load(SeqCst), 1);
+        assert!(writes.all.load(SeqCst) <= 2, "{writes:?}");
     }
 
     #[tokio::test]
-    async fn those_who_hang_up_do_not_make_it_write_two_at_once() {
-        let (page, slow) = slow_page();
+    async fn readers_that_leave_do_not_make_it_write_two_pages_at_once() {
+        let (page, writes) = slow_page();
         for _ in 0..5 {
             timeout(Duration::from_millis(10), page.read())
                 .await
-                .expect_err("it hangs up");
+                .expect_err("it leaves");
         }
         page.read().await;
-        assert_eq!(slow.most.load(SeqCst), 1);
+        assert_eq!(writes.most.load(SeqCst), 1);
     }
 
     #[tokio::test]
-    async fn who_asks_later_gets_a_later_page() {
-        let (page, slow) = slow_page();
+    async fn a_reader_that_asks_later_gets_a_later_page() {
+        let (page, writes) = slow_page();
         for asked in 1..=3 {
             page.read().await;
-            assert_eq!(slow.all.load(SeqCst), asked);
+            assert_eq!(writes.all.load(SeqCst), asked);
         }
     }
 }

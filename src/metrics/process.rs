@@ -1,5 +1,6 @@
-//! Owns what the system says of this process, by the names that Prometheus' own libraries use.
-//! Promises values as of the moment, and none where the system does not tell.
+//! Reads what the system says of this process, for the metrics that Prometheus' own libraries have.
+//! Owns nothing: every value is read when it is asked for.
+//! Promises current values, or none on a system that does not have them.
 //! Must never fail a scrape: what cannot be read is left out.
 
 use rustix::{
@@ -11,7 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// What Linux tells in `/proc` (proc(5)).
+/// What Linux says in `/proc` (proc(5)).
 pub(super) struct Process {
     pub(super) cpu_seconds: f64,
     pub(super) resident_bytes: u64,
@@ -20,13 +21,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// None where there is no `/proc`.
+    /// Returns `None` on a system without `/proc`.
     pub(super) fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // Behind the program's name, which may hold anything, in parentheses.
+        // The fields follow the program's name, which is in parentheses and may contain anything.
         let (_, fields) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
-        // The third field of all is the first here.
+        // The first of these is the third field of proc(5).
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         let ticks = seconds_of(clock_ticks_per_second());
         let started_after_boot = seconds_of(field(22)?) / ticks;
@@ -48,7 +49,7 @@ fn boot_time() -> Option<f64> {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "nobody reads more than 15 digits"
+    reason = "fifteen digits are precise enough"
 )]
 fn seconds_of(count: u64) -> f64 {
     count as f64

@@ -41,12 +41,12 @@ pub(super) fn reserved_slots(max_connections: usize) -> usize {
 
 /// The connection to evict so that a new one gets its slot, or `None`: then the new one is refused.
 ///
-/// It is the oldest unauthenticated one, so that each has as long as possible to authenticate. It is
-/// the one that has been idle for longest if there is no unauthenticated one, or if no more of them
-/// are `unauthenticated` than have reserved slots.
+/// It is the oldest unauthenticated one, so that each has as long as possible to authenticate. But if
+/// there are fewer `unauthenticated` ones than reserved slots, it is the authenticated one that has
+/// been idle for longest. If there is none of the preferred kind, one of the other kind goes.
 ///
-/// Of all connections, the candidates need only include the oldest unauthenticated one and the one
-/// that has been idle for longest.
+/// The candidates need not be all connections. The oldest unauthenticated one and the one that has
+/// been idle for longest are enough.
 pub(super) fn evict_for_new_connection(
     candidates: &[ConnectionView],
     now: Duration,
@@ -84,7 +84,7 @@ pub(super) fn longest_idle(
 /// The connections to evict because more calls are in flight than there may be; none otherwise.
 ///
 /// These are the unauthenticated ones with the most calls, and of equals the oldest. Only if no
-/// unauthenticated one has any call, it is the authenticated one with the most.
+/// unauthenticated one has any call, the authenticated one with the most goes.
 pub(super) fn evict_for_calls(
     connections: impl Iterator<Item = ConnectionView>,
     calls_in_flight: usize,
@@ -158,7 +158,7 @@ mod tests {
         let idle_longer = |number| authenticated(number, 5000);
         let reserved_slots = 2;
         for (rule, connections, evicted) in [
-            ("without connections, nobody is evicted", vec![], None),
+            ("without connections, none is evicted", vec![], None),
             (
                 "the oldest unauthenticated one goes first",
                 vec![unauthenticated(7), unauthenticated(3), unauthenticated(5)],
@@ -193,7 +193,7 @@ mod tests {
                 Some(2),
             ),
             (
-                "where none is idle, reserved slots protect nobody",
+                "where none is idle, reserved slots protect none",
                 vec![busy(1), unauthenticated(2), busy(3)],
                 Some(2),
             ),
@@ -216,7 +216,7 @@ mod tests {
         // Ten more than may be, and one more to spare.
         let (calls_in_flight, max_calls) = (74, 64);
         for (rule, connections, evicted) in [
-            ("without connections, nobody is evicted", vec![], vec![]),
+            ("without connections, none is evicted", vec![], vec![]),
             (
                 "the unauthenticated one with the most calls goes first",
                 vec![unauthenticated(1, 20), unauthenticated(2, 21)],
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn within_the_limit_calls_evict_nobody_and_connections_are_not_looked_at() {
+    fn within_the_limit_no_connection_is_evicted_or_looked_at() {
         for calls_in_flight in [0, 63, 64] {
             let unseen = std::iter::from_fn(|| panic!("it looks"));
             assert!(evict_for_calls(unseen, calls_in_flight, 64).is_empty());
