@@ -10,13 +10,18 @@ use std::{
 fn permitted_imports() -> BTreeMap<String, BTreeSet<String>> {
     let page = include_str!("../../ARCHITECTURE.md");
     let (_, table) = page.split_once("| folder | holds | imports |").expect("it");
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
     let mut permitted = BTreeMap::new();
     for row in rows {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let names = |cell: &str| {
             let quoted = cell.split('`').skip(1).step_by(2);
-            quoted.map(|name| name.trim_end_matches('/').to_owned()).collect::<Vec<_>>()
+            quoted
+                .map(|name| name.trim_end_matches('/').to_owned())
+                .collect::<Vec<_>>()
         };
         let mut imports: BTreeSet<String> = names(cells[3]).into_iter().collect();
         if cells[3].starts_with("all above") {
@@ -25,7 +30,10 @@ fn permitted_imports() -> BTreeMap<String, BTreeSet<String>> {
             imports.retain(|name| !excepted.contains(name));
         }
         let folder = names(cells[1]).remove(0);
-        assert!(imports.iter().all(|name| permitted.contains_key(name)), "{folder}");
+        assert!(
+            imports.iter().all(|name| permitted.contains_key(name)),
+            "{folder}"
+        );
         permitted.insert(folder, imports);
     }
     permitted
@@ -34,7 +42,10 @@ fn permitted_imports() -> BTreeMap<String, BTreeSet<String>> {
 /// The folders that a file imports, in its tests too.
 fn imports_of(file: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(file).expect("read");
-    let code: Vec<_> = text.lines().filter(|line| !line.trim().starts_with("//")).collect();
+    let code: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().starts_with("//"))
+        .collect();
     let code = code.join("\n");
     let mut imports = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
@@ -75,7 +86,9 @@ fn source_files(folder: &Path) -> Vec<PathBuf> {
         false => vec![path],
     });
     let files = nested.flatten();
-    files.filter(|file| file.extension().is_some_and(|name| name == "rs")).collect()
+    files
+        .filter(|file| file.extension().is_some_and(|name| name == "rs"))
+        .collect()
 }
 
 #[test]
