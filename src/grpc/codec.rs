@@ -60,7 +60,7 @@ impl<Decoded: Message + Default> Decoder for MessageDecoder<Decoded> {
         self.0.decode(buffer).map_err(|_| {
             Status::invalid_argument(
                 "the message is no valid protobuf message of its type: encode it by the service's \
-                 proto, with every string in UTF-8",
+                 proto, and see that every text is UTF-8",
             )
         })
     }

@@ -113,7 +113,7 @@ impl Method {
                 audit: Some(AdminMethod::Revoke),
                 effect: Writes {
                     advice: "the key may have been revoked all the same: call Revoke again, which \
-                             waits until every replica refuses the key",
+                             waits on until every replica refuses the key",
                 },
             },
             Self::HealthCheck => &Rules {

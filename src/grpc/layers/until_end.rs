@@ -92,3 +92,81 @@ impl<E: AtEnd> HttpBody for UntilEnd<E> {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use http::HeaderMap;
+    use std::{
+        collections::VecDeque,
+        future::poll_fn,
+        sync::{Arc, Mutex},
+    };
+
+    #[derive(Clone, Default)]
+    struct Ends(Arc<Mutex<Vec<Option<Code>>>>);
+
+    impl AtEnd for Ends {
+        fn ended(&mut self, status: Option<Code>) {
+            self.0.lock().expect("no panic").push(status);
+        }
+    }
+
+    /// A body of these frames.
+    struct Frames(VecDeque<Result<Frame<Bytes>, Status>>);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(self.0.pop_front())
+        }
+    }
+
+    /// What is told of a response of which so many frames are read.
+    fn told_of(response: Response<Body>, frames: usize) -> Vec<Option<Code>> {
+        let ends = Ends::default();
+        let mut body = Unended::new(ends.clone()).until_end(response).into_body();
+        for _ in 0..frames {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            frame.now_or_never().expect("it is ready");
+        }
+        drop(body);
+        let told = ends.0.lock().expect("no panic");
+        told.clone()
+    }
+
+    #[test]
+    fn an_end_is_told_once_with_the_status_of_the_call() {
+        let of_frames = |frames: Vec<_>| Response::new(Body::new(Frames(frames.into())));
+        let message = || Ok(Frame::data(Bytes::from_static(b"message")));
+        let trailers = |status: &str| {
+            let value = status.parse().expect("ASCII");
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("ASCII"), value)]);
+            Ok(Frame::trailers(trailers))
+        };
+        let all = || of_frames(vec![message(), trailers("0")]);
+        assert_eq!(told_of(all(), 0), [None], "it is given up");
+        assert_eq!(told_of(all(), 1), [None], "it is given up later");
+        assert_eq!(told_of(all(), 2), [Some(Code::Ok)]);
+        assert_eq!(told_of(all(), 3), [Some(Code::Ok)]);
+        assert_eq!(
+            told_of(of_frames(vec![trailers("14")]), 1),
+            [Some(Code::Unavailable)]
+        );
+        assert_eq!(
+            told_of(of_frames(vec![message()]), 2),
+            [Some(Code::Unknown)]
+        );
+        let broken = of_frames(vec![message(), Err(Status::internal("broken"))]);
+        assert_eq!(told_of(broken, 2), [Some(Code::Internal)]);
+        let in_headers = Status::not_found("no such key").into_http();
+        assert_eq!(told_of(in_headers, 1), [Some(Code::NotFound)]);
+    }
+}
