@@ -35,7 +35,7 @@ pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, Replic
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// One store, as those see it who use it.
+/// One store, by its tasks.
 #[derive(Clone)]
 pub struct Store {
     /// Creates, revokes and lists keys.

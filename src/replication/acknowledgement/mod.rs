@@ -65,7 +65,7 @@ impl Acknowledgements {
         term: LeaseTerm,
     ) -> Self {
         Self {
-            // Long enough for a follower that has met trouble to try once or twice more.
+            // Long enough for a follower whose call failed to try once or twice more.
             own_limit: 2 * term.length(),
             own_applied: watch::Sender::new(Revision::ZERO),
             wanted: Notify::new(),

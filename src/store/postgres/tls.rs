@@ -76,9 +76,9 @@ fn roots(path: Option<&Path>) -> Result<RootCertStore, String> {
         }
     }
     if roots.is_empty() {
-        let place = path.map_or("the system's store".into(), Path::to_string_lossy);
+        let source = path.map_or("the system's store".into(), Path::to_string_lossy);
         return Err(format!(
-            "no root certificate in {place}; give one with sslrootcert=FILE (PEM)"
+            "no root certificate in {source}; give one with sslrootcert=FILE (PEM)"
         ));
     }
     Ok(roots)
