@@ -15,8 +15,8 @@ pub fn token(bytes: &[u8]) {
         assert_eq!(token.expose(), text);
         assert_eq!(text.len(), TOKEN_LEN);
         assert!(text.starts_with(token::PREFIX));
-        assert!(token::stands_in(text));
-        assert!(!token::stands_in(token.preview().as_str()));
+        assert!(token::is_in(text));
+        assert!(!token::is_in(token.preview().as_str()));
         for at in 0..TOKEN_LEN {
             let other = if text[at..].starts_with('0') {
                 "1"
@@ -27,7 +27,7 @@ pub fn token(bytes: &[u8]) {
             assert!(Token::parse(&mistyped).is_err(), "at {at}");
         }
     }
-    assert!(token::stands_in(&format!("{text}{CANARY}{text}")));
+    assert!(token::is_in(&format!("{text}{CANARY}{text}")));
     if !text.is_empty() {
         assert_refused(Token::parse(&format!("{CANARY}{text}")));
     }
@@ -65,14 +65,14 @@ pub fn names(bytes: &[u8]) {
     if let Ok(account) = AccountId::parse(text.to_owned()) {
         assert_eq!(account.as_str(), text);
         assert!((1..=128).contains(&text.len()) && text.is_ascii());
-        assert!(!token::stands_in(text));
+        assert!(!token::is_in(text));
     }
     if let Ok(id) = RequestId::parse(text.to_owned()) {
         assert_eq!(id.as_str(), text);
         assert!(
             (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
         );
-        assert!(!token::stands_in(text));
+        assert!(!token::is_in(text));
     }
     if let Ok(id) = KeyId::parse(text) {
         assert_eq!(id.to_string(), text);
@@ -83,7 +83,7 @@ pub fn names(bytes: &[u8]) {
         assert_eq!(KeyName::parse(kept), Ok(name.clone()));
         assert_eq!(kept, text.trim());
         assert!((1..=100).contains(&kept.chars().count()));
-        assert!(!kept.contains(char::is_control) && !token::stands_in(kept));
+        assert!(!kept.contains(char::is_control) && !token::is_in(kept));
     }
     let with_token = format!("{text}{CANARY}");
     assert_refused(AccountId::parse(with_token.clone()));

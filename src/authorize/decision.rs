@@ -67,7 +67,7 @@ pub(super) fn decide(
     };
     let view = keyring.read();
     let found = view.find(&digester.digest(&token));
-    let Some(key) = found.filter(|key| accounts.include(key.account_id)) else {
+    let Some(key) = found.filter(|key| accounts.contains(key.account_id)) else {
         return Decision::Denial(DenialReason::UnknownToken);
     };
     if let Some(reason) = objection(&key, &domain, now) {

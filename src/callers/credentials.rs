@@ -165,7 +165,7 @@ impl Credentials {
 /// The line for a caller with a bearer secret.
 #[must_use]
 pub fn line(caller: &Caller, secret: &Secret) -> String {
-    let accounts = caller.accounts.names();
+    let accounts = caller.accounts.listed();
     let accounts = accounts.map(|names| format!(" accounts={}", names.join(",")));
     format!(
         "{} {}{} bearer={}",
