@@ -3,7 +3,7 @@
 use super::{CANARY, assert_refused, assert_tells_nothing, text};
 use keyservice::{
     callers::{
-        certificate_name::San,
+        certificate_name::CertificateName,
         credentials::Credentials,
         secret::{Secret, SecretDigest},
     },
@@ -18,14 +18,15 @@ pub fn credentials(bytes: &[u8]) {
     let shown = secret.expose().as_bytes();
     match Credentials::parse(bytes) {
         Ok(credentials) => {
-            assert!(credentials.with_secret(shown).is_none());
+            assert!(credentials.find_by_secret(shown).is_none());
             assert!(
-                credentials.with_secret(b"").is_none() && credentials.with_names(&[]).is_none()
+                credentials.find_by_secret(b"").is_none()
+                    && credentials.find_by_certificate(&[]).is_none()
             );
             let more = format!("\none-more-caller-a2f9 admin bearer={}\n", secret.digest());
             let more = [bytes, b"\n# ", CANARY.as_bytes(), more.as_bytes()].concat();
             let more = Credentials::parse(&more).expect("both are right");
-            let caller = more.with_secret(shown).expect("the new one");
+            let caller = more.find_by_secret(shown).expect("the new one");
             assert_eq!(caller.name.as_str(), "one-more-caller-a2f9");
         }
         Err(error) => {
@@ -55,10 +56,10 @@ pub fn authorization(bytes: &[u8]) {
 
 /// A digest has one spelling, and only what has a secret's form has one.
 pub fn bearer(bytes: &[u8]) {
-    if let Some(digest) = SecretDigest::of_shown(bytes) {
+    if let Some(digest) = SecretDigest::of_presented(bytes) {
         assert_eq!(SecretDigest::parse(&digest.to_string()), Some(digest));
         assert!(bytes.starts_with(b"tsop_") && bytes.len() == 48);
-        assert_eq!(SecretDigest::of_shown(&bytes[1..]), None);
+        assert_eq!(SecretDigest::of_presented(&bytes[1..]), None);
     }
     if let Some((text, digest)) =
         text(bytes).and_then(|text| Some((text, SecretDigest::parse(text)?)))
@@ -70,22 +71,25 @@ pub fn bearer(bytes: &[u8]) {
 
 /// Names are read of a certificate, or none; a name in a file has one meaning.
 pub fn certificate(bytes: &[u8]) {
-    for name in San::all_of(bytes) {
-        if let San::Dns(host) = name {
+    for name in CertificateName::read_all(bytes) {
+        if let CertificateName::Dns(host) = name {
             assert_eq!(host, host.to_ascii_lowercase());
         }
     }
     let Some(text) = text(bytes) else { return };
-    match San::parse(text) {
-        Ok(San::Uri(uri)) => assert_eq!(uri, text),
-        Ok(San::Dns(host)) => {
+    match CertificateName::parse(text) {
+        Ok(CertificateName::Uri(uri)) => assert_eq!(uri, text),
+        Ok(CertificateName::Dns(host)) => {
             assert_eq!(host, text.to_ascii_lowercase());
-            assert_eq!(San::parse(&host), Ok(San::Dns(host.clone())));
+            assert_eq!(
+                CertificateName::parse(&host),
+                Ok(CertificateName::Dns(host.clone()))
+            );
             assert!(!host.contains(['*', ':', '/']));
         }
         Err(error) => {
             assert_tells_nothing(&error.to_string());
-            assert_refused(San::parse(&format!("{text} {CANARY}")));
+            assert_refused(CertificateName::parse(&format!("{text} {CANARY}")));
         }
     }
 }
