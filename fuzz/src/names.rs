@@ -1,6 +1,6 @@
-//! What stands in a field of a request: a token, a domain, and what is named.
+//! The fields of a request: the token, the domain, the ids and the name of a key.
 
-use super::{CANARY, assert_refused, assert_tells_nothing, text};
+use super::{CANARY, assert_hides_canary, assert_refused, text};
 use keyservice::model::{
     account::AccountId,
     domain::Domain,
@@ -8,7 +8,8 @@ use keyservice::model::{
     token::{self, TOKEN_LEN, Token},
 };
 
-/// A token reads back as itself and is none with a typing error; and what is none is not repeated.
+/// A token can be parsed again, and a typing error makes it invalid. An error does not repeat the
+/// text.
 pub fn token(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(token) = Token::parse(text) {
@@ -33,12 +34,12 @@ pub fn token(bytes: &[u8]) {
     }
 }
 
-/// A domain is in its one normal form, within the limits of DNS.
+/// A parsed domain is in its only normal form, and within the limits of DNS.
 pub fn domain(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     let Ok(domain) = Domain::parse(text.to_owned()) else {
         if let Err(error) = Domain::parse(format!("{CANARY}@{text}")) {
-            assert_tells_nothing(&error.to_string());
+            assert_hides_canary(&error.to_string());
         }
         return;
     };
@@ -59,7 +60,8 @@ pub fn domain(bytes: &[u8]) {
     assert!(!last.is_some_and(is_number), "{normal} is an address");
 }
 
-/// An account id, a request id, a key id and a key's name hold what they may, and no token.
+/// An account id, a request id, a key id and a key's name have only allowed characters, and no
+/// token.
 pub fn names(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(account) = AccountId::parse(text.to_owned()) {
