@@ -50,7 +50,7 @@ impl Calls {
 
     /// Counts a call by the index of its method and that of its status, in the order in which
     /// [`Calls::new`] got them.
-    pub fn ended(&self, method: usize, status: usize, took: Duration) {
+    pub fn count(&self, method: usize, status: usize, took: Duration) {
         self.0[method].by_status[status].calls.add(took);
     }
 
