@@ -1,4 +1,4 @@
-//! Measures one decision on keyrings of real tokens, asked for in random order.
+//! Measures how long one decision takes, with the tokens of a keyring in random order.
 //!
 //! `cargo bench --bench decision -- [KEYS [SEED]]`
 
@@ -23,7 +23,7 @@ const DECISIONS: usize = 1_000_000;
 const PASSES: usize = 7;
 
 fn main() {
-    // Cargo adds `--bench`.
+    // Skips `--bench`, which Cargo adds.
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let many_keys = numbers.next().map_or(1_000_000, |keys: u64| keys);
     let seed = numbers.next().unwrap_or_else(rand::random);
@@ -67,7 +67,8 @@ fn measure(keys: usize, rng: &mut StdRng) {
             .map(|_| {
                 let started = Instant::now();
                 for token in tokens {
-                    // Its copy stands for the text that a call brings and a grant takes along.
+                    // A call brings a new text, and a grant takes it along. The copy costs the
+                    // same.
                     let domain = domain.clone();
                     let decision = authorizer
                         .authorize(black_box(token), domain, &Accounts::All, now)

@@ -1,4 +1,4 @@
-//! Measures what a revocation costs that is complete when it returns.
+//! Measures what it costs that a revocation is complete when it returns.
 //!
 //! `cargo bench --bench revocation`
 #![allow(
@@ -74,7 +74,7 @@ async fn measure_revokes(cluster: &Cluster, replicas: usize) {
     );
 }
 
-/// Writes queue for the one lock that orders them; the waits behind them overlap.
+/// Writes wait in turn for the lock that orders them. Their waits for the replicas overlap.
 async fn measure_throughput(cluster: &Cluster, replicas: usize) {
     let servers = start(&cluster.create_database(), replicas).await;
     let started = Instant::now();
@@ -94,7 +94,7 @@ async fn measure_throughput(cluster: &Cluster, replicas: usize) {
     println!("| {replicas} | {CALLERS} | {rate:.0} |");
 }
 
-/// What replicas that have nothing to do ask of the database.
+/// Measures how often replicas without any calls renew their leases.
 async fn measure_idle(cluster: &Cluster) {
     let address = cluster.create_database();
     let replicas = 10;
@@ -131,7 +131,8 @@ async fn measure_killed_replica(cluster: &Cluster) {
     );
 }
 
-/// The longest time without an answer from Authorize while PostgreSQL is killed and starts again.
+/// Measures the longest time without an answer from Authorize while PostgreSQL is killed and
+/// started again.
 async fn measure_restart(cluster: &mut Cluster) {
     let servers = start(&cluster.create_database(), 1).await;
     let mut client = servers[0].client().await;

@@ -13,7 +13,7 @@ pub mod grpc;
 pub mod metrics;
 pub mod model;
 pub mod net;
-pub mod observe;
+pub(crate) mod observe;
 pub mod replication;
 pub mod serve;
 pub mod store;

@@ -1,5 +1,6 @@
-//! What must hold for any bytes from outside, a function a kind. The fuzzers call these, and so do
-//! the tests.
+//! What must hold for any bytes from outside. There is one function for each kind of input.
+//!
+//! The fuzzers call these functions with new bytes, and the tests call them with the seeds.
 
 mod callers;
 mod names;
@@ -11,10 +12,10 @@ pub use names::{domain, names, token};
 pub use requests::{grpc_timeout, page_token, request};
 pub use store_address::store_address;
 
-/// A target's name, and what looks whether it holds for some bytes.
+/// The name of a target, and the function that checks it for some bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 11] = [
     ("token", token),
     ("domain", domain),
@@ -29,23 +30,24 @@ pub const TARGETS: [Target; 11] = [
     ("request", request),
 ];
 
-/// A token that is put beside what is to be refused: no error may repeat it.
+/// A token that is put into invalid input. No error may repeat it.
 const CANARY: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
 
-/// The text of these bytes, as a field or a file would hold it.
+/// Gives the bytes as text, because fields and files contain only text.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// What is said of a text that holds the canary, and must not repeat it.
-fn assert_tells_nothing(said: &str) {
+/// Checks an error about text that contains the canary.
+fn assert_hides_canary(said: &str) {
     assert!(!said.contains(CANARY), "{said}");
 }
 
-/// The error of a text that holds the canary, which is why it must be refused.
+/// Checks that text was refused, because it contains the canary, and that the error does not repeat
+/// it.
 fn assert_refused<T, E: ToString>(parsed: Result<T, E>) {
     match parsed {
-        Ok(_) => panic!("it holds a token"),
-        Err(error) => assert_tells_nothing(&error.to_string()),
+        Ok(_) => panic!("text that contains a token was accepted"),
+        Err(error) => assert_hides_canary(&error.to_string()),
     }
 }

@@ -1,6 +1,6 @@
-//! What stands in a field of a request: a token, a domain, and what is named.
+//! The fields of a request: the token, the domain, the ids and the name of a key.
 
-use super::{CANARY, assert_refused, assert_tells_nothing, text};
+use super::{CANARY, assert_hides_canary, assert_refused, text};
 use keyservice::model::{
     account::AccountId,
     domain::Domain,
@@ -8,15 +8,16 @@ use keyservice::model::{
     token::{self, TOKEN_LEN, Token},
 };
 
-/// A token reads back as itself and is none with a typing error; and what is none is not repeated.
+/// A token can be parsed again, and a typing error makes it invalid. An error does not repeat the
+/// text.
 pub fn token(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(token) = Token::parse(text) {
         assert_eq!(token.expose(), text);
         assert_eq!(text.len(), TOKEN_LEN);
         assert!(text.starts_with(token::PREFIX));
-        assert!(token::stands_in(text));
-        assert!(!token::stands_in(token.preview().as_str()));
+        assert!(token::is_in(text));
+        assert!(!token::is_in(token.preview().as_str()));
         for at in 0..TOKEN_LEN {
             let other = if text[at..].starts_with('0') {
                 "1"
@@ -27,18 +28,18 @@ pub fn token(bytes: &[u8]) {
             assert!(Token::parse(&mistyped).is_err(), "at {at}");
         }
     }
-    assert!(token::stands_in(&format!("{text}{CANARY}{text}")));
+    assert!(token::is_in(&format!("{text}{CANARY}{text}")));
     if !text.is_empty() {
         assert_refused(Token::parse(&format!("{CANARY}{text}")));
     }
 }
 
-/// A domain is in its one normal form, within the limits of DNS.
+/// A parsed domain is in its only normal form, and within the limits of DNS.
 pub fn domain(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     let Ok(domain) = Domain::parse(text.to_owned()) else {
         if let Err(error) = Domain::parse(format!("{CANARY}@{text}")) {
-            assert_tells_nothing(&error.to_string());
+            assert_hides_canary(&error.to_string());
         }
         return;
     };
@@ -59,20 +60,21 @@ pub fn domain(bytes: &[u8]) {
     assert!(!last.is_some_and(is_number), "{normal} is an address");
 }
 
-/// An account id, a request id, a key id and a key's name hold what they may, and no token.
+/// An account id, a request id, a key id and a key's name have only allowed characters, and no
+/// token.
 pub fn names(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(account) = AccountId::parse(text.to_owned()) {
         assert_eq!(account.as_str(), text);
         assert!((1..=128).contains(&text.len()) && text.is_ascii());
-        assert!(!token::stands_in(text));
+        assert!(!token::is_in(text));
     }
     if let Ok(id) = RequestId::parse(text.to_owned()) {
         assert_eq!(id.as_str(), text);
         assert!(
             (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
         );
-        assert!(!token::stands_in(text));
+        assert!(!token::is_in(text));
     }
     if let Ok(id) = KeyId::parse(text) {
         assert_eq!(id.to_string(), text);
@@ -83,7 +85,7 @@ pub fn names(bytes: &[u8]) {
         assert_eq!(KeyName::parse(kept), Ok(name.clone()));
         assert_eq!(kept, text.trim());
         assert!((1..=100).contains(&kept.chars().count()));
-        assert!(!kept.contains(char::is_control) && !token::stands_in(kept));
+        assert!(!kept.contains(char::is_control) && !token::is_in(kept));
     }
     let with_token = format!("{text}{CANARY}");
     assert_refused(AccountId::parse(with_token.clone()));

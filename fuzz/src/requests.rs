@@ -1,6 +1,6 @@
-//! Whole requests, as protobuf has them, and the page token in one of them.
+//! Whole requests in protobuf's encoding, the page token of a List, and the deadline of any call.
 
-use super::{CANARY, assert_tells_nothing, text};
+use super::{CANARY, assert_hides_canary, text};
 use keyservice::{
     callers::Caller,
     grpc::{
@@ -20,7 +20,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use std::time::Duration;
 use tonic::{Code, Status, metadata::MetadataMap};
 
-/// A page token has one spelling, and is taken for its own list alone.
+/// A page token has only one spelling, and is accepted only for its own list.
 pub fn page_token(bytes: &[u8]) {
     let list = |account: &str| ListQuery {
         account_id: AccountId::from_stored(account.to_owned()),
@@ -31,21 +31,21 @@ pub fn page_token(bytes: &[u8]) {
         now: Timestamp::MAX,
     };
     if let Some(text) = text(bytes)
-        && let Ok(place) = page_tokens::decode(&list("acme"), text)
+        && let Ok(revision) = page_tokens::decode(&list("acme"), text)
     {
-        assert_eq!(page_tokens::encode(&list("acme"), place), text);
+        assert_eq!(page_tokens::encode(&list("acme"), revision), text);
         assert!(page_tokens::decode(&list("globex"), text).is_err());
     }
     if let Some(number) = bytes.first_chunk() {
-        let place = Revision::from_number(i64::from_be_bytes(*number));
-        let text = page_tokens::encode(&list("acme"), place);
-        assert_eq!(page_tokens::decode(&list("acme"), &text), Ok(place));
+        let revision = Revision::from_number(i64::from_be_bytes(*number));
+        let text = page_tokens::encode(&list("acme"), revision);
+        assert_eq!(page_tokens::decode(&list("acme"), &text), Ok(revision));
         assert!(page_tokens::decode(&list("globex"), &text).is_err());
     }
 }
 
-/// A message is read into values or refused, by a status that repeats nothing of it. The first byte
-/// says which message it is.
+/// A message is turned into values, or refused with a status that repeats nothing of it. The first
+/// byte says which message it is.
 pub fn request(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else {
         return;
@@ -59,8 +59,8 @@ pub fn request(bytes: &[u8]) {
     if let Err(status) = refused {
         assert_eq!(status.code(), Code::InvalidArgument);
         let said = format!("{status:?}");
-        assert_tells_nothing(&said);
-        assert!(!token::stands_in(&said), "{said}");
+        assert_hides_canary(&said);
+        assert!(!token::is_in(&said), "{said}");
     }
 }
 
@@ -77,7 +77,7 @@ fn create(message: &[u8]) -> Result<(), Status> {
     assert_eq!(key.scope.domain().is_some(), request.domain.is_some());
     assert!(key.expire_time.is_none_or(|time| time > now));
     CANARY.clone_into(&mut request.name);
-    let status = new(request).expect_err("a name holds no token");
+    let status = new(request).expect_err("a name contains no token");
     Err(status)
 }
 
@@ -90,7 +90,7 @@ fn list(message: &[u8]) -> Result<(), Status> {
     assert_eq!(query.before.is_some(), !request.page_token.is_empty());
     CANARY.clone_into(&mut request.page_token);
     let status = requests::list_query(request, Timestamp::MAX);
-    Err(status.expect_err("no page token"))
+    Err(status.expect_err("this is not a page token"))
 }
 
 fn revoke(message: &[u8]) -> Result<(), Status> {
@@ -115,12 +115,12 @@ fn authorize(message: &[u8]) -> Result<(), Status> {
     Ok(())
 }
 
-/// A time is read as gRPC writes it, up to 8 digits and a unit, and in no other way.
+/// A time-out is accepted exactly as gRPC writes it: up to 8 digits and a unit.
 pub fn grpc_timeout(bytes: &[u8]) {
     let Some(patience) = patience_of(bytes) else {
         return;
     };
-    let (unit, digits) = bytes.split_last().expect("it was read");
+    let (unit, digits) = bytes.split_last().expect("it was accepted");
     assert!((1..=8).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit));
     assert!(b"HMSmun".contains(unit));
     assert!(patience <= Duration::from_secs(99_999_999 * 3600));

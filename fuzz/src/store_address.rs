@@ -1,4 +1,4 @@
-//! Where keys are stored: an address that may hold a password, which nothing may show.
+//! The address of the store. It may contain a password, which must never be shown.
 
 use super::text;
 use keyservice::{config::StoreAddress, store::postgres::Address};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 const PASSWORD: &str = "hunter2-8f3a";
 
-/// An address is shown without its password, and so is one that makes no sense.
+/// An address is shown without its password, even if it is invalid.
 pub fn store_address(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
-    // It names a file to read, and any file can be named.
+    // This option names a file, and parsing the address would read that file.
     if text.contains("sslrootcert") || text.contains(PASSWORD) {
         return;
     }

@@ -3,7 +3,7 @@
 //! Owns the order of the reasons for a denial.
 //! Must never wait, lock or log: it runs on every request of the mail platform.
 
-use super::keyring::{HeldKey, Keyring};
+use super::keyring::{KeyRef, Keyring};
 use crate::model::{
     account::{AccountId, Accounts},
     domain::Domain,
@@ -11,30 +11,29 @@ use crate::model::{
     time::Timestamp,
     token::{Digester, Token},
 };
-
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
-/// A grant or a denial.
+/// The answer to one Authorize.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The token may be used for the domain.
     Grant(Grant),
-    /// It may not, and why.
+    /// The token may not be used for the domain.
     Denial(DenialReason),
 }
 
-/// What a grant says of the key.
+/// What a caller learns of a key whose token may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// The key's public name.
+    /// The id of the token's key.
     pub key_id: KeyId,
-    /// The key's owner.
+    /// The account that owns the key.
     pub account_id: AccountId,
-    /// Where the key may be used.
+    /// The domains for which the key may be used. The domain in question is one of them.
     pub scope: Scope,
 }
 
-/// Why a token is denied. Where several reasons hold, the first of these is given.
+/// Why a token is denied. If several reasons hold, the answer names the one that stands first here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DenialReason {
@@ -50,8 +49,8 @@ pub enum DenialReason {
     DomainNotAllowed,
 }
 
-/// Decides whether a token may be used for a domain at a time. A key of an account that is not among
-/// `accounts` is unknown.
+/// Decides whether a token may be used for a domain at a time. A key of an account that is not
+/// among `accounts` is unknown.
 ///
 /// The answer counts only under a lease: without one the keyring may lack a revocation or a key.
 pub(super) fn decide(
@@ -65,30 +64,29 @@ pub(super) fn decide(
     let Ok(token) = Token::parse(token) else {
         return Decision::Denial(DenialReason::MalformedToken);
     };
-    let view = keyring.read();
-    let found = view.find(&digester.digest(&token));
-    let Some(key) = found.filter(|key| accounts.include(key.account_id)) else {
+    let keys = keyring.read();
+    let key = keys.get(&digester.digest(&token));
+    let Some(key) = key.filter(|key| accounts.contains(key.account_id)) else {
         return Decision::Denial(DenialReason::UnknownToken);
     };
-    if let Some(reason) = objection(&key, &domain, now) {
+    if let Some(reason) = denial_reason(&key, &domain, now) {
         return Decision::Denial(reason);
     }
     Decision::Grant(Grant {
         key_id: key.id,
         account_id: AccountId::from_stored(key.account_id.to_owned()),
-        // A key that is restricted and passed is restricted to this very domain.
+        // A restricted key that comes so far is restricted to exactly this domain.
         scope: Scope::from_domain(key.domain.map(|_| domain)),
     })
 }
 
-fn objection(key: &HeldKey<'_>, domain: &Domain, now: Timestamp) -> Option<DenialReason> {
+fn denial_reason(key: &KeyRef<'_>, domain: &Domain, now: Timestamp) -> Option<DenialReason> {
     match key.status(now) {
         Status::Revoked => Some(DenialReason::Revoked),
         Status::Expired => Some(DenialReason::Expired),
         Status::Active => {
-            let is_other = |only| only != domain.as_str();
-            let other = key.domain.is_some_and(is_other);
-            other.then_some(DenialReason::DomainNotAllowed)
+            let is_other = key.domain.is_some_and(|only| only != domain.as_str());
+            is_other.then_some(DenialReason::DomainNotAllowed)
         }
     }
 }

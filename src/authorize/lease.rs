@@ -12,7 +12,7 @@ use std::{
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use tokio::{sync::Notify, time::timeout};
 
-/// How long one wait for the end of a lease may be. The runtime's timers do not take an endless one.
+/// How long one wait for the end of a lease may be. The runtime's timers cannot wait for ever.
 const MAX_SLEEP: Duration = Duration::from_secs(3600);
 
 /// Whether this replica may answer from memory. Authorize reads it, and the follower extends it.
@@ -22,10 +22,9 @@ pub struct Lease {
     changed: Notify,
 }
 
-/// This replica may not answer from memory, because its keyring may lack the writes of others.
+/// This replica may not answer from memory, because its keyring may lack writes of other replicas.
 ///
-/// As text for programs, in the details of a status and in metrics: `KEYRING_LOADING` and
-/// `LEASE_LAPSED`.
+/// A status's details and the metrics spell it `KEYRING_LOADING` or `LEASE_LAPSED`.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray, thiserror::Error,
 )]
@@ -41,9 +40,7 @@ pub enum NoLease {
 }
 
 impl Lease {
-    /// No lease yet.
-    #[must_use]
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             deadline_nanos: AtomicU64::new(Moment::EARLIEST.nanos),
             changed: Notify::new(),
@@ -51,9 +48,9 @@ impl Lease {
     }
 
     /// Reads from the keyring, and returns what was read if this lease held during the whole read.
-    pub fn covering<T>(&self, read: impl FnOnce() -> T) -> Result<T, NoLease> {
-        // A lease that is granted during the read vouches for what the keyring holds by then, but the
-        // read may have come earlier. So the deadline is read first, and the clock last.
+    pub(crate) fn covering<T>(&self, read: impl FnOnce() -> T) -> Result<T, NoLease> {
+        // A lease that is granted during the read certifies what the keyring holds by then, but the
+        // read may have come before that. So the deadline is read first, and the clock last.
         let deadline = self.deadline();
         let answer = read();
         // Neither the compiler nor the processor may move the read of the clock before the read of
@@ -62,7 +59,7 @@ impl Lease {
         Self::check(deadline).map(|()| answer)
     }
 
-    /// Whether a lease with this deadline holds now.
+    /// Returns whether a lease with this deadline holds now.
     fn check(deadline: Moment) -> Result<(), NoLease> {
         if Moment::now() < deadline {
             Ok(())
@@ -74,8 +71,7 @@ impl Lease {
     }
 
     /// When the lease ends, which may lie in the past.
-    #[must_use]
-    pub fn deadline(&self) -> Moment {
+    pub(crate) fn deadline(&self) -> Moment {
         Moment {
             nanos: self.deadline_nanos.load(Ordering::Acquire),
         }
@@ -89,14 +85,14 @@ impl Lease {
     }
 
     /// Ends the lease at once.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.deadline_nanos
             .store(Moment::EARLIEST.nanos, Ordering::Release);
         self.changed.notify_waiters();
     }
 
     /// Waits until the lease holds. May be dropped at any time.
-    pub async fn wait_until_held(&self) {
+    pub(crate) async fn wait_until_held(&self) {
         loop {
             // Subscribes before it checks, so that it misses no change in between.
             let mut changed = pin!(self.changed.notified());
@@ -110,9 +106,9 @@ impl Lease {
 
     /// Waits until the lease does not hold. May be dropped at any time.
     ///
-    /// It returns late by as long as the machine was suspended. So it serves to report a lapse, and
-    /// only [`Lease::covering`] serves to decide.
-    pub async fn wait_until_lapsed(&self) {
+    /// If the machine is suspended meanwhile, this returns late. So use it only to report a lapse,
+    /// and [`Lease::covering`] to decide.
+    pub(crate) async fn wait_until_lapsed(&self) {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();

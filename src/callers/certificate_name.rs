@@ -1,6 +1,8 @@
-//! Owns the subject alternative name, by which a client certificate names its caller.
-//! Promises the URI and DNS names of a certificate, and their spelling in the credentials file.
-//! Must never be asked about a certificate whose chain was not verified.
+//! The name of a caller in its client certificate: a subject alternative name.
+//!
+//! Owns how the URI and DNS names of a certificate are read, and how the credentials file spells
+//! them.
+//! Must never read a certificate whose chain was not verified.
 
 use x509_cert::{
     Certificate,
@@ -8,38 +10,38 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-/// A name in a certificate. The kinds are apart, so that neither can pass for the other.
+/// A name in a certificate. A URI never equals a DNS name, whatever its text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum San {
-    /// Such as a SPIFFE id; compared as it is.
+pub enum CertificateName {
+    /// A URI, such as a SPIFFE id. Case matters.
     Uri(String),
-    /// A host's name, in lower case, since DNS knows no other.
+    /// The name of a host, in lower case, because case does not matter in DNS.
     Dns(String),
 }
 
-/// RFC 6125 lets a host's name be this long, SPIFFE its ids 2048 bytes.
+/// A SPIFFE id may have 2048 bytes. The name of a host is shorter.
 const MAX_LEN: usize = 2048;
 
-/// The text names no caller.
+/// The text cannot be a name in a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is neither a URI, such as spiffe://example.org/mailer, nor a host's name, such as \
-     mailer.example.org; a wildcard names no one caller"
+    "is neither a URI, such as spiffe://example.org/mailer, nor the name of a host, such as \
+     mailer.example.org; a wildcard cannot name a caller"
 )]
-pub struct InvalidSan;
+pub struct InvalidCertificateName;
 
-impl San {
-    /// Reads the name as it stands in the credentials file.
-    pub fn parse(text: &str) -> Result<Self, InvalidSan> {
+impl CertificateName {
+    /// Parses a name in the credentials file.
+    pub fn parse(text: &str) -> Result<Self, InvalidCertificateName> {
         if text.len() > MAX_LEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(InvalidSan);
+            return Err(InvalidCertificateName);
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
             return if is_scheme && !rest.is_empty() {
                 Ok(Self::Uri(text.to_owned()))
             } else {
-                Err(InvalidSan)
+                Err(InvalidCertificateName)
             };
         }
         let is_label = |label: &str| {
@@ -51,13 +53,14 @@ impl San {
         if text.split('.').all(is_label) {
             Ok(Self::Dns(text.to_ascii_lowercase()))
         } else {
-            Err(InvalidSan)
+            Err(InvalidCertificateName)
         }
     }
 
-    /// The names of a certificate (DER), in its order; none where it has none or makes no sense.
+    /// Reads the names of a certificate (DER) in their order. If the certificate cannot be parsed,
+    /// it has none.
     #[must_use]
-    pub fn all_of(certificate: &[u8]) -> Vec<Self> {
+    pub fn read_all(certificate: &[u8]) -> Vec<Self> {
         let Ok(certificate) = Certificate::from_der(certificate) else {
             return Vec::new();
         };
@@ -83,16 +86,19 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_have_names_or_none_without_a_panic(bytes: Vec<u8>, text: String) {
-            let _ = (San::all_of(&bytes), San::parse(&text));
+            let _ = (CertificateName::read_all(&bytes), CertificateName::parse(&text));
         }
     }
 
     #[test]
     fn a_uri_and_a_hosts_name_are_told_apart() {
         let uri = "spiffe://example.org/ns/Mail/sa/sender";
-        assert_eq!(San::parse(uri), Ok(San::Uri(uri.into())));
-        let host = San::parse("Mailer.Example.org");
-        assert_eq!(host, Ok(San::Dns("mailer.example.org".into())));
+        assert_eq!(
+            CertificateName::parse(uri),
+            Ok(CertificateName::Uri(uri.into()))
+        );
+        let host = CertificateName::parse("Mailer.Example.org");
+        assert_eq!(host, Ok(CertificateName::Dns("mailer.example.org".into())));
         for wrong in [
             "",
             "*.example.org",
@@ -103,7 +109,11 @@ mod tests {
             "ä.example",
             "a.",
         ] {
-            assert_eq!(San::parse(wrong), Err(InvalidSan), "{wrong}");
+            assert_eq!(
+                CertificateName::parse(wrong),
+                Err(InvalidCertificateName),
+                "{wrong}"
+            );
         }
     }
 
@@ -120,8 +130,11 @@ mod tests {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         assert_eq!(
-            San::all_of(certificate.der()),
-            [San::Dns("mailer.example.org".into()), San::Uri(uri.into())]
+            CertificateName::read_all(certificate.der()),
+            [
+                CertificateName::Dns("mailer.example.org".into()),
+                CertificateName::Uri(uri.into())
+            ]
         );
     }
 }

@@ -1,81 +1,86 @@
-//! Owns the credentials file: which proof stands for which caller.
-//! Promises that a file is taken whole or refused by the number of its first wrong line.
-//! Must never repeat a line's text in an error: somebody may have pasted a secret.
+//! The credentials file: the list of callers, and how each of them proves who it is.
+//!
+//! Promises to take a file whole, or to refuse it with the number of its first wrong line.
+//! Must never repeat a line's text in an error, because somebody may have pasted a secret.
 
 use super::{
     Caller, Role,
-    certificate_name::{InvalidSan, San},
+    certificate_name::{CertificateName, InvalidCertificateName},
     secret::{Secret, SecretDigest},
 };
-use crate::model::account::{AccountId, Accounts, InvalidAccountId};
-use crate::model::caller_name::{CallerName, InvalidCallerName};
+use crate::model::{
+    account::{AccountId, Accounts, InvalidAccountId},
+    caller_name::{CallerName, InvalidCallerName},
+};
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Who calls, by what they prove it with.
+/// The callers in the file, by what each of them proves itself with.
 #[derive(Debug, Default)]
 pub struct Credentials {
     by_secret: HashMap<SecretDigest, Arc<Caller>>,
-    by_san: HashMap<San, Arc<Caller>>,
+    by_certificate_name: HashMap<CertificateName, Arc<Caller>>,
 }
 
-/// A line of the file is wrong. Lines are counted from 1.
+/// The credentials file cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCredentials {
-    /// In a line of its own.
+    /// A line is wrong. The first line has the number 1.
     #[error("line {0} {1}")]
     Line(usize, Mistake),
-    /// Not a text at all.
+    /// The file is not text.
     #[error("is not UTF-8 text")]
     NotText,
-    /// A file that was cut off, say. It would lock everybody out.
+    /// The file may have been cut off. It would lock everybody out.
     #[error("names no caller; add one with `keyservice credential new NAME --role admin`")]
     NoCaller,
 }
 
-/// What is wrong with a line, and what is right.
+/// What is wrong with a line, and what would be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
-    /// Its first word.
-    #[error("begins with what {0}")]
+    /// The first word is not a caller's name.
+    #[error("begins with a word that {0}")]
     Name(#[from] InvalidCallerName),
-    /// Its second word.
+    /// The second word is not a role.
     #[error("needs a role as its second word: authorizer or admin")]
     Role,
-    /// `accounts=`.
-    #[error("has accounts= with what {0}; several are separated by commas")]
+    /// An entry of `accounts=` is not an account id.
+    #[error("has accounts= with an entry that {0}; separate several account ids by commas")]
     Account(#[from] InvalidAccountId),
-    /// `accounts=` again.
-    #[error("has accounts= twice; separate accounts by commas")]
+    /// A line has `accounts=` more than once.
+    #[error("has accounts= twice; give it once, with the account ids separated by commas")]
     AccountsTwice,
-    /// `bearer=`.
+    /// The value of `bearer=` is not a digest.
     #[error(
-        "needs bearer=blake3: and 64 hexadecimal digits, as `keyservice credential new` prints; \
-         the secret itself belongs to its caller alone"
+        "needs bearer=blake3: and 64 hexadecimal digits, as `keyservice credential new` prints \
+         them; only the caller may keep the secret itself"
     )]
     Bearer,
-    /// `certificate=`.
-    #[error("has certificate= with what {0}")]
-    Certificate(#[from] InvalidSan),
-    /// Another word.
-    #[error("has a word that is none of accounts=, bearer= and certificate=")]
+    /// The value of `certificate=` cannot be a name in a certificate.
+    #[error("has certificate= with a value that {0}")]
+    Certificate(#[from] InvalidCertificateName),
+    /// The line has some other word.
+    #[error("has a word that does not begin with accounts=, bearer= or certificate=")]
     Unknown,
-    /// Nothing to prove the caller by.
-    #[error("needs bearer= or certificate=, or nobody could prove to be this caller")]
+    /// The caller has nothing to prove itself with.
+    #[error("needs bearer= or certificate=; without one, nobody can prove to be this caller")]
     NoProof,
-    /// The name stands on another line too.
+    /// An earlier line has the same name.
     #[error(
-        "names a caller that line {0} has named; give one line several bearer= or certificate="
+        "names the same caller as line {0}; one line may have several bearer= and certificate="
     )]
     NameTwice(usize),
-    /// The proof stands on another line too.
-    #[error("has a bearer= or certificate= that an earlier word has; each proves one caller")]
+    /// An earlier line or word has the same proof.
+    #[error("repeats an earlier bearer= or certificate=; each of them proves only one caller")]
     ProofTwice,
 }
 
 impl Credentials {
-    /// Reads a credentials file: a caller a line, `NAME ROLE [accounts=ACCOUNT,…]` and at least one
-    /// of `bearer=DIGEST` and `certificate=SAN`. What follows a `#` at a word's start is a comment.
+    /// Parses a credentials file.
+    ///
+    /// Each line describes one caller: `NAME ROLE [accounts=ACCOUNT,…]`, and then at least one of
+    /// `bearer=DIGEST` and `certificate=NAME`. A word that begins with `#` begins a comment.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidCredentials> {
         let text = std::str::from_utf8(bytes).map_err(|_| InvalidCredentials::NotText)?;
         let mut credentials = Self::default();
@@ -101,7 +106,7 @@ impl Credentials {
         Ok(credentials)
     }
 
-    /// Adds the caller of the words that follow its name.
+    /// Adds a caller, which the words after its name describe.
     fn add<'a>(
         &mut self,
         name: CallerName,
@@ -110,23 +115,23 @@ impl Credentials {
         let role = words.next().and_then(|word| word.parse::<Role>().ok());
         let role = role.ok_or(Mistake::Role)?;
         let mut accounts = Accounts::All;
-        let (mut digests, mut sans) = (HashSet::new(), HashSet::new());
+        let (mut digests, mut certificate_names) = (HashSet::new(), HashSet::new());
         for word in words {
             let is_new = match word.split_once('=') {
                 Some(("accounts", _)) if accounts != Accounts::All => {
                     return Err(Mistake::AccountsTwice);
                 }
                 Some(("accounts", list)) => {
-                    accounts = self::accounts(list)?;
+                    accounts = parse_accounts(list)?;
                     true
                 }
                 Some(("bearer", digest)) => {
                     let digest = SecretDigest::parse(digest).ok_or(Mistake::Bearer)?;
                     !self.by_secret.contains_key(&digest) && digests.insert(digest)
                 }
-                Some(("certificate", san)) => {
-                    let san = San::parse(san)?;
-                    !self.by_san.contains_key(&san) && sans.insert(san)
+                Some(("certificate", name)) => {
+                    let name = CertificateName::parse(name)?;
+                    !self.by_certificate_name.contains_key(&name) && certificate_names.insert(name)
                 }
                 _ => return Err(Mistake::Unknown),
             };
@@ -134,7 +139,7 @@ impl Credentials {
                 return Err(Mistake::ProofTwice);
             }
         }
-        if digests.is_empty() && sans.is_empty() {
+        if digests.is_empty() && certificate_names.is_empty() {
             return Err(Mistake::NoProof);
         }
         let caller = Arc::new(Caller {
@@ -145,27 +150,29 @@ impl Credentials {
         let of_caller = |proof| (proof, caller.clone());
         self.by_secret.extend(digests.into_iter().map(of_caller));
         let of_caller = |proof| (proof, caller.clone());
-        self.by_san.extend(sans.into_iter().map(of_caller));
+        self.by_certificate_name
+            .extend(certificate_names.into_iter().map(of_caller));
         Ok(())
     }
 
-    /// Whose bearer secret this is.
+    /// Finds the caller that has this bearer secret.
     #[must_use]
-    pub fn with_secret(&self, shown: &[u8]) -> Option<&Arc<Caller>> {
-        self.by_secret.get(&SecretDigest::of_shown(shown)?)
+    pub fn find_by_secret(&self, presented: &[u8]) -> Option<&Arc<Caller>> {
+        self.by_secret.get(&SecretDigest::of_presented(presented)?)
     }
 
-    /// Whose certificate has these names: of the first that is known.
+    /// Finds the caller whose certificate has these names. The first name that a caller has counts.
     #[must_use]
-    pub fn with_names(&self, names: &[San]) -> Option<&Arc<Caller>> {
-        names.iter().find_map(|name| self.by_san.get(name))
+    pub fn find_by_certificate(&self, names: &[CertificateName]) -> Option<&Arc<Caller>> {
+        names
+            .iter()
+            .find_map(|name| self.by_certificate_name.get(name))
     }
 }
 
-/// The line for a caller with a bearer secret.
-#[must_use]
-pub fn line(caller: &Caller, secret: &Secret) -> String {
-    let accounts = caller.accounts.names();
+/// The line of the file for a caller with a bearer secret.
+pub(crate) fn line(caller: &Caller, secret: &Secret) -> String {
+    let accounts = caller.accounts.listed();
     let accounts = accounts.map(|names| format!(" accounts={}", names.join(",")));
     format!(
         "{} {}{} bearer={}",
@@ -176,8 +183,8 @@ pub fn line(caller: &Caller, secret: &Secret) -> String {
     )
 }
 
-/// Reads `ACCOUNT,ACCOUNT`.
-pub fn accounts(list: &str) -> Result<Accounts, InvalidAccountId> {
+/// Parses account ids that are separated by commas.
+pub(crate) fn parse_accounts(list: &str) -> Result<Accounts, InvalidAccountId> {
     let accounts: Result<Arc<[AccountId]>, _> = list
         .split(',')
         .map(|account| AccountId::parse(account.to_owned()))
@@ -220,7 +227,7 @@ mod tests {
     #[test]
     fn the_line_of_a_new_caller_is_taken_and_its_secret_proves_it() {
         let secret = Secret::generate(&mut rand::rng());
-        for accounts in [Accounts::All, accounts("acme,globex").expect("valid")] {
+        for accounts in [Accounts::All, parse_accounts("acme,globex").expect("valid")] {
             let caller = Caller {
                 name: CallerName::parse("dashboard").expect("valid"),
                 role: Role::Admin,
@@ -228,11 +235,14 @@ mod tests {
             };
             let text = format!("  {}  # made today\n", line(&caller, &secret));
             let credentials = Credentials::parse(text.as_bytes()).expect("well formed");
-            let found = credentials.with_secret(secret.expose().as_bytes());
+            let found = credentials.find_by_secret(secret.expose().as_bytes());
             assert_eq!(found.map(Arc::as_ref), Some(&caller));
             let another = Secret::generate(&mut rand::rng());
-            assert_eq!(credentials.with_secret(another.expose().as_bytes()), None);
-            assert_eq!(credentials.with_secret(b""), None);
+            assert_eq!(
+                credentials.find_by_secret(another.expose().as_bytes()),
+                None
+            );
+            assert_eq!(credentials.find_by_secret(b""), None);
         }
     }
 
@@ -243,18 +253,21 @@ mod tests {
              certificate=Sender.example.org"
         );
         let credentials = Credentials::parse(text.as_bytes()).expect("well formed");
-        let named = |names: &[San]| {
-            let caller = credentials.with_names(names);
+        let find = |names: &[CertificateName]| {
+            let caller = credentials.find_by_certificate(names);
             caller.map(|caller| caller.name.as_str().to_owned())
         };
-        let san = |text| San::parse(text).expect("valid");
+        let name = |text| CertificateName::parse(text).expect("valid");
         let sender = Some("sender".to_owned());
-        assert_eq!(named(&[san("spiffe://example.org/sender")]), sender);
-        let second = [san("other.example.org"), san("sender.example.org")];
-        assert_eq!(named(&second), sender);
-        assert_eq!(named(&[san("spiffe://example.org/Sender")]), None);
-        assert_eq!(named(&[San::Uri("sender.example.org".into())]), None);
-        assert_eq!(named(&[]), None);
+        assert_eq!(find(&[name("spiffe://example.org/sender")]), sender);
+        let second = [name("other.example.org"), name("sender.example.org")];
+        assert_eq!(find(&second), sender);
+        assert_eq!(find(&[name("spiffe://example.org/Sender")]), None);
+        assert_eq!(
+            find(&[CertificateName::Uri("sender.example.org".into())]),
+            None
+        );
+        assert_eq!(find(&[]), None);
     }
 
     #[test]
@@ -285,8 +298,8 @@ mod tests {
         );
         let twice = format!("x admin accounts=a accounts=b {proof}");
         assert_eq!(mistake(&twice), Mistake::AccountsTwice);
-        let is_san = |mistake| matches!(mistake, Mistake::Certificate(_));
-        assert!(is_san(mistake("x admin certificate=*.example.org")));
+        let is_certificate = |mistake| matches!(mistake, Mistake::Certificate(_));
+        assert!(is_certificate(mistake("x admin certificate=*.example.org")));
         let is_account = |mistake| matches!(mistake, Mistake::Account(_));
         assert!(is_account(mistake(&format!("x admin accounts= {proof}"))));
         assert!(is_account(mistake(&format!(

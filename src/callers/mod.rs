@@ -1,6 +1,8 @@
-//! Owns who may call: callers, their roles, and how each proves itself.
-//! Promises that a caller has just the role and the accounts of its line in the credentials file.
-//! Must never hold a bearer secret, only its digest.
+//! Who may call the service: callers, their roles, and how each of them proves who it is.
+//!
+//! Promises that a caller has exactly the role and the accounts of its line in the credentials
+//! file.
+//! Must never keep a bearer secret in memory, but only its digest.
 
 pub mod certificate_name;
 pub mod credentials;
@@ -9,19 +11,18 @@ pub mod secret;
 use crate::model::{account::Accounts, caller_name::CallerName};
 use strum::{Display, EnumString};
 
-/// Whoever makes a call.
+/// An internal service or a person that calls this service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// What people call it.
+    /// The name by which audit records know the caller.
     pub name: CallerName,
-    /// What it may do.
-    pub role: Role,
-    /// To which accounts.
-    pub accounts: Accounts,
+    pub(crate) role: Role,
+    /// The caller may read and change only the keys of these accounts.
+    pub(crate) accounts: Accounts,
 }
 
 impl Caller {
-    /// Whoever calls a server that asks nobody who he is.
+    /// Everybody who calls a server that has no credentials file.
     #[must_use]
     pub fn anyone() -> Self {
         Self {
@@ -35,17 +36,16 @@ impl Caller {
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString)]
 #[strum(serialize_all = "lowercase")]
-pub enum Role {
-    /// Authorize.
+pub(crate) enum Role {
+    /// The caller may call Authorize.
     Authorizer,
-    /// Create, List and Revoke; and Authorize.
+    /// The caller may call every method.
     Admin,
 }
 
 impl Role {
-    /// Whether who has this role may do what needs the other.
-    #[must_use]
-    pub fn covers(self, needed: Self) -> bool {
+    /// Whether this role allows what the other role is needed for.
+    pub(crate) fn covers(self, needed: Self) -> bool {
         self == Self::Admin || needed == Self::Authorizer
     }
 }

@@ -1,36 +1,38 @@
-//! Owns the bearer secret of a caller, and its digest.
-//! Promises that only hashing leads from a [`Secret`] to a [`SecretDigest`], and nothing leads back.
-//! Must never print a secret: the one way to its characters is [`Secret::expose`].
+//! The bearer secret of a caller, and its digest.
+//!
+//! Promises that only hashing leads from a [`Secret`] to a [`SecretDigest`], and nothing leads
+//! back.
+//! Must never print a secret: the only way to its characters is [`Secret::expose`].
 
 use crate::model::caller_name::SECRET_PREFIX as PREFIX;
 use data_encoding::HEXLOWER;
 use rand::{CryptoRng, RngExt, distr::Alphanumeric};
 use std::{fmt, sync::LazyLock};
 
-/// 62^43 > 2^256, so these letters and digits carry 256 random bits.
+/// The number of random characters. 62^43 > 2^256, so they carry 256 random bits.
 const BODY_LEN: usize = 43;
 
 const SECRET_LEN: usize = PREFIX.len() + BODY_LEN;
 
-/// What a caller shows to prove itself.
+/// The text that a caller presents to prove who it is.
 ///
-/// `Debug` prints it redacted, and it has no `Display`.
+/// `Debug` does not show it, and there is no `Display`.
 pub struct Secret(String);
 
 impl Secret {
-    /// Draws a new secret.
+    /// Makes a new random secret.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let body = (0..BODY_LEN).map(|_| char::from(rng.sample(Alphanumeric)));
         Self(PREFIX.chars().chain(body).collect())
     }
 
-    /// The full secret, for the one command that shows it. Never log what this returns.
+    /// The whole secret, for the one command that shows it. Never log what this returns.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Its digest.
+    /// The digest for the credentials file.
     #[must_use]
     pub fn digest(&self) -> SecretDigest {
         SecretDigest::of(self.0.as_bytes())
@@ -43,34 +45,35 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// BLAKE3 digest of a secret: what stands in the credentials file and is looked up.
+/// The BLAKE3 digest of a secret. It stands in the credentials file and is looked up there.
 ///
-/// Equality need not take the same time for all: whoever could find a digest by its bytes would
-/// still not have the 256 random bits behind it.
+/// A comparison may take a time that depends on the digests. An attacker who learns a digest in
+/// that way still does not know the 256 random bits behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SecretDigest([u8; 32]);
 
-/// Names the digests' one use. Changing it makes every credentials file worthless.
+/// Names the only use of these digests. Changing it makes every credentials file useless.
 const DIGEST_CONTEXT: &str = "tosend.keys.v1 2026-11-25 bearer secret digest";
 
 static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| blake3::derive_key(DIGEST_CONTEXT, b""));
 
-/// How a digest begins in text.
+/// A digest's text begins with this.
 const DIGEST_SCHEME: &str = "blake3:";
 
 impl SecretDigest {
-    /// Of what a caller showed, if that has a secret's form.
+    /// Digests what a caller presented, if it has the form of a secret.
     #[must_use]
-    pub fn of_shown(shown: &[u8]) -> Option<Self> {
-        let well_formed = shown.len() == SECRET_LEN && shown.starts_with(PREFIX.as_bytes());
-        well_formed.then(|| Self::of(shown))
+    pub fn of_presented(presented: &[u8]) -> Option<Self> {
+        let is_well_formed =
+            presented.len() == SECRET_LEN && presented.starts_with(PREFIX.as_bytes());
+        is_well_formed.then(|| Self::of(presented))
     }
 
     fn of(secret: &[u8]) -> Self {
         Self(*blake3::keyed_hash(&DIGEST_KEY, secret).as_bytes())
     }
 
-    /// Reads what `Display` writes.
+    /// Parses the text that `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.strip_prefix(DIGEST_SCHEME)?;
@@ -107,11 +110,11 @@ mod tests {
         #[test]
         fn other_text_is_no_digest_and_other_bytes_no_secret(text: String, bytes: Vec<u8>) {
             prop_assert_eq!(SecretDigest::parse(&text), None);
-            prop_assert_eq!(SecretDigest::of_shown(&bytes), None);
+            prop_assert_eq!(SecretDigest::of_presented(&bytes), None);
         }
     }
 
-    /// Secrets are in callers' hands and digests in files: neither form may change.
+    /// Callers keep secrets, and files keep digests. So neither form ever changes.
     #[test]
     fn a_secret_has_the_documented_form_and_keeps_its_digest() {
         let secret = Secret("tsop_KeyServiceExampleSecretDoNotUse0123456789ab".into());
@@ -119,7 +122,7 @@ mod tests {
         let drawn = Secret::generate(&mut StdRng::seed_from_u64(1));
         assert_eq!(drawn.expose().len(), SECRET_LEN);
         assert_eq!(
-            SecretDigest::of_shown(drawn.expose().as_bytes()),
+            SecretDigest::of_presented(drawn.expose().as_bytes()),
             Some(drawn.digest())
         );
         assert_eq!(

@@ -31,7 +31,7 @@ pub(super) struct NewCredential {
 
     /// The only accounts whose keys the caller may touch, separated by commas. Without this option it
     /// may touch all.
-    #[arg(long, value_name = "ACCOUNT,…", value_parser = credentials::accounts)]
+    #[arg(long, value_name = "ACCOUNT,…", value_parser = credentials::parse_accounts)]
     accounts: Option<Accounts>,
 }
 

@@ -105,7 +105,7 @@ impl AuditedCall {
     /// Notes the account that the call concerns. It must be one of the caller's.
     pub(super) fn set_account(&mut self, account_id: &AccountId) -> Result<(), Status> {
         self.entry.account_id = Some(account_id.clone());
-        if self.caller().accounts.include(account_id.as_str()) {
+        if self.caller().accounts.contains(account_id.as_str()) {
             Ok(())
         } else {
             Err(errors::not_permitted())

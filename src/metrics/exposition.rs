@@ -1,6 +1,7 @@
-//! Owns the metrics' names, and reads what they say from those that own it.
-//! Promises that everything is as of the moment it is asked for; nothing is pushed here.
-//! Must never name a key, an account, a caller or anything that a caller sent.
+//! The metrics of the process: their names, and where their values come from.
+//!
+//! Promises that each value is read when Prometheus asks for it.
+//! Must never show a key, an account, a caller or anything that a caller sent.
 
 use super::process::Process;
 use crate::{
@@ -19,14 +20,14 @@ use prometheus_client::{
 };
 use std::{fmt, sync::Arc, time::UNIX_EPOCH};
 
-/// All metrics of the process, as a registry of the library that writes them.
+/// A registry that holds all metrics of the process.
 pub(crate) fn registry(app: Arc<App>) -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Exposition { app }));
     registry
 }
 
-/// Reads the metrics from their owners.
+/// Reads the values from the parts of the process.
 struct Exposition {
     app: Arc<App>,
 }
@@ -39,20 +40,20 @@ impl fmt::Debug for Exposition {
 
 impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
-        self.calls(&mut page)?;
-        self.connections(&mut page)?;
-        self.keys(&mut page)?;
-        self.lease(&mut page)?;
-        self.store(&mut page)?;
-        self.files(&mut page)?;
-        process(&mut page)
+        let mut families = Families(encoder);
+        self.calls(&mut families)?;
+        self.connections(&mut families)?;
+        self.keys(&mut families)?;
+        self.lease(&mut families)?;
+        self.store(&mut families)?;
+        self.files(&mut families)?;
+        process(&mut families)
     }
 }
 
 impl Exposition {
-    fn calls(&self, page: &mut Page<'_>) -> fmt::Result {
-        let calls = self.app.counts.calls.seen().map(|(method, status, calls)| {
+    fn calls(&self, families: &mut Families<'_>) -> fmt::Result {
+        let calls = self.app.counts.calls.read().map(|(method, status, calls)| {
             let labels = [
                 ("rpc_system_name", "grpc"),
                 ("rpc_method", method),
@@ -60,15 +61,15 @@ impl Exposition {
             ];
             (labels, calls)
         });
-        page.histograms(
+        families.histograms(
             "rpc_server_call_duration",
-            "Calls, from the request's head to the end of the response",
+            "Duration of calls, from the head of the request to the end of the response",
             calls,
         )?;
         let decisions = self.app.authorizer.counts().read();
-        page.counters(
+        families.counters(
             "keyservice_decisions",
-            "Decisions of Authorize",
+            "Answers of Authorize, by outcome and reason",
             decisions.map(|((outcome, reason), count)| {
                 ([("outcome", outcome), ("reason", reason)], count)
             }),
@@ -77,26 +78,26 @@ impl Exposition {
             ("Create", &self.app.counts.create_waits),
             ("Revoke", &self.app.counts.revoke_waits),
         ];
-        page.histograms(
+        families.histograms(
             "keyservice_write_wait",
-            "How long writes waited for every replica, after their commit",
+            "How long writes waited for all replicas after their commit",
             waits.map(|(method, waits)| ([("method", method)], waits)),
         )
     }
 
-    fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
-        let open = "Connections of clients, open now";
-        page.gauge("keyservice_connections", open, &self.app.connections.open())?;
+    fn connections(&self, families: &mut Families<'_>) -> fmt::Result {
+        let open = "Open connections of clients";
+        families.gauge("keyservice_connections", open, &self.app.connections.open())?;
         let closed = self.app.connections.closed_early();
-        page.counters(
+        families.counters(
             "keyservice_connections_closed",
-            "Connections that the server itself closed before their age, by why",
+            "Connections that the server closed before their maximum age, by reason",
             closed.map(|(reason, count)| ([("reason", reason)], count)),
         )
     }
 
-    /// Looks at every key: milliseconds where there are a million, and nobody waits for it.
-    fn keys(&self, page: &mut Page<'_>) -> fmt::Result {
+    /// Counts the keys one by one. A million keys take milliseconds, and no call waits for that.
+    fn keys(&self, families: &mut Families<'_>) -> fmt::Result {
         let now = Timestamp::now();
         let (mut active, mut revoked, mut expired) = (0_u64, 0_u64, 0_u64);
         for (_, key) in self.app.authorizer.keyring().read().keys() {
@@ -111,66 +112,66 @@ impl Exposition {
             ("revoked", revoked),
             ("expired", expired),
         ];
-        page.gauges(
+        families.gauges(
             "keyservice_keyring_keys",
-            "Keys in memory",
+            "Keys in memory, by status",
             by_status.map(|(status, count)| ([("status", status)], count)),
         )
     }
 
-    fn lease(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn lease(&self, families: &mut Families<'_>) -> fmt::Result {
         let deadline = self.app.authorizer.lease().deadline();
         let left = if deadline == Moment::LATEST {
             f64::INFINITY
         } else {
             deadline.since(Moment::now()).as_secs_f64()
         };
-        page.gauge_of(
+        families.gauge_of(
             "keyservice_lease_left",
-            "Until this replica may answer no more, if it does not renew its lease",
+            "Time that is left until this replica must stop answering, unless it renews its lease",
             &Unit::Seconds,
             &left,
         )?;
-        page.gauge(
+        families.gauge(
             "keyservice_applied_revision",
-            "The last write that this replica's memory holds, with all before it",
+            "The last write up to which this replica's memory has every write",
             &self.app.acknowledgements.own_applied().number(),
         )?;
-        page.gauge(
+        families.gauge(
             "keyservice_replicas",
-            "Replicas on record, this one among them",
+            "Replicas on record, including this one",
             &(self.app.acknowledgements.replica_count() as u64),
         )
     }
 
-    fn store(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn store(&self, families: &mut Families<'_>) -> fmt::Result {
         if let Some(pool) = &self.app.store.pool {
             let pool = pool.pool_status();
             let connections = [("idle", pool.idle), ("in_use", pool.in_use)];
-            page.gauges(
+            families.gauges(
                 "keyservice_pool_connections",
-                "Connections to PostgreSQL for calls",
+                "Connections to PostgreSQL that serve calls, by state",
                 connections.map(|(state, count)| ([("state", state)], count as u64)),
             )?;
-            let size = "The most that there may be (--pool-size)";
-            page.gauge("keyservice_pool_max_connections", size, &(pool.max as u64))?;
-            let waiting = "Calls that wait for a connection";
-            page.gauge("keyservice_pool_waiting", waiting, &(pool.waiting as u64))?;
+            let size = "Limit on the connections to PostgreSQL that serve calls (--pool-size)";
+            families.gauge("keyservice_pool_max_connections", size, &(pool.max as u64))?;
+            let waiting = "Calls that wait for a connection to PostgreSQL";
+            families.gauge("keyservice_pool_waiting", waiting, &(pool.waiting as u64))?;
         }
         let errors = self.app.counts.store_errors.read();
-        page.counters(
+        families.counters(
             "keyservice_store_errors",
-            "Troubles of the store, by what it was asked to do",
+            "Errors of the store, by operation",
             errors.map(|(operation, count)| ([("operation", operation)], count)),
         )
     }
 
-    fn files(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn files(&self, families: &mut Families<'_>) -> fmt::Result {
         if let Some(tls) = &self.app.tls {
             let expiry = tls.get().not_after.duration_since(UNIX_EPOCH);
-            page.gauge_of(
+            families.gauge_of(
                 "keyservice_tls_certificate_expiry_timestamp",
-                "When the certificate in use expires, since 1970",
+                "When the certificate in use expires, as Unix time",
                 &Unit::Seconds,
                 &expiry.unwrap_or_default().as_secs(),
             )?;
@@ -181,9 +182,9 @@ impl Exposition {
             Callers::Listed(credentials) => Some(credentials.is_reload_failed()),
         };
         let failed = [("tls", tls), ("credentials", credentials)];
-        page.gauges(
+        families.gauges(
             "keyservice_reload_failed",
-            "1 while files on disk make no sense and the ones read before are in use",
+            "1 while changed files are invalid and the earlier ones stay in use",
             failed
                 .into_iter()
                 .filter_map(|(files, failed)| Some(([("files", files)], u64::from(failed?)))),
@@ -191,44 +192,44 @@ impl Exposition {
     }
 }
 
-fn process(page: &mut Page<'_>) -> fmt::Result {
-    page.gauges(
+fn process(families: &mut Families<'_>) -> fmt::Result {
+    families.gauges(
         "keyservice_build_info",
-        "Always 1",
+        "Version of the service; the value is always 1",
         [([("version", env!("CARGO_PKG_VERSION"))], 1_u64)],
     )?;
     let Some(process) = Process::read() else {
         return Ok(());
     };
-    page.counter_of(
+    families.counter_of(
         "process_cpu",
-        "Processor time, the system's and its own",
+        "Processor time in user and system mode",
         &Unit::Seconds,
         process.cpu_seconds,
     )?;
-    page.gauge_of(
+    families.gauge_of(
         "process_resident_memory",
-        "Memory that it takes",
+        "Resident memory",
         &Unit::Bytes,
         &process.resident_bytes,
     )?;
-    page.gauge(
+    families.gauge(
         "process_open_fds",
-        "Files and connections",
+        "Open files and connections",
         &process.open_files,
     )?;
-    page.gauge_of(
+    families.gauge_of(
         "process_start_time",
-        "Since 1970",
+        "When the process started, as Unix time",
         &Unit::Seconds,
         &process.start_time,
     )
 }
 
-/// What is written so far. A unit, and a counter's `_total`, are added to names by the library.
-struct Page<'a>(DescriptorEncoder<'a>);
+/// Writes families of metrics. The library appends the unit to a name, and `_total` to a counter's.
+struct Families<'a>(DescriptorEncoder<'a>);
 
-impl Page<'_> {
+impl Families<'_> {
     fn histograms<'h, L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -242,7 +243,12 @@ impl Page<'_> {
             let read = histogram.read();
             family
                 .encode_family(&labels)?
-                .encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)?;
+                .encode_histogram::<NoLabelSet>(
+                    read.sum_seconds,
+                    read.count,
+                    &read.buckets,
+                    None,
+                )?;
         }
         Ok(())
     }

@@ -1,102 +1,104 @@
-//! Owns what an audit record is: who did what to which key, and how it ended.
-//! Promises that a record holds nothing but parsed values and names of this service's own making.
-//! Must never hold what a caller sent as it was sent: it may be a token.
+//! The audit record: who did what to which key, and how the call ended.
+//!
+//! Promises that a record contains only parsed values, and names that this service chose.
+//! Must never contain text as a caller sent it, because that may be a token.
 
 use super::{account::AccountId, caller_name::CallerName, key::KeyId, time::Timestamp};
 use std::borrow::Cow;
 use strum::{Display, EnumString, IntoStaticStr};
 
-/// What an admin may do and an authorizer may not.
+/// The methods that need the role of an admin. Their calls are audited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
 pub enum AdminMethod {
-    /// Makes a key.
+    /// Creates a key.
     Create,
-    /// Lists an account's keys.
+    /// Lists the keys of an account.
     List,
-    /// Revokes a key.
+    /// Revokes a key by its id or its token.
     Revoke,
 }
 
 impl AdminMethod {
-    /// By its name in the proto.
+    /// Parses the name that the method has in the proto.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         name.parse().ok()
     }
 
-    /// Its name in the proto.
+    /// The name that the method has in the proto.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// How a call ended, by the name of its gRPC status code.
+/// How a call ended: the name of its gRPC status code.
 ///
-/// Of a write it says what became of the *write*: one that was committed is `OK`, though its caller
-/// may have been told `UNAVAILABLE` or have gone, because not every replica had followed it yet.
+/// For a write, this is the outcome of the *write*. A committed write is `OK`, even if its caller got
+/// `UNAVAILABLE` or was gone because not every replica had applied the write yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Outcome(Cow<'static, str>);
 
 impl Outcome {
-    /// It was done, or had been done before.
+    /// The call was carried out, or an earlier call had done the same.
     pub const OK: Self = Self::named("OK");
-    /// The request id was used before.
+    /// An earlier call had used the request id.
     pub const ALREADY_EXISTS: Self = Self::named("ALREADY_EXISTS");
-    /// It was not answered for trouble of the store's.
+    /// The call was not answered, because the store could not be reached.
     pub const UNAVAILABLE: Self = Self::named("UNAVAILABLE");
 
-    /// By the name that gRPC has for it.
+    /// The outcome with this name of a status code.
     #[must_use]
     pub const fn named(name: &'static str) -> Self {
         Self(Cow::Borrowed(name))
     }
 
-    /// Takes back an outcome that a store kept.
+    /// Takes back an outcome that a store has kept.
     #[must_use]
     pub fn from_stored(name: String) -> Self {
         Self(Cow::Owned(name))
     }
 
-    /// The name.
+    /// The name of the status code, such as `NOT_FOUND`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Who did what.
+/// One call, or several calls that ended in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// When the call was taken up, by the clock of the replica that did. Of several calls, the first.
+    /// When the replica took the call up, by its own clock. For several calls, this is the first
+    /// time.
     pub time: Timestamp,
-    /// Who called.
+    /// The caller, by the name that it had in the credentials file at the time.
     pub caller: CallerName,
-    /// What for.
+    /// The method that was called.
     pub method: AdminMethod,
-    /// Whose keys it was about, as far as that is known.
+    /// The account that the call concerned. `None` if the service did not learn it.
     pub account_id: Option<AccountId>,
-    /// Which key it was about, as far as that is known.
+    /// The key that the call concerned. `None` if the service did not learn it.
     pub key_id: Option<KeyId>,
-    /// How it ended.
+    /// How the call ended.
     pub outcome: Outcome,
-    /// How many calls this record stands for.
+    /// How many calls this record stands for. It is 1 unless calls were counted together.
     pub calls: u32,
 }
 
-/// Which records to read.
+/// Selects audit records. A field that is `None` excludes nothing.
 #[derive(Debug, Clone)]
 pub struct AuditQuery {
-    /// Not before this time.
+    /// The first time to include.
     pub since: Timestamp,
-    /// Before this time.
+    /// The first time to exclude.
     pub until: Option<Timestamp>,
-    /// Only of this account.
+    /// Includes only records of this account.
     pub account_id: Option<AccountId>,
-    /// Only of this key.
+    /// Includes only records of this key.
     pub key_id: Option<KeyId>,
-    /// Only of this caller.
+    /// Includes only records of this caller.
     pub caller: Option<CallerName>,
-    /// Only so many of them, the newest.
+    /// How many records to read. The newest are read.
     pub limit: Option<u32>,
 }

@@ -1,44 +1,42 @@
-//! What people call a caller.
+//! The name of a caller, as it stands in the credentials file, in logs and in audit records.
+//!
+//! Promises that no caller in the credentials file has a name by which audit records mean somebody
+//! else.
 
-use super::text::{HoldsToken, free_of_tokens, is_identifier};
+use super::text::{ContainsToken, is_identifier, refuse_token};
 
-/// What every secret of a caller begins with, by which secret scanners find one.
+/// Every bearer secret begins with this text, so that secret scanners find it.
 pub(crate) const SECRET_PREFIX: &str = "tsop_";
 
-/// Stands for whoever calls a server that asks nobody who he is.
 const ANYONE: &str = "anyone";
-
-/// Stands for the service itself.
 const SERVICE: &str = "keyservice";
-
-/// Stands for whoever is not in the credentials file.
 const UNKNOWN: &str = "unknown";
 
-/// What people call a caller.
+/// The name of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CallerName(String);
 
-/// The text is no name for a caller.
+/// The text cannot be the name of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCallerName {
-    /// Too long, or other characters.
+    /// The length or a character is wrong.
     #[error(
         "is not a caller's name; use 1 to 64 letters, digits and -_.:@/ with a letter or digit first"
     )]
     Malformed,
-    /// Its records would look as if somebody else had made them.
-    #[error("is a name that stands for somebody else in audit records; choose another")]
+    /// The caller's audit records would look as if somebody else had called.
+    #[error("means somebody else in audit records; choose another name")]
     Reserved,
-    /// A secret in the wrong place.
-    #[error("holds a bearer secret, which must stand nowhere but with its caller")]
+    /// Somebody put a bearer secret in the wrong place.
+    #[error("contains a bearer secret; only its caller may keep the secret")]
     Secret,
-    /// A token in the wrong place.
+    /// Somebody put a token in the wrong place.
     #[error(transparent)]
-    Token(#[from] HoldsToken),
+    Token(#[from] ContainsToken),
 }
 
 impl CallerName {
-    /// Reads a caller's name; nothing is trimmed or folded.
+    /// Parses a caller's name. White space is not trimmed, and case matters.
     pub fn parse(text: &str) -> Result<Self, InvalidCallerName> {
         if text.len() > 64 || !is_identifier(text) {
             return Err(InvalidCallerName::Malformed);
@@ -46,38 +44,36 @@ impl CallerName {
         if text.contains(SECRET_PREFIX) {
             return Err(InvalidCallerName::Secret);
         }
-        free_of_tokens(text)?;
+        refuse_token(text)?;
         if [ANYONE, SERVICE, UNKNOWN].contains(&text) {
             return Err(InvalidCallerName::Reserved);
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// Whoever calls a server that asks nobody who he is.
-    #[must_use]
+    /// Everybody who calls a server that has no credentials file.
     pub(crate) fn anyone() -> Self {
         Self(ANYONE.to_owned())
     }
 
-    /// The service itself, which writes revocations again that a store has lost.
+    /// This service, which revokes keys again whose revocation the store has lost.
     #[must_use]
     pub fn service() -> Self {
         Self(SERVICE.to_owned())
     }
 
-    /// Whoever is not in the credentials file.
-    #[must_use]
-    pub fn unknown() -> Self {
+    /// Everybody who is not in the credentials file.
+    pub(crate) fn unknown() -> Self {
         Self(UNKNOWN.to_owned())
     }
 
-    /// Takes back a name that a store kept.
+    /// Takes back a name that a store has kept.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The text.
+    /// The name as the operator wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,39 +1,40 @@
-//! Owns what a sending domain is: parsing and normalising it.
-//! Promises that a [`Domain`] exists only normalised, so that equal domains are equal text.
-//! Must never look a domain up: it is a name, and this module knows no network.
+//! The name of a sending domain, in its normal form.
+//!
+//! Promises that every [`Domain`] is normalised, so that equal domains have equal text.
+//! Must never look up a domain in the network.
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use std::{borrow::Cow, fmt};
 
-/// A domain name, normalised: IDNA A-labels, lower case, no trailing dot, within the DNS's
-/// limits of 63 octets a label and 253 in all (RFC 1035, section 2.3.4).
+/// A domain name in normal form: IDNA A-labels in lower case, without a dot at the end.
 ///
-/// Two domains are the same exactly when their text is; a subdomain is another domain.
+/// Each label has at most 63 octets, and the name has at most 253 (RFC 1035, section 2.3.4). Two
+/// domains are the same if their text is the same. A subdomain is another domain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Domain(String);
 
 const MAX_LEN: usize = 253;
 const MAX_LABEL_LEN: usize = 63;
 
-/// The text names no domain. Each variant says what is right.
+/// The text is not a domain. Each variant says what would be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDomain {
-    /// Nothing there.
+    /// There is no label.
     #[error("is empty; give a domain such as `example.com`")]
     Empty,
-    /// Past the DNS's limits.
+    /// The text exceeds a limit of the DNS.
     #[error("is too long; a domain has at most 253 characters, and 63 between two dots")]
     TooLong,
-    /// `user@example.com`.
-    #[error("holds an `@`; give only the domain, the part of an address after the `@`")]
+    /// For example `user@example.com`.
+    #[error("contains an `@`; give only the domain, the part of an address after the `@`")]
     Address,
-    /// `*.example.com`.
-    #[error("holds a `*`; a domain is matched exactly, there are no wildcards")]
+    /// For example `*.example.com`.
+    #[error("contains a `*`; there are no wildcards, because a domain matches only itself")]
     Wildcard,
-    /// `192.0.2.1`.
+    /// For example `192.0.2.1`.
     #[error("is an IP address or ends in a number; give a domain name")]
     Numeric,
-    /// Anything else.
+    /// Something else is wrong.
     #[error(
         "is not a domain name; use letters, digits and hyphens, with single dots between the \
          parts, such as `mail.example.com`"
@@ -42,21 +43,21 @@ pub enum InvalidDomain {
 }
 
 impl Domain {
-    /// Parses and normalises, by UTS #46 (non-transitional, STD3 rules). Text that is normal already
-    /// but for its case or a trailing dot is kept without a copy.
+    /// Parses and normalises a domain by UTS #46 (non-transitional, STD3 rules). Text that differs
+    /// from its normal form only in case or in a dot at the end is not copied.
     pub fn parse(mut text: String) -> Result<Self, InvalidDomain> {
         if text.len() > 4 * MAX_LEN {
-            // Bounds the work below; no longer text can normalise to 253 octets of A-labels.
+            // This bounds the work below. No text of this length has a normal form of 253 octets.
             return Err(InvalidDomain::TooLong);
         }
-        // `idna` has a fast path for text that is lower-case ASCII: a decision's usual case.
+        // `idna` has a fast path for ASCII in lower case, which most domains in an Authorize are.
         text.make_ascii_lowercase();
         let mut ascii = match to_ascii(&text, DnsLength::VerifyAllowRootDot) {
             Ok(Cow::Borrowed(_)) => text,
             Ok(Cow::Owned(ascii)) => ascii,
             Err(_) => return Err(why_invalid(&text)),
         };
-        // Only now: UTS #46 maps other full stops, such as U+3002, to a dot.
+        // Not earlier, because UTS #46 maps other full stops, such as U+3002, to a dot.
         if ascii.ends_with('.') {
             ascii.pop();
         }
@@ -66,8 +67,8 @@ impl Domain {
         Ok(Self(ascii))
     }
 
-    /// Takes back a domain that a store kept. It was normalised when it was written; parsing it
-    /// again would make a key unreadable should IDNA's tables ever change their mind.
+    /// Takes back a domain that a store has kept. It was normalised when it was written. If it were
+    /// parsed again, a change in IDNA's tables could make a key unreadable.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text)
@@ -79,9 +80,7 @@ impl Domain {
         &self.0
     }
 
-    /// The normalised text, without a copy.
-    #[must_use]
-    pub fn into_string(self) -> String {
+    pub(crate) fn into_string(self) -> String {
         self.0
     }
 }
@@ -101,7 +100,7 @@ fn to_ascii(text: &str, length: DnsLength) -> Result<Cow<'_, str>, idna::Errors>
     )
 }
 
-/// What is wrong with a text that IDNA refuses. `idna` does not say it.
+/// Finds out what is wrong with text that `idna` refuses, because `idna` does not tell.
 fn why_invalid(text: &str) -> InvalidDomain {
     if text.contains('@') {
         return InvalidDomain::Address;
@@ -119,12 +118,12 @@ fn why_invalid(text: &str) -> InvalidDomain {
     if ascii.len() > MAX_LEN || ascii.split('.').any(|label| label.len() > MAX_LABEL_LEN) {
         return InvalidDomain::TooLong;
     }
-    // Two dots in a row.
+    // The text has two dots in a row.
     InvalidDomain::Malformed
 }
 
-/// A last label that is a number, decimal or `0x…`, makes the whole an IPv4 address to a URL parser
-/// (WHATWG URL, "ends in a number"), and no top-level domain is one.
+/// Whether the last label is a number, decimal or `0x…`. A URL parser takes such a name for an IPv4
+/// address (WHATWG URL, "ends in a number"), and no top-level domain is a number.
 fn ends_in_number(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
     match last.strip_prefix("0x") {

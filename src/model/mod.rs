@@ -1,4 +1,8 @@
-//! What the service speaks of: tokens, keys, accounts, domains, audit records and times.
+//! The values that every other folder speaks of: tokens, keys, accounts, domains, audit records and
+//! times.
+//!
+//! Promises that a value is valid wherever it exists: text from outside becomes one only here.
+//! Must never import another folder.
 
 pub mod account;
 pub mod audit_record;

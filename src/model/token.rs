@@ -1,34 +1,36 @@
-//! Owns the token: its form, its checksum, its preview and its digest.
+//! The token of a key: the secret text that its holder sends along.
+//!
+//! Owns a token's form, its checksum, its preview and its digest.
 //! Promises that only hashing leads from a [`Token`] to a [`TokenDigest`], and nothing leads back.
-//! Must never print a token: the one way to its characters is [`Token::expose`].
+//! Must never print a token: the only way to its characters is [`Token::expose`].
 
 use rand::{CryptoRng, RngExt, distr::Alphanumeric};
 use std::fmt;
 
-/// What every token begins with.
+/// Every token begins with this text, so that secret scanners find it.
 pub const PREFIX: &str = "tsend_";
 
-/// Characters of the random body. 62^43 > 2^256, so the body carries 256 random bits.
+/// The number of random characters. 62^43 > 2^256, so they carry 256 random bits.
 const BODY_LEN: usize = 43;
 
-/// Characters of the checksum. 62^6 > 2^32, so it holds a CRC-32.
+/// The number of characters in the checksum. 62^6 > 2^32, so a CRC-32 fits.
 const CHECKSUM_LEN: usize = 6;
 
 const CHECKSUM_START: usize = PREFIX.len() + BODY_LEN;
 
-/// Length of every token, in characters, all of them ASCII.
+/// The length of every token. All characters are ASCII.
 pub const TOKEN_LEN: usize = CHECKSUM_START + CHECKSUM_LEN;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A well-formed token: the secret itself.
+/// A well-formed token, which is a secret.
 ///
-/// `Debug` prints it redacted, and it has no `Display`.
+/// `Debug` does not show it, and there is no `Display`.
 pub struct Token([u8; TOKEN_LEN]);
 
 /// The text is not a token: its length, prefix, characters or checksum are wrong.
 ///
-/// Says no more, since the text may be a token with a typing error.
+/// The error says no more, because the text may be a token with a typing error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a token: a token is `tsend_` and 49 letters and digits, the last 6 of them a checksum"
@@ -36,7 +38,7 @@ pub struct Token([u8; TOKEN_LEN]);
 pub struct MalformedToken;
 
 impl Token {
-    /// Draws a new token.
+    /// Makes a new random token.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut text = [0; TOKEN_LEN];
         text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
@@ -48,8 +50,8 @@ impl Token {
         Self(text)
     }
 
-    /// Reads a token. Takes exactly the text that [`Token::expose`] gives: no white space around
-    /// it, no other case.
+    /// Parses exactly the text that [`Token::expose`] returns. White space is not trimmed, and case
+    /// matters.
     pub fn parse(text: &str) -> Result<Self, MalformedToken> {
         let text: &[u8; TOKEN_LEN] = text.as_bytes().try_into().map_err(|_| MalformedToken)?;
         let well_formed = text.starts_with(PREFIX.as_bytes())
@@ -58,13 +60,13 @@ impl Token {
         well_formed.then_some(Self(*text)).ok_or(MalformedToken)
     }
 
-    /// The full token, for the one response that shows it. Never log what this returns.
+    /// The whole token, for the one response that shows it. Never log what this returns.
     #[must_use]
     pub fn expose(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a token is made of ASCII characters only")
     }
 
-    /// The first 8 and the last 4 characters.
+    /// The part of the token that may be shown.
     #[must_use]
     pub fn preview(&self) -> Preview {
         let text = self.expose();
@@ -72,12 +74,13 @@ impl Token {
     }
 }
 
-/// From so many characters of a body on, text gives a token away. A preview shows two.
+/// Text with this many characters of a body counts as a token. A preview shows two of them, then
+/// `…`.
 const TELLING_LEN: usize = 20;
 
-/// Whether a token stands anywhere in a text: whole, with a typing error, or cut off.
+/// Whether a token is anywhere in a text, even with a typing error or cut off.
 #[must_use]
-pub fn stands_in(text: &str) -> bool {
+pub fn is_in(text: &str) -> bool {
     text.match_indices(PREFIX).any(|(at, _)| {
         let body = text[at + PREFIX.len()..].bytes();
         body.take_while(u8::is_ascii_alphanumeric).count() >= TELLING_LEN
@@ -90,9 +93,9 @@ impl fmt::Debug for Token {
     }
 }
 
-/// CRC-32 (ISO-HDLC, as in zlib) of prefix and body, in base62, most significant digit first.
+/// The CRC-32 (ISO-HDLC, as in zlib) of prefix and body, in base62, most significant digit first.
 ///
-/// A CRC finds every error that fits in 32 consecutive bits, so any one changed character.
+/// A CRC detects every error within 32 consecutive bits, and so every single changed character.
 fn checksum(text: &[u8; TOKEN_LEN]) -> [u8; CHECKSUM_LEN] {
     let mut rest = crc32fast::hash(&text[..CHECKSUM_START]);
     let mut digits = [0; CHECKSUM_LEN];
@@ -103,36 +106,34 @@ fn checksum(text: &[u8; TOKEN_LEN]) -> [u8; CHECKSUM_LEN] {
     digits
 }
 
-/// The part of a token that may be shown: its first 8 characters, `…`, its last 4.
+/// The part of a token that may be shown: its first 8 characters, `…`, and its last 4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview(String);
 
 impl Preview {
-    /// Takes back a preview that a store kept.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
+    /// Takes back a preview that a store has kept.
+    pub(crate) fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// As shown to people.
+    /// The text to show, such as `tsend_Ke…Xm9s`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// BLAKE3 digest of a token: what is stored and looked up in the token's place.
+/// The BLAKE3 digest of a token. It is stored and looked up in place of the token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// Takes back a digest that a store kept.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// Takes back a digest that a store has kept.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The digest's bytes.
+    /// The bytes that a store keeps.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -145,23 +146,24 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// Turns tokens into digests, under one key for the life of a store.
+/// Turns tokens into digests. Its key stays the same for the life of a store.
 ///
-/// The key is derived with BLAKE3's `derive_key`, which separates these digests from every other
-/// use of BLAKE3 and, when there is a secret, makes them worthless to one who has only the store.
+/// BLAKE3's `derive_key` makes the key, which separates these digests from every other use of
+/// BLAKE3. If the operator configured a secret, the digests are also useless to somebody who has
+/// only the store.
 #[derive(Clone)]
 pub struct Digester {
     key: [u8; 32],
 }
 
-/// Names the digests' one use. Changing it makes every stored digest worthless.
+/// Names the only use of these digests. Changing it makes every stored digest useless.
 const DIGEST_CONTEXT: &str = "tosend.keys.v1 2026-11-24 token digest";
 
 /// Names the use of [`Digester::fingerprint`].
 const FINGERPRINT_CONTEXT: &str = "tosend.keys.v1 2026-11-24 digest key fingerprint";
 
 impl Digester {
-    /// Makes the digester for a secret, or for none.
+    /// Derives the key from the operator's secret, or from nothing.
     #[must_use]
     pub fn new(secret: Option<&[u8]>) -> Self {
         Self {
@@ -169,16 +171,15 @@ impl Digester {
         }
     }
 
-    /// The token's digest.
+    /// The digest by which stores and the keyring know the token.
     #[must_use]
     pub fn digest(&self, token: &Token) -> TokenDigest {
         TokenDigest(*blake3::keyed_hash(&self.key, &token.0).as_bytes())
     }
 
-    /// Tells two digesters' keys apart without giving either away. A store keeps it, so that a
-    /// service with another secret is refused at start and does not deny every token.
-    #[must_use]
-    pub fn fingerprint(&self) -> [u8; 16] {
+    /// Tells the keys of two digesters apart without revealing either. A store keeps it, so that a
+    /// service with another secret does not start. Otherwise that service would deny every token.
+    pub(crate) fn fingerprint(&self) -> [u8; 16] {
         let full = blake3::derive_key(FINGERPRINT_CONTEXT, &self.key);
         *full.first_chunk().expect("32 bytes hold 16")
     }
@@ -236,11 +237,11 @@ mod tests {
             prop_assume!(!before.contains(PREFIX));
             let token = token(seed);
             let text = format!("{before}{}{after}", token.expose());
-            prop_assert!(stands_in(&text));
+            prop_assert!(is_in(&text));
             let cut_off = before.len() + PREFIX.len() + TELLING_LEN;
-            prop_assert!(stands_in(&text[..cut_off]));
-            prop_assert!(!stands_in(&text[..cut_off - 1]));
-            prop_assert!(!stands_in(token.preview().as_str()));
+            prop_assert!(is_in(&text[..cut_off]));
+            prop_assert!(!is_in(&text[..cut_off - 1]));
+            prop_assert!(!is_in(token.preview().as_str()));
         }
     }
 
@@ -286,7 +287,8 @@ mod tests {
         assert!(plain.digest(&token) == Digester::new(None).digest(&token));
     }
 
-    /// Form, checksum and digest are stored, in users' hands or in the database: none may change.
+    /// Users keep tokens, and the database keeps digests. So form, checksum and digest never
+    /// change.
     #[test]
     fn a_known_token_stays_well_formed_and_keeps_its_digest() {
         let token = Token::parse("tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s")

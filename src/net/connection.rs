@@ -4,7 +4,7 @@
 //! Must never free its slot before it is closed.
 
 use super::admission::{ConnectionSlot, SlotGuard};
-use crate::callers::certificate_name::San;
+use crate::callers::certificate_name::CertificateName;
 use std::{
     io,
     net::SocketAddr,
@@ -26,7 +26,7 @@ pub struct Peer {
     /// The address that it called from.
     pub address: SocketAddr,
     /// The names in its certificate. There are none without a certificate.
-    pub names: Arc<[San]>,
+    pub names: Arc<[CertificateName]>,
     /// The slot of the connection, which counts its calls.
     pub slot: Arc<ConnectionSlot>,
 }
@@ -50,13 +50,15 @@ pub(super) enum Transport {
 
 impl Transport {
     /// The names in the client's certificate, which the handshake has verified.
-    pub(super) fn client_names(&self) -> Vec<San> {
+    pub(super) fn client_names(&self) -> Vec<CertificateName> {
         let Self::Tls(stream) = self else {
             return Vec::new();
         };
         let certificates = stream.get_ref().1.peer_certificates();
         let own = certificates.and_then(<[_]>::first);
-        own.map_or_else(Vec::new, |certificate| San::all_of(certificate))
+        own.map_or_else(Vec::new, |certificate| {
+            CertificateName::read_all(certificate)
+        })
     }
 }
 

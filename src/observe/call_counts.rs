@@ -1,11 +1,12 @@
-//! Owns how many calls ended with which status, by method, and how long they took.
-//! Promises that what is awaited shows from the start, and all else once a call has ended so.
-//! Must never lock, allocate or look up a name while it counts: places are numbers by then.
+//! Counts the calls that have ended, by method and status, and how long they took.
+//!
+//! Must never lock, allocate or look up a name while it counts. So methods and statuses are numbers
+//! then.
 
 use super::histogram::Histogram;
 use std::time::Duration;
 
-/// As many as gRPC has.
+/// gRPC has this many status codes.
 const STATUSES: usize = 17;
 
 /// The calls by method and status.
@@ -18,41 +19,48 @@ struct Method {
 
 struct Series {
     status: &'static str,
-    is_awaited: bool,
+    is_shown_at_zero: bool,
     calls: Histogram,
 }
 
 impl Calls {
-    /// None yet, of these methods and with these statuses. Those that are awaited show from the
-    /// start, so that a rate sees the first of them: it sees nothing of that with which a series
-    /// begins.
+    /// Begins at zero for each of these methods and statuses.
+    ///
+    /// A series usually appears with its first call, and a rate over the series does not see that
+    /// call. So a series for which `is_shown_at_zero` holds appears from the start.
+    #[expect(
+        clippy::large_types_passed_by_value,
+        reason = "it is called once, at the start"
+    )]
     pub fn new(
         methods: impl IntoIterator<Item = &'static str>,
         statuses: [&'static str; STATUSES],
-        is_awaited: impl Fn(&str, &str) -> bool,
+        is_shown_at_zero: impl Fn(&str, &str) -> bool,
     ) -> Self {
         let method = |name| Method {
             name,
             by_status: statuses.map(|status| Series {
                 status,
-                is_awaited: is_awaited(name, status),
+                is_shown_at_zero: is_shown_at_zero(name, status),
                 calls: Histogram::default(),
             }),
         };
         Self(methods.into_iter().map(method).collect())
     }
 
-    /// Counts a call of the method and with the status at these places.
-    pub fn ended(&self, method: usize, status: usize, took: Duration) {
+    /// Counts a call by the index of its method and that of its status, in the order in which
+    /// [`Calls::new`] got them.
+    pub fn count(&self, method: usize, status: usize, took: Duration) {
         self.0[method].by_status[status].calls.add(took);
     }
 
-    /// Each method and status of which calls have ended or are awaited.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = (&'static str, &'static str, &Histogram)> {
+    /// Each method and status that is to be shown, with the durations of its calls.
+    pub(crate) fn read(&self) -> impl Iterator<Item = (&'static str, &'static str, &Histogram)> {
         self.0.iter().flat_map(|method| {
             let by_status = method.by_status.iter();
-            let seen = by_status.filter(|series| series.is_awaited || !series.calls.is_empty());
-            seen.map(|series| (method.name, series.status, &series.calls))
+            let shown =
+                by_status.filter(|series| series.is_shown_at_zero || !series.calls.is_empty());
+            shown.map(|series| (method.name, series.status, &series.calls))
         })
     }
 }

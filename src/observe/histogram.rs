@@ -1,15 +1,16 @@
-//! Owns a histogram of durations that any number of threads add to at once.
-//! Promises that adding takes two relaxed atomic additions.
-//! Must never lock or allocate: it is on Authorize's way.
+//! A histogram of durations, to which many threads can add at the same time.
+//!
+//! Promises that adding a duration costs two relaxed atomic additions.
+//! Must never lock or allocate, because every Authorize adds a duration.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-/// The buckets' upper bounds in nanoseconds. An Authorize takes some 10 µs, a write a few
-/// milliseconds, and a write that waits for a lease to lapse some seconds.
-const BOUNDS: [u64; 19] = [
+/// The upper bounds of the buckets. An Authorize takes about 10 µs, a write takes a few
+/// milliseconds, and a write that waits until a lease has lapsed takes some seconds.
+const BOUNDS_NANOS: [u64; 19] = [
     10_000,
     25_000,
     50_000,
@@ -31,28 +32,28 @@ const BOUNDS: [u64; 19] = [
     10_000_000_000,
 ];
 
-/// How many durations fell into each bucket, the one without a bound among them, and their sum.
+/// Counts durations by bucket. The last bucket has no upper bound.
 #[derive(Default)]
 pub struct Histogram {
-    counts: [AtomicU64; BOUNDS.len() + 1],
+    counts: [AtomicU64; BOUNDS_NANOS.len() + 1],
     sum_nanos: AtomicU64,
 }
 
-/// A histogram as it was read, in seconds.
+/// A histogram as it was read.
 pub(crate) struct Snapshot {
-    pub(crate) sum: f64,
+    pub(crate) sum_seconds: f64,
     pub(crate) count: u64,
-    /// The upper bound of each bucket, and how many fell into it and no lower one.
+    /// The upper bound of each bucket in seconds, and how many durations fell into this bucket and
+    /// no lower one.
     pub(crate) buckets: Vec<(f64, u64)>,
 }
 
 impl Histogram {
-    /// Adds a duration.
-    pub fn add(&self, duration: Duration) {
+    pub(crate) fn add(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        // From the lowest: that is where nearly all fall.
-        let bucket = BOUNDS.iter().position(|bound| nanos <= *bound);
-        self.counts[bucket.unwrap_or(BOUNDS.len())].fetch_add(1, Relaxed);
+        // This begins at the lowest bucket, because nearly all durations fall into the first ones.
+        let bucket = BOUNDS_NANOS.iter().position(|bound| nanos <= *bound);
+        self.counts[bucket.unwrap_or(BOUNDS_NANOS.len())].fetch_add(1, Relaxed);
         self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
@@ -60,24 +61,22 @@ impl Histogram {
         self.counts.iter().all(|count| count.load(Relaxed) == 0)
     }
 
-    /// The count is of the buckets that were read, so that these always add up. The sum may be a
-    /// few durations ahead or behind.
+    /// The count is the sum of the buckets as they were read, so the two always agree. The sum of
+    /// the durations may be a few durations ahead or behind.
     pub(crate) fn read(&self) -> Snapshot {
         let counts = self.counts.each_ref().map(|count| count.load(Relaxed));
-        let bounds = BOUNDS.iter().map(|bound| seconds(*bound));
+        let bounds = BOUNDS_NANOS.iter().map(|bound| seconds(*bound));
         Snapshot {
-            sum: seconds(self.sum_nanos.load(Relaxed)),
+            sum_seconds: seconds(self.sum_nanos.load(Relaxed)),
             count: counts.iter().sum(),
             buckets: bounds.chain([f64::INFINITY]).zip(counts).collect(),
         }
     }
 }
 
-/// Exact enough for 100 days, and beyond that to some nanoseconds.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nobody reads more than 15 digits"
-)]
+/// Converts nanoseconds to seconds. This is exact up to 100 days, and precise to some nanoseconds
+/// beyond.
+#[expect(clippy::cast_precision_loss, reason = "15 digits are enough")]
 pub(crate) fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
@@ -124,6 +123,10 @@ mod tests {
         });
         let read = histogram.read();
         assert_eq!(read.count, 40_000);
-        assert!((read.sum - 1.0).abs() < 1e-9, "{}", read.sum);
+        assert!(
+            (read.sum_seconds - 1.0).abs() < 1e-9,
+            "{}",
+            read.sum_seconds
+        );
     }
 }

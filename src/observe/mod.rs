@@ -1,5 +1,5 @@
-//! What a process tells of itself: counters, histograms, traces and logs.
+//! How operators see what the process does: counters, histograms, traces and logs.
 
-pub mod call_counts;
-pub mod histogram;
-pub mod telemetry;
+pub(crate) mod call_counts;
+pub(crate) mod histogram;
+pub(crate) mod telemetry;

@@ -1,6 +1,7 @@
-//! Owns logs and traces: where they go and what is let through.
-//! Promises that with no trace endpoint configured, call spans are off at their source.
-//! Must never be the reason that the service does not serve, once it has started.
+//! Sets up logs and traces: where they go, and what is left out of them.
+//!
+//! Promises that no call span is created if no trace endpoint is configured.
+//! Must never stop the service, once it has started.
 
 use crate::config::{LogFormat, LogSettings};
 use opentelemetry::trace::TracerProvider;
@@ -14,61 +15,58 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// The target of call spans, by which the trace exporter takes them and logs leave them out.
+/// The target of call spans. The exporter selects spans by it, and logs leave them out.
 pub(crate) const CALL_TARGET: &str = "keyservice::call";
 
-/// Libraries that log, below INFO, the text of headers that make no sense to them. It is the
-/// caller's, and may hold a token.
-const TELL_CALLERS_TEXT: [&str; 2] = ["h2", "tonic::transport::service"];
+/// These libraries log the text of invalid headers below INFO. A caller wrote that text, and it may
+/// contain a token. So their logs begin at INFO.
+const LOGS_HEADER_TEXT: [&str; 2] = ["h2", "tonic::transport::service"];
 
-/// The crates of the exporter, which warn when a collector takes no spans. Below that they log each
-/// of their steps.
+/// The crates of the exporter. They warn when the collector does not take spans, and below WARN
+/// they log every step.
 const EXPORTER: &str = "opentelemetry";
 
-/// For sending the last spans. With the default drain limit it ends before Kubernetes' 30 s to
-/// SIGKILL.
+/// How long sending the last spans may take. Together with the default drain limit, this ends
+/// before Kubernetes sends SIGKILL after 30 s.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Telemetry was configured in a way that makes no sense.
+/// The settings of logs or traces are invalid.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// `--log`.
+pub(crate) enum TelemetryError {
     #[error(
         "--log (KEYSERVICE_LOG): {0}; give a level such as info, or directives such as info,keyservice=debug"
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// `--log`, which would take it for the name of a target, and log nothing else.
+    /// The filter would take the word for the name of a target, and log nothing else.
     #[error(
-        "--log (KEYSERVICE_LOG): {0} is no level; give a level such as info, or directives such as info,keyservice=debug"
+        "--log (KEYSERVICE_LOG): {0} is not a level; give a level such as info, or directives such as info,keyservice=debug"
     )]
     Level(String),
-    /// `OTEL_EXPORTER_OTLP_PROTOCOL`.
     #[error(
-        "OTEL_EXPORTER_OTLP_PROTOCOL={0} is not spoken here; use grpc, which collectors take on port 4317"
+        "OTEL_EXPORTER_OTLP_PROTOCOL={0} is not supported; use grpc, for which collectors listen on port 4317"
     )]
     Protocol(String),
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`, which may hold a password.
+    /// The value is not repeated, because it may contain a password.
     #[error(
         "{0} does not begin with http:// or https://; give a URL such as http://localhost:4317"
     )]
     Endpoint(&'static str),
-    /// Anything else about the exporter.
     #[error("the OTLP exporter cannot be set up from the OTEL_ variables: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
-/// Keeps the exporter alive; [`Telemetry::flush`] sends what is left.
-pub struct Telemetry {
+/// Keeps the exporter alive until [`Telemetry::flush`] has sent the last spans.
+pub(crate) struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
 impl Telemetry {
-    /// Sets logs and traces up for the process. Call it once, on a tokio runtime.
-    pub fn start(settings: &LogSettings) -> Result<Self, TelemetryError> {
+    /// Sets up logs and traces for the process. Call it once, on a tokio runtime.
+    pub(crate) fn start(settings: &LogSettings) -> Result<Self, TelemetryError> {
         let filter = log_filter(&settings.filter)?.and(
             Targets::new()
                 .with_default(LevelFilter::TRACE)
-                .with_targets(TELL_CALLERS_TEXT.map(|target| (target, LevelFilter::INFO)))
+                .with_targets(LOGS_HEADER_TEXT.map(|target| (target, LevelFilter::INFO)))
                 .with_target(EXPORTER, LevelFilter::WARN),
         );
         let on_a_terminal = std::io::stderr().is_terminal();
@@ -92,7 +90,7 @@ impl Telemetry {
                 .with_resource(resource())
                 .build()
         });
-        // Only call spans: an exporter that traced its own calls would never come to rest.
+        // Only call spans are exported. If the exporter traced its own calls, it would never end.
         let call_spans = traces.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("keyservice"))
@@ -110,8 +108,8 @@ impl Telemetry {
         Ok(Self { traces })
     }
 
-    /// Sends the spans that wait to be sent. Blocks, but not for long when nobody takes them.
-    pub fn flush(self) {
+    /// Sends the spans that are left. Blocks for at most [`FLUSH_LIMIT`].
+    pub(crate) fn flush(self) {
         let traces = self.traces;
         let flushed = traces.map(|traces| traces.shutdown_with_timeout(FLUSH_LIMIT));
         if let Some(Err(error)) = flushed {
@@ -128,7 +126,7 @@ fn log_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
     Ok(EnvFilter::builder().parse(text)?)
 }
 
-/// Where the exporter sends to. The first that is set counts.
+/// The variables that tell where the exporter sends spans. The first one that is set counts.
 const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -159,7 +157,7 @@ fn exporter() -> Result<Option<SpanExporter>, TelemetryError> {
     Ok(Some(SpanExporter::builder().with_tonic().build()?))
 }
 
-/// Names this service, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` name it.
+/// Names this service `keyservice`, unless a variable gives it another name.
 fn resource() -> Resource {
     let named = env::var_os("OTEL_SERVICE_NAME").is_some()
         || env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|all| all.contains("service.name="));

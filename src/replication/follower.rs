@@ -7,7 +7,7 @@
 use super::acknowledgement::Acknowledgements;
 use crate::{
     authorize::{
-        keyring::{HeldKey, Keyring},
+        keyring::{KeyRef, Keyring},
         lease::Lease,
     },
     model::{
@@ -273,7 +273,7 @@ impl Follower {
         let position = load(&*self.store.changes, fresh).await?;
         let (before, after) = (self.keyring.read(), fresh.read());
         for (digest, held) in before.keys() {
-            match after.find(&digest).map(|key| key.revoked) {
+            match after.get(&digest).map(|key| key.revoked) {
                 None => tracing::error!(
                     key_id = %held.id,
                     account_id = held.account_id,
@@ -309,7 +309,7 @@ impl Follower {
 }
 
 /// The state of a held key once it is revoked.
-fn revoked(digest: TokenDigest, held: &HeldKey<'_>) -> KeyState {
+fn revoked(digest: TokenDigest, held: &KeyRef<'_>) -> KeyState {
     KeyState {
         digest,
         id: held.id,

@@ -1,21 +1,26 @@
-//! Owns the way from a digest to the number of its record: open addressing, linear probing.
-//! Promises that a number found here leads to a record that is wholly written.
+//! A hash table that leads from a digest to the number of its record. It uses open addressing with
+//! linear probing.
+//!
+//! Promises that the record of every number that is found here has been filled.
 //! Must never be more than half full, so that a look-up ends after a step or two.
 
 use super::record::{lower_half, upper_half};
 use crate::model::token::TokenDigest;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A power of two of slots. An empty slot is 0; a taken one holds the digest's tag in its upper
-/// and the record's number plus one in its lower 32 bits.
+/// The slots, whose number is a power of two. An empty slot is 0. A used slot has the digest's tag
+/// in its upper 32 bits, and the record's number plus one in its lower 32 bits.
 pub(super) struct Index(Box<[AtomicU64]>);
 
-/// 2^31: with the index at most half full, its 2^32 slots can be told apart by the tag's 32 bits.
+/// An index for more records would need more than 2^32 slots, and a tag has only 32 bits to choose
+/// one.
 pub(super) const MAX_RECORDS: usize = 1 << 31;
 
-/// The digest's first 4 bytes: they choose a slot and spare most look-ups of another's record.
-/// Digests of tokens that were drawn at random are spread evenly, so no further hash is needed;
-/// nobody can make the table hold digests of their choosing.
+/// The first 4 bytes of a digest. They choose its slot. A look-up compares them before it reads a
+/// record, so it rarely reads the record of another key.
+///
+/// No further hash is needed. Digests of random tokens are spread evenly, and nobody can choose the
+/// digests in the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag(u32);
 
@@ -36,12 +41,12 @@ impl Index {
         Self((0..count).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// How many records it may point to: half its slots.
+    /// How many records the index may lead to, which is half of its slots.
     pub(super) fn capacity(&self) -> usize {
         self.0.len() / 2
     }
 
-    /// The numbers of the records whose digests may have this tag; few, and usually one or none.
+    /// The numbers of the records whose digests have this tag. Usually there is one or none.
     pub(super) fn candidates(&self, tag: Tag) -> impl Iterator<Item = u32> {
         self.slots_from(tag)
             .map(|slot| slot.load(Ordering::Acquire))
@@ -50,31 +55,33 @@ impl Index {
             .map(|slot| lower_half(slot) - 1)
     }
 
-    /// Publishes a record that is wholly written. One writer at a time; there must be room.
+    /// Publishes a record, which must have been filled. Only one thread may write, and there must
+    /// be room.
     pub(super) fn insert(&self, tag: Tag, number: u32) {
         self.put(u64::from(tag.0) << 32 | u64::from(number + 1));
     }
 
-    /// An index of twice the size that points to the same records.
+    /// An index of twice the size that leads to the same records.
     pub(super) fn doubled(&self) -> Self {
         let doubled = Self::with_slots(self.0.len() * 2);
         for slot in &self.0 {
             match slot.load(Ordering::Relaxed) {
                 0 => {}
-                taken => doubled.put(taken),
+                used => doubled.put(used),
             }
         }
         doubled
     }
 
-    fn put(&self, taken: u64) {
-        self.slots_from(Tag::of_slot(taken))
+    fn put(&self, used: u64) {
+        self.slots_from(Tag::of_slot(used))
             .find(|slot| slot.load(Ordering::Relaxed) == 0)
             .expect("an index is never more than half full")
-            .store(taken, Ordering::Release);
+            // Whoever reads the number with `Acquire` then sees the whole record.
+            .store(used, Ordering::Release);
     }
 
-    /// Every slot once, beginning at the tag's own.
+    /// Every slot once. The first is the one that the tag chooses.
     fn slots_from(&self, tag: Tag) -> impl Iterator<Item = &AtomicU64> {
         let home = upper_half(u64::from(tag.0) * self.0.len() as u64);
         let (before, after) = self.0.split_at(home as usize);

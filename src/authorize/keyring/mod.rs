@@ -1,9 +1,11 @@
-//! Owns this process's copy of every key's state, looked up by digest.
-//! Promises that a look-up takes no lock, allocates nothing and sees all that `apply` returned from.
-//! Must never forget a key or un-revoke one: it is complete, not a cache.
+//! Every key in the memory of this process, found by the digest of its token.
+//!
+//! Promises that a look-up takes no lock, allocates nothing, and sees every change whose `apply`
+//! has returned. Must never forget a key or undo a revocation: the keyring is complete, and not a
+//! cache.
 
 mod index;
-mod names;
+mod interner;
 mod record;
 mod table;
 
@@ -13,7 +15,7 @@ use crate::model::{
     token::TokenDigest,
 };
 use arc_swap::{ArcSwap, Guard};
-use names::Numbers;
+use interner::Interner;
 use record::Record;
 use std::{
     fmt,
@@ -21,38 +23,36 @@ use std::{
 };
 use table::Table;
 
-/// Every key's state, in memory.
+/// Every key, in memory.
 ///
-/// Readers and the writer share one [`Table`]. A record in it is written before it is published
-/// and then changes only by its revoked bit, so a reader needs no lock; where something must grow,
-/// the writer swaps in a table that shares the parts that did not.
+/// Readers and the writer share one table. A record in it is filled before it is published, and
+/// after that only its revoked bit changes. So a reader needs no lock. If a part of the table must
+/// grow, the writer replaces the table by one that shares all other parts.
 pub struct Keyring {
     table: ArcSwap<Table>,
     writer: Mutex<Writer>,
 }
 
-/// What only the writer needs: the numbers of the names that records refer to.
+/// What only the writer needs.
 #[derive(Default)]
 struct Writer {
-    accounts: Numbers,
-    domains: Numbers,
+    accounts: Interner,
+    domains: Interner,
 }
 
 impl Keyring {
-    /// An empty keyring.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             table: ArcSwap::from_pointee(Table::default()),
             writer: Mutex::default(),
         }
     }
 
-    /// Adds a key, or revokes one that is held already. Any order of calls leads to the same
-    /// keyring: a key's state only ever goes from absent to held to revoked.
+    /// Adds a key, or revokes a key that is here already. The order of calls does not matter,
+    /// because a key is first absent, then held, then revoked, and never goes back.
     ///
     /// # Panics
-    /// Past 2^31 keys, which would be 200 GB of them.
+    /// The keyring panics at more than 2^31 keys, which would take 200 GB.
     pub fn apply(&self, state: &KeyState) {
         let mut writer = self
             .writer
@@ -69,22 +69,22 @@ impl Keyring {
         let table = grown.as_ref().unwrap_or(&table);
         let account = writer
             .accounts
-            .number(state.account_id.as_str(), &table.accounts);
+            .intern(state.account_id.as_str(), &table.accounts);
         let domain = state
             .scope
             .domain()
-            .map(|domain| writer.domains.number(domain, &table.domains));
+            .map(|domain| writer.domains.intern(domain, &table.domains));
         table.insert(state, account, domain);
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));
         }
     }
 
-    /// Takes over what another keyring holds, and forgets all that it held itself.
+    /// Replaces all keys by those of another keyring, because the store's history has changed and
+    /// some keys may be gone.
     ///
-    /// For a store whose history has changed: keys may have vanished from it. Nobody may rely on
-    /// this keyring meanwhile, since `apply` calls of that time may be forgotten.
-    pub fn replace_with(&self, other: Self) {
+    /// No lease may hold meanwhile, because the changes of concurrent `apply` calls may be lost.
+    pub(crate) fn replace_with(&self, other: Self) {
         let mut writer = self
             .writer
             .lock()
@@ -96,28 +96,14 @@ impl Keyring {
         self.table.store(other.table.into_inner());
     }
 
-    /// The keyring as it is now, for look-ups that belong together.
-    #[must_use]
-    pub fn read(&self) -> View {
-        View(self.table.load())
+    /// Gives access to the keys. Drop the guard soon, because it keeps memory from being freed.
+    pub(crate) fn read(&self) -> ReadGuard {
+        ReadGuard(self.table.load())
     }
 
-    /// How many keys it holds, revoked and expired ones among them.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    /// How many keys there are, including revoked and expired ones.
+    pub(crate) fn len(&self) -> usize {
         self.table.load().len()
-    }
-
-    /// Whether it holds no key.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Default for Keyring {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -127,25 +113,25 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// What a reader holds while it looks keys up. Short-lived: it keeps memory from being freed.
-pub struct View(Guard<Arc<Table>>);
+/// Access to the keys that the keyring had when it was read.
+pub(crate) struct ReadGuard(Guard<Arc<Table>>);
 
-impl View {
-    /// The key whose token has this digest; none too where it was added since this view was read.
-    #[must_use]
-    pub fn find(&self, digest: &TokenDigest) -> Option<HeldKey<'_>> {
-        self.held(self.0.find(digest)?)
+impl ReadGuard {
+    /// The key whose token has this digest. A key that was added after the guard was taken may be
+    /// missing.
+    pub(crate) fn get(&self, digest: &TokenDigest) -> Option<KeyRef<'_>> {
+        self.key(self.0.find(digest)?)
     }
 
-    /// Every key, with its token's digest, in no order.
-    pub fn keys(&self) -> impl Iterator<Item = (TokenDigest, HeldKey<'_>)> {
+    /// Every key with the digest of its token, in no particular order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (TokenDigest, KeyRef<'_>)> {
         let records = self.0.records();
-        records.filter_map(|record| Some((record.digest(), self.held(record)?)))
+        records.filter_map(|record| Some((record.digest(), self.key(record)?)))
     }
 
-    fn held(&self, record: &Record) -> Option<HeldKey<'_>> {
+    fn key(&self, record: &Record) -> Option<KeyRef<'_>> {
         let validity = record.validity();
-        Some(HeldKey {
+        Some(KeyRef {
             id: record.key_id(),
             account_id: self.0.accounts.get(record.account())?,
             domain: match record.domain() {
@@ -158,25 +144,20 @@ impl View {
     }
 }
 
-/// A key's state as the keyring holds it.
+/// The state of a key, with texts that the keyring owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldKey<'a> {
-    /// Its public name.
-    pub id: KeyId,
-    /// Its owner.
-    pub account_id: &'a str,
-    /// The one domain it is restricted to.
-    pub domain: Option<&'a str>,
-    /// From when on it is refused; never if none.
-    pub expire_time: Option<Timestamp>,
-    /// Whether it was revoked.
-    pub revoked: bool,
+pub(crate) struct KeyRef<'a> {
+    pub(crate) id: KeyId,
+    pub(crate) account_id: &'a str,
+    /// The only domain for which the key may be used. `None` means all domains.
+    pub(crate) domain: Option<&'a str>,
+    /// When the key stops working. `None` means never.
+    pub(crate) expire_time: Option<Timestamp>,
+    pub(crate) revoked: bool,
 }
 
-impl HeldKey<'_> {
-    /// Its status at a time.
-    #[must_use]
-    pub fn status(&self, now: Timestamp) -> Status {
+impl KeyRef<'_> {
+    pub(crate) fn status(&self, now: Timestamp) -> Status {
         Status::at(now, self.revoked, self.expire_time)
     }
 }
@@ -209,13 +190,13 @@ mod tests {
     }
 
     fn holds(keyring: &Keyring, state: &KeyState) -> bool {
-        let view = keyring.read();
-        view.find(&state.digest).is_some_and(|held| {
-            held.id == state.id
-                && held.account_id == state.account_id.as_str()
-                && held.domain == state.scope.domain()
-                && held.expire_time == state.expire_time
-                && held.revoked == state.revoked
+        let keys = keyring.read();
+        keys.get(&state.digest).is_some_and(|key| {
+            key.id == state.id
+                && key.account_id == state.account_id.as_str()
+                && key.domain == state.scope.domain()
+                && key.expire_time == state.expire_time
+                && key.revoked == state.revoked
         })
     }
 
@@ -229,7 +210,7 @@ mod tests {
         for step in 0..50_000 {
             let mut new = state(&mut rng);
             if step % 7 == 0 {
-                // A digest's leading bytes choose its place: crowd some of them together.
+                // The first bytes of a digest choose its slot. Let some digests collide there.
                 let mut digest = *new.digest.as_bytes();
                 digest[..3].fill(0);
                 new.digest = TokenDigest::from_bytes(digest);
@@ -240,7 +221,7 @@ mod tests {
         assert_eq!(keyring.len(), model.len());
         assert!(model.values().all(|state| holds(&keyring, state)));
         for _ in 0..10_000 {
-            assert!(keyring.read().find(&state(&mut rng).digest).is_none());
+            assert!(keyring.read().get(&state(&mut rng).digest).is_none());
         }
     }
 
@@ -255,7 +236,7 @@ mod tests {
             }
         }
         keyring.replace_with(other);
-        assert!(keyring.read().find(&mine.digest).is_none());
+        assert!(keyring.read().get(&mine.digest).is_none());
         assert!(holds(&keyring, &both) && holds(&keyring, &its));
         let listed: Vec<_> = keyring.read().keys().map(|(digest, _)| digest).collect();
         assert_eq!(listed, [both.digest, its.digest]);
@@ -294,9 +275,9 @@ mod tests {
                             assert!(holds(keyring, &states[rng.random_range(0..count)]));
                             assert!(holds(keyring, &states[count - 1]));
                         }
-                        // The one that is being applied is held wholly or not at all.
+                        // The key that is being applied must be there completely or not at all.
                         if let Some(next) = states.get(count) {
-                            let held = keyring.read().find(&next.digest).is_some();
+                            let held = keyring.read().get(&next.digest).is_some();
                             assert!(!held || holds(keyring, next));
                         }
                         if count == KEYS {

@@ -1,6 +1,7 @@
-//! Owns how one key's state lies in memory: 64 bytes, one cache line.
-//! Promises that a record read after it was published reads as it was filled, but for `revoke`.
-//! Must never hold text: names are numbers here (see `names`).
+//! The state of one key in memory: 64 bytes, which is one cache line.
+//!
+//! Promises that a published record never changes, except that `revoke` sets one bit.
+//! Must never hold text. A record has numbers for its account and its domain (see `interner`).
 
 use crate::model::{
     key::{KeyId, KeyState},
@@ -13,34 +14,37 @@ use std::{
 };
 use uuid::Uuid;
 
-/// One key's state.
+/// The state of one key.
 ///
-/// Its words are atomic so that the writer can fill a record in place, in memory that readers
-/// share, in safe code. All accesses are relaxed: a reader learns a record's number only from the
-/// index, whose release and acquire order everything before it.
+/// The words are atomic so that safe code can fill a record in memory that readers share. Every
+/// access is relaxed, because a reader learns the number of a record only from the index. The index
+/// publishes the number with `Release` and reads it with `Acquire`, so the reader sees everything
+/// before that.
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Record([AtomicU64; 8]);
 
 const DIGEST: usize = 0;
 const KEY_ID: usize = 4;
-const NAMES: usize = 6;
+/// The account's number in the upper half, and the domain's in the lower half. Without a domain it
+/// is 0.
+const TEXTS: usize = 6;
 const VALIDITY: usize = 7;
 
-/// The top bit of the validity word; the others are the expiry in microseconds.
+/// The top bit of the validity word. The other bits are the expiry in microseconds since 1970.
 const REVOKED: u64 = 1 << 63;
 
-/// The expiry of a key that never expires. No [`Timestamp`] is as large.
+/// Stands for a key that never expires. No [`Timestamp`] is as large.
 const NEVER: u64 = REVOKED - 1;
 
-/// The part of a record that changes, read at one moment.
+/// The part of a record that can change, as it was at one moment.
 pub(super) struct Validity {
     pub(super) expire_time: Option<Timestamp>,
     pub(super) revoked: bool,
 }
 
 impl Record {
-    /// Writes every word. Only before the record is published.
+    /// Writes every word. Must not be called after the record was published.
     pub(super) fn fill(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
         for (word, value) in self.0[DIGEST..].iter().zip(digest_words(&state.digest)) {
             word.store(value, Relaxed);
@@ -49,7 +53,7 @@ impl Record {
         self.0[KEY_ID].store(high, Relaxed);
         self.0[KEY_ID + 1].store(low, Relaxed);
         let domain = domain.map_or(0, NonZeroU32::get);
-        self.0[NAMES].store(u64::from(account.get()) << 32 | u64::from(domain), Relaxed);
+        self.0[TEXTS].store(u64::from(account.get()) << 32 | u64::from(domain), Relaxed);
         let expiry = state
             .expire_time
             .map_or(NEVER, |time| time.as_micros().unsigned_abs());
@@ -57,13 +61,13 @@ impl Record {
         self.0[VALIDITY].store(expiry | revoked, Relaxed);
     }
 
-    /// Revokes the key, for every look-up that starts after this returns.
+    /// Revokes the key for every look-up that begins after this has returned.
     pub(super) fn revoke(&self) {
         self.0[VALIDITY].fetch_or(REVOKED, Relaxed);
     }
 
-    /// Whether this is the record of the token with this digest. Need not take the same time
-    /// whatever differs: who can choose a digest's bytes has broken BLAKE3.
+    /// Whether this is the record of the token with this digest. The comparison may take a time
+    /// that depends on the bytes, because nobody can choose the bytes of a BLAKE3 digest.
     pub(super) fn has_digest(&self, digest: &TokenDigest) -> bool {
         self.0[DIGEST..]
             .iter()
@@ -87,12 +91,12 @@ impl Record {
     }
 
     pub(super) fn account(&self) -> NonZeroU32 {
-        let number = upper_half(self.0[NAMES].load(Relaxed));
+        let number = upper_half(self.0[TEXTS].load(Relaxed));
         NonZeroU32::new(number).expect("every published record has an account")
     }
 
     pub(super) fn domain(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(lower_half(self.0[NAMES].load(Relaxed)))
+        NonZeroU32::new(lower_half(self.0[TEXTS].load(Relaxed)))
     }
 
     pub(super) fn validity(&self) -> Validity {

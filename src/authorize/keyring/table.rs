@@ -1,11 +1,13 @@
-//! Owns what readers of the keyring share: index, records and names, as of one moment.
-//! Promises that a grown table holds all that the one before it holds, in the same memory.
-//! Must never move or free a record that a reader may be looking at.
+//! What readers of the keyring share with its writer: the index, the records and the interned
+//! texts.
+//!
+//! Promises that a grown table has everything that the table before it has, in the same memory.
+//! Must never move or free a record that a reader may be using.
 
 use super::{
     Writer,
     index::{Index, MAX_RECORDS, Tag},
-    names::Names,
+    interner::Texts,
     record::Record,
 };
 use crate::model::{key::KeyState, token::TokenDigest};
@@ -17,21 +19,21 @@ use std::{
     },
 };
 
-/// Records a chunk: 256 KiB, which the allocator gets from the system and leaves untouched by
-/// what else it does.
+/// How many records a chunk has. It takes 256 KiB, which the allocator gets from the system
+/// directly, apart from all smaller allocations.
 const CHUNK_LEN: usize = 4096;
 
-/// Slots of the first index.
+/// How many slots the first index has.
 const FIRST_SLOTS: usize = 1024;
 
-/// Index, records and names. Cloning shares them.
+/// A table of keys. A clone shares its parts.
 #[derive(Clone)]
 pub(super) struct Table {
     index: Arc<Index>,
     records: Vec<Arc<[Record]>>,
     len: Arc<AtomicU32>,
-    pub(super) accounts: Names,
-    pub(super) domains: Names,
+    pub(super) accounts: Texts,
+    pub(super) domains: Texts,
 }
 
 impl Default for Table {
@@ -40,8 +42,8 @@ impl Default for Table {
             index: Arc::new(Index::with_slots(FIRST_SLOTS)),
             records: Vec::new(),
             len: Arc::default(),
-            accounts: Names::default(),
-            domains: Names::default(),
+            accounts: Texts::default(),
+            domains: Texts::default(),
         }
     }
 }
@@ -58,7 +60,7 @@ impl Table {
             .find(|record| record.has_digest(digest))
     }
 
-    /// Every record, in no order; but for those that are added meanwhile.
+    /// Every record, in no particular order. Records that are added meanwhile may be missing.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         self.records
             .iter()
@@ -66,7 +68,8 @@ impl Table {
             .take(self.len())
     }
 
-    /// Adds a key that is not held. Only by the writer, in a table with room.
+    /// Adds a key that the table does not have. Only the writer may call this, and there must be
+    /// room.
     pub(super) fn insert(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
         let number = self.len.load(Ordering::Relaxed);
         self.record(number)
@@ -76,7 +79,7 @@ impl Table {
         self.len.store(number + 1, Ordering::Release);
     }
 
-    /// This table with room for one more record, account and domain, if this one lacks it.
+    /// The same table with room for one more record, account and domain, if this one has no room.
     pub(super) fn with_room_for_one_more(&self, writer: &Writer) -> Option<Self> {
         let len = self.len();
         assert!(len < MAX_RECORDS, "a keyring holds at most 2^31 keys");
@@ -100,8 +103,9 @@ impl Table {
         Some(grown)
     }
 
-    /// The record with a number that the index gave. None where the index, which tables share,
-    /// has grown past this table: a key that was added since this table was read.
+    /// The record with a number that the index gave. Tables share the index, so the number may
+    /// belong to a key that was added after this clone of the table was read. Then there is no
+    /// record.
     fn record(&self, number: u32) -> Option<&Record> {
         let at = number as usize;
         self.records.get(at / CHUNK_LEN)?.get(at % CHUNK_LEN)

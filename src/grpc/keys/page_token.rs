@@ -1,33 +1,39 @@
-//! Owns the page token: where a list goes on, in text that means nothing to its holder.
-//! Promises that a token is taken only for the list it was made for.
-//! Must never be trusted for more than a place: the account comes from the request.
+//! The page token: text that tells a List where to go on, and means nothing to its holder.
+//!
+//! Promises that a page token is accepted only for a list with the same filters.
+//! Must never be trusted for anything but where to go on. The account comes from the request.
 
-use crate::store::{ListQuery, Revision};
+use crate::{
+    model::domain::Domain,
+    store::{ListQuery, Revision},
+};
 use data_encoding::BASE64URL_NOPAD;
 
-/// The text is no page token of this list.
+/// The text is not a page token of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not a page token of this list; use the next_page_token of the response before, with the \
-     same account_id, status and domain, or leave it empty to begin anew"
+    "is not a page token of this list; use the next_page_token of the previous response with the \
+     same account_id, status and domain, or leave it empty to begin again"
 )]
 pub struct InvalidPageToken;
 
-/// The place, and a checksum that also covers the list's filters.
-const PLACE_LEN: usize = 8;
+/// The revision at which the last key was created.
+const REVISION_LEN: usize = 8;
+
+/// The checksum covers the revision and the list's filters.
 const CHECKSUM_LEN: usize = 8;
 
-/// The token for going on after the key that was created at `last`.
+/// Makes the page token for a list that goes on after the key that was created at `last`.
 #[must_use]
 pub fn encode(query: &ListQuery, last: Revision) -> String {
-    let place = last.number().to_be_bytes();
-    let mut bytes = [0; PLACE_LEN + CHECKSUM_LEN];
-    bytes[..PLACE_LEN].copy_from_slice(&place);
-    bytes[PLACE_LEN..].copy_from_slice(&checksum(query, place));
+    let revision = last.number().to_be_bytes();
+    let mut bytes = [0; REVISION_LEN + CHECKSUM_LEN];
+    bytes[..REVISION_LEN].copy_from_slice(&revision);
+    bytes[REVISION_LEN..].copy_from_slice(&checksum(query, revision));
     BASE64URL_NOPAD.encode(&bytes)
 }
 
-/// Reads a token that [`encode`] made for a query with the same filters.
+/// Parses a page token that [`encode`] made for a query with the same filters.
 pub fn decode(query: &ListQuery, text: &str) -> Result<Revision, InvalidPageToken> {
     if text.len() > 64 {
         return Err(InvalidPageToken);
@@ -35,26 +41,24 @@ pub fn decode(query: &ListQuery, text: &str) -> Result<Revision, InvalidPageToke
     let bytes = BASE64URL_NOPAD
         .decode(text.as_bytes())
         .map_err(|_| InvalidPageToken)?;
-    let (place, sum) = bytes.split_first_chunk().ok_or(InvalidPageToken)?;
-    if sum != checksum(query, *place) {
+    let (revision, sum) = bytes.split_first_chunk().ok_or(InvalidPageToken)?;
+    if sum != checksum(query, *revision) {
         return Err(InvalidPageToken);
     }
-    Ok(Revision::from_number(i64::from_be_bytes(*place)))
+    Ok(Revision::from_number(i64::from_be_bytes(*revision)))
 }
 
-/// Finds mistakes, not malice: whoever forges a token sees no more than the same call without it.
-fn checksum(query: &ListQuery, place: [u8; PLACE_LEN]) -> [u8; CHECKSUM_LEN] {
+/// The checksum detects mistakes. It need not detect forgery, because a forged page token shows no
+/// more than the same call without one.
+fn checksum(query: &ListQuery, revision: [u8; REVISION_LEN]) -> [u8; CHECKSUM_LEN] {
     let filters = format!(
         "{}\n{:?}\n{:?}\n",
         query.account_id.as_str(),
         query.status,
-        query
-            .domain
-            .as_ref()
-            .map(crate::model::domain::Domain::as_str),
+        query.domain.as_ref().map(Domain::as_str),
     );
     let mut hasher = blake3::Hasher::new_derive_key("tosend.keys.v1 2026-11-24 page token");
-    hasher.update(filters.as_bytes()).update(&place);
+    hasher.update(filters.as_bytes()).update(&revision);
     let full = hasher.finalize();
     *full.as_bytes().first_chunk().expect("32 bytes hold 8")
 }
@@ -78,8 +82,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_token_reads_back_for_its_own_list_alone(place: i64) {
-            let revision = Revision::from_number(place);
+        fn a_page_token_reads_back_for_its_own_list_alone(number: i64) {
+            let revision = Revision::from_number(number);
             let token = encode(&query("a", None), revision);
             prop_assert_eq!(decode(&query("a", None), &token), Ok(revision));
             prop_assert_eq!(decode(&query("b", None), &token), Err(InvalidPageToken));

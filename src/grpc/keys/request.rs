@@ -1,11 +1,13 @@
-//! Owns the way from requests to values: every field is checked here, once.
-//! Promises an INVALID_ARGUMENT that names the field and what is right.
-//! Must never repeat a field's text in an error: it may hold a token, in the wrong field even.
+//! Turns requests into values. Every field is checked here, and nowhere else.
+//!
+//! Promises that an invalid field is answered with INVALID_ARGUMENT, which names the field and says
+//! what would be right.
+//! Must never repeat a field's text in an error, because any field may contain a token by mistake.
 
 use super::page_token;
-use crate::grpc::proto;
 use crate::{
     callers::Caller,
+    grpc::proto,
     model::{
         account::AccountId,
         caller_name::CallerName,
@@ -24,7 +26,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 const DEFAULT_PAGE_SIZE: i32 = 50;
 const MAX_PAGE_SIZE: i32 = 1000;
 
-/// A key to be stored, from a Create. The token and the id's random bits are drawn by the caller.
+/// Reads a Create. The token and the random bits for the key's id are arguments, so that this
+/// function always gives the same result.
 pub fn new_key(
     request: proto::CreateRequest,
     caller: &CallerName,
@@ -38,7 +41,7 @@ pub fn new_key(
     let domain = request.domain.map(domain).transpose()?;
     let expire_time = request
         .expire_time
-        .map(|time| future(time, now))
+        .map(|time| expire_time(time, now))
         .transpose()?;
     let request_id = request
         .request_id
@@ -61,15 +64,15 @@ pub fn new_key(
     })
 }
 
-/// A query for one page, from a List. Its limit is the page's size.
+/// Reads a List. The limit of the query is the size of the page.
 pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQuery, tonic::Status> {
     let account_id = account_id(request.account_id)?;
     let limit = match request.page_size {
         0 => DEFAULT_PAGE_SIZE,
         1..=MAX_PAGE_SIZE => request.page_size,
         _ => {
-            let right = "must be from 1 to 1000, or 0 for the default of 50";
-            return Err(invalid("page_size", right));
+            let advice = "must be from 1 to 1000, or 0 for the default of 50";
+            return Err(invalid("page_size", advice));
         }
     };
     let status = match proto::key::Status::try_from(request.status) {
@@ -78,9 +81,9 @@ pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQue
         Ok(proto::key::Status::Revoked) => Some(Status::Revoked),
         Ok(proto::key::Status::Expired) => Some(Status::Expired),
         Err(_) => {
-            let right = "is not a status; use STATUS_ACTIVE, STATUS_REVOKED or STATUS_EXPIRED, or \
-                         STATUS_UNSPECIFIED for all";
-            return Err(invalid("status", right));
+            let advice = "is not a status; use STATUS_ACTIVE, STATUS_REVOKED or STATUS_EXPIRED, or \
+                          STATUS_UNSPECIFIED for all";
+            return Err(invalid("status", advice));
         }
     };
     let mut query = ListQuery {
@@ -99,7 +102,7 @@ pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQue
     Ok(query)
 }
 
-/// A revocation, from a Revoke, of the accounts that its caller may touch.
+/// Reads a Revoke. The revocation covers only accounts that the caller may touch.
 pub fn revocation(
     request: proto::RevokeRequest,
     caller: &Caller,
@@ -115,7 +118,7 @@ pub fn revocation(
             let token = Token::parse(&text).map_err(|error| {
                 invalid(
                     "token",
-                    format_args!("is {error}; give it whole, or use key_id"),
+                    format_args!("is {error}; give the whole token, or use key_id"),
                 )
             })?;
             RevokeTarget::Digest(digester.digest(&token))
@@ -132,7 +135,7 @@ pub fn revocation(
     })
 }
 
-/// A sending domain, from an Authorize; also every other field that is called `domain`.
+/// Reads the field `domain` of any request.
 pub fn domain(text: String) -> Result<Domain, tonic::Status> {
     Domain::parse(text).map_err(|error| invalid("domain", error))
 }
@@ -141,7 +144,7 @@ fn account_id(text: String) -> Result<AccountId, tonic::Status> {
     AccountId::parse(text).map_err(|error| invalid("account_id", error))
 }
 
-fn future(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, tonic::Status> {
+fn expire_time(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, tonic::Status> {
     let time = u32::try_from(time.nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000)
@@ -151,9 +154,9 @@ fn future(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, ton
         })
         .and_then(Timestamp::from_micros)
         .ok_or_else(|| {
-            let right = "is not a time of the years 1970 to 9999; use RFC 3339, such as \
-                         2030-01-31T00:00:00Z";
-            invalid("expire_time", right)
+            let advice = "is not a time of the years 1970 to 9999; use RFC 3339, such as \
+                          2030-01-31T00:00:00Z";
+            invalid("expire_time", advice)
         })?;
     if time <= now {
         return Err(invalid("expire_time", "must lie in the future"));
@@ -161,12 +164,12 @@ fn future(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, ton
     Ok(time)
 }
 
-/// Bad input: `field` is wrong, and `what` says what is right.
-fn invalid(field: &'static str, what: impl fmt::Display) -> tonic::Status {
-    let what = what.to_string();
+/// The error for an invalid field. `description` goes on where the field's name ends.
+fn invalid(field: &'static str, description: impl fmt::Display) -> tonic::Status {
+    let description = description.to_string();
     tonic::Status::with_error_details(
         Code::InvalidArgument,
-        format!("{field} {what}"),
-        ErrorDetails::with_bad_request_violation(field, what),
+        format!("{field} {description}"),
+        ErrorDetails::with_bad_request_violation(field, description),
     )
 }

@@ -39,7 +39,7 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
     }
 }
 
-/// One page of `query.limit` keys, from the keys that a query for one more gave.
+/// Makes a page of `query.limit` keys. `keys` has one more if there is another page.
 pub(super) fn page(mut keys: Vec<ListedKey>, query: &ListQuery) -> proto::ListResponse {
     let there_are_more = keys.len() > query.limit;
     keys.truncate(query.limit);
@@ -111,7 +111,7 @@ pub(super) fn request_id_used(first: KeyId) -> tonic::Status {
         Code::AlreadyExists,
         format!(
             "request_id was used before, for {first}; its token was shown then and cannot be shown \
-             again: if it was lost, revoke that key and create another with a new request_id"
+             again; if the token was lost, revoke that key and create another with a new request_id"
         ),
         ErrorDetails::with_resource_info(
             "tosend.keys.v1.Key",
@@ -123,9 +123,7 @@ pub(super) fn request_id_used(first: KeyId) -> tonic::Status {
 }
 
 pub(super) fn no_such_key() -> tonic::Status {
-    tonic::Status::not_found(
-        "there is no such key, or it belongs to another account than the given one",
-    )
+    tonic::Status::not_found("there is no such key, or it does not belong to the given account")
 }
 
 /// This replica cannot prove that its memory is current.
@@ -136,16 +134,16 @@ pub(super) fn no_lease(why: NoLease) -> tonic::Status {
     )
 }
 
-/// A key was created, but not every replica is known to know it. Its token was not shown.
+/// A key was created, but it is not certain that every replica knows it. Its token was not shown.
 pub(super) fn unacknowledged_create(error: Unacknowledged, created: KeyId) -> tonic::Status {
     let advice = format!(
-        "key {created} may stand, and its token cannot be shown any more: revoke that key, and \
+        "key {created} may exist, and its token cannot be shown any more: revoke that key, and \
          create another with a new request_id"
     );
     unacknowledged(error, &advice)
 }
 
-/// A key was revoked, but not every replica is known to refuse it.
+/// A key was revoked, but it is not certain that every replica denies it.
 pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
     unacknowledged(error, "call Revoke again, which waits on")
 }

@@ -142,10 +142,10 @@ impl Callers {
 /// The caller, by the bearer secret of this call. A certificate counts only without one.
 fn find<'a>(credentials: &'a Credentials, request: &Request<Body>) -> Option<&'a Arc<Caller>> {
     if let Some(authorization) = request.headers().get(AUTHORIZATION) {
-        return credentials.with_secret(bearer(authorization.as_bytes())?);
+        return credentials.find_by_secret(bearer(authorization.as_bytes())?);
     }
     let peer = request.extensions().get::<Peer>()?;
-    credentials.with_names(&peer.names)
+    credentials.find_by_certificate(&peer.names)
 }
 
 /// The secret in the header `authorization`, which is `Bearer SECRET` (RFC 6750). The scheme may be

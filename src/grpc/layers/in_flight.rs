@@ -118,7 +118,7 @@ impl AtEnd for CallInFlight {
     fn ended(&mut self, status: Option<Code>) {
         let code = status.unwrap_or(Code::Cancelled);
         let took = self.began.elapsed();
-        self.calls.ended(self.index, code as usize, took);
+        self.calls.count(self.index, code as usize, took);
     }
 }
 

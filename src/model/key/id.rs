@@ -1,39 +1,40 @@
-//! Owns the key id: its bits and its text.
-//! Promises one text for one id.
-//! Must never be secret: it stands in logs and lists.
+//! The id of a key, which is public: logs, lists and audit records show it.
+//!
+//! Promises that each id has exactly one text.
 
 use crate::model::time::Timestamp;
 use std::fmt;
 use uuid::{Builder, Uuid};
 
-/// The public name of a key: `key_` and a UUIDv7 in 26 characters of Crockford's base32, lower
-/// case (the TypeID form). Ids of later keys sort after those of earlier ones, which keeps the
-/// store's index dense.
+/// The id of a key: `key_` and a UUIDv7 in 26 characters of Crockford's base32, in lower case (the
+/// TypeID form).
+///
+/// The id of a later key sorts after that of an earlier one, which keeps the store's index dense.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(u128);
 
-const KEY_ID_PREFIX: &str = "key_";
+const PREFIX: &str = "key_";
 const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const KEY_ID_DIGITS: usize = 26;
+const DIGITS: usize = 26;
 
-/// The text is no key id.
+/// The text is not a key id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a key id; a key id is `key_` and 26 lower-case letters and digits")]
 pub struct InvalidKeyId;
 
 impl KeyId {
-    /// A new id: the time, then 74 of the given random bits.
+    /// Makes an id from the time and 74 of the random bits.
     #[must_use]
     pub fn new(now: Timestamp, random: &[u8; 10]) -> Self {
         let millis = now.as_micros().unsigned_abs() / 1000;
         Self::from_uuid(Builder::from_unix_timestamp_millis(millis, random).into_uuid())
     }
 
-    /// Reads the form that [`fmt::Display`] writes, and no other.
+    /// Parses the text that [`fmt::Display`] writes, and no other.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyId> {
-        let digits = text.strip_prefix(KEY_ID_PREFIX).ok_or(InvalidKeyId)?;
+        let digits = text.strip_prefix(PREFIX).ok_or(InvalidKeyId)?;
         let first_fits = matches!(digits.as_bytes().first(), Some(b'0'..=b'7'));
-        if digits.len() != KEY_ID_DIGITS || !first_fits {
+        if digits.len() != DIGITS || !first_fits {
             return Err(InvalidKeyId);
         }
         let digit_value = |digit| CROCKFORD.iter().position(|&symbol| symbol == digit);
@@ -46,13 +47,13 @@ impl KeyId {
             .ok_or(InvalidKeyId)
     }
 
-    /// As the stores keep it.
+    /// Takes back an id that a store has kept.
     #[must_use]
     pub fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid.as_u128())
     }
 
-    /// As the stores keep it.
+    /// The form in which the stores keep the id.
     #[must_use]
     pub fn as_uuid(self) -> Uuid {
         Uuid::from_u128(self.0)
@@ -61,9 +62,9 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; KEY_ID_PREFIX.len() + KEY_ID_DIGITS];
-        let (prefix, digits) = text.split_at_mut(KEY_ID_PREFIX.len());
-        prefix.copy_from_slice(KEY_ID_PREFIX.as_bytes());
+        let mut text = [0; PREFIX.len() + DIGITS];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
         let mut rest = self.0;
         for digit in digits.iter_mut().rev() {
             *digit = CROCKFORD[(rest & 31) as usize];

@@ -1,70 +1,40 @@
-//! Owns the key, the record behind a token, and the types of its fields.
-//! Promises that each of these values is valid wherever it exists: text becomes one only here.
-//! Must never hold a token; a digest and a preview are all that is left of it.
+//! The key: the record behind a token, and the types of its fields.
+//!
+//! Must never hold a token. Only its digest and its preview remain.
 
 mod id;
 mod name;
+mod request_id;
+mod status;
 
 use super::{
     account::AccountId,
     domain::Domain,
-    text::{HoldsToken, free_of_tokens},
     time::Timestamp,
     token::{Preview, TokenDigest},
 };
 pub use id::{InvalidKeyId, KeyId};
 pub use name::{InvalidKeyName, KeyName};
-
-/// A caller's own name for one Create, which makes repeating it harmless.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(String);
-
-/// The text is no request id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidRequestId {
-    /// Empty, too long, or other characters.
-    #[error("must be 1 to 128 visible ASCII characters, such as a random UUID")]
-    Malformed,
-    /// A token in the wrong field.
-    #[error(transparent)]
-    Token(#[from] HoldsToken),
-}
-
-impl RequestId {
-    /// Reads a request id; nothing is trimmed or folded.
-    pub fn parse(text: String) -> Result<Self, InvalidRequestId> {
-        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !(1..=128).contains(&text.len()) || !visible {
-            return Err(InvalidRequestId::Malformed);
-        }
-        free_of_tokens(&text)?;
-        Ok(Self(text))
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+pub use request_id::{InvalidRequestId, RequestId};
+pub use status::Status;
 
 /// Which sending domains a key may be used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Every domain.
+    /// The key may be used for every domain.
     AllDomains,
-    /// This one, and none of its subdomains.
+    /// The key may be used for this domain, and not for its subdomains.
     Domain(Domain),
 }
 
 impl Scope {
-    /// From the column that is null for all domains.
+    /// The scope of a key that is restricted to this domain, or to none.
     #[must_use]
     pub fn from_domain(domain: Option<Domain>) -> Self {
         domain.map_or(Self::AllDomains, Self::Domain)
     }
 
-    /// The one domain, if it is restricted to one.
+    /// The only domain that is in the scope. `None` means all domains.
     #[must_use]
     pub fn domain(&self) -> Option<&str> {
         match self {
@@ -74,74 +44,52 @@ impl Scope {
     }
 }
 
-/// Where a key is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Neither revoked nor expired.
-    Active,
-    /// Revoked, whether or not it would have expired since.
-    Revoked,
-    /// Past its expiry, and never revoked.
-    Expired,
-}
-
-impl Status {
-    /// That of a key at this time.
-    #[must_use]
-    pub fn at(now: Timestamp, revoked: bool, expire_time: Option<Timestamp>) -> Self {
-        match expire_time {
-            _ if revoked => Self::Revoked,
-            Some(time) if time <= now => Self::Expired,
-            _ => Self::Active,
-        }
-    }
-}
-
-/// The record of a key, without what only Authorize needs.
+/// The record of a key, as Create, List and Revoke show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Its public name.
+    /// The service chooses the id.
     pub id: KeyId,
-    /// Its owner.
+    /// The account that owns the key. It never changes.
     pub account_id: AccountId,
-    /// What people call it.
+    /// The name that people gave to the key. Several keys may have the same.
     pub name: KeyName,
-    /// What may be shown of its token.
+    /// The part of the token that may be shown.
     pub preview: Preview,
-    /// Where it may be used.
+    /// The domains for which the key may be used.
     pub scope: Scope,
-    /// When it was created.
+    /// When the key was created, by the clock of the replica that created it.
     pub create_time: Timestamp,
-    /// From when on it is refused; never if none.
+    /// When the key stops working. `None` means never.
     pub expire_time: Option<Timestamp>,
-    /// When it was first revoked.
+    /// When the key was first revoked. `None` means that it is not revoked.
     pub revoke_time: Option<Timestamp>,
 }
 
 impl Key {
-    /// Its status at a time.
+    /// The status of the key at a time.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Status {
         Status::at(now, self.revoke_time.is_some(), self.expire_time)
     }
 }
 
-/// What Authorize must know of a key: what a keyring holds and a store's change feed carries.
+/// Everything that Authorize must know of a key. A keyring holds it, and a store reports it as a
+/// change.
 ///
-/// Of these, only `revoked` ever changes, and only from false to true.
+/// Only `revoked` ever changes, and only from false to true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyState {
-    /// Of its token.
+    /// The digest of the key's token.
     pub digest: TokenDigest,
-    /// Its public name.
+    /// The id that a grant names.
     pub id: KeyId,
-    /// Its owner.
+    /// The account that owns the key.
     pub account_id: AccountId,
-    /// Where it may be used.
+    /// The domains for which the key may be used.
     pub scope: Scope,
-    /// From when on it is refused; never if none.
+    /// When the key stops working. `None` means never.
     pub expire_time: Option<Timestamp>,
-    /// Whether it was revoked.
+    /// Whether the key is revoked, at whatever time.
     pub revoked: bool,
 }
 
@@ -163,22 +111,6 @@ impl KeyState {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_that_is_kept_holds_no_token() {
-        const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
-        let owned = || format!("acme/{TOKEN}");
-        assert_eq!(AccountId::parse(owned()), Err(HoldsToken.into()));
-        assert_eq!(RequestId::parse(owned()), Err(HoldsToken.into()));
-        assert_eq!(KeyName::parse(&owned()), Err(HoldsToken.into()));
-        let joined = TOKEN
-            .replace("abc", "a\u{200d}bc")
-            .replace('_', "\u{200c}_");
-        assert_eq!(KeyName::parse(&joined), Err(HoldsToken.into()));
-        let mistyped = TOKEN.replace("abc", "abd");
-        assert_eq!(KeyName::parse(&mistyped), Err(HoldsToken.into()));
-        assert!(KeyName::parse("after tsend_Ke…Xm9s").is_ok());
-    }
 
     #[test]
     fn revoked_outranks_expired() {

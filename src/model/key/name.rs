@@ -1,36 +1,37 @@
-//! Owns what people call a key: one line of text that can be seen.
-//! Promises that a name reads as it is written, and that what it shows is no token.
-//! Must never change a name, but for white space at its ends.
+//! The name that people give to a key: one line of visible text.
+//!
+//! Promises that a name looks as it is stored, and that a token cannot hide in it.
+//! Must never change a name, except for white space at its ends.
 
-use super::{HoldsToken, free_of_tokens};
+use crate::model::text::{ContainsToken, refuse_token};
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, GeneralCategory, JoinControl, VariationSelector},
 };
 
-/// What people call a key.
+/// The name of a key, which several keys may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName(String);
 
-/// The text is no name for a key.
+/// The text cannot be the name of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyName {
-    /// Only white space, or more than 100 characters.
+    /// The text is only white space, or has more than 100 characters.
     #[error("must have 1 to 100 characters, not counting white space at its ends")]
     Length,
-    /// A line feed, say, which would let a name forge a line of a list.
-    #[error("holds a control or format character; use printable text on one line")]
+    /// A line feed, for example, would let a name look like a second line of a list.
+    #[error("contains a control or format character; use printable text on one line")]
     Control,
-    /// Joiners alone, say.
+    /// The text consists of joiners, for example.
     #[error("has no visible character; use printable text on one line")]
     Invisible,
-    /// A token in the wrong field.
+    /// Somebody put a token into the wrong field.
     #[error(transparent)]
-    Token(#[from] HoldsToken),
+    Token(#[from] ContainsToken),
 }
 
 impl KeyName {
-    /// Trims and checks.
+    /// Parses a name. White space at its ends is removed.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyName> {
         let trimmed = text.trim();
         if trimmed.is_empty() || trimmed.chars().nth(100).is_some() {
@@ -43,26 +44,25 @@ impl KeyName {
         if visible.trim_matches(is_blank).is_empty() {
             return Err(InvalidKeyName::Invisible);
         }
-        // Whoever copies the name copies the token, joiners or not.
-        free_of_tokens(&visible)?;
+        // Without the joiners, because a token with joiners in it is still easy to copy.
+        refuse_token(&visible)?;
         Ok(Self(trimmed.to_owned()))
     }
 
-    /// Takes back a name that a store kept.
-    #[must_use]
-    pub fn from_stored(text: String) -> Self {
+    /// Takes back a name that a store has kept.
+    pub(crate) fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The text.
+    /// The name, without white space at its ends.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Control characters, line and paragraph separators, and what is invisible or reorders text:
-/// format characters and default-ignorable code points, except those of [`has_no_width`].
+/// Whether a character is a control character, ends a line, is invisible or reorders text.
+/// Characters that [`has_no_width`] covers are not among these.
 fn is_unprintable(character: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(character);
     let is_hidden = matches!(
@@ -75,14 +75,15 @@ fn is_unprintable(character: char) -> bool {
     is_hidden && !has_no_width(character)
 }
 
-/// What shapes the characters beside it, as some scripts and emoji need: joiners and variation
-/// selectors.
+/// Whether a character is a joiner or a variation selector, which changes how its neighbours look.
+/// Some scripts and emoji need these.
 fn has_no_width(character: char) -> bool {
     CodePointSetData::new::<JoinControl>().contains(character)
         || CodePointSetData::new::<VariationSelector>().contains(character)
 }
 
-/// White space, and the Braille pattern without a dot, which is none to Unicode.
+/// Whether a character is white space or the Braille pattern without dots, which Unicode does not
+/// count as white space.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || character == '\u{2800}'
 }
@@ -165,7 +166,8 @@ mod tests {
         }
     }
 
-    /// A Hangul filler is a letter, a grapheme joiner a mark, and some code points are not assigned.
+    /// A Hangul filler is a letter, a grapheme joiner a mark, and some code points are not
+    /// assigned.
     #[test]
     fn what_unicode_says_to_ignore_is_refused_whatever_its_category() {
         for character in "\u{115f}\u{ffa0}\u{34f}\u{17b4}\u{2065}\u{fff0}\u{e0000}\u{e0fff}".chars()

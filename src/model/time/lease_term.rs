@@ -1,50 +1,44 @@
-//! How long a lease lasts, for its holder and for those who wait for its lapse.
+//! How long a lease lasts, for its holder and for a writer that waits until it has lapsed.
 
 use super::Moment;
 use std::{fmt, time::Duration};
 
-/// How long a lease lasts, and who counts that from when.
+/// How long a lease lasts.
 ///
-/// The holder counts nine tenths of it from before it asked; whoever waits for its lapse counts
-/// the whole from after it saw the renewal. So even where the holder's clock is slow by 5 % and the
-/// other's fast by 5 %, the holder's end comes first: 0.9 × 1.05 < 1 ÷ 1.05.
+/// The holder uses nine tenths of the term, and counts them from before it asked for the lease. A
+/// writer that waits until the lease has lapsed counts the whole term, from after it saw the
+/// renewal. So the holder stops first, even if its clock is slow by 5 % and the writer's fast by 5
+/// %: 0.9 × 1.05 < 1 ÷ 1.05.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTerm(Duration);
 
 impl LeaseTerm {
-    /// A term of this length, which is kept in whole milliseconds.
+    /// Rounds the length down to whole milliseconds.
     #[must_use]
     pub fn new(length: Duration) -> Self {
         Self(Duration::from_millis(u64::from(Self(length).as_millis())))
     }
 
-    /// Its whole length.
-    #[must_use]
-    pub fn length(self) -> Duration {
+    pub(crate) fn length(self) -> Duration {
         self.0
     }
 
-    /// Its length in milliseconds, as the store keeps it.
-    #[must_use]
-    pub fn as_millis(self) -> u32 {
+    pub(crate) fn as_millis(self) -> u32 {
         u32::try_from(self.0.as_millis()).unwrap_or(u32::MAX)
     }
 
-    /// How long the holder may use a lease.
-    #[must_use]
-    pub fn usable(self) -> Duration {
+    /// How long the holder may use the lease.
+    pub(crate) fn usable(self) -> Duration {
         self.0 * 9 / 10
     }
 
-    /// Until when the holder may use the lease that it began to ask for at this moment.
-    #[must_use]
-    pub fn usable_until(self, asked: Moment) -> Moment {
+    /// Until when the holder may use a lease, if it began to ask for it at this moment.
+    pub(crate) fn usable_until(self, asked: Moment) -> Moment {
         asked.after(self.usable())
     }
 
-    /// When the lease has lapsed for certain, for one who had read of its renewal at this moment.
-    #[must_use]
-    pub fn lapsed_from(self, read: Moment) -> Moment {
+    /// When the lease has certainly lapsed, if its renewal had been read at this moment.
+    pub(crate) fn lapsed_from(self, read: Moment) -> Moment {
         read.after(self.0)
     }
 }

@@ -1,4 +1,5 @@
-//! Times: the wall clock's, a monotonic clock's, and the length of a lease.
+//! Three kinds of time: a point on the wall clock, a point on a monotonic clock, and the length of
+//! a lease.
 
 mod lease_term;
 mod moment;

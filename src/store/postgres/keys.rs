@@ -96,7 +96,7 @@ pub(super) async fn revoke(
             &[
                 &key_id,
                 &digest,
-                &revocation.accounts.names(),
+                &revocation.accounts.listed(),
                 &revocation.now.to_system_time(),
                 &revocation.caller.as_str(),
                 &AdminMethod::Revoke.as_str(),

@@ -97,7 +97,7 @@ pub(super) fn revoke(
         RevokeTarget::Id(id) => (Some(*id.as_uuid().as_bytes()), None),
         RevokeTarget::Digest(digest) => (None, Some(*digest.as_bytes())),
     };
-    let accounts = revocation.accounts.names();
+    let accounts = revocation.accounts.listed();
     let accounts = accounts.as_deref().map(json_array);
     let found = transaction
         .prepare_cached(&format!(
