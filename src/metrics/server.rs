@@ -79,8 +79,8 @@ impl Connections {
         Self { max, open }
     }
 
-    /// Waits until one connection more may be open. If need be, closes the one whose client has kept
-    /// the server waiting for longest.
+    /// Waits until one more connection may be open. If necessary, closes the one whose client has kept
+    /// the server waiting for longest. It never closes one that the server is answering.
     async fn make_room(&mut self) {
         loop {
             self.open.retain(|it| !it.task.is_finished());
@@ -102,19 +102,21 @@ impl Connections {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let turn = Arc::new(Turn::of_client());
+        let turn = Arc::new(Turn::of_server());
         let task = tokio::spawn(serve(turn.clone())).abort_handle();
         self.open.push(Connection { task, turn });
     }
 }
 
-/// Whose turn it is on a connection: since when the client's, to send its request or to read the
-/// answer. `None` while the server answers, which depends on no client: then it is not closed.
+/// Whose turn it is on a connection. It is the client's since an instant: to send its request, or to
+/// read the answer. It is the server's if there is `None`: to answer, which depends on no client.
 struct Turn(Mutex<Option<Instant>>);
 
 impl Turn {
-    fn of_client() -> Self {
-        Self(Mutex::new(Some(Instant::now())))
+    /// It is the server's at first, until the connection's task has begun to read. A client that has
+    /// already sent its request is therefore answered, however late a busy server comes to that.
+    fn of_server() -> Self {
+        Self(Mutex::new(None))
     }
 
     fn client_since(&self) -> Option<Instant> {
@@ -138,6 +140,7 @@ async fn serve_connection(
     turn: &Turn,
     page: &MetricsPage,
 ) -> Result<(), hyper::Error> {
+    turn.set(Some(Instant::now()));
     let service = service_fn(async |request| {
         let answer = turn.while_server(answer(&request, page)).await;
         Ok::<_, Infallible>(answer)
