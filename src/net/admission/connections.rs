@@ -11,10 +11,10 @@ use hashbrown::HashMap;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// One scan finds this many idle connections, so that not each of many new connections costs one.
+/// One scan finds this many idle connections, so that a flood of new connections needs few scans.
 const IDLE_FOUND_AT_ONCE: usize = 64;
 
-/// A scan that found all that are idle is not repeated sooner, for the same reason.
+/// A scan that found all idle connections is not repeated sooner, for the same reason.
 const BETWEEN_SCANS: Duration = Duration::from_millis(20);
 
 /// Where an evicted connection's slot goes when it is free.
@@ -23,10 +23,10 @@ pub(super) type Successor = oneshot::Sender<OwnedSemaphorePermit>;
 #[derive(Default)]
 pub(super) struct Connections {
     next_number: u64,
-    /// By their numbers, so the oldest comes first.
+    /// The keys are the connections' numbers, so the oldest comes first.
     unauthenticated: BTreeMap<u64, Arc<ConnectionSlot>>,
     authenticated: BTreeMap<u64, Arc<ConnectionSlot>>,
-    /// By the numbers of the evicted connections whose slots they get.
+    /// The keys are the numbers of the evicted connections whose slots they get.
     successors: HashMap<u64, Successor>,
     idle: IdleConnections,
 }
@@ -75,7 +75,7 @@ impl Connections {
             .into_iter()
             .chain(self.idle.longest(&self.authenticated, now))
             .collect();
-        // Each of those who wait will be an unauthenticated connection.
+        // Each successor will be an unauthenticated connection.
         let unauthenticated = self.unauthenticated.len() + self.successors.len();
         let evicted =
             policy::evict_for_new_connection(&candidates, now, unauthenticated, reserved_slots);
@@ -113,8 +113,8 @@ struct IdleConnections {
 }
 
 impl IdleConnections {
-    /// The one of these that has been idle for longest. Only if no connection that the last scan
-    /// found is still idle, all are scanned again.
+    /// The connection that has been idle for longest. All are scanned again only if each one that
+    /// the last scan found has ended or has sent something since.
     fn longest(
         &mut self,
         authenticated: &BTreeMap<u64, Arc<ConnectionSlot>>,

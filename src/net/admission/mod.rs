@@ -25,11 +25,11 @@ use tokio::{
 /// How long an evicted connection may take to end, for which its task has to run once.
 const EVICTION_LIMIT: Duration = Duration::from_secs(1);
 
-/// New connections that wait at once for evicted ones to end. They are open files beyond the limit.
-/// These are enough for one that waits not to hold up the others.
+/// How many new connections may wait at once for evicted ones to end. They are open files beyond the
+/// limit. With this many, one that waits does not hold up the others.
 pub(super) const MAX_WAITING: usize = 32;
 
-/// Who may have a connection to one listening socket.
+/// The slots of one listening socket and the connections in them.
 ///
 /// A connection is authenticated once an authenticated caller has called on it. Health is open to
 /// all and authenticates nobody. Without credentials, every other call does.
@@ -38,10 +38,10 @@ pub(super) struct Admission {
     waiting: Arc<Semaphore>,
     reserved_slots: usize,
     max_calls: usize,
-    /// Of all connections that are not evicted.
+    /// Calls of evicted connections do not count.
     calls_in_flight: AtomicUsize,
     counts: Arc<ConnectionCounts>,
-    /// What times are counted from.
+    /// Times are counted from here.
     start: Instant,
     connections: Mutex<Connections>,
 }

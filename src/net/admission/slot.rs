@@ -1,7 +1,7 @@
 //! The slot of one connection, and its calls in flight.
 //! Owns when its client was last heard, whether it is authenticated, and whether it is evicted.
 //! Promises that a call counts from its beginning to its end, or to its connection's eviction.
-//! Must never take a lock where a call begins, but for a connection's first and over the limit.
+//! Must never lock when a call begins, except for a connection's first call and over the limit.
 
 use super::{Admission, policy::ConnectionView};
 use futures::task::AtomicWaker;
@@ -23,11 +23,11 @@ use std::{
 pub struct ConnectionSlot {
     pub(super) admission: Arc<Admission>,
     pub(super) number: u64,
-    /// Since the admission's start.
+    /// Counted from the admission's start.
     last_heard_millis: AtomicU64,
     is_authenticated: AtomicBool,
     calls: Calls,
-    /// Of the task that reads from the connection, or still sets it up.
+    /// Wakes the task that sets the connection up, or later the one that reads from it.
     reader: AtomicWaker,
 }
 
@@ -63,7 +63,7 @@ impl ConnectionSlot {
         }
     }
 
-    /// Counts one of its calls as in flight, for which connections may be evicted.
+    /// Counts one more call as in flight. If these are too many, connections are evicted.
     #[must_use]
     pub fn begin_call(self: Arc<Self>) -> InFlightCall {
         let total = &self.admission.calls_in_flight;
@@ -78,7 +78,7 @@ impl ConnectionSlot {
         InFlightCall(self)
     }
 
-    /// Has the connection close as soon as its task runs. Its calls no longer count from now on,
+    /// Makes the connection close as soon as its task runs. From now on its calls do not count,
     /// however long they take to end.
     pub(super) fn evict(&self) {
         let calls = self.calls.end_all();
