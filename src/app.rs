@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// The parts of the process that more than one of its tasks uses.
-pub struct App {
+pub(crate) struct App {
     /// The source of truth. Its errors are counted.
     pub store: Store,
     /// Answers Authorize from memory.
@@ -38,7 +38,7 @@ pub struct App {
 
 /// Who may call.
 #[derive(Clone)]
-pub enum Callers {
+pub(crate) enum Callers {
     /// Everybody who reaches the server, with every right.
     Anyone(Arc<Caller>),
     /// The callers in the credentials file, as it is now.

@@ -3,17 +3,17 @@
 //! `ARCHITECTURE.md` leads through these modules; each begins with what it owns, what it promises
 //! and what it must never do.
 
-pub mod app;
+pub(crate) mod app;
 pub mod audit;
 pub mod authorize;
 pub mod callers;
 pub mod cli;
 pub mod config;
 pub mod grpc;
-pub mod metrics;
+pub(crate) mod metrics;
 pub mod model;
-pub mod net;
+pub(crate) mod net;
 pub(crate) mod observe;
 pub mod replication;
-pub mod serve;
+pub(crate) mod serve;
 pub mod store;

@@ -29,7 +29,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connections of a socket, each once its preface is read. Before that, a server could not tell
 /// the client that it drains, and would wait for it.
-pub fn accept_connections(
+pub(crate) fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
     limits: &ClientLimits,
@@ -147,7 +147,6 @@ impl ConnectionSetup {
         }
         Ok(Connection {
             peer: Peer {
-                address,
                 names: transport.client_names().into(),
                 slot: slot_guard.slot.clone(),
             },

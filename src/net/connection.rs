@@ -7,7 +7,6 @@ use super::admission::{ConnectionSlot, SlotGuard};
 use crate::callers::certificate_name::CertificateName;
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,9 +21,7 @@ use tonic::transport::server::Connected;
 
 /// The client of a connection.
 #[derive(Debug, Clone)]
-pub struct Peer {
-    /// The address that it called from.
-    pub address: SocketAddr,
+pub(crate) struct Peer {
     /// The names in its certificate. There are none without a certificate.
     pub names: Arc<[CertificateName]>,
     /// The slot of the connection, which counts its calls.
@@ -32,7 +29,7 @@ pub struct Peer {
 }
 
 /// A connection whose handshake is done and whose preface is read.
-pub struct Connection {
+pub(crate) struct Connection {
     pub(super) peer: Peer,
     pub(super) transport: Transport,
     /// What the server has yet to read of the preface, which is read from the transport already.

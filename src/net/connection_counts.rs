@@ -54,7 +54,7 @@ impl Reason {
 
 /// The connections of one socket.
 #[derive(Debug, Default)]
-pub struct ConnectionCounts {
+pub(crate) struct ConnectionCounts {
     open: AtomicU64,
     closed: [AtomicU64; Reason::ALL.len()],
     /// The first since one was last logged.
@@ -65,12 +65,12 @@ pub struct ConnectionCounts {
 impl ConnectionCounts {
     /// How many are open now.
     #[must_use]
-    pub fn open(&self) -> u64 {
+    pub(crate) fn open(&self) -> u64 {
         self.open.load(Relaxed)
     }
 
     /// How many the server closed early, by reason.
-    pub fn closed_early(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub(crate) fn closed_early(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let all = Reason::ALL.into_iter();
         all.map(|reason| (reason.name(), self.read(reason)))
     }

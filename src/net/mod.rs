@@ -1,9 +1,9 @@
 //! Connections: how they are accepted, encrypted, and admitted within limits.
 
-pub mod accept;
-pub mod admission;
-pub mod connection;
-pub mod connection_counts;
-pub mod open_files;
-pub mod reload;
-pub mod tls;
+pub(crate) mod accept;
+pub(crate) mod admission;
+pub(crate) mod connection;
+pub(crate) mod connection_counts;
+pub(crate) mod open_files;
+pub(crate) mod reload;
+pub(crate) mod tls;

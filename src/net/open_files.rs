@@ -41,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// Accepts the connections of a socket, and goes on after errors.
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     socket: TcpListener,
     last_warning: Option<Instant>,
 }
@@ -49,7 +49,7 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts on a listening socket.
     #[must_use]
-    pub fn new(socket: TcpListener) -> Self {
+    pub(crate) fn new(socket: TcpListener) -> Self {
         Self {
             socket,
             last_warning: None,
@@ -57,7 +57,7 @@ impl Acceptor {
     }
 
     /// Waits for the next connection. Dropping the future loses no connection.
-    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    pub(crate) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
                 Ok(accepted) => return accepted,
@@ -77,7 +77,7 @@ impl Acceptor {
 }
 
 /// Listens on an address.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -90,7 +90,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The limits of the socket for probes, which needs less than the API's.
 #[must_use]
-pub fn limits_for_probes(limits: &ClientLimits) -> ClientLimits {
+pub(crate) fn limits_for_probes(limits: &ClientLimits) -> ClientLimits {
     ClientLimits {
         max_connections: limits.max_connections.min(PROBE_CONNECTIONS),
         max_streams: limits.max_streams.min(PROBE_STREAMS),
@@ -102,7 +102,7 @@ pub fn limits_for_probes(limits: &ClientLimits) -> ClientLimits {
 /// The limits, with no more connections than there are files for. A flood that took the last file
 /// would cut this replica off from its store.
 #[must_use]
-pub fn limits_within_open_files(
+pub(crate) fn limits_within_open_files(
     open_files: usize,
     limits: &ClientLimits,
     pool_size: u16,
@@ -127,7 +127,7 @@ pub fn limits_within_open_files(
 
 /// Raises the limit of open files as far as the system allows, and returns it. Systems start programs
 /// with a lower limit, because some old ones break with more.
-pub fn raise_open_files_limit() -> usize {
+pub(crate) fn raise_open_files_limit() -> usize {
     let allowed = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
         current: allowed,

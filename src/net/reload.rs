@@ -37,7 +37,7 @@ const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
 /// A file, and the setting that names it.
 #[derive(Debug, Clone)]
-pub struct NamedFile {
+pub(crate) struct NamedFile {
     /// The setting's flag.
     pub setting: &'static str,
     /// Where the file is.
@@ -47,14 +47,14 @@ pub struct NamedFile {
 /// A file cannot be read, or its contents are invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {}: {why}", file.setting, file.path.display())]
-pub struct FileError {
+pub(crate) struct FileError {
     file: NamedFile,
     why: String,
 }
 
 /// Why the contents of one of several files are invalid.
 #[derive(Debug)]
-pub struct InvalidFile {
+pub(crate) struct InvalidFile {
     /// The index of the file.
     pub file: usize,
     /// What is invalid, and what would be valid.
@@ -63,14 +63,14 @@ pub struct InvalidFile {
 
 impl InvalidFile {
     /// The file with this index is invalid.
-    pub fn new(file: usize, why: impl fmt::Display) -> Self {
+    pub(crate) fn new(file: usize, why: impl fmt::Display) -> Self {
         let why = why.to_string();
         Self { file, why }
     }
 }
 
 /// The value of some files, as of when they were last valid.
-pub struct Reloaded<T> {
+pub(crate) struct Reloaded<T> {
     state: Arc<State<T>>,
     _watcher: AbortOnDropHandle<()>,
 }
@@ -85,7 +85,7 @@ struct State<T> {
 
 impl<T: Send + Sync + 'static> Reloaded<T> {
     /// Reads the files, and reloads them whenever they change. Call it on a tokio runtime.
-    pub fn watch(
+    pub(crate) fn watch(
         files: Vec<NamedFile>,
         parse: impl Fn(&[Vec<u8>]) -> Result<T, InvalidFile> + Send + 'static,
     ) -> Result<Self, FileError> {
@@ -108,13 +108,13 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
 
     /// The current value.
     #[must_use]
-    pub fn get(&self) -> Guard<Arc<T>> {
+    pub(crate) fn get(&self) -> Guard<Arc<T>> {
         self.state.value.load()
     }
 
     /// Whether the value is older than the files, because they are invalid now or cannot be read.
     #[must_use]
-    pub fn is_reload_failed(&self) -> bool {
+    pub(crate) fn is_reload_failed(&self) -> bool {
         let State {
             is_failed,
             is_hanging,

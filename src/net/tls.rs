@@ -19,7 +19,7 @@ use x509_cert::{Certificate, der::Decode};
 
 /// The files that TLS is set up with.
 #[derive(Debug, Clone)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// The server's certificate and its chain.
     pub certificate: PathBuf,
     /// Its private key.
@@ -30,7 +30,7 @@ pub struct TlsFiles {
 }
 
 /// What a handshake needs.
-pub struct Tls {
+pub(crate) struct Tls {
     /// For rustls.
     pub config: Arc<ServerConfig>,
     /// When the server's certificate expires.
@@ -44,7 +44,7 @@ const CLIENT_CA: usize = 2;
 
 impl TlsFiles {
     /// Reads the files, and reloads them whenever they change.
-    pub fn watch(self) -> Result<Reloaded<Tls>, FileError> {
+    pub(crate) fn watch(self) -> Result<Reloaded<Tls>, FileError> {
         let named = |setting, path| NamedFile { setting, path };
         let mut files = vec![
             named("--tls-cert", self.certificate),
@@ -60,7 +60,7 @@ impl TlsFiles {
 
 impl Tls {
     /// Parses the contents of the files, which are PEM.
-    pub fn parse(
+    pub(crate) fn parse(
         certificate: &[u8],
         key: &[u8],
         client_ca: Option<&[u8]>,

@@ -14,7 +14,7 @@ const MAX_FILE_LEN: u64 = 64 * 1024;
 
 /// The file of `--digest-secret-file` holds no usable secret.
 #[derive(Debug, thiserror::Error)]
-pub enum DigestSecretError {
+pub(crate) enum DigestSecretError {
     /// It cannot be read.
     #[error("--digest-secret-file {0}: {1}")]
     Unreadable(PathBuf, #[source] io::Error),

@@ -18,7 +18,7 @@ pub(super) struct LeaseTiming {
     humantime::format_duration(*renewal_interval),
     humantime::format_duration(term.usable() / 2)
 )]
-pub struct LeaseTimingError {
+pub(crate) struct LeaseTimingError {
     term: LeaseTerm,
     renewal_interval: Duration,
 }

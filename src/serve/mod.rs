@@ -16,10 +16,10 @@ use crate::{
     replication::follower::Identity,
     store::{OpenError, ReplicaId, StoreError},
 };
-pub use digest_secret::DigestSecretError;
+pub(crate) use digest_secret::DigestSecretError;
 use lease_timing::LeaseTiming;
-pub use lease_timing::LeaseTimingError;
-pub use protection::Unprotected;
+pub(crate) use lease_timing::LeaseTimingError;
+pub(crate) use protection::Unprotected;
 use signals::asked_to_end;
 use std::net::SocketAddr;
 use tasks::Tasks;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 /// The service did not start, or broke. Each variant says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// The lease and its renewal do not fit one another.
     #[error(transparent)]
     LeaseTiming(#[from] LeaseTimingError),
@@ -64,7 +64,7 @@ pub enum ServeError {
 ///
 /// # Errors
 /// What kept the service from starting, or broke it, with what to do.
-pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
+pub(crate) async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
     let lease = LeaseTiming::new(&settings.postgres)?;
     let digester = assemble::digester(settings)?;

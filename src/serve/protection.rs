@@ -19,7 +19,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
     "other machines reach --listen {listen}, and calls would be {lacks}; give {missing}, or listen on \
      127.0.0.1, or give --insecure if something else protects the address"
 )]
-pub struct Unprotected {
+pub(crate) struct Unprotected {
     listen: SocketAddr,
     lacks: &'static str,
     missing: &'static str,

@@ -8,7 +8,7 @@ mod policy;
 mod slot;
 
 use self::connections::Connections;
-pub use self::slot::{ConnectionSlot, InFlightCall};
+pub(crate) use self::slot::{ConnectionSlot, InFlightCall};
 use super::connection_counts::{ConnectionCounts, Reason};
 use std::{
     sync::{

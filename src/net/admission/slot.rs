@@ -20,7 +20,7 @@ use std::{
 };
 
 /// What the tasks of a connection share of its slot.
-pub struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     pub(super) admission: Arc<Admission>,
     pub(super) number: u64,
     /// Counted from the admission's start.
@@ -54,7 +54,7 @@ impl ConnectionSlot {
 
     /// Notes that an authenticated caller has called. Every call reads this, so only the first
     /// writes it.
-    pub fn set_authenticated(&self) {
+    pub(crate) fn set_authenticated(&self) {
         if !self.is_authenticated.load(Relaxed) {
             let mut connections = self.admission.connections();
             connections.set_authenticated(self.number);
@@ -65,7 +65,7 @@ impl ConnectionSlot {
 
     /// Counts one more call as in flight. If these are too many, connections are evicted.
     #[must_use]
-    pub fn begin_call(self: Arc<Self>) -> InFlightCall {
+    pub(crate) fn begin_call(self: Arc<Self>) -> InFlightCall {
         let total = &self.admission.calls_in_flight;
         let before = total.fetch_add(1, Relaxed);
         if self.calls.begin() {
@@ -118,7 +118,7 @@ impl fmt::Debug for ConnectionSlot {
 
 /// A call that counts as in flight until this is dropped.
 #[derive(Debug)]
-pub struct InFlightCall(Arc<ConnectionSlot>);
+pub(crate) struct InFlightCall(Arc<ConnectionSlot>);
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
