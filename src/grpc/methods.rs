@@ -30,11 +30,11 @@ pub(super) enum Method {
     Revoke,
     /// Says whether the server serves.
     HealthCheck,
-    /// Says so as often as it changes.
+    /// Streams that, whenever it changes.
     HealthWatch,
     /// Describes the services.
     Reflection,
-    /// The same for older clients.
+    /// Describes the services to clients that know only v1alpha.
     ReflectionV1Alpha,
 }
 
@@ -113,7 +113,7 @@ impl Method {
                 audit: Some(AdminMethod::Revoke),
                 effect: Writes {
                     advice: "the key may have been revoked all the same: call Revoke again, which \
-                             waits on until every replica refuses the key",
+                             waits until every replica denies the key",
                 },
             },
             Self::HealthCheck => &Rules {
@@ -176,8 +176,13 @@ impl Method {
     }
 
     /// The name under which each call is recorded. `None` if calls are not recorded.
-    pub(super) fn audited_as(self) -> Option<AdminMethod> {
+    pub(super) const fn audited_as(self) -> Option<AdminMethod> {
         self.rules().audit
+    }
+
+    /// Whether a call changes what the store holds.
+    pub(super) const fn writes(self) -> bool {
+        matches!(self.rules().effect, Effect::Writes { .. })
     }
 
     /// What a caller can do when its deadline passed before the answer.

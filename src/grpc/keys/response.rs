@@ -145,7 +145,10 @@ pub(super) fn unacknowledged_create(error: Unacknowledged, created: KeyId) -> to
 
 /// A key was revoked, but it is not certain that every replica denies it.
 pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
-    unacknowledged(error, "call Revoke again, which waits on")
+    unacknowledged(
+        error,
+        "call Revoke again, which waits until every replica denies the key",
+    )
 }
 
 fn unacknowledged(error: Unacknowledged, advice: &str) -> tonic::Status {

@@ -10,6 +10,7 @@ use crate::{
     grpc::{
         audited_call::{AuditedCall, Closed},
         errors,
+        methods::Method,
         proto::{self, key_service_server::KeyService},
     },
     model::{account::Accounts, key::Key, time::Timestamp, token::Token},
@@ -30,10 +31,6 @@ pub(in crate::grpc) struct KeyHandlers {
 impl KeyHandlers {
     pub(in crate::grpc) fn new(app: Arc<App>) -> Self {
         Self { app }
-    }
-
-    async fn take_up<T>(&self, request: &Request<T>) -> Result<AuditedCall, Status> {
-        AuditedCall::take_up(request, &self.app.admin_slots).await
     }
 
     async fn create_key(
@@ -106,7 +103,7 @@ impl KeyHandlers {
     }
 
     async fn list_keys(
-        &self,
+        self,
         mut call: AuditedCall,
         request: proto::ListRequest,
     ) -> Closed<proto::ListResponse> {
@@ -177,6 +174,22 @@ impl KeyHandlers {
         Ok(key)
     }
 
+    /// Answers from memory: it waits for nothing.
+    fn decide(
+        &self,
+        request: Request<proto::AuthorizeRequest>,
+    ) -> Result<proto::AuthorizeResponse, Status> {
+        let (_, extensions, request) = request.into_parts();
+        // Authentication notes the caller only if it is limited to some accounts.
+        let caller = extensions.get::<Arc<Caller>>();
+        let accounts = caller.map_or(&Accounts::All, |caller| &caller.accounts);
+        let proto::AuthorizeRequest { token, domain } = request;
+        let domain = request::domain(domain)?;
+        let now = Timestamp::now();
+        let decision = self.app.authorizer.authorize(&token, domain, accounts, now);
+        Ok(response::decision(decision.map_err(response::no_lease)?))
+    }
+
     /// Waits until no replica can answer without the write any more.
     async fn wait_until_acknowledged(
         &self,
@@ -198,11 +211,9 @@ impl KeyHandlers {
 /// that was begun, and whether every replica has it.
 async fn run_to_its_end<T: Send + 'static>(
     write: impl Future<Output = Closed<T>> + Send + 'static,
-) -> Result<Response<T>, Status> {
+) -> Result<Closed<T>, Status> {
     let ended = tokio::spawn(write).await;
-    let closed = ended
-        .map_err(|_| Status::internal("the write was broken off; the service's log says why"))?;
-    closed.into_answer().map(Response::new)
+    ended.map_err(|_| Status::internal("the write was broken off; the service's log says why"))
 }
 
 fn log_write(what: &'static str, key: &Key, position: Position) {
@@ -214,46 +225,47 @@ fn log_write(what: &'static str, key: &Key, position: Position) {
     );
 }
 
-#[tonic::async_trait]
-impl KeyService for KeyHandlers {
-    async fn create(
-        &self,
-        request: Request<proto::CreateRequest>,
-    ) -> Result<Response<proto::CreateResponse>, Status> {
-        let call = self.take_up(&request).await?;
-        run_to_its_end(self.clone().create_key(call, request.into_inner())).await
-    }
+/// Implements tonic's trait from handlers, a line for each RPC. The line says whether calls are audited,
+/// and the crate compiles only if the table of methods says the same. An audited handler is given the
+/// [`AuditedCall`], and must return a [`Closed`].
+macro_rules! implement {
+    ($service:ident for $handlers:ident {
+        $($kind:ident $rpc:ident($method:ident, $request:ident) -> $response:ident = $handler:ident;)*
+    }) => {
+        #[tonic::async_trait]
+        impl $service for $handlers {
+            $(
+                async fn $rpc(
+                    &self,
+                    request: Request<proto::$request>,
+                ) -> Result<Response<proto::$response>, Status> {
+                    implement!(@$kind $method, self, request, $handler)
+                }
+            )*
+        }
+    };
+    (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
+        const { assert!(Method::$method.audited_as().is_some(), "its row says `audit: None`") };
+        let call = AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
+        let closed = $self.clone().$handler(call, $request.into_inner());
+        let closed = if Method::$method.writes() {
+            run_to_its_end(closed).await?
+        } else {
+            closed.await
+        };
+        closed.into_answer().map(Response::new)
+    }};
+    (@unaudited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
+        const { assert!(Method::$method.audited_as().is_none(), "its row says that it is audited") };
+        $self.$handler($request).map(Response::new)
+    }};
+}
 
-    async fn list(
-        &self,
-        request: Request<proto::ListRequest>,
-    ) -> Result<Response<proto::ListResponse>, Status> {
-        let call = self.take_up(&request).await?;
-        let listed = self.list_keys(call, request.into_inner()).await;
-        listed.into_answer().map(Response::new)
-    }
-
-    async fn revoke(
-        &self,
-        request: Request<proto::RevokeRequest>,
-    ) -> Result<Response<proto::RevokeResponse>, Status> {
-        let call = self.take_up(&request).await?;
-        run_to_its_end(self.clone().revoke_key(call, request.into_inner())).await
-    }
-
-    async fn authorize(
-        &self,
-        request: Request<proto::AuthorizeRequest>,
-    ) -> Result<Response<proto::AuthorizeResponse>, Status> {
-        let (_, extensions, request) = request.into_parts();
-        // Authentication notes the caller only if it is limited to some accounts.
-        let caller = extensions.get::<Arc<Caller>>();
-        let accounts = caller.map_or(&Accounts::All, |caller| &caller.accounts);
-        let proto::AuthorizeRequest { token, domain } = request;
-        let domain = request::domain(domain)?;
-        let now = Timestamp::now();
-        let decision = self.app.authorizer.authorize(&token, domain, accounts, now);
-        let decision = decision.map_err(response::no_lease)?;
-        Ok(Response::new(response::decision(decision)))
+implement! {
+    KeyService for KeyHandlers {
+        audited create(Create, CreateRequest) -> CreateResponse = create_key;
+        audited list(List, ListRequest) -> ListResponse = list_keys;
+        audited revoke(Revoke, RevokeRequest) -> RevokeResponse = revoke_key;
+        unaudited authorize(Authorize, AuthorizeRequest) -> AuthorizeResponse = decide;
     }
 }

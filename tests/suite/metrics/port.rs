@@ -19,8 +19,8 @@ use tokio::{
 /// The hostile connections and some other files.
 const OPEN_FILES: u64 = 2000;
 
-/// Far below the 10 s that Prometheus waits. Generous, since the clients share the machine.
-const SLOWEST_SCRAPE: Duration = Duration::from_secs(2);
+/// Far below the 10 s that Prometheus waits.
+const SLOWEST_SCRAPE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_port_serves_only_metrics() {

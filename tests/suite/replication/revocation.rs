@@ -166,7 +166,7 @@ async fn a_deadline_ends_the_wait_of_a_revoke_and_a_repeated_call_continues_it()
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
         let message = status.message();
         assert!(
-            message.contains("call Revoke again, which waits until every replica refuses the key"),
+            message.contains("call Revoke again, which waits until every replica denies the key"),
             "{status}"
         );
     }
