@@ -9,13 +9,20 @@ use protox::{
     Compiler,
     prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor},
 };
-use std::{env, error::Error, fs, iter, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fs, io, iter,
+    path::{Path, PathBuf},
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true);
-    compiler.open_file("tosend/keys/v1/key_service.proto")?;
+    for proto in protos(Path::new("proto"))? {
+        compiler.open_file(proto)?;
+    }
 
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Encoded by the compiler, because prost's own types do not know `debug_redact`.
@@ -40,6 +47,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         .codec_path("crate::grpc::codec::SmallMessageCodec")
         .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
+}
+
+/// Every proto below a folder, in an order that does not depend on the file system.
+fn protos(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(protos(&path)?);
+        } else if path.extension().is_some_and(|name| name == "proto") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Has `derive_more`, in place of prost, write the `Debug` of each message that holds one of these.

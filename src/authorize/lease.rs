@@ -12,7 +12,7 @@ use std::{
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 use tokio::{sync::Notify, time::timeout};
 
-/// How long one wait for the end of a lease may be. The runtime's timers cannot wait for ever.
+/// How long one wait for the end of a lease may be. The runtime's timers cannot wait forever.
 const MAX_SLEEP: Duration = Duration::from_secs(3600);
 
 /// Whether this replica may answer from memory. Authorize reads it, and the follower extends it.
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_a_lease_learns_of_its_grant_and_of_its_end() {
+    async fn a_waiting_task_learns_of_the_grant_of_a_lease_and_of_its_end() {
         let lease = Lease::none();
         lease.wait_until_lapsed().await;
         let (waited, ()) = tokio::join!(lease.wait_until_held(), async {

@@ -42,8 +42,8 @@ pub(super) struct AuditCommand {
     #[arg(long, value_name = "KEY_ID", value_parser = KeyId::parse)]
     key: Option<KeyId>,
 
-    /// Only what this caller did: a name of the credentials file, `anyone` where the service runs
-    /// without one, `unknown` for callers that are not in it, or `keyservice` for the service itself.
+    /// Only calls of this caller: its name in the credentials file, `anyone` if the service has no such
+    /// file, `unknown` for all callers that are not in it, or `keyservice` for the service itself.
     #[arg(long, value_name = "NAME")]
     caller: Option<String>,
 

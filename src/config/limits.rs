@@ -3,7 +3,7 @@
 //! Promises a bound on everything that a client could otherwise make grow, and a default that no
 //! well-behaved client reaches: each says why.
 
-use super::duration;
+use super::duration::duration;
 use clap::Args;
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use std::time::Duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct ClientLimits {
-    /// Connections that may be open at once. For one more, the oldest unauthenticated connection is
-    /// evicted: one on which no authenticated caller has called yet. Health does not count; without
-    /// --credentials every other call does. Where all are authenticated, the one that has been idle
-    /// longest is evicted, or the new one is closed if none has been idle for a second. A gRPC client
-    /// needs one or two. An idle connection costs some 20 KiB, and one whose headers do not end up to
-    /// 140 KiB.
+    /// Connections that may be open at once. When all slots are taken, a new connection evicts the
+    /// oldest unauthenticated one. A connection is unauthenticated until an authenticated caller calls
+    /// on it. Calls to health do not authenticate it. Without --credentials, every other call does. If
+    /// all are authenticated, the one that has been idle longest is evicted. If none has been idle for a
+    /// second, the new one is closed. A gRPC client needs one or two connections. An idle one costs some
+    /// 20 KiB, and one whose headers do not end up to 140 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub max_connections: usize,
 
@@ -25,15 +25,16 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MAX_STREAMS", value_name = "COUNT", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_streams: u32,
 
-    /// Calls in flight on all connections together. Beyond it the connection with the most calls is
-    /// evicted: unauthenticated ones first, an authenticated one only when no other has any. An
-    /// Authorize takes microseconds. What adds up are health watches, and calls that their client does
-    /// not go on with, which cost some 10 KiB each.
+    /// Calls in flight on all connections together. Above it, the connection with the most calls is
+    /// evicted: unauthenticated ones first, an authenticated one only if no other has any. An Authorize
+    /// takes microseconds. Only health watches, and calls that their client abandons, stay in flight for
+    /// long. Such a call costs some 16 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,
 
     /// Size of a request's message. A larger one is `RESOURCE_EXHAUSTED`. An Authorize fits into 1 KiB,
-    /// and a Create with every field at its longest into the default.
+    /// and a Create with every field at its longest into the default. At most 1 MiB, which is less than
+    /// tonic's own limit.
     #[arg(long, env = "KEYSERVICE_MAX_MESSAGE_SIZE", value_name = "BYTES", default_value = "4096", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
     pub max_message_size: u32,
 
@@ -45,7 +46,7 @@ pub struct ClientLimits {
     pub max_header_size: u32,
 
     /// How long a client may take from connecting to HTTP/2's first bytes, TLS included. That takes a
-    /// few round trips. A connection that says nothing would hold its slot for ever.
+    /// few round trips. A connection that says nothing would hold its slot forever.
     #[arg(long, env = "KEYSERVICE_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub handshake_timeout: Duration,
 

@@ -1,6 +1,6 @@
 //! The settings that concern PostgreSQL alone: the lease, and the connections.
 
-use super::duration;
+use super::duration::duration;
 use clap::Args;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[command(next_help_heading = "PostgreSQL")]
 pub struct PostgresSettings {
     /// How long a replica's lease lasts. A replica that hears nothing from the database answers from
-    /// memory for nine tenths of it. A longer lease rides out longer outages of the database. A shorter
+    /// memory for nine tenths of it. A longer lease survives longer outages of the database. A shorter
     /// one lets writes wait less, once, for a replica that was killed or cut off.
     #[arg(long, env = "KEYSERVICE_LEASE", value_name = "DURATION", default_value = "2s", value_parser = lease)]
     pub lease: Duration,

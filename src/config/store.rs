@@ -1,4 +1,5 @@
-//! Owns the setting that says which store: its address, in its two forms.
+//! The setting that says which store: its address, in one of two forms.
+//!
 //! Promises an address that names a store, or an error that says what does.
 //! Must never print a password: not in `Debug`, not in `--help`, not in an error.
 

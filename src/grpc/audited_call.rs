@@ -1,8 +1,8 @@
 //! A call that is on the audit record however it ends.
 //!
 //! Owns the way of such a call: authentication opens it, a handler takes it up, and one of the two
-//! closes it. The types hold a handler to that: it must return a [`Closed`], and only closing the call
-//! makes one.
+//! closes it. The types hold a handler to that: it is given the call and must return a [`Closed`], and
+//! only closing the call makes one.
 //! Promises that every audited call of an authenticated caller is recorded and logged, also when its
 //! caller hangs up, its message never comes or its handler panics.
 //! Must never record what a caller sent, but only what was parsed from it: the text may hold a token.
@@ -192,8 +192,8 @@ impl Handover {
     }
 }
 
-/// Counts a call of an unknown caller. Such calls are not recorded one by one, so that strangers to the
-/// credentials file cannot fill the store.
+/// Counts a call of a client without valid credentials. Such calls are not recorded one by one, so that
+/// these clients cannot fill the store.
 pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
     recorder.count(&AuditRecord {
         time: Timestamp::now(),
@@ -223,7 +223,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Records how the call ended. What would be answered `OK` may be so only if this succeeds.
+    /// Records how the call ended. A call may be answered `OK` only if this succeeds.
     async fn record(&mut self, code: Code) -> Result<(), Status> {
         let record = self.as_record(code);
         // From here on the recorder stores or counts the call, even if this future is dropped.

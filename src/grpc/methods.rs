@@ -180,6 +180,11 @@ impl Method {
         self.rules().audit
     }
 
+    /// Whether only callers with some role may call it, as is so of this product's own services.
+    pub(super) fn needs_role(self) -> bool {
+        matches!(self.rules().access, Access::Needs(_))
+    }
+
     /// Whether a call changes what the store holds.
     pub(super) const fn writes(self) -> bool {
         matches!(self.rules().effect, Effect::Writes { .. })

@@ -1,5 +1,6 @@
-//! Owns which fields of the protos `Debug` must not print. It is a part of build.rs; only its tests
-//! belong to the library.
+//! The fields of the protos that `Debug` must not print.
+//!
+//! This file is a part of build.rs; only its tests belong to the library.
 //! Promises that a field which is named like a secret is redacted, or the build fails.
 //! Must never keep a list of messages: each field says in its proto whether it is redacted.
 

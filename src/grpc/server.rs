@@ -65,7 +65,7 @@ pub(crate) async fn serve(
         .await
 }
 
-/// Serves health alone, for ever.
+/// Serves health alone, forever.
 pub(crate) async fn serve_health(
     connections: impl Stream<Item = io::Result<Connection>>,
     state: &ServingState,

@@ -1,5 +1,6 @@
-//! Owns what is counted of this process for the people who run it, and how Prometheus reads it.
-//! Promises that counting a call takes a few relaxed atomic additions: no lock, no allocation.
+//! Shows the metrics of the process to Prometheus.
+//!
+//! Owns the page and its port. The values stand with those who count them.
 //! Must never name a key, an account, a caller or anything that a caller sent.
 
 mod exposition;

@@ -69,8 +69,8 @@ impl Outcome {
 /// One call, or several calls that ended in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// When the replica took the call up, by its own clock. For several calls, this is the first
-    /// time.
+    /// When the handler took the call up, or, if none did, when the caller was authenticated, by the
+    /// replica's own clock. For several calls, this is the first time.
     pub time: Timestamp,
     /// The caller, by the name that it had in the credentials file at the time.
     pub caller: CallerName,

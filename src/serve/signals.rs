@@ -1,13 +1,14 @@
-//! Owns what signals mean to this process.
-//! Promises that the first one asks it to end, and that a second one ends it.
-//! Must never leave a signal to the system: it would end the process with calls in flight.
+//! The meaning of SIGTERM and SIGINT.
+//!
+//! Promises that the first one asks the process to end, and that a second one ends it.
+//! Must never leave a signal to the system, which would end the process with calls in flight.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Is cancelled by the first signal that asks the process to end. A second one ends it at once,
-/// whatever it is busy with.
+/// A token that the first signal cancels. A second signal ends the process at once, whatever it is busy
+/// with.
 pub(crate) fn asked_to_end() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

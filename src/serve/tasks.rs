@@ -124,7 +124,7 @@ async fn follow(
     Ok(())
 }
 
-/// Reports for ever whether this replica serves, which is while it has a lease.
+/// Reports forever whether this replica serves, which is while it has a lease.
 async fn report_serving(lease: Arc<Lease>, state: ServingState) {
     loop {
         lease.wait_until_held().await;

@@ -1,6 +1,6 @@
 //! Numbers for the texts that many records share: account ids and domains.
 //!
-//! Promises that a number stands for the same text for ever.
+//! Promises that a number stands for the same text forever.
 //! Must never hold a text twice.
 
 use hashbrown::{DefaultHashBuilder, HashTable};

@@ -8,6 +8,7 @@ mod index;
 mod interner;
 mod record;
 mod table;
+mod writer;
 
 use crate::model::{
     key::{KeyId, KeyState, Status},
@@ -15,13 +16,13 @@ use crate::model::{
     token::TokenDigest,
 };
 use arc_swap::{ArcSwap, Guard};
-use interner::Interner;
 use record::Record;
 use std::{
     fmt,
     sync::{Arc, Mutex},
 };
 use table::Table;
+use writer::Writer;
 
 /// Every key, in memory.
 ///
@@ -31,13 +32,6 @@ use table::Table;
 pub struct Keyring {
     table: ArcSwap<Table>,
     writer: Mutex<Writer>,
-}
-
-/// What only the writer needs.
-#[derive(Default)]
-struct Writer {
-    accounts: Interner,
-    domains: Interner,
 }
 
 impl Keyring {

@@ -5,10 +5,10 @@
 //! Must never move or free a record that a reader may be using.
 
 use super::{
-    Writer,
     index::{Index, MAX_RECORDS, Tag},
     interner::Texts,
     record::Record,
+    writer::Writer,
 };
 use crate::model::{key::KeyState, token::TokenDigest};
 use std::{

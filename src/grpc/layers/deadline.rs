@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_no_longer_for_a_write_is_told_that_it_may_stand() {
+    fn a_caller_whose_deadline_passes_during_a_write_is_told_that_it_may_stand() {
         let advice = |method| deadline_exceeded(method).message().to_owned();
         for writes in [Method::Create, Method::Revoke] {
             let advice = advice(Some(writes));

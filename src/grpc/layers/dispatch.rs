@@ -8,7 +8,7 @@ use super::request_body::{RequestBody, name_given_up};
 use crate::config::ClientLimits;
 use crate::grpc::{
     call::Call,
-    methods::Method,
+    methods::{Method, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
 use futures::{
@@ -38,6 +38,7 @@ impl<K, R> Dispatch<K, R> {
         key_service: Option<KeyServiceServer<K>>,
         router: R,
     ) -> Self {
+        const { assert_has_rows(SERVICE_NAME) };
         Self {
             key_service,
             router,

@@ -10,7 +10,6 @@ use super::until_end::{AtEnd, Unended, UntilEnd};
 use crate::grpc::{
     call::{CODES, Call, OTHER, name},
     methods::Method,
-    proto::key_service_server::SERVICE_NAME,
 };
 use crate::{
     app::Counts,
@@ -38,7 +37,7 @@ use tower::Service;
 pub fn new_counts() -> &'static Counts {
     let methods = Method::VARIANTS.iter().map(|method| method.name());
     let methods = methods.chain([OTHER]);
-    Counts::of_process(Calls::new(methods, CODES.map(name), is_awaited))
+    Counts::of_process(Calls::new(methods, CODES.map(name), is_shown_at_zero))
 }
 
 /// Where the calls of a method are counted.
@@ -46,16 +45,17 @@ fn index(method: Option<Method>) -> usize {
     method.map_or(Method::VARIANTS.len(), |method| method as usize)
 }
 
-/// Whether people watch for calls that end like this: errors that may be the service's own.
-fn is_awaited(method: &str, status: &str) -> bool {
+/// Whether the series exists before its first call: errors of this product's services that may be
+/// their own. The rate of a series misses the value with which the series begins.
+fn is_shown_at_zero(method: &str, status: &str) -> bool {
     let errors = [
         Code::Unknown,
         Code::DeadlineExceeded,
         Code::Internal,
         Code::Unavailable,
     ];
-    let (service, _) = method.split_once('/').unwrap_or_default();
-    service == SERVICE_NAME && errors.map(name).contains(&status)
+    let is_ours = |row: &&Method| row.name() == method && row.needs_role();
+    Method::VARIANTS.iter().any(|row| is_ours(&row)) && errors.map(name).contains(&status)
 }
 
 /// Makes each request a call, which is in flight until its client has taken the answer.

@@ -21,7 +21,7 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
 
 pub(super) fn not_ours(path: &Path) -> OpenError {
     OpenError::Address(format!(
-        "{} is not a keyservice database; give the path of one, or to serve of a new file",
+        "{} is not a keyservice database; give the path of a keyservice database; `serve` also takes a new file",
         path.display()
     ))
 }

@@ -1,0 +1,27 @@
+//! Reads the settings that are durations.
+
+use std::time::Duration;
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; give a number with a unit, such as 500ms or 20s"))?;
+    let limits = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+    if limits.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("must be from 1ms to 24h".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_needs_a_unit_and_a_sensible_size() {
+        assert_eq!(duration("20s"), Ok(Duration::from_secs(20)));
+        assert!(duration("20").is_err());
+        assert!(duration("0s").is_err());
+        assert!(duration("2days").is_err());
+    }
+}
