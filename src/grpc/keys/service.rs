@@ -232,6 +232,8 @@ macro_rules! implement {
     ($service:ident for $handlers:ident {
         $($kind:ident $rpc:ident($method:ident, $request:ident) -> $response:ident = $handler:ident;)*
     }) => {
+        $(implement!(@check $kind $method);)*
+
         #[tonic::async_trait]
         impl $service for $handlers {
             $(
@@ -244,8 +246,13 @@ macro_rules! implement {
             )*
         }
     };
+    (@check audited $method:ident) => {
+        const _: () = assert!(Method::$method.audited_as().is_some(), "its row has no audit");
+    };
+    (@check unaudited $method:ident) => {
+        const _: () = assert!(Method::$method.audited_as().is_none(), "its row has an audit");
+    };
     (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
-        const { assert!(Method::$method.audited_as().is_some(), "its row says `audit: None`") };
         let call = AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
         let closed = $self.clone().$handler(call, $request.into_inner());
         let closed = if Method::$method.writes() {
@@ -256,7 +263,6 @@ macro_rules! implement {
         closed.into_answer().map(Response::new)
     }};
     (@unaudited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
-        const { assert!(Method::$method.audited_as().is_none(), "its row says that it is audited") };
         $self.$handler($request).map(Response::new)
     }};
 }
