@@ -10,11 +10,12 @@ use keyservice::{
     },
     model::{
         account::AccountId,
+        key::KeyId,
         text::refuse_secrets,
         time::Timestamp,
         token::{Digester, Token},
     },
-    store::{ListQuery, Revision},
+    store::ListQuery,
 };
 use prost::Message;
 use rand::{SeedableRng, rngs::StdRng};
@@ -27,20 +28,20 @@ pub fn page_token(bytes: &[u8]) {
         account_id: AccountId::from_stored(account.to_owned()),
         status: None,
         domain: None,
-        before: None,
+        after: None,
         limit: 1,
         now: Timestamp::MAX,
     };
     if let Some(text) = text(bytes)
-        && let Ok(revision) = page_tokens::decode(&list("acme"), text)
+        && let Ok(id) = page_tokens::decode(&list("acme"), text)
     {
-        assert_eq!(page_tokens::encode(&list("acme"), revision), text);
+        assert_eq!(page_tokens::encode(&list("acme"), id), text);
         assert!(page_tokens::decode(&list("globex"), text).is_err());
     }
-    if let Some(number) = bytes.first_chunk() {
-        let revision = Revision::from_number(i64::from_be_bytes(*number));
-        let text = page_tokens::encode(&list("acme"), revision);
-        assert_eq!(page_tokens::decode(&list("acme"), &text), Ok(revision));
+    if let Some(random) = bytes.first_chunk() {
+        let id = KeyId::new(Timestamp::MAX, random);
+        let text = page_tokens::encode(&list("acme"), id);
+        assert_eq!(page_tokens::decode(&list("acme"), &text), Ok(id));
         assert!(page_tokens::decode(&list("globex"), &text).is_err());
     }
 }
@@ -101,7 +102,7 @@ fn list(message: &[u8]) -> Result<(), Status> {
     };
     let query = requests::list_query(request.clone(), Timestamp::MAX)?;
     assert!((1..=1000).contains(&query.limit));
-    assert_eq!(query.before.is_some(), !request.page_token.is_empty());
+    assert_eq!(query.after.is_some(), !request.page_token.is_empty());
     CANARY.clone_into(&mut request.page_token);
     let status = requests::list_query(request, Timestamp::MAX);
     Err(status.expect_err("this is not a page token"))

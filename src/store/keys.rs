@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one transaction. Must never see a token, only its
 //! digest.
 
-use super::{Committed, Revision, StoreError};
+use super::{Committed, StoreError};
 use crate::model::{
     account::{AccountId, Accounts},
     caller_name::CallerName,
@@ -27,7 +27,9 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
 
     /// The keys of one account, newest first, at most `query.limit` of them.
-    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError>;
+    ///
+    /// Gives `None` if `query.after` is not a key of the account.
+    async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError>;
 }
 
 /// A key to be stored.
@@ -86,19 +88,11 @@ pub struct ListQuery {
     pub status: Option<Status>,
     /// Only keys that are restricted to exactly this domain.
     pub domain: Option<Domain>,
-    /// Only keys that were created by a write before this one.
-    pub before: Option<Revision>,
+    /// Only keys that come after this one in the list, because earlier writes created them. Whether
+    /// the key itself still passes the filters does not matter.
+    pub after: Option<KeyId>,
     /// The most keys to give, at least 1.
     pub limit: usize,
     /// The time at which `status` is judged.
     pub now: Timestamp,
-}
-
-/// A key, and its place in the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedKey {
-    /// The key.
-    pub key: Key,
-    /// The revision of the write that created it.
-    pub create_revision: Revision,
 }

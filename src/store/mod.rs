@@ -25,7 +25,7 @@ pub use audit_log::{ApplyRecord, AuditLog};
 pub use changes::{ApplyState, Change, ChangeFeed};
 pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
-pub use keys::{CreateOutcome, KeyStore, ListQuery, ListedKey, NewKey, Revocation, RevokeTarget};
+pub use keys::{CreateOutcome, KeyStore, ListQuery, NewKey, Revocation, RevokeTarget};
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
 pub use open_error::{OpenError, ReadAuditError};

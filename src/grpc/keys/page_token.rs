@@ -1,13 +1,15 @@
 //! The page token: text that tells a List where to go on, and means nothing to its holder.
 //!
-//! Promises that a page token is accepted only for a list with the same filters.
+//! Promises that a page token is accepted only for a list with the same filters, and that it holds
+//! nothing but the id of a key on the page that it came with.
 //! Must never be trusted for anything but where to go on. The account comes from the request.
 
 use crate::{
-    model::domain::Domain,
-    store::{ListQuery, Revision},
+    model::{domain::Domain, key::KeyId},
+    store::ListQuery,
 };
 use data_encoding::BASE64URL_NOPAD;
+use uuid::Uuid;
 
 /// The text is not a page token of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,48 +19,49 @@ use data_encoding::BASE64URL_NOPAD;
 )]
 pub struct InvalidPageToken;
 
-/// The revision at which the last key was created.
-const REVISION_LEN: usize = 8;
+/// The id of the last key on the page. The key's place among all writes would say how many keys the
+/// whole platform creates and revokes.
+const ID_LEN: usize = 16;
 
-/// The checksum covers the revision and the list's filters.
+/// The checksum covers the id and the list's filters.
 const CHECKSUM_LEN: usize = 8;
 
-/// Makes the page token for a list that goes on after the key that was created at `last`.
+/// Makes the page token for a list that goes on after the key `last`.
 #[must_use]
-pub fn encode(query: &ListQuery, last: Revision) -> String {
-    let revision = last.number().to_be_bytes();
-    let mut bytes = [0; REVISION_LEN + CHECKSUM_LEN];
-    bytes[..REVISION_LEN].copy_from_slice(&revision);
-    bytes[REVISION_LEN..].copy_from_slice(&checksum(query, revision));
+pub fn encode(query: &ListQuery, last: KeyId) -> String {
+    let id = last.as_uuid().into_bytes();
+    let mut bytes = [0; ID_LEN + CHECKSUM_LEN];
+    bytes[..ID_LEN].copy_from_slice(&id);
+    bytes[ID_LEN..].copy_from_slice(&checksum(query, id));
     BASE64URL_NOPAD.encode(&bytes)
 }
 
 /// Parses a page token that [`encode`] made for a query with the same filters.
-pub fn decode(query: &ListQuery, text: &str) -> Result<Revision, InvalidPageToken> {
+pub fn decode(query: &ListQuery, text: &str) -> Result<KeyId, InvalidPageToken> {
     if text.len() > 64 {
         return Err(InvalidPageToken);
     }
     let bytes = BASE64URL_NOPAD
         .decode(text.as_bytes())
         .map_err(|_| InvalidPageToken)?;
-    let (revision, sum) = bytes.split_first_chunk().ok_or(InvalidPageToken)?;
-    if sum != checksum(query, *revision) {
+    let (id, sum) = bytes.split_first_chunk().ok_or(InvalidPageToken)?;
+    if sum != checksum(query, *id) {
         return Err(InvalidPageToken);
     }
-    Ok(Revision::from_number(i64::from_be_bytes(*revision)))
+    Ok(KeyId::from_uuid(Uuid::from_bytes(*id)))
 }
 
 /// The checksum detects mistakes. It need not detect forgery, because a forged page token shows no
 /// more than the same call without one.
-fn checksum(query: &ListQuery, revision: [u8; REVISION_LEN]) -> [u8; CHECKSUM_LEN] {
+fn checksum(query: &ListQuery, id: [u8; ID_LEN]) -> [u8; CHECKSUM_LEN] {
     let filters = format!(
         "{}\n{:?}\n{:?}\n",
         query.account_id.as_str(),
         query.status,
         query.domain.as_ref().map(Domain::as_str),
     );
-    let mut hasher = blake3::Hasher::new_derive_key("tosend.keys.v1 2026-11-24 page token");
-    hasher.update(filters.as_bytes()).update(&revision);
+    let mut hasher = blake3::Hasher::new_derive_key("tosend.keys.v1 2026-11-25 page token");
+    hasher.update(filters.as_bytes()).update(&id);
     let full = hasher.finalize();
     *full.as_bytes().first_chunk().expect("32 bytes hold 8")
 }
@@ -74,18 +77,29 @@ mod tests {
             account_id: AccountId::from_stored(account.to_owned()),
             status,
             domain: None,
-            before: None,
+            after: None,
             limit: 1,
             now: Timestamp::MAX,
         }
     }
 
+    #[test]
+    fn a_page_token_from_before_it_held_a_key_id_is_refused() {
+        let revision = 7_i64.to_be_bytes();
+        let mut hasher = blake3::Hasher::new_derive_key("tosend.keys.v1 2026-11-24 page token");
+        hasher.update(b"a\nNone\nNone\n").update(&revision);
+        let checksum = hasher.finalize();
+        let old = [&revision, &checksum.as_bytes()[..8]].concat();
+        let old = BASE64URL_NOPAD.encode(&old);
+        assert_eq!(decode(&query("a", None), &old), Err(InvalidPageToken));
+    }
+
     proptest! {
         #[test]
-        fn a_page_token_reads_back_for_its_own_list_alone(number: i64) {
-            let revision = Revision::from_number(number);
-            let token = encode(&query("a", None), revision);
-            prop_assert_eq!(decode(&query("a", None), &token), Ok(revision));
+        fn a_page_token_reads_back_for_its_own_list_alone(number: u128) {
+            let id = KeyId::from_uuid(Uuid::from_u128(number));
+            let token = encode(&query("a", None), id);
+            prop_assert_eq!(decode(&query("a", None), &token), Ok(id));
             prop_assert_eq!(decode(&query("b", None), &token), Err(InvalidPageToken));
             prop_assert_eq!(decode(&query("a", Some(Status::Active)), &token), Err(InvalidPageToken));
         }

@@ -4,7 +4,7 @@
 //! what would be right.
 //! Must never repeat a field's text in an error, because any field may contain a token by mistake.
 
-use super::page_token;
+use super::page_token::{self, InvalidPageToken};
 use crate::{
     callers::Caller,
     grpc::proto,
@@ -90,16 +90,20 @@ pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQue
         account_id,
         status,
         domain: request.domain.map(domain).transpose()?,
-        before: None,
+        after: None,
         limit: limit.unsigned_abs() as usize,
         now,
     };
     if !request.page_token.is_empty() {
-        let before = page_token::decode(&query, &request.page_token)
-            .map_err(|error| invalid("page_token", error))?;
-        query.before = Some(before);
+        let after = page_token::decode(&query, &request.page_token).map_err(invalid_page_token)?;
+        query.after = Some(after);
     }
     Ok(query)
+}
+
+/// The error for a page token that this list did not give.
+pub fn invalid_page_token(error: InvalidPageToken) -> tonic::Status {
+    invalid("page_token", error)
 }
 
 /// Reads a Revoke. The revocation covers only accounts that the caller may touch.

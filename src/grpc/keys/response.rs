@@ -14,7 +14,7 @@ use crate::{
         time::Timestamp,
     },
     replication::acknowledgement::Unacknowledged,
-    store::{ListQuery, ListedKey},
+    store::ListQuery,
 };
 use proto::authorize_response::Decision as ProtoDecision;
 use tonic::Code;
@@ -40,19 +40,16 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
 }
 
 /// Makes a page of `query.limit` keys. `keys` has one more if there is another page.
-pub(super) fn page(mut keys: Vec<ListedKey>, query: &ListQuery) -> proto::ListResponse {
+pub(super) fn page(mut keys: Vec<Key>, query: &ListQuery) -> proto::ListResponse {
     let there_are_more = keys.len() > query.limit;
     keys.truncate(query.limit);
     let next_page_token = keys
         .last()
         .filter(|_| there_are_more)
-        .map(|last| page_token::encode(query, last.create_revision))
+        .map(|last| page_token::encode(query, last.id))
         .unwrap_or_default();
     proto::ListResponse {
-        keys: keys
-            .into_iter()
-            .map(|listed| key(listed.key, query.now))
-            .collect(),
+        keys: keys.into_iter().map(|it| key(it, query.now)).collect(),
         next_page_token,
     }
 }

@@ -3,7 +3,7 @@
 //! Promises that when a write returns OK, no replica can answer Authorize without it.
 //! Must never wait for the store in Authorize.
 
-use super::{request, response};
+use super::{page_token::InvalidPageToken, request, response};
 use crate::{
     app::App,
     callers::Caller,
@@ -127,6 +127,7 @@ impl KeyHandlers {
         };
         let keys = self.app.store.keys.list(&with_one_more).await;
         let keys = keys.map_err(|error| errors::store_failed(&error, "try again"))?;
+        let keys = keys.ok_or_else(|| request::invalid_page_token(InvalidPageToken))?;
         Ok(response::page(keys, &query))
     }
 

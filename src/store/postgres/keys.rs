@@ -15,10 +15,7 @@ use crate::{
         key::{Key, KeyId, RequestId, Status},
         time::Timestamp,
     },
-    store::{
-        Committed, CreateOutcome, ListQuery, ListedKey, NewKey, Revision, Revocation, RevokeTarget,
-        StoreError,
-    },
+    store::{Committed, CreateOutcome, ListQuery, NewKey, Revocation, RevokeTarget, StoreError},
 };
 use uuid::Uuid;
 
@@ -114,7 +111,10 @@ pub(super) async fn revoke(
 pub(super) async fn list(
     database: &Database,
     query: &ListQuery,
-) -> Result<Vec<ListedKey>, StoreError> {
+) -> Result<Option<Vec<Key>>, StoreError> {
+    let Some(before) = list_position(database, query).await? else {
+        return Ok(None);
+    };
     // Each condition names its parameter, so that every statement takes the same five parameters.
     let status = match query.status {
         None => "$5::timestamptz IS NOT NULL",
@@ -130,7 +130,7 @@ pub(super) async fn list(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT {}, create_revision FROM keyservice.keys \
+                "SELECT {} FROM keyservice.keys \
                  WHERE account_id COLLATE \"C\" = $1 AND {domain} AND create_revision < $3 AND {status} \
                  ORDER BY create_revision DESC LIMIT $4",
                 rows::KEY_COLUMNS
@@ -138,18 +138,33 @@ pub(super) async fn list(
             &[
                 &query.account_id.as_str(),
                 &query.domain.as_ref().map(Domain::as_str),
-                &query.before.map_or(i64::MAX, Revision::number),
+                &before,
                 &i64::try_from(query.limit).unwrap_or(i64::MAX),
                 &query.now.to_system_time(),
             ],
         )
         .await?;
     rows.iter()
-        .map(|row| {
-            Ok(ListedKey {
-                key: rows::key(row)?,
-                create_revision: Revision::from_number(rows::column(row, "create_revision")?),
-            })
-        })
-        .collect()
+        .map(rows::key)
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+/// The listed keys were created by writes before this revision. The key to go on after must belong
+/// to the account: otherwise the list would tell when another account created a key.
+async fn list_position(database: &Database, query: &ListQuery) -> Result<Option<i64>, StoreError> {
+    let Some(after) = query.after else {
+        return Ok(Some(i64::MAX));
+    };
+    let rows = database
+        .query(
+            Purpose::Calls,
+            "SELECT create_revision FROM keyservice.keys \
+             WHERE key_id = $1 AND account_id COLLATE \"C\" = $2",
+            &[&after.as_uuid(), &query.account_id.as_str()],
+        )
+        .await?;
+    let row = rows.first();
+    row.map(|row| rows::column(row, "create_revision"))
+        .transpose()
 }

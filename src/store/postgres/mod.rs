@@ -20,8 +20,8 @@ mod tls;
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, ConnectionPool, CreateOutcome, KeyStore,
-    ListQuery, ListedKey, NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica,
-    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    ListQuery, NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId,
+    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 pub use address::Address;
@@ -80,7 +80,7 @@ impl KeyStore for PostgresStore {
         keys::revoke(&self.database, revocation).await
     }
 
-    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {
+    async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError> {
         keys::list(&self.database, query).await
     }
 }

@@ -14,7 +14,7 @@ mod worker;
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
-    ListedKey, NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
+    NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 use async_trait::async_trait;
@@ -90,7 +90,7 @@ impl KeyStore for SqliteStore {
             .await
     }
 
-    async fn list(&self, query: &ListQuery) -> Result<Vec<ListedKey>, StoreError> {
+    async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError> {
         let query = query.clone();
         self.reader
             .run(move |connection| statements::list(connection, &query))

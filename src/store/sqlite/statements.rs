@@ -15,8 +15,8 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Change, Committed, CreateOutcome, ListQuery, ListedKey, NewKey, Position, Revision,
-        Revocation, RevokeTarget,
+        Change, Committed, CreateOutcome, ListQuery, NewKey, Position, Revision, Revocation,
+        RevokeTarget,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -172,7 +172,13 @@ fn record_write(
         ])
 }
 
-pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<ListedKey>> {
+pub(super) fn list(
+    connection: &Connection,
+    query: &ListQuery,
+) -> rusqlite::Result<Option<Vec<Key>>> {
+    let Some(before) = list_position(connection, query)? else {
+        return Ok(None);
+    };
     // Each condition names its parameter, so that every statement takes the same five parameters.
     let status = match query.status {
         None => "?5 IS NOT NULL",
@@ -186,7 +192,7 @@ pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Resu
     };
     connection
         .prepare_cached(&format!(
-            "SELECT {KEY_COLUMNS}, create_revision FROM keys \
+            "SELECT {KEY_COLUMNS} FROM keys \
              WHERE account_id = ?1 AND {domain} AND create_revision < ?3 AND {status} \
              ORDER BY create_revision DESC LIMIT ?4"
         ))?
@@ -194,18 +200,29 @@ pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Resu
             params![
                 query.account_id.as_str(),
                 query.domain.as_ref().map(Domain::as_str),
-                query.before.map_or(i64::MAX, Revision::number),
+                before,
                 i64::try_from(query.limit).unwrap_or(i64::MAX),
                 query.now.as_micros(),
             ],
-            |row| {
-                Ok(ListedKey {
-                    key: key(row)?,
-                    create_revision: Revision::from_number(row.get("create_revision")?),
-                })
-            },
+            key,
         )?
-        .collect()
+        .collect::<rusqlite::Result<_>>()
+        .map(Some)
+}
+
+/// The listed keys were created by writes before this revision. The key to go on after must belong
+/// to the account: otherwise the list would tell when another account created a key.
+fn list_position(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Option<i64>> {
+    let Some(after) = query.after else {
+        return Ok(Some(i64::MAX));
+    };
+    connection
+        .prepare_cached("SELECT create_revision FROM keys WHERE key_id = ?1 AND account_id = ?2")?
+        .query_row(
+            params![after.as_uuid().as_bytes(), query.account_id.as_str()],
+            |row| row.get("create_revision"),
+        )
+        .optional()
 }
 
 /// Reads everything in one transaction, and so as of one moment. Ends early when nobody takes the

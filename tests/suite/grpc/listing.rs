@@ -5,8 +5,12 @@ use crate::support::{
     eventually,
     server::{Client, Server},
 };
+use data_encoding::BASE64URL_NOPAD;
 use futures::{StreamExt, stream};
-use keyservice::grpc::proto::{ListRequest, key::Status};
+use keyservice::{
+    grpc::proto::{ListRequest, key::Status},
+    model::key::KeyId,
+};
 use std::time::{Duration, SystemTime};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -101,6 +105,36 @@ async fn a_page_token_is_valid_only_for_its_own_list() {
         let details = refused.get_details_bad_request().unwrap();
         assert_eq!(details.field_violations[0].field, "page_token");
     }
+}
+
+/// It would say how many writes the platform has made, if it held the place of the key among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_token_holds_the_id_of_the_last_key_and_nothing_that_counts_writes() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    create_many(&client, 3).await;
+    let request = ListRequest {
+        page_size: 2,
+        ..list_request()
+    };
+    let page = client.list_with(request).await.unwrap();
+    let held = BASE64URL_NOPAD
+        .decode(page.next_page_token.as_bytes())
+        .unwrap();
+    let last = KeyId::parse(&page.keys[1].key_id).unwrap();
+    let (id, checksum) = held.split_at(16);
+    assert_eq!(id, last.as_uuid().as_bytes());
+    assert_eq!(checksum.len(), 8);
+
+    let another_server = Server::on_sqlite().await;
+    let mut client = another_server.client().await;
+    let request = ListRequest {
+        page_token: page.next_page_token,
+        ..list_request()
+    };
+    let refused = client.list_with(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "no such key there");
+    assert!(refused.message().contains("begin again"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,12 +81,12 @@ async fn status(store: &dyn KeyStore, key: &Key) -> Status {
         account_id: key.account_id.clone(),
         status: None,
         domain: None,
-        before: None,
+        after: None,
         limit: 10,
         now: Timestamp::now(),
     };
-    let listed = store.list(&all).await.expect("listed");
-    listed[0].key.status(Timestamp::now())
+    let listed = store.list(&all).await.expect("answered");
+    listed.expect("all of them")[0].status(Timestamp::now())
 }
 
 fn renewal() -> Renewal {

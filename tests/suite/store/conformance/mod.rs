@@ -9,7 +9,7 @@ use keyservice::{
     model::{
         account::{AccountId, Accounts},
         domain::Domain,
-        key::{Key, KeyState, RequestId, Scope, Status},
+        key::{Key, KeyId, KeyState, RequestId, Scope, Status},
         time::Timestamp,
     },
     store::{Change, CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget, Store},
@@ -41,6 +41,8 @@ use on_both_stores;
 on_both_stores![
     a_key_is_stored_with_every_field,
     pages_are_newest_first_and_stay_correct_while_keys_are_created,
+    a_list_goes_on_after_a_key_in_the_order_of_creation_whatever_became_of_the_key,
+    a_list_cannot_go_on_after_a_key_of_another_account,
     a_list_is_filtered_by_status_and_domain,
     an_account_lists_only_its_own_keys,
     a_request_id_creates_one_key_per_account_however_often_it_is_used,
@@ -57,14 +59,8 @@ async fn a_key_is_stored_with_every_field(stores: &Stores) {
     new.key.expire_time = Some(after(new.key.create_time, 3600));
     let position = create(&stores.first, &new).await;
 
-    let listed = stores
-        .second
-        .keys
-        .list(&all_of("acme"))
-        .await
-        .expect("listed");
-    assert_eq!(keys(&listed), [&new.key]);
-    assert_eq!(listed[0].create_revision, position.revision);
+    let listed = list(&stores.second, &all_of("acme")).await;
+    assert_eq!(listed, std::slice::from_ref(&new.key));
 
     let state = KeyState::of(&new.key, new.digest);
     let (loaded_at, loaded) = stores.load().await;
@@ -83,16 +79,55 @@ async fn pages_are_newest_first_and_stay_correct_while_keys_are_created(stores: 
     };
     let mut seen = Vec::new();
     loop {
-        let page = stores.first.keys.list(&query).await.expect("listed");
+        let page = list(&stores.first, &query).await;
         create_many(stores, "acme", 1).await;
-        seen.extend(page.iter().map(|listed| listed.key.clone()));
+        seen.extend_from_slice(&page);
         match page.last() {
-            Some(last) => query.before = Some(last.create_revision),
+            Some(last) => query.after = Some(last.id),
             None => break,
         }
     }
     let created: Vec<&Key> = created.iter().map(|new| &new.key).collect();
     assert_eq!(seen.iter().collect::<Vec<_>>(), created);
+}
+
+async fn a_list_goes_on_after_a_key_in_the_order_of_creation_whatever_became_of_the_key(
+    stores: &Stores,
+) {
+    let now = Timestamp::now();
+    // The clocks of the processes that made these ids differ.
+    let with_id_at =
+        |seconds| move |new: &mut NewKey| new.key.id = KeyId::new(after(now, seconds), &[0; 10]);
+    let first = create_as(stores, "first", with_id_at(30)).await;
+    let second = create_as(stores, "second", with_id_at(10)).await;
+    let third = create_as(stores, "third", with_id_at(20)).await;
+    let active_after = async |new: &NewKey| {
+        let query = ListQuery {
+            status: Some(Status::Active),
+            after: Some(new.key.id),
+            ..all_of("acme")
+        };
+        list(&stores.first, &query).await
+    };
+    assert_eq!(active_after(&third).await, [second.key, first.key.clone()]);
+    revoke(stores, RevokeTarget::Id(third.key.id)).await;
+    assert_eq!(active_after(&third).await.len(), 2);
+    assert_eq!(active_after(&first).await, []);
+}
+
+/// Otherwise the list would tell when the other account created it.
+async fn a_list_cannot_go_on_after_a_key_of_another_account(stores: &Stores) {
+    create_many(stores, "acme", 2).await;
+    let others = create_many(stores, "globex", 1).await.remove(0);
+    let (_, unknown) = new_key("acme", "never stored");
+    for stranger in [others, unknown] {
+        let query = ListQuery {
+            after: Some(stranger.key.id),
+            ..all_of("acme")
+        };
+        let listed = stores.first.keys.list(&query).await.expect("answered");
+        assert_eq!(listed, None);
+    }
 }
 
 async fn a_list_is_filtered_by_status_and_domain(stores: &Stores) {
@@ -115,8 +150,8 @@ async fn a_list_is_filtered_by_status_and_domain(stores: &Stores) {
             now: after(now, 10),
             ..all_of("acme")
         };
-        let listed = stores.first.keys.list(&query).await.expect("listed");
-        keys(&listed).iter().map(|key| key.id).collect::<Vec<_>>()
+        let listed = list(&stores.first, &query).await;
+        listed.iter().map(|key| key.id).collect::<Vec<_>>()
     };
     assert_eq!(
         names(Some(Status::Active), None).await,
@@ -142,7 +177,7 @@ async fn an_account_lists_only_its_own_keys(stores: &Stores) {
     create_many(stores, "ACME", 1).await;
     create_many(stores, "acme2", 1).await;
     for (name, count) in [("acme", 2), ("ACME", 1), ("acme2", 1), ("acm", 0)] {
-        let listed = stores.first.keys.list(&all_of(name)).await.expect("listed");
+        let listed = list(&stores.first, &all_of(name)).await;
         assert_eq!(listed.len(), count, "{name}");
     }
 }
@@ -165,16 +200,8 @@ async fn a_request_id_creates_one_key_per_account_however_often_it_is_used(store
     for (_, answer) in refused {
         assert_eq!(answer, used);
     }
-    let listed = stores
-        .first
-        .keys
-        .list(&all_of("acme"))
-        .await
-        .expect("listed");
-    assert_eq!(
-        keys(&listed).iter().map(|key| key.id).collect::<Vec<_>>(),
-        [first]
-    );
+    let listed = list(&stores.first, &all_of("acme")).await;
+    assert_eq!(listed.iter().map(|key| key.id).collect::<Vec<_>>(), [first]);
 
     let others = with_request_id("globex", "request-1");
     // Another account's request.
@@ -400,14 +427,15 @@ fn all_of(account: &str) -> ListQuery {
         account_id: account_id(account),
         status: None,
         domain: None,
-        before: None,
+        after: None,
         limit: 1000,
         now: Timestamp::now(),
     }
 }
 
-fn keys(listed: &[keyservice::store::ListedKey]) -> Vec<&Key> {
-    listed.iter().map(|listed| &listed.key).collect()
+async fn list(store: &Store, query: &ListQuery) -> Vec<Key> {
+    let listed = store.keys.list(query).await.expect("answered");
+    listed.expect("the key to go on after is the account's")
 }
 
 fn accounts(names: &[&str]) -> Accounts {
