@@ -50,6 +50,12 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub handshake_timeout: Duration,
 
+    /// How long a client may take from a call's headers to its whole message; for a stream, to its first
+    /// message. A later one is `DEADLINE_EXCEEDED`. Clients send both at once, so the default allows for
+    /// packets that are lost. Without a limit, calls that nobody finishes would add up.
+    #[arg(long, env = "KEYSERVICE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub message_timeout: Duration,
+
     /// How often the server pings a client (HTTP/2 PING). The default finds a vanished client within a
     /// minute, and keeps firewalls from forgetting the connection.
     #[arg(long, env = "KEYSERVICE_KEEPALIVE_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = duration)]

@@ -4,7 +4,7 @@
 //! Promises `KeyService` its calls without tonic's router, which costs more than an Authorize does.
 //! Must never take a call of another service from the router.
 
-use super::request_body::{RequestBody, name_given_up};
+use super::request_body::{MessageLimits, RequestBody, name_given_up};
 use crate::config::ClientLimits;
 use crate::grpc::{
     call::Call,
@@ -28,8 +28,7 @@ use tower::Service;
 pub(in crate::grpc) struct Dispatch<K, R> {
     key_service: Option<KeyServiceServer<K>>,
     router: R,
-    /// In bytes.
-    max_message_size: u32,
+    message_limits: MessageLimits,
 }
 
 impl<K, R> Dispatch<K, R> {
@@ -42,7 +41,7 @@ impl<K, R> Dispatch<K, R> {
         Self {
             key_service,
             router,
-            max_message_size: limits.max_message_size,
+            message_limits: MessageLimits::of(limits),
         }
     }
 }
@@ -64,11 +63,13 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let Call { method, request } = call;
+        let Call {
+            method, request, ..
+        } = call;
         // Nobody reads the body of a call that is for no method.
         let needs_message = method.is_some_and(|method| !method.streams_requests());
         let request =
-            request.map(|body| RequestBody::new(body, self.max_message_size, needs_message));
+            request.map(|body| RequestBody::new(body, self.message_limits, needs_message));
         let answer = match &mut self.key_service {
             Some(key_service) if method.map(Method::service) == Some(SERVICE_NAME) => {
                 Either::Left(key_service.call(request))

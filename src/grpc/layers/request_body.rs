@@ -1,11 +1,13 @@
 //! The body of a request, on its way to the service that reads its messages.
 //!
-//! Owns the limit on the size of a message, and how a body ends that brings no message.
-//! Promises a status that tells the client what it did: the message is too large, there is none, or
-//! the client gave the call up.
+//! Owns the limits on a message's size and on the time that it takes to come, and how a body ends
+//! that brings no message.
+//! Promises a status that tells the client what it did: the message is too large, it is late, there
+//! is none, or the client gave the call up.
 //! Must never leave these to tonic. It answers `OUT_OF_RANGE` and `INTERNAL`, which are the
 //! service's own to give.
 
+use crate::config::ClientLimits;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
@@ -13,7 +15,9 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time::{Sleep, sleep};
 use tonic::{Status, body::Body};
 
 /// A request's body.
@@ -22,16 +26,63 @@ pub(in crate::grpc) struct RequestBody {
     messages: MessageSizes,
     /// Whether the method takes one message, and no stream of any number.
     needs_message: bool,
+    patience: Patience,
+}
+
+/// The most that the message of a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::grpc) struct MessageLimits {
+    /// In bytes.
+    size: u32,
+    time: Duration,
+}
+
+impl MessageLimits {
+    pub(in crate::grpc) fn of(limits: &ClientLimits) -> Self {
+        Self {
+            size: limits.max_message_size,
+            time: limits.message_timeout,
+        }
+    }
 }
 
 impl RequestBody {
-    /// `max_message_size` is in bytes.
-    pub(in crate::grpc) fn new(inner: Body, max_message_size: u32, needs_message: bool) -> Self {
+    pub(in crate::grpc) fn new(inner: Body, limits: MessageLimits, needs_message: bool) -> Self {
         Self {
             inner,
-            messages: MessageSizes::limited_to(max_message_size),
+            messages: MessageSizes::limited_to(limits.size),
             needs_message,
+            patience: Patience::Unasked(limits.time),
         }
+    }
+
+    /// Whether the client is still to send what the service cannot do without: the whole body if the
+    /// method takes one message, and the first message of a stream.
+    fn is_awaited(&self) -> bool {
+        self.needs_message || !self.messages.one_came
+    }
+}
+
+/// How long a service waits for a message.
+///
+/// A message nearly always comes with its headers. So a timer, which costs an allocation, is made
+/// only when a service has to wait.
+enum Patience {
+    Unasked(Duration),
+    Waiting(Duration, Pin<Box<Sleep>>),
+}
+
+impl Patience {
+    /// Ready when it is over.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Status> {
+        if let Self::Unasked(limit) = *self {
+            *self = Self::Waiting(limit, Box::pin(sleep(limit)));
+        }
+        let Self::Waiting(limit, timer) = self else {
+            return Poll::Pending;
+        };
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(too_late(*limit))
     }
 }
 
@@ -43,7 +94,12 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            if !self.is_awaited() {
+                return Poll::Pending;
+            }
+            return self.patience.poll(context).map(|late| Some(Err(late)));
+        };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 let read = frame.data_ref().map(|data| self.messages.read(data));
@@ -75,6 +131,8 @@ impl HttpBody for RequestBody {
 struct MessageSizes {
     limit: u32,
     none_began: bool,
+    /// All bytes of the first message have passed.
+    one_came: bool,
     /// How many of the five bytes have passed.
     prefix_bytes: u8,
     /// As far as its bytes have passed.
@@ -90,6 +148,7 @@ impl MessageSizes {
         Self {
             limit,
             none_began: true,
+            one_came: false,
             prefix_bytes: 0,
             length: 0,
             message_left: 0,
@@ -101,6 +160,7 @@ impl MessageSizes {
         loop {
             let passing = self.message_left.min(bytes.len());
             self.message_left -= passing;
+            self.one_came |= passing > 0 && self.message_left == 0;
             let [next, rest @ ..] = &bytes[passing..] else {
                 return Ok(());
             };
@@ -114,6 +174,7 @@ impl MessageSizes {
                 }
                 self.prefix_bytes = 0;
                 self.message_left = self.length as usize;
+                self.one_came |= self.length == 0;
             }
         }
     }
@@ -122,6 +183,13 @@ impl MessageSizes {
 fn too_large(size: u32, limit: u32) -> Status {
     Status::resource_exhausted(format!(
         "the message takes {size} bytes, and the limit is {limit} (--max-message-size): send less"
+    ))
+}
+
+fn too_late(limit: Duration) -> Status {
+    Status::deadline_exceeded(format!(
+        "the message did not come within {limit:?} of the call's headers (--message-timeout), and a \
+         call without it would be in flight for ever: send the message with the headers"
     ))
 }
 
@@ -189,7 +257,10 @@ mod tests {
             }
             let excess = lengths.iter().find(|length| **length > limit as usize);
             match (result, excess) {
-                (Ok(()), None) => prop_assert_eq!(sizes.none_began, lengths.is_empty()),
+                (Ok(()), None) => {
+                    prop_assert_eq!(sizes.none_began, lengths.is_empty());
+                    prop_assert_eq!(sizes.one_came, !lengths.is_empty());
+                }
                 (Err(status), Some(excess)) => {
                     prop_assert_eq!(status.code(), Code::ResourceExhausted);
                     let size = format!("{excess} bytes");

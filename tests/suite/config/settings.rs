@@ -88,7 +88,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 31] {
+fn settings(directory: &TempDir) -> [Setting; 32] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -124,6 +124,7 @@ fn settings(directory: &TempDir) -> [Setting; 31] {
         ("--max-message-size", "4096", "1"),
         ("--max-header-size", "8192", "1"),
         ("--handshake-timeout", "5s", "soon"),
+        ("--message-timeout", "5s", "late"),
         ("--keepalive-interval", "30s", "often"),
         ("--keepalive-timeout", "10s", "soon"),
         ("--max-connection-age", "10m", "old"),

@@ -4,7 +4,13 @@ use super::{SOON, start};
 use crate::support::{
     clients::health::Health,
     eventually,
-    hostile::frames::{GOAWAY, PING, PREFACE, RawClient, SETTINGS},
+    hostile::{
+        frames::{
+            DATA, END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RawClient, SETTINGS, call_headers,
+            frame,
+        },
+        random_tokens::authorize,
+    },
     server::{
         Server, command, error_reason,
         scrape::{METRICS, Scrape},
@@ -12,6 +18,8 @@ use crate::support::{
     },
     tools::{shell, tool},
 };
+use futures::{StreamExt, stream};
+use http::uri::PathAndQuery;
 use keyservice::grpc::proto::{
     AuthorizeRequest, CreateRequest, key_service_client::KeyServiceClient,
 };
@@ -20,9 +28,18 @@ use std::{
     process::Command,
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
-use tonic::{Code, Request};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, client::Grpc, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_sends_no_complete_preface_is_closed() {
@@ -82,6 +99,94 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_stays_open() {
         Code::ResourceExhausted
     );
     client.create("acme", "small").await.expect("created");
+}
+
+/// A call that brings these messages and does not end. Returns how it is answered.
+async fn call_without_end(
+    channel: &Channel,
+    path: &'static str,
+    messages: Vec<AuthorizeRequest>,
+) -> Result<(), Status> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.expect("it is connected");
+    let messages = stream::iter(messages).chain(stream::pending());
+    let codec = ProstCodec::<_, ()>::default();
+    let path = PathAndQuery::from_static(path);
+    let mut answer = grpc.streaming(Request::new(messages), path, codec).await?;
+    while answer.get_mut().message().await?.is_some() {}
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_message_does_not_come_in_time_ends_and_says_why() {
+    let (server, _directory) = start(&["--message-timeout", "300ms"]).await;
+    let channel = server.channel().await;
+    // One whole message is not enough: the service waits until the client has sent all.
+    for messages in [vec![], vec![AuthorizeRequest::default()]] {
+        for path in [
+            "/tosend.keys.v1.KeyService/Authorize",
+            "/tosend.keys.v1.KeyService/Revoke",
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+        ] {
+            let started = Instant::now();
+            let call = call_without_end(&channel, path, messages.clone());
+            let ended = timeout(SOON, call).await.expect("it ends");
+            let status = ended.expect_err("it has no message");
+            assert!(started.elapsed() >= Duration::from_millis(300));
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{path}");
+            for part in ["within 300ms", "--message-timeout"] {
+                assert!(status.message().contains(part), "{status:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_stops_halfway_ends_its_call() {
+    let (server, _directory) = start(&["--message-timeout", "300ms", METRICS]).await;
+    let mut raw = RawClient::connect_with_preface(server.port()).await;
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &call_headers(&[])))
+        .await;
+    let message = authorize("no token".to_owned());
+    let (most, _) = message.split_at(message.len() - 1);
+    raw.send(&frame(DATA, 0, 1, most)).await;
+    eventually("the call ends", async || {
+        Scrape::of(&server).calls("Authorize", "DEADLINE_EXCEEDED") == 1.0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_once_its_first_message_has_come() {
+    const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let message_timeout = Duration::from_millis(300);
+    let (server, _directory) = start(&["--message-timeout", "300ms"]).await;
+    let channel = server.channel().await;
+    let mut watch = Health::new(channel.clone()).watch("").await;
+    watch.message().await.expect("a status");
+
+    let (requests, receiver) = mpsc::channel(1);
+    let mut reflection = ServerReflectionClient::new(channel.clone());
+    let list_services = || ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    requests.send(list_services()).await.expect("it is sent");
+    let answers = reflection.server_reflection_info(ReceiverStream::new(receiver));
+    let mut answers = answers.await.expect("a stream").into_inner();
+    let answer = answers.message().await.expect("an answer");
+    assert!(answer.is_some());
+
+    let without_message = call_without_end(&channel, REFLECTION, vec![]);
+    let ended = timeout(SOON, without_message).await;
+    ended.expect("it ends").expect("the service ends it well");
+    sleep(2 * message_timeout).await;
+    requests.send(list_services()).await.expect("it is sent");
+    let answer = answers.message().await.expect("an answer");
+    assert!(answer.is_some(), "the stream goes on");
+    let next = timeout(Duration::from_millis(100), watch.message()).await;
+    assert!(next.is_err(), "the watch goes on: {next:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
