@@ -150,9 +150,11 @@ mod tests {
             ] {
                 // Behind every third letter, so that the name is not too long.
                 let letters = secret.chars().zip([hidden, "", ""].into_iter().cycle());
-                let name: String = letters
-                    .map(|(letter, hidden)| format!("{letter}{hidden}"))
-                    .collect();
+                let mut name = String::new();
+                for (letter, hidden) in letters {
+                    name.push(letter);
+                    name.push_str(hidden);
+                }
                 assert_eq!(KeyName::parse(&name), Err(found.into()), "{name:?}");
             }
             let spaced = secret.replace("Example", " Example");
