@@ -1,9 +1,6 @@
 //! The rules for every store. Each test in the list below runs on SQLite and on PostgreSQL.
 
-use crate::support::{
-    caller, new_key,
-    stores::{States, Stores},
-};
+use crate::support::{caller, new_key, stores::Stores};
 use futures::future::join_all;
 use keyservice::{
     model::{
@@ -14,10 +11,9 @@ use keyservice::{
     },
     store::{Change, CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget, Store},
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::task::JoinHandle;
 
 mod audit;
+mod changes;
 
 macro_rules! on_both_stores {
     ($($fact:ident,)*) => {
@@ -48,9 +44,6 @@ on_both_stores![
     a_request_id_creates_one_key_per_account_however_often_it_is_used,
     a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_time,
     unknown_keys_and_keys_of_other_accounts_are_not_found,
-    changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested,
-    a_load_and_the_changes_after_it_miss_no_concurrent_write,
-    the_changes_since_a_revision_skip_no_row_of_concurrent_writers,
 ];
 
 async fn a_key_is_stored_with_every_field(stores: &Stores) {
@@ -67,7 +60,7 @@ async fn a_key_is_stored_with_every_field(stores: &Stores) {
     assert_eq!((loaded_at, loaded.len()), (position, 1));
     assert_eq!(loaded[&new.digest], state);
     let change = Change { position, state };
-    assert_eq!(changes(stores, Position::START, 10).await, [change]);
+    assert_eq!(changes_since(stores, Position::START, 10).await, [change]);
 }
 
 async fn pages_are_newest_first_and_stay_correct_while_keys_are_created(stores: &Stores) {
@@ -206,7 +199,7 @@ async fn a_request_id_creates_one_key_per_account_however_often_it_is_used(store
     let others = with_request_id("globex", "request-1");
     // Another account's request.
     create(&stores.first, &others).await;
-    let changes = changes(stores, Position::START, 100).await;
+    let changes = changes_since(stores, Position::START, 100).await;
     assert_eq!(changes.len(), 2, "a refused Create changes nothing");
 }
 
@@ -270,107 +263,7 @@ async fn unknown_keys_and_keys_of_other_accounts_are_not_found(stores: &Stores) 
     }
 }
 
-async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(stores: &Stores) {
-    let created = create_many(stores, "acme", 4).await;
-    let (_, revoked_at) = revoke(stores, RevokeTarget::Id(created[0].key.id)).await;
-
-    let all = changes(stores, Position::START, 100).await;
-    let digests: Vec<_> = all.iter().map(|change| change.state.digest).collect();
-    let expected = [1, 2, 3, 0].map(|index: usize| created[index].digest);
-    assert_eq!(
-        digests, expected,
-        "the last change of a key gives its position"
-    );
-    assert!(all.is_sorted_by_key(|change| change.position.revision));
-    assert_eq!(all[3].position, revoked_at);
-    assert!(all[3].state.revoked);
-
-    assert_eq!(changes(stores, all[0].position, 2).await, all[1..3]);
-    assert_eq!(changes(stores, all[3].position, 2).await, []);
-}
-
-async fn a_load_and_the_changes_after_it_miss_no_concurrent_write(stores: &Stores) {
-    create_many(stores, "acme", 200).await;
-    let writing = create_many(stores, "acme", 50);
-    let loading = async {
-        let (position, states) = stores.load().await;
-        (position, states)
-    };
-    let (_, (position, mut states)) = tokio::join!(writing, loading);
-    let changes = changes(stores, position, 1000).await.into_iter();
-    states.extend(changes.map(|change| (change.state.digest, change.state)));
-    assert_eq!(states, stores.load().await.1);
-}
-
-async fn the_changes_since_a_revision_skip_no_row_of_concurrent_writers(stores: &Stores) {
-    let read = read_beside_concurrent_writers(stores).await;
-    let (_, loaded) = stores.load().await;
-    assert_eq!(read.len(), loaded.len());
-    assert_eq!(read, loaded);
-}
-
-/// Shows that the test above finds the error: here revisions come from a sequence, and a lower number
-/// may be committed later than a higher one.
-#[tokio::test(flavor = "multi_thread")]
-async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
-    let stores = Stores::postgres().await;
-    let (cluster, address) = stores.cluster.as_ref().expect("it is PostgreSQL");
-    let database = address.rsplit('/').next().expect("a database");
-    cluster.psql(
-        database,
-        "CREATE SEQUENCE keyservice.revisions; \
-         CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint LANGUAGE plpgsql AS $$ \
-         DECLARE revision bigint := nextval('keyservice.revisions'); \
-         BEGIN PERFORM pg_sleep(random() * 0.01); RETURN revision; END $$",
-    );
-    let read = read_beside_concurrent_writers(&stores).await;
-    let (_, loaded) = stores.load().await;
-    assert_ne!(read.len(), loaded.len());
-}
-
-/// The final state of a reader that reads the changes while eight writers write.
-async fn read_beside_concurrent_writers(stores: &Stores) -> States {
-    const WRITERS: usize = 8;
-    let seed: u64 = rand::random();
-    println!("seed {seed}");
-    let writers = (0..WRITERS).map(|number| {
-        let mut rng = StdRng::seed_from_u64(seed.wrapping_add(number as u64));
-        let store = [&stores.first, &stores.second][number % 2].clone();
-        tokio::spawn(async move {
-            for _ in 0..40 {
-                let (_, new) = new_key("acme", "one of many");
-                create(&store, &new).await;
-                if rng.random_bool(0.3) {
-                    let target = RevokeTarget::Digest(new.digest);
-                    revoke_with(&store, &revocation(target, None)).await;
-                }
-            }
-        })
-    });
-    let writers: Vec<_> = writers.collect();
-
-    let (mut applied, mut states, mut done) = (Position::START, States::new(), false);
-    loop {
-        let changes = changes(stores, applied, 5).await;
-        if changes.is_empty() && done {
-            break;
-        }
-        // Reads once more after the last write, which may be later than this answer.
-        done = writers.iter().all(JoinHandle::is_finished);
-        for change in changes {
-            assert!(change.position.revision > applied.revision);
-            applied = change.position;
-            states.insert(change.state.digest, change.state);
-        }
-    }
-    join_all(writers)
-        .await
-        .into_iter()
-        .for_each(|ended| ended.expect("no panic"));
-    states
-}
-
-async fn changes(stores: &Stores, since: Position, limit: usize) -> Vec<Change> {
+async fn changes_since(stores: &Stores, since: Position, limit: usize) -> Vec<Change> {
     let changes = stores.second.changes.changes(since, limit).await;
     changes.expect("changes")
 }
