@@ -3,12 +3,14 @@
 
 mod audit;
 mod credential;
+mod grants;
 mod serve;
 
 use crate::config::Settings;
 use audit::AuditCommand;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use credential::CredentialCommand;
+use grants::GrantsCommand;
 use std::{env, error::Error};
 
 #[derive(Debug, Parser)]
@@ -33,6 +35,9 @@ enum Command {
     /// Make the credentials of callers.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Print the SQL that gives a PostgreSQL role the rights it needs, and no others.
+    #[command(after_help = GRANTS_HELP)]
+    Grants(GrantsCommand),
 }
 
 const SERVE_HELP: &str = "\
@@ -49,6 +54,10 @@ records in the order of time, the newest last. One record stands for several
 calls when a caller was refused too often to record each call. It has the time of
 the first call and their number.";
 
+const GRANTS_HELP: &str = "\
+Run the statements in the database as the owner of the tables, after the first
+start of the service and after each upgrade. The command itself connects to nothing.";
+
 /// Reads the command line of this process and runs its command. A wrong command line ends the process
 /// with advice.
 ///
@@ -59,6 +68,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
         Command::Serve(settings) => serve::run(&settings),
         Command::Audit(audit) => Ok(audit.run()?),
         Command::Credential(credential) => Ok(credential.run()?),
+        Command::Grants(grants) => Ok(grants.run()?),
     }
 }
 

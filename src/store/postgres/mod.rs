@@ -17,6 +17,7 @@ mod pool;
 mod replication;
 mod rows;
 mod tls;
+mod trust;
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, ConnectionPool, CreateOutcome, KeyStore,
