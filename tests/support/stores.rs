@@ -128,7 +128,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
         id,
         name: "a replica".to_owned(),
         renewals: 1,
-        term: LeaseTerm::new(Duration::from_secs(60)),
+        term: LeaseTerm::LONGEST,
         applied: Revision::ZERO,
         since: Position::START,
         limit: 1000,

@@ -7,8 +7,9 @@ use crate::support::{
         session,
     },
     server::{Server, audit_command::audit},
-    stores::use_everything,
+    stores::{Stores, use_everything},
 };
+use keyservice::{config::Settings, model::time::LeaseTerm};
 use std::time::{Duration, Instant};
 
 /// Everybody may take any advisory lock, so none may matter.
@@ -138,6 +139,31 @@ async fn a_replicas_row_holds_nothing_beyond_what_a_replica_may_be() {
     assert!(insert("a replica", 0, -1, 2000).await.is_err());
     for lease in [i32::MIN, 0, 199, 60_001, i32::MAX] {
         assert!(insert("a replica", 0, 1, lease).await.is_err(), "{lease}");
+    }
+}
+
+/// As if the table had no bounds, for instance where its owner's password has leaked. A write waits
+/// for as long as a row says.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_is_believed_beyond_the_longest_lease_that_a_setting_may_ask_for() {
+    let stores = Stores::postgres().await;
+    let rows = "ALTER TABLE keyservice.replicas DROP CONSTRAINT lease_millis_range, \
+                    DROP CONSTRAINT replicas_lease_millis_check, DROP CONSTRAINT name_length; \
+                INSERT INTO keyservice.replicas VALUES \
+                    (gen_random_uuid(), repeat('ü', 100000), 0, 1, 2147483647, now()), \
+                    (gen_random_uuid(), 'backwards', 0, 2, -2147483648, now())";
+    stores.sql(rows).await.expect("inserted");
+    let registry = stores.first.replicas.as_ref().expect("replicas share it");
+    let mut read = registry.replicas(&[]).await.expect("read").replicas;
+    read.sort_by_key(|replica| replica.renewals);
+    let terms = read.iter().map(|replica| replica.term);
+    let bounds = [LeaseTerm::LONGEST, LeaseTerm::SHORTEST];
+    assert_eq!(terms.collect::<Vec<_>>(), bounds);
+    assert_eq!(read[0].name.chars().count(), 400);
+
+    for (bound, beyond) in bounds.into_iter().zip(["60001ms", "199ms"]) {
+        let allows = |lease: &str| Settings::parse_from(&["--lease", lease]).is_ok();
+        assert!(allows(&bound.to_string().replace(' ', "")) && !allows(beyond));
     }
 }
 
