@@ -1,16 +1,18 @@
 //! What roles that share the database cannot hold up: the service, with locks, rows or notifications.
 
 use crate::support::{
+    eventually,
     postgres::{
         Cluster, database_in,
         roles::{create_role_for, create_role_without_rights, grants, role_in},
         session,
     },
-    server::{Server, audit_command::audit},
+    server::{Client, Server, audit_command::audit},
     stores::{Stores, use_everything},
 };
 use keyservice::{config::Settings, model::time::LeaseTerm};
 use std::time::{Duration, Instant};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Everybody may take any advisory lock, so none may matter.
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +91,94 @@ async fn a_dump_and_a_report_that_never_end_hold_up_nothing() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(client.is_granted(&token).await);
     client.create_key().await;
+}
+
+/// Without the bound, each notification made every replica read the changes and renew its lease: 740
+/// times a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_notifications_neither_hurries_renewals_nor_delays_writes() {
+    let cluster = Cluster::start();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let other = Server::start(&store).await;
+    let database = database_in(&store);
+    cluster.psql(
+        database,
+        &format!("ALTER DATABASE {database} SET track_functions = pl"),
+    );
+    cluster.end_sessions("application_name = 'keyservice'");
+    let mut client = server.client().await;
+    eventually("it writes again", async || {
+        client.create("acme", "a key").await.is_ok()
+    })
+    .await;
+    let stranger = create_role_without_rights("stranger", &cluster, &store);
+
+    let calm = median_revoke(&mut client).await;
+    let floods = [0, 1_000_000_000].map(|first| flood(stranger.clone(), first));
+    let _floods = futures::future::join_all(floods).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let counted = "SELECT (SELECT sum(renewals) FROM keyservice.replicas), \
+                   (SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'read_changes'), \
+                   pg_stat_clear_snapshot()";
+    let count = || {
+        // The sessions report their counts twice a second at most.
+        std::thread::sleep(Duration::from_millis(700));
+        let counted = cluster.psql(database, counted);
+        let mut counts = counted.split('|').map(|count| count.parse().unwrap_or(0));
+        (
+            counts.next().expect("renewals"),
+            counts.next().expect("reads"),
+        )
+    };
+    let (renewals, reads): (u64, u64) = count();
+    let started = Instant::now();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (renewals, reads) = {
+        let (later, later_reads) = count();
+        (later - renewals, later_reads - reads)
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let flooded = median_revoke(&mut client).await;
+    println!("{calm:?} → {flooded:?}; {renewals} renewals, {reads} reads in {seconds} s");
+    // Two replicas, each with two renewals a second, and 20 reads for false notifications.
+    assert!(
+        renewals as f64 <= 2.0 * 3.0 * seconds,
+        "{renewals} in {seconds} s"
+    );
+    assert!(
+        reads as f64 <= 2.0 * 25.0 * seconds,
+        "{reads} in {seconds} s"
+    );
+    assert!(reads as f64 >= 2.0 * 5.0 * seconds, "the flood has arrived");
+    assert!(
+        flooded < calm + Duration::from_millis(150),
+        "{calm:?} → {flooded:?}"
+    );
+    drop(other);
+}
+
+/// Sends notifications without end, from this revision on.
+async fn flood(address: String, first: u64) -> AbortOnDropHandle<()> {
+    let session = session(&address).await;
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        for number in first.. {
+            let notify = format!("NOTIFY keyservice_writes, '{number}'");
+            session.batch_execute(&notify).await.expect("sent");
+        }
+    }))
+}
+
+async fn median_revoke(client: &mut Client) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let (_, key_id) = client.create_key().await;
+        let started = Instant::now();
+        client.revoke(&key_id).await.expect("revoked");
+        times.push(started.elapsed());
+    }
+    times.sort();
+    times[times.len() / 2]
 }
 
 /// A listener that reads nothing keeps every notification in the queue, which all databases of a
