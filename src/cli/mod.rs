@@ -3,6 +3,7 @@
 
 mod audit;
 mod credential;
+mod grants;
 mod serve;
 
 use crate::{config::Settings, model::text};
@@ -13,6 +14,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use credential::CredentialCommand;
+use grants::GrantsCommand;
 use std::{env, error::Error};
 
 #[derive(Debug, Parser)]
@@ -37,6 +39,9 @@ enum Command {
     /// Make the credentials of callers.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Print the SQL that gives a PostgreSQL role the rights it needs, and no others.
+    #[command(after_help = GRANTS_HELP)]
+    Grants(GrantsCommand),
 }
 
 const SERVE_HELP: &str = "\
@@ -53,6 +58,10 @@ records in the order of time, the newest last. One record stands for several
 calls when a caller was refused too often to record each call. It has the time of
 the first call and their number.";
 
+const GRANTS_HELP: &str = "\
+Run the statements in the database as the owner of the tables, after the first
+start of the service and after each upgrade. The command itself connects to nothing.";
+
 /// Reads the command line of this process and runs its command. A wrong command line ends the process
 /// with advice.
 ///
@@ -63,6 +72,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
         Command::Serve(settings) => serve::run(&settings),
         Command::Audit(audit) => Ok(audit.run()?),
         Command::Credential(credential) => Ok(credential.run()?),
+        Command::Grants(grants) => Ok(grants.run()?),
     }
 }
 

@@ -37,6 +37,11 @@ const CHANGES_LIMIT: usize = 1000;
 /// more, the follower reads them first, and then asks for the lease again.
 const RENEWAL_LIMIT: usize = 100;
 
+/// How long no hint is followed after one that led to nothing. Hints come from whoever may connect to
+/// a shared database, so this bounds what false ones cost: 20 reads a second and no renewal. Amid
+/// them, a true hint waits this long at most. Where all are true, none waits.
+const FALSE_HINT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Who this replica is, and how it holds its lease.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -72,6 +77,10 @@ pub struct Follower {
     /// The last change in the keyring, which is ahead of `applied` while more changes are still to
     /// be read. If the store does not have it, the store has another history than this memory.
     reached: Position,
+    /// What the last renewal has certified.
+    certified: Revision,
+    /// Until when no hint is followed.
+    hints_paused_until: tokio::time::Instant,
     renewals: i64,
     stop: CancellationToken,
 }
@@ -97,6 +106,8 @@ impl Follower {
             identity,
             applied: reached.revision,
             reached,
+            certified: Revision::ZERO,
+            hints_paused_until: tokio::time::Instant::now(),
             renewals: 0,
             stop,
         })
@@ -138,6 +149,7 @@ impl Follower {
             return self.renew_on_record(&*registry).await;
         }
         self.catch_up().await?;
+        self.certified = self.applied;
         self.lease.extend(Moment::LATEST);
         // No other process waits for what this one has applied.
         Ok(BroughtChanges(false))
@@ -162,6 +174,7 @@ impl Follower {
         let asked = Moment::now();
         let renewed = self.in_time(registry.renew(&renewal)).await?;
         let answered = Moment::now();
+        self.certified = renewal.applied;
         if renewed.changes.len() == RENEWAL_LIMIT {
             self.catch_up().await?;
             return Ok(BroughtChanges(true));
@@ -176,17 +189,33 @@ impl Follower {
     }
 
     /// Returns when it is time to renew, by the clock or because there were changes. Changes are
-    /// read and applied first, so that the renewal acknowledges them.
+    /// read and applied first, so that the renewal acknowledges them. A hint at changes that there
+    /// are not brings no renewal.
     async fn wait_for_changes(&mut self) {
-        tokio::select! {
-            () = self.store.hints.notified() => {}
-            () = self.acknowledgements.wait_until_wanted() => {}
-            () = tokio::time::sleep(self.identity.renewal_interval) => return,
-            () = self.stop.cancelled() => return,
-        }
-        // The renewal meets the same error, and deals with it.
-        if let Err(error) = self.catch_up().await {
-            tracing::debug!("cannot read the changes: {error}");
+        let due = tokio::time::Instant::now() + self.identity.renewal_interval;
+        loop {
+            let hint = async {
+                tokio::time::sleep_until(self.hints_paused_until).await;
+                let hints = &self.store.hints;
+                hints.wait_for_write_after(self.reached.revision).await;
+            };
+            let by_hint = tokio::select! {
+                () = hint => true,
+                () = self.acknowledgements.wait_until_wanted() => false,
+                () = tokio::time::sleep_until(due) => return,
+                () = self.stop.cancelled() => return,
+            };
+            if let Err(error) = self.catch_up().await {
+                // The renewal meets the same error, and deals with it.
+                tracing::debug!("cannot read the changes: {error}");
+                return;
+            }
+            if self.applied > self.certified {
+                return;
+            }
+            if by_hint {
+                self.hints_paused_until = tokio::time::Instant::now() + FALSE_HINT_PAUSE;
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 mod audit_log;
 mod changes;
 mod error;
+mod hints;
 mod keys;
 mod migrations;
 pub mod observed;
@@ -25,6 +26,7 @@ pub use audit_log::{ApplyRecord, AuditLog};
 pub use changes::{ApplyState, Change, ChangeFeed};
 pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
+pub use hints::Hints;
 pub use keys::{CreateOutcome, KeyStore, ListQuery, NewKey, Revocation, RevokeTarget};
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
@@ -33,7 +35,6 @@ pub use pool::{ConnectionPool, PoolStatus};
 pub use position::{Committed, Position, Revision, WriteId};
 pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot};
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// One store, by its tasks.
 #[derive(Clone)]
@@ -49,8 +50,7 @@ pub struct Store {
     pub replicas: Option<Arc<dyn ReplicaRegistry>>,
     /// The connections for calls, if the store has a pool of them.
     pub pool: Option<Arc<dyn ConnectionPool>>,
-    /// Notified when there may be changes that this process did not make. A hint: it may come for
-    /// nothing, and it may be lost, so whoever waits for it also reads the changes from time to
-    /// time.
-    pub hints: Arc<Notify>,
+    /// Tells of changes that this process may not have made. It may do so for nothing, and hints may
+    /// be lost, so whoever waits for one also reads the changes from time to time.
+    pub hints: Arc<Hints>,
 }

@@ -1,21 +1,26 @@
 //! Stores for tests, opened as the service opens them.
 
 use crate::support::{
+    new_key,
     postgres::{Cluster, session},
-    server::sqlite_in,
+    server::{audit_command::record_of_a_list, sqlite_in},
 };
 use keyservice::{
     model::{
-        key::KeyState,
+        account::Accounts,
+        domain::Domain,
+        key::{KeyState, RequestId, Scope, Status},
+        time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
     store::{
-        Position, Store,
+        CreateOutcome, ListQuery, OpenError, Position, Renewal, ReplicaId, Revision, Revocation,
+        RevokeTarget, Store,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 /// A new and empty store that is opened twice, as by two replicas. SQLite serves only one process, so
@@ -90,6 +95,10 @@ impl Stores {
 }
 
 pub async fn open(address: &str) -> PostgresStore {
+    try_to_open(address).await.expect("it opens")
+}
+
+pub async fn try_to_open(address: &str) -> Result<PostgresStore, OpenError> {
     let pool = PoolSettings {
         pool_size: 8,
         connect_timeout: Duration::from_secs(10),
@@ -97,8 +106,98 @@ pub async fn open(address: &str) -> PostgresStore {
         statement_timeout: Duration::from_secs(10),
         lease_statement_timeout: Duration::from_secs(10),
     };
-    let store = PostgresStore::open(address, pool, &Digester::new(None)).await;
-    store.expect("it opens")
+    PostgresStore::open(address, pool, &Digester::new(None)).await
+}
+
+/// Opens a store and does everything with it that the service does. Returns the first error.
+pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
+    let store = Store::from(try_to_open(address).await?);
+    let (_, mut new) = new_key("acme", "a key");
+    new.request_id = Some(RequestId::parse(format!("{:?}", new.key.id))?);
+    new.key.scope = Scope::Domain(Domain::parse("example.com".to_owned())?);
+    new.key.expire_time = Some(new.key.create_time);
+    let (_, created) = store.keys.create(&new).await?.into_parts();
+    let (again, _) = store.keys.create(&new).await?.into_parts();
+    assert!(matches!(again, CreateOutcome::RequestIdUsed { .. }));
+
+    let mut loaded = 0;
+    store.changes.load(&mut |_| loaded += 1).await?;
+    assert!(loaded > 0);
+    let id = ReplicaId::from_uuid(new.key.id.as_uuid());
+    let mut renewal = Renewal {
+        id,
+        name: "a replica".to_owned(),
+        renewals: 1,
+        term: LeaseTerm::LONGEST,
+        applied: Revision::ZERO,
+        since: Position::START,
+        limit: 1000,
+    };
+    let registry = store.replicas.clone().expect("replicas share it");
+    let renewed = registry.renew(&renewal).await?;
+    assert!(
+        renewed
+            .changes
+            .iter()
+            .any(|change| change.state.digest == new.digest)
+    );
+    renewal.renewals += 1;
+    renewal.since = created;
+    registry.renew(&renewal).await?;
+    for target in [
+        RevokeTarget::Digest(new.digest),
+        RevokeTarget::Id(new.key.id),
+    ] {
+        let revocation = Revocation {
+            target,
+            accounts: Accounts::one(new.key.account_id.clone()),
+            now: Timestamp::now(),
+            caller: new.caller.clone(),
+        };
+        assert!(store.keys.revoke(&revocation).await?.is_some());
+    }
+    let changes = store.changes.changes(created, 1000).await?;
+    assert!(changes.iter().any(|change| change.state.revoked));
+
+    let statuses = [
+        None,
+        Some(Status::Active),
+        Some(Status::Expired),
+        Some(Status::Revoked),
+    ];
+    for status in statuses {
+        for domain in [None, new.key.scope.domain()] {
+            let query = ListQuery {
+                account_id: new.key.account_id.clone(),
+                status,
+                domain: domain
+                    .map(|domain| Domain::parse(domain.to_owned()))
+                    .transpose()?,
+                after: None,
+                limit: 1000,
+                now: Timestamp::now(),
+            };
+            let next_page = ListQuery {
+                after: Some(new.key.id),
+                ..query.clone()
+            };
+            assert!(store.keys.list(&next_page).await?.is_some());
+            let listed = store.keys.list(&query).await?;
+            let found = listed.iter().flatten().any(|key| key.id == new.key.id);
+            assert_eq!(found, matches!(status, None | Some(Status::Revoked)));
+        }
+    }
+    let record = record_of_a_list(Timestamp::now());
+    store
+        .audit
+        .append_records(&[record.clone(), record])
+        .await?;
+    let snapshot = registry.replicas(&[created]).await?;
+    assert_eq!(snapshot.lost, []);
+    let own = snapshot.replicas.iter().find(|replica| replica.id == id);
+    assert!(registry.remove_lapsed(own.expect("it has renewed")).await?);
+    registry.leave(id).await?;
+    Ok(())
 }
 
 pub type States = HashMap<TokenDigest, KeyState>;

@@ -88,6 +88,29 @@ pub fn postgres_tool(name: &str) -> PathBuf {
     })
 }
 
+/// A program of PostgreSQL 13, which `tests/run` installs.
+pub fn postgres_13_tool(name: &str) -> PathBuf {
+    installed_postgres_tool("13", name)
+}
+
+/// A program of PostgreSQL 17, which `tests/run` installs.
+pub fn postgres_17_tool(name: &str) -> PathBuf {
+    installed_postgres_tool("17", name)
+}
+
+fn installed_postgres_tool(version: &str, name: &str) -> PathBuf {
+    let package = format!("target/test-tools/postgres-{version}/package/native/bin");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(package)
+        .join(name);
+    let is_there = program.is_file();
+    assert!(
+        is_there,
+        "these tests need PostgreSQL {version}: run them with tests/run, which installs it"
+    );
+    program
+}
+
 fn path_entries() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).collect::<Vec<_>>().into_iter()

@@ -13,13 +13,29 @@ use std::{fmt, time::Duration};
 pub struct LeaseTerm(Duration);
 
 impl LeaseTerm {
+    /// The shortest lease that a setting may ask for.
+    pub const SHORTEST: Self = Self(Duration::from_millis(200));
+
+    /// The longest lease that a setting may ask for. No write waits longer for a replica.
+    pub const LONGEST: Self = Self(Duration::from_secs(60));
+
+    /// The term that a store keeps as this number of milliseconds. No replica has asked for one
+    /// beyond the limits, so a number beyond them is wrong, and the nearest limit counts.
+    #[must_use]
+    pub fn from_stored_millis(millis: i32) -> Self {
+        let length = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+        Self(length.clamp(Self::SHORTEST.0, Self::LONGEST.0))
+    }
+
     /// Rounds the length down to whole milliseconds.
     #[must_use]
     pub fn new(length: Duration) -> Self {
         Self(Duration::from_millis(u64::from(Self(length).as_millis())))
     }
 
-    pub(crate) fn length(self) -> Duration {
+    /// The whole term.
+    #[must_use]
+    pub fn length(self) -> Duration {
         self.0
     }
 
@@ -52,6 +68,18 @@ impl fmt::Display for LeaseTerm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_term_is_never_beyond_what_a_setting_may_ask_for() {
+        let millis = |stored| LeaseTerm::from_stored_millis(stored).as_millis();
+        assert_eq!(millis(1234), 1234);
+        for too_short in [i32::MIN, -2000, 0, 199] {
+            assert_eq!(millis(too_short), 200, "{too_short}");
+        }
+        for too_long in [60_001, i32::MAX] {
+            assert_eq!(millis(too_long), 60_000, "{too_long}");
+        }
+    }
 
     #[test]
     fn a_holders_end_comes_before_an_observers_whatever_their_clocks_do() {

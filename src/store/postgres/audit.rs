@@ -5,7 +5,7 @@
 
 use super::{
     address::Address,
-    database::{Database, Purpose},
+    database::{Database, PIN_SEARCH_PATH, Purpose},
     errors::{answered_within, store_error, unexpected},
     migrate, rows,
 };
@@ -45,9 +45,14 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
         .query(
             Purpose::Calls,
             "INSERT INTO keyservice.audit (time, caller, method, account_id, key_id, outcome, calls) \
-             SELECT r.* FROM keyservice.begin_transaction(), \
-                 unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::uuid[], \
-                        $6::text[], $7::integer[]) r",
+             SELECT r.* FROM keyservice.begin_transaction(), ROWS FROM ( \
+                 pg_catalog.unnest($1::pg_catalog.timestamptz[]), \
+                 pg_catalog.unnest($2::pg_catalog.text[]), \
+                 pg_catalog.unnest($3::pg_catalog.text[]), \
+                 pg_catalog.unnest($4::pg_catalog.text[]), \
+                 pg_catalog.unnest($5::pg_catalog.uuid[]), \
+                 pg_catalog.unnest($6::pg_catalog.text[]), \
+                 pg_catalog.unnest($7::pg_catalog.int4[])) r",
             &[
                 &times,
                 &column(|r| r.caller.as_str()),
@@ -106,6 +111,7 @@ async fn begin(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
     client
         .batch_execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0")
         .await?;
+    client.batch_execute(PIN_SEARCH_PATH).await?;
     migrate::version(client).await
 }
 
@@ -116,9 +122,11 @@ async fn select(
     let all = format!(
         "SELECT time, caller, method, account_id, key_id, outcome, calls, number \
          FROM keyservice.audit \
-         WHERE time >= $1 AND time < coalesce($2, 'infinity') \
-           AND ($3 IS NULL OR account_id = $3) AND ($4 IS NULL OR key_id = $4) \
-           AND ($5 IS NULL OR caller = $5) \
+         WHERE time OPERATOR(pg_catalog.>=) $1 \
+           AND time OPERATOR(pg_catalog.<) coalesce($2, 'infinity') \
+           AND ($3 IS NULL OR account_id OPERATOR(pg_catalog.=) $3) \
+           AND ($4 IS NULL OR key_id OPERATOR(pg_catalog.=) $4) \
+           AND ($5 IS NULL OR caller OPERATOR(pg_catalog.=) $5) \
          ORDER BY time {0}, number {0}",
         if query.limit.is_some() { "DESC" } else { "ASC" }
     );

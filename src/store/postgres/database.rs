@@ -17,6 +17,15 @@ use tokio_postgres::{Row, types::ToSql};
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
 
+/// Makes names without a schema mean PostgreSQL's own objects to the end of a transaction. Otherwise
+/// the session's path, which others may write to, could give them another meaning. `pg_temp` stands
+/// last, because it is searched first where it is not named.
+///
+/// This is a second line: a statement of this service names the schema of everything that it uses,
+/// each operator included, since a pooler may run it in a session with any path. The functions have a
+/// path of their own.
+pub(super) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
+
 /// The database that an address names.
 pub(super) struct Database {
     calls: Pool,

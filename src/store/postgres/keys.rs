@@ -117,21 +117,27 @@ pub(super) async fn list(
     };
     // Each condition names its parameter, so that every statement takes the same five parameters.
     let status = match query.status {
-        None => "$5::timestamptz IS NOT NULL",
-        Some(Status::Revoked) => "revoke_time IS NOT NULL AND $5::timestamptz IS NOT NULL",
-        Some(Status::Expired) => "revoke_time IS NULL AND expire_time <= $5",
-        Some(Status::Active) => "revoke_time IS NULL AND (expire_time IS NULL OR expire_time > $5)",
+        None => "$5::pg_catalog.timestamptz IS NOT NULL",
+        Some(Status::Revoked) => {
+            "revoke_time IS NOT NULL AND $5::pg_catalog.timestamptz IS NOT NULL"
+        }
+        Some(Status::Expired) => "revoke_time IS NULL AND expire_time OPERATOR(pg_catalog.<=) $5",
+        Some(Status::Active) => {
+            "revoke_time IS NULL \
+             AND (expire_time IS NULL OR expire_time OPERATOR(pg_catalog.>) $5)"
+        }
     };
     let domain = match query.domain {
-        None => "$2::text IS NULL",
-        Some(_) => "domain COLLATE \"C\" = $2",
+        None => "$2::pg_catalog.text IS NULL",
+        Some(_) => "domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2",
     };
     let rows = database
         .query(
             Purpose::Calls,
             &format!(
                 "SELECT {} FROM keyservice.keys \
-                 WHERE account_id COLLATE \"C\" = $1 AND {domain} AND create_revision < $3 AND {status} \
+                 WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 AND {domain} \
+                   AND create_revision OPERATOR(pg_catalog.<) $3 AND {status} \
                  ORDER BY create_revision DESC LIMIT $4",
                 rows::KEY_COLUMNS
             ),
@@ -160,7 +166,8 @@ async fn list_position(database: &Database, query: &ListQuery) -> Result<Option<
         .query(
             Purpose::Calls,
             "SELECT create_revision FROM keyservice.keys \
-             WHERE key_id = $1 AND account_id COLLATE \"C\" = $2",
+             WHERE key_id OPERATOR(pg_catalog.=) $1 \
+               AND account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2",
             &[&after.as_uuid(), &query.account_id.as_str()],
         )
         .await?;

@@ -4,7 +4,7 @@
 //! writer waits for.
 
 use super::{
-    database::{Database, Purpose},
+    database::{Database, PIN_SEARCH_PATH, Purpose},
     errors::{answered_within, store_error},
     rows,
 };
@@ -32,6 +32,7 @@ pub(super) async fn load(
         transaction
             .batch_execute("SET LOCAL statement_timeout = 0")
             .await?;
+        transaction.batch_execute(PIN_SEARCH_PATH).await?;
         let last_write = transaction
             .query_opt(
                 "SELECT revision, write_id FROM keyservice.writes ORDER BY revision DESC LIMIT 1",

@@ -3,28 +3,48 @@
 //! Promises that any number of replicas may start at once: one migrates, and the others wait for
 //! it. Must never leave a migration half done: all that are pending are one transaction.
 
-use super::errors::{GRACE, answered_within};
+use super::{
+    database::PIN_SEARCH_PATH,
+    errors::{GRACE, answered_within},
+    trust::{self, Untrusted},
+};
 use crate::store::{
     StoreError,
     migrations::{self, Migration, SchemaError, migration},
 };
 use std::time::Duration;
-use tokio_postgres::{Client, GenericClient, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction, error::SqlState};
 
 pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys.sql"),
     migration!(2, "0002_replicas.sql"),
     migration!(3, "0003_audit.sql"),
+    migration!(4, "0004_shared_database.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
 /// but must have a bound.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 
+/// How long a migration may wait for each lock on a table that is in use. Whoever came after it would
+/// wait for it, renewals too, so this must be shorter than what is left of most leases. If a dump or a
+/// report reads for longer, the start fails, and can be tried again.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often a start looks at the schema again, when other replicas have just created it.
+const ATTEMPTS: usize = 3;
+
 pub(super) enum MigrateError {
     Schema(SchemaError),
+    Untrusted(Untrusted),
     Postgres(tokio_postgres::Error),
     NoAnswer(StoreError),
+}
+
+impl From<Untrusted> for MigrateError {
+    fn from(found: Untrusted) -> Self {
+        Self::Untrusted(found)
+    }
 }
 
 impl From<tokio_postgres::Error> for MigrateError {
@@ -39,23 +59,48 @@ pub(super) async fn migrate(
     client: &mut Client,
     statement_limit: Duration,
 ) -> Result<(), MigrateError> {
+    for _ in 1..ATTEMPTS {
+        match try_to_migrate(client, statement_limit).await {
+            Err(MigrateError::Postgres(error)) if was_created_meanwhile(&error) => {}
+            ended => return ended,
+        }
+    }
+    try_to_migrate(client, statement_limit).await
+}
+
+async fn try_to_migrate(
+    client: &mut Client,
+    statement_limit: Duration,
+) -> Result<(), MigrateError> {
     let first_look = async {
         warn_of_lost_writes(client).await?;
-        pending(client).await
+        trust::check(client).await?;
+        Ok((version(client).await?, pending(client).await?))
     };
     // Most starts find nothing to do. They must not wait for a lock, and not as long as for one.
-    if within(statement_limit, first_look).await?.is_empty() {
+    let (found, pending_ones) = within(statement_limit, first_look).await?;
+    if pending_ones.is_empty() {
         return Ok(());
     }
     let begin = async { Ok(client.transaction().await?) };
     let transaction = within(statement_limit, begin).await?;
-    // 1415071059 is "TXKS", which marks this service's locks. 1 is the lock for migrations.
-    let lock = format!(
-        "SET LOCAL statement_timeout = {}; SELECT pg_advisory_xact_lock(1415071059, 1)",
-        MIGRATION_LIMIT.as_millis()
-    );
-    within(MIGRATION_LIMIT, async {
-        Ok(transaction.batch_execute(&lock).await?)
+    let wait_for_others = async {
+        let limit = MIGRATION_LIMIT.as_millis();
+        let limit = format!("SET LOCAL statement_timeout = {limit}");
+        transaction.batch_execute(&limit).await?;
+        transaction.batch_execute(PIN_SEARCH_PATH).await?;
+        // Either of them waits for a replica that migrates. Unlike an advisory lock, each needs a
+        // right, so that only those who may migrate can hold up a start.
+        let lock = match found {
+            None => CREATE_MIGRATIONS_TABLE,
+            Some(_) => "LOCK TABLE keyservice.migrations IN EXCLUSIVE MODE",
+        };
+        Ok(transaction.batch_execute(lock).await?)
+    };
+    within(MIGRATION_LIMIT, wait_for_others).await?;
+    let limit = format!("SET LOCAL lock_timeout = {}", LOCK_LIMIT.as_millis());
+    within(statement_limit, async {
+        Ok(transaction.batch_execute(&limit).await?)
     })
     .await?;
     for migration in within(statement_limit, pending(&transaction)).await? {
@@ -63,6 +108,17 @@ pub(super) async fn migrate(
     }
     let commit = async { Ok(transaction.commit().await?) };
     within(statement_limit, commit).await
+}
+
+/// Whether another replica has created what this one was about to.
+fn was_created_meanwhile(error: &tokio_postgres::Error) -> bool {
+    const CODES: [SqlState; 3] = [
+        SqlState::DUPLICATE_SCHEMA,
+        SqlState::DUPLICATE_TABLE,
+        // Of a catalog of PostgreSQL's, when both create at the same moment.
+        SqlState::UNIQUE_VIOLATION,
+    ];
+    error.code().is_some_and(|code| CODES.contains(code))
 }
 
 /// Waits for an answer somewhat longer than the server's own limit, in case the server is gone.
@@ -81,9 +137,6 @@ async fn pending(client: &impl GenericClient) -> Result<&'static [Migration], Mi
 
 async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), MigrateError> {
     tracing::info!(migration = migration.name, "migrating the store's schema");
-    if migration.number == 1 {
-        transaction.batch_execute(CREATE_MIGRATIONS_TABLE).await?;
-    }
     transaction.batch_execute(migration.sql).await?;
     transaction
         .execute(
@@ -94,9 +147,10 @@ async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(
     Ok(())
 }
 
-/// The table that records which migrations were applied.
+/// Creates the table that records which migrations were applied. An administrator may have created
+/// the schema for this role.
 const CREATE_MIGRATIONS_TABLE: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
-     CREATE TABLE IF NOT EXISTS keyservice.migrations ( \
+     CREATE TABLE keyservice.migrations ( \
          number integer PRIMARY KEY, \
          name text NOT NULL, \
          apply_time timestamptz NOT NULL DEFAULT now())";
@@ -108,18 +162,19 @@ pub(super) async fn version(
     // `to_regclass` would answer from what the session cached at its first query. A migration that
     // another replica has made since would be missing there.
     let exists = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables \
-                  WHERE schemaname = 'keyservice' AND tablename = 'migrations')";
+                  WHERE schemaname OPERATOR(pg_catalog.=) 'keyservice' \
+                    AND tablename OPERATOR(pg_catalog.=) 'migrations')";
     if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(None);
     }
-    let version = "SELECT max(number) FROM keyservice.migrations";
+    let version = "SELECT pg_catalog.max(number) FROM keyservice.migrations";
     client.query_one(version, &[]).await?.try_get(0)
 }
 
 /// Only the server can keep the promise that nothing acknowledged is lost.
 async fn warn_of_lost_writes(client: &Client) -> Result<(), tokio_postgres::Error> {
     let fsync: String = client
-        .query_one("SELECT current_setting('fsync')", &[])
+        .query_one("SELECT pg_catalog.current_setting('fsync')", &[])
         .await?
         .try_get(0)?;
     if fsync != "on" {

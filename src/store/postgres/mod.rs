@@ -17,6 +17,7 @@ mod pool;
 mod replication;
 mod rows;
 mod tls;
+mod trust;
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, ConnectionPool, CreateOutcome, KeyStore,
@@ -60,7 +61,7 @@ impl From<PostgresStore> for Store {
     fn from(store: PostgresStore) -> Self {
         let store = Arc::new(store);
         Self {
-            hints: store.notifications.wake_up(),
+            hints: store.notifications.hints(),
             keys: store.clone(),
             audit: store.clone(),
             changes: store.clone(),

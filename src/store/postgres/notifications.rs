@@ -1,13 +1,14 @@
 //! The one connection that receives notifications of other replicas' writes.
 //!
-//! Promises a wake-up soon after a write while it is connected, and one after every reconnect.
-//! Nothing may rely on it: notifications can be lost, so the follower polls as well.
+//! Promises a hint soon after a write while it is connected, and one after every reconnect. Nothing
+//! may rely on it: notifications can be lost, so the follower polls as well. Nor may a notification be
+//! believed: every role that may connect to the database can send one.
 
 use super::address::Address;
-use crate::store::with_causes;
+use crate::store::{Hints, Revision, with_causes};
 use futures::{StreamExt, stream};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, Connection};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,47 +21,47 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Receives notifications in a task that ends when this is dropped.
 pub(super) struct Notifications {
-    wake_up: Arc<Notify>,
+    hints: Arc<Hints>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Notifications {
     pub(super) fn start(address: Address) -> Self {
-        let wake_up = Arc::new(Notify::new());
-        let task = tokio::spawn(receive_for_ever(address, wake_up.clone()));
+        let hints = Arc::new(Hints::default());
+        let task = tokio::spawn(receive_for_ever(address, hints.clone()));
         Self {
-            wake_up,
+            hints,
             _task: AbortOnDropHandle::new(task),
         }
     }
 
-    /// Is notified at each wake-up.
-    pub(super) fn wake_up(&self) -> Arc<Notify> {
-        self.wake_up.clone()
+    pub(super) fn hints(&self) -> Arc<Hints> {
+        self.hints.clone()
     }
 }
 
-async fn receive_for_ever(address: Address, wake_up: Arc<Notify>) {
+async fn receive_for_ever(address: Address, hints: Arc<Hints>) {
     loop {
-        let Err(error) = receive(&address, &wake_up).await;
+        let Err(error) = receive(&address, &hints).await;
         tracing::debug!("cannot receive notifications: {error}");
         tokio::time::sleep(RECONNECT_INTERVAL).await;
     }
 }
 
-async fn receive(address: &Address, wake_up: &Notify) -> Result<std::convert::Infallible, String> {
+async fn receive(address: &Address, hints: &Hints) -> Result<std::convert::Infallible, String> {
     let (client, connection) = timeout(address.connect_timeout(), address.connect())
         .await
         .map_err(|_| "PostgreSQL gave no answer".to_owned())?
         .map_err(|error| with_causes(&error))?;
     tokio::select! {
-        error = forward(connection, wake_up) => Err(error),
-        error = keep_subscribed(&client, wake_up) => Err(error),
+        error = forward(connection, hints) => Err(error),
+        error = keep_subscribed(&client, hints) => Err(error),
     }
 }
 
-/// Drives the connection, and wakes the follower at every notification.
-async fn forward<S, T>(mut connection: Connection<S, T>, wake_up: &Notify) -> String
+/// Drives the connection, and passes on the revision that each notification names. One that names
+/// none is not of this service.
+async fn forward<S, T>(mut connection: Connection<S, T>, hints: &Hints) -> String
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -68,7 +69,11 @@ where
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     loop {
         match messages.next().await {
-            Some(Ok(AsyncMessage::Notification(_))) => wake_up.notify_one(),
+            Some(Ok(AsyncMessage::Notification(notification))) => {
+                if let Ok(revision) = notification.payload().parse() {
+                    hints.give(Revision::from_number(revision));
+                }
+            }
             Some(Ok(_)) => {}
             Some(Err(error)) => return with_causes(&error),
             None => return "the connection was closed".to_owned(),
@@ -77,7 +82,7 @@ where
 }
 
 /// Subscribes, and returns when the server does not answer any more.
-async fn keep_subscribed(client: &Client, wake_up: &Notify) -> String {
+async fn keep_subscribed(client: &Client, hints: &Hints) -> String {
     let mut statement = "LISTEN keyservice_writes";
     loop {
         match timeout(PROBE_INTERVAL, client.batch_execute(statement)).await {
@@ -87,7 +92,7 @@ async fn keep_subscribed(client: &Client, wake_up: &Notify) -> String {
         }
         if !statement.is_empty() {
             // There may have been writes while nothing was subscribed.
-            wake_up.notify_one();
+            hints.give_unspecific();
             statement = "";
         }
         tokio::time::sleep(PROBE_INTERVAL).await;

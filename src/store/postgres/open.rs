@@ -14,6 +14,7 @@ use crate::{
     store::{Cause, OpenError, StoreError, other_secret, with_causes},
 };
 use deadpool_postgres::Object;
+use tokio_postgres::error::SqlState;
 
 /// Connects, migrates the database as needed, and checks the digest secret.
 pub(super) async fn open(
@@ -46,6 +47,19 @@ pub(super) async fn open(
         .map_err(|error| match error {
             MigrateError::NoAnswer(error) => unanswered(error),
             MigrateError::Schema(error) => error.into(),
+            MigrateError::Untrusted(found) => cannot_open(
+                found.to_string().into(),
+                "if you trust that role, make it the owner of the database; if not, find out what it \
+                 has changed, and use another database",
+            ),
+            MigrateError::Postgres(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                cannot_open(
+                    with_causes(&error).into(),
+                    "a migration had to wait for another session's lock on a table in schema \
+                     keyservice, or for the advisory lock (1415071059, 2) of the release before: \
+                     pg_locks names the session; try again once it has ended",
+                )
+            }
             MigrateError::Postgres(error) => cannot_open(
                 with_causes(&error).into(),
                 "the first start needs a role that may create a schema in this database, and a \

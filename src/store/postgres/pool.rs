@@ -129,10 +129,11 @@ fn session_setup(statement_timeout: Duration) -> String {
     // The functions that write need READ COMMITTED. A commit must be on disk when it is
     // acknowledged. If an operator has set synchronous_commit more strictly, it stays as it is.
     format!(
-        "SET statement_timeout = {}; \
+        "SET search_path = pg_catalog, pg_temp; \
+         SET statement_timeout = {}; \
          SET default_transaction_isolation = 'read committed'; \
-         SELECT set_config('synchronous_commit', 'on', false) \
-         WHERE current_setting('synchronous_commit') = 'off'",
+         SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
+         WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'",
         statement_timeout.as_millis()
     )
 }

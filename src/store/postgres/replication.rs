@@ -19,20 +19,21 @@ use uuid::Uuid;
 const CHANGES: &str = "
     SELECT r.history_holds, since.*
     FROM keyservice.read_changes($1, $2, $3) r
-    LEFT JOIN LATERAL unnest(r.changes) since ON true";
+    LEFT JOIN LATERAL pg_catalog.unnest(r.changes) since ON true";
 
 /// Changes and replicas stand side by side in the rows of one answer. The shorter list is filled up
 /// with nulls.
 const RENEW: &str = "
     SELECT r.history_holds, side_by_side.*
     FROM keyservice.renew_lease($1, $2, $3, $4, $5, $6, $7, $8) r
-    LEFT JOIN LATERAL ROWS FROM (unnest(r.changes), unnest(r.replicas)) AS side_by_side (
+    LEFT JOIN LATERAL ROWS FROM (
+        pg_catalog.unnest(r.changes), pg_catalog.unnest(r.replicas)) AS side_by_side (
         key_id, digest, account_id, domain, expire_time, revoked, revision, write_id,
-        replica_id, name, applied_revision, renewals, lease_millis) ON true";
+        replica_id, name, applied_revision, renewals, lease_millis, renew_time) ON true";
 
 const REPLICAS: &str = "
     SELECT l.lost, r.*
-    FROM keyservice.look_at_replicas($1, $2) l LEFT JOIN LATERAL unnest(l.replicas) r ON true";
+    FROM keyservice.look_at_replicas($1, $2) l LEFT JOIN LATERAL pg_catalog.unnest(l.replicas) r ON true";
 
 pub(super) async fn changes(
     database: &Database,
@@ -117,7 +118,8 @@ pub(super) async fn remove_lapsed(
     let removed = database
         .query(
             Purpose::Leases,
-            "DELETE FROM keyservice.replicas WHERE replica_id = $1 AND renewals = $2 \
+            "DELETE FROM keyservice.replicas \
+             WHERE replica_id OPERATOR(pg_catalog.=) $1 AND renewals OPERATOR(pg_catalog.=) $2 \
              RETURNING replica_id",
             &[&lapsed.id.as_uuid(), &lapsed.renewals],
         )
@@ -126,7 +128,7 @@ pub(super) async fn remove_lapsed(
 }
 
 pub(super) async fn leave(database: &Database, id: ReplicaId) -> Result<(), StoreError> {
-    let sql = "DELETE FROM keyservice.replicas WHERE replica_id = $1";
+    let sql = "DELETE FROM keyservice.replicas WHERE replica_id OPERATOR(pg_catalog.=) $1";
     database
         .query(Purpose::Leases, sql, &[&id.as_uuid()])
         .await

@@ -13,7 +13,7 @@ use crate::{
     },
     store::{Change, Position, Replica, ReplicaId, Revision, StoreError, WriteId},
 };
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio_postgres::{
     Row,
     binary_copy::BinaryCopyOutRow,
@@ -89,15 +89,19 @@ pub(super) fn position(row: &Row) -> Result<Position, StoreError> {
     })
 }
 
-/// Reads a row of `keyservice.replicas`.
+/// The longest name of a replica, in characters: as much as the table takes.
+const MAX_NAME_LEN: usize = 400;
+
+/// Reads a row of `keyservice.replicas`. Bounds what it says, since other replicas have written it:
+/// a write waits for as long as a row says, and the log shows its name.
 pub(super) fn replica(row: &Row) -> Result<Replica, StoreError> {
-    let lease_millis: i32 = column(row, "lease_millis")?;
+    let name: &str = column(row, "name")?;
     Ok(Replica {
         id: ReplicaId::from_uuid(column(row, "replica_id")?),
-        name: column(row, "name")?,
-        applied: Revision::from_number(column(row, "applied_revision")?),
+        name: name.chars().take(MAX_NAME_LEN).collect(),
+        applied: Revision::from_number(column::<i64>(row, "applied_revision")?.max(0)),
         renewals: column(row, "renewals")?,
-        term: LeaseTerm::new(Duration::from_millis(lease_millis.unsigned_abs().into())),
+        term: LeaseTerm::from_stored_millis(column(row, "lease_millis")?),
     })
 }
 

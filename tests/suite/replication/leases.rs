@@ -147,8 +147,8 @@ async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
     });
     let database = address.rsplit('/').next().expect("a database");
     eventually("the renewal waits for the writer", async || {
-        let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
-                       WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted";
+        let waiting = "SELECT count(*) FROM pg_locks \
+                       WHERE relation = 'keyservice.writers_lock'::regclass AND NOT granted";
         cluster.psql(database, waiting) == "1"
     })
     .await;

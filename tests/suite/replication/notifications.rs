@@ -2,7 +2,10 @@
 
 use crate::support::{
     eventually,
-    postgres::{Cluster, create_everyday_role, database_in},
+    postgres::{
+        Cluster, database_in,
+        roles::{create_role_for, role_in},
+    },
     server::Server,
 };
 use std::time::{Duration, Instant};
@@ -38,8 +41,8 @@ async fn a_replica_that_lost_its_notifications_catches_up_when_they_are_back() {
     let cluster = Cluster::shared();
     let store = cluster.create_database();
     let writer = Server::start_with(&store, &NO_POLLING, &[]).await;
-    let role = create_everyday_role(&cluster, &store);
-    let address = cluster.address_for(&role, database_in(&store));
+    let address = create_role_for("service", &cluster, &store);
+    let role = role_in(&address);
     let reader = Server::start_with(&address, &NO_POLLING, &[]).await;
     let (mut writer, mut reader) = (writer.client().await, reader.client().await);
     let (token, key_id) = writer.create_key().await;

@@ -1,11 +1,13 @@
 //! A temporary PostgreSQL cluster: created with `initdb`, started on a free port, and deleted when it
 //! is dropped.
 
+pub mod planted;
 pub mod proxy;
 pub mod replicated;
+pub mod roles;
 pub mod table_lock;
 
-use crate::support::tools::postgres_tool;
+use crate::support::tools::{postgres_13_tool, postgres_17_tool, postgres_tool};
 use rand::RngExt;
 use std::{
     fs,
@@ -15,7 +17,7 @@ use std::{
         fs::{MetadataExt, OpenOptionsExt},
         process::CommandExt,
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -29,9 +31,19 @@ use tokio_postgres::{Client, NoTls};
 /// PostgreSQL refuses to run as root, so root runs it as this user (uid and gid of `nobody`).
 pub const NOBODY: u32 = 65534;
 
+const INITDB_ARGUMENTS: [&str; 5] = [
+    "--auth=trust",
+    "--username=keyservice",
+    "--no-sync",
+    "--encoding=UTF8",
+    "--locale=C",
+];
+
 pub struct Cluster {
     directory: TempDir,
     port: u16,
+    /// Finds a program of the server's version.
+    tool: fn(&str) -> PathBuf,
     postmaster: Option<Child>,
     databases: AtomicU32,
 }
@@ -52,16 +64,19 @@ impl Cluster {
 
     /// A running cluster for one test.
     pub fn start() -> Self {
-        Self::made_by(
-            "initdb",
-            &[
-                "--auth=trust",
-                "--username=keyservice",
-                "--no-sync",
-                "--encoding=UTF8",
-                "--locale=C",
-            ],
-        )
+        Self::made_by(postgres_tool, "initdb", &INITDB_ARGUMENTS)
+    }
+
+    /// A running cluster of the oldest version that the service supports, for one test. Its databases
+    /// let every role create objects in the schema `public`.
+    pub fn start_version_13() -> Self {
+        Self::made_by(postgres_13_tool, "initdb", &INITDB_ARGUMENTS)
+    }
+
+    /// A running cluster for one test, of the first version that lets the size of its queue of
+    /// notifications be set.
+    pub fn start_version_17() -> Self {
+        Self::made_by(postgres_17_tool, "initdb", &INITDB_ARGUMENTS)
     }
 
     /// Starts a hot standby of this cluster.
@@ -76,6 +91,7 @@ impl Cluster {
             address(port, "postgres")
         );
         Self::made_by(
+            postgres_tool,
             "pg_basebackup",
             &[
                 "--dbname",
@@ -92,7 +108,7 @@ impl Cluster {
         assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t");
     }
 
-    fn made_by(tool: &str, args: &[&str]) -> Self {
+    fn made_by(find: fn(&str) -> PathBuf, tool: &str, args: &[&str]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("keyservice-pg-")
             .tempdir()
@@ -100,7 +116,7 @@ impl Cluster {
         if is_running_as_root() {
             std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
         }
-        let made = as_server_user(tool, directory.path())
+        let made = as_server_user(&find(tool), directory.path())
             .args(args)
             .arg("-D")
             .arg(directory.path().join("data"))
@@ -115,6 +131,7 @@ impl Cluster {
         let mut cluster = Self {
             directory,
             port,
+            tool: find,
             postmaster: None,
             databases: AtomicU32::new(0),
         };
@@ -128,7 +145,7 @@ impl Cluster {
         let mut options = fs::OpenOptions::new();
         let log = options.create(true).append(true).open(self.log_path());
         let log = log.expect("a log file");
-        let postmaster = as_server_user("postgres", self.directory.path())
+        let postmaster = as_server_user(&(self.tool)("postgres"), self.directory.path())
             .arg("-D")
             .arg(self.directory.path().join("data"))
             .args([
@@ -195,15 +212,13 @@ impl Cluster {
 
     /// Runs SQL as the superuser and returns the output.
     pub fn psql(&self, database: &str, sql: &str) -> String {
+        self.psql_at(&self.address_of(database), sql)
+    }
+
+    /// Runs SQL as the role in this address and returns the output.
+    pub fn psql_at(&self, address: &str, sql: &str) -> String {
         let ran = Command::new(postgres_tool("psql"))
-            .args([
-                "-XAtq",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-c",
-                sql,
-                &self.address_of(database),
-            ])
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, address])
             .output()
             .expect("psql runs");
         assert!(
@@ -355,8 +370,8 @@ pub fn database_in(address: &str) -> &str {
 }
 
 /// A PostgreSQL program in its own process group, as a user that PostgreSQL accepts.
-fn as_server_user(name: &str, directory: &Path) -> Command {
-    let mut command = Command::new(postgres_tool(name));
+fn as_server_user(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(directory).process_group(0);
     if is_running_as_root() {
         command.uid(NOBODY).gid(NOBODY);
@@ -408,16 +423,4 @@ pub fn steady_port() -> u16 {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let mut drawn = (0..1000).map(|_| rand::rng().random_range(10_000..32_000));
     drawn.find(free).expect("a free port")
-}
-
-/// Creates a role with the rights on a migrated database that `docs/postgres.md` grants.
-pub fn create_everyday_role(cluster: &Cluster, store: &str) -> String {
-    let database = database_in(store);
-    let role = format!("everyday_{database}");
-    let page = include_str!("../../../docs/postgres.md");
-    let (_, block) = page.split_once("```sql\n").expect("a block");
-    let (grants, _) = block.split_once("```").expect("its end");
-    let grants = grants.replace(" everyday;", &format!(" {role};"));
-    cluster.psql(database, &format!("CREATE ROLE {role} LOGIN; {grants}"));
-    role
 }

@@ -2,6 +2,9 @@
 
 mod address;
 mod database_defaults;
+mod other_roles;
 mod outage;
+mod planted_objects;
 mod schema;
 mod tls;
+mod upgrade;

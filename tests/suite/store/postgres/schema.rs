@@ -1,7 +1,7 @@
 //! The schema: how it is created and migrated, and which rights that needs.
 
 use crate::support::{
-    postgres::{Cluster, create_everyday_role, database_in},
+    postgres::{Cluster, database_in, roles::create_role_for},
     server::{Server, assert_refused, audit_command::records, command},
     tools::postgres_tool,
 };
@@ -45,21 +45,21 @@ async fn a_schema_from_a_newer_release_is_refused_and_not_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serving_needs_only_the_rights_that_its_page_grants() {
+async fn serving_and_reading_records_need_only_the_rights_that_the_command_grants() {
     let cluster = Cluster::shared();
     let store = cluster.create_database();
     Server::start(&store).await.terminate().await;
-    let role = create_everyday_role(&cluster, &store);
-    let address = cluster.address_for(&role, database_in(&store));
+    let service = create_role_for("service", &cluster, &store);
+    let auditor = create_role_for("audit", &cluster, &store);
 
-    let server = Server::start(&address).await;
+    let server = Server::start(&service).await;
     let mut client = server.client().await;
     let (token, key_id) = client.create_key().await;
     assert!(client.is_granted(&token).await);
     assert_eq!(client.list("acme").await.expect("listed").len(), 1);
     client.revoke(&key_id).await.expect("revoked");
     assert!(client.is_revoked(&token).await);
-    assert_eq!(records(&address, &[]).len(), 3);
+    assert_eq!(records(&auditor, &[]).len(), 3);
     assert!(server.terminate().await.success());
     let left = "SELECT count(*) FROM keyservice.replicas";
     assert_eq!(cluster.psql(database_in(&store), left), "0");

@@ -1,0 +1,125 @@
+//! `keyservice grants`: prints the rights that a role needs in a PostgreSQL database.
+//!
+//! Promises the least: a service without one of these rights, or an audit command, does not work.
+
+use clap::{Args, ValueEnum};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+/// For which role the rights are, and what it does.
+#[derive(Debug, Args)]
+pub(super) struct GrantsCommand {
+    /// The role, which must exist. Its name is quoted where needed.
+    #[arg(long, value_name = "NAME", value_parser = identifier)]
+    role: String,
+
+    /// What the role does. `service` runs `keyservice serve` on tables that exist, and cannot change
+    /// an audit record or a digest. `audit` runs `keyservice audit`, and sees no key.
+    #[arg(long = "for", value_name = "TASK")]
+    task: Task,
+
+    /// The database that holds the tables. Nobody else may connect to it afterwards, unless you allow
+    /// it.
+    #[arg(long, value_name = "NAME", default_value = "keyservice", value_parser = identifier)]
+    database: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Task {
+    /// Serving.
+    Service,
+    /// Reading the audit records.
+    Audit,
+}
+
+/// What a table lets a role do.
+type TableRights = (&'static str, &'static str);
+
+/// The columns for UPDATE are those that change in a row's life. A key's digest does not, so a stolen
+/// role cannot give a key another token.
+const SERVICE: [TableRights; 8] = [
+    ("SELECT (number)", "migrations"),
+    ("SELECT", "digest_key"),
+    ("SELECT, INSERT, UPDATE (revoke_time, revision)", "keys"),
+    ("SELECT, INSERT", "writes"),
+    ("SELECT", "changes"),
+    (
+        "SELECT, INSERT, UPDATE (applied_revision, renewals, lease_millis, renew_time), DELETE",
+        "replicas",
+    ),
+    // For the lock. The table has no rows.
+    ("UPDATE", "writers_lock"),
+    ("INSERT", "audit"),
+];
+
+const AUDIT: [TableRights; 2] = [("SELECT (number)", "migrations"), ("SELECT", "audit")];
+
+impl GrantsCommand {
+    /// Prints to standard output.
+    pub(super) fn run(&self) -> io::Result<()> {
+        io::stdout().lock().write_all(self.statements().as_bytes())
+    }
+
+    fn statements(&self) -> String {
+        let (role, database) = (quoted(&self.role), quoted(&self.database));
+        let rights: &[TableRights] = match self.task {
+            Task::Service => &SERVICE,
+            Task::Audit => &AUDIT,
+        };
+        let mut statements = format!(
+            "REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
+             GRANT CONNECT ON DATABASE {database} TO {role};\n\
+             GRANT USAGE ON SCHEMA keyservice TO {role};\n"
+        );
+        for (right, table) in rights {
+            let written = writeln!(statements, "GRANT {right} ON keyservice.{table} TO {role};");
+            written.expect("a string takes everything");
+        }
+        statements
+    }
+}
+
+/// A name for use in SQL, whatever letters it has.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Reads the name of a role or a database that PostgreSQL can have. To it, `public` means everybody,
+/// in quotes too.
+fn identifier(text: &str) -> Result<String, String> {
+    // PostgreSQL's NAMEDATALEN, without the final zero. It would cut a longer name off.
+    const MAX_LEN: usize = 63;
+    if text.is_empty() || text.len() > MAX_LEN {
+        Err(format!("must have from 1 to {MAX_LEN} bytes"))
+    } else if text.chars().any(char::is_control) {
+        Err("must have no control characters".to_owned())
+    } else if ["public", "none"].contains(&text) || text.starts_with("pg_") {
+        Err("is a name that PostgreSQL keeps for itself".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_its_quotes_and_mean_another_role() {
+        let command = GrantsCommand {
+            role: identifier("a\"; DROP TABLE x; --").expect("a name"),
+            task: Task::Audit,
+            database: identifier("Keys & more").expect("a name"),
+        };
+        let statements = command.statements();
+        assert_eq!(
+            statements.lines().nth(1),
+            Some("GRANT CONNECT ON DATABASE \"Keys & more\" TO \"a\"\"; DROP TABLE x; --\";")
+        );
+        for wrong in ["", "public", "none", "pg_monitor", "a\nb", &"x".repeat(64)] {
+            assert!(identifier(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Who owns what this service runs in a database: only roles that it must trust anyway.
+//!
+//! Promises that a start fails if somebody else owns the schema, an object in it, or code that runs
+//! with it. Must never run anything of what it looks at.
+
+use super::migrate::MigrateError;
+use tokio_postgres::Client;
+
+/// Something in the schema, or used by it, belongs to a role that has no business there.
+#[derive(Debug, thiserror::Error)]
+#[error("{object} belongs to the role {owner}, which could change what this service does")]
+pub(super) struct Untrusted {
+    object: String,
+    owner: String,
+}
+
+/// Trusted are this role and those that it is a member of, superusers and the owner of the database.
+/// A superuser counts as a member of every role, which says nothing.
+///
+/// Objects are what others could change: relations, types, functions, operators, collations, and the
+/// functions and operators that constraints, defaults, triggers and views use.
+const UNTRUSTED: &str = "
+    WITH found AS (
+        SELECT n.oid AS schema, n.nspowner AS owner, 'the schema keyservice' AS object
+        FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice'),
+    objects AS (
+        SELECT schema, owner, object FROM found
+        UNION ALL
+        SELECT schema, c.relowner, pg_catalog.concat('the relation keyservice.', c.relname)
+        FROM found JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) schema
+        UNION ALL
+        SELECT schema, p.proowner, pg_catalog.concat('the function keyservice.', p.proname)
+        FROM found JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) schema
+        UNION ALL
+        SELECT schema, t.typowner, pg_catalog.concat('the type keyservice.', t.typname)
+        FROM found JOIN pg_catalog.pg_type t ON t.typnamespace OPERATOR(pg_catalog.=) schema
+        UNION ALL
+        SELECT schema, o.oprowner, pg_catalog.concat('the operator keyservice.', o.oprname)
+        FROM found JOIN pg_catalog.pg_operator o ON o.oprnamespace OPERATOR(pg_catalog.=) schema
+        UNION ALL
+        SELECT schema, c.collowner, pg_catalog.concat('the collation keyservice.', c.collname)
+        FROM found JOIN pg_catalog.pg_collation c ON c.collnamespace OPERATOR(pg_catalog.=) schema),
+    users AS (
+        SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS catalog, c.oid
+        FROM found JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) schema
+        UNION ALL
+        SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid
+        FROM found JOIN pg_catalog.pg_constraint c ON c.connamespace OPERATOR(pg_catalog.=) schema
+        UNION ALL
+        SELECT 'pg_catalog.pg_attrdef'::pg_catalog.regclass, d.oid
+        FROM found JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) schema
+        JOIN pg_catalog.pg_attrdef d ON d.adrelid OPERATOR(pg_catalog.=) c.oid
+        UNION ALL
+        SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid
+        FROM found JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) schema
+        JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
+        UNION ALL
+        SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, r.oid
+        FROM found JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) schema
+        JOIN pg_catalog.pg_rewrite r ON r.ev_class OPERATOR(pg_catalog.=) c.oid),
+    used AS (
+        SELECT d.refclassid, d.refobjid
+        FROM users u JOIN pg_catalog.pg_depend d
+        ON d.classid OPERATOR(pg_catalog.=) u.catalog::pg_catalog.oid
+        AND d.objid OPERATOR(pg_catalog.=) u.oid),
+    owned AS (
+        SELECT owner, object FROM objects
+        UNION ALL
+        SELECT p.proowner, pg_catalog.concat('the function ', p.oid::pg_catalog.regprocedure)
+        FROM used JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) refobjid
+        WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+        UNION ALL
+        SELECT o.oprowner, pg_catalog.concat('the operator ', o.oid::pg_catalog.regoperator)
+        FROM used JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) refobjid
+        WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid)
+    SELECT owned.object::pg_catalog.text, r.rolname::pg_catalog.text
+    FROM owned JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) owned.owner
+    JOIN pg_catalog.pg_roles me ON me.rolname OPERATOR(pg_catalog.=) CURRENT_USER
+    JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    WHERE NOT r.rolsuper
+      AND r.oid OPERATOR(pg_catalog.<>) me.oid
+      AND r.oid OPERATOR(pg_catalog.<>) d.datdba
+      AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
+      AND (me.rolsuper OR NOT pg_catalog.pg_has_role(me.oid, r.oid, 'MEMBER'))
+    LIMIT 1";
+
+/// The schemas in which every role may create objects, of those whose objects may be found by name.
+const WRITABLE: &str = "
+    SELECT n.nspname::pg_catalog.text
+    FROM pg_catalog.pg_namespace n,
+        pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
+    WHERE (n.nspname OPERATOR(pg_catalog.=) 'public' OR n.nspname OPERATOR(pg_catalog.=) 'keyservice')
+      AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+      AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'";
+
+/// Refuses a schema that others could have put something into, and warns of what others can prepare.
+pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
+    if let Some(row) = client.query_opt(UNTRUSTED, &[]).await? {
+        let (object, owner) = (row.try_get(0)?, row.try_get(1)?);
+        return Err(Untrusted { object, owner }.into());
+    }
+    for row in client.query(WRITABLE, &[]).await? {
+        let schema: String = row.try_get(0)?;
+        tracing::warn!(
+            "every role may create objects in the schema {schema} of the database: \
+             REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
+        );
+    }
+    Ok(())
+}

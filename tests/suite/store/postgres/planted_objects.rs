@@ -1,0 +1,231 @@
+//! Objects that a hostile role plants where SQL may find them: none of them ever runs.
+
+use crate::support::{
+    postgres::{
+        Cluster, database_in,
+        planted::{TRACE, plant_in_public},
+        roles::{create_role_for, create_role_without_rights, grants, role_in},
+        session,
+    },
+    server::{Server, assert_refused, audit_command::records, command},
+    stores::use_everything,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_planted_in_public_runs_on_the_oldest_version_with_its_own_rights() {
+    assert_nothing_planted_runs(&Cluster::start_version_13()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_planted_in_public_runs_where_everybody_may_write_to_it() {
+    let cluster = Cluster::start();
+    let writable = "GRANT CREATE ON SCHEMA public TO PUBLIC";
+    cluster.psql("template1", writable);
+    assert_nothing_planted_runs(&cluster).await;
+}
+
+/// Plants before the tables exist and again for a role that may read records, and uses everything each
+/// time: with PostgreSQL's default path, and with one that a pooler's other users could have left.
+async fn assert_nothing_planted_runs(cluster: &Cluster) {
+    for path in ["\"$user\", public", "public, pg_catalog"] {
+        let store = cluster.create_database();
+        let database = database_in(&store);
+        let owner = create_role_without_rights("owner", cluster, &store);
+        let set_path = format!("ALTER DATABASE {database} SET search_path = {path}");
+        let give = format!("ALTER DATABASE {database} OWNER TO {}", role_in(&owner));
+        cluster.psql("postgres", &give);
+        let hostile = create_role_without_rights("hostile", cluster, &store);
+        plant_in_public(cluster, &hostile);
+        cluster.psql("postgres", &set_path);
+        use_everything(&owner).await.expect(path);
+
+        cluster.psql(database, &grants(&role_in(&hostile), "audit", &store));
+        let reset = format!("ALTER DATABASE {database} RESET search_path");
+        cluster.psql("postgres", &reset);
+        plant_in_public(cluster, &hostile);
+        cluster.psql("postgres", &set_path);
+        let service = create_role_for("service", cluster, &store);
+        for address in [&owner, &service] {
+            use_everything(address).await.expect(path);
+        }
+        let server = Server::start(&service).await;
+        let mut client = server.client().await;
+        let (token, key_id) = client.create_key().await;
+        client.revoke(&key_id).await.expect("revoked");
+        assert!(client.is_revoked(&token).await);
+        assert!(!records(&hostile, &["--account", "acme", "--limit", "5"]).is_empty());
+        assert!(server.terminate().await.success());
+        assert!(!cluster.log().contains(TRACE), "{path}: {}", cluster.log());
+    }
+
+    // Shows that the log would tell.
+    let store = cluster.create_database();
+    let hostile = create_role_without_rights("hostile", cluster, &store);
+    plant_in_public(cluster, &hostile);
+    let session = session(&store).await;
+    let path = "SET search_path = public, pg_catalog";
+    session.batch_execute(path).await.expect("set");
+    for victim in [
+        "SELECT max(1)",
+        "SELECT 1::int4 = 1::int4",
+        "SELECT ''::text",
+    ] {
+        let ran = session.batch_execute(victim).await;
+        let error = ran.expect_err(victim);
+        let error = error.as_db_error().expect("an answer").message();
+        assert_eq!(error, TRACE, "{victim}");
+    }
+    assert!(cluster.log().contains(TRACE));
+}
+
+/// A pooler may hand a session on with the temporary objects that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_functions_use_no_temporary_object_of_the_session() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let session = session(&store).await;
+    let plant = "DO $$ DECLARE v_name text; BEGIN
+        FOR v_name IN SELECT relname FROM pg_class
+            WHERE relkind IN ('r', 'v') AND relnamespace IN ('pg_catalog'::regnamespace, 'keyservice'::regnamespace)
+        LOOP
+            EXECUTE format('CREATE TEMP TABLE %I ()', v_name);
+        END LOOP;
+        FOR v_name IN SELECT typname FROM pg_catalog.pg_type
+            WHERE typtype = 'b' AND typelem = 0 AND typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+        LOOP
+            BEGIN
+                EXECUTE pg_catalog.format('CREATE DOMAIN pg_temp.%I AS pg_catalog.%I CHECK (false)', v_name, v_name);
+            EXCEPTION WHEN OTHERS THEN NULL;
+            END;
+        END LOOP;
+    END $$";
+    session.batch_execute(plant).await.expect("planted");
+    let shadowed = session.batch_execute("SELECT ''::text").await;
+    shadowed.expect_err("the session's own SQL finds them");
+    let id = "pg_catalog.gen_random_uuid()";
+    let key = "'00000000-0000-0000-0000-000000000001'";
+    let digest = "pg_catalog.decode(pg_catalog.repeat('ab', 32), 'hex')";
+    let times = "pg_catalog.now()";
+    for call in [
+        format!("create_key({key}, {digest}, 'a', 'b', 'c', 'd', 'e', {times}, {times})"),
+        format!("create_key({key}, {digest}, 'a', 'b', 'c', 'd', 'e', {times}, {times})"),
+        format!("revoke_key({key}, NULL, NULL, {times})"),
+        format!("revoke_key(NULL, {digest}, ARRAY['a'], {times})"),
+        format!("renew_lease({key}, 'x', 1, 2000, 0, 0, {id}, 10)"),
+        format!("read_changes(0, {id}, 10)"),
+        format!("look_at_replicas(ARRAY[1], ARRAY[{id}])"),
+    ] {
+        let call = format!("SELECT keyservice.{call}");
+        let ran = session.batch_execute(&call).await;
+        assert!(ran.is_ok(), "{call}: {ran:?}");
+    }
+    let delete = session.batch_execute("DELETE FROM keyservice.audit");
+    let refused = delete.await.expect_err("append-only");
+    let refused = refused.as_db_error().expect("an answer").message();
+    assert_eq!(refused, "keyservice.audit is append-only");
+}
+
+/// An operator or an aggregate of their own makes an old record look as if it might go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_delete_records_deletes_none_by_a_search_path() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let database = database_in(&store);
+    let hostile = create_role_without_rights("hostile", &cluster, &store);
+    let role = role_in(&hostile);
+    let rights = "GRANT SELECT, DELETE ON keyservice.audit TO {}; \
+                  GRANT SELECT ON keyservice.audit_prunings TO {}; \
+                  GRANT USAGE ON SCHEMA keyservice TO {}; CREATE SCHEMA {} AUTHORIZATION {}";
+    cluster.psql(database, &rights.replace("{}", &role));
+    let session = session(&hostile).await;
+    let plant = "CREATE FUNCTION {}.always(timestamptz, timestamptz) RETURNS bool
+                     LANGUAGE sql AS 'SELECT true';
+                 CREATE OPERATOR {}.< (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = {}.always);
+                 SET search_path = {}, pg_catalog";
+    let plant = plant.replace("{}", &role);
+    session.batch_execute(&plant).await.expect("planted");
+    let deleted = session.batch_execute("DELETE FROM keyservice.audit").await;
+    let refused = deleted.expect_err("append-only");
+    let refused = refused.as_db_error().expect("an answer").message();
+    assert_eq!(refused, "keyservice.audit is append-only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_function_has_a_search_path_of_its_own() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let without = "SELECT count(*) FILTER (WHERE proconfig = ARRAY['search_path=pg_catalog, pg_temp']), \
+                   count(*) FROM pg_proc WHERE pronamespace = 'keyservice'::regnamespace";
+    let counts = cluster.psql(database_in(&store), without);
+    let (pinned, all) = counts.split_once('|').expect("two");
+    assert_eq!(pinned, all);
+    assert_ne!(all, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_or_an_object_of_another_role_is_refused() {
+    let cluster = Cluster::shared();
+    for (theirs, named) in [
+        (
+            "CREATE SCHEMA keyservice AUTHORIZATION {}",
+            "the schema keyservice",
+        ),
+        (
+            "CREATE SCHEMA keyservice; CREATE TABLE keyservice.migrations (number integer); \
+             ALTER TABLE keyservice.migrations OWNER TO {}",
+            "the relation keyservice.migrations",
+        ),
+        (
+            "CREATE SCHEMA keyservice; CREATE FUNCTION keyservice.holds() RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+             ALTER FUNCTION keyservice.holds() OWNER TO {}",
+            "the function keyservice.holds",
+        ),
+        (
+            "CREATE SCHEMA keyservice; CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'; \
+             CREATE TABLE keyservice.migrations (number integer); \
+             CREATE TRIGGER t BEFORE INSERT ON keyservice.migrations EXECUTE FUNCTION public.f(); \
+             ALTER FUNCTION public.f() OWNER TO {}",
+            "the function public.f()",
+        ),
+    ] {
+        let store = cluster.create_database();
+        let stranger = role_in(&create_role_without_rights("stranger", &cluster, &store));
+        cluster.psql(database_in(&store), &theirs.replace("{}", &stranger));
+        // The role of the tests is a superuser, and so a member of every role.
+        let owner = create_role_without_rights("owner", &cluster, &store);
+        let give = format!(
+            "GRANT CREATE ON DATABASE {} TO {}",
+            database_in(&store),
+            role_in(&owner)
+        );
+        cluster.psql("postgres", &give);
+        let parts = [named, &stranger, "make it the owner of the database"];
+        assert_refused(&mut command(&store), &parts).await;
+        assert_refused(&mut command(&owner), &parts).await;
+
+        // Who is a member of the role could do what it does.
+        let join = format!("GRANT {stranger} TO {}", role_in(&owner));
+        cluster.psql("postgres", &join);
+        if named.contains("schema") {
+            Server::start(&owner).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_in_which_everybody_may_create_objects_is_warned_of() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let warning = "every role may create objects in the schema public";
+    let server = Server::start(&store).await;
+    assert!(!server.log().contains(warning));
+    cluster.psql(
+        database_in(&store),
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    );
+    let server = Server::start(&store).await;
+    assert!(server.log().contains(warning));
+}
