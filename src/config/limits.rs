@@ -13,10 +13,11 @@ use std::time::Duration;
 pub struct ClientLimits {
     /// Connections that may be open at once. For one more, the oldest unauthenticated connection is
     /// evicted: one on which no authenticated caller has called yet. Health does not count; without
-    /// --credentials every other call does. Where all are authenticated, the one that has been idle
-    /// longest is evicted, or the new one is closed if none has been idle for a second. A gRPC client
-    /// needs one or two. An idle connection costs some 20 KiB, and one whose headers do not end up to
-    /// 140 KiB.
+    /// --credentials every other call does. A sixteenth is reserved for unauthenticated ones. Where
+    /// callers have taken more than the rest, the caller with the most gives up a connection, the one
+    /// without a call for longest. If each has only one, the new connection is closed unless one has
+    /// been idle for a second. A gRPC client needs one or two. An idle connection costs some 20 KiB,
+    /// and one whose headers do not end up to 140 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub max_connections: usize,
 
@@ -25,10 +26,10 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MAX_STREAMS", value_name = "COUNT", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_streams: u32,
 
-    /// Calls in flight on all connections together. Beyond it the connection with the most calls is
-    /// evicted: unauthenticated ones first, an authenticated one only when no other has any. An
-    /// Authorize takes microseconds. What adds up are health watches, and calls that their client does
-    /// not go on with, which cost some 10 KiB each.
+    /// Calls in flight on all connections together. Beyond it, unauthenticated connections are evicted
+    /// if together they have more than a sixteenth of the calls, and otherwise the connection with the
+    /// most calls of the caller with the most. An Authorize takes microseconds. What adds up are health
+    /// watches, and calls that their client does not go on with, which cost some 10 KiB each.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,
 
