@@ -45,6 +45,17 @@ pub(crate) enum Callers {
     Listed(Arc<Reloaded<Credentials>>),
 }
 
+impl Callers {
+    /// The credentials file, if there is one.
+    #[must_use]
+    pub(crate) fn credentials(&self) -> Option<Arc<Reloaded<Credentials>>> {
+        match self {
+            Self::Anyone(_) => None,
+            Self::Listed(credentials) => Some(credentials.clone()),
+        }
+    }
+}
+
 /// What is counted while calls run.
 pub struct Counts {
     /// Every call.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 /// The callers in the file, by what each of them proves itself with.
 #[derive(Debug, Default)]
 pub struct Credentials {
+    names: HashSet<CallerName>,
     by_secret: HashMap<SecretDigest, Arc<Caller>>,
     by_certificate_name: HashMap<CertificateName, Arc<Caller>>,
 }
@@ -103,6 +104,7 @@ impl Credentials {
         if lines_by_name.is_empty() {
             return Err(InvalidCredentials::NoCaller);
         }
+        credentials.names = lines_by_name.into_keys().collect();
         Ok(credentials)
     }
 
@@ -153,6 +155,11 @@ impl Credentials {
         self.by_certificate_name
             .extend(certificate_names.into_iter().map(of_caller));
         Ok(())
+    }
+
+    /// Whether there is a caller of this name.
+    pub(crate) fn is_listed(&self, name: &CallerName) -> bool {
+        self.names.contains(name)
     }
 
     /// Finds the caller that has this bearer secret.

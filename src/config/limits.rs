@@ -13,10 +13,12 @@ use std::time::Duration;
 pub struct ClientLimits {
     /// Connections that may be open at once. When all slots are taken, a new connection evicts the
     /// oldest unauthenticated one. A connection is unauthenticated until an authenticated caller calls
-    /// on it. Calls to health do not authenticate it. Without --credentials, every other call does. If
-    /// all are authenticated, the one that has been idle longest is evicted. If none has been idle for a
-    /// second, the new one is closed. A gRPC client needs one or two connections. An idle one costs some
-    /// 20 KiB, and one whose headers do not end up to 140 KiB.
+    /// on it. Calls to health do not authenticate it. Without --credentials, every other call does. A
+    /// sixteenth of the slots is reserved for unauthenticated connections. If callers have taken more
+    /// than the rest, the caller with the most connections loses the one that has made no call for
+    /// longest. If each has only one, the new connection is closed unless one has been idle for a
+    /// second. A gRPC client needs one or two connections. An idle one costs some 20 KiB, and one whose
+    /// headers do not end up to 140 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub max_connections: usize,
 
@@ -25,10 +27,10 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MAX_STREAMS", value_name = "COUNT", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_streams: u32,
 
-    /// Calls in flight on all connections together. Above it, the connection with the most calls is
-    /// evicted: unauthenticated ones first, an authenticated one only if no other has any. An Authorize
-    /// takes microseconds. Only health watches, and calls that their client abandons, stay in flight for
-    /// long. Such a call costs some 16 KiB.
+    /// Calls in flight on all connections together. Above it, unauthenticated connections are evicted if
+    /// together they have more than a sixteenth of the calls. Otherwise the caller with the most calls
+    /// loses its connection with the most. An Authorize takes microseconds. Only health watches, and
+    /// calls that their client abandons, stay in flight for long. Such a call costs some 16 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,
 

@@ -6,6 +6,7 @@
 
 use super::methods::Method;
 use http::{HeaderMap, Request};
+use std::time::Instant;
 use tonic::{Code, body::Body};
 
 /// The `rpc.system.name` of every call.
@@ -16,12 +17,13 @@ pub(super) const OTHER: &str = "_OTHER";
 
 /// A request, with the method that its path names.
 ///
-/// The outermost layer looks the method up, and the layers within take a `Call` instead of a
+/// The outermost layer looks the method up and reads the clock, and the layers within take a `Call` instead of a
 /// request. So the look-up is made once, and needs no place in the request's extensions, each of
 /// which costs an allocation.
 pub struct Call {
     pub(super) method: Option<Method>,
     pub(super) request: Request<Body>,
+    pub(super) began: Instant,
 }
 
 impl Call {
@@ -29,7 +31,11 @@ impl Call {
     #[must_use]
     pub fn new(request: Request<Body>) -> Self {
         let method = Method::of_path(request.uri().path());
-        Self { method, request }
+        Self {
+            method,
+            request,
+            began: Instant::now(),
+        }
     }
 
     /// The call's `rpc.method`.

@@ -10,7 +10,7 @@ use super::{
     open_files::Acceptor,
 };
 use super::{reload::Reloaded, tls::Tls};
-use crate::config::ClientLimits;
+use crate::{callers::credentials::Credentials, config::ClientLimits};
 use futures::Stream;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -28,17 +28,24 @@ use tokio_util::task::AbortOnDropHandle;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connections of a socket, each once its preface is read. Before that, a server could not tell
-/// the client that it drains, and would wait for it.
+/// the client that it drains, and would wait for it. `credentials` list the callers, unless everybody
+/// may call.
 pub(crate) fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
     limits: &ClientLimits,
     counts: Arc<ConnectionCounts>,
+    credentials: Option<Arc<Reloaded<Credentials>>>,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (ready, connections) = mpsc::channel(1);
     let setup = ConnectionSetup {
         tls,
-        admission: Admission::new(limits.max_connections, limits.max_calls, counts.clone()),
+        admission: Admission::new(
+            limits.max_connections,
+            limits.max_calls,
+            counts.clone(),
+            credentials,
+        ),
         counts,
         handshake_timeout: limits.handshake_timeout,
         max_age: limits.max_connection_age + limits.max_connection_age_grace,
@@ -57,6 +64,8 @@ async fn accept_all(
     let counts = setup.counts.clone();
     let report = async move { counts.report(address).await };
     let _report = AbortOnDropHandle::new(tokio::spawn(report));
+    let judging = setup.admission.clone().judge_connections();
+    let _judging = AbortOnDropHandle::new(tokio::spawn(judging));
     let mut socket = Acceptor::new(socket);
     let mut setups = JoinSet::new();
     loop {
@@ -68,7 +77,7 @@ async fn accept_all(
         // A refused connection is closed at once, so that the client turns to another replica.
         let Some(admitted) = setup.admission.admit().await else {
             setup.counts.count_closed(Reason::NoSlot);
-            tracing::debug!(%peer, "refused: --max-connections are authenticated and not idle");
+            tracing::debug!(%peer, "refused: --max-connections are open, and none may be evicted");
             continue;
         };
         let (setup, ready) = (setup.clone(), ready.clone());

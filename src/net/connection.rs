@@ -96,12 +96,7 @@ impl AsyncRead for Connection {
             self.unread_preface = later;
             return Poll::Ready(Ok(()));
         }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.transport).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.peer.slot.set_heard();
-        }
-        read
+        Pin::new(&mut self.transport).poll_read(context, buffer)
     }
 }
 

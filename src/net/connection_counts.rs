@@ -26,7 +26,7 @@ pub(super) enum Reason {
     HandshakeTimeout,
     /// A new connection got its slot.
     Evicted,
-    /// It was new, and no other could be evicted for it.
+    /// It was new, and no other could be evicted for it, or its caller had its share of the slots.
     NoSlot,
     /// It was evicted because too many calls were in flight.
     TooManyCalls,

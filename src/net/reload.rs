@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    sync::watch,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -77,6 +78,8 @@ pub(crate) struct Reloaded<T> {
 
 struct State<T> {
     value: ArcSwap<T>,
+    /// Told each time after the value has changed.
+    changes: watch::Sender<()>,
     /// The files are invalid now, or cannot be read.
     is_failed: AtomicBool,
     /// Reading the files takes longer than it may.
@@ -110,6 +113,12 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     #[must_use]
     pub(crate) fn get(&self) -> Guard<Arc<T>> {
         self.state.value.load()
+    }
+
+    /// Tells of each change of the value from now on, when it can be read.
+    #[must_use]
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.state.changes.subscribe()
     }
 
     /// Whether the value is older than the files, because they are invalid now or cannot be read.
@@ -148,6 +157,7 @@ where
             parse,
             state: Arc::new(State {
                 value: ArcSwap::from_pointee(value),
+                changes: watch::Sender::new(()),
                 is_failed: AtomicBool::new(false),
                 is_hanging: AtomicBool::new(false),
             }),
@@ -205,6 +215,7 @@ where
         match parse_all(&self.files, contents, &self.parse) {
             Ok(value) => {
                 self.state.value.store(Arc::new(value));
+                self.state.changes.send_replace(());
                 self.state.is_failed.store(false, Relaxed);
                 tracing::info!("{settings}: changed, and in use from now on");
             }

@@ -155,7 +155,8 @@ fn serve_api(
         scrapers.unwrap_or_default(),
     );
     let (tls, counts) = (app.tls.clone(), app.connections.clone());
-    let connections = accept::accept_connections(socket, tls, &limits, counts);
+    let credentials = app.callers.credentials();
+    let connections = accept::accept_connections(socket, tls, &limits, counts, credentials);
     let (app, state) = (app.clone(), state.clone());
     let (reflection, drain) = (settings.reflection, drain.cancelled_owned());
     spawn(async move { grpc::serve(connections, &app, &state, reflection, &limits, drain).await })
@@ -174,7 +175,7 @@ fn serve_health(
     let (state, counts) = (state.clone(), app.counts);
     let limits = open_files::limits_for_probes(&settings.limits);
     spawn(async move {
-        let connections = accept::accept_connections(socket, None, &limits, Arc::default());
+        let connections = accept::accept_connections(socket, None, &limits, Arc::default(), None);
         if let Err(error) = grpc::serve_health(connections, &state, counts, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }

@@ -105,7 +105,8 @@ impl Callers {
         if access == Access::Open {
             return Verdict::Passed;
         }
-        let (method, request) = (call.method.and_then(Method::audited_as), &mut call.request);
+        let method = call.method.and_then(Method::audited_as);
+        let (began, request) = (call.began, &mut call.request);
         let credentials;
         let caller = match self {
             Self::Anyone(caller) => caller,
@@ -118,7 +119,7 @@ impl Callers {
             }
         };
         if let Some(peer) = request.extensions().get::<Peer>() {
-            peer.slot.set_authenticated();
+            peer.slot.record_call(&caller.name, began);
         }
         let Access::Needs(role) = access else {
             return Verdict::Passed;

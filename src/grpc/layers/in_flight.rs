@@ -3,7 +3,7 @@
 //! Owns how long a call is in flight, which is until its client has taken the whole answer, and what
 //! is counted of it: its method, its status and how long it took.
 //! Promises that each call is counted once, when it ends or is given up.
-//! Must never refuse a call: where calls pile up, a connection is evicted instead. Must never lock,
+//! Must never refuse a call: where calls pile up, connections are evicted instead. Must never lock,
 //! box or allocate for a call, nor read the clock more than twice.
 
 use super::until_end::{AtEnd, Unended, UntilEnd};
@@ -93,10 +93,10 @@ where
             slot: None,
             calls: self.calls,
             index: index(call.method),
-            began: Instant::now(),
+            began: call.began,
         };
-        // Authenticates the call before it takes its slot: the first call of a known caller makes
-        // its connection an authenticated one.
+        // Authenticates the call before it counts as in flight: the first call of a caller makes its
+        // connection that caller's.
         let inner = self.inner.call(call);
         in_flight.slot = slot.map(ConnectionSlot::begin_call);
         InFlightFuture {

@@ -229,7 +229,9 @@ pub(in crate::grpc) fn name_given_up(response: Response<Body>) -> Response<Body>
 mod tests {
     use super::*;
     use crate::grpc::call::CODES;
+    use futures::FutureExt;
     use proptest::prelude::*;
+    use std::future::poll_fn;
     use tonic::Code;
 
     fn message(length: usize) -> Vec<u8> {
@@ -269,6 +271,23 @@ mod tests {
                 other => prop_assert!(false, "{other:?}"),
             }
         }
+    }
+
+    /// There is no runtime here, without which a timer cannot be made.
+    #[test]
+    fn a_message_that_has_come_already_needs_no_timer() {
+        let limits = MessageLimits {
+            size: 15,
+            time: Duration::from_secs(5),
+        };
+        let inner = Body::new(String::from_utf8(message(3)).expect("ASCII"));
+        let mut body = RequestBody::new(inner, limits, true);
+        let mut next = || {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            frame.now_or_never().expect("it is there")
+        };
+        assert!(matches!(next(), Some(Ok(_))));
+        assert!(next().is_none());
     }
 
     #[test]

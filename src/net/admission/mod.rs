@@ -1,15 +1,20 @@
 //! Admits connections to the slots of a listening socket, and evicts some when all are taken.
 //! Owns the slots and the calls in flight; `policy` decides whom to evict.
-//! Promises that unauthenticated clients neither keep out an authenticated one nor cut it off.
+//! Promises that no client, with or without credentials, keeps out another caller or cuts it off.
 //! Must never hold more connections than there are slots.
 
+mod callers;
 mod connections;
 mod policy;
 mod slot;
 
-use self::connections::Connections;
+use self::connections::{Connections, Evicted};
 pub(crate) use self::slot::{ConnectionSlot, InFlightCall};
-use super::connection_counts::{ConnectionCounts, Reason};
+use super::{
+    connection_counts::{ConnectionCounts, Reason},
+    reload::Reloaded,
+};
+use crate::{callers::credentials::Credentials, model::caller_name::CallerName};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard,
@@ -31,16 +36,18 @@ pub(super) const MAX_WAITING: usize = 32;
 
 /// The slots of one listening socket and the connections in them.
 ///
-/// A connection is authenticated once an authenticated caller has called on it. Health is open to
-/// all and authenticates nobody. Without credentials, every other call does.
+/// A connection is authenticated once an authenticated caller has called on it, and is then that
+/// caller's until the credentials list that caller no more. Health is open to all and authenticates
+/// nobody. Without credentials, every other call does, and all calls are by the same caller.
 pub(super) struct Admission {
     free_slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-    reserved_slots: usize,
     max_calls: usize,
     /// Calls of evicted connections do not count.
     calls_in_flight: AtomicUsize,
     counts: Arc<ConnectionCounts>,
+    /// `None` if everybody may call.
+    credentials: Option<Arc<Reloaded<Credentials>>>,
     /// Times are counted from here.
     start: Instant,
     connections: Mutex<Connections>,
@@ -51,23 +58,24 @@ impl Admission {
         max_connections: usize,
         max_calls: usize,
         counts: Arc<ConnectionCounts>,
+        credentials: Option<Arc<Reloaded<Credentials>>>,
     ) -> Arc<Self> {
         // Small compared to all slots, so that not all connections are evicted at once.
         let max_waiting = MAX_WAITING.min(max_connections.div_ceil(4));
         Arc::new(Self {
             free_slots: Arc::new(Semaphore::new(max_connections)),
             waiting: Arc::new(Semaphore::new(max_waiting)),
-            reserved_slots: policy::reserved_slots(max_connections),
             max_calls,
             calls_in_flight: AtomicUsize::new(0),
             counts,
+            credentials,
             start: Instant::now(),
-            connections: Mutex::default(),
+            connections: Mutex::new(Connections::new(max_connections)),
         })
     }
 
     /// A slot for a new connection: a free one, or that of a connection that is evicted. `None` if
-    /// the new one is refused, because all others are authenticated and not idle.
+    /// the new one is refused, because no other may be evicted for it.
     pub(super) async fn admit(self: &Arc<Self>) -> Option<Admitted> {
         let slot = if let Ok(slot) = self.free_slots.clone().try_acquire_owned() {
             PendingSlot::Free(slot)
@@ -86,8 +94,7 @@ impl Admission {
     fn evict_for_new_connection(&self) -> Option<oneshot::Receiver<OwnedSemaphorePermit>> {
         let (successor, slot) = oneshot::channel();
         let mut connections = self.connections();
-        let evicted =
-            connections.evict_for_new_connection(self.now(), self.reserved_slots, successor);
+        let evicted = connections.evict_for_new_connection(self.now(), successor);
         evicted.then(|| {
             self.counts.count_closed(Reason::Evicted);
             slot
@@ -104,8 +111,54 @@ impl Admission {
         }
     }
 
+    /// Makes a connection this caller's, on which it has just called.
+    fn authenticate(&self, slot: &ConnectionSlot, caller: &CallerName) {
+        let mut connections = self.connections();
+        // The credentials are read while the lock is held, so that a connection does not become a
+        // caller's after `judge_anew` has looked for those of callers that are not listed any more.
+        if !self.is_listed(caller) {
+            return;
+        }
+        let has_free_slots = self.free_slots.available_permits() > 0;
+        let evicted = connections.authenticate(slot.number, caller, self.now(), has_free_slots);
+        match evicted {
+            None => {}
+            Some(Evicted::Other) => self.counts.count_closed(Reason::Evicted),
+            Some(Evicted::New) => self.counts.count_closed(Reason::NoSlot),
+        }
+    }
+
+    fn is_listed(&self, caller: &CallerName) -> bool {
+        let credentials = self.credentials.as_ref();
+        credentials.is_none_or(|credentials| credentials.get().is_listed(caller))
+    }
+
+    /// Makes the connections of each caller unauthenticated that the credentials list no more,
+    /// whenever they change.
+    pub(super) async fn judge_connections(self: Arc<Self>) {
+        let Some(credentials) = &self.credentials else {
+            return;
+        };
+        let mut changes = credentials.changes();
+        loop {
+            self.judge_anew();
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn judge_anew(&self) {
+        let mut connections = self.connections();
+        connections.retain_callers(|caller| self.is_listed(caller));
+    }
+
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.start)
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
@@ -161,7 +214,7 @@ pub(super) struct SlotGuard {
 impl Drop for SlotGuard {
     fn drop(&mut self) {
         let admission = &self.slot.admission;
-        let successor = admission.connections().remove(self.slot.number);
+        let successor = admission.connections().remove(&self.slot);
         admission.counts.count_ended();
         if let Some((successor, permit)) = successor.zip(self.permit.take()) {
             // If the successor no longer waits, the slot is free.
@@ -172,11 +225,14 @@ impl Drop for SlotGuard {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::reload::{InvalidFile, NamedFile},
+        *,
+    };
     use std::task::{Context, Waker};
 
     fn admission(max_connections: usize, max_calls: usize) -> Arc<Admission> {
-        Admission::new(max_connections, max_calls, Arc::default())
+        Admission::new(max_connections, max_calls, Arc::default(), None)
     }
 
     async fn connect(admission: &Arc<Admission>) -> SlotGuard {
@@ -188,6 +244,11 @@ mod tests {
         let slot = &connection.slot;
         let context = &Context::from_waker(Waker::noop());
         slot.poll_evicted(context).is_ready()
+    }
+
+    fn call(connection: &SlotGuard, caller: &str) {
+        let caller = CallerName::parse(caller).expect("valid");
+        connection.slot.record_call(&caller, Instant::now());
     }
 
     fn begin_calls(connection: &SlotGuard, count: usize) -> Vec<InFlightCall> {
@@ -220,13 +281,87 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_refused_if_all_are_authenticated_and_not_idle() {
+    async fn a_connection_is_refused_if_each_caller_has_one_that_is_not_idle() {
         let admission = admission(2, 1);
         let (first, second) = (connect(&admission).await, connect(&admission).await);
-        first.slot.set_authenticated();
-        second.slot.set_authenticated();
+        call(&first, "a");
+        call(&second, "b");
         assert!(admission.admit().await.is_none());
         assert!(!is_evicted(&first) && !is_evicted(&second));
+    }
+
+    #[tokio::test]
+    async fn a_caller_has_the_free_slots_but_not_more_than_its_share_of_the_others() {
+        let admission = admission(3, 1);
+        let mut connections = Vec::new();
+        for _ in 0..3 {
+            let connection = connect(&admission).await;
+            call(&connection, "a");
+            connections.push(connection);
+        }
+        assert!(!connections.iter().any(is_evicted), "nobody else wants one");
+        let pending = admission.admit().await.expect("it is admitted");
+        assert!(is_evicted(&connections[0]));
+        connections.remove(0);
+        let new = pending.into_slot().await.expect("it gets its slot");
+        call(&new, "a");
+        assert!(is_evicted(&new), "its caller works on all others");
+        drop(new);
+        let new = connect(&admission).await;
+        call(&new, "b");
+        assert!(!is_evicted(&new) && !connections.iter().any(is_evicted));
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_a_caller_that_is_listed_no_more_is_unauthenticated() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("callers");
+        let write = |names: &[&str]| {
+            let line = |name: &&str| format!("{name} authorizer certificate={name}.example\n");
+            let lines: String = names.iter().map(line).collect();
+            std::fs::write(&path, lines).expect("written");
+        };
+        write(&["a", "b"]);
+        let file = NamedFile {
+            setting: "--credentials",
+            path: path.clone(),
+        };
+        let parse = |contents: &[Vec<u8>]| {
+            Credentials::parse(&contents[0]).map_err(|error| InvalidFile::new(0, error))
+        };
+        let credentials = Arc::new(Reloaded::watch(vec![file], parse).expect("valid"));
+        let admission = Admission::new(2, 1, Arc::default(), Some(credentials.clone()));
+        let (first, second) = (connect(&admission).await, connect(&admission).await);
+        call(&first, "a");
+        call(&second, "b");
+        let (mut changes, judging) = (
+            credentials.changes(),
+            tokio::spawn(admission.clone().judge_connections()),
+        );
+        write(&["b"]);
+        changes.changed().await.expect("it is watched");
+        while first.slot.view().caller.is_some() {
+            tokio::task::yield_now().await;
+        }
+        call(&first, "a");
+        assert!(first.slot.view().caller.is_none(), "a late call");
+        assert!(second.slot.view().caller.is_some());
+        let _pending = admission.admit().await.expect("it is admitted");
+        assert!(is_evicted(&first) && !is_evicted(&second));
+        judging.abort();
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_not_the_first_of_its_connection_allocates_nothing() {
+        let admission = admission(1, 10);
+        let connection = connect(&admission).await;
+        call(&connection, "a");
+        let (caller, now) = (CallerName::parse("a").expect("valid"), Instant::now());
+        let measured = allocation_counter::measure(|| {
+            connection.slot.record_call(&caller, now);
+            drop(connection.slot.clone().begin_call());
+        });
+        assert_eq!(measured.count_total, 0);
     }
 
     #[tokio::test]

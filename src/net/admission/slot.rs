@@ -1,9 +1,13 @@
 //! The slot of one connection, and its calls in flight.
-//! Owns when its client was last heard, whether it is authenticated, and whether it is evicted.
+//! Owns whose it is, when its caller last called, and whether it is evicted.
 //! Promises that a call counts from its beginning to its end, or to its connection's eviction.
 //! Must never lock when a call begins, except for a connection's first call and over the limit.
 
-use super::{Admission, policy::ConnectionView};
+use super::{
+    Admission,
+    policy::{CallerNumber, ConnectionView},
+};
+use crate::model::caller_name::CallerName;
 use futures::task::AtomicWaker;
 use std::{
     fmt,
@@ -11,56 +15,68 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What the tasks of a connection share of its slot.
 pub(crate) struct ConnectionSlot {
     pub(super) admission: Arc<Admission>,
     pub(super) number: u64,
-    /// Counted from the admission's start.
-    last_heard_millis: AtomicU64,
-    is_authenticated: AtomicBool,
+    /// Counted from the admission's start. Only calls by callers count, whatever else comes.
+    last_called_millis: AtomicU64,
+    /// The number of its caller, or [`Self::UNAUTHENTICATED`]. It changes while the lock on the
+    /// connections is held, so that whoever holds it sees both the same.
+    caller: AtomicU64,
     calls: Calls,
     /// Wakes the task that sets the connection up, or later the one that reads from it.
     reader: AtomicWaker,
 }
 
 impl ConnectionSlot {
+    const UNAUTHENTICATED: u64 = u64::MAX;
+
     pub(super) fn new(admission: Arc<Admission>, number: u64) -> Self {
+        let now = admission.now();
         let slot = Self {
             admission,
             number,
-            last_heard_millis: AtomicU64::new(0),
-            is_authenticated: AtomicBool::new(false),
+            last_called_millis: AtomicU64::new(0),
+            caller: AtomicU64::new(Self::UNAUTHENTICATED),
             calls: Calls::default(),
             reader: AtomicWaker::new(),
         };
-        slot.set_heard();
+        slot.set_called(now);
         slot
     }
 
-    /// Notes that the client has sent something.
-    pub(in crate::net) fn set_heard(&self) {
-        let now = self.admission.now().as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.last_heard_millis.store(now, Relaxed);
+    /// Notes that this caller has called, when `now` was. The connection becomes the caller's if it
+    /// is unauthenticated. Every call reads whose it is, so only the first writes it.
+    pub(crate) fn record_call(&self, caller: &CallerName, now: Instant) {
+        self.set_called(self.admission.since_start(now));
+        if self.caller.load(Relaxed) == Self::UNAUTHENTICATED {
+            self.admission.authenticate(self, caller);
+        }
     }
 
-    /// Notes that an authenticated caller has called. Every call reads this, so only the first
-    /// writes it.
-    pub(crate) fn set_authenticated(&self) {
-        if !self.is_authenticated.load(Relaxed) {
-            let mut connections = self.admission.connections();
-            connections.set_authenticated(self.number);
-            // While the lock is held, so that whoever holds it sees both the same.
-            self.is_authenticated.store(true, Relaxed);
-        }
+    pub(super) fn set_called(&self, now: Duration) {
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.last_called_millis.store(now, Relaxed);
+    }
+
+    /// Call it only while the lock on the connections is held.
+    pub(super) fn set_caller(&self, caller: Option<CallerNumber>) {
+        let number = caller.map_or(Self::UNAUTHENTICATED, |CallerNumber(number)| number);
+        self.caller.store(number, Relaxed);
+    }
+
+    fn caller(&self) -> Option<CallerNumber> {
+        let number = self.caller.load(Relaxed);
+        (number != Self::UNAUTHENTICATED).then_some(CallerNumber(number))
     }
 
     /// Counts one more call as in flight. If these are too many, connections are evicted.
@@ -103,8 +119,8 @@ impl ConnectionSlot {
     pub(super) fn view(&self) -> ConnectionView {
         ConnectionView {
             number: self.number,
-            is_authenticated: self.is_authenticated.load(Relaxed),
-            last_heard: Duration::from_millis(self.last_heard_millis.load(Relaxed)),
+            caller: self.caller(),
+            last_called: Duration::from_millis(self.last_called_millis.load(Relaxed)),
             calls_in_flight: self.calls.count(),
         }
     }

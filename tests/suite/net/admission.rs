@@ -3,8 +3,14 @@
 use super::{SOON, start};
 use crate::support::{
     eventually,
-    hostile::frames::{END_HEADERS, HEADERS, RawClient, frame, headers_of},
-    server::{Client, Server},
+    hostile::{
+        frames::{END_HEADERS, HEADERS, RawClient, frame, headers_of},
+        persistent::{PersistentClient, Work},
+    },
+    server::{
+        Client, Server,
+        scrape::{METRICS, Scrape},
+    },
 };
 use keyservice::grpc::proto::key_service_client::KeyServiceClient;
 use std::time::Duration;
@@ -52,6 +58,20 @@ async fn a_new_connection_at_the_limit_is_closed_when_none_is_idle() {
     })
     .await;
     client.list("acme").await.expect("its connection is open");
+}
+
+/// The only slot would be its for ever if PINGs were work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_only_pings_is_idle() {
+    let (server, _directory) = start(&["--max-connections", "1", METRICS]).await;
+    // Without credentials, any secret will do.
+    let pinging = PersistentClient::start(server.port(), 1, Work::Pings, Some("any")).await;
+    eventually("it has called once", async || {
+        Scrape::of(&server).calls("Authorize", "OK") > 0.0
+    })
+    .await;
+    let _client = first_client(&server).await;
+    pinging.stop().await;
 }
 
 const AUTHORIZE: &str = "/tosend.keys.v1.KeyService/Authorize";

@@ -3,6 +3,7 @@
 mod admission;
 mod flood;
 mod health_port;
+mod hostile_caller;
 mod limits;
 mod tls;
 mod unauthenticated;

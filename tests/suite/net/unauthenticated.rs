@@ -7,7 +7,10 @@ use crate::support::{
         well_behaved::WellBehavedClient,
     },
     directory, eventually,
-    hostile::{frames::RawClient, unauthenticated::UnauthenticatedClients},
+    hostile::{
+        frames::RawClient,
+        persistent::{PersistentClient, Work},
+    },
     server::{
         Server,
         process::raise_open_file_limit,
@@ -32,7 +35,7 @@ const SLOWEST: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 512;
 const MAX_CALLS: usize = 512;
 
-/// A connection that has sent nothing for a second is idle.
+/// A connection without a call for a second is idle.
 const IDLE: Duration = Duration::from_millis(1100);
 
 /// A server with one caller, who may do everything.
@@ -81,8 +84,9 @@ async fn unauthenticated_clients_on_every_connection_do_not_keep_callers_out() {
     let (token, _) = admin.create_key().await;
     let bearer = Bearer::secret(&guarded.admin.secret);
     let well_behaved = WellBehavedClient::start(server.endpoint(), bearer, token);
+    let connections = MAX_CONNECTIONS + 64;
     let unauthenticated =
-        UnauthenticatedClients::start(server.port(), MAX_CONNECTIONS + 64, 1).await;
+        PersistentClient::start(server.port(), connections, Work::Watches(1), None).await;
     eventually("every slot is taken", async || {
         open(server) == MAX_CONNECTIONS as f64
     })
@@ -117,7 +121,8 @@ async fn unauthenticated_clients_with_too_many_calls_do_not_evict_authenticated_
         });
     }
     // Each of them has fewer calls in flight than the admin's connection.
-    let unauthenticated = UnauthenticatedClients::start(server.port(), MAX_CALLS / 2, 3).await;
+    let unauthenticated =
+        PersistentClient::start(server.port(), MAX_CALLS / 2, Work::Watches(3), None).await;
     creating.join_all().await;
     unauthenticated.stop().await;
     assert!(guarded.closed("too_many_calls") > 0.0);

@@ -3,6 +3,6 @@
 pub mod flood;
 pub mod frames;
 pub mod metrics_connections;
+pub mod persistent;
 pub mod random_tokens;
-pub mod unauthenticated;
 pub mod wire;
