@@ -33,21 +33,24 @@ pub const TARGETS: [Target; 11] = [
 /// A token that is put into invalid input. No error may repeat it.
 const CANARY: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
 
+/// A bearer secret that is put into invalid input. No error may repeat it.
+const BEARER_CANARY: &str = "tsop_KeyServiceExampleSecretDoNotUse0123456789ab";
+
 /// Gives the bytes as text, because fields and files contain only text.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Checks an error about text that contains the canary.
+/// Checks an error about text that contains a canary.
 fn assert_hides_canary(said: &str) {
     assert!(!said.contains(CANARY), "{said}");
+    assert!(!said.contains(BEARER_CANARY), "{said}");
 }
 
-/// Checks that text was refused, because it contains the canary, and that the error does not repeat
-/// it.
+/// Checks that text was refused, because it contains a canary, and that the error does not repeat it.
 fn assert_refused<T, E: ToString>(parsed: Result<T, E>) {
     match parsed {
-        Ok(_) => panic!("text that contains a token was accepted"),
+        Ok(_) => panic!("text that contains a secret was accepted"),
         Err(error) => assert_hides_canary(&error.to_string()),
     }
 }

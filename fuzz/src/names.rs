@@ -1,10 +1,12 @@
-//! The fields of a request: the token, the domain, the ids and the name of a key.
+//! The fields of a request: the token, the domain, the ids and the name of a key. And a caller's name.
 
-use super::{CANARY, assert_hides_canary, assert_refused, text};
+use super::{BEARER_CANARY, CANARY, assert_hides_canary, assert_refused, text};
 use keyservice::model::{
     account::AccountId,
+    caller_name::CallerName,
     domain::Domain,
     key::{KeyId, KeyName, RequestId},
+    text::{ContainsSecret, refuse_secrets},
     token::{self, TOKEN_LEN, Token},
 };
 
@@ -16,8 +18,8 @@ pub fn token(bytes: &[u8]) {
         assert_eq!(token.expose(), text);
         assert_eq!(text.len(), TOKEN_LEN);
         assert!(text.starts_with(token::PREFIX));
-        assert!(token::is_in(text));
-        assert!(!token::is_in(token.preview().as_str()));
+        assert_eq!(refuse_secrets(text), Err(ContainsSecret::Token));
+        assert_eq!(refuse_secrets(token.preview().as_str()), Ok(()));
         for at in 0..TOKEN_LEN {
             let other = if text[at..].starts_with('0') {
                 "1"
@@ -28,7 +30,10 @@ pub fn token(bytes: &[u8]) {
             assert!(Token::parse(&mistyped).is_err(), "at {at}");
         }
     }
-    assert!(token::is_in(&format!("{text}{CANARY}{text}")));
+    for canary in [CANARY, BEARER_CANARY] {
+        let hidden = format!("{text}{canary}{text}");
+        assert!(refuse_secrets(&hidden).is_err());
+    }
     if !text.is_empty() {
         assert_refused(Token::parse(&format!("{CANARY}{text}")));
     }
@@ -60,21 +65,21 @@ pub fn domain(bytes: &[u8]) {
     assert!(!last.is_some_and(is_number), "{normal} is an address");
 }
 
-/// An account id, a request id, a key id and a key's name have only allowed characters, and no
-/// token.
+/// An account id, a request id, a key id, a key's name and a caller's name have only allowed characters,
+/// and no secret.
 pub fn names(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(account) = AccountId::parse(text.to_owned()) {
         assert_eq!(account.as_str(), text);
         assert!((1..=128).contains(&text.len()) && text.is_ascii());
-        assert!(!token::is_in(text));
+        assert_eq!(refuse_secrets(text), Ok(()));
     }
     if let Ok(id) = RequestId::parse(text.to_owned()) {
         assert_eq!(id.as_str(), text);
         assert!(
             (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
         );
-        assert!(!token::is_in(text));
+        assert_eq!(refuse_secrets(text), Ok(()));
     }
     if let Ok(id) = KeyId::parse(text) {
         assert_eq!(id.to_string(), text);
@@ -85,11 +90,22 @@ pub fn names(bytes: &[u8]) {
         assert_eq!(KeyName::parse(kept), Ok(name.clone()));
         assert_eq!(kept, text.trim());
         assert!((1..=100).contains(&kept.chars().count()));
-        assert!(!kept.contains(char::is_control) && !token::is_in(kept));
+        assert!(!kept.contains(char::is_control));
+        assert_eq!(refuse_secrets(kept), Ok(()));
     }
-    let with_token = format!("{text}{CANARY}");
-    assert_refused(AccountId::parse(with_token.clone()));
-    assert_refused(RequestId::parse(with_token.clone()));
-    assert_refused(KeyId::parse(&with_token));
-    assert_refused(KeyName::parse(&with_token));
+    if let Ok(name) = CallerName::parse(text) {
+        assert_eq!(name.as_str(), text);
+        assert!((1..=64).contains(&text.len()) && text.is_ascii());
+        assert_eq!(refuse_secrets(text), Ok(()));
+    }
+    for canary in [CANARY, BEARER_CANARY] {
+        let with_secret = format!("{text}{canary}");
+        assert_refused(AccountId::parse(with_secret.clone()));
+        assert_refused(RequestId::parse(with_secret.clone()));
+        assert_refused(KeyId::parse(&with_secret));
+        assert_refused(KeyName::parse(&with_secret));
+        assert_refused(CallerName::parse(&with_secret));
+        let joined = with_secret.replace('_', "\u{200d}_\u{fe0f}");
+        assert_refused(KeyName::parse(&joined));
+    }
 }

@@ -44,8 +44,8 @@ pub(super) struct AuditCommand {
 
     /// Only calls of this caller: its name in the credentials file, `anyone` if the service has no such
     /// file, `unknown` for all callers that are not in it, or `keyservice` for the service itself.
-    #[arg(long, value_name = "NAME")]
-    caller: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = CallerName::parse_recorded)]
+    caller: Option<CallerName>,
 
     /// Only so many records, the newest.
     #[arg(long, value_name = "COUNT")]
@@ -111,8 +111,7 @@ impl AuditCommand {
             until: self.until,
             account_id: self.account.clone(),
             key_id: self.key,
-            // Any text, since names that the service reserves for itself are valid here.
-            caller: self.caller.clone().map(CallerName::from_stored),
+            caller: self.caller.clone(),
             limit: self.limit,
         }
     }

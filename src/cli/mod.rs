@@ -5,9 +5,13 @@ mod audit;
 mod credential;
 mod serve;
 
-use crate::config::Settings;
+use crate::{config::Settings, model::text};
 use audit::AuditCommand;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::Resettable,
+    error::{ContextKind, ContextValue},
+};
 use credential::CredentialCommand;
 use std::{env, error::Error};
 
@@ -66,8 +70,33 @@ impl Cli {
     fn read() -> Self {
         let command = Self::command()
             .mut_subcommands(|subcommand| subcommand.mut_args(ignore_empty_variable));
-        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let matches = command.try_get_matches();
+        let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        read.unwrap_or_else(|error| without_secrets(error).exit())
     }
+}
+
+/// The error for a wrong command line, which otherwise repeats what was given. Somebody may have pasted
+/// a secret, and what a terminal or a build shows is often kept.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let repeated = error.context().filter(|(_, value)| {
+        let repeats = |text: &str| text::refuse_secrets(text).is_err();
+        match value {
+            ContextValue::String(text) => repeats(text),
+            ContextValue::Strings(texts) => texts.iter().any(|text| repeats(text)),
+            ContextValue::StyledStr(text) => repeats(&text.to_string()),
+            ContextValue::StyledStrs(texts) => texts.iter().any(|text| repeats(&text.to_string())),
+            _ => false,
+        }
+    });
+    let repeated: Vec<_> = repeated.map(|(kind, _)| kind).collect();
+    for kind in repeated {
+        error.remove(kind);
+        if matches!(kind, ContextKind::InvalidArg | ContextKind::InvalidValue) {
+            error.insert(kind, ContextValue::String("…".to_owned()));
+        }
+    }
+    error
 }
 
 /// An empty variable counts as unset. Compose files and unit files leave one empty when they are given
@@ -88,5 +117,45 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_explained_and_a_secret_in_it_is_not_repeated() {
+        const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
+        const SECRET: &str = "tsop_KeyServiceExampleSecretDoNotUse0123456789ab";
+        let new = ["credential", "new"];
+        for secret in [TOKEN, SECRET] {
+            let option = format!("--{secret}");
+            let assigned = format!("--account={secret}");
+            let two = format!("acme,{secret}");
+            for (words, advice) in [
+                (vec!["audit", "--account", secret], "belongs only in"),
+                (vec!["audit", &assigned], "belongs only in"),
+                (vec!["audit", "--caller", secret], "belongs only in"),
+                (vec!["audit", "--key", secret], "a key id is"),
+                (vec!["audit", "--since", secret], "7days"),
+                (vec!["audit", secret], "unexpected argument"),
+                (vec!["audit", &option], "unexpected argument"),
+                (vec![secret], "subcommand"),
+                (
+                    [&new[..], &[secret, "--role", "admin"]].concat(),
+                    "belongs only in",
+                ),
+                (
+                    [&new[..], &["a", "--role", secret]].concat(),
+                    "authorizer or admin",
+                ),
+                (
+                    [&new[..], &["a", "--role", "admin", "--accounts", &two]].concat(),
+                    "belongs only in",
+                ),
+            ] {
+                let line = ["keyservice"].into_iter().chain(words.iter().copied());
+                let error = Cli::try_parse_from(line).expect_err("it is wrong");
+                let shown = without_secrets(error).to_string();
+                assert!(shown.contains(advice), "{shown}");
+                assert!(!shown.contains(&secret[5..]), "{shown}");
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Promises that [`Accounts::All`] and a list of accounts are never mistaken for one another: a
 //! list may be empty, and then it allows nothing.
 
-use super::text::{ContainsToken, is_identifier, refuse_token};
+use super::text::{ContainsSecret, is_identifier, refuse_secrets};
 use std::sync::Arc;
 
 /// The id of a tenant, which owns keys. The mail platform chooses it.
@@ -18,9 +18,9 @@ pub enum InvalidAccountId {
         "is not an account id; use 1 to 128 letters, digits and -_.:@/ with a letter or digit first"
     )]
     Malformed,
-    /// Somebody put a token into the wrong field.
+    /// Somebody put a secret into the wrong field.
     #[error(transparent)]
-    Token(#[from] ContainsToken),
+    Secret(#[from] ContainsSecret),
 }
 
 impl AccountId {
@@ -29,7 +29,7 @@ impl AccountId {
         if text.len() > 128 || !is_identifier(&text) {
             return Err(InvalidAccountId::Malformed);
         }
-        refuse_token(&text)?;
+        refuse_secrets(&text)?;
         Ok(Self(text))
     }
 

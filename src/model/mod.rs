@@ -9,6 +9,6 @@ pub mod audit_record;
 pub mod caller_name;
 pub mod domain;
 pub mod key;
-pub(crate) mod text;
+pub mod text;
 pub mod time;
 pub mod token;

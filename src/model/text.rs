@@ -1,20 +1,72 @@
-//! The rules that stored text follows: the characters of an identifier, and no token in any text.
+//! The rules that stored text follows: the characters of an identifier, and no secret in any text.
 //!
-//! Stored text is listed, printed and logged. So it must never contain a token.
+//! Stored text is listed, printed and logged. So it must never contain a token or a bearer secret.
 
-use super::token;
+use super::{caller_name, token};
 
-/// The text contains a token, or most of one.
+/// The text contains a secret, or most of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("contains a token; a token belongs only in a field that is named `token`")]
-pub struct ContainsToken;
+pub enum ContainsSecret {
+    /// Somebody put a token into the wrong field.
+    #[error("contains a token; a token belongs only in a field that is named `token`")]
+    Token,
+    /// Somebody put a caller's bearer secret into the wrong field.
+    #[error(
+        "contains a bearer secret; a bearer secret belongs only in the header `authorization`, and \
+         only its caller may keep it"
+    )]
+    Bearer,
+}
 
-pub(super) fn refuse_token(text: &str) -> Result<(), ContainsToken> {
-    if token::is_in(text) {
-        Err(ContainsToken)
-    } else {
-        Ok(())
+/// What each kind of secret begins with.
+const PREFIXES: [(&str, ContainsSecret); 2] = [
+    (token::PREFIX, ContainsSecret::Token),
+    (caller_name::SECRET_PREFIX, ContainsSecret::Bearer),
+];
+
+/// Text with this many characters of a secret's body counts as the secret. A token's preview shows two
+/// of them, then `…` and four more.
+const TELLING_LEN: usize = 20;
+
+/// Refuses text that contains a secret, even if the secret is cut off or has a typing error: a wrong
+/// letter, one character too many, or the prefix in capitals.
+///
+/// # Errors
+/// Which kind of secret it is. The error does not repeat the text.
+pub fn refuse_secrets(text: &str) -> Result<(), ContainsSecret> {
+    for (prefix, found) in PREFIXES {
+        if bodies(text, prefix).any(is_telling) {
+            return Err(found);
+        }
     }
+    Ok(())
+}
+
+/// What follows on each occurrence of the prefix, in capitals or not. A phone may capitalise the first
+/// letter of a text.
+fn bodies<'a>(text: &'a str, prefix: &str) -> impl Iterator<Item = &'a str> {
+    let starts = text.as_bytes().windows(prefix.len()).enumerate();
+    let starts = starts.filter(|(_, start)| start.eq_ignore_ascii_case(prefix.as_bytes()));
+    starts.map(|(at, start)| &text[at + start.len()..])
+}
+
+/// Whether a body goes on for long enough. One character that is not part of any secret is passed over,
+/// because a secret with one wrong character is easy to repair.
+fn is_telling(body: &str) -> bool {
+    let (mut telling, mut is_repaired) = (0, false);
+    for character in body.chars() {
+        if character.is_ascii_alphanumeric() {
+            telling += 1;
+        } else if is_repaired {
+            break;
+        } else {
+            is_repaired = true;
+        }
+        if telling == TELLING_LEN {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the text is letters, digits and `-_.:@/`, with a letter or digit first.
@@ -30,22 +82,127 @@ mod tests {
     use super::*;
     use crate::model::{
         account::AccountId,
+        caller_name::CallerName,
         key::{KeyName, RequestId},
     };
+    use proptest::prelude::*;
+
+    const SECRETS: [(&str, ContainsSecret); 2] = [
+        (
+            "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s",
+            ContainsSecret::Token,
+        ),
+        (
+            "tsop_KeyServiceExampleSecretDoNotUse0123456789ab",
+            ContainsSecret::Bearer,
+        ),
+    ];
+
+    /// Secrets as people spoil them when they copy them by hand.
+    fn spoiled(secret: &str) -> Vec<String> {
+        let (prefix, body) = secret.split_once('_').expect("a prefix");
+        let cut_off = &body[..TELLING_LEN];
+        let mistyped = body.replace("Example", "Exbmple");
+        let wrong_checksum = format!("{}0", &body[..body.len() - 1]);
+        let capital = format!("{}{}", prefix[..1].to_uppercase(), &prefix[1..]);
+        vec![
+            secret.to_owned(),
+            format!("{prefix}_{cut_off}"),
+            format!("{prefix}_{mistyped}"),
+            format!("{prefix}_{wrong_checksum}"),
+            format!("{prefix}_{}-{}", &body[..7], &body[7..]),
+            format!("{prefix}_{}-{}", &body[..7], &body[8..]),
+            format!("{prefix}_-{body}"),
+            format!("{capital}_{body}"),
+            format!("{}_{body}", prefix.to_uppercase()),
+            format!("{prefix}_x:{secret}"),
+        ]
+    }
 
     #[test]
-    fn stored_text_contains_no_token() {
-        const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
-        let owned = || format!("acme/{TOKEN}");
-        assert_eq!(AccountId::parse(owned()), Err(ContainsToken.into()));
-        assert_eq!(RequestId::parse(owned()), Err(ContainsToken.into()));
-        assert_eq!(KeyName::parse(&owned()), Err(ContainsToken.into()));
-        let joined = TOKEN
-            .replace("abc", "a\u{200d}bc")
-            .replace('_', "\u{200c}_");
-        assert_eq!(KeyName::parse(&joined), Err(ContainsToken.into()));
-        let mistyped = TOKEN.replace("abc", "abd");
-        assert_eq!(KeyName::parse(&mistyped), Err(ContainsToken.into()));
-        assert!(KeyName::parse("after tsend_Ke…Xm9s").is_ok());
+    fn every_kept_text_refuses_every_secret_whole_or_spoiled_alone_or_within_more_text() {
+        for (secret, found) in SECRETS {
+            for spoiled in spoiled(secret) {
+                for text in [spoiled.clone(), format!("acme/{spoiled}:1")] {
+                    assert_eq!(AccountId::parse(text.clone()), Err(found.into()));
+                    assert_eq!(RequestId::parse(text.clone()), Err(found.into()));
+                    assert_eq!(KeyName::parse(&text), Err(found.into()));
+                    if text.len() <= 64 {
+                        assert_eq!(CallerName::parse(&text), Err(found.into()));
+                        let filter = CallerName::parse_recorded(&text);
+                        assert_eq!(filter, Err(found.into()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_hides_no_secret_between_characters_without_width() {
+        for (secret, found) in SECRETS {
+            for hidden in [
+                "\u{200c}",
+                "\u{200d}",
+                "\u{fe0f}",
+                "\u{e0100}",
+                "\u{301}",
+                "\u{20dd}",
+            ] {
+                // Behind every third letter, so that the name is not too long.
+                let letters = secret.chars().zip([hidden, "", ""].into_iter().cycle());
+                let letters = letters.flat_map(|(letter, hidden)| {
+                    let letter = [letter].into_iter();
+                    letter.chain(hidden.chars())
+                });
+                let name: String = letters.collect();
+                assert_eq!(KeyName::parse(&name), Err(found.into()), "{name:?}");
+            }
+            let spaced = secret.replace("Example", " Example");
+            assert_eq!(KeyName::parse(&spaced), Err(found.into()));
+        }
+    }
+
+    #[test]
+    fn text_about_secrets_is_no_secret() {
+        for name in [
+            "after tsend_Ke…Xm9s",
+            "tsend_Ke…Xm9s,tsend_Ab…1234,tsop_",
+            "every tsend_ token of the production mailers",
+            "tsend_payments-service-production-eu",
+            "tsop_ of dashboard",
+            "TSOP_DASHBOARD-2",
+        ] {
+            assert!(KeyName::parse(name).is_ok(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_secret_is_found_wherever_it_stands_and_whatever_one_character_became(
+            which in 0..SECRETS.len(),
+            before in "\\PC{0,20}",
+            after in "\\PC{0,20}",
+            at in any::<prop::sample::Index>(),
+            wrong: char,
+        ) {
+            let (secret, found) = SECRETS[which];
+            let (prefix, body) = secret.split_once('_').expect("a prefix");
+            let body = body.chars().collect::<Vec<_>>();
+            let mut mistyped = body.clone();
+            mistyped[at.index(body.len())] = wrong;
+            let mistyped: String = mistyped.into_iter().collect();
+            for secret in [secret, &format!("{prefix}_{mistyped}")] {
+                let text = format!("{before}{secret}{after}");
+                prop_assert_eq!(refuse_secrets(&text), Err(found), "{:?}", text);
+            }
+        }
+
+        #[test]
+        fn as_much_as_a_preview_shows_and_more_is_allowed(which in 0..SECRETS.len(), len in 0..TELLING_LEN) {
+            let (secret, _) = SECRETS[which];
+            let (prefix, body) = secret.split_once('_').expect("a prefix");
+            let shown = format!("{prefix}_{}", &body[..len]);
+            prop_assert_eq!(refuse_secrets(&shown), Ok(()));
+        }
     }
 }

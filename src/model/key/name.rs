@@ -1,9 +1,9 @@
 //! The name that people give to a key: one line of visible text.
 //!
-//! Promises that a name looks as it is stored, and that a token cannot hide in it.
+//! Promises that a name looks as it is stored, and that a secret cannot hide in it.
 //! Must never change a name, except for white space at its ends.
 
-use crate::model::text::{ContainsToken, refuse_token};
+use crate::model::text::{ContainsSecret, refuse_secrets};
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, GeneralCategory, JoinControl, VariationSelector},
@@ -25,9 +25,9 @@ pub enum InvalidKeyName {
     /// The text consists of joiners, for example.
     #[error("has no visible character; use printable text on one line")]
     Invisible,
-    /// Somebody put a token into the wrong field.
+    /// Somebody put a secret into the wrong field.
     #[error(transparent)]
-    Token(#[from] ContainsToken),
+    Secret(#[from] ContainsSecret),
 }
 
 impl KeyName {
@@ -44,8 +44,9 @@ impl KeyName {
         if visible.trim_matches(is_blank).is_empty() {
             return Err(InvalidKeyName::Invisible);
         }
-        // Without the joiners, because a token with joiners in it is still easy to copy.
-        refuse_token(&visible)?;
+        // Without the joiners and marks, because a secret with these in it is still easy to copy.
+        let unmarked: String = visible.chars().filter(|c| !is_mark(*c)).collect();
+        refuse_secrets(&unmarked)?;
         Ok(Self(trimmed.to_owned()))
     }
 
@@ -80,6 +81,15 @@ fn is_unprintable(character: char) -> bool {
 fn has_no_width(character: char) -> bool {
     CodePointSetData::new::<JoinControl>().contains(character)
         || CodePointSetData::new::<VariationSelector>().contains(character)
+}
+
+/// Whether a character is drawn over or around the one before it, and takes no room of its own.
+fn is_mark(character: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    matches!(
+        category,
+        GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark
+    )
 }
 
 /// Whether a character is white space or the Braille pattern without dots, which Unicode does not

@@ -1,6 +1,6 @@
 //! The request id: a caller's own name for one Create, which makes it safe to send the call again.
 
-use crate::model::text::{ContainsToken, refuse_token};
+use crate::model::text::{ContainsSecret, refuse_secrets};
 
 /// The name that a caller gave to one Create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,9 +12,9 @@ pub enum InvalidRequestId {
     /// The length or a character is wrong.
     #[error("must be 1 to 128 visible ASCII characters, such as a random UUID")]
     Malformed,
-    /// Somebody put a token into the wrong field.
+    /// Somebody put a secret into the wrong field.
     #[error(transparent)]
-    Token(#[from] ContainsToken),
+    Secret(#[from] ContainsSecret),
 }
 
 impl RequestId {
@@ -24,7 +24,7 @@ impl RequestId {
         if !(1..=128).contains(&text.len()) || !is_visible {
             return Err(InvalidRequestId::Malformed);
         }
-        refuse_token(&text)?;
+        refuse_secrets(&text)?;
         Ok(Self(text))
     }
 

@@ -5,13 +5,17 @@ use crate::support::{
     postgres::{Cluster, database_in, table_lock::with_schema},
     server::{
         Server,
-        audit_command::{Reader, audit_error, audit_output, record_of_a_list, records},
+        audit_command::{Reader, audit, audit_error, audit_output, record_of_a_list, records},
         sqlite_in,
     },
     tools::{shell, tool},
 };
 use keyservice::{
-    model::{time::Timestamp, token::Digester},
+    callers::secret::Secret,
+    model::{
+        time::Timestamp,
+        token::{Digester, Token},
+    },
     store::{AuditLog, sqlite::SqliteStore},
 };
 
@@ -144,6 +148,24 @@ async fn the_command_names_a_missing_or_foreign_store_and_creates_none() {
     assert!(audit_error(&empty, &[]).contains("there is no store at postgres://"));
     let unknown = cluster.address_of("unknown");
     assert!(audit_error(&unknown, &[]).contains("database \"unknown\" does not exist"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_filter_is_refused_before_the_store_is_asked_and_is_not_repeated() {
+    let directory = directory();
+    let missing = sqlite_in(&directory);
+    let (token, secret) = (
+        Token::generate(&mut rand::rng()),
+        Secret::generate(&mut rand::rng()),
+    );
+    for secret in [token.expose(), secret.expose()] {
+        for filter in ["--account", "--caller", "--key", "--since"] {
+            let refused = audit(&missing, &[filter, secret]);
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert!(!refused.status.success() && said.contains(filter), "{said}");
+            assert!(!said.contains(&secret[5..]), "{said}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

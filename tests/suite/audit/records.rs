@@ -5,6 +5,7 @@ use crate::support::{
     directory, eventually,
     mount::Mount,
     postgres::Cluster,
+    search::{contains, files_below},
     server::{Server, audit_command::records, sqlite_in},
 };
 use futures::future::join_all;
@@ -17,6 +18,7 @@ use tonic::Code;
 struct Guarded {
     server: Server,
     dashboard: BearerClient,
+    dashboard_secret: String,
     sender: BearerClient,
     unknown: BearerClient,
     _callers: Mount,
@@ -35,6 +37,7 @@ impl Guarded {
         let channel = server.channel().await;
         Self {
             dashboard: client(channel.clone(), &dashboard.secret),
+            dashboard_secret: dashboard.secret,
             sender: client(channel.clone(), &sender.secret),
             unknown: client(channel, &unknown.secret),
             server,
@@ -129,6 +132,53 @@ async fn a_call_whose_message_is_too_large_is_recorded() {
         let expected = ["dashboard Create RESOURCE_EXHAUSTED - - 1"];
         assert_eq!(records(&store, &[]), expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_admin_cannot_have_its_bearer_secret_stored_recorded_or_logged() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let mut guarded = Guarded::start(&store).await;
+    let secret = guarded.dashboard_secret.clone();
+    let key_id = guarded.dashboard.create("acme", "a key").await.unwrap();
+    let key_id = key_id.key.unwrap().key_id;
+    let creates: [fn(&mut CreateRequest, String); 4] = [
+        |new, secret| new.account_id = secret,
+        |new, secret| new.name = format!("made by {secret}"),
+        |new, secret| new.domain = Some(secret),
+        |new, secret| new.request_id = Some(secret),
+    ];
+    for put in creates {
+        let mut request = CreateRequest {
+            account_id: "acme".into(),
+            name: "a key".into(),
+            ..Default::default()
+        };
+        put(&mut request, secret.clone());
+        let refused = guarded.dashboard.create_with(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(!format!("{refused:?}").contains(&secret), "{refused}");
+    }
+    guarded.dashboard.list(&secret).await.unwrap_err();
+    guarded.dashboard.revoke(&secret).await.unwrap_err();
+    let of_a_secret = RevokeRequest {
+        target: Some(Target::KeyId(key_id)),
+        account_id: Some(secret.clone()),
+    };
+    guarded
+        .dashboard
+        .revoke_with(of_a_secret)
+        .await
+        .unwrap_err();
+    guarded.sender.list(&secret).await.unwrap_err();
+
+    let log = guarded.server.log();
+    guarded.server.terminate().await;
+    assert!(!log.contains(&secret[5..]), "{log}");
+    let records = records(&store, &[]).join("\n");
+    assert!(records.contains("INVALID_ARGUMENT") && !records.contains(&secret[5..]));
+    let files = files_below(directory.path());
+    assert!(contains(&files, b"a key") && !contains(&files, &secret.as_bytes()[5..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

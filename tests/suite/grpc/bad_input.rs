@@ -6,6 +6,7 @@ use crate::support::{
     server::{Client, Server},
 };
 use keyservice::{
+    callers::secret::Secret,
     grpc::proto::{
         AuthorizeRequest, CreateRequest, ListRequest, RevokeRequest, revoke_request::Target,
     },
@@ -135,8 +136,18 @@ async fn authorize_says_what_a_valid_domain_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_the_wrong_field_is_refused_and_the_error_does_not_repeat_it() {
     let token = Token::generate(&mut rand::rng());
-    let text = || token.expose().to_owned();
-    let misspelt = text().replace("tsend_", "tsemd_");
+    assert_refused_in_every_field(token.expose()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_secret_in_any_field_is_refused_and_the_error_does_not_repeat_it() {
+    let secret = Secret::generate(&mut rand::rng());
+    assert_refused_in_every_field(secret.expose()).await;
+}
+
+async fn assert_refused_in_every_field(secret: &str) {
+    let text = || secret.to_owned();
+    let misspelt = text().replace("ts", "ts1");
     let mut table = Table::default();
     let mut refuse = |field, call| table.add(field, "", call);
     refuse("account_id", create_with(|key| key.account_id = text()));
@@ -159,11 +170,14 @@ async fn a_token_in_the_wrong_field_is_refused_and_the_error_does_not_repeat_it(
     refuse("domain", authorize("example.com", &text()));
 
     // Compared in lower case, since domains are converted to lower case.
-    let secret_part = token.expose()[6..].to_lowercase();
+    let secret_part = secret[6..].to_lowercase();
     for status in table.check().await {
         let details = String::from_utf8_lossy(status.details());
         let shown = format!("{status:?} {details}").to_lowercase();
-        assert!(!shown.contains(&secret_part), "the error repeats the token");
+        assert!(
+            !shown.contains(&secret_part),
+            "the error repeats the secret"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use crate::support::{
 };
 use data_encoding::{BASE64, HEXLOWER};
 use keyservice::{
+    callers::secret::Secret,
     grpc::proto::{
         AuthorizeRequest, CreateRequest, ListRequest, denial::Reason,
         key_service_server::SERVICE_NAME, revoke_request::Target,
@@ -116,7 +117,10 @@ fn audit_records(store: &str) -> Vec<u8> {
 async fn make_every_call(session: &mut Session) {
     get_every_decision(session).await;
     list_and_revoke(session).await;
-    for token in [session.granted_token(), session.mistyped_token()] {
+    // A caller's secret is as secret as a token. It is among those that are searched for at the end.
+    let secret = Secret::generate(&mut rand::rng()).expose().to_owned();
+    session.tokens.push(secret.clone());
+    for token in [session.granted_token(), session.mistyped_token(), secret] {
         put_a_token_into_every_field(session, &token).await;
     }
     put_tokens_into_headers_and_paths(session).await;
