@@ -4,7 +4,8 @@
 //! closes it. The types hold a handler to that: it is given the call and must return a [`Closed`], and
 //! only closing the call makes one.
 //! Promises that every audited call of an authenticated caller is recorded and logged, also when its
-//! caller hangs up, its message never comes or its handler panics.
+//! caller hangs up, its message never comes or its handler panics. A caller that makes very many calls
+//! has some of them only counted, in records and in lines.
 //! Must never record what a caller sent, but only what was parsed from it: the text may hold a token.
 
 use super::{
@@ -13,7 +14,10 @@ use super::{
 };
 use crate::{
     audit::recorder::Recorder,
-    callers::Caller,
+    callers::{
+        Caller,
+        admin_slots::{AdminSlot, AdminSlots},
+    },
     model::{
         account::AccountId,
         audit_record::{AdminMethod, AuditRecord, Outcome},
@@ -27,8 +31,9 @@ use http::Response;
 use std::{
     marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Status, body::Body};
 
 /// The call is not on record yet.
@@ -75,31 +80,38 @@ impl AuditedCall {
             account_id: None,
             key_id: None,
             is_recorded: false,
+            has_line: None,
             outcome: None,
             recorder,
             slot: None,
+            caller_gone: CancellationToken::new(),
         };
         let state = PhantomData;
         Self { entry, state }
     }
 
-    /// Takes up the call that authentication opened for this request, if fewer than the limit are in
-    /// flight. From here on the handler closes it.
+    /// Takes up the call that authentication opened for this request, if there is a slot for it. From
+    /// here on the handler closes it.
     pub(super) async fn take_up<T>(
         request: &Request<T>,
-        slots: &Arc<Semaphore>,
+        slots: &Arc<AdminSlots>,
     ) -> Result<Self, Status> {
         let handover = request.extensions().get::<Handover>();
         let call = handover.and_then(Handover::take);
         let mut call = call.ok_or_else(errors::unauthenticated)?;
         call.entry.time = Timestamp::now();
-        match slots.clone().try_acquire_owned() {
+        match slots.take(&call.entry.caller, call.entry.method, Instant::now()) {
             Ok(slot) => {
                 call.entry.slot = Some(slot);
                 Ok(call)
             }
-            Err(_) => Err(call.end(errors::too_many_admin_calls()).await),
+            Err(why) => Err(call.end(errors::too_many_admin_calls(why)).await),
         }
+    }
+
+    /// Stands for the caller, which waits for the answer until this is dropped.
+    pub(super) fn waiting_caller(&self) -> DropGuard {
+        self.entry.caller_gone.clone().drop_guard()
     }
 
     /// Notes the account that the call concerns. It must be one of the caller's.
@@ -145,6 +157,7 @@ impl AuditedCall {
         self.entry.account_id = Some(account_id);
         self.entry.key_id = Some(key_id);
         self.entry.is_recorded = true;
+        self.entry.decide_answer_line();
         AuditedCall {
             entry: self.entry,
             state: PhantomData,
@@ -153,6 +166,25 @@ impl AuditedCall {
 }
 
 impl AuditedCall<Recorded> {
+    /// Whether the call has log lines of its own. Otherwise it is counted in a later line.
+    pub(super) fn has_line(&self) -> bool {
+        self.entry.has_line == Some(true)
+    }
+
+    /// Waits for the replicas on behalf of the caller, and gives up when it has gone. The write stands
+    /// either way. So a call without a caller holds its slot only as long as the store takes.
+    pub(super) async fn wait_with_caller<T>(
+        &self,
+        wait: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            answer = wait => answer,
+            () = self.entry.caller_gone.cancelled() => {
+                Err(Status::cancelled("the caller has gone, and nobody waits for the answer"))
+            }
+        }
+    }
+
     /// Closes the call.
     pub(super) fn close<T>(mut self, answer: Result<T, Status>) -> Closed<T> {
         let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
@@ -206,7 +238,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
     });
 }
 
-/// What is known of a call. Dropping it logs the call, and records it if that was not done.
+/// What is known of a call. Dropping it logs or counts the call, and records it if that was not done.
 struct Entry {
     caller: Arc<Caller>,
     method: AdminMethod,
@@ -215,11 +247,15 @@ struct Entry {
     key_id: Option<KeyId>,
     /// Whether a record is stored, or the recorder is busy with it.
     is_recorded: bool,
+    /// Whether the call has a log line of its own, once that is decided.
+    has_line: Option<bool>,
     /// How the call ended, once that is known.
     outcome: Option<Code>,
     recorder: Arc<Recorder>,
     /// The call's slot among the admin calls in flight. Held until the call is closed.
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<AdminSlot>,
+    /// Cancelled when the caller no longer waits for the answer.
+    caller_gone: CancellationToken,
 }
 
 impl Entry {
@@ -230,6 +266,7 @@ impl Entry {
         self.is_recorded = true;
         match code {
             Code::Ok => {
+                self.decide_answer_line();
                 if self.recorder.record_answer(&record).await.is_err() {
                     self.outcome = Some(Code::Unavailable);
                     return Err(errors::unrecorded());
@@ -238,12 +275,27 @@ impl Entry {
             // A caller does not wait for a store in trouble, and its record does not add to an
             // overload.
             Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
+                self.has_line = Some(false);
                 self.recorder.count(&record);
             }
-            _ => self.recorder.record_refusal(&record).await,
+            _ if self.decide_refusal() => self.recorder.record_refusal(&record).await,
+            _ => self.recorder.count(&record),
         }
         self.outcome = Some(code);
         Ok(())
+    }
+
+    /// Decides whether the call, which was refused or given up, has a record and a line of its own.
+    fn decide_refusal(&mut self) -> bool {
+        let is_allowed = self.recorder.allows_refusal(&self.caller.name);
+        self.has_line = Some(is_allowed);
+        is_allowed
+    }
+
+    /// Decides whether the call, which was carried out, has a line of its own.
+    fn decide_answer_line(&mut self) {
+        let is_allowed = self.recorder.allows_answer_line(&self.caller.name);
+        self.has_line = Some(is_allowed);
     }
 
     fn as_record(&self, code: Code) -> AuditRecord {
@@ -267,8 +319,16 @@ impl Drop for Entry {
             Code::Cancelled
         });
         if !self.is_recorded {
-            // Nobody waits for the record of a call that nobody answers.
-            let _ = self.recorder.record_unanswered(&self.as_record(outcome));
+            let record = self.as_record(outcome);
+            if self.decide_refusal() {
+                self.recorder.record_unanswered(&record);
+            } else {
+                self.recorder.count(&record);
+            }
+        }
+        if self.has_line != Some(true) {
+            self.recorder.count_line(&self.as_record(outcome));
+            return;
         }
         tracing::info!(
             caller = self.caller.name.as_str(),

@@ -20,6 +20,7 @@ use crate::{
 };
 use rand::RngExt;
 use std::{sync::Arc, time::Instant};
+use tokio_util::sync::DropGuard;
 use tonic::{Request, Response, Status};
 
 /// Answers the calls of `KeyService` from the parts of the process.
@@ -48,7 +49,11 @@ impl KeyHandlers {
         };
         let now = call.time();
         let call = call.recorded_by(&committed, new.key.account_id.clone(), key_id);
-        let created = self.acknowledge_key(new.key, committed).await;
+        if call.has_line() && *committed.value() == CreateOutcome::Created {
+            log_write("key created", &new.key, committed.position());
+        }
+        let created = self.acknowledge_key(new.key, committed);
+        let created = call.wait_with_caller(created).await;
         call.close(created.map(|key| proto::CreateResponse {
             token: token.expose().to_owned(),
             key: Some(response::key(key, now)),
@@ -84,7 +89,6 @@ impl KeyHandlers {
         let (outcome, position) = committed.into_parts();
         match outcome {
             CreateOutcome::Created => {
-                log_write("key created", &key, position);
                 let waits = &self.app.counts.create_waits;
                 let acknowledged = self.wait_until_acknowledged(position, waits).await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, key.id))?;
@@ -142,7 +146,11 @@ impl KeyHandlers {
         };
         let (key, now) = (committed.value(), call.time());
         let call = call.recorded_by(&committed, key.account_id.clone(), key.id);
-        let revoked = self.acknowledge_revocation(committed).await;
+        if call.has_line() {
+            log_write("key revoked", committed.value(), committed.position());
+        }
+        let revoked = self.acknowledge_revocation(committed);
+        let revoked = call.wait_with_caller(revoked).await;
         call.close(revoked.map(|key| proto::RevokeResponse {
             key: Some(response::key(key, now)),
         }))
@@ -168,7 +176,6 @@ impl KeyHandlers {
     /// because the call that revoked it may not have waited to the end.
     async fn acknowledge_revocation(&self, committed: Committed<Key>) -> Result<Key, Status> {
         let (key, position) = committed.into_parts();
-        log_write("key revoked", &key, position);
         let waits = &self.app.counts.revoke_waits;
         let acknowledged = self.wait_until_acknowledged(position, waits).await;
         acknowledged.map_err(response::unacknowledged_revoke)?;
@@ -208,9 +215,10 @@ impl KeyHandlers {
     }
 }
 
-/// Runs a write to its end, whether or not its caller waits for it. So the log tells of every write
-/// that was begun, and whether every replica has it.
+/// Runs a write to its end, whether or not its caller waits for it. So the log and the record tell of
+/// every write that was begun. Only the wait for the replicas ends when the caller has gone.
 async fn run_to_its_end<T: Send + 'static>(
+    _caller: DropGuard,
     write: impl Future<Output = Closed<T>> + Send + 'static,
 ) -> Result<Closed<T>, Status> {
     let ended = tokio::spawn(write).await;
@@ -255,9 +263,10 @@ macro_rules! implement {
     };
     (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
         let call = AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
+        let caller = call.waiting_caller();
         let closed = $self.clone().$handler(call, $request.into_inner());
         let closed = if Method::$method.writes() {
-            run_to_its_end(closed).await?
+            run_to_its_end(caller, closed).await?
         } else {
             closed.await
         };
