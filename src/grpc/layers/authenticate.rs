@@ -99,6 +99,14 @@ enum Verdict {
 }
 
 impl Callers {
+    /// Whether a caller makes this request, whatever it may call.
+    pub(super) fn know(&self, request: &Request<Body>) -> bool {
+        match self {
+            Self::Anyone(_) => true,
+            Self::Listed(credentials) => find(&credentials.get(), request).is_some(),
+        }
+    }
+
     /// Decides whether a call passes, and notes a caller that the service must know.
     fn check(&self, call: &mut Call, recorder: &Arc<Recorder>) -> Verdict {
         let access = Access::to(call.method);
