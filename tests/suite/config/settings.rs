@@ -88,7 +88,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 31] {
+fn settings(directory: &TempDir) -> [Setting; 32] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -115,6 +115,11 @@ fn settings(directory: &TempDir) -> [Setting; 31] {
         (
             "--tls-client-ca",
             &file("ca.crt", &authority.pem()),
+            "/no/such/file",
+        ),
+        (
+            "--tls-client-crl",
+            &file("ca.crl", &authority.revocation_list(&[], 2100)),
             "/no/such/file",
         ),
         ("--insecure", "false", "perhaps"),
