@@ -37,6 +37,19 @@ pub enum InvalidCredentials {
     NoCaller,
 }
 
+/// A client's certificate has names of more than one caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the certificate has names of two callers, {} and {}; give each caller a certificate of its \
+     own, or list all names of a certificate on one line of --credentials",
+    first.as_str(),
+    other.as_str()
+)]
+pub struct AmbiguousCertificate {
+    first: CallerName,
+    other: CallerName,
+}
+
 /// What is wrong with a line, and what would be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
@@ -168,12 +181,25 @@ impl Credentials {
         self.by_secret.get(&SecretDigest::of_presented(presented)?)
     }
 
-    /// Finds the caller whose certificate has these names. The first name that a caller has counts.
-    #[must_use]
-    pub fn find_by_certificate(&self, names: &[CertificateName]) -> Option<&Arc<Caller>> {
-        names
+    /// Finds the caller whose certificate has these names. All names that are listed must be that
+    /// caller's: the order of the names in a certificate must not decide which rights it gives.
+    pub fn find_by_certificate(
+        &self,
+        names: &[CertificateName],
+    ) -> Result<Option<&Arc<Caller>>, AmbiguousCertificate> {
+        let mut found = names
             .iter()
-            .find_map(|name| self.by_certificate_name.get(name))
+            .filter_map(|name| self.by_certificate_name.get(name));
+        let Some(first) = found.next() else {
+            return Ok(None);
+        };
+        match found.find(|other| !Arc::ptr_eq(other, first)) {
+            None => Ok(Some(first)),
+            Some(other) => Err(AmbiguousCertificate {
+                first: first.name.clone(),
+                other: other.name.clone(),
+            }),
+        }
     }
 }
 
@@ -261,7 +287,7 @@ mod tests {
         );
         let credentials = Credentials::parse(text.as_bytes()).expect("well formed");
         let find = |names: &[CertificateName]| {
-            let caller = credentials.find_by_certificate(names);
+            let caller = credentials.find_by_certificate(names).expect("one caller");
             caller.map(|caller| caller.name.as_str().to_owned())
         };
         let name = |text| CertificateName::parse(text).expect("valid");
@@ -275,6 +301,34 @@ mod tests {
             None
         );
         assert_eq!(find(&[]), None);
+    }
+
+    #[test]
+    fn a_certificate_with_the_names_of_two_callers_is_neithers() {
+        let text = "sender authorizer certificate=sender.example certificate=spiffe://x/sender\n\
+                    operator admin certificate=operator.example";
+        let credentials = Credentials::parse(text.as_bytes()).expect("well formed");
+        let find = |names: &[&str]| {
+            let names: Vec<_> = names
+                .iter()
+                .map(|name| CertificateName::parse(name).expect("valid"))
+                .collect();
+            let found = credentials.find_by_certificate(&names);
+            found.map(|caller| caller.expect("a caller").name.as_str().to_owned())
+        };
+        let both = ["sender.example", "unlisted.example", "spiffe://x/sender"];
+        assert_eq!(find(&both), Ok("sender".to_owned()));
+        for ambiguous in [
+            &["sender.example", "operator.example"][..],
+            &["operator.example", "sender.example"],
+            &["sender.example", "spiffe://x/sender", "operator.example"],
+        ] {
+            let error = find(ambiguous).expect_err("ambiguous").to_string();
+            assert!(
+                error.contains("sender") && error.contains("operator"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

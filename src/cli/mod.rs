@@ -15,6 +15,9 @@ use clap::{
 };
 use credential::CredentialCommand;
 use grants::GrantsCommand;
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{env, error::Error};
 
 #[derive(Debug, Parser)]
@@ -68,11 +71,31 @@ start of the service and after each upgrade. The command itself connects to noth
 /// # Errors
 /// What the command could not do, as a sentence for its user.
 pub fn run() -> Result<(), Box<dyn Error>> {
+    forbid_dumps();
     match Cli::read().command {
         Command::Serve(settings) => serve::run(&settings),
         Command::Audit(audit) => Ok(audit.run()?),
         Command::Credential(credential) => Ok(credential.run()?),
         Command::Grants(grants) => Ok(grants.run()?),
+    }
+}
+
+/// Keeps this process's memory, which holds secrets and tokens, out of core dumps. A limit alone does
+/// not keep the system from handing a dump to a program, so the process is made one that cannot be
+/// dumped. Nor can other processes of the same user then read its memory.
+fn forbid_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let mut forbidden = setrlimit(Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    {
+        let not_dumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        forbidden = forbidden.and(not_dumpable);
+    }
+    if let Err(error) = forbidden {
+        eprintln!("keyservice: core dumps, which would hold secrets, cannot be forbidden: {error}");
     }
 }
 
@@ -123,6 +146,17 @@ fn ignore_empty_variable(setting: clap::Arg) -> clap::Arg {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_holds_secrets_is_never_dumped() {
+        forbid_dumps();
+        assert_eq!(rustix::process::getrlimit(Resource::Core).current, Some(0));
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            rustix::process::dumpable_behavior(),
+            Ok(DumpableBehavior::NotDumpable)
+        );
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

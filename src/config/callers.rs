@@ -39,6 +39,18 @@ pub struct CallerSettings {
     #[arg(long, env = "KEYSERVICE_TLS_CLIENT_CA", value_name = "FILE", requires_all = ["tls_cert", "credentials"])]
     pub tls_client_ca: Option<PathBuf>,
 
+    /// File with the certificate revocation lists of the authorities that issue the clients'
+    /// certificates (PEM): one list of each, intermediate ones included. A client is refused when its
+    /// certificate is revoked, and also when no list says whether it is, or the list has expired. The
+    /// service reads the file again when it changes.
+    #[arg(
+        long,
+        env = "KEYSERVICE_TLS_CLIENT_CRL",
+        value_name = "FILE",
+        requires = "tls_client_ca"
+    )]
+    pub tls_client_crl: Option<PathBuf>,
+
     /// Serve without TLS or without credentials on an address that other machines reach. Whoever
     /// reaches it can read what is sent, tokens included, or can make and revoke keys. This is right
     /// only where something else, such as a service mesh, protects the address.
@@ -58,6 +70,7 @@ mod tests {
             &["--tls-key", "k"],
             &["--tls-client-ca", "a"],
             &[&tls[..], &["--tls-client-ca", "a"]].concat(),
+            &[&tls[..], &["--credentials", "f", "--tls-client-crl", "r"]].concat(),
         ] {
             assert!(Settings::parse_from(half).is_err(), "{half:?}");
         }

@@ -101,11 +101,12 @@ fn api<K: KeyService>(
     // Within authentication, so that it records the calls that this answers.
     let service = Deadline::new(service);
     // Around everything that a caller must not reach.
-    let service = Authenticate::new(callers, recorder, service);
+    let service = Authenticate::new(callers.clone(), recorder, service);
     // Around authentication, which reads metadata.
     let service = HeaderSize::new(limits, service);
-    // Around all that answers calls, so that the refused ones have spans too.
-    let service = CallSpan::new(service);
+    // Around all that answers calls, so that the refused ones have spans too. It asks who calls,
+    // because only a caller may choose the trace.
+    let service = CallSpan::new(callers, service);
     // Outermost, because it makes requests calls, and so that all are counted. Moreover tonic puts
     // the body of what it is given into a box, and this body needs no other.
     InFlight::new(&counts.calls, service)

@@ -175,6 +175,15 @@ impl Exposition {
                 &Unit::Seconds,
                 &expiry.unwrap_or_default().as_secs(),
             )?;
+            let crl = tls.get().crl_next_update;
+            if let Some(expiry) = crl.map(|crl| crl.duration_since(UNIX_EPOCH)) {
+                families.gauge_of(
+                    "keyservice_tls_client_crl_expiry_timestamp",
+                    "When the first of the clients' revocation lists expires, as Unix time",
+                    &Unit::Seconds,
+                    &expiry.unwrap_or_default().as_secs(),
+                )?;
+            }
         }
         let tls = self.app.tls.as_ref().map(|files| files.is_reload_failed());
         let credentials = match &self.app.callers {

@@ -7,15 +7,16 @@ use super::reload::{FileError, InvalidFile, NamedFile, Reloaded};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
+    server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
 };
 use std::{
     path::PathBuf,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use x509_cert::{Certificate, der::Decode};
+use tokio::time::sleep;
+use x509_cert::{Certificate, crl::CertificateList, der::Decode};
 
 /// The files that TLS is set up with.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub(crate) struct TlsFiles {
     /// The authorities that issue the clients' certificates. Without them, no client is asked for a
     /// certificate.
     pub client_ca: Option<PathBuf>,
+    /// The lists of the clients' certificates that are revoked. They need the authorities.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// What a handshake needs.
@@ -35,12 +38,19 @@ pub(crate) struct Tls {
     pub config: Arc<ServerConfig>,
     /// When the server's certificate expires.
     pub not_after: SystemTime,
+    /// When the first of the revocation lists expires. From then on, the clients of its authority are
+    /// refused.
+    pub crl_next_update: Option<SystemTime>,
 }
 
 /// The files' indices, for [`InvalidFile`].
 const CERTIFICATE: usize = 0;
 const KEY: usize = 1;
 const CLIENT_CA: usize = 2;
+const CLIENT_CRL: usize = 3;
+
+/// How often the log says that a revocation list has expired.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 impl TlsFiles {
     /// Reads the files, and reloads them whenever they change.
@@ -51,9 +61,17 @@ impl TlsFiles {
             named("--tls-key", self.key),
         ];
         files.extend(self.client_ca.map(|path| named("--tls-client-ca", path)));
+        // The settings see to it that there are lists only where there are authorities.
+        files.extend(self.client_crl.map(|path| named("--tls-client-crl", path)));
         Reloaded::watch(files, |contents| {
-            let client_ca = contents.get(CLIENT_CA).map(Vec::as_slice);
-            Tls::parse(&contents[CERTIFICATE], &contents[KEY], client_ca)
+            let file = |index| contents.get(index).map(Vec::as_slice);
+            let (client_ca, client_crl) = (file(CLIENT_CA), file(CLIENT_CRL));
+            Tls::parse(
+                &contents[CERTIFICATE],
+                &contents[KEY],
+                client_ca,
+                client_crl,
+            )
         })
     }
 }
@@ -64,7 +82,15 @@ impl Tls {
         certificate: &[u8],
         key: &[u8],
         client_ca: Option<&[u8]>,
+        client_crl: Option<&[u8]>,
     ) -> Result<Self, InvalidFile> {
+        let crls = client_crl.map(revocation_lists).transpose();
+        let crls = crls.map_err(|why| InvalidFile::new(CLIENT_CRL, why))?;
+        let crls = crls.unwrap_or_default();
+        let crl_next_update = crls
+            .iter()
+            .filter_map(|(_, next_update)| *next_update)
+            .min();
         let chain = certificates(certificate).map_err(|why| InvalidFile::new(CERTIFICATE, why))?;
         let not_after = not_after(&chain[0]).map_err(|why| InvalidFile::new(CERTIFICATE, why))?;
         // The parser's own error could repeat parts of the key.
@@ -81,8 +107,15 @@ impl Tls {
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
                     // A client without a certificate may show a bearer secret, or ask for health.
                     .allow_unauthenticated()
+                    // Where there is a list, the rest is as strict as it can be: every certificate
+                    // of a chain must be on record as not revoked, by a list that has not expired.
+                    .with_crls(crls.into_iter().map(|(crl, _)| crl))
+                    .enforce_revocation_expiration()
                     .build()
-                    .map_err(|error| InvalidFile::new(CLIENT_CA, error))?;
+                    .map_err(|error| match error {
+                        VerifierBuilderError::InvalidCrl(_) => InvalidFile::new(CLIENT_CRL, error),
+                        _ => InvalidFile::new(CLIENT_CA, error),
+                    })?;
                 versions.with_client_cert_verifier(verifier)
             }
         };
@@ -99,9 +132,40 @@ impl Tls {
         Ok(Self {
             config: Arc::new(config),
             not_after,
+            crl_next_update,
         })
     }
 }
+
+/// Logs that a revocation list has expired, again and again, until the files are dropped.
+pub(crate) async fn report_expired_crl(files: Weak<Reloaded<Tls>>) {
+    while let Some(tls) = files.upgrade().map(|files| files.get().crl_next_update) {
+        if tls.is_some_and(|next_update| next_update <= SystemTime::now()) {
+            tracing::error!(
+                "--tls-client-crl: a list has expired, and clients with certificates of its \
+                 authority are refused; replace it with the authority's current list"
+            );
+        }
+        sleep(BETWEEN_REPORTS).await;
+    }
+}
+
+/// The lists in a file, of which there must be one or more, each with its expiry.
+fn revocation_lists(pem: &[u8]) -> Result<Vec<RevocationList>, String> {
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    let lists = lists.ok().filter(|lists| !lists.is_empty());
+    let lists = lists.ok_or("holds no certificate revocation list (PEM)")?;
+    let with_expiry = |list: CertificateRevocationListDer<'static>| {
+        let parsed = CertificateList::from_der(&list)
+            .map_err(|error| format!("holds an invalid certificate revocation list: {error}"))?;
+        let next_update = parsed.tbs_cert_list.next_update;
+        let next_update = next_update.map(|time| UNIX_EPOCH + time.to_unix_duration());
+        Ok((list, next_update))
+    };
+    lists.into_iter().map(with_expiry).collect()
+}
+
+type RevocationList = (CertificateRevocationListDer<'static>, Option<SystemTime>);
 
 /// The certificates in a file, of which there must be one or more.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -132,7 +196,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use rcgen::{CertificateParams, KeyPair};
-    use std::time::Duration;
 
     fn self_signed() -> (String, String) {
         let key = KeyPair::generate().expect("a key");
@@ -142,9 +205,20 @@ mod tests {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn invalid(certificate: &str, key: &str, client_ca: Option<&str>) -> (usize, String) {
+    fn invalid(
+        certificate: &str,
+        key: &str,
+        client_ca: Option<&str>,
+        client_crl: Option<&str>,
+    ) -> (usize, String) {
+        let client_crl = client_crl.map(str::as_bytes);
         let client_ca = client_ca.map(str::as_bytes);
-        let parsed = Tls::parse(certificate.as_bytes(), key.as_bytes(), client_ca);
+        let parsed = Tls::parse(
+            certificate.as_bytes(),
+            key.as_bytes(),
+            client_ca,
+            client_crl,
+        );
         let invalid = parsed.map(|_| ()).expect_err("invalid");
         (invalid.file, invalid.why)
     }
@@ -152,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_accepted_or_refused_without_a_panic(bytes: Vec<u8>) {
-            let _ = Tls::parse(&bytes, &bytes, Some(&bytes));
+            let _ = Tls::parse(&bytes, &bytes, Some(&bytes), Some(&bytes));
         }
     }
 
@@ -160,20 +234,26 @@ mod tests {
     fn an_error_names_the_file_that_is_invalid() {
         let (certificate, key) = self_signed();
         let (other_certificate, other_key) = self_signed();
-        let tls = Tls::parse(certificate.as_bytes(), key.as_bytes(), None).expect("valid");
+        let tls = Tls::parse(certificate.as_bytes(), key.as_bytes(), None, None).expect("valid");
         let day = Duration::from_secs(24 * 3600);
         let new_year_2030 = UNIX_EPOCH + day * 21_915;
         assert_eq!(tls.not_after, new_year_2030);
         let both = format!("{certificate}{other_certificate}");
-        assert!(Tls::parse(both.as_bytes(), key.as_bytes(), Some(both.as_bytes())).is_ok());
+        assert!(Tls::parse(both.as_bytes(), key.as_bytes(), Some(both.as_bytes()), None).is_ok());
 
-        assert_eq!(invalid("", &key, None).0, CERTIFICATE);
-        assert_eq!(invalid(&key, &key, None).0, CERTIFICATE);
-        assert_eq!(invalid(&certificate, "", None).0, KEY);
-        assert_eq!(invalid(&certificate, &certificate, None).0, KEY);
-        let (file, why) = invalid(&certificate, &other_key, None);
+        assert_eq!(invalid("", &key, None, None).0, CERTIFICATE);
+        assert_eq!(invalid(&key, &key, None, None).0, CERTIFICATE);
+        assert_eq!(invalid(&certificate, "", None, None).0, KEY);
+        assert_eq!(invalid(&certificate, &certificate, None, None).0, KEY);
+        let (file, why) = invalid(&certificate, &other_key, None, None);
         assert_eq!(file, KEY);
         assert!(why.contains("does not fit the certificate"), "{why}");
-        assert_eq!(invalid(&certificate, &key, Some("")).0, CLIENT_CA);
+        assert_eq!(invalid(&certificate, &key, Some(""), None).0, CLIENT_CA);
+        let broken = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+        for crl in ["", &certificate, broken] {
+            let (file, why) = invalid(&certificate, &key, Some(&certificate), Some(crl));
+            assert_eq!(file, CLIENT_CRL, "{why}");
+            assert!(why.contains("certificate revocation list"), "{why}");
+        }
     }
 }

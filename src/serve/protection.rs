@@ -8,7 +8,7 @@ use crate::{
     config::CallerSettings,
     net::{
         reload::{FileError, InvalidFile, NamedFile, Reloaded},
-        tls::{Tls, TlsFiles},
+        tls::{Tls, TlsFiles, report_expired_crl},
     },
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -77,13 +77,15 @@ pub(super) fn watch_tls(
     let Some((certificate, key)) = settings.tls_cert.clone().zip(settings.tls_key.clone()) else {
         return Ok(None);
     };
-    let client_ca = settings.tls_client_ca.clone();
     let files = TlsFiles {
         certificate,
         key,
-        client_ca,
+        client_ca: settings.tls_client_ca.clone(),
+        client_crl: settings.tls_client_crl.clone(),
     };
-    Ok(Some(Arc::new(files.watch()?)))
+    let tls = Arc::new(files.watch()?);
+    tokio::spawn(report_expired_crl(Arc::downgrade(&tls)));
+    Ok(Some(tls))
 }
 
 #[cfg(test)]

@@ -2,17 +2,20 @@
 
 use crate::support::postgres::Cluster;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::ring, pki_types::pem::PemObject,
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use x509_cert::der::Decode;
 
 /// A certificate authority.
 pub struct Authority {
@@ -31,7 +34,13 @@ pub struct Issued {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::named("an authority")
+    }
+
+    /// An authority with this common name. A revocation list is found by the name of its issuer.
+    pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::new([]).expect("valid");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
@@ -73,6 +82,34 @@ impl Authority {
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth, 2100)
     }
 
+    /// Issues a certificate for a client with these URIs, in this order.
+    pub fn client_by_uris(&self, uris: &[&str]) -> Issued {
+        let names = uris
+            .iter()
+            .map(|uri| SanType::URI((*uri).try_into().expect("ASCII")));
+        self.issue_with(names.collect(), ExtendedKeyUsagePurpose::ClientAuth, 2100)
+    }
+
+    /// Signs a list (PEM) of certificates that are revoked. It expires early in this year.
+    pub fn revocation_list(&self, revoked: &[&Issued], last_year: i32) -> String {
+        let revoked = revoked.iter().map(|issued| RevokedCertParams {
+            serial_number: issued.serial(),
+            revocation_time: rcgen::date_time_ymd(2001, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2000, 1, 1),
+            next_update: rcgen::date_time_ymd(last_year, 1, 2),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("signed");
+        list.pem().expect("PEM")
+    }
+
     /// Issues a certificate for a PostgreSQL cluster, which then uses TLS for new sessions.
     pub fn certify(&self, cluster: &Cluster, host: &str) {
         let issued = self.server(host);
@@ -82,8 +119,17 @@ impl Authority {
     }
 
     fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose, last_year: i32) -> Issued {
+        self.issue_with(vec![name], usage, last_year)
+    }
+
+    fn issue_with(
+        &self,
+        names: Vec<SanType>,
+        usage: ExtendedKeyUsagePurpose,
+        last_year: i32,
+    ) -> Issued {
         let mut params = CertificateParams::new([]).expect("valid");
-        params.subject_alt_names.push(name);
+        params.subject_alt_names = names;
         params.extended_key_usages.push(usage);
         params.not_after = rcgen::date_time_ymd(last_year, 1, 2);
         let key = KeyPair::generate().expect("a key");
@@ -93,6 +139,14 @@ impl Authority {
             key: key.serialize_pem(),
             not_after: params.not_after.unix_timestamp(),
         }
+    }
+}
+
+impl Issued {
+    fn serial(&self) -> SerialNumber {
+        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("PEM");
+        let certificate = x509_cert::Certificate::from_der(&der).expect("a certificate");
+        SerialNumber::from_slice(certificate.tbs_certificate.serial_number.as_bytes())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     },
     model::{account::Accounts, audit_record::AdminMethod},
     net::connection::Peer,
+    observe::repeated_line::RepeatedLine,
 };
 use futures::future::{BoxFuture, Either, ready};
 use http::{Request, Response, header::AUTHORIZATION};
@@ -23,6 +24,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -99,6 +101,14 @@ enum Verdict {
 }
 
 impl Callers {
+    /// Whether a caller makes this request, whatever it may call.
+    pub(super) fn know(&self, request: &Request<Body>) -> bool {
+        match self {
+            Self::Anyone(_) => true,
+            Self::Listed(credentials) => find(&credentials.get(), request).is_some(),
+        }
+    }
+
     /// Decides whether a call passes, and notes a caller that the service must know.
     fn check(&self, call: &mut Call, recorder: &Arc<Recorder>) -> Verdict {
         let access = Access::to(call.method);
@@ -140,13 +150,23 @@ impl Callers {
     }
 }
 
+/// The line about a certificate that has names of several callers. Its client may call at will.
+static AMBIGUOUS: RepeatedLine = RepeatedLine::new();
+
 /// The caller, by the bearer secret of this call. A certificate counts only without one.
 fn find<'a>(credentials: &'a Credentials, request: &Request<Body>) -> Option<&'a Arc<Caller>> {
     if let Some(authorization) = request.headers().get(AUTHORIZATION) {
         return credentials.find_by_secret(bearer(authorization.as_bytes())?);
     }
     let peer = request.extensions().get::<Peer>()?;
-    credentials.find_by_certificate(&peer.names)
+    credentials
+        .find_by_certificate(&peer.names)
+        .unwrap_or_else(|ambiguous| {
+            if let Some(left_out) = AMBIGUOUS.admit(Instant::now()) {
+                tracing::warn!(left_out, "a call was refused: {ambiguous}");
+            }
+            None
+        })
 }
 
 /// The secret in the header `authorization`, which is `Bearer SECRET` (RFC 6750). The scheme may be

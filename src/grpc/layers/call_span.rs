@@ -1,15 +1,19 @@
 //! The spans of calls, with OpenTelemetry's attributes for RPC servers.
 //!
 //! Owns what a span says of its call.
-//! Promises to continue the trace that a W3C `traceparent` header names.
-//! Must never cost a call more than a look at one flag while nobody takes spans.
+//! Promises to continue the trace that the W3C `traceparent` header of a caller names.
+//! Must never let anybody else choose a trace, or whether a call is sampled. Must never export a text
+//! that a client sent, such as `tracestate` and `baggage`: it may contain a token. Must never cost a call more than a look at one flag while nobody takes spans.
 
 use super::until_end::{AtEnd, Unended};
-use crate::grpc::{
-    call::{Call, SYSTEM, name},
-    methods::Method,
+use crate::{
+    app::Callers,
+    grpc::{
+        call::{Call, SYSTEM, name},
+        methods::Method,
+    },
+    observe::telemetry::CALL_TARGET,
 };
-use crate::observe::telemetry::CALL_TARGET;
 use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Response};
 use opentelemetry::{
@@ -27,14 +31,15 @@ use tracing::{Instrument, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// Opens a span for each call, if anybody takes spans.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in crate::grpc) struct CallSpan<S> {
+    callers: Callers,
     inner: S,
 }
 
 impl<S> CallSpan<S> {
-    pub(in crate::grpc) fn new(inner: S) -> Self {
-        Self { inner }
+    pub(in crate::grpc) fn new(callers: Callers, inner: S) -> Self {
+        Self { callers, inner }
     }
 }
 
@@ -52,7 +57,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let span = call_span(&call);
+        let span = call_span(&call, &self.callers);
         if span.is_disabled() {
             return Either::Left(self.inner.call(call));
         }
@@ -67,7 +72,7 @@ where
 
 /// OpenTelemetry also wants the text of a method that is not served. It is left out because the
 /// caller chose it, and it may hold a token.
-fn call_span(call: &Call) -> Span {
+fn call_span(call: &Call, callers: &Callers) -> Span {
     let span = tracing::debug_span!(
         target: CALL_TARGET,
         "call",
@@ -82,23 +87,39 @@ fn call_span(call: &Call) -> Span {
     if !span.is_disabled() {
         span.record("otel.name", call.method.map_or(SYSTEM, Method::name));
         span.record("rpc.method", call.method_name());
-        let parent = TraceContextPropagator::new()
-            .extract_with_context(&TraceContext::new(), &Headers(call.request.headers()));
+        // Authentication comes later, so that calls that it refuses have spans too. The parent must be
+        // known now, so the caller is looked up twice.
+        let parent = if callers.know(&call.request) {
+            parent(call.request.headers())
+        } else {
+            TraceContext::new()
+        };
         // Fails only where no exporter takes spans, and then there is nothing to continue.
         let _ = span.set_parent(parent);
     }
     span
 }
 
-struct Headers<'a>(&'a HeaderMap);
+/// The span that the caller names as the parent. Two of them are none, as the specification says.
+fn parent(headers: &HeaderMap) -> TraceContext {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    let only = only.and_then(|value| value.to_str().ok());
+    TraceContextPropagator::new().extract_with_context(&TraceContext::new(), &TraceParent(only))
+}
 
-impl Extractor for Headers<'_> {
+const TRACEPARENT: &str = "traceparent";
+
+/// The one header that is read. The specification lets a service drop `tracestate`.
+struct TraceParent<'a>(Option<&'a str>);
+
+impl Extractor for TraceParent<'_> {
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.to_str().ok()
+        self.0.filter(|_| name == TRACEPARENT)
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        self.0.iter().map(|_| TRACEPARENT).collect()
     }
 }
 

@@ -117,6 +117,11 @@ fn settings(directory: &TempDir) -> [Setting; 32] {
             &file("ca.crt", &authority.pem()),
             "/no/such/file",
         ),
+        (
+            "--tls-client-crl",
+            &file("ca.crl", &authority.revocation_list(&[], 2100)),
+            "/no/such/file",
+        ),
         ("--insecure", "false", "perhaps"),
         ("--max-connections", "4096", "0"),
         ("--max-calls", "8192", "0"),

@@ -4,6 +4,7 @@ use crate::support::{
     certificates::{Authority, connect},
     clients::callers::{Bearer, Credential, LIST, outcome, protection},
     directory, eventually,
+    mount::Mount,
     postgres::Cluster,
     server::{
         Server,
@@ -29,7 +30,13 @@ async fn alerts_and_dashboard_name_only_existing_metrics_and_promtool_accepts_th
     let authority = Authority::new();
     let issued = authority.server("localhost");
     let admin = Credential::new("operator", &["--role", "admin"]);
-    let (_files, arguments) = protection(&admin.line, &issued);
+    let (_files, mut arguments) = protection(&admin.line, &issued);
+    let clients = Mount::new(&[
+        ("ca.crt", &authority.pem()),
+        ("ca.crl", &authority.revocation_list(&[], 2100)),
+    ]);
+    arguments.push(format!("--tls-client-ca={}", clients.arg("ca.crt")));
+    arguments.push(format!("--tls-client-crl={}", clients.arg("ca.crl")));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let server = Server::start_listening(&cluster.create_database(), &arguments, &[]).await;
     let channel = connect(server.port(), &authority, None).await;

@@ -44,7 +44,10 @@ struct Encrypted {
 
 impl Encrypted {
     async fn start(callers: &str, args: &[&str]) -> Self {
-        let authority = Authority::new();
+        Self::start_as(Authority::new(), callers, args).await
+    }
+
+    async fn start_as(authority: Authority, callers: &str, args: &[&str]) -> Self {
         let tls = Mount::new(&files(&authority.server("localhost"), &authority.pem()));
         let callers = Mount::new(&[("callers", callers)]);
         let directory = tempfile::tempdir().expect("a directory");
@@ -137,6 +140,142 @@ async fn a_client_is_authenticated_by_the_uri_or_the_host_in_its_certificate() {
         );
         assert_eq!(outcome(channel, &nothing, HEALTH).await, Code::Ok);
     }
+}
+
+/// Otherwise the order of the names would decide which rights the certificate gives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_with_the_names_of_two_callers_authenticates_nobody_and_the_log_says_why() {
+    let other = "spiffe://example.org/ns/mail/sa/sender";
+    let again = "spiffe://example.org/ns/mail/sa/sender-2";
+    let lines = format!(
+        "dashboard admin certificate={SPIFFE_ID}\n\
+         sender authorizer certificate={other} certificate={again}"
+    );
+    let encrypted = Encrypted::start(&lines, &[]).await;
+    let call = async |uris: &[&str], method| {
+        let identity = encrypted.authority.client_by_uris(uris);
+        let channel = encrypted.channel(Some(&identity)).await;
+        outcome(channel, &Bearer::none(), method).await
+    };
+    for uris in [[SPIFFE_ID, other], [other, SPIFFE_ID]] {
+        for method in [LIST, AUTHORIZE] {
+            assert_eq!(call(&uris, method).await, Code::Unauthenticated);
+        }
+        assert_eq!(call(&uris, HEALTH).await, Code::Ok);
+    }
+    // Names of one caller, and names that are not listed, do no harm.
+    let unlisted = "spiffe://example.org/ns/mail/sa/none";
+    let of_one = call(&[unlisted, again, other], AUTHORIZE).await;
+    assert_eq!(of_one, Code::InvalidArgument);
+    let log = encrypted.server.log();
+    let reason = "the certificate has names of two callers, dashboard and sender";
+    assert!(log.contains(reason), "{log}");
+}
+
+/// A server that takes a client's certificate only if no list of the mount says that it is revoked.
+async fn start_with_lists(authority: Authority, lists: &str) -> (Encrypted, Mount) {
+    let lists = Mount::new(&[("ca.crl", lists)]);
+    let line = format!(
+        "dashboard admin certificate={SPIFFE_ID} certificate={SPIFFE_ID}/2\n{}",
+        Credential::new("operator", &["--role", "admin"]).line
+    );
+    let args = [METRICS, "--tls-client-crl", &lists.arg("ca.crl")];
+    let encrypted = Encrypted::start_as(authority, &line, &args).await;
+    (encrypted, lists)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_is_refused_as_soon_as_the_list_names_it() {
+    let authority = Authority::new();
+    let (kept, revoked) = (
+        authority.client_by_uri(SPIFFE_ID),
+        authority.client_by_uri(&format!("{SPIFFE_ID}/2")),
+    );
+    let (empty, list) = (
+        authority.revocation_list(&[], 2100),
+        authority.revocation_list(&[&revoked], 2100),
+    );
+    let (encrypted, mut lists) = start_with_lists(authority, &empty).await;
+    assert!(encrypted.authenticates(&kept).await);
+    assert!(encrypted.authenticates(&revoked).await);
+
+    lists.swap(&[("ca.crl", &list)]);
+    eventually("the revoked certificate is refused", async || {
+        !encrypted.authenticates(&revoked).await
+    })
+    .await;
+    assert!(encrypted.authenticates(&kept).await);
+    eventually("it is logged", async || {
+        encrypted
+            .server
+            .log()
+            .contains("a TLS handshake failed: invalid peer certificate: Revoked")
+    })
+    .await;
+
+    lists.swap(&[("ca.crl", "not a list")]);
+    eventually("the error is logged", async || {
+        encrypted
+            .server
+            .log()
+            .contains("stays in use: --tls-client-crl")
+    })
+    .await;
+    assert!(!encrypted.authenticates(&revoked).await);
+    let scrape = Scrape::of(&encrypted.server);
+    assert_eq!(
+        scrape
+            .value("keyservice_reload_failed{files=\"tls\"}")
+            .to_string(),
+        "1"
+    );
+}
+
+/// Nobody knows which certificates were revoked since.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_list_refuses_certificates_until_it_is_replaced_and_bearer_secrets_go_on() {
+    let authority = Authority::new();
+    let identity = authority.client_by_uri(SPIFFE_ID);
+    let (expired, current) = (
+        authority.revocation_list(&[], 2001),
+        authority.revocation_list(&[], 2100),
+    );
+    let (encrypted, mut lists) = start_with_lists(authority, &expired).await;
+    assert!(!encrypted.authenticates(&identity).await);
+    let without = encrypted.channel(None).await;
+    let unknown = outcome(without, &Bearer::secret("tsop_wrong"), LIST).await;
+    assert_eq!(unknown, Code::Unauthenticated, "the connection stands");
+    assert!(
+        encrypted
+            .server
+            .log()
+            .contains("--tls-client-crl: a list has expired")
+    );
+    let expiry = "keyservice_tls_client_crl_expiry_timestamp_seconds";
+    let new_year_2002 = 1_009_843_200.0;
+    assert!(Scrape::of(&encrypted.server).value(expiry) < new_year_2002);
+
+    lists.swap(&[("ca.crl", &current)]);
+    eventually("the certificate is taken", async || {
+        encrypted.authenticates(&identity).await
+    })
+    .await;
+    assert!(Scrape::of(&encrypted.server).value(expiry) > new_year_2002);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_refused_where_no_list_of_its_authority_is_given() {
+    let authority = Authority::new();
+    let identity = authority.client_by_uri(SPIFFE_ID);
+    let of_another = Authority::named("another").revocation_list(&[], 2100);
+    let (encrypted, mut lists) = start_with_lists(authority, &of_another).await;
+    assert!(!encrypted.authenticates(&identity).await);
+    let own = encrypted.authority.revocation_list(&[], 2100);
+    lists.swap(&[("ca.crl", &format!("{of_another}{own}"))]);
+    eventually("the certificate is taken", async || {
+        encrypted.authenticates(&identity).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

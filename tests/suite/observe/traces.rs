@@ -1,7 +1,9 @@
 //! Traces, as a collector receives them.
 
 use crate::support::{
+    clients::callers::Credential,
     directory, eventually,
+    mount::Mount,
     postgres::free_port,
     server::{self, Server, assert_refused, collector::Collector, sqlite_in},
 };
@@ -22,6 +24,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tonic::Request;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -65,6 +68,109 @@ async fn an_unsampled_call_is_not_exported() {
     let mut traced = Traced::start().await;
     traced.authorize(&format!("00-{TRACE}-{PARENT}-00")).await;
     assert!(traced.spans().await.is_empty());
+}
+
+/// It could join its calls to others' traces, have each of them exported, or put a token there.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_but_a_caller_chooses_a_trace_or_whether_it_is_sampled() {
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let unlisted = Credential::new("unlisted", &["--role", "admin"]);
+    let mut traced = Traced::start_guarded(&sender.line, &[]).await;
+    for secret in ["", &unlisted.secret, "tsop_garbage"] {
+        for sampled in ["00", "01"] {
+            let traceparent = format!("00-{TRACE}-{PARENT}-{sampled}");
+            traced
+                .try_authorize(secret, &[("traceparent", &traceparent)])
+                .await;
+        }
+    }
+    let channel = traced.server.channel().await;
+    let mut health = HealthClient::new(channel);
+    let mut check = Request::new(HealthCheckRequest::default());
+    let traceparent = format!("00-{TRACE}-{PARENT}-01").parse().expect("ASCII");
+    check.metadata_mut().insert("traceparent", traceparent);
+    health.check(check).await.expect("healthy");
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    traced
+        .try_authorize(&sender.secret, &[("traceparent", &traceparent)])
+        .await;
+
+    let spans = traced.spans().await;
+    let (of_sender, of_others) = spans.split_last().expect("seven");
+    assert_eq!(of_others.len(), 6);
+    let health = traced.collector.spans();
+    for span in health
+        .iter()
+        .filter(|span| span.span_id != of_sender.span_id)
+    {
+        assert_ne!(HEXLOWER.encode(&span.trace_id), TRACE, "{span:?}");
+        assert!(span.parent_span_id.is_empty());
+    }
+    assert_eq!(HEXLOWER.encode(&of_sender.trace_id), TRACE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_sampler_decides_about_calls_of_nobody() {
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let sampled = [("traceparent", traceparent.as_str())];
+    for (sampler, expected) in [("parentbased_always_off", 1), ("always_off", 0)] {
+        let env = [("OTEL_TRACES_SAMPLER", sampler)];
+        let mut traced = Traced::start_guarded(&sender.line, &env).await;
+        traced.try_authorize("", &sampled).await;
+        traced.try_authorize(&sender.secret, &sampled).await;
+        assert_eq!(traced.spans().await.len(), expected, "{sampler}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_of_a_client_is_exported_whoever_it_is() {
+    const TOKEN: &str = "tsend_0123456789abcdefghijklmnopqrstuvwxyz0123456789abc";
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let mut traced = Traced::start_guarded(&sender.line, &[]).await;
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let (tracestate, long) = (format!("x={TOKEN}"), "x".repeat(60_000));
+    for secret in ["", &sender.secret] {
+        let headers = [
+            ("traceparent", traceparent.as_str()),
+            ("tracestate", &tracestate),
+            ("baggage", &tracestate),
+            ("user-agent", TOKEN),
+        ];
+        traced.try_authorize(secret, &headers).await;
+        let later_version = format!("01-{TRACE}-{PARENT}-01-{TOKEN}");
+        traced
+            .try_authorize(secret, &[("traceparent", &later_version)])
+            .await;
+        let oversized = [("traceparent", traceparent.as_str()), ("tracestate", &long)];
+        traced.try_authorize(secret, &oversized).await;
+    }
+    let spans = traced.spans().await;
+    assert_eq!(spans.len(), 6);
+    assert!(spans.iter().all(|span| span.trace_state.is_empty()));
+    let bytes = traced.collector.bytes();
+    let exported = String::from_utf8_lossy(&bytes);
+    assert!(
+        !exported.contains("tsend_") && !exported.contains("tsop_"),
+        "{exported}"
+    );
+}
+
+/// The specification restarts the trace then, because it cannot know which of the two counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_trace_parents_are_none() {
+    let mut traced = Traced::start().await;
+    let (first, second) = (
+        format!("00-{TRACE}-{PARENT}-01"),
+        format!("00-{TRACE}-{PARENT}-00"),
+    );
+    traced
+        .try_authorize("", &[("traceparent", &first), ("traceparent", &second)])
+        .await;
+    let [span] = &traced.spans().await[..] else {
+        panic!("not one span");
+    };
+    assert_ne!(HEXLOWER.encode(&span.trace_id), TRACE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,6 +343,7 @@ struct Traced {
     server: Server,
     collector: Collector,
     directory: TempDir,
+    _callers: Option<Mount>,
 }
 
 impl Traced {
@@ -251,7 +358,36 @@ impl Traced {
             server: Server::start_with(&sqlite_in(&directory), &[], &env).await,
             collector,
             directory,
+            _callers: None,
         }
+    }
+
+    /// Only this line's caller may call.
+    async fn start_guarded(line: &str, env: &[(&str, &str)]) -> Self {
+        let (directory, collector) = (directory(), Collector::start().await);
+        let env = [&[collector.env()], env].concat();
+        let callers = Mount::new(&[("callers", line)]);
+        let args = ["--credentials", &callers.arg("callers")];
+        Self {
+            server: Server::start_with(&sqlite_in(&directory), &args, &env).await,
+            collector,
+            directory,
+            _callers: Some(callers),
+        }
+    }
+
+    /// Calls Authorize with these headers, whatever the answer.
+    async fn try_authorize(&self, secret: &str, headers: &[(&'static str, &str)]) {
+        let mut request = Request::new(AuthorizeRequest::default());
+        let metadata = request.metadata_mut();
+        if !secret.is_empty() {
+            let bearer = format!("Bearer {secret}").parse().expect("ASCII");
+            metadata.insert("authorization", bearer);
+        }
+        for (name, value) in headers {
+            metadata.append(*name, value.parse().expect("ASCII"));
+        }
+        let _ = self.server.client().await.0.authorize(request).await;
     }
 
     async fn authorize(&self, traceparent: &str) {
