@@ -1,16 +1,19 @@
 //! Records the calls that wrote nothing: reads, and calls that were refused.
 //!
+//! Owns also which admin calls have a log line of their own.
 //! Promises that a refused call is on record at least once when it is answered, or is counted in a
 //! later record. Only if this process dies before that is the call in the log alone. Promises also
-//! that no caller can flood the store with records. Must never let a refused call wait long for a
+//! that no caller can flood the store with records, or the log with lines. Must never let a refused call wait long for a
 //! store that does not answer.
 
+use super::{Alike, allowances::Allowances, lines::CountedLines};
 use crate::{
     model::{
-        audit_record::{AdminMethod, AuditRecord, Outcome},
+        audit_record::{AuditRecord, Outcome},
         caller_name::CallerName,
         time::Timestamp,
     },
+    observe::repeated_line::RepeatedLine,
     store::AuditLog,
 };
 use std::{
@@ -34,24 +37,35 @@ const BATCH_LEN: usize = 256;
 /// How long a refused call waits for its record. Usually it takes milliseconds.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many refused calls of one caller are recorded one by one, if there was none for a long time.
-const ALLOWANCE: u32 = 100;
+/// How many refused calls of one caller are recorded and logged one by one, if there was none for a
+/// long time.
+const REFUSALS: u32 = 100;
 
-/// How long it takes for the allowance to grow by one call. Together with the counted calls, a
+/// How long it takes for that allowance to grow by one call. Together with the counted calls, a
 /// caller that hammers one replica causes some 17 thousand records a day: two or three megabytes.
-const ALLOWANCE_INTERVAL: Duration = Duration::from_secs(10);
+const REFUSAL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the records that stand for several calls are stored.
+/// How many calls of one caller that were carried out are logged one by one, if there was none for a
+/// long time. Each of them has a record of its own in any case.
+const ANSWERS: u32 = 1000;
+
+/// How long it takes for that allowance to grow by one call. A dashboard that people use stays below
+/// ten calls a second.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often the records and the lines that stand for several calls are written.
 const TALLY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many callers' allowances are kept before those that are full again are removed.
-const MANY_CALLERS: usize = 1000;
+/// The line about records that the store did not take. There may be one for each refused call.
+static NOT_STORED: RepeatedLine = RepeatedLine::new();
 
 /// Stores the records of calls that wrote nothing.
 pub struct Recorder {
     queue: mpsc::Sender<Job>,
     tally: Arc<Tally>,
-    allowances: Mutex<Allowances>,
+    lines: Arc<CountedLines>,
+    refusals: Mutex<Allowances>,
+    answers: Mutex<Allowances>,
 }
 
 enum Job {
@@ -85,11 +99,14 @@ impl Recorder {
             log,
             counts: Mutex::default(),
         });
-        tokio::spawn(store_for_ever(jobs, tally.clone()));
+        let lines = Arc::<CountedLines>::default();
+        tokio::spawn(store_for_ever(jobs, tally.clone(), lines.clone()));
         Self {
             queue,
             tally,
-            allowances: Mutex::default(),
+            lines,
+            refusals: Mutex::new(Allowances::new(REFUSALS, REFUSAL_INTERVAL)),
+            answers: Mutex::new(Allowances::new(ANSWERS, ANSWER_INTERVAL)),
         }
     }
 
@@ -101,23 +118,37 @@ impl Recorder {
         }
     }
 
-    /// Records a call that was refused, and waits for that for a limited time.
-    pub async fn record_refusal(&self, record: &AuditRecord) {
-        if let Some(stored) = self.record_unanswered(record) {
+    /// Whether a refused or unanswered call of this caller has a record and a log line of its own. It
+    /// takes from the caller's allowance: ask once for each call.
+    pub(crate) fn allows_refusal(&self, caller: &CallerName) -> bool {
+        lock(&self.refusals).take_from(caller, Instant::now())
+    }
+
+    /// Whether a call of this caller that was carried out has a log line of its own. Ask once for each
+    /// call, too.
+    pub(crate) fn allows_answer_line(&self, caller: &CallerName) -> bool {
+        lock(&self.answers).take_from(caller, Instant::now())
+    }
+
+    /// Counts a call that has no log line of its own. A line tells of it together with others that ended
+    /// alike.
+    pub(crate) fn count_line(&self, record: &AuditRecord) {
+        self.lines.count(Alike::of(record));
+    }
+
+    /// Records a call that was refused and may have a record of its own. Waits for that for a limited
+    /// time.
+    pub(crate) async fn record_refusal(&self, record: &AuditRecord) {
+        if let Some(stored) = self.enqueue(record) {
             // The call is refused even if the record is not stored in time, or not at all.
             let _ = timeout(REFUSAL_PATIENCE, stored).await;
         }
     }
 
-    /// Records a call that was refused or given up, without waiting. It gets a record of its own
-    /// while its caller's allowance lasts, and is counted otherwise.
-    pub(crate) fn record_unanswered(&self, record: &AuditRecord) -> Option<Stored> {
-        let is_allowed = lock(&self.allowances).take_from(&record.caller, Instant::now());
-        if is_allowed {
-            return self.enqueue(record);
-        }
-        self.count(record);
-        None
+    /// Records a call that nobody answers any more and that may have a record of its own.
+    pub(crate) fn record_unanswered(&self, record: &AuditRecord) {
+        // Nobody waits for it.
+        let _ = self.enqueue(record);
     }
 
     /// Queues a record, whether or not its call waits for it. Counts it if the queue is full.
@@ -135,7 +166,7 @@ impl Recorder {
     }
 
     /// Counts a call, which gets one record together with others that ended alike. Meant for a call
-    /// that an error of the store's ended, and for one of too many.
+    /// that an error of the store's ended, and for one beyond its caller's allowance.
     pub fn count(&self, record: &AuditRecord) {
         self.tally.add(record);
     }
@@ -151,7 +182,11 @@ impl Recorder {
 
 /// Stores all records that are queued together, again and again. However many calls there are, they
 /// cost the store one write at a time.
-async fn store_for_ever(mut queue: mpsc::Receiver<Job>, tally: Arc<Tally>) {
+async fn store_for_ever(
+    mut queue: mpsc::Receiver<Job>,
+    tally: Arc<Tally>,
+    lines: Arc<CountedLines>,
+) {
     let mut time_to_count = interval(TALLY_INTERVAL);
     time_to_count.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut jobs = Vec::with_capacity(BATCH_LEN);
@@ -161,14 +196,17 @@ async fn store_for_ever(mut queue: mpsc::Receiver<Job>, tally: Arc<Tally>) {
                 if received == 0 {
                     return;
                 }
-                do_together(jobs.drain(..), &tally).await;
+                do_together(jobs.drain(..), &tally, &lines).await;
             }
-            _ = time_to_count.tick() => tally.store().await,
+            _ = time_to_count.tick() => {
+                lines.write();
+                tally.store().await;
+            }
         }
     }
 }
 
-async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally) {
+async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally, lines: &CountedLines) {
     let (mut entries, mut flushes) = (Vec::new(), Vec::new());
     for job in jobs {
         match job {
@@ -180,6 +218,7 @@ async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally) {
         store_together(entries, tally).await;
     }
     if !flushes.is_empty() {
+        lines.write();
         tally.store().await;
     }
     for done in flushes {
@@ -191,9 +230,12 @@ async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally) {
 async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     let records: Vec<_> = entries.iter().map(|entry| entry.record.clone()).collect();
     let stored = tally.log.append_records(&records).await;
-    if let Err(error) = &stored {
+    if let Err(error) = &stored
+        && let Some(left_out) = NOT_STORED.admit(Instant::now())
+    {
         tracing::warn!(
             records = records.len(),
+            left_out,
             "cannot store audit records: {error}"
         );
     }
@@ -208,14 +250,6 @@ async fn store_together(entries: Vec<Entry>, tally: &Tally) {
             .done
             .send(stored.as_ref().map_err(|_| NotRecorded).copied());
     }
-}
-
-/// What the calls have in common that one record stands for.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Alike {
-    caller: CallerName,
-    method: AdminMethod,
-    outcome: Outcome,
 }
 
 /// How many calls there are, and when the first one began.
@@ -244,13 +278,8 @@ impl Tally {
     }
 
     fn add(&self, record: &AuditRecord) {
-        let alike = Alike {
-            caller: record.caller.clone(),
-            method: record.method,
-            outcome: record.outcome.clone(),
-        };
         let mut counts = lock(&self.counts);
-        let count = counts.entry(alike).or_insert(Count {
+        let count = counts.entry(Alike::of(record)).or_insert(Count {
             first: record.time,
             calls: 0,
         });
@@ -289,51 +318,7 @@ fn as_record((alike, count): (Alike, Count)) -> AuditRecord {
     }
 }
 
-/// When each caller's allowance will be full again. A caller that is not in the map has a full one.
-#[derive(Default)]
-struct Allowances(HashMap<CallerName, Instant>);
-
-impl Allowances {
-    /// Takes one from a caller's allowance, if there is any left.
-    fn take_from(&mut self, caller: &CallerName, now: Instant) -> bool {
-        if self.0.len() > MANY_CALLERS {
-            self.0.retain(|_, full| *full > now);
-        }
-        let full = self.0.get(caller).map_or(now, |full| (*full).max(now));
-        let then_full = full + ALLOWANCE_INTERVAL;
-        let is_allowed = then_full <= now + ALLOWANCE * ALLOWANCE_INTERVAL;
-        if is_allowed {
-            self.0.insert(caller.clone(), then_full);
-        }
-        is_allowed
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The data is whole at any time: nothing that is done under a lock can panic half way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_callers_allowance_is_its_own_and_fills_again_with_time() {
-        let (mut allowances, start) = (Allowances::default(), Instant::now());
-        let (one, other) = ("one".to_owned(), "other".to_owned());
-        let (one, other) = (CallerName::from_stored(one), CallerName::from_stored(other));
-        for _ in 0..ALLOWANCE {
-            assert!(allowances.take_from(&one, start));
-        }
-        assert!(!allowances.take_from(&one, start));
-        assert!(allowances.take_from(&other, start));
-        let later = start + ALLOWANCE_INTERVAL;
-        assert!(allowances.take_from(&one, later) && !allowances.take_from(&one, later));
-        let much_later = start + 1000 * ALLOWANCE_INTERVAL;
-        for _ in 0..ALLOWANCE {
-            assert!(allowances.take_from(&one, much_later));
-        }
-        assert!(!allowances.take_from(&one, much_later));
-    }
 }

@@ -4,7 +4,8 @@
 //! closes it. The types hold a handler to that: it is given the call and must return a [`Closed`], and
 //! only closing the call makes one.
 //! Promises that every audited call of an authenticated caller is recorded and logged, also when its
-//! caller hangs up, its message never comes or its handler panics.
+//! caller hangs up, its message never comes or its handler panics. A caller that makes very many calls
+//! has some of them only counted, in records and in lines.
 //! Must never record what a caller sent, but only what was parsed from it: the text may hold a token.
 
 use super::{
@@ -75,6 +76,7 @@ impl AuditedCall {
             account_id: None,
             key_id: None,
             is_recorded: false,
+            has_line: None,
             outcome: None,
             recorder,
             slot: None,
@@ -145,6 +147,7 @@ impl AuditedCall {
         self.entry.account_id = Some(account_id);
         self.entry.key_id = Some(key_id);
         self.entry.is_recorded = true;
+        self.entry.decide_answer_line();
         AuditedCall {
             entry: self.entry,
             state: PhantomData,
@@ -153,6 +156,11 @@ impl AuditedCall {
 }
 
 impl AuditedCall<Recorded> {
+    /// Whether the call has log lines of its own. Otherwise it is counted in a later line.
+    pub(super) fn has_line(&self) -> bool {
+        self.entry.has_line == Some(true)
+    }
+
     /// Closes the call.
     pub(super) fn close<T>(mut self, answer: Result<T, Status>) -> Closed<T> {
         let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
@@ -206,7 +214,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
     });
 }
 
-/// What is known of a call. Dropping it logs the call, and records it if that was not done.
+/// What is known of a call. Dropping it logs or counts the call, and records it if that was not done.
 struct Entry {
     caller: Arc<Caller>,
     method: AdminMethod,
@@ -215,6 +223,8 @@ struct Entry {
     key_id: Option<KeyId>,
     /// Whether a record is stored, or the recorder is busy with it.
     is_recorded: bool,
+    /// Whether the call has a log line of its own, once that is decided.
+    has_line: Option<bool>,
     /// How the call ended, once that is known.
     outcome: Option<Code>,
     recorder: Arc<Recorder>,
@@ -230,6 +240,7 @@ impl Entry {
         self.is_recorded = true;
         match code {
             Code::Ok => {
+                self.decide_answer_line();
                 if self.recorder.record_answer(&record).await.is_err() {
                     self.outcome = Some(Code::Unavailable);
                     return Err(errors::unrecorded());
@@ -238,12 +249,27 @@ impl Entry {
             // A caller does not wait for a store in trouble, and its record does not add to an
             // overload.
             Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
+                self.has_line = Some(false);
                 self.recorder.count(&record);
             }
-            _ => self.recorder.record_refusal(&record).await,
+            _ if self.decide_refusal() => self.recorder.record_refusal(&record).await,
+            _ => self.recorder.count(&record),
         }
         self.outcome = Some(code);
         Ok(())
+    }
+
+    /// Decides whether the call, which was refused or given up, has a record and a line of its own.
+    fn decide_refusal(&mut self) -> bool {
+        let is_allowed = self.recorder.allows_refusal(&self.caller.name);
+        self.has_line = Some(is_allowed);
+        is_allowed
+    }
+
+    /// Decides whether the call, which was carried out, has a line of its own.
+    fn decide_answer_line(&mut self) {
+        let is_allowed = self.recorder.allows_answer_line(&self.caller.name);
+        self.has_line = Some(is_allowed);
     }
 
     fn as_record(&self, code: Code) -> AuditRecord {
@@ -267,8 +293,16 @@ impl Drop for Entry {
             Code::Cancelled
         });
         if !self.is_recorded {
-            // Nobody waits for the record of a call that nobody answers.
-            let _ = self.recorder.record_unanswered(&self.as_record(outcome));
+            let record = self.as_record(outcome);
+            if self.decide_refusal() {
+                self.recorder.record_unanswered(&record);
+            } else {
+                self.recorder.count(&record);
+            }
+        }
+        if self.has_line != Some(true) {
+            self.recorder.count_line(&self.as_record(outcome));
+            return;
         }
         tracing::info!(
             caller = self.caller.name.as_str(),

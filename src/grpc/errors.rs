@@ -3,25 +3,34 @@
 //! Promises that a status tells its reader what happened and what to do.
 //! Must never show what a store's driver said, which goes to the log, or what a caller sent.
 
-use crate::store::StoreError;
+use crate::{observe::repeated_line::RepeatedLine, store::StoreError};
+use std::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// The `domain` of this service's reasons in `google.rpc.ErrorInfo`.
 const ERROR_DOMAIN: &str = "keys.tosend";
 
+/// The lines about errors of the store, of which every call may cause one.
+static UNAVAILABLE: RepeatedLine = RepeatedLine::new();
+static FAILED: RepeatedLine = RepeatedLine::new();
+
 /// The one place where an error of the store becomes a status. `advice` says what the caller can do.
 pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
     match error {
         StoreError::Unavailable(_) => {
-            tracing::warn!("{error}");
+            if let Some(left_out) = UNAVAILABLE.admit(Instant::now()) {
+                tracing::warn!(left_out, "{error}");
+            }
             unavailable(
                 "STORE_UNAVAILABLE",
                 format!("the store of keys cannot be reached; {advice}"),
             )
         }
         StoreError::Failed(_) => {
-            tracing::error!("{error}");
+            if let Some(left_out) = FAILED.admit(Instant::now()) {
+                tracing::error!(left_out, "{error}");
+            }
             Status::internal(format!(
                 "the store of keys failed, and the service's log says how; {advice}"
             ))

@@ -2,4 +2,5 @@
 
 pub(crate) mod call_counts;
 pub(crate) mod histogram;
+pub(crate) mod repeated_line;
 pub(crate) mod telemetry;

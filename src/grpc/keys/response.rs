@@ -13,10 +13,12 @@ use crate::{
         key::{Key, KeyId, Scope, Status},
         time::Timestamp,
     },
+    observe::repeated_line::RepeatedLine,
     replication::acknowledgement::Unacknowledged,
     store::ListQuery,
 };
 use proto::authorize_response::Decision as ProtoDecision;
+use std::time::Instant;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -148,7 +150,12 @@ pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
     )
 }
 
+/// The line about such writes, of which every call may cause one.
+static UNACKNOWLEDGED: RepeatedLine = RepeatedLine::new();
+
 fn unacknowledged(error: Unacknowledged, advice: &str) -> tonic::Status {
-    tracing::warn!("{error}");
+    if let Some(left_out) = UNACKNOWLEDGED.admit(Instant::now()) {
+        tracing::warn!(left_out, "{error}");
+    }
     unavailable("UNACKNOWLEDGED", format!("{error}; {advice}"))
 }

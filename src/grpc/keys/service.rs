@@ -48,6 +48,9 @@ impl KeyHandlers {
         };
         let now = call.time();
         let call = call.recorded_by(&committed, new.key.account_id.clone(), key_id);
+        if call.has_line() && *committed.value() == CreateOutcome::Created {
+            log_write("key created", &new.key, committed.position());
+        }
         let created = self.acknowledge_key(new.key, committed).await;
         call.close(created.map(|key| proto::CreateResponse {
             token: token.expose().to_owned(),
@@ -84,7 +87,6 @@ impl KeyHandlers {
         let (outcome, position) = committed.into_parts();
         match outcome {
             CreateOutcome::Created => {
-                log_write("key created", &key, position);
                 let waits = &self.app.counts.create_waits;
                 let acknowledged = self.wait_until_acknowledged(position, waits).await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, key.id))?;
@@ -142,6 +144,9 @@ impl KeyHandlers {
         };
         let (key, now) = (committed.value(), call.time());
         let call = call.recorded_by(&committed, key.account_id.clone(), key.id);
+        if call.has_line() {
+            log_write("key revoked", committed.value(), committed.position());
+        }
         let revoked = self.acknowledge_revocation(committed).await;
         call.close(revoked.map(|key| proto::RevokeResponse {
             key: Some(response::key(key, now)),
@@ -168,7 +173,6 @@ impl KeyHandlers {
     /// because the call that revoked it may not have waited to the end.
     async fn acknowledge_revocation(&self, committed: Committed<Key>) -> Result<Key, Status> {
         let (key, position) = committed.into_parts();
-        log_write("key revoked", &key, position);
         let waits = &self.app.counts.revoke_waits;
         let acknowledged = self.wait_until_acknowledged(position, waits).await;
         acknowledged.map_err(response::unacknowledged_revoke)?;
