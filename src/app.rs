@@ -5,14 +5,13 @@
 use crate::{
     audit::recorder::Recorder,
     authorize::Authorizer,
-    callers::{Caller, credentials::Credentials},
+    callers::{Caller, admin_slots::AdminSlots, credentials::Credentials},
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     observe::{call_counts::Calls, histogram::Histogram},
     replication::acknowledgement::Acknowledgements,
     store::{Store, observed::StoreErrors},
 };
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// The parts of the process that more than one of its tasks uses.
 pub(crate) struct App {
@@ -28,8 +27,8 @@ pub(crate) struct App {
     pub callers: Callers,
     /// The certificate in use, where calls are taken over TLS.
     pub tls: Option<Arc<Reloaded<Tls>>>,
-    /// One permit for each admin call that may be in flight.
-    pub admin_slots: Arc<Semaphore>,
+    /// Which admin calls may be in flight.
+    pub admin_slots: Arc<AdminSlots>,
     /// The connections that calls come on.
     pub connections: Arc<ConnectionCounts>,
     /// What is counted while calls run.

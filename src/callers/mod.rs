@@ -4,6 +4,7 @@
 //! file.
 //! Must never keep a bearer secret in memory, but only its digest.
 
+pub(crate) mod admin_slots;
 pub mod certificate_name;
 pub mod credentials;
 pub mod secret;

@@ -78,9 +78,10 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub max_connection_age_grace: Duration,
 
-    /// Creates, Lists and Revokes in flight at once. One more is `RESOURCE_EXHAUSTED`. Writes queue
-    /// behind one another in the store, at a few milliseconds each. The default is about a second's
-    /// worth, so callers hear of an overload while they still wait.
+    /// Creates, Lists and Revokes in flight at once. One more is `RESOURCE_EXHAUSTED`. Each caller has
+    /// its share, and three eighths are kept for Revokes, for admins of all accounts and for callers
+    /// without a call in flight. Writes queue behind one another in the store, at a few milliseconds
+    /// each. The default is about a second's worth, so callers hear of an overload while they still wait.
     #[arg(long, env = "KEYSERVICE_MAX_ADMIN_CALLS", value_name = "COUNT", default_value = "256", value_parser = count)]
     pub max_admin_calls: usize,
 }

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     audit::recorder::Recorder,
-    callers::Caller,
+    callers::{
+        Caller,
+        admin_slots::{AdminSlot, AdminSlots},
+    },
     model::{
         account::AccountId,
         audit_record::{AdminMethod, AuditRecord, Outcome},
@@ -28,8 +31,9 @@ use http::Response;
 use std::{
     marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Status, body::Body};
 
 /// The call is not on record yet.
@@ -80,28 +84,34 @@ impl AuditedCall {
             outcome: None,
             recorder,
             slot: None,
+            caller_gone: CancellationToken::new(),
         };
         let state = PhantomData;
         Self { entry, state }
     }
 
-    /// Takes up the call that authentication opened for this request, if fewer than the limit are in
-    /// flight. From here on the handler closes it.
+    /// Takes up the call that authentication opened for this request, if there is a slot for it. From
+    /// here on the handler closes it.
     pub(super) async fn take_up<T>(
         request: &Request<T>,
-        slots: &Arc<Semaphore>,
+        slots: &Arc<AdminSlots>,
     ) -> Result<Self, Status> {
         let handover = request.extensions().get::<Handover>();
         let call = handover.and_then(Handover::take);
         let mut call = call.ok_or_else(errors::unauthenticated)?;
         call.entry.time = Timestamp::now();
-        match slots.clone().try_acquire_owned() {
+        match slots.take(&call.entry.caller, call.entry.method, Instant::now()) {
             Ok(slot) => {
                 call.entry.slot = Some(slot);
                 Ok(call)
             }
-            Err(_) => Err(call.end(errors::too_many_admin_calls()).await),
+            Err(why) => Err(call.end(errors::too_many_admin_calls(why)).await),
         }
+    }
+
+    /// Stands for the caller, which waits for the answer until this is dropped.
+    pub(super) fn waiting_caller(&self) -> DropGuard {
+        self.entry.caller_gone.clone().drop_guard()
     }
 
     /// Notes the account that the call concerns. It must be one of the caller's.
@@ -159,6 +169,20 @@ impl AuditedCall<Recorded> {
     /// Whether the call has log lines of its own. Otherwise it is counted in a later line.
     pub(super) fn has_line(&self) -> bool {
         self.entry.has_line == Some(true)
+    }
+
+    /// Waits for the replicas on behalf of the caller, and gives up when it has gone. The write stands
+    /// either way. So a call without a caller holds its slot only as long as the store takes.
+    pub(super) async fn wait_with_caller<T>(
+        &self,
+        wait: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            answer = wait => answer,
+            () = self.entry.caller_gone.cancelled() => {
+                Err(Status::cancelled("the caller has gone, and nobody waits for the answer"))
+            }
+        }
     }
 
     /// Closes the call.
@@ -229,7 +253,9 @@ struct Entry {
     outcome: Option<Code>,
     recorder: Arc<Recorder>,
     /// The call's slot among the admin calls in flight. Held until the call is closed.
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<AdminSlot>,
+    /// Cancelled when the caller no longer waits for the answer.
+    caller_gone: CancellationToken,
 }
 
 impl Entry {

@@ -3,7 +3,9 @@
 //! Promises that a status tells its reader what happened and what to do.
 //! Must never show what a store's driver said, which goes to the log, or what a caller sent.
 
-use crate::{observe::repeated_line::RepeatedLine, store::StoreError};
+use crate::{
+    callers::admin_slots::NoAdminSlot, observe::repeated_line::RepeatedLine, store::StoreError,
+};
 use std::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -62,10 +64,18 @@ pub(super) fn not_permitted() -> Status {
     Status::permission_denied("not permitted to this caller")
 }
 
-/// Every slot for admin calls is taken.
-pub(super) fn too_many_admin_calls() -> Status {
+/// A call gets no slot for admin calls.
+pub(super) fn too_many_admin_calls(why: NoAdminSlot) -> Status {
     let details = ErrorDetails::with_error_info("TOO_MANY_ADMIN_CALLS", ERROR_DOMAIN, []);
-    let message = "too many calls of Create, List and Revoke are in flight: try again in a moment";
+    let message = match why {
+        NoAdminSlot::AllTaken => {
+            "too many calls of Create, List and Revoke are in flight: try again in a moment"
+        }
+        NoAdminSlot::OverShare => {
+            "this caller has its share of the calls of Create, List and Revoke that may be in \
+             flight, and other callers want theirs: let some of your calls end, then try again"
+        }
+    };
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 

@@ -5,6 +5,7 @@ use crate::{
     app::{App, Callers},
     audit::recorder::Recorder,
     authorize::Authorizer,
+    callers::admin_slots::AdminSlots,
     config::{Settings, StoreAddress},
     grpc::layers::new_counts,
     model::token::Digester,
@@ -17,7 +18,6 @@ use crate::{
     },
 };
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 pub(super) fn digester(settings: &Settings) -> Result<Digester, DigestSecretError> {
     let secret = settings.digest_secret_file.as_deref();
@@ -72,7 +72,7 @@ pub(super) fn app(
         authorizer: Arc::new(Authorizer::new(digester)),
         callers,
         tls,
-        admin_slots: Arc::new(Semaphore::new(settings.limits.max_admin_calls)),
+        admin_slots: Arc::new(AdminSlots::new(settings.limits.max_admin_calls)),
         connections: Arc::new(ConnectionCounts::default()),
         counts,
     })

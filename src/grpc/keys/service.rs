@@ -20,6 +20,7 @@ use crate::{
 };
 use rand::RngExt;
 use std::{sync::Arc, time::Instant};
+use tokio_util::sync::DropGuard;
 use tonic::{Request, Response, Status};
 
 /// Answers the calls of `KeyService` from the parts of the process.
@@ -51,7 +52,8 @@ impl KeyHandlers {
         if call.has_line() && *committed.value() == CreateOutcome::Created {
             log_write("key created", &new.key, committed.position());
         }
-        let created = self.acknowledge_key(new.key, committed).await;
+        let created = self.acknowledge_key(new.key, committed);
+        let created = call.wait_with_caller(created).await;
         call.close(created.map(|key| proto::CreateResponse {
             token: token.expose().to_owned(),
             key: Some(response::key(key, now)),
@@ -147,7 +149,8 @@ impl KeyHandlers {
         if call.has_line() {
             log_write("key revoked", committed.value(), committed.position());
         }
-        let revoked = self.acknowledge_revocation(committed).await;
+        let revoked = self.acknowledge_revocation(committed);
+        let revoked = call.wait_with_caller(revoked).await;
         call.close(revoked.map(|key| proto::RevokeResponse {
             key: Some(response::key(key, now)),
         }))
@@ -201,20 +204,32 @@ impl KeyHandlers {
         write: Position,
         waits: &Histogram,
     ) -> Result<(), Unacknowledged> {
-        let began = Instant::now();
-        let acknowledged = self
-            .app
-            .acknowledgements
-            .wait_until_acknowledged(write)
-            .await;
-        waits.add(began.elapsed());
-        acknowledged
+        let _measured = Measured {
+            began: Instant::now(),
+            waits,
+        };
+        let acknowledgements = &self.app.acknowledgements;
+        acknowledgements.wait_until_acknowledged(write).await
     }
 }
 
-/// Runs a write to its end, whether or not its caller waits for it. So the log tells of every write
-/// that was begun, and whether every replica has it.
+/// A wait for the replicas. It counts however it ends, also when its caller goes before a replica that
+/// is down is given up.
+struct Measured<'a> {
+    began: Instant,
+    waits: &'a Histogram,
+}
+
+impl Drop for Measured<'_> {
+    fn drop(&mut self) {
+        self.waits.add(self.began.elapsed());
+    }
+}
+
+/// Runs a write to its end, whether or not its caller waits for it. So the log and the record tell of
+/// every write that was begun. Only the wait for the replicas ends when the caller has gone.
 async fn run_to_its_end<T: Send + 'static>(
+    _caller: DropGuard,
     write: impl Future<Output = Closed<T>> + Send + 'static,
 ) -> Result<Closed<T>, Status> {
     let ended = tokio::spawn(write).await;
@@ -259,9 +274,10 @@ macro_rules! implement {
     };
     (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
         let call = AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
+        let caller = call.waiting_caller();
         let closed = $self.clone().$handler(call, $request.into_inner());
         let closed = if Method::$method.writes() {
-            run_to_its_end(closed).await?
+            run_to_its_end(caller, closed).await?
         } else {
             closed.await
         };

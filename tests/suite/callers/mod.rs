@@ -1,6 +1,7 @@
 //! Callers: how they are authenticated, and what their roles allow.
 
 mod access;
+mod admin_slots;
 mod credentials_file;
 
 use crate::support::{

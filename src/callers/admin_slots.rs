@@ -1,0 +1,367 @@
+//! The slots of admin calls: how many Creates, Lists and Revokes each caller may have in flight.
+//!
+//! Owns the count of each caller's slots, and the rule by which a call gets one.
+//! Promises that no caller keeps another from its share, and that calls which must always get through,
+//! Revokes and the calls of admins of all accounts, find slots that no other call may take.
+//! Must never let a call wait: it is refused at once, and its caller tries again.
+
+use super::Caller;
+use crate::model::{account::Accounts, audit_record::AdminMethod, caller_name::CallerName};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long a caller that was refused counts as one that wants more slots. Clients try again within a
+/// few seconds.
+const WANTING_TIME: Duration = Duration::from_secs(10);
+
+/// The slots of one process.
+#[derive(Debug)]
+pub(crate) struct AdminSlots {
+    limit: usize,
+    /// The callers that hold a slot or were refused lately. There are never more of them than callers
+    /// in the credentials file, as it was in the last ten seconds.
+    holdings: Mutex<HashMap<CallerName, Holding>>,
+}
+
+#[derive(Debug, Default)]
+struct Holding {
+    slots: usize,
+    last_refusal: Option<Instant>,
+}
+
+/// A call's slot, which is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct AdminSlot {
+    slots: Arc<AdminSlots>,
+    caller: CallerName,
+}
+
+/// Why a call gets no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoAdminSlot {
+    /// Every slot that such a call may take is taken.
+    AllTaken,
+    /// Others want slots too, and the caller has its share.
+    OverShare,
+}
+
+/// What the rule knows of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Applicant {
+    is_revoke: bool,
+    has_all_accounts: bool,
+    /// The slots that its caller holds.
+    slots: usize,
+}
+
+/// What the rule knows of another caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Other {
+    slots: usize,
+    /// Whether it was refused a slot lately, so that it would hold more if it could.
+    wants_more: bool,
+}
+
+/// The rule.
+///
+/// An eighth of the slots opens for each of three reasons: that the call is a Revoke, that its caller is
+/// an admin of all accounts, and that its caller holds no slot. So an operator's Revoke finds a slot
+/// whatever admins of some accounts do. The other five eighths are open to every call.
+///
+/// Of the slots that are open to it, a caller alone may take all. If others were refused lately, slots are
+/// short. Then callers that have what they want keep it, and those that want more have equal shares of
+/// the rest (max-min fairness). A caller that is over its share gives slots up as its calls end.
+fn decide(
+    limit: usize,
+    applicant: Applicant,
+    others: impl Iterator<Item = Other>,
+) -> Result<(), NoAdminSlot> {
+    let Applicant {
+        is_revoke,
+        has_all_accounts,
+        slots,
+    } = applicant;
+    // Fewer than four slots cannot be divided.
+    let eighth = if limit < 4 { 0 } else { (limit / 8).max(1) };
+    let reasons = [is_revoke, has_all_accounts, slots == 0];
+    let kept = reasons.iter().filter(|reason| !**reason).count() * eighth;
+    let open = limit - kept;
+
+    let (mut taken, mut wanting, mut left_to_wanting) = (slots, 1, open);
+    for other in others {
+        taken += other.slots;
+        if other.wants_more {
+            wanting += 1;
+        } else {
+            left_to_wanting = left_to_wanting.saturating_sub(other.slots);
+        }
+    }
+    let share = (left_to_wanting / wanting).max(1);
+    if wanting > 1 && slots >= share {
+        Err(NoAdminSlot::OverShare)
+    } else if taken >= open {
+        Err(NoAdminSlot::AllTaken)
+    } else {
+        Ok(())
+    }
+}
+
+impl AdminSlots {
+    #[must_use]
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            holdings: Mutex::default(),
+        }
+    }
+
+    /// Takes a slot for a call, if the rule lets it have one.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        caller: &Caller,
+        method: AdminMethod,
+        now: Instant,
+    ) -> Result<AdminSlot, NoAdminSlot> {
+        let mut holdings = self.lock();
+        holdings.retain(|_, holding| holding.slots > 0 || holding.wants_more(now));
+        let applicant = Applicant {
+            is_revoke: method == AdminMethod::Revoke,
+            has_all_accounts: caller.accounts == Accounts::All,
+            slots: holdings.get(&caller.name).map_or(0, |own| own.slots),
+        };
+        let others = holdings.iter().filter(|(name, _)| **name != caller.name);
+        let others = others.map(|(_, holding)| Other {
+            slots: holding.slots,
+            wants_more: holding.wants_more(now),
+        });
+        let decision = decide(self.limit, applicant, others);
+        let own = holdings.entry(caller.name.clone()).or_default();
+        match decision {
+            Ok(()) => own.slots += 1,
+            Err(_) => own.last_refusal = Some(now),
+        }
+        decision.map(|()| AdminSlot {
+            slots: self.clone(),
+            caller: caller.name.clone(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallerName, Holding>> {
+        // The counts are right at any time: nothing that is done under the lock can panic half way.
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Holding {
+    fn wants_more(&self, now: Instant) -> bool {
+        let refusal = self.last_refusal;
+        refusal.is_some_and(|at| now.saturating_duration_since(at) < WANTING_TIME)
+    }
+}
+
+impl Drop for AdminSlot {
+    fn drop(&mut self) {
+        if let Some(holding) = self.slots.lock().get_mut(&self.caller) {
+            holding.slots -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NoAdminSlot::{AllTaken, OverShare};
+    use super::*;
+    use crate::callers::Role;
+    use AdminMethod::{Create, List, Revoke};
+
+    /// A call by an admin of some accounts.
+    fn limited(is_revoke: bool, slots: usize) -> Applicant {
+        Applicant {
+            is_revoke,
+            has_all_accounts: false,
+            slots,
+        }
+    }
+
+    /// A call by an admin of all accounts.
+    fn operator(is_revoke: bool, slots: usize) -> Applicant {
+        Applicant {
+            has_all_accounts: true,
+            ..limited(is_revoke, slots)
+        }
+    }
+
+    fn content(slots: usize) -> Other {
+        Other {
+            slots,
+            wants_more: false,
+        }
+    }
+
+    fn wanting(slots: usize) -> Other {
+        Other {
+            slots,
+            wants_more: true,
+        }
+    }
+
+    type Case<'a> = (
+        &'a str,
+        usize,
+        Applicant,
+        &'a [Other],
+        Result<(), NoAdminSlot>,
+    );
+
+    fn assert_decides(table: &[Case]) {
+        for (case, limit, applicant, others, expected) in table {
+            let decision = decide(*limit, *applicant, others.iter().copied());
+            assert_eq!(decision, *expected, "{case}");
+        }
+    }
+
+    const REVOKE: bool = true;
+    const OTHER: bool = false;
+
+    #[test]
+    fn a_caller_alone_may_take_all_but_what_is_kept() {
+        assert_decides(&[
+            ("alone", 256, limited(OTHER, 159), &[], Ok(())),
+            ("no further", 256, limited(OTHER, 160), &[], Err(AllTaken)),
+            ("a Revoke", 256, limited(REVOKE, 160), &[], Ok(())),
+            ("no further", 256, limited(REVOKE, 192), &[], Err(AllTaken)),
+            ("an operator", 256, operator(OTHER, 191), &[], Ok(())),
+            ("no further", 256, operator(OTHER, 192), &[], Err(AllTaken)),
+            ("its Revoke", 256, operator(REVOKE, 223), &[], Ok(())),
+            ("no further", 256, operator(REVOKE, 224), &[], Err(AllTaken)),
+        ]);
+    }
+
+    #[test]
+    fn what_is_kept_is_found_whatever_others_hold() {
+        let (one, many) = ([wanting(192)], [wanting(7); 32]);
+        assert_decides(&[
+            ("a first", 256, limited(OTHER, 0), &[content(160)], Ok(())),
+            ("a Revoke", 256, operator(REVOKE, 0), &one, Ok(())),
+            ("more of them", 256, operator(REVOKE, 31), &one, Ok(())),
+            ("beside 32", 256, operator(REVOKE, 0), &many, Ok(())),
+            ("not a Create", 256, limited(OTHER, 0), &many, Err(AllTaken)),
+        ]);
+    }
+
+    #[test]
+    fn those_who_want_more_share_what_the_others_leave() {
+        let (acme, globex) = (limited(OTHER, 1), limited(OTHER, 80));
+        let three = [content(10), wanting(60)];
+        assert_decides(&[
+            ("all taken", 256, acme, &[content(160)], Err(AllTaken)),
+            (
+                "over",
+                256,
+                limited(OTHER, 159),
+                &[wanting(1)],
+                Err(OverShare),
+            ),
+            ("half", 256, limited(OTHER, 79), &[wanting(80)], Ok(())),
+            ("over half", 256, globex, &[wanting(80)], Err(OverShare)),
+            (
+                "all but 10",
+                256,
+                limited(OTHER, 149),
+                &[content(10)],
+                Ok(()),
+            ),
+            ("half of the rest", 256, limited(OTHER, 74), &three, Ok(())),
+            ("more", 256, limited(OTHER, 75), &three, Err(OverShare)),
+            (
+                "two operators",
+                256,
+                operator(REVOKE, 112),
+                &[wanting(99)],
+                Err(OverShare),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn few_slots_are_divided_as_far_as_they_can_be() {
+        let three = [wanting(1); 3];
+        assert_decides(&[
+            ("each one", 4, operator(REVOKE, 0), &three, Ok(())),
+            ("not all", 4, limited(REVOKE, 2), &[], Err(AllTaken)),
+            ("anybody's", 1, limited(OTHER, 0), &[], Ok(())),
+            ("once", 1, operator(REVOKE, 0), &[content(1)], Err(AllTaken)),
+            ("undivided", 3, limited(OTHER, 2), &[], Ok(())),
+            ("no more", 3, operator(REVOKE, 3), &[], Err(AllTaken)),
+        ]);
+    }
+
+    #[test]
+    fn no_number_of_limited_callers_takes_the_last_eighth() {
+        for limit in 4..=300 {
+            for callers in [1, 2, 3, 50] {
+                let slots = AdminSlots::new(limit);
+                let slots = Arc::new(slots);
+                let (now, mut held) = (Instant::now(), Vec::new());
+                let names: Vec<_> = (0..callers)
+                    .map(|n| caller(&format!("c{n}"), false))
+                    .collect();
+                for _ in 0..limit {
+                    for caller in &names {
+                        held.extend(slots.take(caller, Revoke, now));
+                        held.extend(slots.take(caller, Create, now));
+                    }
+                }
+                let operator = caller("operator", true);
+                assert!(held.len() < limit, "{limit} {callers}");
+                assert!(
+                    slots.take(&operator, Revoke, now).is_ok(),
+                    "{limit} {callers}"
+                );
+            }
+        }
+    }
+
+    fn caller(name: &str, has_all_accounts: bool) -> Caller {
+        Caller {
+            name: CallerName::parse(name).expect("valid"),
+            role: Role::Admin,
+            accounts: if has_all_accounts {
+                Accounts::All
+            } else {
+                Accounts::Only(Arc::new([]))
+            },
+        }
+    }
+
+    #[test]
+    fn a_slot_is_free_again_when_it_is_dropped_and_a_caller_that_stops_wanting_is_forgotten() {
+        let slots = Arc::new(AdminSlots::new(8));
+        let (first, second) = (caller("first", false), caller("second", false));
+        let start = Instant::now();
+        let mut held: Vec<_> = (0..5)
+            .map(|_| slots.take(&first, List, start).expect("a slot"))
+            .collect();
+        let refused = slots.take(&first, List, start);
+        assert_eq!(refused.err(), Some(AllTaken));
+        held.push(slots.take(&second, Create, start).expect("the first"));
+        let refused = slots.take(&second, Create, start);
+        assert_eq!(refused.err(), Some(AllTaken));
+
+        held.truncate(2);
+        let soon = start + WANTING_TIME / 2;
+        let refused = slots.take(&first, List, soon);
+        assert_eq!(refused.err(), Some(OverShare), "the other was refused");
+        held.push(slots.take(&second, Create, soon).expect("its share"));
+
+        let later = soon + WANTING_TIME;
+        held.push(slots.take(&first, List, later).expect("nobody wants more"));
+        held.clear();
+        assert!(slots.lock().values().all(|holding| holding.slots == 0));
+        drop(slots.take(&second, List, later + WANTING_TIME));
+        assert_eq!(slots.lock().len(), 1, "the other is forgotten");
+    }
+}
