@@ -204,14 +204,25 @@ impl KeyHandlers {
         write: Position,
         waits: &Histogram,
     ) -> Result<(), Unacknowledged> {
-        let began = Instant::now();
-        let acknowledged = self
-            .app
-            .acknowledgements
-            .wait_until_acknowledged(write)
-            .await;
-        waits.add(began.elapsed());
-        acknowledged
+        let _measured = Measured {
+            began: Instant::now(),
+            waits,
+        };
+        let acknowledgements = &self.app.acknowledgements;
+        acknowledgements.wait_until_acknowledged(write).await
+    }
+}
+
+/// A wait for the replicas. It counts however it ends, also when its caller goes before a replica that
+/// is down is given up.
+struct Measured<'a> {
+    began: Instant,
+    waits: &'a Histogram,
+}
+
+impl Drop for Measured<'_> {
+    fn drop(&mut self) {
+        self.waits.add(self.began.elapsed());
     }
 }
 

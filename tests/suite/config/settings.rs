@@ -88,7 +88,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 32] {
+fn settings(directory: &TempDir) -> [Setting; 33] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
