@@ -18,9 +18,13 @@ use tracing_subscriber::{
 /// The target of call spans. The exporter selects spans by it, and logs leave them out.
 pub(crate) const CALL_TARGET: &str = "keyservice::call";
 
-/// These libraries log the text of invalid headers below INFO. A caller wrote that text, and it may
-/// contain a token. So their logs begin at INFO.
-const LOGS_HEADER_TEXT: [&str; 2] = ["h2", "tonic::transport::service"];
+/// tonic logs the text of invalid headers below INFO. A client wrote that text, and it may contain a
+/// token. So its logs begin at INFO.
+const LOGS_HEADER_TEXT: &str = "tonic::transport::service";
+
+/// These libraries warn of what a client does, as often as the client does it: a line for each PING
+/// that nobody asked for, say. Below WARN h2 logs the text of headers too. So their logs begin at ERROR.
+const LOGS_AT_A_CLIENTS_WILL: [&str; 3] = ["h2", "hyper", "rustls"];
 
 /// The crates of the exporter. They warn when the collector does not take spans, and below WARN
 /// they log every step.
@@ -66,7 +70,8 @@ impl Telemetry {
         let filter = log_filter(&settings.filter)?.and(
             Targets::new()
                 .with_default(LevelFilter::TRACE)
-                .with_targets(LOGS_HEADER_TEXT.map(|target| (target, LevelFilter::INFO)))
+                .with_target(LOGS_HEADER_TEXT, LevelFilter::INFO)
+                .with_targets(LOGS_AT_A_CLIENTS_WILL.map(|target| (target, LevelFilter::ERROR)))
                 .with_target(EXPORTER, LevelFilter::WARN),
         );
         let on_a_terminal = std::io::stderr().is_terminal();

@@ -11,14 +11,12 @@ use crate::config::ClientLimits;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
-    error::Error,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Sleep, sleep};
-use tonic::{Status, body::Body};
+use tonic::{Status, body::Body, metadata::MetadataValue};
 
 /// A request's body.
 pub(in crate::grpc) struct RequestBody {
@@ -106,7 +104,7 @@ impl HttpBody for RequestBody {
                 Some(read.unwrap_or(Ok(())).map(|()| frame))
             }
             // A stream that is given up ends, and its service needs no more.
-            Some(Err(_)) if self.needs_message => Some(Err(GivenUp::status())),
+            Some(Err(_)) if self.needs_message => Some(Err(given_up())),
             None if self.needs_message && self.messages.none_began => Some(Err(
                 Status::invalid_argument("the call has no message; send one, empty or not"),
             )),
@@ -188,40 +186,36 @@ fn too_large(size: u32, limit: u32) -> Status {
 
 fn too_late(limit: Duration) -> Status {
     Status::deadline_exceeded(format!(
-        "the message did not come within {limit:?} of the call's headers (--message-timeout), and a \
-         call without it would be in flight for ever: send the message with the headers"
+        "the message and its end did not come within {limit:?} of the call's headers (--message-timeout), and a \
+         call without it would be in flight forever: send the whole message with the headers, and end the request"
     ))
 }
 
-/// The client gave the call up before its message had come.
+const GIVEN_UP: &str = "the client gave the call up before its message had come";
+
+/// Marks the status of a call that its client gave up before its message had come.
 ///
-/// tonic takes a body that ends with `CANCELLED` for one that ends well. So this travels through
-/// tonic as the source of a status with another code. A source stays within the process, and no
-/// service can make this one, so none of its answers is mistaken for it.
-#[derive(Debug, thiserror::Error)]
-#[error("the client gave the call up before its message had come")]
-struct GivenUp;
+/// tonic takes a body that ends with `CANCELLED` for one that ends well. So such a call travels through
+/// tonic with another code and this key in its metadata, which survives tonic's copies of a status.
+/// [`name_given_up`] replaces the status, so the key never reaches the wire. No service sets it, so no
+/// answer of a service is mistaken for it.
+const GIVEN_UP_KEY: &str = "keyservice-given-up";
 
-impl GivenUp {
-    fn status() -> Status {
-        let mut status = Status::unknown(Self.to_string());
-        status.set_source(Arc::new(Self));
-        status
-    }
-
-    fn is_source_of(status: &Status) -> bool {
-        status.source().is_some_and(<dyn Error>::is::<Self>)
-    }
+fn given_up() -> Status {
+    let mut status = Status::unknown(GIVEN_UP);
+    let key = MetadataValue::from_static("");
+    status.metadata_mut().insert(GIVEN_UP_KEY, key);
+    status
 }
 
 /// Gives the status `CANCELLED` to a call that its client gave up before its message had come.
 pub(in crate::grpc) fn name_given_up(response: Response<Body>) -> Response<Body> {
     // tonic leaves the status of a failed call among the extensions of its response.
-    match response.extensions().get() {
-        Some(status) if GivenUp::is_source_of(status) => {
-            Status::cancelled(GivenUp.to_string()).into_http()
-        }
-        _ => response,
+    let failed: Option<&Status> = response.extensions().get();
+    if failed.is_some_and(|status| status.metadata().contains_key(GIVEN_UP_KEY)) {
+        Status::cancelled(GIVEN_UP).into_http()
+    } else {
+        response
     }
 }
 
@@ -296,12 +290,12 @@ mod tests {
             let renamed = name_given_up(status.into_http());
             Status::from_header_map(renamed.headers()).expect("a status")
         };
-        let given_up = named(GivenUp::status());
+        let given_up = named(super::given_up());
         assert_eq!(given_up.code(), Code::Cancelled);
-        assert_eq!(given_up.message(), GivenUp.to_string());
+        assert_eq!(given_up.message(), GIVEN_UP);
+        assert!(!given_up.metadata().contains_key(GIVEN_UP_KEY));
         for code in CODES {
-            let mut status = Status::new(code, GivenUp.to_string());
-            status.set_source(Arc::new(std::io::Error::other("another")));
+            let status = Status::new(code, GIVEN_UP);
             assert_eq!(named(status).code(), code);
         }
     }

@@ -67,3 +67,23 @@ async fn a_call_that_ends_before_its_message_counts_as_the_clients_mistake() {
     let lines = server.log().matches("\"message\":\"admin call\"").count();
     assert_eq!(lines, recorded.len(), "{}", server.log());
 }
+
+/// Health passes through tonic's router, which copies the status of a failed call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_call_that_is_given_up_is_cancelled_too() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let mut client = RawClient::connect_with_preface(server.port()).await;
+    for (method, stream) in [("Check", 1), ("Watch", 3)] {
+        let headers = headers_of(&format!("/grpc.health.v1.Health/{method}"), &[]);
+        client
+            .send(&frame(HEADERS, END_HEADERS, stream, &headers))
+            .await;
+        client.send(&frame(RST_STREAM, 0, stream, &CANCEL)).await;
+        eventually("it is counted", async || {
+            let name = format!("grpc.health.v1.Health/{method}");
+            Scrape::of(&server).calls(&name, "CANCELLED") == 1.0
+        })
+        .await;
+    }
+}

@@ -40,7 +40,8 @@ impl Scrape {
         self.samples.contains_key(name)
     }
 
-    /// How many calls of a method of `KeyService` ended with a status.
+    /// How many calls of a method ended with a status. The name of a method without its service is one
+    /// of `KeyService`.
     pub fn calls(&self, method: &str, status: &str) -> f64 {
         let count = self.of_calls("count", method, status);
         count.unwrap_or_default()
@@ -58,10 +59,13 @@ impl Scrape {
     }
 
     fn of_calls(&self, what: &str, method: &str, status: &str) -> Option<f64> {
+        let method = match method.contains('/') {
+            true => method.to_owned(),
+            false => format!("tosend.keys.v1.KeyService/{method}"),
+        };
         let name = format!(
             "rpc_server_call_duration_seconds_{what}{{rpc_system_name=\"grpc\",\
-             rpc_method=\"tosend.keys.v1.KeyService/{method}\",\
-             rpc_response_status_code=\"{status}\"}}"
+             rpc_method=\"{method}\",rpc_response_status_code=\"{status}\"}}"
         );
         self.samples.get(&name).copied()
     }
