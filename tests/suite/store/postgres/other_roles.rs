@@ -195,8 +195,12 @@ async fn writes_succeed_while_a_role_that_may_only_connect_fills_the_queue_of_no
     let mut client = server.client().await;
     let stranger = create_role_without_rights("stranger", &cluster, &store);
     let listener = session(&stranger).await;
-    let listen = "LISTEN x; BEGIN; SELECT 1";
-    listener.batch_execute(listen).await.expect("listening");
+    listener.batch_execute("LISTEN x").await.expect("listening");
+    // It reads no notification before its transaction ends.
+    listener
+        .batch_execute("BEGIN; SELECT 1")
+        .await
+        .expect("it began");
     let flood = session(&stranger).await;
     let notify = "SELECT pg_notify('x', repeat('y', 7900))";
     let mut sent = 0;
