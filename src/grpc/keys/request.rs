@@ -102,7 +102,7 @@ pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQue
 }
 
 /// The error for a page token that this list did not give.
-pub fn invalid_page_token(error: InvalidPageToken) -> tonic::Status {
+pub(super) fn invalid_page_token(error: InvalidPageToken) -> tonic::Status {
     invalid("page_token", error)
 }
 
