@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 pub struct LogSettings {
     /// What to log: a level (error, warn, info, debug, trace), or directives such as
     /// `info,keyservice=debug`. Tokens are never logged. h2 and tonic log header text below `info`, and
-    /// h2, hyper and rustls warn of what any client does, so their levels are capped.
+    /// h2 and rustls warn of what any client does, so their levels are capped.
     #[arg(
         id = "log",
         long = "log",

@@ -24,7 +24,7 @@ const LOGS_HEADER_TEXT: &str = "tonic::transport::service";
 
 /// These libraries warn of what a client does, as often as the client does it: a line for each PING
 /// that nobody asked for, say. Below WARN h2 logs the text of headers too. So their logs begin at ERROR.
-const LOGS_AT_A_CLIENTS_WILL: [&str; 3] = ["h2", "hyper", "rustls"];
+const LOGS_AT_A_CLIENTS_WILL: [&str; 2] = ["h2", "rustls"];
 
 /// The crates of the exporter. They warn when the collector does not take spans, and below WARN
 /// they log every step.
