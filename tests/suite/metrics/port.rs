@@ -5,7 +5,7 @@ use crate::support::{
     hostile::metrics_connections::{BEHAVIOURS, HostileConnections},
     server::{
         Server,
-        process::raise_open_file_limit,
+        process::reserve_open_files,
         scrape::{METRICS, Scrape, request},
         sqlite_in,
     },
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// The hostile connections and some other files.
-const OPEN_FILES: u64 = 2000;
+const OPEN_FILES: u32 = 2000;
 
 /// Far below the 10 s that Prometheus waits.
 const SLOWEST_SCRAPE: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ async fn the_metrics_port_serves_only_metrics() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scrape_succeeds_beside_a_thousand_hostile_connections() {
-    raise_open_file_limit(OPEN_FILES);
+    let _files = reserve_open_files(OPEN_FILES).await;
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let port = server.logged_port("metrics_address").expect("a port");

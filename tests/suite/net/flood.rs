@@ -10,7 +10,7 @@ use crate::support::{
     },
     server::{
         Client, Server, command,
-        process::{Process, raise_open_file_limit},
+        process::{Process, reserve_open_files},
         sqlite_in,
     },
 };
@@ -34,7 +34,7 @@ const MAX_CALLS: &str = "2048";
 const MOST_MEMORY_MIB: u64 = 256;
 
 /// The sockets of the largest flood and some other files.
-const OPEN_FILES: u64 = 11_000;
+const OPEN_FILES: u32 = 11_000;
 
 /// How long the test observes a server that can open no more files.
 const OBSERVATION: Duration = Duration::from_secs(2);
@@ -62,7 +62,7 @@ async fn a_tls_client_is_served_beside_every_flood_and_memory_stays_bounded() {
 }
 
 async fn run_floods(floods: &[Flood], server: &Server, endpoint: &Endpoint) {
-    raise_open_file_limit(OPEN_FILES);
+    let _files = reserve_open_files(OPEN_FILES).await;
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let channel = endpoint.connect().await.expect("it is connected");
@@ -132,7 +132,7 @@ async fn a_server_without_free_file_descriptors_serves_open_connections_and_reco
     assert!(busy < 0.2, "it retries without a pause");
     assert_eq!((complaints(), lines), (1, 0), "{}", server.log());
 
-    process.limit_open_files(OPEN_FILES);
+    process.limit_open_files(OPEN_FILES.into());
     let mut new_connection = server.client().await;
     assert!(new_connection.is_granted(&token).await);
 }

@@ -15,7 +15,7 @@ use crate::support::{
     mount::Mount,
     server::{
         Server,
-        process::raise_open_file_limit,
+        process::reserve_open_files,
         scrape::{METRICS, Scrape},
         sqlite_in,
     },
@@ -86,7 +86,7 @@ impl Shared {
 
 /// The good caller opens new connections while the hostile one works on every slot.
 async fn assert_new_connections_are_served_beside(work: Work) {
-    raise_open_file_limit(4 * MAX_CONNECTIONS as u64);
+    let _files = reserve_open_files(4 * MAX_CONNECTIONS as u32).await;
     let limit = format!("--max-connections={MAX_CONNECTIONS}");
     let shared = Shared::start(&[&limit]).await;
     let server = &shared.server;

@@ -13,7 +13,7 @@ use crate::support::{
     },
     server::{
         Server,
-        process::raise_open_file_limit,
+        process::reserve_open_files,
         scrape::{METRICS, Scrape},
         sqlite_in,
     },
@@ -76,7 +76,7 @@ fn open(server: &Server) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unauthenticated_clients_on_every_connection_do_not_keep_callers_out() {
-    raise_open_file_limit(2 * MAX_CONNECTIONS as u64);
+    let _files = reserve_open_files(2 * MAX_CONNECTIONS as u32).await;
     let limit = format!("--max-connections={MAX_CONNECTIONS}");
     let guarded = Guarded::start(&[&limit]).await;
     let server = &guarded.server;

@@ -1,7 +1,8 @@
 //! The memory, processor time and open files of a process, as Linux counts them.
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
-use std::{fs, io::ErrorKind, time::Duration};
+use std::{fs, io::ErrorKind, sync::LazyLock, time::Duration};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Clock ticks per second in `/proc/PID/stat`, the same on every Linux that Rust supports.
 const TICKS: u64 = 100;
@@ -80,18 +81,30 @@ impl Process {
     }
 }
 
-/// Raises the limit on open files of this process to the hard limit, which must be at least `count`.
-pub fn raise_open_file_limit(count: u64) {
+/// What all tests together may open besides the files that some of them reserve.
+const UNRESERVED_FILES: u64 = 4000;
+
+/// The files that tests may still reserve. The tests run in one process, which shares one limit.
+static RESERVABLE_FILES: LazyLock<Semaphore> = LazyLock::new(|| {
     let allowed = limit_of_open_files();
-    assert!(
-        allowed >= count,
-        "this test opens {count} sockets and the system allows {allowed}: raise `ulimit -Hn`"
-    );
     let limit = Rlimit {
         current: Some(allowed),
         maximum: Some(allowed),
     };
     setrlimit(Resource::Nofile, limit).expect("within what is allowed");
+    let reservable = usize::try_from(allowed.saturating_sub(UNRESERVED_FILES));
+    Semaphore::new(reservable.unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))
+});
+
+/// Waits until this test may open `count` files, as long as it holds what this returns.
+pub async fn reserve_open_files(count: u32) -> SemaphorePermit<'static> {
+    let allowed = limit_of_open_files();
+    assert!(
+        allowed >= u64::from(count) + UNRESERVED_FILES,
+        "this test opens {count} sockets and the system allows {allowed}: raise `ulimit -Hn`"
+    );
+    let reserved = RESERVABLE_FILES.acquire_many(count).await;
+    reserved.expect("it is never closed")
 }
 
 fn limit_of_open_files() -> u64 {
