@@ -167,13 +167,14 @@ mod tests {
         }
         // Cc, Cf, Zl and Zp.
         for character in "\u{7f}\u{85}\u{600}\u{110bd}\u{2028}\u{2029}".chars() {
-            let name = format!("a{character}b");
-            assert_eq!(
-                KeyName::parse(&name),
-                Err(InvalidKeyName::Control),
-                "{name:?}"
-            );
+            assert_refused_within_a_name(character);
         }
+    }
+
+    fn assert_refused_within_a_name(character: char) {
+        let name = format!("a{character}b");
+        let refused = Err(InvalidKeyName::Control);
+        assert_eq!(KeyName::parse(&name), refused, "{name:?}");
     }
 
     /// A Hangul filler is a letter, a grapheme joiner a mark, and some code points are not
@@ -182,12 +183,7 @@ mod tests {
     fn what_unicode_says_to_ignore_is_refused_whatever_its_category() {
         for character in "\u{115f}\u{ffa0}\u{34f}\u{17b4}\u{2065}\u{fff0}\u{e0000}\u{e0fff}".chars()
         {
-            let name = format!("a{character}b");
-            assert_eq!(
-                KeyName::parse(&name),
-                Err(InvalidKeyName::Control),
-                "{name:?}"
-            );
+            assert_refused_within_a_name(character);
         }
     }
 

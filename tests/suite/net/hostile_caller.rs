@@ -71,8 +71,7 @@ impl Shared {
     }
 
     fn closed(&self, reason: &str) -> f64 {
-        let name = format!("keyservice_connections_closed_total{{reason=\"{reason}\"}}");
-        Scrape::of(&self.server).value(&name)
+        Scrape::of(&self.server).closed_connections(reason)
     }
 
     async fn wait_until_open(&self, connections: usize) {

@@ -66,8 +66,7 @@ impl Guarded {
 }
 
 fn closed(server: &Server, reason: &str) -> f64 {
-    let name = format!("keyservice_connections_closed_total{{reason=\"{reason}\"}}");
-    Scrape::of(server).value(&name)
+    Scrape::of(server).closed_connections(reason)
 }
 
 fn open(server: &Server) -> f64 {

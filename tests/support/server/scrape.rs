@@ -36,6 +36,12 @@ impl Scrape {
         value.unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
     }
 
+    /// How many connections the server closed early for this reason.
+    pub fn closed_connections(&self, reason: &str) -> f64 {
+        let name = format!("keyservice_connections_closed_total{{reason=\"{reason}\"}}");
+        self.value(&name)
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.samples.contains_key(name)
     }
