@@ -25,7 +25,7 @@ pub struct Authorizer {
 impl Authorizer {
     /// Holds no key and no lease yet: `replication` brings both.
     ///
-    /// `digester` must be the one with which the store was opened, or every token is unknown.
+    /// The store must have been opened with the same `digester`. Otherwise every token is unknown.
     #[must_use]
     pub fn new(digester: Digester) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! The credentials file: the list of callers, and how each of them proves who it is.
 //!
 //! Promises to take a file whole, or to refuse it with the number of its first wrong line.
-//! Must never repeat a line's text in an error, because somebody may have pasted a secret.
+//! Must never repeat the text of a line in an error, because the line may contain a pasted secret.
 
 use super::{
     Caller, Role,

@@ -59,7 +59,7 @@ pub(super) fn unauthenticated() -> Status {
     Status::unauthenticated("unknown caller")
 }
 
-/// Says no more, because the role or account that would do is nobody else's business.
+/// The text says no more, because a caller shall not learn which role or account has the right.
 pub(super) fn not_permitted() -> Status {
     Status::permission_denied("not permitted to this caller")
 }

@@ -33,8 +33,9 @@ impl MetricsPage {
             return page.text.clone();
         }
         let registry = self.registry.clone();
-        // It takes milliseconds where keys are many, for which calls must not wait. The lock is held
-        // to the page's end, even if the one who asked has left: so no other is written meanwhile.
+        // Many keys take milliseconds, and calls must not wait for that. So a blocking thread writes the
+        // page. It holds the lock to the end, even if the client has left, so that no other page is
+        // written at the same time.
         let writing = spawn_blocking(move || {
             let began = Instant::now();
             let mut text = String::new();

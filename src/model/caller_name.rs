@@ -1,7 +1,7 @@
 //! The name of a caller, as it stands in the credentials file, in logs and in audit records.
 //!
-//! Promises that no caller in the credentials file has a name by which audit records mean somebody
-//! else.
+//! Promises that no caller in the credentials file has a reserved name. Audit records use reserved names
+//! for others, such as the service itself.
 
 use super::text::{ContainsSecret, is_identifier, refuse_secrets};
 

@@ -143,7 +143,7 @@ impl ReadGuard {
 pub(crate) struct KeyRef<'a> {
     pub(crate) id: KeyId,
     pub(crate) account_id: &'a str,
-    /// The only domain for which the key may be used. `None` means all domains.
+    /// The key may be used for this domain only. `None` means that it may be used for all domains.
     pub(crate) domain: Option<&'a str>,
     /// When the key stops working. `None` means never.
     pub(crate) expire_time: Option<Timestamp>,

@@ -34,7 +34,7 @@ const VALIDITY: usize = 7;
 /// The top bit of the validity word. The other bits are the expiry in microseconds since 1970.
 const REVOKED: u64 = 1 << 63;
 
-/// Stands for a key that never expires. No [`Timestamp`] is as large.
+/// The expiry of a key that never expires. It is larger than every [`Timestamp`].
 const NEVER: u64 = REVOKED - 1;
 
 /// The part of a record that can change, as it was at one moment.

@@ -45,8 +45,9 @@ fn index(method: Option<Method>) -> usize {
     method.map_or(Method::VARIANTS.len(), |method| method as usize)
 }
 
-/// Whether the series exists before its first call: errors of this product's services that may be
-/// their own. The rate of a series misses the value with which the series begins.
+/// Whether the series exists before its first call. Errors that may be the fault of this product's
+/// services do: Prometheus's `rate` does not count the first value of a series, so it would miss the
+/// first error.
 fn is_shown_at_zero(method: &str, status: &str) -> bool {
     let errors = [
         Code::Unknown,
@@ -54,8 +55,9 @@ fn is_shown_at_zero(method: &str, status: &str) -> bool {
         Code::Internal,
         Code::Unavailable,
     ];
-    let is_ours = |row: &&Method| row.name() == method && row.needs_role();
-    Method::VARIANTS.iter().any(|row| is_ours(&row)) && errors.map(name).contains(&status)
+    let mut methods = Method::VARIANTS.iter();
+    let is_ours = methods.any(|row| row.name() == method && row.needs_role());
+    is_ours && errors.map(name).contains(&status)
 }
 
 /// Makes each request a call, which is in flight until its client has taken the answer.

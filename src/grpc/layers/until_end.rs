@@ -55,7 +55,7 @@ impl<E: AtEnd> Drop for Unended<E> {
     }
 }
 
-/// A response's body, with which its call ends.
+/// A response's body. The call ends when this ends or is dropped.
 pub struct UntilEnd<E: AtEnd> {
     inner: Body,
     call: Unended<E>,
