@@ -6,7 +6,11 @@ mod credential;
 mod grants;
 mod serve;
 
-use crate::{config::Settings, model::text};
+use crate::{
+    config::Settings,
+    model::text,
+    observe::stderr::{self, FlushAtEnd},
+};
 use audit::AuditCommand;
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -18,7 +22,15 @@ use grants::GrantsCommand;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use std::{env, error::Error};
+use std::{
+    env,
+    error::Error,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+/// What the process exits with after a wrong command line, as clap does.
+const WRONG_COMMAND_LINE: u8 = 2;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -65,19 +77,42 @@ const GRANTS_HELP: &str = "\
 Run the statements in the database as the owner of the tables, after the first
 start of the service and after each upgrade. The command itself connects to nothing.";
 
-/// Reads the command line of this process and runs its command. A wrong command line ends the process
-/// with advice.
-///
-/// # Errors
-/// What the command could not do, as a sentence for its user.
-pub fn run() -> Result<(), Box<dyn Error>> {
+/// Reads the command line of this process, runs its command, and reports on standard error what the
+/// command could not do.
+#[must_use]
+pub fn run() -> ExitCode {
+    let _flush = FlushAtEnd;
     forbid_dumps();
-    match Cli::read().command {
-        Command::Serve(settings) => serve::run(&settings),
-        Command::Audit(audit) => Ok(audit.run()?),
-        Command::Credential(credential) => Ok(credential.run()?),
-        Command::Grants(grants) => Ok(grants.run()?),
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// Reports a wrong command line, or prints the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render();
+    let text = if io::stderr().is_terminal() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    stderr::write(text.as_bytes());
+    ExitCode::from(WRONG_COMMAND_LINE)
+}
+
+fn complain(what: &str) {
+    stderr::write(format!("keyservice: {what}\n").as_bytes());
 }
 
 /// Keeps this process's memory, which holds secrets and tokens, out of core dumps. A limit alone does
@@ -95,17 +130,28 @@ fn forbid_dumps() {
         forbidden = forbidden.and(not_dumpable);
     }
     if let Err(error) = forbidden {
-        eprintln!("keyservice: core dumps, which would hold secrets, cannot be forbidden: {error}");
+        complain(&format!(
+            "core dumps, which would hold secrets, cannot be forbidden: {error}"
+        ));
     }
 }
 
 impl Cli {
-    fn read() -> Self {
+    fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.command {
+            Command::Serve(settings) => serve::run(settings.into()),
+            Command::Audit(audit) => Ok(audit.run()?),
+            Command::Credential(credential) => Ok(credential.run()?),
+            Command::Grants(grants) => Ok(grants.run()?),
+        }
+    }
+
+    fn read() -> Result<Self, clap::Error> {
         let command = Self::command()
             .mut_subcommands(|subcommand| subcommand.mut_args(ignore_empty_variable));
         let matches = command.try_get_matches();
         let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        read.unwrap_or_else(|error| without_secrets(error).exit())
+        read.map_err(without_secrets)
     }
 }
 

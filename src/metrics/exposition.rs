@@ -10,7 +10,7 @@ use crate::{
         key::Status,
         time::{Moment, Timestamp},
     },
-    observe::histogram::Histogram,
+    observe::{histogram::Histogram, stderr},
 };
 use prometheus_client::{
     collector::Collector,
@@ -202,6 +202,11 @@ impl Exposition {
 }
 
 fn process(families: &mut Families<'_>) -> fmt::Result {
+    families.counter(
+        "keyservice_log_lines_dropped",
+        "Log lines that were dropped, because standard error did not take them in time",
+        stderr::dropped_lines(),
+    )?;
     families.gauges(
         "keyservice_build_info",
         "Version of the service; the value is always 1",
@@ -276,6 +281,12 @@ impl Families<'_> {
                 .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
         Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
     fn counter_of(&mut self, name: &str, help: &str, unit: &Unit, value: f64) -> fmt::Result {

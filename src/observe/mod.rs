@@ -3,4 +3,5 @@
 pub(crate) mod call_counts;
 pub(crate) mod histogram;
 pub(crate) mod repeated_line;
+pub(crate) mod stderr;
 pub(crate) mod telemetry;

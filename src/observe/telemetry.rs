@@ -3,11 +3,18 @@
 //! Promises that no call span is created if no trace endpoint is configured.
 //! Must never stop the service, once it has started.
 
+use super::stderr::{self, LogWriter};
 use crate::config::{LogFormat, LogSettings};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use std::{env, io::IsTerminal, time::Duration};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    env,
+    io::IsTerminal,
+    panic,
+    time::Duration,
+};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, LevelFilter, Targets},
@@ -80,7 +87,9 @@ impl Telemetry {
             LogFormat::Json => false,
             LogFormat::Auto => on_a_terminal,
         };
-        let mut logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        stderr::set_json(!human);
+        report_panics();
+        let mut logs = tracing_subscriber::fmt::layer().with_writer(|| LogWriter);
         if !on_a_terminal {
             logs = logs.with_ansi(false);
         }
@@ -121,6 +130,19 @@ impl Telemetry {
             tracing::warn!("the last spans could not be exported: {error}");
         }
     }
+}
+
+/// Has panics reported as lines of the log, whatever its filter says. Rust's own report would wait for
+/// who reads standard error.
+fn report_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        let backtrace = match backtrace.status() {
+            BacktraceStatus::Captured => format!("\n{backtrace}"),
+            _ => String::new(),
+        };
+        stderr::write_line("ERROR", &format!("{panic}{backtrace}"));
+    }));
 }
 
 fn log_filter(text: &str) -> Result<EnvFilter, TelemetryError> {

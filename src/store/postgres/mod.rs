@@ -32,6 +32,7 @@ use database::Database;
 use notifications::Notifications;
 pub use pool::PoolSettings;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
 /// Keys in a PostgreSQL database.
 pub struct PostgresStore {
@@ -49,7 +50,10 @@ impl PostgresStore {
         settings: PoolSettings,
         digester: &Digester,
     ) -> Result<Self, OpenError> {
-        let address = Address::parse(address, settings.connect_timeout)?;
+        let (text, connect_timeout) = (address.to_owned(), settings.connect_timeout);
+        // The file of `sslrootcert` may be a named pipe, or on a mount that hangs.
+        let parsing = spawn_blocking(move || Address::parse(&text, connect_timeout));
+        let address = parsing.await.expect("parsing does not panic")?;
         Ok(Self {
             database: open::open(&address, settings, digester).await?,
             notifications: Notifications::start(address),
