@@ -95,6 +95,8 @@ fn identifier(text: &str) -> Result<String, String> {
         Err(format!("must have from 1 to {MAX_LEN} bytes"))
     } else if text.chars().any(char::is_control) {
         Err("must have no control characters".to_owned())
+    } else if text.contains("://") {
+        Err("must be a name, not an address".to_owned())
     } else if ["public", "none"].contains(&text) || text.starts_with("pg_") {
         Err("is a name that PostgreSQL keeps for itself".to_owned())
     } else {

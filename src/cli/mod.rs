@@ -15,7 +15,7 @@ use audit::AuditCommand;
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::Resettable,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use credential::CredentialCommand;
 use grants::GrantsCommand;
@@ -147,35 +147,38 @@ impl Cli {
     }
 
     fn read() -> Result<Self, clap::Error> {
-        let command = Self::command()
-            .mut_subcommands(|subcommand| subcommand.mut_args(ignore_empty_variable));
+        let command =
+            Self::command().mut_subcommands(|subcommand| subcommand.mut_args(hide_variable));
         let matches = command.try_get_matches();
         let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        read.map_err(without_secrets)
+        read.map_err(without_values)
     }
 }
 
-/// The error for a wrong command line, which otherwise repeats what was given. Somebody may have pasted
-/// a secret, and what a terminal or a build shows is often kept.
-fn without_secrets(mut error: clap::Error) -> clap::Error {
-    let repeated = error.context().filter(|(_, value)| {
-        let repeats = |text: &str| text::refuse_secrets(text).is_err();
-        match value {
-            ContextValue::String(text) => repeats(text),
-            ContextValue::Strings(texts) => texts.iter().any(|text| repeats(text)),
-            ContextValue::StyledStr(text) => repeats(&text.to_string()),
-            ContextValue::StyledStrs(texts) => texts.iter().any(|text| repeats(&text.to_string())),
-            _ => false,
+/// The error for a wrong command line without what was given, which may be a password in the wrong place.
+/// What a terminal or a build shows is often kept.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    for given in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if error.remove(given).is_some() {
+            error.insert(given, ContextValue::String("…".to_owned()));
         }
-    });
-    let repeated: Vec<_> = repeated.map(|(kind, _)| kind).collect();
-    for kind in repeated {
-        error.remove(kind);
-        if matches!(kind, ContextKind::InvalidArg | ContextKind::InvalidValue) {
-            error.insert(kind, ContextValue::String("…".to_owned()));
+    }
+    // Otherwise the argument is one of ours.
+    if error.kind() == ErrorKind::UnknownArgument {
+        // It says how to give the same text as a value.
+        error.remove(ContextKind::Suggested);
+        if let Some(ContextValue::String(argument)) = error.remove(ContextKind::InvalidArg) {
+            let flag = argument.strip_prefix("--").map(text::shown_name);
+            let shown = flag.map_or("…".to_owned(), |flag| format!("--{flag}"));
+            error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
         }
     }
     error
+}
+
+/// The help must not show what a variable holds.
+fn hide_variable(setting: clap::Arg) -> clap::Arg {
+    ignore_empty_variable(setting.hide_env_values(true))
 }
 
 /// An empty variable counts as unset. Compose files and unit files leave one empty when they are given
@@ -227,6 +230,8 @@ mod tests {
                 (vec!["audit", secret], "unexpected argument"),
                 (vec!["audit", &option], "unexpected argument"),
                 (vec![secret], "subcommand"),
+                (vec!["audit", "--limit", secret], "--limit"),
+                (vec!["audit", "--format", secret], "table, json"),
                 (
                     [&new[..], &[secret, "--role", "admin"]].concat(),
                     "belongs only in",
@@ -242,7 +247,7 @@ mod tests {
             ] {
                 let line = ["keyservice"].into_iter().chain(words.iter().copied());
                 let error = Cli::try_parse_from(line).expect_err("it is wrong");
-                let shown = without_secrets(error).to_string();
+                let shown = without_values(error).to_string();
                 assert!(shown.contains(advice), "{shown}");
                 assert!(!shown.contains(&secret[5..]), "{shown}");
             }

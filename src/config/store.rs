@@ -3,6 +3,7 @@
 //! Promises an address that names a store, or an error that says what does.
 //! Must never print a password: not in `Debug`, not in `--help`, not in an error.
 
+use super::Hidden;
 use clap::{Args, builder::TypedValueParser, error::ErrorKind};
 use std::{ffi::OsStr, fmt, path::PathBuf, str::FromStr};
 
@@ -30,7 +31,7 @@ pub enum StoreAddress {
     /// An SQLite file.
     Sqlite(PathBuf),
     /// A `postgres://` address. May hold a password.
-    Postgres(String),
+    Postgres(Hidden),
 }
 
 impl FromStr for StoreAddress {
@@ -38,10 +39,13 @@ impl FromStr for StoreAddress {
 
     /// Reads an address; one that comes from a file may have a line's end.
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim_ascii_end();
+        let text = text.trim();
         if let Some(path) = text.strip_prefix("sqlite:") {
             if path.is_empty() {
                 return Err("give the file's path after `sqlite:`".to_owned());
+            }
+            if path.contains("://") {
+                return Err("give a file's path after `sqlite:`, or postgres://… alone".to_owned());
             }
             if path == ":memory:" {
                 return Err("keys need a file; give its path after `sqlite:`".to_owned());
@@ -49,7 +53,7 @@ impl FromStr for StoreAddress {
             return Ok(Self::Sqlite(PathBuf::from(path)));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.to_owned()));
+            return Ok(Self::Postgres(Hidden::new(text)));
         }
         Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned())
     }
@@ -96,6 +100,11 @@ mod tests {
         let file = StoreAddress::Sqlite("a.db".into());
         assert_eq!("sqlite:a.db\n".parse(), Ok(file));
         assert!("sqlite:".parse::<StoreAddress>().is_err());
+        assert!(
+            "sqlite:postgres://u:hunter2@h/d"
+                .parse::<StoreAddress>()
+                .is_err()
+        );
         assert!("sqlite::memory:".parse::<StoreAddress>().is_err());
         assert!("mysql://h/d".parse::<StoreAddress>().is_err());
     }

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod admission;
 pub(crate) mod connection;
 pub(crate) mod connection_counts;
+pub(crate) mod named_file;
 pub(crate) mod open_files;
 pub(crate) mod reload;
 pub(crate) mod tls;

@@ -3,7 +3,10 @@
 //! Promises TLS 1.2 or later, HTTP/2 alone, and that every client's certificate is verified.
 //! Must never resume a session, which could outlive the files it was set up with.
 
-use super::reload::{FileError, InvalidFile, NamedFile, Reloaded};
+use super::{
+    named_file::{FileError, NamedFile},
+    reload::{InvalidFile, Reloaded},
+};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,

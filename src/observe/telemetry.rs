@@ -3,10 +3,12 @@
 //! Promises that no call span is created if no trace endpoint is configured.
 //! Must never stop the service, once it has started.
 
-use super::stderr::{self, LogWriter};
+use super::{
+    otlp::{self, ExporterError},
+    stderr::{self, LogWriter},
+};
 use crate::config::{LogFormat, LogSettings};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -44,26 +46,14 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// The settings of logs or traces are invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TelemetryError {
+    /// The value is not repeated, because it may be that of another setting. A word that is no level would
+    /// be taken for the name of a target, and nothing else would be logged.
     #[error(
-        "--log (KEYSERVICE_LOG): {0}; give a level such as info, or directives such as info,keyservice=debug"
+        "--log (KEYSERVICE_LOG): give a level such as info, or directives such as info,keyservice=debug"
     )]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The filter would take the word for the name of a target, and log nothing else.
-    #[error(
-        "--log (KEYSERVICE_LOG): {0} is not a level; give a level such as info, or directives such as info,keyservice=debug"
-    )]
-    Level(String),
-    #[error(
-        "OTEL_EXPORTER_OTLP_PROTOCOL={0} is not supported; use grpc, for which collectors listen on port 4317"
-    )]
-    Protocol(String),
-    /// The value is not repeated, because it may contain a password.
-    #[error(
-        "{0} does not begin with http:// or https://; give a URL such as http://localhost:4317"
-    )]
-    Endpoint(&'static str),
-    #[error("the OTLP exporter cannot be set up from the OTEL_ variables: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    Filter,
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
 }
 
 /// Keeps the exporter alive until [`Telemetry::flush`] has sent the last spans.
@@ -98,7 +88,7 @@ impl Telemetry {
         } else {
             logs.json().flatten_event(true).boxed()
         };
-        let traces = exporter()?.map(|exporter| {
+        let traces = otlp::exporter()?.map(|exporter| {
             SdkTracerProvider::builder()
                 .with_batch_exporter(exporter)
                 .with_resource(resource())
@@ -119,6 +109,9 @@ impl Telemetry {
             .with(logs.with_filter(filter))
             .with(call_spans)
             .init();
+        if traces.is_some() {
+            otlp::warn_of_ignored_variables();
+        }
         Ok(Self { traces })
     }
 
@@ -146,42 +139,18 @@ fn report_panics() {
 }
 
 fn log_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
+    // Any text would do for the name of a target, an address with a password too. Within brackets, a
+    // directive may have any text.
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:=, ".contains(&byte);
+    if !text.contains('[') && !text.bytes().all(is_name) {
+        return Err(TelemetryError::Filter);
+    }
     let is_word = !text.contains(['=', ',', '[', ':']);
     if is_word && text.parse::<LevelFilter>().is_err() {
-        return Err(TelemetryError::Level(text.to_owned()));
+        return Err(TelemetryError::Filter);
     }
-    Ok(EnvFilter::builder().parse(text)?)
-}
-
-/// The variables that tell where the exporter sends spans. The first one that is set counts.
-const ENDPOINTS: [&str; 2] = [
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-];
-
-/// The exporter, if the environment asks for one.
-fn exporter() -> Result<Option<SpanExporter>, TelemetryError> {
-    let disabled = env::var("OTEL_SDK_DISABLED")
-        .is_ok_and(|value| value.eq_ignore_ascii_case("true"))
-        || env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
-    let endpoint = ENDPOINTS.into_iter().find_map(|name| {
-        let value = env::var(name).ok().filter(|value| !value.is_empty())?;
-        Some((name, value))
-    });
-    let Some((name, endpoint)) = endpoint.filter(|_| !disabled) else {
-        return Ok(None);
-    };
-    let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
-    if !scheme.is_some_and(|scheme| ["http", "https"].contains(&scheme)) {
-        return Err(TelemetryError::Endpoint(name));
-    }
-    let protocol = env::var("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-        .or_else(|_| env::var("OTEL_EXPORTER_OTLP_PROTOCOL"))
-        .unwrap_or_default();
-    if !matches!(protocol.as_str(), "" | "grpc") {
-        return Err(TelemetryError::Protocol(protocol));
-    }
-    Ok(Some(SpanExporter::builder().with_tonic().build()?))
+    let filter = EnvFilter::builder().parse(text);
+    filter.map_err(|_| TelemetryError::Filter)
 }
 
 /// Names this service `keyservice`, unless a variable gives it another name.

@@ -14,11 +14,7 @@ use crate::{
     app::Callers,
     config::Settings,
     model::token::Digester,
-    net::{
-        open_files,
-        reload::{FileError, Reloaded},
-        tls::Tls,
-    },
+    net::{named_file::FileError, open_files, reload::Reloaded, tls::Tls},
     replication::follower::Identity,
     store::{OpenError, ReplicaId, StoreError},
 };

@@ -226,7 +226,7 @@ impl Drop for SlotGuard {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::reload::{InvalidFile, NamedFile},
+        super::{named_file::NamedFile, reload::InvalidFile},
         *,
     };
     use std::task::{Context, Waker};
