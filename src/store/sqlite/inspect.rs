@@ -23,7 +23,8 @@ pub(super) enum Found {
     Nothing,
     /// A database with everything that was stored in it, as far as can be known.
     Complete,
-    /// What is left when the last process was killed: the log has the last commits.
+    /// The log has the last commits: the last process was killed, or somebody read the log when it was
+    /// stopped.
     WithLog,
     /// A complete copy that SQLite has made, as by `.backup`.
     Copy,
@@ -141,7 +142,8 @@ impl Found {
             Self::Complete => tracing::info!(%path, "found the database"),
             Self::WithLog => tracing::info!(
                 %path,
-                "found the database and its write-ahead log, as a process leaves them that was killed"
+                "found the database and its write-ahead log: the last process was killed, or was \
+                 stopped while somebody read the log"
             ),
             Self::Copy => tracing::info!(%path, "found a copy of a database, made by SQLite"),
             Self::WithoutItsLog => tracing::warn!(
