@@ -6,10 +6,14 @@
 mod audit;
 mod errors;
 mod file;
+mod inspect;
 mod open;
+mod open_files;
+mod opening;
 mod rows;
 mod schema;
 mod statements;
+mod wal_index;
 mod worker;
 
 use super::{
@@ -20,7 +24,9 @@ use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use open::Opened;
-use std::{fs::File, path::Path, sync::Arc};
+use open_files::OpenFiles;
+use rusqlite::Transaction;
+use std::{path::Path, sync::Arc};
 use tokio::sync::mpsc;
 use worker::Worker;
 
@@ -32,7 +38,7 @@ pub struct SqliteStore {
     // Fields are dropped in this order: both connections close before the lock is released.
     writer: Worker,
     reader: Worker,
-    _lock: File,
+    files: Arc<OpenFiles>,
 }
 
 impl SqliteStore {
@@ -41,13 +47,35 @@ impl SqliteStore {
         let Opened {
             writer,
             reader,
-            lock,
+            files,
         } = open::open(path, digester)?;
         Ok(Self {
             writer,
             reader,
-            _lock: lock,
+            files,
         })
+    }
+
+    /// Runs one write in one transaction. It succeeds only if what it wrote is in the files that this
+    /// process has opened.
+    async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let files = self.files.clone();
+        self.writer
+            .run(move |connection| {
+                // A commit may begin a checkpoint, which must not go to a file that was overwritten.
+                files.check()?;
+                let checkpointed = files.checkpointed();
+                let (written, commit) = statements::write(connection, |transaction| {
+                    let written = write(transaction)?;
+                    Ok((written, opening::count_commit(transaction, checkpointed)?))
+                })?;
+                files.check_after_commit(commit)?;
+                Ok(written)
+            })
+            .await
     }
 }
 
@@ -70,30 +98,20 @@ impl From<SqliteStore> for Store {
 impl KeyStore for SqliteStore {
     async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError> {
         let new = new.clone();
-        self.writer
-            .run(move |connection| {
-                statements::write(connection, |transaction| {
-                    statements::create(transaction, &new)
-                })
-            })
+        self.write(move |transaction| statements::create(transaction, &new))
             .await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
         let revocation = revocation.clone();
-        self.writer
-            .run(move |connection| {
-                statements::write(connection, |transaction| {
-                    statements::revoke(transaction, &revocation)
-                })
-            })
+        self.write(move |transaction| statements::revoke(transaction, &revocation))
             .await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError> {
         let query = query.clone();
         self.reader
-            .run(move |connection| statements::list(connection, &query))
+            .run(move |connection| Ok(statements::list(connection, &query)?))
             .await
     }
 }
@@ -102,14 +120,11 @@ impl KeyStore for SqliteStore {
 impl AuditLog for SqliteStore {
     async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
         let records = records.to_vec();
-        self.writer
-            .run(move |connection| {
-                statements::write(connection, |transaction| {
-                    let mut records = records.iter();
-                    records.try_for_each(|record| audit::append(transaction, record))
-                })
-            })
-            .await
+        self.write(move |transaction| {
+            let mut records = records.iter();
+            records.try_for_each(|record| audit::append(transaction, record))
+        })
+        .await
     }
 }
 
@@ -119,7 +134,7 @@ impl ChangeFeed for SqliteStore {
         let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
         let load = self
             .reader
-            .run_to_its_end(move |connection| statements::load(connection, &batches));
+            .run_to_its_end(move |connection| Ok(statements::load(connection, &batches)?));
         let apply_all = async {
             while let Some(batch) = loaded.recv().await {
                 batch.into_iter().for_each(&mut *apply);
@@ -134,9 +149,15 @@ impl ChangeFeed for SqliteStore {
         since: Position,
         limit: usize,
     ) -> Result<Vec<Change>, ReplicationError> {
-        let changes = self
-            .reader
-            .run(move |connection| statements::changes(connection, since.revision, limit));
-        Ok(changes.await?)
+        let files = self.files.clone();
+        self.reader
+            .run(move |connection| {
+                let changes = statements::changes(connection, since.revision, limit);
+                let changes = changes.map_err(StoreError::from)?;
+                // Asked at every renewal, so that a lease ends soon when there is nothing to write.
+                files.check()?;
+                Ok(changes)
+            })
+            .await
     }
 }
