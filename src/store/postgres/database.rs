@@ -17,6 +17,9 @@ use tokio_postgres::{Row, types::ToSql};
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
 
+/// One receives notifications.
+const NOTIFICATION_CONNECTIONS: usize = 1;
+
 /// Makes names without a schema mean PostgreSQL's own objects to the end of a transaction. Otherwise
 /// the session's path, which others may write to, could give them another meaning. `pg_temp` stands
 /// last, because it is searched first where it is not named.
@@ -56,6 +59,12 @@ impl Database {
             leases: build(LEASE_POOL_SIZE, settings.lease_statement_timeout)?,
             settings,
         })
+    }
+
+    /// The connections that this replica may open.
+    pub(super) fn max_connections(&self) -> i64 {
+        let all = self.settings.pool_size + LEASE_POOL_SIZE + NOTIFICATION_CONNECTIONS;
+        i64::try_from(all).unwrap_or(i64::MAX)
     }
 
     /// How long this side waits for the answer to one statement.

@@ -15,6 +15,8 @@ mod notifications;
 mod open;
 mod pool;
 mod replication;
+mod requirements;
+pub mod rights;
 mod rows;
 mod tls;
 mod trust;

@@ -124,6 +124,11 @@ impl Connect for Address {
     }
 }
 
+/// Limits on time that a server, a database or a role may have, and of which this service has its own:
+/// PostgreSQL 13 has one of them, 14 two and 17 three. One on transactions would end the load of a
+/// large database, and one on locks would make writes fail that wait their turn.
+const OTHER_LIMITS: &str = "lock_timeout, idle_session_timeout, transaction_timeout";
+
 /// The statements with which every session of the pool begins, whatever the server's defaults are.
 fn session_setup(statement_timeout: Duration) -> String {
     // The functions that write need READ COMMITTED. A commit must be on disk when it is
@@ -132,6 +137,8 @@ fn session_setup(statement_timeout: Duration) -> String {
         "SET search_path = pg_catalog, pg_temp; \
          SET statement_timeout = {}; \
          SET default_transaction_isolation = 'read committed'; \
+         SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings s \
+         WHERE s.name OPERATOR(pg_catalog.=) ANY ('{{{OTHER_LIMITS}}}'); \
          SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
          WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'",
         statement_timeout.as_millis()

@@ -272,31 +272,6 @@ async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
-    let mut primary = Cluster::start();
-    let store = primary.create_database();
-    let writer = Server::start(&store).await;
-    let (token, _) = writer.client().await.create_key().await;
-    let standby = primary.start_standby();
-
-    let replica = Server::start_listening(&standby.address_of(database_in(&store)), &[], &[]).await;
-    let mut client = replica.client().await;
-    let refusal = client
-        .create("acme", "another")
-        .await
-        .expect_err("a standby");
-    assert_store_unavailable(&refusal);
-    let refusal = client.authorize(&token, "example.com").await;
-    assert_eq!(refusal.expect_err("no lease").code(), Code::Unavailable);
-
-    primary.kill();
-    standby.promote();
-    eventually("it serves", async || replica.is_serving().await).await;
-    assert!(client.is_granted(&token).await);
-    client.create_key().await;
-}
-
 /// Asserts that Create, List and Revoke fail in time with STORE_UNAVAILABLE.
 async fn assert_calls_fail_in_time(client: &mut Client, key_id: &str) {
     let mut clients = [client.clone(), client.clone(), client.clone()];
