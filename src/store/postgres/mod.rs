@@ -6,6 +6,7 @@
 mod address;
 mod audit;
 mod connect;
+mod connections;
 mod database;
 mod errors;
 mod keys;

@@ -86,6 +86,14 @@ pub(super) async fn open(
         return Err(other_secret(stored));
     }
     client.give_back();
+    let established = database.establish_lease_connections().await;
+    established.map_err(|error| {
+        cannot_open(
+            error.into(),
+            "a replica needs two connections to follow the others' writes, and more to serve calls: \
+             check max_connections, and the CONNECTION LIMIT of the role and of the database",
+        )
+    })?;
     Ok(database)
 }
 

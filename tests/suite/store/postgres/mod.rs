@@ -8,4 +8,5 @@ mod planted_objects;
 mod requirements;
 mod schema;
 mod tls;
+mod too_few_connections;
 mod upgrade;
