@@ -19,7 +19,7 @@ struct Finding {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// There is no such table. It may be one that a migration will create.
+    /// There is no such table or column. It may be one that a migration will create.
     Missing,
     /// The role lacks this right.
     Lacks,
@@ -44,7 +44,8 @@ impl Kind {
     ];
 }
 
-/// Looks at catalogs alone, which every role may read.
+/// Looks at catalogs alone, which every role may read. Whether a role has a right on a column that does
+/// not exist is null, so it is missing and not lacking.
 ///
 /// Of a trigger's type, bit 1 (2) says that it runs before the write.
 const FINDINGS: &str = "
@@ -55,21 +56,26 @@ const FINDINGS: &str = "
         FROM pg_catalog.pg_class c JOIN schema s ON c.relnamespace OPERATOR(pg_catalog.=) s.oid
         WHERE c.relkind OPERATOR(pg_catalog.<>) 'i' AND c.relkind OPERATOR(pg_catalog.<>) 'c'),
     needed AS (
-        SELECT n.name, n.privilege, n.attribute, r.oid
+        SELECT n.name, n.privilege, n.attribute, r.oid, a.attnum
         FROM ROWS FROM (
             pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]),
             pg_catalog.unnest($3::pg_catalog.text[])) n (name, privilege, attribute)
-        LEFT JOIN relations r ON r.name OPERATOR(pg_catalog.=) n.name)
+        LEFT JOIN relations r ON r.name OPERATOR(pg_catalog.=) n.name
+        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.oid
+            AND a.attname OPERATOR(pg_catalog.=) n.attribute AND NOT a.attisdropped)
     SELECT 'lacks' AS kind, '' AS object, 'USAGE' AS detail
     FROM schema s WHERE NOT pg_catalog.has_schema_privilege(s.oid, 'USAGE')
     UNION ALL
-    SELECT DISTINCT 'missing', n.name, '' FROM needed n WHERE n.oid IS NULL
+    SELECT DISTINCT 'missing', CASE WHEN n.oid IS NULL THEN n.name
+        ELSE pg_catalog.concat(n.name, '.', n.attribute) END, ''
+    FROM needed n WHERE n.oid IS NULL OR n.attribute IS NOT NULL AND n.attnum IS NULL
     UNION ALL
-    SELECT 'lacks', n.name, pg_catalog.concat(n.privilege, ' (' || n.attribute || ')')
+    SELECT 'lacks', n.name, CASE WHEN n.attribute IS NULL THEN n.privilege
+        ELSE pg_catalog.concat(n.privilege, ' (', n.attribute, ')') END
     FROM needed n
     WHERE n.oid IS NOT NULL AND NOT CASE
         WHEN n.attribute IS NULL THEN pg_catalog.has_table_privilege(n.oid, n.privilege)
-        ELSE pg_catalog.has_column_privilege(n.oid, n.attribute, n.privilege) END
+        ELSE pg_catalog.has_column_privilege(n.oid, n.attnum, n.privilege) END
     UNION ALL
     SELECT 'lacks', pg_catalog.concat(p.proname, '()'), 'EXECUTE'
     FROM pg_catalog.pg_proc p JOIN schema s ON p.pronamespace OPERATOR(pg_catalog.=) s.oid
@@ -198,7 +204,7 @@ impl Schema {
         ))
     }
 
-    /// Refuses a schema that has lost a table.
+    /// Refuses a schema that has lost a table or a column.
     pub(in crate::store::postgres) fn check_complete(&self) -> Result<(), Unfit> {
         let missing: Vec<_> = self
             .all(Kind::Missing)
