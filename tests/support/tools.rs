@@ -93,9 +93,9 @@ pub fn postgres_13_tool(name: &str) -> PathBuf {
     installed_postgres_tool("13", name)
 }
 
-/// A program of PostgreSQL 17, which `tests/run` installs.
-pub fn postgres_17_tool(name: &str) -> PathBuf {
-    installed_postgres_tool("17", name)
+/// A program of PostgreSQL 18, which `tests/run` installs.
+pub fn postgres_18_tool(name: &str) -> PathBuf {
+    installed_postgres_tool("18", name)
 }
 
 fn installed_postgres_tool(version: &str, name: &str) -> PathBuf {
