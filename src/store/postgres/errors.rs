@@ -1,7 +1,7 @@
 //! What PostgreSQL's answers, errors and silence mean to the store.
 
 use crate::store::{StoreError, with_causes};
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
@@ -11,6 +11,17 @@ pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// Tells errors that may pass, of the server, the network or the moment, from those that will not.
 pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
+    if is_lost_statement(error) {
+        static ADVICE: Once = Once::new();
+        ADVICE.call_once(|| {
+            tracing::warn!(
+                "a pooler before PostgreSQL shares sessions and loses prepared statements ({}): use it in \
+                 session mode, or use PgBouncer 1.21 or later with max_prepared_statements; until then \
+                 calls fail",
+                with_causes(error)
+            );
+        });
+    }
     let cause = with_causes(error).into();
     match error.code() {
         // The server did not send this error, so it arose on the way.
@@ -92,6 +103,18 @@ fn may_pass(code: &str) -> bool {
     let exception = EXCEPTIONS.iter().find(|(known, _)| *known == code);
     let found = exception.or_else(|| CLASSES.iter().find(|(known, _)| *known == class));
     found.is_some_and(|(_, passes)| *passes)
+}
+
+/// Whether a session does not have the prepared statement that was made in it, or has another one by
+/// that name. Only a pooler can bring that about.
+fn is_lost_statement(error: &tokio_postgres::Error) -> bool {
+    const CODES: [SqlState; 2] = [
+        SqlState::INVALID_SQL_STATEMENT_NAME,
+        SqlState::DUPLICATE_PSTATEMENT,
+    ];
+    error.as_db_error().is_some_and(|error| {
+        CODES.contains(error.code()) || error.message().starts_with("bind message supplies")
+    })
 }
 
 /// What `PgBouncer` and Supavisor say when they have too many connections, under codes that mean other

@@ -2,6 +2,7 @@
 //! is dropped.
 
 pub mod planted;
+pub mod pooler;
 pub mod proxy;
 pub mod replicated;
 pub mod roles;
@@ -390,7 +391,7 @@ pub fn database_in(address: &str) -> &str {
 }
 
 /// A PostgreSQL program in its own process group, as a user that PostgreSQL accepts.
-fn as_server_user(program: &Path, directory: &Path) -> Command {
+pub fn as_server_user(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).process_group(0);
     if is_running_as_root() {

@@ -5,6 +5,7 @@ mod database_defaults;
 mod other_roles;
 mod outage;
 mod planted_objects;
+mod poolers;
 mod requirements;
 mod schema;
 mod tls;
