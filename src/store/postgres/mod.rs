@@ -8,6 +8,7 @@ mod audit;
 mod connect;
 mod connections;
 mod database;
+mod dead_rows;
 mod errors;
 mod keys;
 mod load;
@@ -32,14 +33,16 @@ pub use address::Address;
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use database::Database;
+use dead_rows::DeadRows;
 use notifications::Notifications;
 pub use pool::PoolSettings;
 use std::sync::Arc;
 
 /// Keys in a PostgreSQL database.
 pub struct PostgresStore {
-    database: Database,
+    database: Arc<Database>,
     notifications: Notifications,
+    dead_rows: DeadRows,
 }
 
 impl PostgresStore {
@@ -53,8 +56,10 @@ impl PostgresStore {
         digester: &Digester,
     ) -> Result<Self, OpenError> {
         let address = Address::parse(address, settings.connect_timeout)?;
+        let database = Arc::new(open::open(&address, settings, digester).await?);
         Ok(Self {
-            database: open::open(&address, settings, digester).await?,
+            dead_rows: DeadRows::start(database.clone()),
+            database,
             notifications: Notifications::start(address),
         })
     }
@@ -133,5 +138,9 @@ impl ReplicaRegistry for PostgresStore {
 impl ConnectionPool for PostgresStore {
     fn pool_status(&self) -> PoolStatus {
         self.database.pool_status()
+    }
+
+    fn dead_lease_rows(&self) -> u64 {
+        self.dead_rows.count()
     }
 }
