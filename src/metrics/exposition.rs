@@ -145,8 +145,11 @@ impl Exposition {
     }
 
     fn store(&self, families: &mut Families<'_>) -> fmt::Result {
-        if let Some(pool) = &self.app.store.pool {
-            let pool = pool.pool_status();
+        if let Some(database) = &self.app.store.pool {
+            let dead = "Rows of leases that renewals have replaced and VACUUM has not removed";
+            let count = database.dead_lease_rows();
+            families.gauge("keyservice_lease_dead_rows", dead, &count)?;
+            let pool = database.pool_status();
             let connections = [("idle", pool.idle), ("in_use", pool.in_use)];
             families.gauges(
                 "keyservice_pool_connections",

@@ -47,6 +47,16 @@ pub enum OpenError {
          (KEYSERVICE_DIGEST_SECRET_FILE) as when it was first used, or every token would be denied"
     )]
     OtherDigestSecret(&'static str),
+    /// The database is not fit for this service.
+    #[error("cannot use the store {what}: {problem}; {remedy}")]
+    Unfit {
+        /// The store's address, without its password.
+        what: String,
+        /// What is not as it must be.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The driver could not open it.
     #[error("cannot open the store {what}: {cause}; {advice}")]
     Driver {
