@@ -92,10 +92,11 @@ impl Connections {
                 Err(error) => error,
             };
             let cause = self.error(&refused);
-            if !is_for_lack_of_room(&refused) {
+            let Some(no_room) = of_postgres(&refused).filter(|it| refuses_for_lack_of_room(it))
+            else {
                 return Err(cause);
-            }
-            refusal = Some(with_causes(&refused));
+            };
+            refusal = Some(with_causes(no_room));
             if lesser.is_some_and(Self::close_one) {
                 sleep(CLOSING_PAUSE).await;
             } else if self.pool.status().size > 0 {
@@ -162,22 +163,21 @@ impl Connections {
     }
 
     fn error(&self, error: &PoolError) -> StoreError {
-        match error {
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                StoreError::Unavailable(with_causes(error).into())
-            }
-            PoolError::Timeout(TimeoutType::Create) => no_answer(self.connect_timeout),
-            other => StoreError::Unavailable(with_causes(other).into()),
+        match (of_postgres(error), error) {
+            (Some(error), _) => StoreError::Unavailable(with_causes(error).into()),
+            (None, PoolError::Timeout(TimeoutType::Create)) => no_answer(self.connect_timeout),
+            (None, other) => StoreError::Unavailable(with_causes(other).into()),
         }
     }
 }
 
-fn is_for_lack_of_room(error: &PoolError) -> bool {
+/// What the server said, or the way to it.
+fn of_postgres(error: &PoolError) -> Option<&tokio_postgres::Error> {
     match error {
         PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-            refuses_for_lack_of_room(error)
+            Some(error)
         }
-        _ => false,
+        _ => None,
     }
 }
 

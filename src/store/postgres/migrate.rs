@@ -85,11 +85,11 @@ async fn try_to_migrate(
 ) -> Result<(), MigrateError> {
     let first_look = async {
         trust::check(client).await?;
-        let schema = schema::look(client).await?;
-        schema.check()?;
+        schema::look(client).await?.check()?;
         let (found, pending) = (version(client).await?, pending(client).await?);
         if pending.is_empty() {
-            schema.check_complete()?;
+            // Another replica may have migrated since the first look.
+            schema::look(client).await?.check_complete()?;
         } else {
             schema::check_may_migrate(client).await?;
         }
