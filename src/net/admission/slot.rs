@@ -33,7 +33,7 @@ pub(crate) struct ConnectionSlot {
     /// connections is held, so that whoever holds it sees both the same.
     caller: AtomicU64,
     calls: Calls,
-    /// Wakes the task that sets the connection up, or later the one that reads from it.
+    /// Wakes the task that sets the connection up, or later the one that serves it.
     reader: AtomicWaker,
 }
 
