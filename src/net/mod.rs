@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod admission;
+mod client_chain;
 pub(crate) mod connection;
 pub(crate) mod connection_counts;
 pub(crate) mod named_file;

@@ -4,6 +4,7 @@
 //! Must never resume a session, which could outlive the files it was set up with.
 
 use super::{
+    client_chain::BoundedChain,
     named_file::{FileError, NamedFile},
     reload::{InvalidFile, Reloaded},
 };
@@ -119,7 +120,7 @@ impl Tls {
                         VerifierBuilderError::InvalidCrl(_) => InvalidFile::new(CLIENT_CRL, error),
                         _ => InvalidFile::new(CLIENT_CA, error),
                     })?;
-                versions.with_client_cert_verifier(verifier)
+                versions.with_client_cert_verifier(Arc::new(BoundedChain(verifier)))
             }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| {

@@ -27,12 +27,13 @@ use tracing_subscriber::{
 /// The target of call spans. The exporter selects spans by it, and logs leave them out.
 pub(crate) const CALL_TARGET: &str = "keyservice::call";
 
-/// tonic logs the text of invalid headers below INFO. A client wrote that text, and it may contain a
-/// token. So its logs begin at INFO.
-const LOGS_HEADER_TEXT: &str = "tonic::transport::service";
+/// This service's own logs. Below INFO, libraries log whatever text they are given: headers, the
+/// reason that a client gives when it leaves, the parameters of SQL statements. That text may contain
+/// a token. So only this service logs below INFO.
+const OWN: &str = env!("CARGO_CRATE_NAME");
 
 /// These libraries warn of what a client does, as often as the client does it: a line for each PING
-/// that nobody asked for, say. Below WARN h2 logs the text of headers too. So their logs begin at ERROR.
+/// that nobody asked for, say. So their logs begin at ERROR.
 const LOGS_AT_A_CLIENTS_WILL: [&str; 2] = ["h2", "rustls"];
 
 /// The crates of the exporter. They warn when the collector does not take spans, and below WARN
@@ -66,8 +67,8 @@ impl Telemetry {
     pub(crate) fn start(settings: &LogSettings) -> Result<Self, TelemetryError> {
         let filter = log_filter(&settings.filter)?.and(
             Targets::new()
-                .with_default(LevelFilter::TRACE)
-                .with_target(LOGS_HEADER_TEXT, LevelFilter::INFO)
+                .with_default(LevelFilter::INFO)
+                .with_target(OWN, LevelFilter::TRACE)
                 .with_targets(LOGS_AT_A_CLIENTS_WILL.map(|target| (target, LevelFilter::ERROR)))
                 .with_target(EXPORTER, LevelFilter::WARN),
         );

@@ -43,7 +43,7 @@ pub(super) struct Admission {
     free_slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     max_calls: usize,
-    /// Calls of evicted connections do not count.
+    /// Calls of closed and of evicted connections do not count.
     calls_in_flight: AtomicUsize,
     counts: Arc<ConnectionCounts>,
     /// `None` if everybody may call.
