@@ -72,8 +72,8 @@ impl StoreTurns {
             [enter(without_reason).await, enter(without_both).await]
         };
         let permits = timeout(self.wait_limit, permits).await;
-        let _permits = permits.map_err(|_| NoTurn(self.wait_limit))?;
-        Ok(StoreTurn { _permits })
+        let permits = permits.map_err(|_| NoTurn(self.wait_limit))?;
+        Ok(StoreTurn { _permits: permits })
     }
 
     /// How many calls wait for their turn.
