@@ -18,7 +18,7 @@ mod worker;
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
-    NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
+    Listed, NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 use async_trait::async_trait;
@@ -35,9 +35,11 @@ const LOAD_BATCHES_AHEAD: usize = 4;
 
 /// Keys in one SQLite file.
 pub struct SqliteStore {
-    // Fields are dropped in this order: both connections close before the lock is released.
+    // Fields are dropped in this order: the connections close before the lock is released.
     writer: Worker,
     reader: Worker,
+    /// For replication alone: Lists that queue must not keep a lease from being renewed.
+    follower: Worker,
     files: Arc<OpenFiles>,
 }
 
@@ -47,11 +49,13 @@ impl SqliteStore {
         let Opened {
             writer,
             reader,
+            follower,
             files,
         } = open::open(path, digester)?;
         Ok(Self {
             writer,
             reader,
+            follower,
             files,
         })
     }
@@ -108,10 +112,10 @@ impl KeyStore for SqliteStore {
             .await
     }
 
-    async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError> {
+    async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         let query = query.clone();
         self.reader
-            .run(move |connection| Ok(statements::list(connection, &query)?))
+            .read(move |connection| Ok(statements::list(connection, &query)?))
             .await
     }
 }
@@ -133,7 +137,7 @@ impl ChangeFeed for SqliteStore {
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
         let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
         let load = self
-            .reader
+            .follower
             .run_to_its_end(move |connection| Ok(statements::load(connection, &batches)?));
         let apply_all = async {
             while let Some(batch) = loaded.recv().await {
@@ -150,8 +154,8 @@ impl ChangeFeed for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Change>, ReplicationError> {
         let files = self.files.clone();
-        self.reader
-            .run(move |connection| {
+        self.follower
+            .read(move |connection| {
                 let changes = statements::changes(connection, since.revision, limit);
                 let changes = changes.map_err(StoreError::from)?;
                 // Asked at every renewal, so that a lease ends soon when there is nothing to write.
@@ -159,5 +163,31 @@ impl ChangeFeed for SqliteStore {
                 Ok(changes)
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn replication_does_not_wait_for_lists() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("keys.db");
+        let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let slow = store.reader.read(move |_| {
+            let _ = released.recv();
+            Ok::<_, StoreError>(())
+        });
+        let follow = async {
+            let loaded = store.load(&mut |_| ()).await.expect("loaded");
+            let changes = store.changes(loaded, 10).await.expect("read");
+            drop(release);
+            changes
+        };
+        let (slow, changes) = tokio::join!(slow, follow);
+        slow.expect("in the end");
+        assert_eq!(changes, []);
     }
 }

@@ -32,6 +32,7 @@ const CHECKPOINT_LIMIT: Duration = Duration::from_millis(500);
 pub(super) struct Opened {
     pub(super) writer: Worker,
     pub(super) reader: Worker,
+    pub(super) follower: Worker,
     pub(super) files: Arc<OpenFiles>,
 }
 
@@ -55,6 +56,7 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     }
     let checkpointed = begin(&mut writer).map_err(failed)?;
     let reader = connect(&path).map_err(failed)?;
+    let follower = connect(&path).map_err(failed)?;
     let files = OpenFiles::new(&path, lock, checkpointed)
         .map_err(|lost| cannot_open(&path, lost, "start again when that is done"))?;
     let files = Arc::new(files);
@@ -71,6 +73,7 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     Ok(Opened {
         writer: start("sqlite-writer", writer, close_in_order)?,
         reader: start("sqlite-reader", reader, forbid_checkpoint_if_lost)?,
+        follower: start("sqlite-follower", follower, forbid_checkpoint_if_lost)?,
         files,
     })
 }
