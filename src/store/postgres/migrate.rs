@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(2, "0002_replicas.sql"),
     migration!(3, "0003_audit.sql"),
     migration!(4, "0004_shared_database.sql"),
+    migration!(5, "0005_hardening.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -30,6 +31,11 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 /// wait for it, renewals too, so this must be shorter than what is left of most leases. If a dump or a
 /// report reads for longer, the start fails, and can be tried again.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
+/// Waits for the writes under way, and keeps out further ones. A write locks these tables and then the
+/// writers' lock, so a migration must not take them the other way round. Renewals go on.
+const DRAIN_WRITES: &str =
+    "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE";
 
 /// How often a start looks at the schema again, when other replicas have just created it.
 const ATTEMPTS: usize = 3;
@@ -103,6 +109,10 @@ async fn try_to_migrate(
         Ok(transaction.batch_execute(&limit).await?)
     })
     .await?;
+    if found.is_some() {
+        let drain = async { Ok(transaction.batch_execute(DRAIN_WRITES).await?) };
+        within(statement_limit, drain).await?;
+    }
     for migration in within(statement_limit, pending(&transaction)).await? {
         within(MIGRATION_LIMIT, apply(&transaction, migration)).await?;
     }

@@ -2,6 +2,7 @@
 
 mod address;
 mod database_defaults;
+mod other_databases;
 mod other_roles;
 mod outage;
 mod planted_objects;
