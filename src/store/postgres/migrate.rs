@@ -37,6 +37,10 @@ const LOCK_LIMIT: Duration = Duration::from_secs(1);
 const DRAIN_WRITES: &str =
     "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE";
 
+/// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
+/// where there is no schema yet there is no such replica, so a first start goes without.
+const LOCK_OF_OLD_RELEASES: &str = "SELECT pg_advisory_xact_lock(1415071059, 2);";
+
 /// How often a start looks at the schema again, when other replicas have just created it.
 const ATTEMPTS: usize = 3;
 
@@ -114,7 +118,11 @@ async fn try_to_migrate(
         within(statement_limit, drain).await?;
     }
     for migration in within(statement_limit, pending(&transaction)).await? {
-        within(MIGRATION_LIMIT, apply(&transaction, migration)).await?;
+        let sql = match found {
+            None => migration.sql.replace(LOCK_OF_OLD_RELEASES, ""),
+            Some(_) => migration.sql.to_owned(),
+        };
+        within(MIGRATION_LIMIT, apply(&transaction, migration, &sql)).await?;
     }
     let commit = async { Ok(transaction.commit().await?) };
     within(statement_limit, commit).await
@@ -145,9 +153,13 @@ async fn pending(client: &impl GenericClient) -> Result<&'static [Migration], Mi
     migrations::pending(MIGRATIONS, found).map_err(MigrateError::Schema)
 }
 
-async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), MigrateError> {
+async fn apply(
+    transaction: &Transaction<'_>,
+    migration: &Migration,
+    sql: &str,
+) -> Result<(), MigrateError> {
     tracing::info!(migration = migration.name, "migrating the store's schema");
-    transaction.batch_execute(migration.sql).await?;
+    transaction.batch_execute(sql).await?;
     transaction
         .execute(
             "INSERT INTO keyservice.migrations (number, name) VALUES ($1, $2)",

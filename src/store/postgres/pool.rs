@@ -4,18 +4,22 @@
 //! Must never lend a connection whose last statement failed or was not answered.
 
 use super::address::Address;
-use crate::store::with_causes;
+use crate::{observe::repeated_line::RepeatedLine, store::with_causes};
 use deadpool_postgres::{
     BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
     Runtime,
 };
 use std::{
+    future::poll_fn,
     ops::{Deref, DerefMut},
     pin::Pin,
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error};
 
 /// What bounds the store's use of PostgreSQL.
 #[derive(Debug, Clone, Copy)]
@@ -114,26 +118,53 @@ impl Connect for Address {
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
         Box::pin(async {
             let (client, connection) = self.connect().await?;
-            let task = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!("a connection broke: {}", with_causes(&error));
-                }
-            });
-            Ok((client, task))
+            Ok((client, tokio::spawn(drive(connection))))
         })
     }
 }
 
+/// Drives a connection to its end. A server, or the settings of a role, may send notices without end,
+/// so only some are logged.
+async fn drive<S, T>(mut connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    static NOTICE: RepeatedLine = RepeatedLine::new();
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice)) => {
+                if let Some(left_out) = NOTICE.admit(Instant::now()) {
+                    tracing::info!(left_out, "PostgreSQL says: {notice}");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!("a connection broke: {}", with_causes(&error)),
+        }
+    }
+}
+
+/// Limits on time that a server, a database or a role may have, and of which this service has its own:
+/// each version of PostgreSQL has some of them. The service's role could set them for itself, for
+/// longer than a password lasts.
+const OTHER_LIMITS: &str = "lock_timeout, idle_session_timeout, transaction_timeout, \
+                            idle_in_transaction_session_timeout";
+
 /// The statements with which every session of the pool begins, whatever the server's defaults are.
 fn session_setup(statement_timeout: Duration) -> String {
-    // The functions that write need READ COMMITTED. A commit must be on disk when it is
-    // acknowledged. If an operator has set synchronous_commit more strictly, it stays as it is.
+    // The functions that write need READ COMMITTED. A commit must be on disk, and on the synchronous
+    // standbys', when it is acknowledged. If an operator has set synchronous_commit more strictly, it
+    // stays as it is.
     format!(
         "SET search_path = pg_catalog, pg_temp; \
          SET statement_timeout = {}; \
+         SET client_min_messages = 'warning'; \
          SET default_transaction_isolation = 'read committed'; \
+         SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings s \
+         WHERE s.name OPERATOR(pg_catalog.=) ANY ('{{{OTHER_LIMITS}}}'); \
          SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
-         WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'",
+         WHERE pg_catalog.current_setting('synchronous_commit') \
+             OPERATOR(pg_catalog.<>) ALL ('{{on, remote_apply}}')",
         statement_timeout.as_millis()
     )
 }

@@ -5,6 +5,7 @@ mod database_defaults;
 mod other_databases;
 mod other_roles;
 mod outage;
+mod own_role;
 mod planted_objects;
 mod schema;
 mod tls;
