@@ -10,40 +10,66 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The slots, whose number is a power of two. An empty slot is 0. A used slot has the digest's tag
 /// in its upper 32 bits, and the record's number plus one in its lower 32 bits.
-pub(super) struct Index(Box<[AtomicU64]>);
+pub(super) struct Index {
+    slots: Box<[AtomicU64]>,
+    mixer: Mixer,
+}
 
 /// An index for more records would need more than 2^32 slots, and a tag has only 32 bits to choose
 /// one.
 pub(super) const MAX_RECORDS: usize = 1 << 31;
 
-/// The first 4 bytes of a digest. They choose its slot. A look-up compares them before it reads a
-/// record, so it rarely reads the record of another key.
-///
-/// No further hash is needed. Digests of random tokens are spread evenly, and nobody can choose the
-/// digests in the table.
+/// 32 bits of a digest, mixed. They choose its slot. A look-up compares them before it reads a record,
+/// so it rarely reads the record of another key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag(u32);
 
 impl Tag {
-    pub(super) fn of(digest: &TokenDigest) -> Self {
-        let head = digest.as_bytes().first_chunk();
-        Self(u32::from_be_bytes(*head.expect("32 bytes hold 4")))
-    }
-
     fn of_slot(slot: u64) -> Self {
         Self(upper_half(slot))
+    }
+}
+
+/// Mixes digests with numbers that nobody else knows. Digests of random tokens are spread evenly, but
+/// whoever may insert rows into the store chooses the digests in them, and could choose the slots too.
+///
+/// This is multiply-shift hashing (Dietzfelbinger and others, 1997): for odd random factors, any two
+/// digests have the same tag with a probability of at most 2 in 2^32.
+#[derive(Clone, Copy)]
+struct Mixer([u64; 4]);
+
+impl Mixer {
+    fn random() -> Self {
+        Self(std::array::from_fn(|_| rand::random::<u64>() | 1))
+    }
+
+    fn tag(self, digest: &TokenDigest) -> Tag {
+        let (words, _) = digest.as_bytes().as_chunks::<8>();
+        let mixed = words.iter().zip(self.0).fold(0_u64, |sum, (word, factor)| {
+            sum.wrapping_add(u64::from_be_bytes(*word).wrapping_mul(factor))
+        });
+        Tag(upper_half(mixed))
     }
 }
 
 impl Index {
     pub(super) fn with_slots(count: usize) -> Self {
         assert!(count.is_power_of_two() && count >= 2);
-        Self((0..count).map(|_| AtomicU64::new(0)).collect())
+        Self::with_mixer(count, Mixer::random())
+    }
+
+    fn with_mixer(count: usize, mixer: Mixer) -> Self {
+        let slots = (0..count).map(|_| AtomicU64::new(0)).collect();
+        Self { slots, mixer }
+    }
+
+    pub(super) fn tag(&self, digest: &TokenDigest) -> Tag {
+        self.mixer.tag(digest)
     }
 
     /// How many records the index may lead to, which is half of its slots.
     pub(super) fn capacity(&self) -> usize {
-        self.0.len() / 2
+        self.slots.len() / 2
     }
 
     /// The numbers of the records whose digests have this tag. Usually there is one or none.
@@ -63,8 +89,8 @@ impl Index {
 
     /// An index of twice the size that leads to the same records.
     pub(super) fn doubled(&self) -> Self {
-        let doubled = Self::with_slots(self.0.len() * 2);
-        for slot in &self.0 {
+        let doubled = Self::with_mixer(self.slots.len() * 2, self.mixer);
+        for slot in &self.slots {
             match slot.load(Ordering::Relaxed) {
                 0 => {}
                 used => doubled.put(used),
@@ -83,8 +109,34 @@ impl Index {
 
     /// Every slot once. The first is the one that the tag chooses.
     fn slots_from(&self, tag: Tag) -> impl Iterator<Item = &AtomicU64> {
-        let home = upper_half(u64::from(tag.0) * self.0.len() as u64);
-        let (before, after) = self.0.split_at(home as usize);
+        let home = upper_half(u64::from(tag.0) * self.slots.len() as u64);
+        let (before, after) = self.slots.split_at(home as usize);
         after.iter().chain(before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_that_somebody_chose_do_not_share_a_slot() {
+        let factors = [
+            0x9e37_79b9_7f4a_7c15,
+            0xbf58_476d_1ce4_e5b9,
+            0x94d0_49bb_1331_11eb,
+            0xd6e8_feb8_6659_fd93,
+        ];
+        let index = Index::with_mixer(1 << 16, Mixer(factors));
+        for at in 0..8 {
+            let digest = |number: u32| {
+                let mut bytes = [0; 32];
+                bytes[at * 4..at * 4 + 4].copy_from_slice(&number.to_le_bytes());
+                TokenDigest::from_bytes(bytes)
+            };
+            let slots = (1..=1000).map(|number| index.tag(&digest(number)).0 >> 16);
+            let slots: std::collections::HashSet<_> = slots.collect();
+            assert!(slots.len() > 700, "{at}: {}", slots.len());
+        }
     }
 }

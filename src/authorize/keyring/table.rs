@@ -5,7 +5,7 @@
 //! Must never move or free a record that a reader may be using.
 
 use super::{
-    index::{Index, MAX_RECORDS, Tag},
+    index::{Index, MAX_RECORDS},
     interner::Texts,
     record::Record,
     writer::Writer,
@@ -55,7 +55,7 @@ impl Table {
 
     pub(super) fn find(&self, digest: &TokenDigest) -> Option<&Record> {
         self.index
-            .candidates(Tag::of(digest))
+            .candidates(self.index.tag(digest))
             .filter_map(|number| self.record(number))
             .find(|record| record.has_digest(digest))
     }
@@ -75,7 +75,7 @@ impl Table {
         self.record(number)
             .expect("a table with room has the record's chunk")
             .fill(state, account, domain);
-        self.index.insert(Tag::of(&state.digest), number);
+        self.index.insert(self.index.tag(&state.digest), number);
         self.len.store(number + 1, Ordering::Release);
     }
 

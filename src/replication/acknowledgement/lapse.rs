@@ -5,11 +5,13 @@
 
 use crate::{
     model::time::Moment,
+    observe::repeated_line::RepeatedLine,
     store::{Replica, ReplicaId, ReplicaRegistry},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 /// When this process first read of each replica's last renewal.
@@ -25,7 +27,8 @@ impl ObservedRenewals {
     /// Takes note of the replicas that a read of the store showed, which was answered at `read`.
     pub(super) fn observe(&self, replicas: &[Replica], read: Moment) {
         let mut observed = self.lock();
-        observed.retain(|id, _| replicas.iter().any(|replica| replica.id == *id));
+        let present: HashSet<_> = replicas.iter().map(|replica| replica.id).collect();
+        observed.retain(|id, _| present.contains(id));
         for replica in replicas {
             let renewal = observed.entry(replica.id).or_insert(ObservedRenewal {
                 number: replica.renewals,
@@ -109,14 +112,24 @@ impl LapsedReplicas {
 }
 
 async fn remove(registry: &dyn ReplicaRegistry, lapsed: &Replica) {
-    match registry.remove_lapsed(lapsed).await {
-        Ok(true) => tracing::warn!(
+    // Whoever may insert rows decides how many there are.
+    static LAPSED: RepeatedLine = RepeatedLine::new();
+    let removed = registry.remove_lapsed(lapsed).await;
+    if matches!(removed, Ok(false)) {
+        return;
+    }
+    let Some(left_out) = LAPSED.admit(Instant::now()) else {
+        return;
+    };
+    match removed {
+        Ok(_) => tracing::warn!(
             replica = lapsed.name,
+            left_out,
             "a replica's lease has lapsed: it ended, hangs, or cannot reach the store"
         ),
-        Ok(false) => {}
         Err(error) => tracing::warn!(
             replica = lapsed.name,
+            left_out,
             "a replica's lapsed lease stays on record, and writers wait for it: {error}"
         ),
     }

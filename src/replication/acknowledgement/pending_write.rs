@@ -7,7 +7,7 @@ use crate::{
     model::time::Moment,
     store::{Position, Replica, ReplicaId},
 };
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 /// A committed write that waits for the replicas.
 pub(super) struct PendingWrite {
@@ -41,10 +41,11 @@ impl PendingWrite {
                 let behind = replicas.iter().filter(is_behind);
                 self.behind = Some(behind.map(|each| (each.id, lease_end(each))).collect());
             }
-            Some(behind) => behind.retain(|(id, _)| {
-                let mut still_behind = replicas.iter().filter(is_behind);
-                still_behind.any(|replica| replica.id == *id)
-            }),
+            Some(behind) => {
+                let still_behind = replicas.iter().filter(is_behind);
+                let still_behind: HashSet<_> = still_behind.map(|replica| replica.id).collect();
+                behind.retain(|(id, _)| still_behind.contains(id));
+            }
         }
     }
 

@@ -9,11 +9,12 @@ use super::{
     errors::{GRACE, answered_within, store_error},
     pool::PoolSettings,
 };
-use crate::store::{PoolStatus, StoreError};
+use crate::store::{PoolStatus, StoreError, with_causes};
 use deadpool_postgres::BuildError;
-use futures::future::try_join_all;
-use std::time::Duration;
-use tokio_postgres::{Row, types::ToSql};
+use futures::future::{Either, select, try_join_all};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
@@ -30,11 +31,17 @@ const NOTIFICATION_CONNECTIONS: usize = 1;
 /// path of their own.
 pub(super) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
+/// Wakes up the other replicas, which may fail.
+const ANNOUNCE: &str = "SELECT keyservice.announce_writes()";
+
 /// The database that an address names.
 pub(super) struct Database {
     calls: Connections,
     /// For replication alone: calls that hang or queue must not keep a lease from being renewed.
     leases: Connections,
+    /// A permit for each connection that still announces a write after it was answered. Others on the
+    /// server can delay that, so some connections must stay free of it.
+    announcers: Arc<Semaphore>,
     settings: PoolSettings,
 }
 
@@ -58,6 +65,7 @@ impl Database {
         Ok(Self {
             calls: build(settings.pool_size, settings.statement_timeout)?,
             leases: build(LEASE_POOL_SIZE, settings.lease_statement_timeout)?,
+            announcers: Arc::new(Semaphore::new(settings.pool_size.div_ceil(2))),
             settings,
         })
     }
@@ -115,5 +123,60 @@ impl Database {
         let rows = answer.map_err(|error| store_error(&error))?;
         client.give_back();
         Ok(rows)
+    }
+
+    /// Runs one statement that writes, which is one transaction, and then announces the write to the
+    /// other replicas, in another transaction. The answer does not wait for that.
+    ///
+    /// The announcement is sent together with the write, so it begins as soon as the write has ended.
+    pub(super) async fn write(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        if self.announcers.available_permits() == 0 {
+            return self.query(Purpose::Calls, sql, params).await;
+        }
+        let client = Arc::new(self.acquire(Purpose::Calls).await?);
+        let announcer = client.clone();
+        let mut announced = Box::pin(async move {
+            let sent = announcer.batch_execute(ANNOUNCE).await;
+            (announcer, sent)
+        });
+        let rows = async {
+            let statement = client.prepare_cached(sql).await?;
+            let written = pin!(client.query(&statement, params));
+            // It polls the write first, so the write is sent first, and is answered first.
+            match select(written, &mut announced).await {
+                Either::Left((rows, _)) => rows,
+                Either::Right((_, written)) => written.await,
+            }
+        };
+        let answer = answered_within(self.answer_limit(), rows).await?;
+        let rows = answer.map_err(|error| store_error(&error))?;
+        drop(client);
+        let limit = self.answer_limit();
+        let permit = self.announcers.clone().try_acquire_owned();
+        tokio::spawn(async move {
+            if let Ok((client, sent)) = answered_within(limit, announced).await {
+                give_back(client, &sent);
+            }
+            drop(permit);
+        });
+        Ok(rows)
+    }
+}
+
+/// Gives a connection back after an announcement.
+fn give_back(client: Arc<InUse>, sent: &Result<(), tokio_postgres::Error>) {
+    if let Err(error) = sent {
+        tracing::debug!("a write was not announced: {}", with_causes(error));
+        // Somebody else held the lock of all notifications. The session is as good as before.
+        if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            return;
+        }
+    }
+    if let Some(client) = Arc::into_inner(client) {
+        client.give_back();
     }
 }

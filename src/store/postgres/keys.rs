@@ -28,8 +28,7 @@ pub(super) async fn create(
 ) -> Result<Committed<CreateOutcome>, StoreError> {
     let key = &new.key;
     let rows = database
-        .query(
-            Purpose::Calls,
+        .write(
             // This statement locks the table of audit records as it starts, and the writers' lock
             // only after that.
             "WITH created AS MATERIALIZED ( \
@@ -79,8 +78,7 @@ pub(super) async fn revoke(
         RevokeTarget::Digest(digest) => (None, Some(digest.as_bytes().as_slice())),
     };
     let rows = database
-        .query(
-            Purpose::Calls,
+        .write(
             &format!(
                 "WITH revoked AS MATERIALIZED ( \
                      SELECT (r.revoked).*, r.write_id \

@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(2, "0002_replicas.sql"),
     migration!(3, "0003_audit.sql"),
     migration!(4, "0004_shared_database.sql"),
+    migration!(5, "0005_hardening.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -31,6 +32,15 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 /// wait for it, renewals too, so this must be shorter than what is left of most leases. If a dump or a
 /// report reads for longer, the start fails, and can be tried again.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
+/// Waits for the writes under way, and keeps out further ones. A write locks these tables and then the
+/// writers' lock, so a migration must not take them the other way round. Renewals go on.
+const DRAIN_WRITES: &str =
+    "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE";
+
+/// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
+/// where there is no schema yet there is no such replica, so a first start goes without.
+const LOCK_OF_OLD_RELEASES: &str = "SELECT pg_advisory_xact_lock(1415071059, 2);";
 
 /// How often a start looks at the schema again, when other replicas have just created it.
 const ATTEMPTS: usize = 3;
@@ -121,8 +131,16 @@ async fn try_to_migrate(
         Ok(transaction.batch_execute(&limit).await?)
     })
     .await?;
+    if found.is_some() {
+        let drain = async { Ok(transaction.batch_execute(DRAIN_WRITES).await?) };
+        within(statement_limit, drain).await?;
+    }
     for migration in within(statement_limit, pending(&transaction)).await? {
-        within(MIGRATION_LIMIT, apply(&transaction, migration)).await?;
+        let sql = match found {
+            None => migration.sql.replace(LOCK_OF_OLD_RELEASES, ""),
+            Some(_) => migration.sql.to_owned(),
+        };
+        within(MIGRATION_LIMIT, apply(&transaction, migration, &sql)).await?;
     }
     let commit = async { Ok(transaction.commit().await?) };
     within(statement_limit, commit).await
@@ -153,9 +171,13 @@ async fn pending(client: &impl GenericClient) -> Result<&'static [Migration], Mi
     migrations::pending(MIGRATIONS, found).map_err(MigrateError::Schema)
 }
 
-async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), MigrateError> {
+async fn apply(
+    transaction: &Transaction<'_>,
+    migration: &Migration,
+    sql: &str,
+) -> Result<(), MigrateError> {
     tracing::info!(migration = migration.name, "migrating the store's schema");
-    transaction.batch_execute(migration.sql).await?;
+    transaction.batch_execute(sql).await?;
     transaction
         .execute(
             "INSERT INTO keyservice.migrations (number, name) VALUES ($1, $2)",

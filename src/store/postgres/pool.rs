@@ -3,13 +3,20 @@
 //! Promises sessions that commit to disk and run at READ COMMITTED, whatever the server's defaults.
 
 use super::address::Address;
-use crate::store::with_causes;
+use crate::{observe::repeated_line::RepeatedLine, store::with_causes};
 use deadpool_postgres::{
     BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
 };
-use std::{pin::Pin, time::Duration};
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error};
 
 /// What bounds the store's use of PostgreSQL.
 #[derive(Debug, Clone, Copy)]
@@ -69,33 +76,56 @@ impl Connect for Address {
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
         Box::pin(async {
             let (client, connection) = self.connect().await?;
-            let task = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!("a connection broke: {}", with_causes(&error));
-                }
-            });
-            Ok((client, task))
+            Ok((client, tokio::spawn(drive(connection))))
         })
     }
 }
 
+/// Drives a connection to its end. A server, or the settings of a role, may send notices without end,
+/// so only some are logged.
+async fn drive<S, T>(mut connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    static NOTICE: RepeatedLine = RepeatedLine::new();
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice)) => {
+                if let Some(left_out) = NOTICE.admit(Instant::now()) {
+                    tracing::info!(left_out, "PostgreSQL says: {notice}");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!("a connection broke: {}", with_causes(&error));
+                return;
+            }
+        }
+    }
+}
+
 /// Limits on time that a server, a database or a role may have, and of which this service has its own:
-/// PostgreSQL 13 has one of them, 14 two and 17 three. One on transactions would end the load of a
-/// large database, and one on locks would make writes fail that wait their turn.
-const OTHER_LIMITS: &str = "lock_timeout, idle_session_timeout, transaction_timeout";
+/// each version of PostgreSQL has some of them. The service's role could set them for itself, for
+/// longer than a password lasts.
+const OTHER_LIMITS: &str = "lock_timeout, idle_session_timeout, transaction_timeout, \
+                            idle_in_transaction_session_timeout";
 
 /// The statements with which every session of the pool begins, whatever the server's defaults are.
 fn session_setup(statement_timeout: Duration) -> String {
-    // The functions that write need READ COMMITTED. A commit must be on disk when it is
-    // acknowledged. If an operator has set synchronous_commit more strictly, it stays as it is.
+    // The functions that write need READ COMMITTED. A commit must be on disk, and on the synchronous
+    // standbys', when it is acknowledged. If an operator has set synchronous_commit more strictly, it
+    // stays as it is.
     format!(
         "SET search_path = pg_catalog, pg_temp; \
          SET statement_timeout = {}; \
+         SET client_min_messages = 'warning'; \
          SET default_transaction_isolation = 'read committed'; \
          SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings s \
          WHERE s.name OPERATOR(pg_catalog.=) ANY ('{{{OTHER_LIMITS}}}'); \
          SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
-         WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'",
+         WHERE pg_catalog.current_setting('synchronous_commit') \
+             OPERATOR(pg_catalog.<>) ALL ('{{on, remote_apply}}')",
         statement_timeout.as_millis()
     )
 }

@@ -93,6 +93,18 @@ const WRITABLE: &str = "
       AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
       AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'";
 
+/// The settings that this role has beside those of the database and the server. Each role may change its
+/// own.
+const OWN_SETTINGS: &str = "
+    SELECT pg_catalog.string_agg(DISTINCT pg_catalog.split_part(setting, '=', 1), ', ')
+    FROM pg_catalog.pg_db_role_setting s
+    JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+    JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) setting
+    WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER
+      AND (s.setdatabase OPERATOR(pg_catalog.=) d.oid
+        OR s.setdatabase OPERATOR(pg_catalog.=) 0::pg_catalog.oid)";
+
 /// Refuses a schema that others could have put something into, and warns of what others can prepare.
 pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
     if let Some(row) = client.query_opt(UNTRUSTED, &[]).await? {
@@ -104,6 +116,14 @@ pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
         tracing::warn!(
             "every role may create objects in the schema {schema} of the database: \
              REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
+        );
+    }
+    let own: Option<String> = client.query_one(OWN_SETTINGS, &[]).await?.try_get(0)?;
+    if let Some(settings) = own {
+        tracing::warn!(
+            settings,
+            "this role has settings of its own in pg_db_role_setting, which whoever had its password \
+             could have made: if they are not yours, ALTER ROLE … RESET them"
         );
     }
     Ok(())

@@ -196,11 +196,8 @@ impl Cluster {
 
     /// From now on, writes to this database send no notifications.
     pub fn drop_notifications(&self, database: &str) {
-        let silent = "CREATE OR REPLACE FUNCTION keyservice.end_write(
-                p_revision bigint, p_write_time timestamptz, p_key_id uuid)
-            RETURNS uuid LANGUAGE sql AS $$
-                INSERT INTO keyservice.writes (revision, write_time, key_id)
-                VALUES (p_revision, p_write_time, p_key_id) RETURNING write_id $$";
+        let silent = "CREATE OR REPLACE FUNCTION keyservice.announce_writes() RETURNS void \
+                      LANGUAGE sql AS $$ $$";
         self.psql(database, silent);
     }
 

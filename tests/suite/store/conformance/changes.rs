@@ -64,7 +64,9 @@ async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
     let database = address.rsplit('/').next().expect("a database");
     cluster.psql(
         database,
-        "CREATE SEQUENCE keyservice.revisions; \
+        "DROP TRIGGER next_revision ON keyservice.keys; \
+         DROP TRIGGER next_revision ON keyservice.writes; \
+         CREATE SEQUENCE keyservice.revisions; \
          CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint LANGUAGE plpgsql AS $$ \
          DECLARE revision bigint := nextval('keyservice.revisions'); \
          BEGIN PERFORM pg_sleep(random() * 0.01); RETURN revision; END $$",

@@ -2,8 +2,10 @@
 
 mod address;
 mod database_defaults;
+mod other_databases;
 mod other_roles;
 mod outage;
+mod own_role;
 mod planted_objects;
 mod poolers;
 mod requirements;

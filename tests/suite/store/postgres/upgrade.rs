@@ -50,7 +50,7 @@ async fn a_renewal_under_way_fails_and_a_write_under_way_takes_the_new_lock() {
         let database = database.to_owned();
         async move {
             eventually("it waits", async || {
-                let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                let waiting = "SELECT count(*) FROM pg_locks WHERE locktype IN ('advisory', 'relation') AND NOT granted \
                                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
                 cluster.psql(&database, waiting) == count
             })

@@ -1,0 +1,130 @@
+//! What somebody who has the password of the service's role cannot do for good.
+
+use crate::support::{
+    eventually,
+    postgres::{
+        Cluster, database_in,
+        roles::{create_role_for, role_in},
+        session,
+    },
+    server::Server,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_keeps_later_writes_from_their_revisions() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    let (_, key_id) = client.create_key().await;
+    client.revoke(&key_id).await.expect("revoked");
+    let (_, key_id) = client.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let next = "(SELECT max(revision) + 1 FROM keyservice.writes)";
+    let a_write = |revision| {
+        format!(
+            "INSERT INTO keyservice.writes (revision, write_time, key_id) \
+             SELECT {revision}, now(), key_id FROM keyservice.keys LIMIT 1"
+        )
+    };
+    let a_key = |revision, name| {
+        format!(
+            "INSERT INTO keyservice.keys (key_id, digest, account_id, name, preview, create_time, \
+                 create_revision, revision) \
+             VALUES (gen_random_uuid(), decode(repeat('ab', 32), 'hex'), 'acme', {name}, '', now(), \
+                 {revision}, {revision})"
+        )
+    };
+    let too_long = format!(
+        "BEGIN; {}; {}; COMMIT",
+        a_key(next, "repeat('x', 401)"),
+        a_write(next)
+    );
+    for refused in [
+        a_write("9223372036854775807"),
+        a_write("0"),
+        a_write("(SELECT max(revision) + 2 FROM keyservice.writes)"),
+        a_key("9223372036854775807", "'a key'"),
+        a_key(next, "'a key'"),
+        too_long,
+        format!("UPDATE keyservice.keys SET revision = {next} WHERE revoke_time IS NULL"),
+        "UPDATE keyservice.keys SET revision = 5000 WHERE revoke_time IS NOT NULL".to_owned(),
+    ] {
+        let done = thief.batch_execute(&refused).await;
+        assert!(done.is_err(), "{refused}");
+        thief.batch_execute("ROLLBACK").await.expect("ended");
+    }
+    client.create_key().await;
+    client.revoke(&key_id).await.expect("revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_replicas_are_limited() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let insert = "INSERT INTO keyservice.replicas \
+                  SELECT gen_random_uuid(), 'false', 0, 1, 200, now() FROM generate_series(1, $1::int)";
+    assert!(thief.execute(insert, &[&60_000]).await.is_err());
+    thief.execute(insert, &[&900]).await.expect("inserted");
+    server.client().await.create_key().await;
+    eventually("they are removed", async || {
+        let left = "SELECT count(*) FROM keyservice.replicas WHERE name = 'false'";
+        cluster.psql(database_in(&store), left) == "0"
+    })
+    .await;
+    let lines = server.log().matches("lease has lapsed").count();
+    assert!((1..=30).contains(&lines), "{lines}");
+}
+
+/// The role may change its own settings, and they outlive a new password.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_role_neither_weaken_a_commit_nor_end_its_sessions() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    Server::start(&store).await.terminate().await;
+    let address = create_role_for("service", &cluster, &store);
+    for setting in [
+        "synchronous_commit = local",
+        "lock_timeout = 1",
+        "idle_session_timeout = 200",
+        "idle_in_transaction_session_timeout = 1",
+        "client_min_messages = debug5",
+    ] {
+        let set = format!("ALTER ROLE \"{}\" SET {setting}", role_in(&address));
+        session(&address)
+            .await
+            .batch_execute(&set)
+            .await
+            .expect("set");
+    }
+    let server = Server::start(&address).await;
+    let (token, _) = server.client().await.create_key().await;
+    assert!(server.client().await.is_granted(&token).await);
+    // Each session begins with a few, before it has its own settings.
+    let notices = server.log().matches("PostgreSQL says").count();
+    assert!(notices <= 20, "{notices}");
+
+    let warned = server.log();
+    assert!(
+        warned.contains("client_min_messages") && warned.contains("RESET"),
+        "{warned}"
+    );
+    let weak = session(&address).await;
+    let begun = "BEGIN; SELECT keyservice.begin_write()";
+    weak.batch_execute(begun).await.expect("begun");
+    let row = weak.query_one("SHOW synchronous_commit", &[]).await;
+    assert_eq!(row.expect("an answer").get::<_, String>(0), "on");
+}
+
+/// Everybody who may connect to a new database may hold an advisory lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisory_lock_does_not_keep_out_a_first_start() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let stranger = session(&store).await;
+    let lock = "SELECT pg_advisory_lock(1415071059, 2)";
+    stranger.batch_execute(lock).await.expect("locked");
+    Server::start(&store).await;
+}
