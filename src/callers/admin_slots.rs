@@ -21,10 +21,20 @@ const WANTING_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct AdminSlots {
     limit: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    parts: Parts,
     /// The callers that hold a slot or were refused lately. There are never more of them than callers
     /// in the credentials file, as it was in the last ten seconds.
-    holdings: Mutex<HashMap<CallerName, Holding>>,
+    holdings: HashMap<CallerName, Holding>,
 }
+
+/// A number of slots for each part: the one that is open to every call, and those that are kept for a
+/// caller's first call, for Revokes and for admins of all accounts.
+type Parts = [usize; 4];
 
 #[derive(Debug, Default)]
 struct Holding {
@@ -37,6 +47,8 @@ struct Holding {
 pub(crate) struct AdminSlot {
     slots: Arc<AdminSlots>,
     caller: CallerName,
+    /// The index of the part that the slot is of.
+    part: usize,
 }
 
 /// Why a call gets no slot.
@@ -65,34 +77,40 @@ struct Other {
     wants_more: bool,
 }
 
-/// The rule.
+impl Applicant {
+    /// Whether the call may take a slot of each part.
+    fn may_take(self) -> [bool; 4] {
+        [true, self.slots == 0, self.is_revoke, self.has_all_accounts]
+    }
+}
+
+/// How many slots each part has: an eighth each, and the rest for every call.
+fn sizes(limit: usize) -> Parts {
+    // Fewer than four slots cannot be divided.
+    let eighth = if limit < 4 { 0 } else { (limit / 8).max(1) };
+    [limit - 3 * eighth, eighth, eighth, eighth]
+}
+
+/// The rule, which gives the part that the call's slot is of.
 ///
-/// An eighth of the slots opens for each of three reasons: that the call is a Revoke, that its caller is
-/// an admin of all accounts, and that its caller holds no slot. So an operator's Revoke finds a slot
-/// whatever admins of some accounts do. The other five eighths are open to every call.
+/// An eighth of the slots is kept for each of three reasons: that the call is a Revoke, that its caller is
+/// an admin of all accounts, and that its caller holds no slot. So an operator's call finds a slot
+/// whatever admins of some accounts do. The other five eighths are open to every call, and taken first.
 ///
 /// Of the slots that are open to it, a caller alone may take all. If others were refused lately, slots are
 /// short. Then callers that have what they want keep it, and those that want more have equal shares of
 /// the rest (max-min fairness). A caller that is over its share gives slots up as its calls end.
 fn decide(
     limit: usize,
+    taken: Parts,
     applicant: Applicant,
     others: impl Iterator<Item = Other>,
-) -> Result<(), NoAdminSlot> {
-    let Applicant {
-        is_revoke,
-        has_all_accounts,
-        slots,
-    } = applicant;
-    // Fewer than four slots cannot be divided.
-    let eighth = if limit < 4 { 0 } else { (limit / 8).max(1) };
-    let reasons = [is_revoke, has_all_accounts, slots == 0];
-    let kept = reasons.iter().filter(|reason| !**reason).count() * eighth;
-    let open = limit - kept;
+) -> Result<usize, NoAdminSlot> {
+    let (sizes, may_take) = (sizes(limit), applicant.may_take());
+    let parts = || (0..sizes.len()).filter(|part| may_take[*part]);
 
-    let (mut taken, mut wanting, mut left_to_wanting) = (slots, 1, open);
+    let (mut wanting, mut left_to_wanting) = (1, parts().map(|part| sizes[part]).sum::<usize>());
     for other in others {
-        taken += other.slots;
         if other.wants_more {
             wanting += 1;
         } else {
@@ -100,13 +118,11 @@ fn decide(
         }
     }
     let share = (left_to_wanting / wanting).max(1);
-    if wanting > 1 && slots >= share {
-        Err(NoAdminSlot::OverShare)
-    } else if taken >= open {
-        Err(NoAdminSlot::AllTaken)
-    } else {
-        Ok(())
+    if wanting > 1 && applicant.slots >= share {
+        return Err(NoAdminSlot::OverShare);
     }
+    let free = parts().find(|part| taken[*part] < sizes[*part]);
+    free.ok_or(NoAdminSlot::AllTaken)
 }
 
 impl AdminSlots {
@@ -114,7 +130,7 @@ impl AdminSlots {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            holdings: Mutex::default(),
+            taken: Mutex::default(),
         }
     }
 
@@ -125,7 +141,8 @@ impl AdminSlots {
         method: AdminMethod,
         now: Instant,
     ) -> Result<AdminSlot, NoAdminSlot> {
-        let mut holdings = self.lock();
+        let mut taken = self.lock();
+        let Taken { parts, holdings } = &mut *taken;
         holdings.retain(|_, holding| holding.slots > 0 || holding.wants_more(now));
         let applicant = Applicant {
             is_revoke: method == AdminMethod::Revoke,
@@ -137,21 +154,25 @@ impl AdminSlots {
             slots: holding.slots,
             wants_more: holding.wants_more(now),
         });
-        let decision = decide(self.limit, applicant, others);
+        let decision = decide(self.limit, *parts, applicant, others);
         let own = holdings.entry(caller.name.clone()).or_default();
         match decision {
-            Ok(()) => own.slots += 1,
+            Ok(part) => {
+                own.slots += 1;
+                parts[part] += 1;
+            }
             Err(_) => own.last_refusal = Some(now),
         }
-        decision.map(|()| AdminSlot {
+        decision.map(|part| AdminSlot {
             slots: self.clone(),
             caller: caller.name.clone(),
+            part,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CallerName, Holding>> {
+    fn lock(&self) -> MutexGuard<'_, Taken> {
         // The counts are right at any time: nothing that is done under the lock can panic half way.
-        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,7 +185,9 @@ impl Holding {
 
 impl Drop for AdminSlot {
     fn drop(&mut self) {
-        if let Some(holding) = self.slots.lock().get_mut(&self.caller) {
+        let mut taken = self.slots.lock();
+        taken.parts[self.part] -= 1;
+        if let Some(holding) = taken.holdings.get_mut(&self.caller) {
             holding.slots -= 1;
         }
     }
@@ -218,9 +241,23 @@ mod tests {
 
     fn assert_decides(table: &[Case]) {
         for (case, limit, applicant, others, expected) in table {
-            let decision = decide(*limit, *applicant, others.iter().copied());
-            assert_eq!(decision, *expected, "{case}");
+            let held = applicant.slots + others.iter().map(|other| other.slots).sum::<usize>();
+            let taken = taken(*limit, *applicant, held);
+            let decision = decide(*limit, taken, *applicant, others.iter().copied());
+            assert_eq!(decision.map(drop), *expected, "{case}");
         }
+    }
+
+    /// Takes so many slots, at first of the parts that the applicant may take.
+    fn taken(limit: usize, applicant: Applicant, mut held: usize) -> Parts {
+        let (sizes, may_take, mut taken) = (sizes(limit), applicant.may_take(), Parts::default());
+        for first in [true, false] {
+            for part in (0..sizes.len()).filter(|part| may_take[*part] == first) {
+                taken[part] = held.min(sizes[part]);
+                held -= taken[part];
+            }
+        }
+        taken
     }
 
     const REVOKE: bool = true;
@@ -255,34 +292,17 @@ mod tests {
     #[test]
     fn those_who_want_more_share_what_the_others_leave() {
         let (acme, globex) = (limited(OTHER, 1), limited(OTHER, 80));
-        let three = [content(10), wanting(60)];
+        let (most, less) = (limited(OTHER, 159), limited(OTHER, 149));
+        let (half, three) = (operator(REVOKE, 112), [content(10), wanting(60)]);
         assert_decides(&[
             ("all taken", 256, acme, &[content(160)], Err(AllTaken)),
-            (
-                "over",
-                256,
-                limited(OTHER, 159),
-                &[wanting(1)],
-                Err(OverShare),
-            ),
+            ("over", 256, most, &[wanting(1)], Err(OverShare)),
             ("half", 256, limited(OTHER, 79), &[wanting(80)], Ok(())),
             ("over half", 256, globex, &[wanting(80)], Err(OverShare)),
-            (
-                "all but 10",
-                256,
-                limited(OTHER, 149),
-                &[content(10)],
-                Ok(()),
-            ),
+            ("all but 10", 256, less, &[content(10)], Ok(())),
             ("half of the rest", 256, limited(OTHER, 74), &three, Ok(())),
             ("more", 256, limited(OTHER, 75), &three, Err(OverShare)),
-            (
-                "two operators",
-                256,
-                operator(REVOKE, 112),
-                &[wanting(99)],
-                Err(OverShare),
-            ),
+            ("operators", 256, half, &[wanting(99)], Err(OverShare)),
         ]);
     }
 
@@ -303,8 +323,7 @@ mod tests {
     fn no_number_of_limited_callers_takes_the_last_eighth() {
         for limit in 4..=300 {
             for callers in [1, 2, 3, 50] {
-                let slots = AdminSlots::new(limit);
-                let slots = Arc::new(slots);
+                let slots = Arc::new(AdminSlots::new(limit));
                 let (now, mut held) = (Instant::now(), Vec::new());
                 let names: Vec<_> = (0..callers)
                     .map(|n| caller(&format!("c{n}"), false))
@@ -323,6 +342,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_kept_for_one_reason_is_not_used_up_by_calls_with_another() {
+        let (slots, now) = (Arc::new(AdminSlots::new(256)), Instant::now());
+        let take_all = |caller, method| -> Vec<_> {
+            std::iter::from_fn(|| slots.take(caller, method, now).ok()).collect()
+        };
+        let (limited, operator) = (caller("limited", false), caller("operator", true));
+        let revokes = take_all(&limited, Revoke);
+        assert_eq!(revokes.len(), 192);
+        let lists = take_all(&operator, List);
+        assert_eq!(lists.len(), 33, "its eighth, and its first call");
+        assert_eq!(take_all(&caller("other", false), List).len(), 1);
     }
 
     fn caller(name: &str, has_all_accounts: bool) -> Caller {
@@ -360,8 +393,8 @@ mod tests {
         let later = soon + WANTING_TIME;
         held.push(slots.take(&first, List, later).expect("nobody wants more"));
         held.clear();
-        assert!(slots.lock().values().all(|holding| holding.slots == 0));
+        assert_eq!(slots.lock().parts, Parts::default());
         drop(slots.take(&second, List, later + WANTING_TIME));
-        assert_eq!(slots.lock().len(), 1, "the other is forgotten");
+        assert_eq!(slots.lock().holdings.len(), 1, "the other is forgotten");
     }
 }
