@@ -5,7 +5,7 @@
 use crate::{
     audit::recorder::Recorder,
     authorize::Authorizer,
-    callers::{Caller, admin_slots::AdminSlots, credentials::Credentials},
+    callers::{Caller, admin_slots::AdminSlots, credentials::Credentials, store_turns::StoreTurns},
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     observe::{call_counts::Calls, histogram::Histogram},
     replication::acknowledgement::Acknowledgements,
@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub tls: Option<Arc<Reloaded<Tls>>>,
     /// Which admin calls may be in flight.
     pub admin_slots: Arc<AdminSlots>,
+    /// For how many of them the store works at once.
+    pub store_turns: StoreTurns,
     /// The connections that calls come on.
     pub connections: Arc<ConnectionCounts>,
     /// What is counted while calls run.

@@ -8,6 +8,7 @@ pub(crate) mod admin_slots;
 pub mod certificate_name;
 pub mod credentials;
 pub mod secret;
+pub(crate) mod store_turns;
 
 use crate::model::{account::Accounts, caller_name::CallerName};
 use strum::{Display, EnumString};

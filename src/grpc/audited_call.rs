@@ -17,6 +17,7 @@ use crate::{
     callers::{
         Caller,
         admin_slots::{AdminSlot, AdminSlots},
+        store_turns::{StoreTurn, StoreTurns},
     },
     model::{
         account::AccountId,
@@ -114,6 +115,21 @@ impl AuditedCall {
         self.entry.caller_gone.clone().drop_guard()
     }
 
+    /// Whether the caller has stopped waiting for the answer.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.entry.caller_gone.is_cancelled()
+    }
+
+    /// Waits until the store may work for the call.
+    pub(super) async fn turn<'a>(
+        &self,
+        turns: &'a StoreTurns,
+        advice: &str,
+    ) -> Result<StoreTurn<'a>, Status> {
+        let turn = turns.take(self.caller(), self.entry.method).await;
+        turn.map_err(|error| errors::no_turn(&error, advice))
+    }
+
     /// Notes the account that the call concerns. It must be one of the caller's.
     pub(super) fn set_account(&mut self, account_id: &AccountId) -> Result<(), Status> {
         self.entry.account_id = Some(account_id.clone());
@@ -180,7 +196,7 @@ impl AuditedCall<Recorded> {
         tokio::select! {
             answer = wait => answer,
             () = self.entry.caller_gone.cancelled() => {
-                Err(Status::cancelled("the caller has gone, and nobody waits for the answer"))
+                Err(errors::abandoned())
             }
         }
     }

@@ -4,7 +4,9 @@
 //! Must never show what a store's driver said, which goes to the log, or what a caller sent.
 
 use crate::{
-    callers::admin_slots::NoAdminSlot, observe::repeated_line::RepeatedLine, store::StoreError,
+    callers::{admin_slots::NoAdminSlot, store_turns::NoTurn},
+    observe::repeated_line::RepeatedLine,
+    store::StoreError,
 };
 use std::time::Instant;
 use tonic::{Code, Status};
@@ -40,11 +42,21 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
     }
 }
 
+/// A call was not let to the store in time.
+pub(super) fn no_turn(error: &NoTurn, advice: &str) -> Status {
+    store_failed(&StoreError::Unavailable(error.to_string().into()), advice)
+}
+
 /// A read is not answered unless it is on record.
 pub(super) fn unrecorded() -> Status {
     let message = "the store of keys cannot be reached, and a call without a record is not \
                    answered; try again";
     unavailable("STORE_UNAVAILABLE", message.to_owned())
+}
+
+/// The caller has gone, so this reaches nobody but the record.
+pub(super) fn abandoned() -> Status {
+    Status::cancelled("the caller has gone, and nobody waits for the answer")
 }
 
 /// Trouble that passes, with its reason for programs.

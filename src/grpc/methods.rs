@@ -185,11 +185,6 @@ impl Method {
         matches!(self.rules().access, Access::Needs(_))
     }
 
-    /// Whether a call changes what the store holds.
-    pub(super) const fn writes(self) -> bool {
-        matches!(self.rules().effect, Effect::Writes { .. })
-    }
-
     /// What a caller can do when its deadline passed before the answer.
     pub(super) fn advice_at_deadline(self) -> &'static str {
         match self.rules().effect {

@@ -147,6 +147,7 @@ impl Exposition {
     fn store(&self, families: &mut Families<'_>) -> fmt::Result {
         if let Some(pool) = &self.app.store.pool {
             let pool = pool.pool_status();
+            let in_queue = pool.waiting + self.app.store_turns.waiting();
             let connections = [("idle", pool.idle), ("in_use", pool.in_use)];
             families.gauges(
                 "keyservice_pool_connections",
@@ -156,7 +157,7 @@ impl Exposition {
             let size = "Limit on the connections to PostgreSQL that serve calls (--pool-size)";
             families.gauge("keyservice_pool_max_connections", size, &(pool.max as u64))?;
             let waiting = "Calls that wait for a connection to PostgreSQL";
-            families.gauge("keyservice_pool_waiting", waiting, &(pool.waiting as u64))?;
+            families.gauge("keyservice_pool_waiting", waiting, &(in_queue as u64))?;
         }
         let errors = self.app.counts.store_errors.read();
         families.counters(

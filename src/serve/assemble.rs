@@ -5,7 +5,7 @@ use crate::{
     app::{App, Callers},
     audit::recorder::Recorder,
     authorize::Authorizer,
-    callers::admin_slots::AdminSlots,
+    callers::{admin_slots::AdminSlots, store_turns::StoreTurns},
     config::{Settings, StoreAddress},
     grpc::layers::new_counts,
     model::token::Digester,
@@ -17,7 +17,7 @@ use crate::{
         sqlite::SqliteStore,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub(super) fn digester(settings: &Settings) -> Result<Digester, DigestSecretError> {
     let secret = settings.digest_secret_file.as_deref();
@@ -73,7 +73,21 @@ pub(super) fn app(
         callers,
         tls,
         admin_slots: Arc::new(AdminSlots::new(settings.limits.max_admin_calls)),
+        store_turns: store_turns(settings),
         connections: Arc::new(ConnectionCounts::default()),
         counts,
     })
+}
+
+/// PostgreSQL works on as many statements as there are connections. SQLite has a thread that writes and
+/// one that reads, and so much more may wait for them that they are never idle.
+fn store_turns(settings: &Settings) -> StoreTurns {
+    const ON_SQLITE: usize = 8;
+    let postgres = &settings.postgres;
+    match &settings.store.address {
+        StoreAddress::Sqlite(_) => StoreTurns::new(ON_SQLITE, Duration::from_secs(10)),
+        StoreAddress::Postgres(_) => {
+            StoreTurns::new(postgres.pool_size.into(), postgres.acquire_timeout)
+        }
+    }
 }

@@ -26,10 +26,24 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Gives `None` if the account has no such key. That leaves no record: the caller appends one.
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
 
-    /// The keys of one account, newest first, at most `query.limit` of them.
+    /// The keys of one account, newest first, at most `query.limit` of them. To find those with a status,
+    /// it looks at no more than [`LIST_SEARCH_LEN`] keys: so nobody's List keeps the store busy for long.
     ///
     /// Gives `None` if `query.after` is not a key of the account.
-    async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError>;
+    async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError>;
+}
+
+/// How many keys one List looks at to find those with a status: some ten milliseconds' work.
+pub const LIST_SEARCH_LEN: usize = 5000;
+
+/// What a List found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The keys.
+    pub keys: Vec<Key>,
+    /// The last key that it looked at, if it stopped its search there. The keys after that one are not
+    /// searched yet.
+    pub searched_to: Option<KeyId>,
 }
 
 /// A key to be stored.

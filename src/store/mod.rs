@@ -27,7 +27,9 @@ pub use changes::{ApplyState, Change, ChangeFeed};
 pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
-pub use keys::{CreateOutcome, KeyStore, ListQuery, NewKey, Revocation, RevokeTarget};
+pub use keys::{
+    CreateOutcome, KeyStore, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Revocation, RevokeTarget,
+};
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
 pub use open_error::{OpenError, ReadAuditError};

@@ -6,8 +6,8 @@
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
-    NewKey, Position, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
-    ReplicationError, Revocation, Store, StoreError,
+    Listed, NewKey, Position, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{audit_record::AuditRecord, key::Key};
 use async_trait::async_trait;
@@ -56,7 +56,7 @@ operations! {
     KeyStore {
         "create": create(new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError>;
         "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
-        "list": list(query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError>;
+        "list": list(query: &ListQuery) -> Result<Option<Listed>, StoreError>;
     }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;

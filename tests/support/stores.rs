@@ -73,6 +73,29 @@ impl Stores {
         }
     }
 
+    /// Gives the account `acme` so many keys, newer than all that there are.
+    pub async fn insert_active_keys(&self, count: usize) {
+        let columns =
+            "key_id, digest, account_id, name, preview, create_time, create_revision, revision";
+        let many = match self.cluster {
+            None => format!(
+                "WITH RECURSIVE numbers (n) AS \
+                     (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) \
+                 INSERT INTO keys ({columns}) \
+                 SELECT randomblob(16), randomblob(32), 'acme', 'one of many', 'tsend_', 0, last + n, last + n \
+                 FROM numbers, (SELECT max(revision) AS last FROM keys)"
+            ),
+            Some(_) => format!(
+                "INSERT INTO keyservice.keys ({columns}) \
+                 SELECT gen_random_uuid(), sha256(n::text::bytea), 'acme', 'one of many', 'tsend_', now(), \
+                     last + n, last + n \
+                 FROM generate_series(1, {count}) n, \
+                     (SELECT max(revision) AS last FROM keyservice.keys) latest"
+            ),
+        };
+        self.sql(&many).await.expect("inserted");
+    }
+
     /// The names of the two audit tables.
     pub fn audit_tables(&self) -> [&'static str; 2] {
         match self.cluster {
@@ -183,7 +206,8 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             };
             assert!(store.keys.list(&next_page).await?.is_some());
             let listed = store.keys.list(&query).await?;
-            let found = listed.iter().flatten().any(|key| key.id == new.key.id);
+            let mut keys = listed.iter().flat_map(|listed| &listed.keys);
+            let found = keys.any(|key| key.id == new.key.id);
             assert_eq!(found, matches!(status, None | Some(Status::Revoked)));
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     },
     observe::repeated_line::RepeatedLine,
     replication::acknowledgement::Unacknowledged,
-    store::ListQuery,
+    store::{ListQuery, Listed},
 };
 use proto::authorize_response::Decision as ProtoDecision;
 use std::time::Instant;
@@ -41,15 +41,21 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
     }
 }
 
-/// Makes a page of `query.limit` keys. `keys` has one more if there is another page.
-pub(super) fn page(mut keys: Vec<Key>, query: &ListQuery) -> proto::ListResponse {
+/// Makes a page of `query.limit` keys. `listed` has one more if that is full and there is another page.
+pub(super) fn page(listed: Listed, query: &ListQuery) -> proto::ListResponse {
+    let Listed {
+        mut keys,
+        searched_to,
+    } = listed;
     let there_are_more = keys.len() > query.limit;
     keys.truncate(query.limit);
-    let next_page_token = keys
-        .last()
-        .filter(|_| there_are_more)
-        .map(|last| page_token::encode(query, last.id))
-        .unwrap_or_default();
+    let last = if there_are_more {
+        keys.last().map(|last| last.id)
+    } else {
+        searched_to
+    };
+    let next_page_token = last.map(|last| page_token::encode(query, last));
+    let next_page_token = next_page_token.unwrap_or_default();
     proto::ListResponse {
         keys: keys.into_iter().map(|it| key(it, query.now)).collect(),
         next_page_token,

@@ -16,12 +16,18 @@ use crate::{
     model::{account::Accounts, key::Key, time::Timestamp, token::Token},
     observe::histogram::Histogram,
     replication::acknowledgement::Unacknowledged,
-    store::{Committed, CreateOutcome, ListQuery, NewKey, Position, RevokeTarget},
+    store::{Committed, CreateOutcome, ListQuery, Listed, NewKey, Position, RevokeTarget},
 };
 use rand::RngExt;
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::DropGuard;
 use tonic::{Request, Response, Status};
+
+/// How long a List searches for keys with a status, before it answers with what it has found.
+const SEARCH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Answers the calls of `KeyService` from the parts of the process.
 #[derive(Clone)]
@@ -74,7 +80,9 @@ impl KeyHandlers {
         let (caller, digester) = (&call.caller().name, self.app.authorizer.digester());
         let new = request::new_key(request, caller, &token, digester, &id_bits, call.time())?;
         call.set_account(&new.key.account_id)?;
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
         let created = self.app.store.keys.create(&new).await;
+        drop(turn);
         let committed = created.map_err(|error| errors::store_failed(&error, ADVICE))?;
         Ok((token, new, committed))
     }
@@ -112,6 +120,7 @@ impl KeyHandlers {
         request: proto::ListRequest,
     ) -> Closed<proto::ListResponse> {
         match self.read_page(&mut call, request).await {
+            Ok(_) if call.is_abandoned() => call.refuse(errors::abandoned()).await,
             Ok(page) => call.answer(page).await,
             Err(status) => call.refuse(status).await,
         }
@@ -124,15 +133,36 @@ impl KeyHandlers {
     ) -> Result<proto::ListResponse, Status> {
         let query = request::list_query(request, call.time())?;
         call.set_account(&query.account_id)?;
-        // A key more than the page holds tells whether there is another page.
-        let with_one_more = ListQuery {
+        let listed = self.search(call, &query).await?;
+        Ok(response::page(listed, &query))
+    }
+
+    /// Searches until it has a key more than the page holds, which tells that there is another page. A
+    /// long search waits for a turn again and again, so that it holds up nobody else.
+    async fn search(&self, call: &AuditedCall, query: &ListQuery) -> Result<Listed, Status> {
+        const ADVICE: &str = "try again";
+        let (began, mut keys) = (Instant::now(), Vec::new());
+        let mut rest = ListQuery {
             limit: query.limit + 1,
             ..query.clone()
         };
-        let keys = self.app.store.keys.list(&with_one_more).await;
-        let keys = keys.map_err(|error| errors::store_failed(&error, "try again"))?;
-        let keys = keys.ok_or_else(|| request::invalid_page_token(InvalidPageToken))?;
-        Ok(response::page(keys, &query))
+        loop {
+            let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+            if call.is_abandoned() {
+                return Err(errors::abandoned());
+            }
+            let listed = self.app.store.keys.list(&rest).await;
+            drop(turn);
+            let listed = listed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let listed = listed.ok_or_else(|| request::invalid_page_token(InvalidPageToken))?;
+            keys.extend(listed.keys);
+            rest.limit = query.limit + 1 - keys.len();
+            rest.after = listed.searched_to;
+            if rest.limit == 0 || rest.after.is_none() || began.elapsed() > SEARCH_LIMIT {
+                let searched_to = listed.searched_to;
+                return Ok(Listed { keys, searched_to });
+            }
+        }
     }
 
     async fn revoke_key(
@@ -167,7 +197,9 @@ impl KeyHandlers {
         if let RevokeTarget::Id(id) = revocation.target {
             call.set_key(id);
         }
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
         let revoked = self.app.store.keys.revoke(&revocation).await;
+        drop(turn);
         let revoked = revoked.map_err(|error| errors::store_failed(&error, ADVICE))?;
         revoked.ok_or_else(response::no_such_key)
     }
@@ -226,14 +258,15 @@ impl Drop for Measured<'_> {
     }
 }
 
-/// Runs a write to its end, whether or not its caller waits for it. So the log and the record tell of
-/// every write that was begun. Only the wait for the replicas ends when the caller has gone.
+/// Runs an audited call to its end, whether or not its caller waits for it. So the log and the record
+/// tell of every write that was begun, and a call holds its slot for as long as the store works for it.
+/// Only the wait for the replicas ends when the caller has gone, and the search of a List.
 async fn run_to_its_end<T: Send + 'static>(
     _caller: DropGuard,
-    write: impl Future<Output = Closed<T>> + Send + 'static,
+    call: impl Future<Output = Closed<T>> + Send + 'static,
 ) -> Result<Closed<T>, Status> {
-    let ended = tokio::spawn(write).await;
-    ended.map_err(|_| Status::internal("the write was broken off; the service's log says why"))
+    let ended = tokio::spawn(call).await;
+    ended.map_err(|_| Status::internal("the call was broken off; the service's log says why"))
 }
 
 fn log_write(what: &'static str, key: &Key, position: Position) {
@@ -276,11 +309,7 @@ macro_rules! implement {
         let call = AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
         let caller = call.waiting_caller();
         let closed = $self.clone().$handler(call, $request.into_inner());
-        let closed = if Method::$method.writes() {
-            run_to_its_end(caller, closed).await?
-        } else {
-            closed.await
-        };
+        let closed = run_to_its_end(caller, closed).await?;
         closed.into_answer().map(Response::new)
     }};
     (@unaudited $method:ident, $self:ident, $request:ident, $handler:ident) => {{

@@ -21,8 +21,8 @@ mod trust;
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, ConnectionPool, CreateOutcome, KeyStore,
-    ListQuery, NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica, ReplicaId,
-    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    ListQuery, Listed, NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica,
+    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 pub use address::Address;
@@ -81,7 +81,7 @@ impl KeyStore for PostgresStore {
         keys::revoke(&self.database, revocation).await
     }
 
-    async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError> {
+    async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         keys::list(&self.database, query).await
     }
 }

@@ -14,7 +14,7 @@ mod worker;
 
 use super::{
     ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
-    NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
+    Listed, NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 use async_trait::async_trait;
@@ -29,9 +29,11 @@ const LOAD_BATCHES_AHEAD: usize = 4;
 
 /// Keys in one SQLite file.
 pub struct SqliteStore {
-    // Fields are dropped in this order: both connections close before the lock is released.
+    // Fields are dropped in this order: the connections close before the lock is released.
     writer: Worker,
     reader: Worker,
+    /// For replication alone: Lists that queue must not keep a lease from being renewed.
+    follower: Worker,
     _lock: File,
 }
 
@@ -41,11 +43,13 @@ impl SqliteStore {
         let Opened {
             writer,
             reader,
+            follower,
             lock,
         } = open::open(path, digester)?;
         Ok(Self {
             writer,
             reader,
+            follower,
             _lock: lock,
         })
     }
@@ -90,10 +94,10 @@ impl KeyStore for SqliteStore {
             .await
     }
 
-    async fn list(&self, query: &ListQuery) -> Result<Option<Vec<Key>>, StoreError> {
+    async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         let query = query.clone();
         self.reader
-            .run(move |connection| statements::list(connection, &query))
+            .read(move |connection| statements::list(connection, &query))
             .await
     }
 }
@@ -118,7 +122,7 @@ impl ChangeFeed for SqliteStore {
     async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
         let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
         let load = self
-            .reader
+            .follower
             .run_to_its_end(move |connection| statements::load(connection, &batches));
         let apply_all = async {
             while let Some(batch) = loaded.recv().await {
@@ -135,8 +139,34 @@ impl ChangeFeed for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Change>, ReplicationError> {
         let changes = self
-            .reader
-            .run(move |connection| statements::changes(connection, since.revision, limit));
+            .follower
+            .read(move |connection| statements::changes(connection, since.revision, limit));
         Ok(changes.await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn replication_does_not_wait_for_lists() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("keys.db");
+        let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let slow = store.reader.read(move |_| {
+            let _ = released.recv();
+            Ok(())
+        });
+        let follow = async {
+            let loaded = store.load(&mut |_| ()).await.expect("loaded");
+            let changes = store.changes(loaded, 10).await.expect("read");
+            drop(release);
+            changes
+        };
+        let (slow, changes) = tokio::join!(slow, follow);
+        slow.expect("in the end");
+        assert_eq!(changes, []);
     }
 }

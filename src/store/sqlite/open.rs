@@ -20,6 +20,7 @@ use std::{fs::File, path::Path, time::Duration};
 pub(super) struct Opened {
     pub(super) writer: Worker,
     pub(super) reader: Worker,
+    pub(super) follower: Worker,
     /// Held for as long as the file is open.
     pub(super) lock: File,
 }
@@ -44,7 +45,8 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     if stored != digester.fingerprint() {
         return Err(other_secret(stored));
     }
-    let reader = connect(&path).map_err(|error| cannot_open(&path, error, advice))?;
+    let connect = || connect(&path).map_err(|error| cannot_open(&path, error, advice));
+    let (reader, follower) = (connect()?, connect()?);
     let start = |name, connection| {
         Worker::start(name, connection)
             .map_err(|error| cannot_open(&path, error, "check the limit on threads"))
@@ -52,6 +54,7 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     Ok(Opened {
         writer: start("sqlite-writer", writer)?,
         reader: start("sqlite-reader", reader)?,
+        follower: start("sqlite-follower", follower)?,
         lock,
     })
 }

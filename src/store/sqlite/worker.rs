@@ -1,6 +1,7 @@
 //! A thread that holds one SQLite connection, and the queue of jobs for it.
 //!
-//! Promises that jobs run one after the other, each to its end, in the order in which they came.
+//! Promises that jobs run one after the other, each to its end, in the order in which they came. A read
+//! for which nobody waits any more is left out, so that a queue of them holds up nothing.
 //! Must never run SQLite on an async thread: a commit waits for the disk, which may take long.
 
 use super::errors::store_error;
@@ -51,15 +52,35 @@ impl Worker {
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let ended = timeout(self.wait_limit, self.run_to_its_end(job)).await;
-        ended.unwrap_or_else(|_| {
+        self.in_time(self.run_to_its_end(job)).await
+    }
+
+    /// The same, for a job without an effect. It is skipped if its caller has stopped waiting.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            if !answer.is_closed() {
+                let _ = answer.send(job(connection));
+            }
+        });
+        self.in_time(self.queue(job, answered)).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(self.wait_limit, answer).await.unwrap_or_else(|_| {
             let limit = humantime::format_duration(self.wait_limit);
             let cause = format!("no answer within {limit}; check the disk that holds the file");
             Err(StoreError::Unavailable(cause.into()))
         })
     }
 
-    /// The same, without the time limit, for a job that may rightly take long.
+    /// Runs a job without the time limit, one that may rightly take long.
     pub(super) async fn run_to_its_end<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -69,6 +90,14 @@ impl Worker {
             // The caller may have gone. The job's effect stands.
             let _ = answer.send(job(connection));
         });
+        self.queue(job, answered).await
+    }
+
+    async fn queue<T>(
+        &self,
+        job: Job,
+        answered: oneshot::Receiver<rusqlite::Result<T>>,
+    ) -> Result<T, StoreError> {
         let gone = || StoreError::Failed("the store's thread has ended".into());
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(job).await.map_err(|_| gone())?;
@@ -111,5 +140,28 @@ mod tests {
         };
         let rows: i64 = worker.run_to_its_end(count).await.expect("it was made");
         assert_eq!(rows, 0);
+    }
+
+    #[tokio::test]
+    async fn a_read_is_skipped_if_nobody_waits_for_it() {
+        let connection = Connection::open_in_memory().expect("it opens");
+        let mut worker = Worker::start("test", connection).expect("it starts");
+        worker.wait_limit = Duration::from_millis(50);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let held_up = worker.run(move |_| {
+            released.recv().expect("it is released");
+            Ok(())
+        });
+        held_up.await.expect_err("it is held up");
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        let late = worker.read(move |_| {
+            tell.send(()).expect("the test waits");
+            Ok(())
+        });
+        late.await.expect_err("another job is before it");
+
+        release.send(()).expect("the job waits");
+        worker.run_to_its_end(|_| Ok(())).await.expect("the next");
+        assert!(told.recv().is_err(), "it was run");
     }
 }

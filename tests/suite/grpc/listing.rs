@@ -4,12 +4,14 @@ use super::{ACCOUNT, create, create_request, in_the_future, list_request, time};
 use crate::support::{
     eventually,
     server::{Client, Server},
+    stores::Stores,
 };
 use data_encoding::BASE64URL_NOPAD;
 use futures::{StreamExt, stream};
 use keyservice::{
-    grpc::proto::{ListRequest, key::Status},
+    grpc::proto::{ListRequest, ListResponse, key::Status},
     model::key::KeyId,
+    store::LIST_SEARCH_LEN,
 };
 use std::time::{Duration, SystemTime};
 use tonic::Code;
@@ -179,4 +181,33 @@ async fn create_many(client: &Client, count: usize) {
     while let Some(created) = answers.next().await {
         created.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_with_a_status_is_filled_from_as_many_keys_as_it_takes() {
+    let stores = Stores::postgres().await;
+    let server = Server::start(&stores.address).await;
+    let mut client = server.client().await;
+    let mut revoked = Vec::new();
+    for _ in 0..3 {
+        let (_, key_id) = client.create_key().await;
+        client.revoke(&key_id).await.unwrap();
+        revoked.insert(0, key_id);
+    }
+    stores.insert_active_keys(3 * LIST_SEARCH_LEN).await;
+
+    let mut request = ListRequest {
+        page_size: 2,
+        status: Status::Revoked.into(),
+        ..list_request()
+    };
+    let ids = |page: &ListResponse| -> Vec<_> {
+        page.keys.iter().map(|key| key.key_id.clone()).collect()
+    };
+    let first = client.list_with(request.clone()).await.unwrap();
+    assert_eq!(ids(&first), revoked[..2]);
+    request.page_token = first.next_page_token;
+    let last = client.list_with(request).await.unwrap();
+    assert_eq!(ids(&last), revoked[2..]);
+    assert_eq!(last.next_page_token, "");
 }

@@ -86,7 +86,7 @@ async fn status(store: &dyn KeyStore, key: &Key) -> Status {
         now: Timestamp::now(),
     };
     let listed = store.list(&all).await.expect("answered");
-    listed.expect("all of them")[0].status(Timestamp::now())
+    listed.expect("all of them").keys[0].status(Timestamp::now())
 }
 
 fn renewal() -> Renewal {

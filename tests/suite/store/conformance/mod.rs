@@ -9,7 +9,10 @@ use keyservice::{
         key::{Key, KeyId, KeyState, RequestId, Scope, Status},
         time::Timestamp,
     },
-    store::{Change, CreateOutcome, ListQuery, NewKey, Position, Revocation, RevokeTarget, Store},
+    store::{
+        Change, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Position, Revocation,
+        RevokeTarget, Store,
+    },
 };
 
 mod audit;
@@ -40,6 +43,7 @@ on_both_stores![
     a_list_goes_on_after_a_key_in_the_order_of_creation_whatever_became_of_the_key,
     a_list_cannot_go_on_after_a_key_of_another_account,
     a_list_is_filtered_by_status_and_domain,
+    a_search_for_a_status_stops_after_a_number_of_keys,
     an_account_lists_only_its_own_keys,
     a_request_id_creates_one_key_per_account_however_often_it_is_used,
     a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_time,
@@ -163,6 +167,33 @@ async fn a_list_is_filtered_by_status_and_domain(stores: &Stores) {
     assert_eq!(names(Some(Status::Revoked), Some("example.com")).await, []);
     assert_eq!(names(None, Some("mail.example.com")).await, []);
     assert_eq!(names(None, None).await.len(), 5);
+}
+
+/// Otherwise the List of an account with very many keys would keep the store busy for very long.
+async fn a_search_for_a_status_stops_after_a_number_of_keys(stores: &Stores) {
+    let revoked = create_as(stores, "revoked", |_| {}).await.key.id;
+    revoke(stores, RevokeTarget::Id(revoked)).await;
+    stores.insert_active_keys(LIST_SEARCH_LEN).await;
+    let listed = async |after, status| {
+        let query = ListQuery {
+            after,
+            status,
+            limit: 10,
+            ..all_of("acme")
+        };
+        let listed = stores.first.keys.list(&query).await.expect("answered");
+        let Listed { keys, searched_to } = listed.expect("the account's");
+        (keys, searched_to)
+    };
+    let (keys, searched_to) = listed(None, Some(Status::Revoked)).await;
+    assert_eq!((keys, searched_to.is_some()), (vec![], true));
+    let (keys, end) = listed(searched_to, Some(Status::Revoked)).await;
+    let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+    assert_eq!((ids, end), (vec![revoked], None));
+
+    for status in [None, Some(Status::Active)] {
+        assert_eq!(listed(None, status).await.0.len(), 10);
+    }
 }
 
 async fn an_account_lists_only_its_own_keys(stores: &Stores) {
@@ -328,7 +359,9 @@ fn all_of(account: &str) -> ListQuery {
 
 async fn list(store: &Store, query: &ListQuery) -> Vec<Key> {
     let listed = store.keys.list(query).await.expect("answered");
-    listed.expect("the key to go on after is the account's")
+    listed
+        .expect("the key to go on after is the account's")
+        .keys
 }
 
 fn accounts(names: &[&str]) -> Accounts {

@@ -188,12 +188,12 @@ async fn a_call_that_gets_no_connection_fails_while_its_caller_still_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_calls() {
+async fn a_hanging_or_abandoned_call_delays_neither_other_replicas_nor_other_calls() {
     let cluster = Cluster::start();
     let store = cluster.create_database();
     // So long that the test would notice if anything waited for the hanging call or for a lease.
     let patient = [
-        "--pool-size=1",
+        "--pool-size=4",
         "--acquire-timeout=1m",
         "--statement-timeout=1h",
         "--lease=60s",
@@ -206,7 +206,8 @@ async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_cal
     let backend = "SELECT pid FROM pg_stat_activity \
                    WHERE query LIKE '%create_key%' AND pid <> pg_backend_pid()";
     let backend = cluster.psql(database_in(&store), backend);
-    signal("STOP", &[backend.parse().expect("one process")]);
+    let backend = [backend.parse().expect("one process")];
+    signal("STOP", &backend);
     let mut caller = client.clone();
     let hanging = tokio::spawn(async move { caller.list("acme").await });
     let started = Instant::now();
@@ -217,9 +218,57 @@ async fn a_hanging_or_cancelled_call_delays_neither_other_replicas_nor_other_cal
 
     hanging.abort();
     client.list("acme").await.expect("on another connection");
+    signal("CONT", &backend);
     let cancelled = "anyone List CANCELLED acme - 1".to_owned();
-    eventually("the cancelled call is recorded", async || {
+    eventually("the abandoned call is recorded", async || {
         records(&store, &[]).contains(&cancelled)
+    })
+    .await;
+}
+
+/// Otherwise a caller could have the server open connections as fast as it begins and gives up calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_list_keeps_its_connection_and_its_turn_until_it_is_answered() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let long = [
+        "--statement-timeout=60s",
+        "--acquire-timeout=60s",
+        "--lease=60s",
+    ];
+    let server = Server::start_with(&store, &long, &[]).await;
+    let client = server.client().await;
+    let waiting = || {
+        let sessions = "SELECT coalesce(string_agg(pid::text, ',' ORDER BY pid), '') \
+                        FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%DESC LIMIT%' \
+                        AND datname = current_database()";
+        cluster.psql(database_in(&store), sessions)
+    };
+    let lock = TableLock::on_keys(&store).await;
+    let mut lists = Vec::new();
+    let mut all = String::new();
+    for round in 0..3 {
+        for _ in 0..6 {
+            let mut client = client.clone();
+            lists.push(tokio::spawn(async move { client.list("acme").await }));
+        }
+        eventually("three quarters of the connections are used", async || {
+            waiting().split(',').count() == 6
+        })
+        .await;
+        lists.drain(..).for_each(|list| list.abort());
+        if round == 0 {
+            all = waiting();
+        }
+        assert_eq!(waiting(), all, "round {round}");
+    }
+    drop(lock);
+    eventually("all of them are recorded", async || {
+        let cancelled = records(&store, &[]);
+        let cancelled = cancelled
+            .iter()
+            .filter(|record| record.contains("List CANCELLED"));
+        cancelled.count() == 18
     })
     .await;
 }
