@@ -2,7 +2,10 @@
 //!
 //! Stored text is listed, printed and logged. So it must never contain a token or a bearer secret.
 
-use super::{caller_name, token};
+use super::{
+    caller_name,
+    token::{self, Token},
+};
 
 /// The text contains a secret, or most of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +32,8 @@ const PREFIXES: [(&str, ContainsSecret); 2] = [
 const TELLING_LEN: usize = 20;
 
 /// Refuses text that contains a secret, even if the secret is cut off or has a typing error: a wrong
-/// letter, one character too many, or the prefix in capitals.
+/// letter, one character too many, or the prefix in capitals. Without its prefix, a token is known by its
+/// checksum if all of it is there. A bearer secret has none, and cannot be told from an identifier.
 ///
 /// # Errors
 /// Which kind of secret it is. The error does not repeat the text.
@@ -38,6 +42,9 @@ pub fn refuse_secrets(text: &str) -> Result<(), ContainsSecret> {
         if bodies(text, prefix).any(is_telling) {
             return Err(found);
         }
+    }
+    if Token::is_within(text) {
+        return Err(ContainsSecret::Token);
     }
     Ok(())
 }
@@ -159,6 +166,29 @@ mod tests {
             }
             let spaced = secret.replace("Example", " Example");
             assert_eq!(KeyName::parse(&spaced), Err(found.into()));
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_checksum_where_its_prefix_is_cut_off_or_mistyped() {
+        let (token, found) = SECRETS[0];
+        let body = &token[token::PREFIX.len()..];
+        for text in [
+            body.to_owned(),
+            token[1..].to_owned(),
+            format!("tsemd_{body}"),
+            format!("tsend{body}"),
+            format!("acme/{body}0"),
+        ] {
+            assert_eq!(RequestId::parse(text.clone()), Err(found.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_identifier_is_no_secret() {
+        let sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for id in [sha256, &"Az09".repeat(20), &"1".repeat(49)] {
+            assert!(RequestId::parse(id.to_owned()).is_ok(), "{id}");
         }
     }
 

@@ -60,6 +60,18 @@ impl Token {
         well_formed.then_some(Self(*text)).ok_or(MalformedToken)
     }
 
+    /// Whether a text contains the whole of a token, with a wrong prefix or none: the checksum tells.
+    pub(super) fn is_within(text: &str) -> bool {
+        let bodies = text.as_bytes().windows(TOKEN_LEN - PREFIX.len());
+        let mut bodies = bodies.filter(|body| body.iter().all(u8::is_ascii_alphanumeric));
+        let mut token = [0; TOKEN_LEN];
+        token[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+        bodies.any(|body| {
+            token[PREFIX.len()..].copy_from_slice(body);
+            token[CHECKSUM_START..] == checksum(&token)
+        })
+    }
+
     /// The whole token, for the one response that shows it. Never log what this returns.
     #[must_use]
     pub fn expose(&self) -> &str {
