@@ -3,11 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match keyservice::cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("keyservice: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    keyservice::cli::run()
 }

@@ -84,7 +84,14 @@ impl Lease {
         self.changed.notify_waiters();
     }
 
-    /// Ends the lease at once.
+    /// Ends the lease now, as if it had not been renewed.
+    pub(crate) fn end(&self) {
+        self.deadline_nanos
+            .fetch_min(Moment::now().nanos, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends the lease at once, because all keys must be loaded again.
     pub(crate) fn give_up(&self) {
         self.deadline_nanos
             .store(Moment::EARLIEST.nanos, Ordering::Release);
@@ -137,7 +144,10 @@ mod tests {
         assert_eq!(check(&lease), Err(NoLease::Lapsed));
         lease.extend(Moment::now().after(Duration::from_secs(60)));
         assert_eq!(check(&lease), Ok(()));
+        lease.end();
+        assert_eq!(check(&lease), Err(NoLease::Lapsed));
         lease.give_up();
+        lease.end();
         assert_eq!(check(&lease), Err(NoLease::NotYet));
     }
 

@@ -99,7 +99,7 @@ impl AuditCommand {
                 let runtime = runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
-                runtime.block_on(postgres::read_audit(address, &query, &mut print))?;
+                runtime.block_on(postgres::read_audit(address.expose(), &query, &mut print))?;
             }
         }
         Ok(output.flush()?)

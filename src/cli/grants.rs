@@ -1,7 +1,8 @@
 //! `keyservice grants`: prints the rights that a role needs in a PostgreSQL database.
 //!
-//! Promises the least: a service without one of these rights, or an audit command, does not work.
+//! Must never connect to anything.
 
+use crate::store::postgres::rights::{self, TableRights, quoted};
 use clap::{Args, ValueEnum};
 use std::{
     fmt::Write as _,
@@ -34,28 +35,6 @@ enum Task {
     Audit,
 }
 
-/// What a table lets a role do.
-type TableRights = (&'static str, &'static str);
-
-/// The columns for UPDATE are those that change in a row's life. A key's digest does not, so a stolen
-/// role cannot give a key another token.
-const SERVICE: [TableRights; 8] = [
-    ("SELECT (number)", "migrations"),
-    ("SELECT", "digest_key"),
-    ("SELECT, INSERT, UPDATE (revoke_time, revision)", "keys"),
-    ("SELECT, INSERT", "writes"),
-    ("SELECT", "changes"),
-    (
-        "SELECT, INSERT, UPDATE (applied_revision, renewals, lease_millis, renew_time), DELETE",
-        "replicas",
-    ),
-    // For the lock. The table has no rows.
-    ("UPDATE", "writers_lock"),
-    ("INSERT", "audit"),
-];
-
-const AUDIT: [TableRights; 2] = [("SELECT (number)", "migrations"), ("SELECT", "audit")];
-
 impl GrantsCommand {
     /// Prints to standard output.
     pub(super) fn run(&self) -> io::Result<()> {
@@ -64,26 +43,26 @@ impl GrantsCommand {
 
     fn statements(&self) -> String {
         let (role, database) = (quoted(&self.role), quoted(&self.database));
-        let rights: &[TableRights] = match self.task {
-            Task::Service => &SERVICE,
-            Task::Audit => &AUDIT,
+        let tables = match self.task {
+            Task::Service => rights::SERVICE,
+            Task::Audit => rights::AUDIT,
         };
         let mut statements = format!(
             "REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
              GRANT CONNECT ON DATABASE {database} TO {role};\n\
              GRANT USAGE ON SCHEMA keyservice TO {role};\n"
         );
-        for (right, table) in rights {
-            let written = writeln!(statements, "GRANT {right} ON keyservice.{table} TO {role};");
+        for TableRights { table, rights } in tables {
+            let rights: Vec<_> = rights.iter().map(ToString::to_string).collect();
+            let rights = rights.join(", ");
+            let written = writeln!(
+                statements,
+                "GRANT {rights} ON keyservice.{table} TO {role};"
+            );
             written.expect("a string takes everything");
         }
         statements
     }
-}
-
-/// A name for use in SQL, whatever letters it has.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Reads the name of a role or a database that PostgreSQL can have. To it, `public` means everybody,
@@ -95,6 +74,8 @@ fn identifier(text: &str) -> Result<String, String> {
         Err(format!("must have from 1 to {MAX_LEN} bytes"))
     } else if text.chars().any(char::is_control) {
         Err("must have no control characters".to_owned())
+    } else if text.contains("://") {
+        Err("must be a name, not an address".to_owned())
     } else if ["public", "none"].contains(&text) || text.starts_with("pg_") {
         Err("is a name that PostgreSQL keeps for itself".to_owned())
     } else {

@@ -6,19 +6,31 @@ mod credential;
 mod grants;
 mod serve;
 
-use crate::{config::Settings, model::text};
+use crate::{
+    config::Settings,
+    model::text,
+    observe::stderr::{self, FlushAtEnd},
+};
 use audit::AuditCommand;
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::Resettable,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use credential::CredentialCommand;
 use grants::GrantsCommand;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use std::{env, error::Error};
+use std::{
+    env,
+    error::Error,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+/// What the process exits with after a wrong command line, as clap does.
+const WRONG_COMMAND_LINE: u8 = 2;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -65,19 +77,42 @@ const GRANTS_HELP: &str = "\
 Run the statements in the database as the owner of the tables, after the first
 start of the service and after each upgrade. The command itself connects to nothing.";
 
-/// Reads the command line of this process and runs its command. A wrong command line ends the process
-/// with advice.
-///
-/// # Errors
-/// What the command could not do, as a sentence for its user.
-pub fn run() -> Result<(), Box<dyn Error>> {
+/// Reads the command line of this process, runs its command, and reports on standard error what the
+/// command could not do.
+#[must_use]
+pub fn run() -> ExitCode {
+    let _flush = FlushAtEnd;
     forbid_dumps();
-    match Cli::read().command {
-        Command::Serve(settings) => serve::run(&settings),
-        Command::Audit(audit) => Ok(audit.run()?),
-        Command::Credential(credential) => Ok(credential.run()?),
-        Command::Grants(grants) => Ok(grants.run()?),
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// Reports a wrong command line, or prints the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render();
+    let text = if io::stderr().is_terminal() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    stderr::write(text.as_bytes());
+    ExitCode::from(WRONG_COMMAND_LINE)
+}
+
+fn complain(what: &str) {
+    stderr::write(format!("keyservice: {what}\n").as_bytes());
 }
 
 /// Keeps this process's memory, which holds secrets and tokens, out of core dumps. A limit alone does
@@ -95,41 +130,55 @@ fn forbid_dumps() {
         forbidden = forbidden.and(not_dumpable);
     }
     if let Err(error) = forbidden {
-        eprintln!("keyservice: core dumps, which would hold secrets, cannot be forbidden: {error}");
+        complain(&format!(
+            "core dumps, which would hold secrets, cannot be forbidden: {error}"
+        ));
     }
 }
 
 impl Cli {
-    fn read() -> Self {
-        let command = Self::command()
-            .mut_subcommands(|subcommand| subcommand.mut_args(ignore_empty_variable));
+    fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.command {
+            Command::Serve(settings) => serve::run(settings.into()),
+            Command::Audit(audit) => Ok(audit.run()?),
+            Command::Credential(credential) => Ok(credential.run()?),
+            Command::Grants(grants) => Ok(grants.run()?),
+        }
+    }
+
+    fn read() -> Result<Self, clap::Error> {
+        let command =
+            Self::command().mut_subcommands(|subcommand| subcommand.mut_args(hide_variable));
         let matches = command.try_get_matches();
         let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        read.unwrap_or_else(|error| without_secrets(error).exit())
+        read.map_err(without_values)
     }
 }
 
-/// The error for a wrong command line, which otherwise repeats what was given. Somebody may have pasted
-/// a secret, and what a terminal or a build shows is often kept.
-fn without_secrets(mut error: clap::Error) -> clap::Error {
-    let repeated = error.context().filter(|(_, value)| {
-        let repeats = |text: &str| text::refuse_secrets(text).is_err();
-        match value {
-            ContextValue::String(text) => repeats(text),
-            ContextValue::Strings(texts) => texts.iter().any(|text| repeats(text)),
-            ContextValue::StyledStr(text) => repeats(&text.to_string()),
-            ContextValue::StyledStrs(texts) => texts.iter().any(|text| repeats(&text.to_string())),
-            _ => false,
+/// The error for a wrong command line without what was given, which may be a password in the wrong place.
+/// What a terminal or a build shows is often kept.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    for given in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if error.remove(given).is_some() {
+            error.insert(given, ContextValue::String("…".to_owned()));
         }
-    });
-    let repeated: Vec<_> = repeated.map(|(kind, _)| kind).collect();
-    for kind in repeated {
-        error.remove(kind);
-        if matches!(kind, ContextKind::InvalidArg | ContextKind::InvalidValue) {
-            error.insert(kind, ContextValue::String("…".to_owned()));
+    }
+    // Otherwise the argument is one of ours.
+    if error.kind() == ErrorKind::UnknownArgument {
+        // It says how to give the same text as a value.
+        error.remove(ContextKind::Suggested);
+        if let Some(ContextValue::String(argument)) = error.remove(ContextKind::InvalidArg) {
+            let flag = argument.strip_prefix("--").map(text::shown_name);
+            let shown = flag.map_or("…".to_owned(), |flag| format!("--{flag}"));
+            error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
         }
     }
     error
+}
+
+/// The help must not show what a variable holds.
+fn hide_variable(setting: clap::Arg) -> clap::Arg {
+    ignore_empty_variable(setting.hide_env_values(true))
 }
 
 /// An empty variable counts as unset. Compose files and unit files leave one empty when they are given
@@ -181,6 +230,8 @@ mod tests {
                 (vec!["audit", secret], "unexpected argument"),
                 (vec!["audit", &option], "unexpected argument"),
                 (vec![secret], "subcommand"),
+                (vec!["audit", "--limit", secret], "--limit"),
+                (vec!["audit", "--format", secret], "table, json"),
                 (
                     [&new[..], &[secret, "--role", "admin"]].concat(),
                     "belongs only in",
@@ -196,7 +247,7 @@ mod tests {
             ] {
                 let line = ["keyservice"].into_iter().chain(words.iter().copied());
                 let error = Cli::try_parse_from(line).expect_err("it is wrong");
-                let shown = without_secrets(error).to_string();
+                let shown = without_values(error).to_string();
                 assert!(shown.contains(advice), "{shown}");
                 assert!(!shown.contains(&secret[5..]), "{shown}");
             }

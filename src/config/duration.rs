@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; give a number with a unit, such as 500ms or 20s"))?;
+        .map_err(|_| "give a number with a unit, such as 500ms or 20s".to_owned())?;
     let limits = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
     if limits.contains(&duration) {
         Ok(duration)

@@ -3,10 +3,11 @@
 //! Owns each setting's name, its default and the reason for the default.
 //! Promises that each is a flag and an environment variable, and that the flag wins.
 //! Must never read a file or decide what settings mean together: that is `serve`'s work. Must never
-//! hold a password or a secret where `--help` or `Debug` prints it.
+//! hold a password or a secret where `--help` or `Debug` prints it. Must never repeat a value in an error.
 
 mod callers;
 mod duration;
+mod hidden;
 mod limits;
 mod logs;
 mod postgres;
@@ -15,6 +16,7 @@ mod store;
 pub use callers::CallerSettings;
 use clap::{ArgAction, Args, Command, FromArgMatches};
 use duration::duration;
+pub use hidden::Hidden;
 pub use limits::ClientLimits;
 pub use logs::{LogFormat, LogSettings};
 pub use postgres::PostgresSettings;

@@ -3,6 +3,7 @@
 //! Promises an address that names a store, or an error that says what does.
 //! Must never print a password: not in `Debug`, not in `--help`, not in an error.
 
+use super::Hidden;
 use clap::{Args, builder::TypedValueParser, error::ErrorKind};
 use std::{ffi::OsStr, fmt, path::PathBuf, str::FromStr};
 
@@ -30,7 +31,7 @@ pub enum StoreAddress {
     /// An SQLite file.
     Sqlite(PathBuf),
     /// A `postgres://` address. May hold a password.
-    Postgres(String),
+    Postgres(Hidden),
 }
 
 impl FromStr for StoreAddress {
@@ -38,20 +39,89 @@ impl FromStr for StoreAddress {
 
     /// Reads an address; one that comes from a file may have a line's end.
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim_ascii_end();
+        let text = text.trim();
         if let Some(path) = text.strip_prefix("sqlite:") {
-            if path.is_empty() {
-                return Err("give the file's path after `sqlite:`".to_owned());
-            }
-            if path == ":memory:" {
-                return Err("keys need a file; give its path after `sqlite:`".to_owned());
-            }
-            return Ok(Self::Sqlite(PathBuf::from(path)));
+            return plain_path(path).map(Self::Sqlite);
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.to_owned()));
+            return Ok(Self::Postgres(Hidden::new(text)));
         }
         Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned())
+    }
+}
+
+/// Takes what stands after `sqlite:` as it is, if it can only be meant as a path. Anything that
+/// other programs would read in another way is refused. Otherwise the service would create a new
+/// file under a name that nobody had in mind.
+fn plain_path(text: &str) -> Result<PathBuf, String> {
+    let refused = |advice: &str| Err(advice.to_owned());
+    if text.is_empty() {
+        return refused("give the file's path after `sqlite:`");
+    }
+    if text.contains("://") {
+        // A `postgres://` address with its password, most likely.
+        return refused("give a file's path after `sqlite:`, or postgres://… alone");
+    }
+    if text.starts_with(':') {
+        return refused("keys need a file; give its path after `sqlite:`");
+    }
+    if text.starts_with("file:") {
+        return refused("give sqlite:PATH with a plain path, not a `file:` address");
+    }
+    if text.starts_with("//") {
+        let path = Suggestion(text.trim_start_matches('/'));
+        return Err(format!(
+            "give sqlite:PATH without `//`: sqlite:/{path} for a path from the root, or \
+             sqlite:{path} for one from the working directory"
+        ));
+    }
+    if let Some((path, _)) = text.split_once('?') {
+        let path = Suggestion(path);
+        return Err(format!(
+            "an SQLite store takes no parameters: give sqlite:{path} without `?`"
+        ));
+    }
+    if text.contains(char::is_control) || text.starts_with([' ', '"', '\'']) {
+        return refused("give sqlite:PATH without quotes, control characters or a space in front");
+    }
+    if text.starts_with('~') || text.contains('$') {
+        return refused("`~` and `$` are not expanded here: give sqlite:PATH with the whole path");
+    }
+    if has_percent_escape(text) {
+        return refused(
+            "give sqlite:PATH with the characters themselves: escapes such as %20 are not decoded",
+        );
+    }
+    let name = text.rsplit('/').next().unwrap_or_default();
+    if matches!(name, "" | "." | "..") {
+        return refused("give sqlite:PATH with the path of a file: this one names a directory");
+    }
+    if ["-wal", "-shm", "-journal"]
+        .iter()
+        .any(|end| name.ends_with(end))
+    {
+        return refused(
+            "give sqlite:PATH with the path of the database: SQLite gives its own files beside it \
+             names that end in -wal, -shm and -journal",
+        );
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn has_percent_escape(text: &str) -> bool {
+    let mut escapes = text.as_bytes().windows(3);
+    escapes.any(|bytes| matches!(bytes, [b'%', hex @ ..] if hex.iter().all(u8::is_ascii_hexdigit)))
+}
+
+/// The path that may be meant, unless it may hold a secret: a token has neither dot nor slash, and a
+/// password's address has an `@`.
+struct Suggestion<'a>(&'a str);
+
+impl fmt::Display for Suggestion<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let harmless = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        let shown = self.0.chars().all(harmless) && self.0.contains(['.', '/']);
+        f.write_str(if shown { self.0 } else { "PATH" })
     }
 }
 
@@ -68,7 +138,10 @@ impl TypedValueParser for StoreAddressParser {
         _: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<StoreAddress, clap::Error> {
-        value.to_string_lossy().parse().map_err(|advice| {
+        let address = value
+            .to_str()
+            .ok_or_else(|| "give an address in UTF-8".to_owned());
+        address.and_then(str::parse).map_err(|advice| {
             let message = format!("--store (KEYSERVICE_STORE): {advice}\n");
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         })
@@ -95,8 +168,9 @@ mod tests {
         assert!(!format!("{store:?}").contains("hunter2"));
         let file = StoreAddress::Sqlite("a.db".into());
         assert_eq!("sqlite:a.db\n".parse(), Ok(file));
-        assert!("sqlite:".parse::<StoreAddress>().is_err());
-        assert!("sqlite::memory:".parse::<StoreAddress>().is_err());
+        let nested = "sqlite:postgres://u:hunter2@h/d";
+        let refused = nested.parse::<StoreAddress>().expect_err("no path");
+        assert!(!refused.contains("hunter2"), "{refused}");
         assert!("mysql://h/d".parse::<StoreAddress>().is_err());
     }
 
@@ -106,5 +180,70 @@ mod tests {
         let error = wrong.expect_err("wrong").to_string();
         assert!(error.contains("--store (KEYSERVICE_STORE): give sqlite:PATH"));
         assert!(!error.contains("hunter2"));
+    }
+    #[test]
+    fn an_sqlite_store_is_a_plain_path_and_anything_else_is_refused_with_advice() {
+        for path in [
+            "keyservice.db",
+            "./keyservice.db",
+            "../data/keys",
+            "/var/lib/keyservice/keyservice.db",
+            "/srv/clés à 100 %/C#/a b,c=d;e&f.db",
+        ] {
+            let address = format!("sqlite:{path}").parse();
+            assert_eq!(address, Ok(StoreAddress::Sqlite(path.into())), "{path}");
+        }
+        for (address, advice) in [
+            ("sqlite:", "give the file's path"),
+            ("sqlite::memory:", "keys need a file"),
+            ("sqlite::memory:?cache=shared", "keys need a file"),
+            ("sqlite:file:keys.db?mode=rwc", "not a `file:` address"),
+            ("sqlite:file:///keys.db", "not a `file:` address"),
+            (
+                "sqlite://keyservice.db",
+                "sqlite:/keyservice.db for a path from the root, or sqlite:keyservice.db for",
+            ),
+            ("sqlite:///var/keys.db", "sqlite:/var/keys.db for a path"),
+            ("sqlite:////var/keys.db", "sqlite:/var/keys.db for a path"),
+            ("sqlite://kate:hunter2@h/keys.db", "sqlite:/PATH for a path"),
+            ("sqlite://", "without `//`"),
+            ("sqlite://tsend_hunter2", "sqlite:/PATH for a path"),
+            ("sqlite:e.db?mode=rwc", "give sqlite:e.db without `?`"),
+            ("sqlite:?mode=rwc", "without `?`"),
+            ("sqlite:e.db?key=hunter2", "give sqlite:e.db without `?`"),
+            ("sqlite:~/keys.db", "give sqlite:PATH with the whole path"),
+            ("sqlite:~kate/keys.db", "not expanded"),
+            ("sqlite:$HOME/keys.db", "not expanded"),
+            ("sqlite:/data/$(POD)/keys.db", "not expanded"),
+            ("sqlite:my%20keys.db", "escapes such as %20"),
+            ("sqlite:%2Fkeys.db", "escapes such as %20"),
+            ("sqlite: keys.db", "a space in front"),
+            ("sqlite:'keys.db'", "without quotes"),
+            ("sqlite:\"keys.db\"", "without quotes"),
+            ("sqlite:keys\0.db", "control characters"),
+            ("sqlite:a.db\nb.db", "control characters"),
+            ("sqlite:data/", "names a directory"),
+            ("sqlite:/", "names a directory"),
+            ("sqlite:.", "names a directory"),
+            ("sqlite:data/..", "names a directory"),
+            ("sqlite:keys.db-wal", "the path of the database"),
+            ("sqlite:data/keys.db-journal", "the path of the database"),
+            ("sqlite3:keys.db", "give sqlite:PATH"),
+            ("SQLITE:keys.db", "give sqlite:PATH"),
+            ("keys.db", "give sqlite:PATH"),
+        ] {
+            let refused = address.parse::<StoreAddress>().expect_err(address);
+            assert!(refused.contains(advice), "{address}: {refused}");
+            assert!(!refused.contains("hunter2"), "{address}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_store_address_that_is_not_utf8_is_refused_and_not_changed_to_another_name() {
+        use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+        let address = OsString::from_vec(b"sqlite:k\xff.db".to_vec());
+        let parsed = StoreAddressParser.parse_ref(&clap::Command::new("serve"), None, &address);
+        let refused = parsed.expect_err("wrong").to_string();
+        assert!(refused.contains("give an address in UTF-8"), "{refused}");
     }
 }

@@ -92,6 +92,12 @@ pub(super) fn too_many_admin_calls(why: NoAdminSlot) -> Status {
 }
 
 /// A call brings more metadata than the service takes.
+pub(super) fn too_many_fields(fields: usize, limit: usize) -> Status {
+    Status::resource_exhausted(format!(
+        "the call's metadata has {fields} fields, and the limit is {limit}: send fewer"
+    ))
+}
+
 pub(super) fn too_much_metadata(size: usize, limit: u32) -> Status {
     Status::resource_exhausted(format!(
         "the call's metadata takes {size} bytes, each field's name, value and 32 more, and the \

@@ -10,7 +10,7 @@ use crate::{
         key::Status,
         time::{Moment, Timestamp},
     },
-    observe::histogram::Histogram,
+    observe::{histogram::Histogram, stderr},
 };
 use prometheus_client::{
     collector::Collector,
@@ -145,8 +145,11 @@ impl Exposition {
     }
 
     fn store(&self, families: &mut Families<'_>) -> fmt::Result {
-        if let Some(pool) = &self.app.store.pool {
-            let pool = pool.pool_status();
+        if let Some(database) = &self.app.store.pool {
+            let dead = "Rows of leases that renewals have replaced and VACUUM has not removed";
+            let count = database.dead_lease_rows();
+            families.gauge("keyservice_lease_dead_rows", dead, &count)?;
+            let pool = database.pool_status();
             let in_queue = pool.waiting + self.app.store_turns.waiting();
             let connections = [("idle", pool.idle), ("in_use", pool.in_use)];
             families.gauges(
@@ -203,6 +206,11 @@ impl Exposition {
 }
 
 fn process(families: &mut Families<'_>) -> fmt::Result {
+    families.counter(
+        "keyservice_log_lines_dropped",
+        "Log lines that were dropped, because standard error did not take them in time",
+        stderr::dropped_lines(),
+    )?;
     families.gauges(
         "keyservice_build_info",
         "Version of the service; the value is always 1",
@@ -277,6 +285,12 @@ impl Families<'_> {
                 .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
         }
         Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
     fn counter_of(&mut self, name: &str, help: &str, unit: &Unit, value: f64) -> fmt::Result {

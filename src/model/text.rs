@@ -84,6 +84,16 @@ pub(super) fn is_identifier(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@/".contains(&byte))
 }
 
+/// A word that was given for the name of a flag or a parameter, to be repeated in an error. What does not
+/// look like such a name may be a password, so `…` stands in its place.
+pub(crate) fn shown_name(word: &str) -> &str {
+    // No name of ours or of libpq's is longer.
+    const MAX_LEN: usize = 30;
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || b"-_".contains(&byte);
+    let is_name = word.len() <= MAX_LEN && word.bytes().all(is_plain);
+    if is_name { word } else { "…" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -166,3 +166,136 @@ impl ConnectionSetup {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tls::TlsFiles, *};
+    use clap::{Args, Command, FromArgMatches};
+    use rcgen::KeyPair;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::{io::AsyncWriteExt, net::TcpSocket, time::Instant};
+    use tokio_rustls::{TlsConnector, client::TlsStream};
+    use tonic::transport::Server;
+
+    const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
+    /// A PING belongs to no stream. After this one, HTTP/2 only flushes and closes.
+    const INVALID_PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 1, 7, 7, 7, 7, 7, 7, 7, 7];
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A server over TLS with a send buffer that a few answers fill.
+    struct Encrypted {
+        address: SocketAddr,
+        client: TlsConnector,
+        counts: Arc<ConnectionCounts>,
+        _server: AbortOnDropHandle<()>,
+    }
+
+    impl Encrypted {
+        fn start(args: &[&str]) -> Self {
+            let key = KeyPair::generate().expect("a key");
+            let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("valid");
+            let certificate = params.self_signed(&key).expect("a certificate");
+            let directory = tempfile::tempdir().expect("a directory");
+            let write = |name, contents: String| {
+                let path = directory.path().join(name);
+                std::fs::write(&path, contents).expect("written");
+                path
+            };
+            let files = TlsFiles {
+                certificate: write("certificate", certificate.pem()),
+                key: write("key", key.serialize_pem()),
+                client_ca: None,
+                client_crl: None,
+            };
+            let tls = Arc::new(files.watch().expect("valid"));
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.set_send_buffer_size(4096).expect("a size");
+            socket
+                .bind(([127, 0, 0, 1], 0).into())
+                .expect("a free port");
+            let socket = socket.listen(64).expect("it listens");
+            let address = socket.local_addr().expect("an address");
+            let args = [&["keyservice"], args].concat();
+            let limits = ClientLimits::augment_args(Command::new("keyservice"));
+            let limits = limits.get_matches_from(args);
+            let limits = ClientLimits::from_arg_matches(&limits).expect("valid");
+            let counts = Arc::<ConnectionCounts>::default();
+            let connections = accept_connections(socket, Some(tls), &limits, counts.clone(), None);
+            let server = tokio::spawn(async move {
+                let (_, health) = tonic_health::server::health_reporter();
+                let server = Server::builder().add_service(health);
+                let ended = server.serve_with_incoming(connections).await;
+                ended.expect("it is served");
+            });
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.der().clone()).expect("a root");
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            Self {
+                address,
+                client: TlsConnector::from(Arc::new(client)),
+                counts,
+                _server: AbortOnDropHandle::new(server),
+            }
+        }
+
+        async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(4096)?;
+            let stream = socket.connect(self.address).await?;
+            let name = "localhost".try_into().expect("a name");
+            let mut stream = self.client.connect(name, stream).await?;
+            stream.write_all(PREFACE).await?;
+            stream.write_all(EMPTY_SETTINGS).await?;
+            Ok(stream)
+        }
+
+        /// Connections that read nothing. Their server has from few to many answers left to send, and
+        /// some answers are more than the socket takes, and fewer than TLS holds.
+        async fn connect_without_reading(&self, count: usize) -> Vec<TlsStream<TcpStream>> {
+            let mut silent = Vec::new();
+            for connection in 1..=count {
+                let mut stream = self.connect().await.expect("it is admitted");
+                let pings = PING.repeat(connection * 500);
+                stream.write_all(&pings).await.expect("it is sent");
+                stream.write_all(INVALID_PING).await.expect("it is sent");
+                stream.flush().await.expect("it is sent");
+                silent.push(stream);
+            }
+            silent
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_whose_client_reads_nothing_ends_at_its_age_whatever_http_2_waits_for() {
+        let age = [
+            "--max-connection-age=1s",
+            "--max-connection-age-grace=100ms",
+        ];
+        let encrypted = Encrypted::start(&age);
+        let _silent = encrypted.connect_without_reading(16).await;
+        let end = Instant::now() + SOON;
+        while encrypted.counts.open() > 0 {
+            let open = encrypted.counts.open();
+            assert!(Instant::now() < end, "{open} connections are open");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_whose_client_reads_nothing_ends_when_it_is_evicted() {
+        let encrypted = Encrypted::start(&["--max-connections=16"]);
+        let _silent = encrypted.connect_without_reading(16).await;
+        let mut new = Vec::new();
+        for _ in 0..16 {
+            let mut stream = encrypted.connect().await.expect("it is admitted");
+            stream.read_u8().await.expect("it is served");
+            new.push(stream);
+        }
+    }
+}

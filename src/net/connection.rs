@@ -1,6 +1,7 @@
 //! One connection that is set up, plain or encrypted.
 //! Owns its bytes, its slot and its end.
-//! Promises that it is cut off at its end, or when it is evicted, whatever its client does.
+//! Promises that it is cut off at its end, or when it is evicted, whatever its client does, and
+//! whatever HTTP/2 waits for.
 //! Must never free its slot before it is closed.
 
 use super::admission::{ConnectionSlot, SlotGuard};
@@ -80,6 +81,19 @@ impl Connection {
             )),
         }
     }
+
+    /// Whoever waits for a client that takes no bytes waits no longer than until the end. After an
+    /// error or a close, HTTP/2 reads and writes no more, and only flushes and shuts down.
+    fn pending_until_end<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_pending() {
+            self.check_end(context)?;
+        }
+        polled
+    }
 }
 
 impl AsyncRead for Connection {
@@ -124,11 +138,13 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(context)
+        let flushed = Pin::new(&mut self.transport).poll_flush(context);
+        self.pending_until_end(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(context)
+        let shut_down = Pin::new(&mut self.transport).poll_shutdown(context);
+        self.pending_until_end(context, shut_down)
     }
 }
 

@@ -2,8 +2,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod admission;
+mod client_chain;
 pub(crate) mod connection;
 pub(crate) mod connection_counts;
+pub(crate) mod named_file;
 pub(crate) mod open_files;
 pub(crate) mod reload;
 pub(crate) mod tls;

@@ -3,6 +3,7 @@
 //! Promises that invalid files leave the value as it is, and are logged each time they change.
 //! Must never compare anything but the files' contents: Kubernetes swaps a symbolic link.
 
+use super::named_file::{FileError, NamedFile};
 use arc_swap::{ArcSwap, Guard};
 use rustix::fs::OFlags;
 use std::{
@@ -11,7 +12,7 @@ use std::{
     io::{self, Read},
     mem,
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -35,23 +36,6 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// Larger than any sensible file of certificates or credentials.
 const MAX_FILE_SIZE: u64 = 1024 * 1024;
-
-/// A file, and the setting that names it.
-#[derive(Debug, Clone)]
-pub(crate) struct NamedFile {
-    /// The setting's flag.
-    pub setting: &'static str,
-    /// Where the file is.
-    pub path: PathBuf,
-}
-
-/// A file cannot be read, or its contents are invalid.
-#[derive(Debug, thiserror::Error)]
-#[error("{} {}: {why}", file.setting, file.path.display())]
-pub(crate) struct FileError {
-    file: NamedFile,
-    why: String,
-}
 
 /// Why the contents of one of several files are invalid.
 #[derive(Debug)]
@@ -234,19 +218,12 @@ fn parse_all<T>(
     contents: Result<Vec<Vec<u8>>, FileError>,
     parse: &impl Fn(&[Vec<u8>]) -> Result<T, InvalidFile>,
 ) -> Result<T, FileError> {
-    parse(&contents?).map_err(|InvalidFile { file, why }| FileError {
-        file: files[file].clone(),
-        why,
-    })
+    parse(&contents?).map_err(|InvalidFile { file, why }| FileError::invalid(&files[file], why))
 }
 
 fn read_all(files: &[NamedFile]) -> Result<Vec<Vec<u8>>, FileError> {
-    let read = |file: &NamedFile| {
-        read(&file.path).map_err(|error| FileError {
-            file: file.clone(),
-            why: error.to_string(),
-        })
-    };
+    let read =
+        |file: &NamedFile| read(&file.path).map_err(|error| FileError::unreadable(file, &error));
     files.iter().map(read).collect()
 }
 
@@ -376,7 +353,9 @@ mod tests {
             watcher.map(|_| ()).expect_err("invalid").to_string()
         };
         let name = format!("--number {}: ", file.path.display());
-        assert!(refused().starts_with(&format!("{name}No such file")));
+        let folder = directory.path().display();
+        let missing = format!("--number: there is no such file in {folder}; ");
+        assert!(refused().starts_with(&missing));
         fs::write(&file.path, "x").expect("written");
         assert!(refused().starts_with(&format!("{name}invalid digit")));
         fs::write(&file.path, vec![b'1'; 1024 * 1024 + 1]).expect("written");

@@ -3,7 +3,11 @@
 //! Promises TLS 1.2 or later, HTTP/2 alone, and that every client's certificate is verified.
 //! Must never resume a session, which could outlive the files it was set up with.
 
-use super::reload::{FileError, InvalidFile, NamedFile, Reloaded};
+use super::{
+    client_chain::BoundedChain,
+    named_file::{FileError, NamedFile},
+    reload::{InvalidFile, Reloaded},
+};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -116,7 +120,7 @@ impl Tls {
                         VerifierBuilderError::InvalidCrl(_) => InvalidFile::new(CLIENT_CRL, error),
                         _ => InvalidFile::new(CLIENT_CA, error),
                     })?;
-                versions.with_client_cert_verifier(verifier)
+                versions.with_client_cert_verifier(Arc::new(BoundedChain(verifier)))
             }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| {

@@ -3,11 +3,20 @@
 //! Promises that no call span is created if no trace endpoint is configured.
 //! Must never stop the service, once it has started.
 
+use super::{
+    otlp::{self, ExporterError},
+    stderr::{self, LogWriter},
+};
 use crate::config::{LogFormat, LogSettings};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use std::{env, io::IsTerminal, time::Duration};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    env,
+    io::IsTerminal,
+    panic,
+    time::Duration,
+};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, LevelFilter, Targets},
@@ -18,12 +27,13 @@ use tracing_subscriber::{
 /// The target of call spans. The exporter selects spans by it, and logs leave them out.
 pub(crate) const CALL_TARGET: &str = "keyservice::call";
 
-/// tonic logs the text of invalid headers below INFO. A client wrote that text, and it may contain a
-/// token. So its logs begin at INFO.
-const LOGS_HEADER_TEXT: &str = "tonic::transport::service";
+/// This service's own logs. Below INFO, libraries log whatever text they are given: headers, the
+/// reason that a client gives when it leaves, the parameters of SQL statements. That text may contain
+/// a token. So only this service logs below INFO.
+const OWN: &str = env!("CARGO_CRATE_NAME");
 
 /// These libraries warn of what a client does, as often as the client does it: a line for each PING
-/// that nobody asked for, say. Below WARN h2 logs the text of headers too. So their logs begin at ERROR.
+/// that nobody asked for, say. So their logs begin at ERROR.
 const LOGS_AT_A_CLIENTS_WILL: [&str; 2] = ["h2", "rustls"];
 
 /// The crates of the exporter. They warn when the collector does not take spans, and below WARN
@@ -37,26 +47,14 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// The settings of logs or traces are invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TelemetryError {
+    /// The value is not repeated, because it may be that of another setting. A word that is no level would
+    /// be taken for the name of a target, and nothing else would be logged.
     #[error(
-        "--log (KEYSERVICE_LOG): {0}; give a level such as info, or directives such as info,keyservice=debug"
+        "--log (KEYSERVICE_LOG): give a level such as info, or directives such as info,keyservice=debug"
     )]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The filter would take the word for the name of a target, and log nothing else.
-    #[error(
-        "--log (KEYSERVICE_LOG): {0} is not a level; give a level such as info, or directives such as info,keyservice=debug"
-    )]
-    Level(String),
-    #[error(
-        "OTEL_EXPORTER_OTLP_PROTOCOL={0} is not supported; use grpc, for which collectors listen on port 4317"
-    )]
-    Protocol(String),
-    /// The value is not repeated, because it may contain a password.
-    #[error(
-        "{0} does not begin with http:// or https://; give a URL such as http://localhost:4317"
-    )]
-    Endpoint(&'static str),
-    #[error("the OTLP exporter cannot be set up from the OTEL_ variables: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    Filter,
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
 }
 
 /// Keeps the exporter alive until [`Telemetry::flush`] has sent the last spans.
@@ -69,8 +67,8 @@ impl Telemetry {
     pub(crate) fn start(settings: &LogSettings) -> Result<Self, TelemetryError> {
         let filter = log_filter(&settings.filter)?.and(
             Targets::new()
-                .with_default(LevelFilter::TRACE)
-                .with_target(LOGS_HEADER_TEXT, LevelFilter::INFO)
+                .with_default(LevelFilter::INFO)
+                .with_target(OWN, LevelFilter::TRACE)
                 .with_targets(LOGS_AT_A_CLIENTS_WILL.map(|target| (target, LevelFilter::ERROR)))
                 .with_target(EXPORTER, LevelFilter::WARN),
         );
@@ -80,7 +78,9 @@ impl Telemetry {
             LogFormat::Json => false,
             LogFormat::Auto => on_a_terminal,
         };
-        let mut logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        stderr::set_json(!human);
+        report_panics();
+        let mut logs = tracing_subscriber::fmt::layer().with_writer(|| LogWriter);
         if !on_a_terminal {
             logs = logs.with_ansi(false);
         }
@@ -89,7 +89,7 @@ impl Telemetry {
         } else {
             logs.json().flatten_event(true).boxed()
         };
-        let traces = exporter()?.map(|exporter| {
+        let traces = otlp::exporter()?.map(|exporter| {
             SdkTracerProvider::builder()
                 .with_batch_exporter(exporter)
                 .with_resource(resource())
@@ -110,6 +110,9 @@ impl Telemetry {
             .with(logs.with_filter(filter))
             .with(call_spans)
             .init();
+        if traces.is_some() {
+            otlp::warn_of_ignored_variables();
+        }
         Ok(Self { traces })
     }
 
@@ -123,43 +126,32 @@ impl Telemetry {
     }
 }
 
-fn log_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
-    let is_word = !text.contains(['=', ',', '[', ':']);
-    if is_word && text.parse::<LevelFilter>().is_err() {
-        return Err(TelemetryError::Level(text.to_owned()));
-    }
-    Ok(EnvFilter::builder().parse(text)?)
+/// Has panics reported as lines of the log, whatever its filter says. Rust's own report would wait for
+/// who reads standard error.
+fn report_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        let backtrace = match backtrace.status() {
+            BacktraceStatus::Captured => format!("\n{backtrace}"),
+            _ => String::new(),
+        };
+        stderr::write_line("ERROR", &format!("{panic}{backtrace}"));
+    }));
 }
 
-/// The variables that tell where the exporter sends spans. The first one that is set counts.
-const ENDPOINTS: [&str; 2] = [
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-];
-
-/// The exporter, if the environment asks for one.
-fn exporter() -> Result<Option<SpanExporter>, TelemetryError> {
-    let disabled = env::var("OTEL_SDK_DISABLED")
-        .is_ok_and(|value| value.eq_ignore_ascii_case("true"))
-        || env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
-    let endpoint = ENDPOINTS.into_iter().find_map(|name| {
-        let value = env::var(name).ok().filter(|value| !value.is_empty())?;
-        Some((name, value))
-    });
-    let Some((name, endpoint)) = endpoint.filter(|_| !disabled) else {
-        return Ok(None);
-    };
-    let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
-    if !scheme.is_some_and(|scheme| ["http", "https"].contains(&scheme)) {
-        return Err(TelemetryError::Endpoint(name));
+fn log_filter(text: &str) -> Result<EnvFilter, TelemetryError> {
+    // Any text would do for the name of a target, an address with a password too. Within brackets, a
+    // directive may have any text.
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:=, ".contains(&byte);
+    if !text.contains('[') && !text.bytes().all(is_name) {
+        return Err(TelemetryError::Filter);
     }
-    let protocol = env::var("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-        .or_else(|_| env::var("OTEL_EXPORTER_OTLP_PROTOCOL"))
-        .unwrap_or_default();
-    if !matches!(protocol.as_str(), "" | "grpc") {
-        return Err(TelemetryError::Protocol(protocol));
+    let is_word = !text.contains(['=', ',', '[', ':']);
+    if is_word && text.parse::<LevelFilter>().is_err() {
+        return Err(TelemetryError::Filter);
     }
-    Ok(Some(SpanExporter::builder().with_tonic().build()?))
+    let filter = EnvFilter::builder().parse(text);
+    filter.map_err(|_| TelemetryError::Filter)
 }
 
 /// Names this service `keyservice`, unless a variable gives it another name.

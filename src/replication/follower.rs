@@ -120,12 +120,12 @@ impl Follower {
     /// It stops between two rounds, so that no call of its own can renew a lease that was given up.
     /// If it is dropped instead, a call may.
     pub async fn run(mut self) {
-        let mut failing = false;
+        let mut trouble = Trouble::None;
         while !self.stop.is_cancelled() {
             let started = tokio::time::Instant::now();
             let renewed = self.renew().await;
-            if failing != renewed.is_err() {
-                failing = !failing;
+            if trouble != Trouble::of(&renewed) {
+                trouble = Trouble::of(&renewed);
                 self.log_turn(&renewed);
             }
             match renewed {
@@ -133,7 +133,10 @@ impl Follower {
                 Ok(BroughtChanges(true)) => {}
                 Ok(BroughtChanges(false)) => self.wait_for_changes().await,
                 Err(ReplicationError::OtherHistory) => self.start_over().await,
-                Err(ReplicationError::Store(_)) => {
+                Err(_) => {
+                    if trouble == Trouble::Lost {
+                        self.lease.end();
+                    }
                     // A call that took long to fail is tried again at once, since the lease runs.
                     let pause_end = started + self.identity.renewal_interval / 2;
                     let pause = tokio::time::sleep_until(pause_end);
@@ -265,6 +268,9 @@ impl Follower {
         let revision = self.applied.number();
         match renewed {
             Ok(_) => tracing::info!(revision, "following the store again"),
+            Err(error @ ReplicationError::StoreLost(_)) => {
+                tracing::error!(revision, "not serving: {error}");
+            }
             Err(error) => {
                 tracing::warn!(
                     revision,
@@ -349,6 +355,26 @@ fn revoked(digest: TokenDigest, held: &KeyRef<'_>) -> KeyState {
         ),
         expire_time: held.expire_time,
         revoked: true,
+    }
+}
+
+/// What keeps the follower from following.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    /// The store does not answer, or has another history.
+    Passing,
+    /// Another store is in its place.
+    Lost,
+}
+
+impl Trouble {
+    fn of(renewed: &Result<BroughtChanges, ReplicationError>) -> Self {
+        match renewed {
+            Ok(_) => Self::None,
+            Err(ReplicationError::StoreLost(_)) => Self::Lost,
+            Err(_) => Self::Passing,
+        }
     }
 }
 

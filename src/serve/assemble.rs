@@ -46,7 +46,9 @@ pub(super) async fn open_store(
                 statement_timeout: settings.statement_timeout,
                 lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
             };
-            PostgresStore::open(address, pool, digester).await?.into()
+            PostgresStore::open(address.expose(), pool, digester)
+                .await?
+                .into()
         }
     })
 }

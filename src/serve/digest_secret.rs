@@ -1,8 +1,9 @@
 //! Reads the secret that keys the digests of tokens.
 
+use crate::net::named_file::{FileError, NamedFile};
 use std::{
     fs::File,
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -16,8 +17,8 @@ const MAX_FILE_LEN: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DigestSecretError {
     /// It cannot be read.
-    #[error("--digest-secret-file {0}: {1}")]
-    Unreadable(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Unreadable(#[from] FileError),
     /// Its content is too short.
     #[error(
         "--digest-secret-file {0} holds fewer than 32 bytes; make one with `openssl rand -hex 32`"
@@ -32,7 +33,10 @@ pub(crate) enum DigestSecretError {
 
 /// Reads the secret. White space at its end does not count, because editors add it.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, DigestSecretError> {
-    let unreadable = |error| DigestSecretError::Unreadable(path.to_owned(), error);
+    let unreadable = |error| {
+        let (setting, path) = ("--digest-secret-file", path.to_owned());
+        FileError::unreadable(&NamedFile { setting, path }, &error)
+    };
     let file = File::open(path).map_err(unreadable)?;
     let mut secret = Vec::new();
     let len = file.take(MAX_FILE_LEN + 1).read_to_end(&mut secret);

@@ -11,8 +11,10 @@ mod signals;
 mod tasks;
 
 use crate::{
+    app::Callers,
     config::Settings,
-    net::{open_files, reload::FileError},
+    model::token::Digester,
+    net::{named_file::FileError, open_files, reload::Reloaded, tls::Tls},
     replication::follower::Identity,
     store::{OpenError, ReplicaId, StoreError},
 };
@@ -21,9 +23,9 @@ use lease_timing::LeaseTiming;
 pub(crate) use lease_timing::LeaseTimingError;
 pub(crate) use protection::Unprotected;
 use signals::asked_to_end;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 use tasks::Tasks;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::spawn_blocking};
 use uuid::Uuid;
 
 /// The service did not start, or broke. Each variant says what to do.
@@ -64,13 +66,20 @@ pub(crate) enum ServeError {
 ///
 /// # Errors
 /// What kept the service from starting, or broke it, with what to do.
-pub(crate) async fn serve(settings: &Settings) -> Result<(), ServeError> {
+pub(crate) async fn serve(settings: Arc<Settings>) -> Result<(), ServeError> {
     let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
     let lease = LeaseTiming::new(&settings.postgres)?;
-    let digester = assemble::digester(settings)?;
     protection::check(&settings.callers, settings.listen)?;
-    let callers = protection::watch_callers(settings.callers.credentials.clone())?;
-    let tls = protection::watch_tls(&settings.callers)?;
+    let files = tokio::select! {
+        files = Files::read(settings.clone()) => files?,
+        () = asked_to_end.cancelled() => return Ok(()),
+    };
+    let settings = &*settings;
+    let Files {
+        digester,
+        callers,
+        tls,
+    } = files;
     let sockets = Sockets::listen(settings)?;
     let identity = identity(&sockets.api, lease);
     let store = tokio::select! {
@@ -91,6 +100,27 @@ pub(crate) async fn serve(settings: &Settings) -> Result<(), ServeError> {
     tasks.end(settings.drain_limit, &app, id).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the files that the settings name hold.
+struct Files {
+    digester: Digester,
+    callers: Callers,
+    tls: Option<Arc<Reloaded<Tls>>>,
+}
+
+impl Files {
+    /// Reads them on a thread of its own. A named pipe or a mount that hangs can hold it up.
+    async fn read(settings: Arc<Settings>) -> Result<Self, ServeError> {
+        let reading = spawn_blocking(move || {
+            Ok(Self {
+                digester: assemble::digester(&settings)?,
+                callers: protection::watch_callers(settings.callers.credentials.clone())?,
+                tls: protection::watch_tls(&settings.callers)?,
+            })
+        });
+        reading.await.expect("reading files does not panic")
+    }
 }
 
 /// The sockets that the process listens on.

@@ -7,7 +7,8 @@ use crate::{
     callers::{Caller, credentials::Credentials},
     config::CallerSettings,
     net::{
-        reload::{FileError, InvalidFile, NamedFile, Reloaded},
+        named_file::{FileError, NamedFile},
+        reload::{InvalidFile, Reloaded},
         tls::{Tls, TlsFiles, report_expired_crl},
     },
 };

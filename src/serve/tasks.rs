@@ -83,7 +83,7 @@ impl Tasks {
             stop,
             ..
         } = self;
-        tracing::info!("draining: calls in flight may finish");
+        tracing::info!("draining: calls in flight may finish; a second signal cuts them off");
         drop(report);
         // The lease is renewed meanwhile, so that no writer waits for this replica.
         drain_server(&mut server, &state, &drain, drain_limit).await?;

@@ -20,6 +20,10 @@ pub enum ReplicationError {
     /// standby took over that had missed the last commits.
     #[error("the store's history is not the one that this replica has followed")]
     OtherHistory,
+    /// What is in the store's place is not the store that was opened. The memory of this process is
+    /// not that of whatever is there, and must not be used until the store is back.
+    #[error("the store is not the one that this process has opened: {0}")]
+    StoreLost(#[source] Cause),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -25,6 +25,19 @@ pub enum OpenError {
         /// ` (process 123)`, where that is known.
         holder: String,
     },
+    /// SQLite would apply this log, which would undo a restore or destroy the database.
+    #[error(
+        "{0}-wal does not belong to {0}: it has later writes, or those of another database. If {0} is \
+         a backup that was restored, delete {0}-wal and {0}-shm; otherwise put back the database that \
+         this log belongs to"
+    )]
+    ForeignLog(String),
+    /// A new database would delete this log.
+    #[error(
+        "{0} is missing or empty, but {0}-wal has writes of a database: put back that database, or \
+         restore a backup and delete {0}-wal and {0}-shm"
+    )]
+    LogWithoutDatabase(String),
     /// The schema does not fit this binary.
     #[error("{0}")]
     Schema(#[from] SchemaError),
@@ -34,6 +47,16 @@ pub enum OpenError {
          (KEYSERVICE_DIGEST_SECRET_FILE) as when it was first used, or every token would be denied"
     )]
     OtherDigestSecret(&'static str),
+    /// The database is not fit for this service.
+    #[error("cannot use the store {what}: {problem}; {remedy}")]
+    Unfit {
+        /// The store's address, without its password.
+        what: String,
+        /// What is not as it must be.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The driver could not open it.
     #[error("cannot open the store {what}: {cause}; {advice}")]
     Driver {

@@ -1,9 +1,13 @@
-//! How busy a store's connections are.
+//! How busy a store's connections are, and what waits for cleaning in its database.
 
-/// A store's pool of connections for calls.
+/// A database that a store reaches through a pool of connections for calls.
 pub trait ConnectionPool: Send + Sync + 'static {
     /// The pool, as it is now.
     fn pool_status(&self) -> PoolStatus;
+
+    /// How many dead rows the table of leases held lately: rows that renewals have replaced, and that a
+    /// transaction which never ends keeps from being removed.
+    fn dead_lease_rows(&self) -> u64;
 }
 
 /// A pool of connections, at one moment.

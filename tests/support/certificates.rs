@@ -142,7 +142,21 @@ impl Authority {
     }
 }
 
+/// What no parser takes for a certificate, of this many bytes, in PEM.
+pub fn junk_certificate(bytes: usize) -> String {
+    let base64 = data_encoding::BASE64.encode(&vec![0x30; bytes]);
+    format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
+}
+
 impl Issued {
+    /// The same, with more certificates (PEM) behind it.
+    pub fn followed_by(&self, chain: &str) -> Self {
+        Self {
+            certificate: format!("{}{chain}", self.certificate),
+            ..self.clone()
+        }
+    }
+
     fn serial(&self) -> SerialNumber {
         let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("PEM");
         let certificate = x509_cert::Certificate::from_der(&der).expect("a certificate");

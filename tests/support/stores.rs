@@ -2,7 +2,7 @@
 
 use crate::support::{
     new_key,
-    postgres::{Cluster, session},
+    postgres::{Cluster, Version, session},
     server::{audit_command::record_of_a_list, sqlite_in},
 };
 use keyservice::{
@@ -50,7 +50,11 @@ impl Stores {
     }
 
     pub async fn postgres() -> Self {
-        let cluster = Cluster::shared();
+        Self::postgres_of(Version::Installed).await
+    }
+
+    pub async fn postgres_of(version: Version) -> Self {
+        let cluster = Cluster::shared_of(version);
         let address = cluster.create_database();
         Self {
             first: open(&address).await.into(),

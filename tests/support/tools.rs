@@ -61,6 +61,22 @@ pub fn tool(name: &str) -> PathBuf {
     })
 }
 
+/// The command that runs `PgBouncer`, which `tests/run` unpacks with its libraries unless the system has
+/// it.
+pub fn pgbouncer() -> (PathBuf, String) {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/pgbouncer/usr");
+    let libraries = unpacked.join(format!("lib/{}-linux-gnu", env::consts::ARCH));
+    let system = ["/usr/sbin".into()].into_iter().chain(path_entries());
+    let program = find(
+        "pgbouncer",
+        [unpacked.join("sbin")].into_iter().chain(system),
+    );
+    let program = program.unwrap_or_else(|| {
+        panic!("these tests need PgBouncer: run them with tests/run, which installs it")
+    });
+    (program, libraries.display().to_string())
+}
+
 /// A Python program of `tests/clients`.
 pub fn python_client(name: &str) -> Command {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
@@ -93,9 +109,9 @@ pub fn postgres_13_tool(name: &str) -> PathBuf {
     installed_postgres_tool("13", name)
 }
 
-/// A program of PostgreSQL 17, which `tests/run` installs.
-pub fn postgres_17_tool(name: &str) -> PathBuf {
-    installed_postgres_tool("17", name)
+/// A program of PostgreSQL 18, which `tests/run` installs.
+pub fn postgres_18_tool(name: &str) -> PathBuf {
+    installed_postgres_tool("18", name)
 }
 
 fn installed_postgres_tool(version: &str, name: &str) -> PathBuf {

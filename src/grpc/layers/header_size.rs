@@ -1,8 +1,8 @@
-//! The limit on a request's metadata.
+//! The limits on a request's metadata: its size, and how many fields it has.
 //!
 //! Owns how its size is counted, which is HTTP/2's way.
-//! Promises a status to a call that exceeds the limit, and that its connection goes on.
-//! Must never allocate for a call within the limit.
+//! Promises a status to a call that exceeds a limit, and that its connection goes on.
+//! Must never allocate for a call within the limits.
 
 use crate::config::ClientLimits;
 use crate::grpc::{call::Call, errors};
@@ -15,10 +15,14 @@ use tower::Service;
 /// How many bytes each field counts besides its name and its value (RFC 9113, section 6.5.2).
 const FIELD: usize = 32;
 
+/// How many fields there may be. A field takes some 200 bytes of memory besides its name and value,
+/// and HTTP/2 counts 32 of them. A client and its proxies send some twenty.
+const MAX_FIELDS: usize = 64;
+
 /// The names of the fields that stand for a request's first line in HTTP/2. They count like others.
 const PSEUDO_NAMES: [&str; 4] = [":method", ":scheme", ":authority", ":path"];
 
-/// Refuses calls whose metadata is over the limit.
+/// Refuses calls whose metadata is over a limit.
 #[derive(Debug, Clone)]
 pub(in crate::grpc) struct HeaderSize<S> {
     /// In bytes.
@@ -47,6 +51,11 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let request = &call.request;
+        let fields = request.headers().len();
+        if fields > MAX_FIELDS {
+            let status = errors::too_many_fields(fields, MAX_FIELDS);
+            return Either::Right(ready(Ok(status.into_http())));
+        }
         let size = size(request.method().as_str(), request.uri(), request.headers());
         if size > self.limit as usize {
             let status = errors::too_much_metadata(size, self.limit);

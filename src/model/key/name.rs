@@ -6,7 +6,7 @@
 use crate::model::text::{ContainsSecret, refuse_secrets};
 use icu_properties::{
     CodePointMapData, CodePointSetData,
-    props::{DefaultIgnorableCodePoint, GeneralCategory, JoinControl, VariationSelector},
+    props::{DefaultIgnorableCodePoint, Emoji, GeneralCategory, JoinControl, VariationSelector},
 };
 
 /// The name of a key, which several keys may have.
@@ -37,16 +37,20 @@ impl KeyName {
         if trimmed.is_empty() || trimmed.chars().nth(100).is_some() {
             return Err(InvalidKeyName::Length);
         }
-        if trimmed.contains(is_unprintable) {
+        let untagged = without_emoji_tags(trimmed);
+        if untagged.contains(is_unprintable) {
             return Err(InvalidKeyName::Control);
         }
-        let visible: String = trimmed.chars().filter(|c| !has_no_width(*c)).collect();
+        let visible: String = untagged.chars().filter(|c| !has_no_width(*c)).collect();
         if visible.trim_matches(is_blank).is_empty() {
             return Err(InvalidKeyName::Invisible);
         }
         // Without the joiners and marks, because a secret with these in it is still easy to copy.
         let unmarked: String = visible.chars().filter(|c| !is_mark(*c)).collect();
         refuse_secrets(&unmarked)?;
+        // Each tag stands for a character of ASCII, which nobody sees.
+        let tags: String = trimmed.chars().filter_map(character_of_tag).collect();
+        refuse_secrets(&tags)?;
         Ok(Self(trimmed.to_owned()))
     }
 
@@ -60,6 +64,52 @@ impl KeyName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Ends an emoji tag sequence.
+const TAG_END: char = '\u{e007f}';
+
+/// The tags of one emoji. Those of a flag are the code of a region, of at most 6 characters.
+const MAX_TAGS: usize = 30;
+
+/// The text without the tags of its emoji tag sequences (UTS #51, ED-14a), such as the flag of Wales: an
+/// emoji, tags, and the end of the tags. Other tags are left, and are format characters.
+fn without_emoji_tags(text: &str) -> String {
+    let mut untagged = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| character_of_tag(c).is_some()) {
+        let (before, tagged) = rest.split_at(at);
+        let after = tagged.trim_start_matches(|c| character_of_tag(c).is_some());
+        let tags = &tagged[..tagged.len() - after.len()];
+        untagged.push_str(before);
+        let is_short = tags.chars().count() <= MAX_TAGS;
+        rest = match after.strip_prefix(TAG_END) {
+            Some(after) if is_short && ends_with_emoji(before) => after,
+            _ => {
+                untagged.push_str(tags);
+                after
+            }
+        };
+    }
+    untagged.push_str(rest);
+    untagged
+}
+
+/// The character of ASCII for which a tag stands.
+fn character_of_tag(tag: char) -> Option<char> {
+    const SPACE: u32 = 0xe0020;
+    const TILDE: u32 = 0xe007e;
+    let code = u32::from(tag);
+    let is_tag = (SPACE..=TILDE).contains(&code);
+    is_tag.then(|| char::from_u32(code - 0xe0000)).flatten()
+}
+
+/// Whether a text ends with an emoji, which may have a variation selector. Digits count as emoji in
+/// Unicode because of keycaps, but carry no tags.
+fn ends_with_emoji(text: &str) -> bool {
+    let text = text.strip_suffix('\u{fe0f}').unwrap_or(text);
+    let is_emoji = |c: char| !c.is_ascii() && CodePointSetData::new::<Emoji>().contains(c);
+    text.ends_with(is_emoji)
 }
 
 /// Whether a character is a control character, ends a line, is invisible or reorders text.
@@ -195,6 +245,75 @@ mod tests {
             assert!(KeyName::parse(&name).is_ok(), "{name:?}");
             let alone = KeyName::parse(&character.to_string());
             assert_eq!(alone, Err(InvalidKeyName::Invisible), "{character:?}");
+        }
+    }
+
+    fn tags(text: &str) -> String {
+        let tag = |c| char::from_u32(0xe0000 + u32::from(c)).expect("a tag");
+        text.chars().map(tag).collect()
+    }
+
+    #[test]
+    fn emoji_have_tags_only_in_well_formed_sequences() {
+        let (end, joiner) = (TAG_END, '\u{200d}');
+        let flag = |code| format!("🏴{}{end}", tags(code));
+        let (england, wales) = (flag("gbeng"), flag("gbwls"));
+        for name in [
+            england.clone(),
+            flag("gbsct"),
+            flag("ustx"),
+            format!("mailer {england}"),
+            format!("{england}{wales}"),
+            format!("{england} and {wales}"),
+            format!("{england}{joiner}❤"),
+            format!("❤\u{fe0f}{}{end}", tags("x")),
+            format!("👋🏽{}{end}", tags("x")),
+            format!("👋{}{end}", tags(&"x".repeat(MAX_TAGS))),
+            "👨\u{200d}👩\u{200d}👧\u{200d}👦".to_owned(),
+            "🏴\u{200d}☠\u{fe0f}".to_owned(),
+            "🇪🇺 1\u{fe0f}\u{20e3}".to_owned(),
+        ] {
+            assert_eq!(KeyName::parse(&name).map(|n| n.0), Ok(name));
+        }
+        let gbeng = tags("gbeng");
+        for name in [
+            gbeng.clone(),
+            format!("a{gbeng}"),
+            format!("🏴{gbeng}"),
+            format!("🏴{gbeng}b{end}"),
+            format!("🏴{end}"),
+            format!("a{end}"),
+            format!("{gbeng}{end}"),
+            format!("a{gbeng}{end}"),
+            format!("1{gbeng}{end}"),
+            format!("1\u{fe0f}\u{20e3}{gbeng}{end}"),
+            format!("🏴 {gbeng}{end}"),
+            format!("🏴{joiner}{gbeng}{end}"),
+            format!("{england}{gbeng}"),
+            format!("{england}{gbeng}{end}"),
+            format!("{england}{end}"),
+            format!("🏴{gbeng}🏴{gbeng}{end}"),
+            format!("🏴\u{e0001}{gbeng}{end}"),
+            format!("👋{}{end}", tags(&"x".repeat(MAX_TAGS + 1))),
+        ] {
+            let refused = Err(InvalidKeyName::Control);
+            assert_eq!(KeyName::parse(&name), refused, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn no_secret_hides_in_tags() {
+        let token = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
+        for len in [10, MAX_TAGS] {
+            let parts = token.as_bytes().chunks(len).map(|part| {
+                let part = std::str::from_utf8(part).expect("ASCII");
+                format!("🏴{}{TAG_END}", tags(part))
+            });
+            let name: String = parts.collect();
+            assert_eq!(
+                KeyName::parse(&name),
+                Err(InvalidKeyName::Secret(ContainsSecret::Token))
+            );
         }
     }
 }

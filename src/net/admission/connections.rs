@@ -63,6 +63,9 @@ impl Connections {
     /// Removes a connection that has ended. Returns who gets its slot, if it was evicted for one.
     pub(super) fn remove(&mut self, slot: &ConnectionSlot) -> Option<Successor> {
         self.unlist(&slot.view());
+        // Its calls end later. Counted until then, they would be an excess that no connection in the
+        // list can account for, and that others would be evicted for.
+        slot.end_calls();
         self.successors.remove(&slot.number)
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Admission {
     free_slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     max_calls: usize,
-    /// Calls of evicted connections do not count.
+    /// Calls of closed and of evicted connections do not count.
     calls_in_flight: AtomicUsize,
     counts: Arc<ConnectionCounts>,
     /// `None` if everybody may call.
@@ -226,7 +226,7 @@ impl Drop for SlotGuard {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::reload::{InvalidFile, NamedFile},
+        super::{named_file::NamedFile, reload::InvalidFile},
         *,
     };
     use std::task::{Context, Waker};

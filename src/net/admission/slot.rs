@@ -1,6 +1,6 @@
 //! The slot of one connection, and its calls in flight.
 //! Owns whose it is, when its caller last called, and whether it is evicted.
-//! Promises that a call counts from its beginning to its end, or to its connection's eviction.
+//! Promises that a call counts from its beginning to its end, or to its connection's end or eviction.
 //! Must never lock when a call begins, except for a connection's first call and over the limit.
 
 use super::{
@@ -33,7 +33,7 @@ pub(crate) struct ConnectionSlot {
     /// connections is held, so that whoever holds it sees both the same.
     caller: AtomicU64,
     calls: Calls,
-    /// Wakes the task that sets the connection up, or later the one that reads from it.
+    /// Wakes the task that sets the connection up, or later the one that serves it.
     reader: AtomicWaker,
 }
 
@@ -94,12 +94,16 @@ impl ConnectionSlot {
         InFlightCall(self)
     }
 
-    /// Makes the connection close as soon as its task runs. From now on its calls do not count,
-    /// however long they take to end.
+    /// Makes the connection close as soon as its task runs.
     pub(super) fn evict(&self) {
+        self.end_calls();
+        self.reader.wake();
+    }
+
+    /// From now on the connection's calls do not count, however long they take to end.
+    pub(super) fn end_calls(&self) {
         let calls = self.calls.end_all();
         self.admission.calls_in_flight.fetch_sub(calls, Relaxed);
-        self.reader.wake();
     }
 
     /// Ready when the connection is evicted. Wakes one task, the one that asked last.
@@ -181,5 +185,36 @@ impl Calls {
 
     fn count(&self) -> usize {
         self.0.load(Relaxed) & !Self::EVICTED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::SlotGuard, *};
+
+    async fn connect(admission: &Arc<Admission>) -> SlotGuard {
+        let admitted = admission.admit().await.expect("it is admitted");
+        admitted.into_slot().await.expect("it gets its slot")
+    }
+
+    fn begin_calls(connection: &SlotGuard, count: usize) -> Vec<InFlightCall> {
+        let begin = |_| connection.slot.clone().begin_call();
+        (0..count).map(begin).collect()
+    }
+
+    /// Others were evicted for them, who were far from their share.
+    #[tokio::test]
+    async fn calls_of_a_closed_connection_do_not_count_even_if_they_end_later() {
+        let admission = Admission::new(3, 10, Arc::default(), None);
+        let (good, closed) = (connect(&admission).await, connect(&admission).await);
+        let caller = CallerName::parse("good").expect("valid");
+        good.slot.record_call(&caller, Instant::now());
+        let (_of_good, of_closed) = (begin_calls(&good, 4), begin_calls(&closed, 6));
+        drop(closed);
+        let new = connect(&admission).await;
+        let _of_new = begin_calls(&new, 6);
+        assert!(!good.slot.calls.are_ended() && !new.slot.calls.are_ended());
+        drop(of_closed);
+        assert_eq!(admission.calls_in_flight.load(Relaxed), 10);
     }
 }

@@ -7,9 +7,12 @@ use super::{
     connect::{Connected, Hosts},
     tls::{self, Verification},
 };
-use crate::store::{OpenError, with_causes};
+use crate::{
+    model::text,
+    store::{OpenError, with_causes},
+};
 use percent_encoding::percent_decode_str;
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio_postgres::{
     Config,
     config::{Host, SslMode},
@@ -42,7 +45,7 @@ impl Address {
         let (rest, parameters) = split_tls_parameters(text)?;
         let mut config: Config = rest
             .parse()
-            .map_err(|error: tokio_postgres::Error| OpenError::Address(with_causes(&error)))?;
+            .map_err(|error| OpenError::Address(complaint(&error)))?;
         let (mode, verification) = parameters.meaning()?;
         config.ssl_mode(mode);
         let connect_timeout = *config.get_connect_timeout().unwrap_or(&connect_timeout);
@@ -76,6 +79,36 @@ impl Address {
     }
 }
 
+/// What is wrong with an address. A part of a password may be taken for the name of a parameter.
+fn complaint(error: &tokio_postgres::Error) -> String {
+    let complaint = with_causes(error);
+    let Some((before, name)) = complaint.split_once("unknown option `") else {
+        return complaint;
+    };
+    let name = text::shown_name(name.trim_end_matches('`'));
+    format!(
+        "{before}unknown option `{name}`; check the parameters, and write an `&` in a password as %26"
+    )
+}
+
+/// A user, a host or a database, unless another part of the address may be in it.
+fn shown(name: &str) -> &str {
+    if name.contains([':', '/', '@', '?', '&', '=', '%']) {
+        "…"
+    } else {
+        name
+    }
+}
+
+/// An IPv6 address has colons.
+fn shown_host(name: &str) -> &str {
+    if name.parse::<IpAddr>().is_ok() {
+        name
+    } else {
+        shown(name)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts = self
@@ -91,7 +124,7 @@ impl fmt::Display for Address {
                     .or(self.config.get_ports().first());
                 let port = port.map(|port| format!(":{port}")).unwrap_or_default();
                 match host {
-                    Host::Tcp(name) => format!("{name}{port}"),
+                    Host::Tcp(name) => format!("{}{port}", shown_host(name)),
                     Host::Unix(path) => format!("{}{port}", path.display()),
                 }
             });
@@ -99,12 +132,12 @@ impl fmt::Display for Address {
         let user = self
             .config
             .get_user()
-            .map(|user| format!("{user}@"))
+            .map(|user| format!("{}@", shown(user)))
             .unwrap_or_default();
         write!(
             f,
             "postgres://{user}{hosts}/{}",
-            self.config.get_dbname().unwrap_or_default()
+            shown(self.config.get_dbname().unwrap_or_default())
         )
     }
 }
@@ -174,9 +207,10 @@ impl TlsParameters {
                 "sslrootcert has no effect without sslmode=verify-full, verify-ca or require; add one"
                     .to_owned(),
             )),
-            (Some(other), _) => Err(OpenError::Address(format!(
-                "sslmode={other} is not known; use disable, prefer, require, verify-ca or verify-full"
-            ))),
+            (Some(_), _) => Err(OpenError::Address(
+                "sslmode is not known; use disable, prefer, require, verify-ca or verify-full"
+                    .to_owned(),
+            )),
         }
     }
 }
@@ -225,6 +259,27 @@ mod tests {
             assert!(!error.contains("hunter2"), "{error}");
         }
         assert!(parse("postgres://kate:a=b&c@db/keys?application_name=%3F").is_ok());
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_a_password_is_not_shown() {
+        for text in [
+            "postgres://kate%3Ahunter2@db/keys",
+            "postgres://db/kate%3Ahunter2%40h",
+            "postgres://kate%3Ahunter2%40db/keys",
+            "postgres://db/keys?password=a&hunter2=b",
+            "postgres://db/keys?sslmode=hunter2",
+            "postgres://kate:hunter2",
+            "postgres://kate:hunter2/keys",
+        ] {
+            let shown = parse(text).map_or_else(|error| error, |address| address.to_string());
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+        let ipv6 = "postgres://kate@[::1]:5432/keys";
+        assert_eq!(
+            parse(ipv6).map(|it| it.to_string()),
+            Ok(ipv6.replace(['[', ']'], ""))
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The audit records in a database: appending them, and reading them.
 //!
-//! Promises that reading needs no privilege but SELECT, and works on a standby too. Must never hold
-//! more than one record in memory while it reads.
+//! Promises that reading needs no privilege but SELECT, and works on a standby too. No transaction is
+//! open while records are handed over, since whoever takes them may be a person who reads: an old
+//! snapshot keeps the server from removing dead rows. Must never hold more than a page of records in
+//! memory.
 
 use super::{
     address::Address,
@@ -19,10 +21,9 @@ use crate::{
     },
     store::{ApplyRecord, OpenError, ReadAuditError, StoreError, migrations, with_causes},
 };
-use futures::TryStreamExt;
-use std::{pin::pin, time::Duration};
+use std::time::{Duration, SystemTime};
 use tokio_postgres::{
-    Client, Row,
+    Client, Row, Transaction,
     types::{ToSql, Type},
 };
 
@@ -70,10 +71,14 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
 /// How long connecting may take. Nothing depends on this command being quick.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the next record may take. A search of a large table for a rare key may take long.
-const RECORD_LIMIT: Duration = Duration::from_secs(600);
+/// How long the next page may take. A search of a large table for a rare key may take long.
+const PAGE_LIMIT: Duration = Duration::from_secs(600);
 
-/// Hands the records to `apply` in order of time, as of one moment.
+/// How many records one transaction reads.
+const PAGE: usize = 1000;
+
+/// Hands the records to `apply` in order of time, up to the one that is the last at first. Records
+/// with an earlier time that are written meanwhile may be among them.
 pub async fn read(
     address: &str,
     query: &AuditQuery,
@@ -87,68 +92,159 @@ pub async fn read(
                  SELECT from the tables in schema keyservice",
     };
     let connected = answered_within(address.connect_timeout(), address.connect());
-    let (client, connection) = connected.await?.map_err(|error| cannot_read(&error))?;
+    let (mut client, connection) = connected.await?.map_err(|error| cannot_read(&error))?;
     tokio::spawn(connection);
-    let found = begin(&client).await;
+    let found = version(&mut client).await;
     let found = found.map_err(|error| cannot_read(&error))?;
     let found = found.ok_or_else(|| OpenError::Missing(address.to_string()))?;
     migrations::check_current(migrate::MIGRATIONS, found).map_err(OpenError::Schema)?;
-    let rows = select(&client, query).await;
-    let mut rows = pin!(rows.map_err(|error| cannot_read(&error))?);
-    while let Some(row) = answered_within(RECORD_LIMIT, rows.try_next())
-        .await?
-        .map_err(|error| store_error(&error))?
-    {
-        apply(record(&row)?)?;
-    }
-    Ok(())
-}
-
-/// Begins a transaction that only reads, and gives the schema's version, or `None` if there is no
-/// schema.
-async fn begin(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
-    // The transaction ends with the connection.
-    client
-        .batch_execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0")
-        .await?;
-    client.batch_execute(PIN_SEARCH_PATH).await?;
-    migrate::version(client).await
-}
-
-async fn select(
-    client: &Client,
-    query: &AuditQuery,
-) -> Result<tokio_postgres::RowStream, tokio_postgres::Error> {
-    let all = format!(
-        "SELECT time, caller, method, account_id, key_id, outcome, calls, number \
-         FROM keyservice.audit \
-         WHERE time OPERATOR(pg_catalog.>=) $1 \
-           AND time OPERATOR(pg_catalog.<) coalesce($2, 'infinity') \
-           AND ($3 IS NULL OR account_id OPERATOR(pg_catalog.=) $3) \
-           AND ($4 IS NULL OR key_id OPERATOR(pg_catalog.=) $4) \
-           AND ($5 IS NULL OR caller OPERATOR(pg_catalog.=) $5) \
-         ORDER BY time {0}, number {0}",
-        if query.limit.is_some() { "DESC" } else { "ASC" }
-    );
-    let sql = match query.limit {
-        None => all,
-        Some(limit) => {
-            format!("SELECT * FROM ({all} LIMIT {limit}) newest ORDER BY time, number")
-        }
+    let bounds = answered_within(PAGE_LIMIT, bounds(&mut client, query)).await?;
+    let bounds = bounds.map_err(|error| cannot_read(&error))?;
+    let Some((mut next, last)) = bounds else {
+        return Ok(());
     };
-    let account_id = query.account_id.as_ref().map(AccountId::as_str);
-    let caller = query.caller.as_ref().map(CallerName::as_str);
-    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
-        (&query.since.to_system_time(), Type::TIMESTAMPTZ),
-        (
-            &query.until.map(Timestamp::to_system_time),
-            Type::TIMESTAMPTZ,
-        ),
-        (&account_id, Type::TEXT),
-        (&query.key_id.map(KeyId::as_uuid), Type::UUID),
-        (&caller, Type::TEXT),
-    ];
-    client.query_typed_raw(&sql, parameters).await
+    loop {
+        let page = answered_within(PAGE_LIMIT, page(&mut client, query, next, last)).await?;
+        let page = page.map_err(|error| store_error(&error))?;
+        for row in &page {
+            next = Place::of(row).map_err(|error| store_error(&error))?;
+            next.number += 1;
+            apply(record(row)?)?;
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// The order of the records is that of the primary key.
+#[derive(Clone, Copy)]
+struct Place {
+    time: SystemTime,
+    number: i64,
+}
+
+impl Place {
+    /// Before every record.
+    const START: Self = Self {
+        time: SystemTime::UNIX_EPOCH,
+        number: 0,
+    };
+
+    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            time: row.try_get("time")?,
+            number: row.try_get("number")?,
+        })
+    }
+}
+
+/// Begins a transaction that only reads.
+async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
+    transaction
+        .batch_execute("SET LOCAL statement_timeout = 0")
+        .await?;
+    transaction.batch_execute(PIN_SEARCH_PATH).await?;
+    Ok(transaction)
+}
+
+/// The schema's version, or `None` if there is no schema.
+async fn version(client: &mut Client) -> Result<Option<i32>, tokio_postgres::Error> {
+    migrate::version(&begin(client).await?).await
+}
+
+/// The places of the first and the last record to read, or `None` if there is none.
+async fn bounds(
+    client: &mut Client,
+    query: &AuditQuery,
+) -> Result<Option<(Place, Place)>, tokio_postgres::Error> {
+    let transaction = begin(client).await?;
+    let newest =
+        "SELECT time, number FROM keyservice.audit ORDER BY time DESC, number DESC LIMIT 1";
+    let newest = transaction.query_typed(newest, &[]).await?;
+    let Some(last) = newest.first().map(Place::of).transpose()? else {
+        return Ok(None);
+    };
+    let before_first = match query.limit {
+        None => return Ok(Some((Place::START, last))),
+        Some(0) => return Ok(None),
+        Some(limit) => i64::from(limit) - 1,
+    };
+    let filter = Filter::of(query);
+    let mut parameters = filter.parameters();
+    parameters.push((&before_first, Type::INT8));
+    let first = format!(
+        "SELECT time, number FROM keyservice.audit WHERE {FILTER} \
+         ORDER BY time DESC, number DESC LIMIT 1 OFFSET $6"
+    );
+    let first = transaction.query_typed(&first, &parameters).await?;
+    let first = first.first().map(Place::of).transpose()?;
+    // There may be fewer records than that.
+    Ok(Some((first.unwrap_or(Place::START), last)))
+}
+
+/// The records from one place to another, at most a page of them.
+async fn page(
+    client: &mut Client,
+    query: &AuditQuery,
+    next: Place,
+    last: Place,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let sql = format!(
+        "SELECT time, caller, method, account_id, key_id, outcome, calls, number \
+         FROM keyservice.audit WHERE {FILTER} \
+           AND (time, number) OPERATOR(pg_catalog.>=) ($6, $7) \
+           AND (time, number) OPERATOR(pg_catalog.<=) ($8, $9) \
+         ORDER BY time, number LIMIT {PAGE}"
+    );
+    let filter = Filter::of(query);
+    let mut parameters = filter.parameters();
+    for place in [&next, &last] {
+        parameters.push((&place.time, Type::TIMESTAMPTZ));
+        parameters.push((&place.number, Type::INT8));
+    }
+    let transaction = begin(client).await?;
+    let rows = transaction.query_typed(&sql, &parameters).await?;
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+/// What a query restricts, as the parameters of [`FILTER`].
+struct Filter<'a> {
+    since: SystemTime,
+    until: Option<SystemTime>,
+    account_id: Option<&'a str>,
+    key_id: Option<uuid::Uuid>,
+    caller: Option<&'a str>,
+}
+
+const FILTER: &str = "time OPERATOR(pg_catalog.>=) $1 \
+     AND time OPERATOR(pg_catalog.<) coalesce($2, 'infinity') \
+     AND ($3 IS NULL OR account_id OPERATOR(pg_catalog.=) $3) \
+     AND ($4 IS NULL OR key_id OPERATOR(pg_catalog.=) $4) \
+     AND ($5 IS NULL OR caller OPERATOR(pg_catalog.=) $5)";
+
+impl<'a> Filter<'a> {
+    fn of(query: &'a AuditQuery) -> Self {
+        Self {
+            since: query.since.to_system_time(),
+            until: query.until.map(Timestamp::to_system_time),
+            account_id: query.account_id.as_ref().map(AccountId::as_str),
+            key_id: query.key_id.map(KeyId::as_uuid),
+            caller: query.caller.as_ref().map(CallerName::as_str),
+        }
+    }
+
+    fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        vec![
+            (&self.since, Type::TIMESTAMPTZ),
+            (&self.until, Type::TIMESTAMPTZ),
+            (&self.account_id, Type::TEXT),
+            (&self.key_id, Type::UUID),
+            (&self.caller, Type::TEXT),
+        ]
+    }
 }
 
 fn record(row: &Row) -> Result<AuditRecord, StoreError> {

@@ -5,17 +5,21 @@
 
 use super::{
     address::Address,
-    errors::{GRACE, answered_within, no_answer, store_error},
-    pool::{self, InUse, PoolSettings},
+    connections::{Connections, InUse},
+    errors::{GRACE, answered_within, store_error},
+    pool::PoolSettings,
 };
-use crate::store::{PoolStatus, StoreError, with_causes};
-use deadpool_postgres::{BuildError, HookError, Pool, PoolError, TimeoutType};
+use crate::store::{PoolStatus, StoreError};
+use deadpool_postgres::BuildError;
+use futures::future::try_join_all;
 use std::time::Duration;
-use tokio::time::timeout;
 use tokio_postgres::{Row, types::ToSql};
 
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
+
+/// One receives notifications.
+const NOTIFICATION_CONNECTIONS: usize = 1;
 
 /// Makes names without a schema mean PostgreSQL's own objects to the end of a transaction. Otherwise
 /// the session's path, which others may write to, could give them another meaning. `pg_temp` stands
@@ -28,9 +32,9 @@ pub(super) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg
 
 /// The database that an address names.
 pub(super) struct Database {
-    calls: Pool,
+    calls: Connections,
     /// For replication alone: calls that hang or queue must not keep a lease from being renewed.
-    leases: Pool,
+    leases: Connections,
     settings: PoolSettings,
 }
 
@@ -50,12 +54,18 @@ impl Database {
             connect_timeout: address.connect_timeout(),
             ..settings
         };
-        let build = |size, limit| pool::build(address, &settings, size, limit);
+        let build = |size, limit| Connections::build(address, &settings, size, limit);
         Ok(Self {
             calls: build(settings.pool_size, settings.statement_timeout)?,
             leases: build(LEASE_POOL_SIZE, settings.lease_statement_timeout)?,
             settings,
         })
+    }
+
+    /// The connections that this replica may open.
+    pub(super) fn max_connections(&self) -> i64 {
+        let all = self.settings.pool_size + LEASE_POOL_SIZE + NOTIFICATION_CONNECTIONS;
+        i64::try_from(all).unwrap_or(i64::MAX)
     }
 
     /// How long this side waits for the answer to one statement.
@@ -70,41 +80,23 @@ impl Database {
 
     /// The pool for calls, as it is now.
     pub(super) fn pool_status(&self) -> PoolStatus {
-        let status = self.calls.status();
-        PoolStatus {
-            idle: status.available,
-            in_use: status.size.saturating_sub(status.available),
-            max: status.max_size,
-            waiting: status.waiting,
-        }
+        self.calls.status()
     }
 
     /// A connection from a pool, which is established if none is free.
     pub(super) async fn acquire(&self, purpose: Purpose) -> Result<InUse, StoreError> {
-        let pool = match purpose {
-            Purpose::Calls => &self.calls,
-            Purpose::Leases => &self.leases,
-        };
-        let PoolSettings {
-            connect_timeout,
-            acquire_timeout,
-            ..
-        } = self.settings;
-        let limit = acquire_timeout.max(connect_timeout);
-        match timeout(limit, pool.get()).await {
-            Ok(Ok(client)) => Ok(InUse::new(client)),
-            Ok(Err(
-                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
-            )) => Err(StoreError::Unavailable(with_causes(&error).into())),
-            Ok(Err(PoolError::Timeout(TimeoutType::Create))) => Err(no_answer(connect_timeout)),
-            Ok(Err(PoolError::Timeout(_))) => {
-                let limit = humantime::format_duration(acquire_timeout);
-                let cause = format!("no connection came free within {limit}; they are all in use");
-                Err(StoreError::Unavailable(cause.into()))
-            }
-            Ok(Err(error)) => Err(StoreError::Unavailable(with_causes(&error).into())),
-            Err(_) => Err(no_answer(limit)),
+        match purpose {
+            Purpose::Calls => self.calls.get(None).await,
+            Purpose::Leases => self.leases.get(Some(&self.calls)).await,
         }
+    }
+
+    /// Establishes the connections that a lease depends on, before calls use up what the server allows.
+    pub(super) async fn establish_lease_connections(&self) -> Result<(), StoreError> {
+        let acquired = (0..LEASE_POOL_SIZE).map(|_| self.acquire(Purpose::Leases));
+        let acquired = try_join_all(acquired).await?;
+        acquired.into_iter().for_each(InUse::give_back);
+        Ok(())
     }
 
     /// Runs one statement, which is one transaction.

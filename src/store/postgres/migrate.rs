@@ -6,6 +6,7 @@
 use super::{
     database::PIN_SEARCH_PATH,
     errors::{GRACE, answered_within},
+    requirements::{Unfit, schema, server},
     trust::{self, Untrusted},
 };
 use crate::store::{
@@ -36,9 +37,16 @@ const ATTEMPTS: usize = 3;
 
 pub(super) enum MigrateError {
     Schema(SchemaError),
+    Unfit(Unfit),
     Untrusted(Untrusted),
     Postgres(tokio_postgres::Error),
     NoAnswer(StoreError),
+}
+
+impl From<Unfit> for MigrateError {
+    fn from(found: Unfit) -> Self {
+        Self::Unfit(found)
+    }
 }
 
 impl From<Untrusted> for MigrateError {
@@ -53,12 +61,15 @@ impl From<tokio_postgres::Error> for MigrateError {
     }
 }
 
-/// Applies the migrations that the database needs. `statement_limit` bounds each statement except
-/// the migrations themselves.
+/// Checks that the database is fit for this service, and applies the migrations that it needs.
+/// `connections` is how many this replica may open. `statement_limit` bounds each statement except the
+/// migrations themselves.
 pub(super) async fn migrate(
     client: &mut Client,
+    connections: i64,
     statement_limit: Duration,
 ) -> Result<(), MigrateError> {
+    within(statement_limit, server::check(client, connections)).await?;
     for _ in 1..ATTEMPTS {
         match try_to_migrate(client, statement_limit).await {
             Err(MigrateError::Postgres(error)) if was_created_meanwhile(&error) => {}
@@ -73,9 +84,16 @@ async fn try_to_migrate(
     statement_limit: Duration,
 ) -> Result<(), MigrateError> {
     let first_look = async {
-        warn_of_lost_writes(client).await?;
         trust::check(client).await?;
-        Ok((version(client).await?, pending(client).await?))
+        schema::look(client).await?.check()?;
+        let (found, pending) = (version(client).await?, pending(client).await?);
+        if pending.is_empty() {
+            // Another replica may have migrated since the first look.
+            schema::look(client).await?.check_complete()?;
+        } else {
+            schema::check_may_migrate(client).await?;
+        }
+        Ok((found, pending))
     };
     // Most starts find nothing to do. They must not wait for a lock, and not as long as for one.
     let (found, pending_ones) = within(statement_limit, first_look).await?;
@@ -169,18 +187,4 @@ pub(super) async fn version(
     }
     let version = "SELECT pg_catalog.max(number) FROM keyservice.migrations";
     client.query_one(version, &[]).await?.try_get(0)
-}
-
-/// Only the server can keep the promise that nothing acknowledged is lost.
-async fn warn_of_lost_writes(client: &Client) -> Result<(), tokio_postgres::Error> {
-    let fsync: String = client
-        .query_one("SELECT pg_catalog.current_setting('fsync')", &[])
-        .await?
-        .try_get(0)?;
-    if fsync != "on" {
-        tracing::warn!(
-            "PostgreSQL runs with fsync={fsync}: acknowledged writes may be lost in a crash"
-        );
-    }
-    Ok(())
 }

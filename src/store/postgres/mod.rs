@@ -6,7 +6,9 @@
 mod address;
 mod audit;
 mod connect;
+mod connections;
 mod database;
+mod dead_rows;
 mod errors;
 mod keys;
 mod load;
@@ -15,6 +17,8 @@ mod notifications;
 mod open;
 mod pool;
 mod replication;
+mod requirements;
+pub mod rights;
 mod rows;
 mod tls;
 mod trust;
@@ -29,14 +33,17 @@ pub use address::Address;
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use database::Database;
+use dead_rows::DeadRows;
 use notifications::Notifications;
 pub use pool::PoolSettings;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 
 /// Keys in a PostgreSQL database.
 pub struct PostgresStore {
-    database: Database,
+    database: Arc<Database>,
     notifications: Notifications,
+    dead_rows: DeadRows,
 }
 
 impl PostgresStore {
@@ -49,9 +56,14 @@ impl PostgresStore {
         settings: PoolSettings,
         digester: &Digester,
     ) -> Result<Self, OpenError> {
-        let address = Address::parse(address, settings.connect_timeout)?;
+        let (text, connect_timeout) = (address.to_owned(), settings.connect_timeout);
+        // The file of `sslrootcert` may be a named pipe, or on a mount that hangs.
+        let parsing = spawn_blocking(move || Address::parse(&text, connect_timeout));
+        let address = parsing.await.expect("parsing does not panic")?;
+        let database = Arc::new(open::open(&address, settings, digester).await?);
         Ok(Self {
-            database: open::open(&address, settings, digester).await?,
+            dead_rows: DeadRows::start(database.clone()),
+            database,
             notifications: Notifications::start(address),
         })
     }
@@ -130,5 +142,9 @@ impl ReplicaRegistry for PostgresStore {
 impl ConnectionPool for PostgresStore {
     fn pool_status(&self) -> PoolStatus {
         self.database.pool_status()
+    }
+
+    fn dead_lease_rows(&self) -> u64 {
+        self.dead_rows.count()
     }
 }

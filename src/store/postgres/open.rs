@@ -8,6 +8,7 @@ use super::{
     errors::answered_within,
     migrate::{self, MigrateError},
     pool::PoolSettings,
+    requirements::Unfit,
 };
 use crate::{
     model::token::Digester,
@@ -42,11 +43,17 @@ pub(super) async fn open(
             "check the server and the way to it, and try again",
         )
     };
-    migrate::migrate(&mut client, database.statement_timeout())
+    let limit = database.statement_timeout();
+    migrate::migrate(&mut client, database.max_connections(), limit)
         .await
         .map_err(|error| match error {
             MigrateError::NoAnswer(error) => unanswered(error),
             MigrateError::Schema(error) => error.into(),
+            MigrateError::Unfit(Unfit { problem, remedy }) => OpenError::Unfit {
+                what: address.to_string(),
+                problem,
+                remedy,
+            },
             MigrateError::Untrusted(found) => cannot_open(
                 found.to_string().into(),
                 "if you trust that role, make it the owner of the database; if not, find out what it \
@@ -71,14 +78,22 @@ pub(super) async fn open(
     let stored = stored.map_err(unanswered)?.map_err(|error| {
         cannot_open(
             with_causes(&error).into(),
-            "check that the role may use the tables in schema keyservice, and that the server is \
-             no read-only standby",
+            "check that the role may use the tables in schema keyservice, and that the server takes \
+             writes",
         )
     })?;
     if stored != digester.fingerprint() {
         return Err(other_secret(stored));
     }
     client.give_back();
+    let established = database.establish_lease_connections().await;
+    established.map_err(|error| {
+        cannot_open(
+            error.into(),
+            "a replica needs two connections to follow the others' writes, and more to serve calls: \
+             check max_connections, and the CONNECTION LIMIT of the role and of the database",
+        )
+    })?;
     Ok(database)
 }
 

@@ -1,19 +1,13 @@
-//! A pool of connections, and the settings with which every session begins.
+//! How connections are established, and the settings with which every session begins.
 //!
 //! Promises sessions that commit to disk and run at READ COMMITTED, whatever the server's defaults.
-//! Must never lend a connection whose last statement failed or was not answered.
 
 use super::address::Address;
 use crate::store::with_causes;
 use deadpool_postgres::{
-    BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
-    Runtime,
+    BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
 };
-use std::{
-    ops::{Deref, DerefMut},
-    pin::Pin,
-    time::Duration,
-};
+use std::{pin::Pin, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 
@@ -35,6 +29,7 @@ pub struct PoolSettings {
     pub lease_statement_timeout: Duration,
 }
 
+/// Builds a pool of up to `size` connections. It connects to nothing yet.
 pub(super) fn build(
     address: &Address,
     settings: &PoolSettings,
@@ -53,7 +48,6 @@ pub(super) fn build(
     Pool::builder(manager)
         .runtime(Runtime::Tokio1)
         .max_size(size)
-        .wait_timeout(Some(settings.acquire_timeout))
         .create_timeout(Some(address.connect_timeout()))
         .recycle_timeout(Some(settings.acquire_timeout))
         .post_create(Hook::async_fn(move |client, _| {
@@ -66,45 +60,6 @@ pub(super) fn build(
             })
         }))
         .build()
-}
-
-/// A connection in use.
-///
-/// If it is dropped before it is given back, by a time limit, an error, or because its caller has
-/// gone, it is closed. The answer may still come, or never. A session that failed may fail for
-/// ever, like one that began while the database was read-only.
-pub(super) struct InUse(Option<Object>);
-
-impl InUse {
-    pub(super) fn new(connection: Object) -> Self {
-        Self(Some(connection))
-    }
-
-    pub(super) fn give_back(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Deref for InUse {
-    type Target = Object;
-
-    fn deref(&self) -> &Object {
-        self.0.as_ref().expect("only its end takes it")
-    }
-}
-
-impl DerefMut for InUse {
-    fn deref_mut(&mut self) -> &mut Object {
-        self.0.as_mut().expect("only its end takes it")
-    }
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        if let Some(unfit) = self.0.take() {
-            drop(Object::take(unfit));
-        }
-    }
 }
 
 impl Connect for Address {
@@ -124,6 +79,11 @@ impl Connect for Address {
     }
 }
 
+/// Limits on time that a server, a database or a role may have, and of which this service has its own:
+/// PostgreSQL 13 has one of them, 14 two and 17 three. One on transactions would end the load of a
+/// large database, and one on locks would make writes fail that wait their turn.
+const OTHER_LIMITS: &str = "lock_timeout, idle_session_timeout, transaction_timeout";
+
 /// The statements with which every session of the pool begins, whatever the server's defaults are.
 fn session_setup(statement_timeout: Duration) -> String {
     // The functions that write need READ COMMITTED. A commit must be on disk when it is
@@ -132,6 +92,8 @@ fn session_setup(statement_timeout: Duration) -> String {
         "SET search_path = pg_catalog, pg_temp; \
          SET statement_timeout = {}; \
          SET default_transaction_isolation = 'read committed'; \
+         SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings s \
+         WHERE s.name OPERATOR(pg_catalog.=) ANY ('{{{OTHER_LIMITS}}}'); \
          SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
          WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off'",
         statement_timeout.as_millis()

@@ -1,10 +1,12 @@
 //! The audit records in a database file: appending them, and reading them beside a running service.
 //!
 //! Promises that reading neither creates nor changes a file, and never keeps a service from its
-//! file. Must never hold more than one record in memory while it reads.
+//! file, nor from moving its log there: no transaction is open while records are handed over, since
+//! whoever takes them may be a person who reads. Must never hold more than a page of records in memory.
 
 use super::{
     errors::{cannot_open, not_ours, store_error},
+    file,
     rows::time,
     schema::{APPLICATION_ID, MIGRATIONS},
 };
@@ -19,11 +21,11 @@ use crate::{
     store::{ApplyRecord, Cause, OpenError, ReadAuditError, StoreError, migrations},
 };
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::{
     io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 use uuid::Uuid;
@@ -77,7 +79,6 @@ pub fn read(
     let found = number("user_version")?;
     migrations::check_current(MIGRATIONS, found).map_err(OpenError::Schema)?;
     select(&connection, query, apply)?;
-    // A file that lost its write-ahead log meanwhile was read as of one moment all the same.
     if source != Source::Live
         && Source::of(path).map_err(|error| unreadable(error.into()))? != source
     {
@@ -87,8 +88,8 @@ pub fn read(
     Ok(())
 }
 
-/// How a file is read without writing anything. Not even the lock file beside it is locked, which
-/// would keep a service from starting.
+/// How a file is read without writing anything, and without the lock of a service, which would keep
+/// one from starting.
 #[derive(PartialEq)]
 enum Source {
     /// The file has a write-ahead log, from a service that runs or has crashed. SQLite's own locks
@@ -102,9 +103,7 @@ enum Source {
 
 impl Source {
     fn of(path: &Path) -> io::Result<Self> {
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        if PathBuf::from(log).try_exists()? {
+        if file::beside(path, "-wal").try_exists()? {
             return Ok(Self::Live);
         }
         let metadata = path.metadata()?;
@@ -127,8 +126,7 @@ impl Source {
         let uri = format!("file:{path}?{parameters}");
         let connection = Connection::open_with_flags(uri, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        // This reads the file, which from here on shows one moment.
-        connection.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")?;
+        connection.execute_batch("SELECT count(*) FROM sqlite_schema")?;
         Ok(connection)
     }
 }
@@ -149,35 +147,113 @@ fn open(path: &Path) -> Result<(Source, Connection), Cause> {
     opened
 }
 
+/// How many records one transaction reads.
+const PAGE: usize = 1000;
+
+/// Reads page by page. Records are never changed, so those that are there at first are as of one
+/// moment, except that old ones may be deleted meanwhile.
 fn select(
     connection: &Connection,
     query: &AuditQuery,
     apply: &mut ApplyRecord<'_>,
 ) -> Result<(), ReadAuditError> {
-    let all = format!(
-        "SELECT time, caller, method, account_id, key_id, outcome, calls, number FROM audit \
-         WHERE time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
-           AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) \
-         ORDER BY time {0}, number {0}",
-        if query.limit.is_some() { "DESC" } else { "ASC" }
-    );
-    let sql = match query.limit {
-        None => all,
-        Some(limit) => format!("SELECT * FROM ({all} LIMIT {limit}) ORDER BY time, number"),
+    let newest = "SELECT coalesce(max(number), 0) FROM audit";
+    let newest: i64 = connection
+        .query_row(newest, [], |row| row.get(0))
+        .map_err(store_error)?;
+    let mut next = match query.limit {
+        None => START,
+        Some(limit) => match first_of_newest(connection, query, newest, limit)? {
+            Some(first) => first,
+            None => return Ok(()),
+        },
     };
-    let mut statement = connection.prepare(&sql).map_err(store_error)?;
+    loop {
+        let page = page(connection, query, newest, next)?;
+        let is_last = page.len() < PAGE;
+        for (record, number) in page {
+            next = (record.time.as_micros(), number + 1);
+            apply(record)?;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// A time and a number, by which the records are ordered.
+type Place = (i64, i64);
+
+const START: Place = (i64::MIN, 0);
+
+const CONDITION: &str = "time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
+     AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) AND number <= ?6";
+
+/// The records from this place on, at most a page of them, each with its number.
+fn page(
+    connection: &Connection,
+    query: &AuditQuery,
+    newest: i64,
+    (time, number): Place,
+) -> Result<Vec<(AuditRecord, i64)>, StoreError> {
+    let sql = format!(
+        "SELECT time, caller, method, account_id, key_id, outcome, calls, number FROM audit \
+         WHERE {CONDITION} AND (time > ?7 OR number >= ?8) ORDER BY time, number LIMIT {PAGE}"
+    );
+    // The time stands in two conditions, of which the index serves the first.
+    let since = query.since.as_micros().max(time);
+    let mut statement = connection.prepare_cached(&sql).map_err(store_error)?;
+    let mut rows = statement
+        .query(params![
+            since,
+            until(query),
+            query.account_id.as_ref().map(AccountId::as_str),
+            query.key_id.map(|id| *id.as_uuid().as_bytes()),
+            query.caller.as_ref().map(CallerName::as_str),
+            newest,
+            time,
+            number,
+        ])
+        .map_err(store_error)?;
+    let mut page = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        page.push((record(row)?, row.get(7).map_err(store_error)?));
+    }
+    Ok(page)
+}
+
+/// The place of the first record of the newest `limit`, or `None` if no record is asked for.
+fn first_of_newest(
+    connection: &Connection,
+    query: &AuditQuery,
+    newest: i64,
+    limit: u32,
+) -> Result<Option<Place>, StoreError> {
+    let Some(before) = limit.checked_sub(1) else {
+        return Ok(None);
+    };
+    let sql = format!(
+        "SELECT time, number FROM audit WHERE {CONDITION} \
+         ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?7"
+    );
     let parameters = params![
         query.since.as_micros(),
-        query.until.map_or(i64::MAX, Timestamp::as_micros),
+        until(query),
         query.account_id.as_ref().map(AccountId::as_str),
         query.key_id.map(|id| *id.as_uuid().as_bytes()),
         query.caller.as_ref().map(CallerName::as_str),
+        newest,
+        before,
     ];
-    let mut rows = statement.query(parameters).map_err(store_error)?;
-    while let Some(row) = rows.next().map_err(store_error)? {
-        apply(record(row)?)?;
-    }
-    Ok(())
+    let place = connection.query_row(&sql, parameters, |row| Ok((row.get(0)?, row.get(1)?)));
+    // There are fewer records than that.
+    Ok(Some(
+        place.optional().map_err(store_error)?.unwrap_or(START),
+    ))
+}
+
+fn until(query: &AuditQuery) -> i64 {
+    query.until.map_or(i64::MAX, Timestamp::as_micros)
 }
 
 fn record(row: &Row<'_>) -> Result<AuditRecord, StoreError> {

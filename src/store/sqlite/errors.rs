@@ -1,6 +1,7 @@
 //! The errors of the SQLite store, in words that say what to do.
 
-use crate::store::{Cause, OpenError, StoreError};
+use super::open_files::Lost;
+use crate::store::{Cause, OpenError, ReplicationError, StoreError};
 use rusqlite::ErrorCode;
 use std::path::Path;
 
@@ -16,6 +17,25 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
             | ErrorCode::ReadOnly,
         ) => StoreError::Unavailable(error.into()),
         _ => StoreError::Failed(error.into()),
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        store_error(error)
+    }
+}
+
+/// Somebody may bring the files back.
+impl From<Lost> for StoreError {
+    fn from(lost: Lost) -> Self {
+        Self::Unavailable(lost.into())
+    }
+}
+
+impl From<Lost> for ReplicationError {
+    fn from(lost: Lost) -> Self {
+        Self::StoreLost(lost.into())
     }
 }
 

@@ -1,14 +1,14 @@
-//! The database file as a file: its one name, its creation, and the lock file beside it.
+//! The database file as a file: its one name, its creation, and the lock on it.
 //!
-//! Promises that two processes never have the file at the same time, by whatever names they know
-//! it. Must never open a database file that exists: if a process closes any handle to a file, it
-//! loses all the locks that SQLite holds on that file in the same process (POSIX).
+//! Promises that two processes never serve the file at the same time, by whatever names they know
+//! it. Must never close a handle to a file that SQLite has open: the process would lose all the locks
+//! that SQLite holds on that file (POSIX).
 
 use super::errors::cannot_open;
 use crate::store::OpenError;
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{ErrorKind, Read, Seek, Write},
+    io::{self, ErrorKind},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -20,6 +20,13 @@ const MODE: u32 = 0o600;
 /// store. The file is created first, because the path of a missing file could come to mean another
 /// file.
 pub(super) fn create(path: &Path) -> Result<PathBuf, OpenError> {
+    if !path.exists()
+        && beside(path, "-wal")
+            .metadata()
+            .is_ok_and(|log| log.len() > 0)
+    {
+        return Err(OpenError::LogWithoutDatabase(path.display().to_string()));
+    }
     let created = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -54,42 +61,108 @@ pub(super) fn create(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(path)
 }
 
-/// Takes the lock that makes this process the only one to have the file. The system releases it
-/// when the process ends, however it ends. It is a file beside the database, since SQLite would
-/// lose its own locks if this process opened and closed the database file for another purpose.
+/// Takes the lock that makes this process the only one to serve the file. It is on the file itself, so
+/// it holds by whatever name or mount another process reaches it, and nobody can remove it. The system
+/// releases it when the process ends, however it ends.
+///
+/// This lock (`flock`) and those of SQLite (`fcntl`) do not affect each other.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let advice = "check the permissions of its directory";
-    let cannot_lock = |error| cannot_open(path, error, advice);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(MODE)
-        .open(&lock_path)
-        .map_err(cannot_lock)?;
+    let advice = "check its permissions, and that its disk is not read-only and supports locks";
+    let cannot_lock = |error: io::Error| cannot_open(path, error, advice);
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let file = file.map_err(cannot_lock)?;
+    refuse_network_mount(path, &file)?;
     match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).map_err(cannot_lock)?;
-            file.rewind().map_err(cannot_lock)?;
-            write!(file, "{}", std::process::id()).map_err(cannot_lock)?;
-            Ok(file)
-        }
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let known = file.read_to_string(&mut pid).is_ok() && pid.parse::<u32>().is_ok();
-            let holder = if known {
-                format!(" (process {pid})")
-            } else {
-                String::new()
-            };
+            let holder = holder(&file).map_or(String::new(), |pid| format!(" (process {pid})"));
+            // It stays open until this process ends, because closing it could release the locks of a
+            // store in the same process.
+            std::mem::forget(file);
             Err(OpenError::InUse {
                 path: path.display().to_string(),
                 holder,
             })
         }
         Err(TryLockError::Error(error)) => Err(cannot_lock(error)),
+    }
+}
+
+/// The process with this lock on the file, where Linux tells.
+fn holder(file: &File) -> Option<u32> {
+    let inode = file.metadata().ok()?.ino().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // 1: FLOCK  ADVISORY  WRITE 4711 08:01:131073 0 EOF
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        match fields[..] {
+            [_, "FLOCK", _, "WRITE", pid, place, ..]
+                if place.rsplit(':').next() == Some(&inode) =>
+            {
+                pid.parse().ok().filter(|pid| *pid > 0)
+            }
+            _ => None,
+        }
+    })
+}
+
+/// The path of a file that SQLite keeps beside the database.
+pub(super) fn beside(database: &Path, end: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(end);
+    path.into()
+}
+
+/// On a network mount, a lock may hold on one machine alone, and SQLite's write-ahead log needs memory
+/// that its users share.
+#[cfg(target_os = "linux")]
+fn refuse_network_mount(path: &Path, file: &File) -> Result<(), OpenError> {
+    let system = rustix::fs::fstatfs(file)
+        .map_err(|error| cannot_open(path, error, "check the disk that holds it"))?;
+    let Some(name) = network_system(system.f_type) else {
+        return Ok(());
+    };
+    Err(OpenError::Address(format!(
+        "{} is on a network mount ({name}), where SQLite cannot keep two machines apart; give the \
+         path of a file on a local disk or a block volume, or use PostgreSQL",
+        path.display()
+    )))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network_mount(_: &Path, _: &File) -> Result<(), OpenError> {
+    Ok(())
+}
+
+/// The name of a file system that several machines mount, by the number in `statfs(2)`.
+#[cfg(target_os = "linux")]
+fn network_system(number: rustix::fs::FsWord) -> Option<&'static str> {
+    // Some file systems give 32 bits with a sign.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    match number as u32 {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x5346_414f => Some("AFS"),
+        0x0116_1970 => Some("GFS2"),
+        0x7461_636f => Some("OCFS2"),
+        _ => None,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_mounts_are_told_from_local_disks() {
+        assert_eq!(network_system(rustix::fs::NFS_SUPER_MAGIC), Some("NFS"));
+        let smb = i64::from(0xff53_4d42_u32.cast_signed());
+        assert_eq!(network_system(smb), Some("SMB"));
+        let (ext4, xfs, btrfs, tmpfs) = (0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994);
+        for local in [ext4, xfs, btrfs, tmpfs] {
+            assert_eq!(network_system(local), None);
+        }
     }
 }

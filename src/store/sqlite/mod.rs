@@ -6,10 +6,14 @@
 mod audit;
 mod errors;
 mod file;
+mod inspect;
 mod open;
+mod open_files;
+mod opening;
 mod rows;
 mod schema;
 mod statements;
+mod wal_index;
 mod worker;
 
 use super::{
@@ -20,7 +24,9 @@ use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use open::Opened;
-use std::{fs::File, path::Path, sync::Arc};
+use open_files::OpenFiles;
+use rusqlite::Transaction;
+use std::{path::Path, sync::Arc};
 use tokio::sync::mpsc;
 use worker::Worker;
 
@@ -34,7 +40,7 @@ pub struct SqliteStore {
     reader: Worker,
     /// For replication alone: Lists that queue must not keep a lease from being renewed.
     follower: Worker,
-    _lock: File,
+    files: Arc<OpenFiles>,
 }
 
 impl SqliteStore {
@@ -44,14 +50,36 @@ impl SqliteStore {
             writer,
             reader,
             follower,
-            lock,
+            files,
         } = open::open(path, digester)?;
         Ok(Self {
             writer,
             reader,
             follower,
-            _lock: lock,
+            files,
         })
+    }
+
+    /// Runs one write in one transaction. It succeeds only if what it wrote is in the files that this
+    /// process has opened.
+    async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let files = self.files.clone();
+        self.writer
+            .run(move |connection| {
+                // A commit may begin a checkpoint, which must not go to a file that was overwritten.
+                files.check()?;
+                let checkpointed = files.checkpointed();
+                let (written, commit) = statements::write(connection, |transaction| {
+                    let written = write(transaction)?;
+                    Ok((written, opening::count_commit(transaction, checkpointed)?))
+                })?;
+                files.check_after_commit(commit)?;
+                Ok(written)
+            })
+            .await
     }
 }
 
@@ -74,30 +102,20 @@ impl From<SqliteStore> for Store {
 impl KeyStore for SqliteStore {
     async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError> {
         let new = new.clone();
-        self.writer
-            .run(move |connection| {
-                statements::write(connection, |transaction| {
-                    statements::create(transaction, &new)
-                })
-            })
+        self.write(move |transaction| statements::create(transaction, &new))
             .await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
         let revocation = revocation.clone();
-        self.writer
-            .run(move |connection| {
-                statements::write(connection, |transaction| {
-                    statements::revoke(transaction, &revocation)
-                })
-            })
+        self.write(move |transaction| statements::revoke(transaction, &revocation))
             .await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         let query = query.clone();
         self.reader
-            .read(move |connection| statements::list(connection, &query))
+            .read(move |connection| Ok(statements::list(connection, &query)?))
             .await
     }
 }
@@ -106,14 +124,11 @@ impl KeyStore for SqliteStore {
 impl AuditLog for SqliteStore {
     async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
         let records = records.to_vec();
-        self.writer
-            .run(move |connection| {
-                statements::write(connection, |transaction| {
-                    let mut records = records.iter();
-                    records.try_for_each(|record| audit::append(transaction, record))
-                })
-            })
-            .await
+        self.write(move |transaction| {
+            let mut records = records.iter();
+            records.try_for_each(|record| audit::append(transaction, record))
+        })
+        .await
     }
 }
 
@@ -123,7 +138,7 @@ impl ChangeFeed for SqliteStore {
         let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
         let load = self
             .follower
-            .run_to_its_end(move |connection| statements::load(connection, &batches));
+            .run_to_its_end(move |connection| Ok(statements::load(connection, &batches)?));
         let apply_all = async {
             while let Some(batch) = loaded.recv().await {
                 batch.into_iter().for_each(&mut *apply);
@@ -138,10 +153,16 @@ impl ChangeFeed for SqliteStore {
         since: Position,
         limit: usize,
     ) -> Result<Vec<Change>, ReplicationError> {
-        let changes = self
-            .follower
-            .read(move |connection| statements::changes(connection, since.revision, limit));
-        Ok(changes.await?)
+        let files = self.files.clone();
+        self.follower
+            .read(move |connection| {
+                let changes = statements::changes(connection, since.revision, limit);
+                let changes = changes.map_err(StoreError::from)?;
+                // Asked at every renewal, so that a lease ends soon when there is nothing to write.
+                files.check()?;
+                Ok(changes)
+            })
+            .await
     }
 }
 
@@ -157,7 +178,7 @@ mod tests {
         let (release, released) = std::sync::mpsc::channel::<()>();
         let slow = store.reader.read(move |_| {
             let _ = released.recv();
-            Ok(())
+            Ok::<_, StoreError>(())
         });
         let follow = async {
             let loaded = store.load(&mut |_| ()).await.expect("loaded");

@@ -4,25 +4,36 @@
 //! Must never wait for another process to release the file: opening it fails at once.
 
 use super::{
-    errors::{cannot_open, not_ours},
-    file,
-    schema::{self, APPLICATION_ID, MigrateError},
+    errors::cannot_open,
+    file, inspect,
+    open_files::OpenFiles,
+    opening,
+    schema::{self, MigrateError},
     worker::Worker,
 };
 use crate::{
     model::token::Digester,
     store::{OpenError, other_secret},
 };
-use rusqlite::Connection;
-use std::{fs::File, path::Path, time::Duration};
+use rusqlite::{Connection, config::DbConfig};
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// How long another process's lock is waited for.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+/// To how many bytes the log shrinks once it is in the file. Usually it has some 4 MB when SQLite moves
+/// it there. It grows beyond that only while somebody reads it for long.
+const LOG_LIMIT: i64 = 16 << 20;
+
+/// How long a start and an end wait for those who read the log.
+const CHECKPOINT_LIMIT: Duration = Duration::from_millis(500);
 
 /// A file that is open for serving.
 pub(super) struct Opened {
     pub(super) writer: Worker,
     pub(super) reader: Worker,
     pub(super) follower: Worker,
-    /// Held for as long as the file is open.
-    pub(super) lock: File,
+    pub(super) files: Arc<OpenFiles>,
 }
 
 pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError> {
@@ -30,54 +41,103 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
         .map_err(|error| cannot_open(path, error, "give the path of a file"))?;
     let path = file::create(&path)?;
     let lock = file::lock(&path)?;
+    inspect::find(&path)?.log(&path);
     let advice =
         "check that it is a keyservice database, and the permissions and free space of its disk";
-    if !is_ours_or_empty(&path).map_err(|error| cannot_open(&path, error, advice))? {
-        return Err(not_ours(&path));
-    }
-    let mut writer = connect(&path).map_err(|error| cannot_open(&path, error, advice))?;
+    let failed = |error: rusqlite::Error| cannot_open(&path, error, advice);
+    let mut writer = connect(&path).map_err(failed)?;
     schema::migrate(&mut writer).map_err(|error| match error {
         MigrateError::Schema(error) => error.into(),
-        MigrateError::Sqlite(error) => cannot_open(&path, error, advice),
+        MigrateError::Sqlite(error) => failed(error),
     })?;
-    let stored = store_fingerprint(&writer, digester.fingerprint())
-        .map_err(|error| cannot_open(&path, error, advice))?;
+    let stored = store_fingerprint(&writer, digester.fingerprint()).map_err(failed)?;
     if stored != digester.fingerprint() {
         return Err(other_secret(stored));
     }
-    let connect = || connect(&path).map_err(|error| cannot_open(&path, error, advice));
-    let (reader, follower) = (connect()?, connect()?);
-    let start = |name, connection| {
-        Worker::start(name, connection)
+    let checkpointed = begin(&mut writer).map_err(failed)?;
+    let (reader, follower) = (
+        connect(&path).map_err(failed)?,
+        connect(&path).map_err(failed)?,
+    );
+    let files = OpenFiles::new(&path, lock, checkpointed)
+        .map_err(|lost| cannot_open(&path, lost, "start again when that is done"))?;
+    let files = Arc::new(files);
+    let start = |name, connection, end: fn(&Connection, &OpenFiles) -> rusqlite::Result<()>| {
+        let files = files.clone();
+        let end = move |connection: &mut Connection| {
+            if let Err(error) = end(connection, &files) {
+                tracing::warn!("the database was left as by a process that was killed: {error}");
+            }
+        };
+        Worker::start(name, connection, end)
             .map_err(|error| cannot_open(&path, error, "check the limit on threads"))
     };
     Ok(Opened {
-        writer: start("sqlite-writer", writer)?,
-        reader: start("sqlite-reader", reader)?,
-        follower: start("sqlite-follower", follower)?,
-        lock,
+        writer: start("sqlite-writer", writer, close_in_order)?,
+        reader: start("sqlite-reader", reader, forbid_checkpoint_if_lost)?,
+        follower: start("sqlite-follower", follower, forbid_checkpoint_if_lost)?,
+        files,
     })
 }
 
-/// Reads the file by a connection of its own, which changes nothing in another program's file. A
-/// file of ours that was never migrated has no tables.
-fn is_ours_or_empty(path: &Path) -> rusqlite::Result<bool> {
-    let connection = Connection::open(path)?;
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
-    let application_id: i32 = number("application_id")?;
-    let user_version: i32 = number("user_version")?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let is_empty = (application_id, user_version, tables) == (0, 0, 0);
-    Ok(application_id == APPLICATION_ID || is_empty)
+/// Begins an opening, and moves the log into the file before and after that: a plain copy of the file
+/// then has at least what was stored before, and fits no log of an earlier opening. Gives the last
+/// commit of which it is known that the file has it.
+fn begin(connection: &mut Connection) -> rusqlite::Result<i64> {
+    if !checkpoint(connection)? {
+        opening::resume(connection)?;
+        return Ok(0);
+    }
+    let commit = opening::begin(connection)?;
+    Ok(if checkpoint(connection)? { commit } else { 0 })
+}
+
+/// Moves the log into the file and empties it, and tells whether that was done completely. Somebody
+/// who reads the log may prevent it.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.busy_timeout(CHECKPOINT_LIMIT)?;
+    let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        Ok((row.get(1)?, row.get(2)?))
+    });
+    connection.busy_timeout(BUSY_LIMIT)?;
+    let (frames, checkpointed): (i64, i64) = moved?;
+    Ok(frames == checkpointed)
+}
+
+/// Moves the log into the file, and says in the file that it is complete.
+fn close_in_order(connection: &Connection, files: &OpenFiles) -> rusqlite::Result<()> {
+    forbid_checkpoint_if_lost(connection, files)?;
+    if may_checkpoint(files) {
+        opening::end(connection)?;
+        checkpoint(connection)?;
+    }
+    Ok(())
+}
+
+/// What is in the place of a lost database must not get this log. SQLite would move it there when
+/// its last connection closes.
+fn forbid_checkpoint_if_lost(connection: &Connection, files: &OpenFiles) -> rusqlite::Result<()> {
+    if may_checkpoint(files) {
+        return Ok(());
+    }
+    let setting = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(setting, true).map(drop)
+}
+
+fn may_checkpoint(files: &OpenFiles) -> bool {
+    match files.check() {
+        Ok(()) => true,
+        Err(lost) => !lost.forbids_checkpoint(),
+    }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_LIMIT)?;
     Ok(connection)
 }
 

@@ -13,6 +13,7 @@ pub(super) const APPLICATION_ID: i32 = 0x5458_4b53;
 pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys.sql"),
     migration!(2, "0002_audit.sql"),
+    migration!(3, "0003_opening.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -1,23 +1,26 @@
 //! `keyservice audit` prints the records of a store, whether or not a server runs on it.
 
 use crate::support::{
-    directory,
-    postgres::{Cluster, database_in, table_lock::with_schema},
+    directory, eventually,
+    postgres::{Cluster, database_in, session, table_lock::with_schema},
     server::{
         Server,
         audit_command::{Reader, audit, audit_error, audit_output, record_of_a_list, records},
         sqlite_in,
     },
+    stores::Stores,
     tools::{shell, tool},
 };
 use keyservice::{
     callers::secret::Secret,
     model::{
+        audit_record::AuditRecord,
         time::Timestamp,
         token::{Digester, Token},
     },
     store::{AuditLog, sqlite::SqliteStore},
 };
+use std::path::Path;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn since_and_until_select_records_by_their_time() {
@@ -78,9 +81,7 @@ async fn a_server_starts_while_the_command_reads_its_file_and_the_command_notice
     // More records than fit into the pipe of the command's output.
     let many = vec![record_of_a_list(Timestamp::now()); 2000];
     let path = directory.path().join("keys.db");
-    let file = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
-    file.append_records(&many).await.expect("appended");
-    drop(file);
+    append_to(&path, &many).await;
 
     let reader = Reader::start(&store);
     Server::start(&store).await.kill().await;
@@ -90,6 +91,69 @@ async fn a_server_starts_while_the_command_reads_its_file_and_the_command_notice
     Server::start(&store).await.terminate().await;
     let rest = reader.finish().expect("SQLite's locks show one moment");
     assert_eq!(rest, many.len() - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_left_in_a_pager_holds_nothing_open_in_sqlite() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let many = vec![record_of_a_list(Timestamp::now()); 2000];
+    append_to(&directory.path().join("keys.db"), &many).await;
+    let server = Server::start(&store).await;
+    let reader = Reader::start(&store);
+    let mut client = server.client().await;
+    for _ in 0..4000 {
+        client.create_key().await;
+    }
+    let log = directory.path().join("keys.db-wal").metadata();
+    let log_len = log.expect("a log").len();
+    assert!(log_len < 16 << 20, "{log_len} bytes");
+    // Only what was there when the command began is shown.
+    assert_eq!(reader.finish(), Ok(many.len() - 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_left_in_a_pager_holds_nothing_open_in_postgres() {
+    let stores = Stores::postgres().await;
+    let many = vec![record_of_a_list(Timestamp::now()); 3000];
+    stores
+        .first
+        .audit
+        .append_records(&many)
+        .await
+        .expect("appended");
+    let reader = Reader::start(&stores.address);
+    let watcher = session(&stores.address).await;
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL \
+                AND datname = current_database() AND pid <> pg_backend_pid()";
+    eventually("no snapshot is open", async || {
+        watcher
+            .query_one(open, &[])
+            .await
+            .expect("answered")
+            .get::<_, i64>(0)
+            == 0
+    })
+    .await;
+    assert_eq!(reader.finish(), Ok(many.len() - 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_end_nowhere_in_the_middle_of_records_of_one_time() {
+    for stores in [Stores::sqlite(), Stores::postgres().await] {
+        let records = vec![record_of_a_list(Timestamp::now()); 2500];
+        stores
+            .first
+            .audit
+            .append_records(&records)
+            .await
+            .expect("appended");
+        let count = |args: &[&str]| audit_output(&stores.address, args).lines().count();
+        assert_eq!(count(&[]), 2500);
+        for limit in [0, 1, 999, 1000, 1001, 2000, 2500, 2501] {
+            assert_eq!(count(&["--limit", &limit.to_string()]), limit.min(2500));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +236,9 @@ async fn a_secret_in_a_filter_is_refused_before_the_store_is_asked_and_is_not_re
 async fn postgres_refuses_every_write_of_the_command() {
     let cluster = Cluster::shared();
     let store = with_schema(cluster.create_database()).await;
-    let sql = "ALTER TABLE keyservice.audit RENAME TO kept; \
+    let sql = "INSERT INTO keyservice.audit (time, calls, caller, method, outcome) \
+               VALUES (now(), 1, 'sender', 'List', 'OK'); \
+               ALTER TABLE keyservice.audit RENAME TO kept; \
                CREATE SEQUENCE keyservice.trap; \
                CREATE VIEW keyservice.audit AS \
                SELECT kept.* FROM nextval('keyservice.trap'), keyservice.kept";
@@ -180,4 +246,10 @@ async fn postgres_refuses_every_write_of_the_command() {
     let refusal = "cannot execute nextval() in a read-only transaction";
     let audit_error = audit_error(&store, &[]);
     assert!(audit_error.contains(refusal), "{audit_error}");
+}
+
+/// Appends records to a file that no service has open.
+async fn append_to(path: &Path, records: &[AuditRecord]) {
+    let file = SqliteStore::open(path, &Digester::new(None)).expect("it opens");
+    file.append_records(records).await.expect("appended");
 }

@@ -1,4 +1,5 @@
 //! Flags, environment variables, and their defaults.
 
 mod refused;
+mod secrets;
 mod settings;

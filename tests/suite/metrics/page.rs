@@ -7,6 +7,8 @@ use crate::support::{
     mount::Mount,
     postgres::{
         Cluster, database_in,
+        roles::create_role_for,
+        session,
         table_lock::{LONG_STATEMENT_TIMEOUT, TableLock},
     },
     search::Search,
@@ -216,6 +218,30 @@ async fn refused_and_cancelled_calls_are_counted() {
         (waited..=in_all).contains(&took),
         "{waited} {took} {in_all}"
     );
+}
+
+/// A transaction that never ends keeps what renewals leave behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_the_dead_rows_of_leases_to_a_role_without_further_rights() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    drop(Server::start(&store).await);
+    let database = database_in(&store);
+    let old = session(&store).await;
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM keyservice.keys";
+    old.batch_execute(begin).await.expect("it began");
+    let renew = "DO $$ BEGIN \
+        INSERT INTO keyservice.replicas VALUES (gen_random_uuid(), 'a replica', 0, 0, 200, now()); \
+        FOR i IN 1..3000 LOOP UPDATE keyservice.replicas SET renewals = i; END LOOP; \
+        END $$";
+    cluster.psql(database, renew);
+
+    let service = create_role_for("service", &cluster, &store);
+    let server = Server::start_with(&service, &[METRICS], &[]).await;
+    eventually("they are counted", async || {
+        Scrape::of(&server).value("keyservice_lease_dead_rows") >= 3000.0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status, client::Grpc, transport::Channel};
+use tonic::{Code, Request, Status, client::Grpc, metadata::AsciiMetadataKey, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_prost::ProstCodec;
 use tonic_reflection::pb::v1::{
@@ -244,6 +244,30 @@ async fn metadata_over_the_limit_is_refused_and_the_connection_stays_open() {
     assert_eq!(scrape.calls("Authorize", "RESOURCE_EXHAUSTED"), 3.0);
     let next = timeout(Duration::from_millis(100), watch.message()).await;
     assert!(next.is_err(), "its watch ended: {next:?}");
+}
+
+/// Each takes far more memory than HTTP/2 counts for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_of_more_fields_than_any_client_needs_is_refused() {
+    let (server, _directory) = start(&[]).await;
+    let mut client = KeyServiceClient::new(server.channel().await);
+    let with_fields = |count| {
+        let mut request = authorize_with_metadata(1);
+        for field in 0..count {
+            let name: AsciiMetadataKey = format!("a{field}").parse().expect("ASCII");
+            let value = "1".parse().expect("ASCII");
+            request.metadata_mut().insert(name, value);
+        }
+        request
+    };
+    // A client sends some fields of its own.
+    client.authorize(with_fields(50)).await.expect("few");
+    for count in [65, 150] {
+        let refused = client.authorize(with_fields(count)).await;
+        let refused = refused.expect_err("many");
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{count}");
+        assert!(refused.message().contains("the limit is 64"), "{refused:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! TLS: client certificates, and files that are reloaded while connections are open.
 
 use crate::support::{
-    certificates::{Authority, Issued, Resuming, connect},
+    certificates::{Authority, Issued, Resuming, connect, junk_certificate},
     clients::callers::{Bearer, Credential, client, outcome},
     eventually,
     hostile::frames::{PREFACE, RawClient, client_hello},
@@ -413,6 +413,30 @@ async fn a_new_client_ca_applies_to_new_connections_and_the_old_one_is_not_trust
     )
     .await;
     assert!(!encrypted.authenticates(&of_old).await);
+}
+
+/// The time to verify a chain grows with every certificate in it, beyond all bounds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_more_certificates_or_bytes_than_any_client_needs_is_refused() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let encrypted = Encrypted::start(&line, &[]).await;
+    let own = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let root = encrypted.authority.pem();
+    for (chain, is_accepted) in [
+        (root.repeat(4), true),
+        (root.repeat(5), false),
+        (junk_certificate(1).repeat(9_500), false),
+        (junk_certificate(15_000), true),
+        (junk_certificate(17_000), false),
+    ] {
+        let identity = own.followed_by(&chain);
+        let authenticates = encrypted.authenticates(&identity).await;
+        assert_eq!(authenticates, is_accepted, "{} bytes", chain.len());
+    }
+    eventually("the log says why", async || {
+        encrypted.server.log().contains("at most 4 and 16384 bytes")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,10 +2,11 @@
 
 use crate::support::{
     directory,
+    hostile::frames::{GOAWAY, RawClient, frame},
     server::{self, Server, sqlite_in},
     tools::tool,
 };
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_log_line_is_json_unless_a_terminal_shows_it() {
@@ -79,6 +80,24 @@ async fn the_log_contains_only_what_its_filter_allows() {
             .all(|line| line.contains("\"target\":\"keyservice::serve")),
         "{log}"
     );
+}
+
+/// A client writes that reason, and any text may contain a token.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_that_a_client_gives_when_it_leaves_is_never_logged() {
+    const SECRET: &str = "tsk_a_secret_in_a_goaway";
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let mut server = Server::start_with(&store, &["--log", "trace"], &[]).await;
+    let mut raw = RawClient::connect_with_preface(server.port()).await;
+    let protocol_error = [0, 0, 0, 0, 0, 0, 0, 1];
+    let reason = [&protocol_error, SECRET.as_bytes()].concat();
+    raw.send(&frame(GOAWAY, 0, 0, &reason)).await;
+    raw.read_kinds_until_closed(Duration::from_secs(10)).await;
+    server.signal("TERM");
+    server.wait_for_exit().await;
+    let log = server.log();
+    assert!(!log.contains("a_secret_in_a_goaway"), "{log}");
 }
 
 fn printed(command: &mut Command) -> String {

@@ -2,3 +2,4 @@
 
 mod logs;
 mod traces;
+mod unread_log;

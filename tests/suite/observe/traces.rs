@@ -251,6 +251,19 @@ async fn the_service_name_of_spans_is_keyservice_unless_the_environment_sets_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_may_have_a_password_and_a_lines_end() {
+    let collector = Collector::start().await;
+    let (name, endpoint) = collector.env();
+    let endpoint = format!(" {}\n", endpoint.replace("://", "://kate:hunter2@"));
+    let mut traced =
+        Traced::start_with(&[(name, &endpoint), ("OTEL_TRACES_SAMPLER", "always_on")]).await;
+    traced.collector = collector;
+    traced.authorize("").await;
+    assert_eq!(traced.spans().await.len(), 1);
+    assert!(!traced.server.log().contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_exported_without_an_endpoint_or_when_traces_are_turned_off() {
     for env in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
@@ -295,10 +308,10 @@ async fn a_second_signal_does_not_wait_for_the_last_spans() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_exporter_setting_is_refused_with_advice() {
     for (variable, value, advice) in [
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "use grpc"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "give grpc"),
         (ENDPOINT, "no endpoint", "http://localhost:4317"),
         (ENDPOINT, "ftp://kate:hunter2@h", "http://localhost:4317"),
-        (ENDPOINT, "http://no host", "OTEL_"),
+        (ENDPOINT, "http://no host", "http://localhost:4317"),
     ] {
         let mut command = server::command("sqlite:/never/opened");
         command.env(ENDPOINT, "http://127.0.0.1:4317");

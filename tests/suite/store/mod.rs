@@ -5,3 +5,5 @@ mod crash;
 mod postgres;
 mod refused;
 mod sqlite_file;
+mod sqlite_lost;
+mod sqlite_restore;

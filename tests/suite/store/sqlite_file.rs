@@ -3,8 +3,12 @@
 use crate::support::{
     directory,
     server::{self, Server, assert_refused, sqlite_in},
+    tools::tool,
 };
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::{
+    os::unix::fs::{PermissionsExt, symlink},
+    process::Command,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_error_names_a_path_that_cannot_be_opened() {
@@ -54,6 +58,60 @@ async fn an_sqlite_file_cannot_be_opened_under_a_second_name() {
     holder.terminate().await;
     let twice = ["keys.db has a second name"];
     assert_refused(&mut server::command(&store("keys.db")), &twice).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_is_on_the_database_and_not_on_a_file_beside_it() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let _holder = Server::start(&store).await;
+    for entry in directory.path().read_dir().expect("a directory") {
+        let path = entry.expect("a file").path();
+        if !path.ends_with("keys.db") {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
+    assert_refused(&mut server::command(&store), &["keys.db is in use"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sqlite_file_cannot_be_opened_through_another_mount() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let _holder = Server::start(&sqlite_in(&directory)).await;
+    std::fs::write(path("other.db"), "").expect("a file");
+    // A mount of the file alone has no write-ahead log beside it.
+    let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    let mut command = Command::new(tool("unshare"));
+    command.args([
+        "-rm",
+        "sh",
+        "-c",
+        mount,
+        "sh",
+        &path("keys.db"),
+        &path("other.db"),
+    ]);
+    let serve = server::command(&format!("sqlite:{}", path("other.db")));
+    command.arg(serve.get_program()).args(serve.get_args());
+    assert_refused(&mut command, &["other.db is in use"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_may_not_be_written_is_refused() {
+    let directory = directory();
+    Server::start(&sqlite_in(&directory))
+        .await
+        .terminate()
+        .await;
+    let path = directory.path().join("keys.db").display().to_string();
+    let mount = "mount --bind -o ro \"$1\" \"$1\" && shift && exec \"$@\"";
+    let mut command = Command::new(tool("unshare"));
+    let folder = directory.path().display().to_string();
+    command.args(["-rm", "sh", "-c", mount, "sh", &folder]);
+    let serve = server::command(&sqlite_in(&directory));
+    command.arg(serve.get_program()).args(serve.get_args());
+    assert_refused(&mut command, &[&path, "that its disk is not read-only"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

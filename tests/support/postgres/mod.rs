@@ -2,12 +2,13 @@
 //! is dropped.
 
 pub mod planted;
+pub mod pooler;
 pub mod proxy;
 pub mod replicated;
 pub mod roles;
 pub mod table_lock;
 
-use crate::support::tools::{postgres_13_tool, postgres_17_tool, postgres_tool};
+use crate::support::tools::{postgres_13_tool, postgres_18_tool, postgres_tool};
 use rand::RngExt;
 use std::{
     fs,
@@ -48,15 +49,37 @@ pub struct Cluster {
     databases: AtomicU32,
 }
 
-/// The cluster of [`Cluster::shared`], which lives while a test uses it.
-static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+/// The versions of PostgreSQL that the tests use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum Version {
+    /// The oldest one that the service supports. Its databases let every role create objects in the
+    /// schema `public`.
+    Oldest,
+    /// The one that the system has.
+    Installed,
+    /// The newest one.
+    Newest,
+}
+
+impl Version {
+    pub const ALL: [Self; 3] = [Self::Oldest, Self::Installed, Self::Newest];
+}
+
+/// The clusters of [`Cluster::shared_of`], by version. Each lives while a test uses it.
+static SHARED: [Mutex<Weak<Cluster>>; 3] = [const { Mutex::new(Weak::new()) }; 3];
 
 impl Cluster {
     /// A running cluster that several tests share. They must not stop it or change its settings.
     pub fn shared() -> Arc<Self> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::shared_of(Version::Installed)
+    }
+
+    /// The same, of this version.
+    pub fn shared_of(version: Version) -> Arc<Self> {
+        let shared = SHARED[version as usize].lock();
+        let mut shared = shared.unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let cluster = Arc::new(Self::start());
+            let cluster = Arc::new(Self::start_version(version));
             *shared = Arc::downgrade(&cluster);
             cluster
         })
@@ -64,19 +87,17 @@ impl Cluster {
 
     /// A running cluster for one test.
     pub fn start() -> Self {
-        Self::made_by(postgres_tool, "initdb", &INITDB_ARGUMENTS)
+        Self::start_version(Version::Installed)
     }
 
-    /// A running cluster of the oldest version that the service supports, for one test. Its databases
-    /// let every role create objects in the schema `public`.
-    pub fn start_version_13() -> Self {
-        Self::made_by(postgres_13_tool, "initdb", &INITDB_ARGUMENTS)
-    }
-
-    /// A running cluster for one test, of the first version that lets the size of its queue of
-    /// notifications be set.
-    pub fn start_version_17() -> Self {
-        Self::made_by(postgres_17_tool, "initdb", &INITDB_ARGUMENTS)
+    /// A running cluster of this version for one test.
+    pub fn start_version(version: Version) -> Self {
+        let find = match version {
+            Version::Oldest => postgres_13_tool,
+            Version::Installed => postgres_tool,
+            Version::Newest => postgres_18_tool,
+        };
+        Self::made_by(find, "initdb", &INITDB_ARGUMENTS)
     }
 
     /// Starts a hot standby of this cluster.
@@ -370,7 +391,7 @@ pub fn database_in(address: &str) -> &str {
 }
 
 /// A PostgreSQL program in its own process group, as a user that PostgreSQL accepts.
-fn as_server_user(program: &Path, directory: &Path) -> Command {
+pub fn as_server_user(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).process_group(0);
     if is_running_as_root() {

@@ -14,7 +14,7 @@ use prost::Message;
 use std::{
     io::Read,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
@@ -128,6 +128,28 @@ impl Server {
         self.stderr.so_far()
     }
 
+    /// Leaves unread what is written to standard error from now on.
+    pub fn stop_reading_log(&self) {
+        *self.stderr.is_paused.0.lock().expect("unpoisoned") = true;
+    }
+
+    pub fn read_log_again(&self) {
+        let (is_paused, resumed) = &*self.stderr.is_paused;
+        *is_paused.lock().expect("unpoisoned") = false;
+        resumed.notify_all();
+    }
+
+    /// Waits until the process has exited, even if nobody reads its output.
+    pub async fn wait_for_exit_unread(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the server ends", async || {
+            status = self.process.try_wait().expect("a child");
+            status.is_some()
+        })
+        .await;
+        status.expect("it ended")
+    }
+
     /// Everything that was written to standard output so far.
     pub fn stdout(&self) -> String {
         self.stdout.so_far()
@@ -193,15 +215,10 @@ impl Server {
 
     /// Waits until the process has exited and its output is collected.
     pub async fn wait_for_exit(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the server ends", async || {
-            status = self.process.try_wait().expect("a child");
-            status.is_some()
-        })
-        .await;
+        let status = self.wait_for_exit_unread().await;
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();
-        status.expect("it ended")
+        status
     }
 
     /// Sends SIGTERM and waits for the exit.
@@ -232,6 +249,7 @@ pub fn sqlite_in(directory: &TempDir) -> String {
 /// Collects one output of a process.
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
+    is_paused: Arc<(Mutex<bool>, Condvar)>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -239,9 +257,17 @@ impl Output {
     fn of(mut pipe: impl Read + Send + 'static) -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let sink = bytes.clone();
+        let is_paused = Arc::new((Mutex::new(false), Condvar::new()));
+        let pause = is_paused.clone();
         let reader = std::thread::spawn(move || {
             let mut piece = [0; 8192];
-            while let Ok(length @ 1..) = pipe.read(&mut piece) {
+            loop {
+                let (is_paused, resumed) = &*pause;
+                let paused = is_paused.lock().expect("unpoisoned");
+                drop(resumed.wait_while(paused, |paused| *paused));
+                let Ok(length @ 1..) = pipe.read(&mut piece) else {
+                    break;
+                };
                 sink.lock()
                     .expect("unpoisoned")
                     .extend_from_slice(&piece[..length]);
@@ -249,6 +275,7 @@ impl Output {
         });
         Self {
             bytes,
+            is_paused,
             reader: Some(reader),
         }
     }

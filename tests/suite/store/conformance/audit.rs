@@ -1,7 +1,7 @@
 //! The rules for audit records in every store.
 
 use super::{
-    account_id, after, create, create_as, on_both_stores, revocation, revoke, with_request_id,
+    account_id, after, create, create_as, on_every_store, revocation, revoke, with_request_id,
 };
 use crate::support::{
     caller, new_key,
@@ -16,7 +16,7 @@ use keyservice::{
     store::{CreateOutcome, RevokeTarget},
 };
 
-on_both_stores![
+on_every_store![
     every_write_is_recorded_with_its_outcome,
     appended_records_are_stored_with_every_field,
     a_write_without_its_record_is_not_stored,

@@ -1,6 +1,6 @@
 //! The rules for reading changes, and for loading everything, from every store.
 
-use super::{changes_since, create, create_many, on_both_stores, revocation, revoke, revoke_with};
+use super::{changes_since, create, create_many, on_every_store, revocation, revoke, revoke_with};
 use crate::support::{
     new_key,
     stores::{States, Stores},
@@ -10,7 +10,7 @@ use keyservice::store::{Position, RevokeTarget};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinHandle;
 
-on_both_stores![
+on_every_store![
     changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested,
     a_load_and_the_changes_after_it_miss_no_concurrent_write,
     the_changes_since_a_revision_skip_no_row_of_concurrent_writers,

@@ -1,4 +1,5 @@
-//! The rules for every store. Each test in the list below runs on SQLite and on PostgreSQL.
+//! The rules for every store. Each test in the lists runs on SQLite, and on the PostgreSQL that the
+//! system has, the oldest and the newest one that the service supports.
 
 use crate::support::{caller, new_key, stores::Stores};
 use futures::future::join_all;
@@ -18,7 +19,7 @@ use keyservice::{
 mod audit;
 mod changes;
 
-macro_rules! on_both_stores {
+macro_rules! on_every_store {
     ($($fact:ident,)*) => {
         mod on_sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
@@ -32,12 +33,26 @@ macro_rules! on_both_stores {
                 super::$fact(&super::Stores::postgres().await).await;
             })*
         }
+        mod on_the_oldest_postgres {
+            use crate::support::postgres::Version::Oldest;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $fact() {
+                super::$fact(&super::Stores::postgres_of(Oldest).await).await;
+            })*
+        }
+        mod on_the_newest_postgres {
+            use crate::support::postgres::Version::Newest;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $fact() {
+                super::$fact(&super::Stores::postgres_of(Newest).await).await;
+            })*
+        }
     };
 }
 
-use on_both_stores;
+use on_every_store;
 
-on_both_stores![
+on_every_store![
     a_key_is_stored_with_every_field,
     pages_are_newest_first_and_stay_correct_while_keys_are_created,
     a_list_goes_on_after_a_key_in_the_order_of_creation_whatever_became_of_the_key,

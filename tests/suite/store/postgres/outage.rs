@@ -321,29 +321,36 @@ async fn writes_fail_while_the_database_is_read_only_and_succeed_afterwards() {
     .await;
 }
 
+/// PostgreSQL's codes for its errors: those that may pass, and those that somebody must mend.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_on_a_standby_serves_once_the_standby_is_promoted() {
-    let mut primary = Cluster::start();
-    let store = primary.create_database();
-    let writer = Server::start(&store).await;
-    let (token, _) = writer.client().await.create_key().await;
-    let standby = primary.start_standby();
-
-    let replica = Server::start_listening(&standby.address_of(database_in(&store)), &[], &[]).await;
-    let mut client = replica.client().await;
-    let refusal = client
-        .create("acme", "another")
-        .await
-        .expect_err("a standby");
-    assert_store_unavailable(&refusal);
-    let refusal = client.authorize(&token, "example.com").await;
-    assert_eq!(refusal.expect_err("no lease").code(), Code::Unavailable);
-
-    primary.kill();
-    standby.promote();
-    eventually("it serves", async || replica.is_serving().await).await;
-    assert!(client.is_granted(&token).await);
-    client.create_key().await;
+async fn an_error_that_may_pass_is_unavailable_and_any_other_is_internal() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    for (codes, expected) in [
+        (
+            "08006 08P01 0A000 23505 25006 25P02 25P03 25P04 26000 28P01 3D000 40001 40P01 42P05 \
+             53100 53200 53300 55P03 57014 57P01 57P03 57P05 58030 72000",
+            Code::Unavailable,
+        ),
+        (
+            "22001 22021 23502 3F000 42501 42703 42P01 54001 P0001 XX000 XX001 ZZ999",
+            Code::Internal,
+        ),
+    ] {
+        for code in codes.split_whitespace() {
+            let fail = format!(
+                "CREATE OR REPLACE FUNCTION keyservice.end_write( \
+                     p_revision bigint, p_write_time timestamptz, p_key_id uuid) \
+                 RETURNS uuid LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE 'made up' USING ERRCODE = '{code}'; END $$"
+            );
+            cluster.psql(database_in(&store), &fail);
+            let refused = client.create("acme", "a key").await.expect_err("it fails");
+            assert_eq!(refused.code(), expected, "{code}: {refused}");
+        }
+    }
 }
 
 /// Asserts that Create, List and Revoke fail in time with STORE_UNAVAILABLE.

@@ -2,7 +2,7 @@
 
 use crate::support::{
     postgres::{
-        Cluster, database_in,
+        Cluster, Version, database_in,
         planted::{TRACE, plant_in_public},
         roles::{create_role_for, create_role_without_rights, grants, role_in},
         session,
@@ -13,7 +13,7 @@ use crate::support::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_is_planted_in_public_runs_on_the_oldest_version_with_its_own_rights() {
-    assert_nothing_planted_runs(&Cluster::start_version_13()).await;
+    assert_nothing_planted_runs(&Cluster::start_version(Version::Oldest)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

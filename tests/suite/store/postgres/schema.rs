@@ -65,18 +65,6 @@ async fn serving_and_reading_records_need_only_the_rights_that_the_command_grant
     assert_eq!(cluster.psql(database_in(&store), left), "0");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_first_start_without_the_right_to_create_a_schema_explains_its_failure() {
-    let cluster = Cluster::shared();
-    let store = cluster.create_database();
-    let role = format!("limited_{}", database_in(&store));
-    cluster.psql("postgres", &format!("CREATE ROLE {role} LOGIN"));
-
-    let address = cluster.address_for(&role, database_in(&store));
-    let parts = ["permission denied", "a role that may create a schema"];
-    assert_refused(&mut command(&address), &parts).await;
-}
-
 /// A dump of a database without the dump's random lines.
 fn dump(store: &str) -> String {
     let dumped = Command::new(postgres_tool("pg_dump")).arg(store).output();

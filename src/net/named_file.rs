@@ -1,0 +1,92 @@
+//! A file that a setting names, and the error when it cannot be used.
+//!
+//! Must never repeat a setting's value that is no path: somebody may have given what the file should
+//! hold, such as a private key.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+/// A file, and the setting that names it.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedFile {
+    /// The setting's flag.
+    pub setting: &'static str,
+    /// Where the file is.
+    pub path: PathBuf,
+}
+
+/// A file cannot be read, or its contents are invalid.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    /// There is none.
+    #[error("{setting}: there is no such file in {folder}; give a file's path, not what it holds")]
+    Missing {
+        setting: &'static str,
+        folder: String,
+    },
+    #[error("{} {}: {why}", file.setting, file.path.display())]
+    Invalid { file: NamedFile, why: String },
+}
+
+impl FileError {
+    pub(crate) fn unreadable(file: &NamedFile, error: &io::Error) -> Self {
+        use io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
+        match error.kind() {
+            NotFound | NotADirectory | InvalidFilename | InvalidInput => Self::Missing {
+                setting: file.setting,
+                folder: existing_folder(&file.path),
+            },
+            _ => Self::invalid(file, error),
+        }
+    }
+
+    pub(crate) fn invalid(file: &NamedFile, why: impl fmt::Display) -> Self {
+        let (file, why) = (file.clone(), why.to_string());
+        Self::Invalid { file, why }
+    }
+}
+
+/// The deepest folder of a path that exists. So it is certainly a path, and no secret.
+fn existing_folder(path: &Path) -> String {
+    let existing = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    existing.map_or_else(
+        || "the working directory".to_owned(),
+        |folder| folder.display().to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_is_no_path_is_not_repeated() {
+        let long = "hunter2".repeat(1000);
+        for (value, folder) in [
+            ("hunter2", "the working directory"),
+            ("/etc/hunter2", "/etc"),
+            ("/etc/hunter2/hunter2", "/etc"),
+            ("/etc/passwd/hunter2", "/etc"),
+            (
+                "-----BEGIN PRIVATE KEY-----\nhunter2/hunter2\n",
+                "the working directory",
+            ),
+            ("postgres://u:hunter2@h/d", "the working directory"),
+            (&long, "the working directory"),
+            ("hunter2\0", "the working directory"),
+        ] {
+            let file = NamedFile {
+                setting: "--tls-key",
+                path: value.into(),
+            };
+            let error = fs::read(value).expect_err("it is not there");
+            let error = FileError::unreadable(&file, &error).to_string();
+            let told = format!("--tls-key: there is no such file in {folder}; ");
+            assert!(error.starts_with(&told), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The rights that a role needs on the tables: what `keyservice grants` prints, and what a start checks.
+//!
+//! Promises the least: a service without one of these rights does not work.
+
+use std::fmt;
+
+/// What a table or a view of the schema `keyservice` lets a role do.
+#[derive(Debug, Clone, Copy)]
+pub struct TableRights {
+    /// The table's name, without its schema.
+    pub table: &'static str,
+    /// Of which there is at least one.
+    pub rights: &'static [Right],
+}
+
+/// A right on a whole table, or on some of its columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Right {
+    /// `SELECT`, `INSERT`, `UPDATE` or `DELETE`.
+    pub privilege: &'static str,
+    /// None for the whole table.
+    pub columns: &'static [&'static str],
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.columns {
+            [] => f.write_str(self.privilege),
+            columns => write!(f, "{} ({})", self.privilege, columns.join(", ")),
+        }
+    }
+}
+
+const SELECT: Right = on_the_table("SELECT");
+const INSERT: Right = on_the_table("INSERT");
+
+/// The rights of `keyservice serve`. The columns for UPDATE are those that change in a row's life. A
+/// key's digest does not, so a stolen role cannot give a key another token.
+pub const SERVICE: &[TableRights] = &[
+    on("migrations", &[on_columns("SELECT", &["number"])]),
+    on("digest_key", &[SELECT]),
+    on(
+        "keys",
+        &[
+            SELECT,
+            INSERT,
+            on_columns("UPDATE", &["revoke_time", "revision"]),
+        ],
+    ),
+    on("writes", &[SELECT, INSERT]),
+    on("changes", &[SELECT]),
+    on(
+        "replicas",
+        &[
+            SELECT,
+            INSERT,
+            on_columns(
+                "UPDATE",
+                &["applied_revision", "renewals", "lease_millis", "renew_time"],
+            ),
+            on_the_table("DELETE"),
+        ],
+    ),
+    // For the lock. The table has no rows.
+    on("writers_lock", &[on_the_table("UPDATE")]),
+    on("audit", &[INSERT]),
+];
+
+/// The rights of `keyservice audit`.
+pub const AUDIT: &[TableRights] = &[
+    on("migrations", &[on_columns("SELECT", &["number"])]),
+    on("audit", &[SELECT]),
+];
+
+const fn on(table: &'static str, rights: &'static [Right]) -> TableRights {
+    TableRights { table, rights }
+}
+
+const fn on_the_table(privilege: &'static str) -> Right {
+    on_columns(privilege, &[])
+}
+
+const fn on_columns(privilege: &'static str, columns: &'static [&'static str]) -> Right {
+    Right { privilege, columns }
+}
+
+/// A name for use in SQL, whatever letters it has.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

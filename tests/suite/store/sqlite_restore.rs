@@ -1,0 +1,200 @@
+//! Copies, backups and restores of an SQLite database: what is complete, what is refused, and what the
+//! service says of it when it starts.
+
+use crate::support::{
+    directory,
+    server::{self, Server, assert_refused, sqlite_in},
+    tools::shell,
+};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// The commands of docs/sqlite.md, with which an operator makes a backup while the service runs.
+const BACKUPS: [&str; 2] = [
+    r#"sqlite3 keys.db ".backup backup.db""#,
+    r#"sqlite3 keys.db "VACUUM INTO 'backup.db'""#,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_made_beside_the_service_has_every_acknowledged_key() {
+    for back_up in BACKUPS {
+        let files = Files::new();
+        let server = Server::start(&files.store()).await;
+        let (token, _) = server.client().await.create_key().await;
+        files.run(back_up);
+        server.client().await.create_key().await;
+        server.terminate().await;
+
+        files.copy("backup.db", "keys.db");
+        let server = Server::start(&files.store()).await;
+        assert!(server.client().await.is_granted(&token).await, "{back_up}");
+        assert_eq!(server.client().await.list("acme").await.unwrap().len(), 1);
+        let log = server.log();
+        assert!(log.contains("found a copy of a database"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_beside_a_log_of_later_writes_is_refused_and_neither_is_changed() {
+    for (back_up, when) in [
+        ("cp keys.db backup.db", When::Stopped),
+        (BACKUPS[0], When::Stopped),
+        (BACKUPS[0], When::Running),
+        (BACKUPS[1], When::Running),
+    ] {
+        let files = Files::new();
+        let server = Server::start(&files.store()).await;
+        server.client().await.create_key().await;
+        server.terminate().await;
+        if matches!(when, When::Stopped) {
+            files.run(back_up);
+        }
+        let server = Server::start(&files.store()).await;
+        server.client().await.create_key().await;
+        if matches!(when, When::Running) {
+            files.run(back_up);
+        }
+        let (kept, _) = server.client().await.create_key().await;
+        server.kill().await;
+
+        files.copy("keys.db", "crashed.db");
+        files.copy("backup.db", "keys.db");
+        let before = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
+        let parts = ["keys.db-wal does not belong to", "delete", "keys.db-shm"];
+        assert_refused(&mut server::command(&files.store()), &parts).await;
+        let after = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
+        assert!(before == after, "{back_up}");
+
+        // As the error says: put back the database, or delete the log.
+        files.copy("crashed.db", "keys.db");
+        let server = Server::start(&files.store()).await;
+        assert!(server.client().await.is_granted(&kept).await, "{back_up}");
+        server.kill().await;
+        files.copy("backup.db", "keys.db");
+        std::fs::remove_file(files.path("keys.db-wal")).expect("deleted");
+        std::fs::remove_file(files.path("keys.db-shm")).expect("deleted");
+        let server = Server::start(&files.store()).await;
+        assert!(!server.client().await.is_granted(&kept).await, "{back_up}");
+    }
+}
+
+#[derive(Clone, Copy)]
+enum When {
+    Stopped,
+    Running,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_of_another_service_beside_a_log_is_refused() {
+    let (files, others) = (Files::new(), Files::new());
+    for files in [&files, &others] {
+        let server = Server::start(&files.store()).await;
+        server.client().await.create_key().await;
+        server.kill().await;
+    }
+    std::fs::copy(others.path("keys.db"), files.path("keys.db")).expect("copied");
+    let parts = ["keys.db-wal does not belong to"];
+    assert_refused(&mut server::command(&files.store()), &parts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_database_is_not_deleted() {
+    let files = Files::new();
+    let server = Server::start(&files.store()).await;
+    server.client().await.create_key().await;
+    server.kill().await;
+    for spoil in ["rm keys.db", ": > keys.db"] {
+        files.run(spoil);
+        let parts = ["keys.db is missing or empty, but", "keys.db-wal has writes"];
+        let log = files.read("keys.db-wal");
+        assert_refused(&mut server::command(&files.store()), &parts).await;
+        assert!(log == files.read("keys.db-wal"), "{spoil}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_copy_of_a_database_in_use_is_served_with_a_warning() {
+    let files = Files::new();
+    let server = Server::start(&files.store()).await;
+    server.client().await.create_key().await;
+    files.copy("keys.db", "copy.db");
+    server.terminate().await;
+    let copy = Server::start(&files.store_at("copy.db")).await;
+    assert!(copy.log().contains("the last writes may be missing"));
+    copy.terminate().await;
+    let copy = Server::start(&files.store_at("copy.db")).await;
+    assert!(!copy.log().contains("may be missing"), "{}", copy.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_what_was_found_at_the_start() {
+    let files = Files::new();
+    let server = Server::start(&files.store()).await;
+    assert!(server.log().contains("created a new one, without keys"));
+    server.client().await.create_key().await;
+    server.kill().await;
+    let server = Server::start(&files.store()).await;
+    assert!(
+        server
+            .log()
+            .contains("found the database and its write-ahead log")
+    );
+    assert!(
+        server.log().contains(r#""keys":1,"revision":1"#),
+        "{}",
+        server.log()
+    );
+    server.terminate().await;
+    assert!(!files.path("keys.db-wal").exists());
+    let server = Server::start(&files.store()).await;
+    assert!(
+        server.log().contains("found the database\""),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn the_documents_show_the_commands_that_are_tested_here() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sqlite.md");
+    let page = std::fs::read_to_string(page).expect("a page");
+    for command in BACKUPS {
+        assert!(
+            page.contains(&command.replace("keys.db", "keyservice.db")),
+            "{command}"
+        );
+    }
+}
+
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(directory())
+    }
+
+    fn store(&self) -> String {
+        sqlite_in(&self.0)
+    }
+
+    fn store_at(&self, name: &str) -> String {
+        format!("sqlite:{}", self.path(name).display())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, command: &str) {
+        let line = format!("cd {} && {command}", self.0.path().display());
+        shell(&line).expect(command);
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).expect("a file")
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        std::fs::copy(self.path(from), self.path(to)).expect("copied");
+    }
+}
