@@ -138,10 +138,10 @@ impl Database {
             return self.query(Purpose::Calls, sql, params).await;
         }
         let client = Arc::new(self.acquire(Purpose::Calls).await?);
-        let announcer = client.clone();
+        let shared = client.clone();
         let mut announced = Box::pin(async move {
-            let sent = announcer.batch_execute(ANNOUNCE).await;
-            (announcer, sent)
+            let sent = shared.batch_execute(ANNOUNCE).await;
+            (shared, sent)
         });
         let rows = async {
             let statement = client.prepare_cached(sql).await?;
