@@ -29,7 +29,7 @@ impl CountedLines {
         for (alike, calls) in counts {
             tracing::info!(
                 caller = alike.caller.as_str(),
-                method = %alike.method,
+                method = alike.method.as_str(),
                 outcome = alike.outcome.as_str(),
                 calls,
                 "admin calls that have no line of their own"

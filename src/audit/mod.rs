@@ -5,7 +5,7 @@ mod lines;
 pub mod recorder;
 
 use crate::model::{
-    audit_record::{AdminMethod, AuditRecord, Outcome},
+    audit_record::{AuditRecord, MethodName, Outcome},
     caller_name::CallerName,
 };
 
@@ -13,7 +13,7 @@ use crate::model::{
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Alike {
     caller: CallerName,
-    method: AdminMethod,
+    method: MethodName,
     outcome: Outcome,
 }
 
@@ -21,7 +21,7 @@ impl Alike {
     fn of(record: &AuditRecord) -> Self {
         Self {
             caller: record.caller.clone(),
-            method: record.method,
+            method: record.method.clone(),
             outcome: record.outcome.clone(),
         }
     }

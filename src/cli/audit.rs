@@ -10,13 +10,17 @@ use crate::{
         audit_record::{AuditQuery, AuditRecord},
         caller_name::CallerName,
         key::KeyId,
+        text,
         time::Timestamp,
     },
     store::{ReadAuditError, postgres, sqlite},
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, BufWriter, ErrorKind, IsTerminal, Write},
+};
 use tokio::runtime;
 
 /// Which records to print, and how. What is left out restricts nothing.
@@ -92,7 +96,7 @@ impl AuditCommand {
             writeln!(output, "{}", row(HEADINGS))?;
         }
         let query = self.query();
-        let mut print = |record| writeln!(output, "{}", line(&record));
+        let mut print = |record| writeln!(output, "{}", harmless(&line(&record), as_table));
         match &self.store.address {
             StoreAddress::Sqlite(path) => sqlite::read_audit(path, &query, &mut print)?,
             StoreAddress::Postgres(address) => {
@@ -157,6 +161,26 @@ fn json_line(record: &AuditRecord) -> String {
     )
 }
 
+/// Writes out the characters that a terminal does not show as they are: control characters, which may
+/// move the cursor or rewrite a line, and those that change the order of what follows. Whoever may insert
+/// records may put them there. Within a line of JSON, which has them only in strings, they are escaped as
+/// JSON does.
+fn harmless(line: &str, as_table: bool) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for character in line.chars() {
+        if !text::is_unprintable(character) {
+            shown.push(character);
+        } else if as_table {
+            shown.extend(character.escape_unicode());
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(shown, "\\u{unit:04x}").expect("a string takes everything");
+            }
+        }
+    }
+    shown
+}
+
 fn rfc3339(time: Timestamp) -> String {
     humantime::format_rfc3339_micros(time.to_system_time()).to_string()
 }
@@ -187,6 +211,17 @@ fn account(text: &str) -> Result<AccountId, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        let line = "\"caller\":\"a\u{1b}[2Jb\u{9b}c\u{202e}d\u{7f}é\n\u{e0001}\"";
+        assert_eq!(
+            harmless(line, false),
+            r#""caller":"a\u001b[2Jb\u009bc\u202ed\u007fé\u000a\udb40\udc01""#
+        );
+        let in_table = harmless("a\u{1b}[2J\n", true);
+        assert_eq!(in_table, r"a\u{1b}[2J\u{a}");
+    }
 
     #[test]
     fn a_time_is_a_point_or_a_distance_into_the_past() {

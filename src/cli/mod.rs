@@ -112,6 +112,11 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn complain(what: &str) {
+    // A server or a file may have supplied a part of it.
+    let what: String = what
+        .chars()
+        .map(|it| if text::is_unprintable(it) { ' ' } else { it })
+        .collect();
     stderr::write(format!("keyservice: {what}\n").as_bytes());
 }
 

@@ -246,7 +246,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
     recorder.count(&AuditRecord {
         time: Timestamp::now(),
         caller: CallerName::unknown(),
-        method,
+        method: method.into(),
         account_id: None,
         key_id: None,
         outcome: Outcome::named(name(Code::Unauthenticated)),
@@ -318,7 +318,7 @@ impl Entry {
         AuditRecord {
             time: self.time,
             caller: self.caller.name.clone(),
-            method: self.method,
+            method: self.method.into(),
             account_id: self.account_id.clone(),
             key_id: self.key_id,
             outcome: Outcome::named(name(code)),

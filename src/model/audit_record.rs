@@ -5,10 +5,10 @@
 
 use super::{account::AccountId, caller_name::CallerName, key::KeyId, time::Timestamp};
 use std::borrow::Cow;
-use strum::{Display, EnumString, IntoStaticStr};
+use strum::{Display, IntoStaticStr};
 
 /// The methods that need the role of an admin. Their calls are audited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr)]
 pub enum AdminMethod {
     /// Creates a key.
     Create,
@@ -19,16 +19,35 @@ pub enum AdminMethod {
 }
 
 impl AdminMethod {
-    /// Parses the name that the method has in the proto.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        name.parse().ok()
-    }
-
     /// The name that the method has in the proto.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+}
+
+/// The name of a method, as a record has it. A later release may have other methods, and whoever may
+/// insert records may invent some.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MethodName(Cow<'static, str>);
+
+impl MethodName {
+    /// Takes back a name that a store has kept.
+    #[must_use]
+    pub fn from_stored(name: String) -> Self {
+        Self(Cow::Owned(name))
+    }
+
+    /// The name, which in the proto is that of a method of this release, as a rule.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<AdminMethod> for MethodName {
+    fn from(method: AdminMethod) -> Self {
+        Self(Cow::Borrowed(method.as_str()))
     }
 }
 
@@ -75,7 +94,7 @@ pub struct AuditRecord {
     /// The caller, by the name that it had in the credentials file at the time.
     pub caller: CallerName,
     /// The method that was called.
-    pub method: AdminMethod,
+    pub method: MethodName,
     /// The account that the call concerned. `None` if the service did not learn it.
     pub account_id: Option<AccountId>,
     /// The key that the call concerned. `None` if the service did not learn it.

@@ -6,6 +6,7 @@ use super::{
     caller_name,
     token::{self, Token},
 };
+use icu_properties::{CodePointMapData, props::GeneralCategory};
 
 /// The text contains a secret, or most of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,22 @@ pub fn refuse_secrets(text: &str) -> Result<(), ContainsSecret> {
         return Err(ContainsSecret::Token);
     }
     Ok(())
+}
+
+/// Whether a terminal does not show a character as it is: a control character, one that separates lines
+/// or changes their direction, or one without a shape.
+#[must_use]
+pub fn is_unprintable(character: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    matches!(
+        category,
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::Unassigned
+            | GeneralCategory::PrivateUse
+    )
 }
 
 /// What follows on each occurrence of the prefix, in capitals or not. A phone may capitalise the first

@@ -9,6 +9,7 @@ use super::{
     migrate::{self, MigrateError},
     pool::PoolSettings,
     requirements::Unfit,
+    trust,
 };
 use crate::{
     model::token::Digester,
@@ -54,12 +55,10 @@ pub(super) async fn open(
                 problem,
                 remedy,
             },
-            MigrateError::Untrusted(found) => cannot_open(
-                found.to_string().into(),
-                "if you trust that role, make it the owner of the database; if not, find out what it \
-                 has changed, and use another database",
-            ),
-            MigrateError::Postgres(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            MigrateError::Untrusted(found) => cannot_open(found.to_string().into(), trust::ADVICE),
+            MigrateError::Postgres(error)
+                if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
+            {
                 cannot_open(
                     with_causes(&error).into(),
                     "a migration had to wait for another session's lock on a table in schema \

@@ -14,6 +14,10 @@ pub(super) struct Untrusted {
     owner: String,
 }
 
+/// What to do about it.
+pub(super) const ADVICE: &str = "if you trust that role, make it the owner of the database; if not, \
+                                 find out what it has changed, and use another database";
+
 /// Trusted are this role and those that it is a member of, superusers and the owner of the database.
 /// A superuser counts as a member of every role, which says nothing.
 ///
@@ -107,9 +111,8 @@ const OWN_SETTINGS: &str = "
 
 /// Refuses a schema that others could have put something into, and warns of what others can prepare.
 pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
-    if let Some(row) = client.query_opt(UNTRUSTED, &[]).await? {
-        let (object, owner) = (row.try_get(0)?, row.try_get(1)?);
-        return Err(Untrusted { object, owner }.into());
+    if let Some(untrusted) = check_owners(client).await? {
+        return Err(untrusted.into());
     }
     for row in client.query(WRITABLE, &[]).await? {
         let schema: String = row.try_get(0)?;
@@ -127,4 +130,17 @@ pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
         );
     }
     Ok(())
+}
+
+/// Finds something that belongs to a role that has no business there. Whoever uses the schema must ask
+/// first: what is found may run code with the rights of whoever uses it.
+pub(super) async fn check_owners(
+    client: &Client,
+) -> Result<Option<Untrusted>, tokio_postgres::Error> {
+    let row = client.query_opt(UNTRUSTED, &[]).await?;
+    row.map(|row| {
+        let (object, owner) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(Untrusted { object, owner })
+    })
+    .transpose()
 }

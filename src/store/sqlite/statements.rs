@@ -45,7 +45,7 @@ pub(super) fn create(
     let record = |outcome, key_id| AuditRecord {
         time: key.create_time,
         caller: new.caller.clone(),
-        method: AdminMethod::Create,
+        method: AdminMethod::Create.into(),
         account_id: Some(key.account_id.clone()),
         key_id: Some(key_id),
         outcome,
@@ -127,7 +127,7 @@ pub(super) fn revoke(
     let record = AuditRecord {
         time: revocation.now,
         caller: revocation.caller.clone(),
-        method: AdminMethod::Revoke,
+        method: AdminMethod::Revoke.into(),
         account_id: Some(key.account_id.clone()),
         key_id: Some(key.id),
         outcome: Outcome::OK,

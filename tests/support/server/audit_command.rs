@@ -16,7 +16,7 @@ pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
     AuditRecord {
         time,
         caller: caller("sender"),
-        method: AdminMethod::List,
+        method: AdminMethod::List.into(),
         account_id: None,
         key_id: None,
         outcome: Outcome::OK,

@@ -59,7 +59,7 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
     let bare = AuditRecord {
         time: after(time, 1),
         caller: caller("sender"),
-        method: AdminMethod::List,
+        method: AdminMethod::List.into(),
         account_id: None,
         key_id: None,
         outcome: Outcome::named("RESOURCE_EXHAUSTED"),

@@ -7,7 +7,7 @@ use crate::support::{
         roles::{create_role_for, role_in},
         session,
     },
-    server::Server,
+    server::{Server, audit_command::audit_output},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,4 +127,41 @@ async fn an_advisory_lock_does_not_keep_out_a_first_start() {
     let lock = "SELECT pg_advisory_lock(1415071059, 2)";
     stranger.batch_execute(lock).await.expect("locked");
     Server::start(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_audit_record_hides_no_other_and_says_nothing_to_a_terminal() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    server.client().await.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let record = |caller: &str, method: &str, outcome: &str| {
+        format!(
+            "INSERT INTO keyservice.audit (time, caller, method, outcome, calls) \
+             VALUES (now(), {caller}, {method}, {outcome}, 1)"
+        )
+    };
+    for refused in [
+        record("repeat('x', 401)", "'List'", "'OK'"),
+        record("'x'", "repeat('x', 401)", "'OK'"),
+        record("'x'", "E'List\\n'", "'OK'"),
+        record("'x'", "'List'", "E'OK\\u001b[2J'"),
+    ] {
+        assert!(thief.batch_execute(&refused).await.is_err(), "{refused}");
+    }
+    let obeyed = record("E'x\\u001b[2J\\n\\u009b\\u202e'", "'Zap'", "'OK'");
+    thief.batch_execute(&obeyed).await.expect("inserted");
+
+    for format in ["json", "table"] {
+        let printed = audit_output(&store, &["--format", format]);
+        assert!(
+            printed.contains("Zap") && printed.contains("Create"),
+            "{printed}"
+        );
+        let obeyed = |it: char| it.is_control() && it != '\n' || it == '\u{202e}';
+        assert!(!printed.contains(obeyed), "{printed:?}");
+        let records = if format == "json" { 2 } else { 3 };
+        assert_eq!(printed.lines().count(), records, "{printed}");
+    }
 }

@@ -7,7 +7,11 @@ use crate::support::{
         roles::{create_role_for, create_role_without_rights, grants, role_in},
         session,
     },
-    server::{Server, assert_refused, audit_command::records, command},
+    server::{
+        Server, assert_refused,
+        audit_command::{audit_error, records},
+        command,
+    },
     stores::use_everything,
 };
 
@@ -205,6 +209,9 @@ async fn a_schema_or_an_object_of_another_role_is_refused() {
         let parts = [named, &stranger, "make it the owner of the database"];
         assert_refused(&mut command(&store), &parts).await;
         assert_refused(&mut command(&owner), &parts).await;
+        // The command runs with the rights of whoever reads the records.
+        let refused = audit_error(&store, &[]);
+        assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
 
         // Who is a member of the role could do what it does.
         let join = format!("GRANT {stranger} TO {}", role_in(&owner));
