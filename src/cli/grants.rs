@@ -35,6 +35,12 @@ enum Task {
     Audit,
 }
 
+/// Otherwise PostgreSQL would only warn that it has not taken a right from everybody.
+const OWNERS_ONLY: &str = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_database d \
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+    AND pg_catalog.pg_has_role(d.datdba, 'MEMBER'::pg_catalog.text)) \
+    THEN RAISE 'run this as the owner of the database'; END IF; END $$;";
+
 impl GrantsCommand {
     /// Prints to standard output.
     pub(super) fn run(&self) -> io::Result<()> {
@@ -48,7 +54,10 @@ impl GrantsCommand {
             Task::Audit => rights::AUDIT,
         };
         let mut statements = format!(
-            "REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
+            "BEGIN;\n\
+             {OWNERS_ONLY}\n\
+             REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
+             REVOKE ALL ON ALL TABLES IN SCHEMA keyservice FROM {role};\n\
              GRANT CONNECT ON DATABASE {database} TO {role};\n\
              GRANT USAGE ON SCHEMA keyservice TO {role};\n"
         );
@@ -61,6 +70,7 @@ impl GrantsCommand {
             );
             written.expect("a string takes everything");
         }
+        statements.push_str("COMMIT;\n");
         statements
     }
 }
@@ -95,10 +105,19 @@ mod tests {
             database: identifier("Keys & more").expect("a name"),
         };
         let statements = command.statements();
-        assert_eq!(
-            statements.lines().nth(1),
-            Some("GRANT CONNECT ON DATABASE \"Keys & more\" TO \"a\"\"; DROP TABLE x; --\";")
+        let connect = "GRANT CONNECT ON DATABASE \"Keys & more\" TO \"a\"\"; DROP TABLE x; --\";";
+        assert!(
+            statements.lines().any(|line| line == connect),
+            "{statements}"
         );
+        let command = GrantsCommand {
+            role: identifier("語\\\"").expect("a name"),
+            ..command
+        };
+        // In some encodings of a client, the last byte of a letter is a quote.
+        let statements = command.statements();
+        assert!(statements.contains(r#"U&"\+008a9e\\""";"#), "{statements}");
+        assert!(statements.is_ascii());
         for wrong in ["", "public", "none", "pg_monitor", "a\nb", &"x".repeat(64)] {
             assert!(identifier(wrong).is_err(), "{wrong}");
         }

@@ -74,7 +74,7 @@ calls when a caller was refused too often to record each call. It has the time o
 the first call and their number.";
 
 const GRANTS_HELP: &str = "\
-Run the statements in the database as the owner of the tables, after the first
+Run the statements in the database as the owner of the database, after the first
 start of the service and after each upgrade. The command itself connects to nothing.";
 
 /// Reads the command line of this process, runs its command, and reports on standard error what the

@@ -39,8 +39,8 @@ pub(super) fn check(settings: &CallerSettings, listen: SocketAddr) -> Result<(),
     };
     if listen.ip().to_canonical().is_loopback() {
         tracing::warn!(
-            "calls are {lacks}, which is safe because only this machine reaches {listen}; for any other \
-             address give {missing}"
+            "calls are {lacks}: every user of this machine is an admin. Other machines do not reach \
+             {listen}; before they may, or if you do not trust each user, give {missing}"
         );
     } else if settings.insecure {
         tracing::warn!("calls are {lacks}, and --insecure lets other machines reach {listen}");

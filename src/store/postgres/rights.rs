@@ -84,8 +84,18 @@ const fn on_columns(privilege: &'static str, columns: &'static [&'static str]) -
     Right { privilege, columns }
 }
 
-/// A name for use in SQL, whatever letters it has.
+/// A name for use in SQL, whatever letters it has, in ASCII alone: what follows a quote must not depend on
+/// the encoding in which the statement is sent.
 #[must_use]
 pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    let name = name.replace('"', "\"\"");
+    if name.is_ascii() {
+        return format!("\"{name}\"");
+    }
+    let escape = |letter: char| match letter {
+        '\\' => "\\\\".to_owned(),
+        ascii if ascii.is_ascii() => ascii.to_string(),
+        other => format!("\\+{:06x}", u32::from(other)),
+    };
+    format!("U&\"{}\"", name.chars().map(escape).collect::<String>())
 }

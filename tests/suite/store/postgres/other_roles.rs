@@ -321,6 +321,33 @@ async fn each_right_that_is_granted_is_needed_and_no_other() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_owner_can_grant_and_what_was_granted_before_is_taken_back() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let role = role_in(&create_role_without_rights("service", &cluster, &store));
+    let statements = grants(&role, "service", &store);
+    let other = session(&cluster.address_for(&role, database_in(&store))).await;
+    let refused = other
+        .batch_execute(&statements)
+        .await
+        .expect_err("not the owner");
+    let refused = refused.as_db_error().expect("an answer").message();
+    assert_eq!(refused, "run this as the owner of the database");
+
+    let too_much = format!(
+        "GRANT UPDATE (digest) ON keyservice.keys TO {role}; GRANT SELECT ON keyservice.audit TO {role}"
+    );
+    cluster.psql(database_in(&store), &too_much);
+    cluster.psql(database_in(&store), &statements);
+    let rights = format!(
+        "SELECT has_column_privilege('{role}', 'keyservice.keys', 'digest', 'UPDATE'), \
+                has_table_privilege('{role}', 'keyservice.audit', 'SELECT')"
+    );
+    assert_eq!(cluster.psql(database_in(&store), &rights), "f|f");
+}
+
 #[test]
 fn the_page_shows_what_the_command_prints() {
     let page = include_str!("../../../../docs/postgres.md");
