@@ -58,15 +58,15 @@ fn plain_path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return refused("give the file's path after `sqlite:`");
     }
-    if text.contains("://") {
-        // A `postgres://` address with its password, most likely.
-        return refused("give a file's path after `sqlite:`, or postgres://… alone");
-    }
     if text.starts_with(':') {
         return refused("keys need a file; give its path after `sqlite:`");
     }
     if text.starts_with("file:") {
         return refused("give sqlite:PATH with a plain path, not a `file:` address");
+    }
+    if text.contains("://") {
+        // A `postgres://` address with its password, most likely.
+        return refused("give a file's path after `sqlite:`, or postgres://… alone");
     }
     if text.starts_with("//") {
         let path = Suggestion(text.trim_start_matches('/'));

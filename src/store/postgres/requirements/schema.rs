@@ -97,7 +97,8 @@ const FINDINGS: &str = "
     FROM relations r JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid
     JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
-      AND NOT (p.proname OPERATOR(pg_catalog.=) 'refuse_change'
+      AND NOT (p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (
+              '{refuse_change, refuse_other_revision, refuse_many_replicas}'::pg_catalog.text[])
           AND p.pronamespace OPERATOR(pg_catalog.=) (SELECT s.oid FROM schema s))
     ORDER BY 1, 2, 3";
 
