@@ -32,6 +32,12 @@ pub enum InvalidCredentials {
     /// The file is not text.
     #[error("is not UTF-8 text")]
     NotText,
+    /// The file may have been cut off within its last line, which could then give more rights than it
+    /// was to: without its `accounts=`, say.
+    #[error(
+        "does not end with a line break, so it may have been cut off; end its last line with one"
+    )]
+    CutOff,
     /// The file may have been cut off. It would lock everybody out.
     #[error("names no caller; add one with `keyservice credential new NAME --role admin`")]
     NoCaller,
@@ -94,9 +100,13 @@ impl Credentials {
     /// Parses a credentials file.
     ///
     /// Each line describes one caller: `NAME ROLE [accounts=ACCOUNT,…]`, and then at least one of
-    /// `bearer=DIGEST` and `certificate=NAME`. A word that begins with `#` begins a comment.
+    /// `bearer=DIGEST` and `certificate=NAME`. A word that begins with `#` begins a comment. Each line
+    /// ends with a line break, the last one too.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidCredentials> {
         let text = std::str::from_utf8(bytes).map_err(|_| InvalidCredentials::NotText)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            return Err(InvalidCredentials::CutOff);
+        }
         let mut credentials = Self::default();
         let mut lines_by_name = HashMap::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -250,9 +260,9 @@ mod tests {
         fn any_words_are_taken_or_refused_without_being_repeated(
             words in proptest::collection::vec("[a-z]{6}(=[a-z0-9,:]{0,9})?", 1..6),
         ) {
-            let text = words.join(" ");
+            let text = words.join(" ") + "\n";
             if let Err(error) = Credentials::parse(text.as_bytes()) {
-                prop_assert!(!error.to_string().contains(&text));
+                prop_assert!(!error.to_string().contains(text.trim()));
             }
         }
     }
@@ -283,7 +293,7 @@ mod tests {
     fn a_caller_may_have_several_proofs_and_a_certificate_several_names() {
         let text = format!(
             "sender authorizer certificate=spiffe://example.org/sender bearer={DIGEST} \
-             certificate=Sender.example.org"
+             certificate=Sender.example.org\n"
         );
         let credentials = Credentials::parse(text.as_bytes()).expect("well formed");
         let find = |names: &[CertificateName]| {
@@ -306,7 +316,7 @@ mod tests {
     #[test]
     fn a_certificate_with_the_names_of_two_callers_is_neithers() {
         let text = "sender authorizer certificate=sender.example certificate=spiffe://x/sender\n\
-                    operator admin certificate=operator.example";
+                    operator admin certificate=operator.example\n";
         let credentials = Credentials::parse(text.as_bytes()).expect("well formed");
         let find = |names: &[&str]| {
             let names: Vec<_> = names
@@ -371,6 +381,12 @@ mod tests {
             "{} admin {proof}",
             secret.expose()
         ))));
+        let whole = "dashboard admin certificate=a.example accounts=acme\n";
+        for length in 1..whole.len() {
+            let cut_off = Credentials::parse(&whole.as_bytes()[..length]);
+            assert_eq!(cut_off.err(), Some(InvalidCredentials::CutOff), "{length}");
+        }
+        assert!(Credentials::parse(whole.as_bytes()).is_ok());
         let empty = Credentials::parse(b" \n# nobody\n");
         assert_eq!(empty.err(), Some(InvalidCredentials::NoCaller));
         let binary = Credentials::parse(b"\xff");

@@ -29,7 +29,7 @@ async fn a_changed_credentials_file_is_reloaded_and_applies_to_open_connections(
     .await;
     assert!(!may_call(&first).await);
 
-    let broken = format!("{}\ndashboard2 owner\n", first.line);
+    let broken = format!("{}dashboard2 owner\n", first.line);
     guarded.file.swap(&[("callers", &broken)]);
     let error = "line 2 needs a role as its second word";
     eventually("the error is logged", async || {
@@ -50,7 +50,7 @@ async fn a_changed_credentials_file_is_reloaded_and_applies_to_open_connections(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_error_for_an_invalid_credentials_file_does_not_repeat_its_text() {
     let admin = Credential::new("operator", &["--role", "admin"]);
-    let pasted = format!("operator admin bearer={}", admin.secret);
+    let pasted = format!("operator admin bearer={}\n", admin.secret);
     let file = Mount::new(&[("callers", &pasted)]);
     let directory = tempfile::tempdir().expect("a directory");
     let refused = command(&sqlite_in(&directory))

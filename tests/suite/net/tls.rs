@@ -49,7 +49,7 @@ impl Encrypted {
 
     async fn start_as(authority: Authority, callers: &str, args: &[&str]) -> Self {
         let tls = Mount::new(&files(&authority.server("localhost"), &authority.pem()));
-        let callers = Mount::new(&[("callers", callers)]);
+        let callers = Mount::new(&[("callers", &format!("{callers}\n"))]);
         let directory = tempfile::tempdir().expect("a directory");
         let paths = ["tls.crt", "tls.key", "ca.crt"].map(|name| tls.arg(name));
         let [certificate, key, client_ca] = &paths;

@@ -19,6 +19,7 @@ use tonic_prost::ProstCodec;
 /// What `keyservice credential new` printed.
 pub struct Credential {
     pub secret: String,
+    /// With its line break.
     pub line: String,
 }
 
@@ -37,7 +38,7 @@ impl Credential {
         let mut next = || lines.next().expect("a secret and a line").to_owned();
         Self {
             secret: next(),
-            line: next(),
+            line: next() + "\n",
         }
     }
 }
