@@ -123,12 +123,8 @@ impl Tls {
                 versions.with_client_cert_verifier(Arc::new(BoundedChain(verifier)))
             }
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-            InvalidFile::new(
-                KEY,
-                format!("does not fit the certificate of --tls-cert: {error}"),
-            )
-        })?;
+        let config = builder.with_single_cert(chain, key);
+        let mut config = config.map_err(invalid_identity)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         // A resumed session would not be verified against authorities that have changed since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -138,6 +134,24 @@ impl Tls {
             not_after,
             crl_next_update,
         })
+    }
+}
+
+/// The file that is to blame for a certificate and a key that cannot be used.
+fn invalid_identity(error: rustls::Error) -> InvalidFile {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            InvalidFile::new(KEY, "does not fit the certificate of --tls-cert")
+        }
+        rustls::Error::InvalidCertificate(why) => InvalidFile::new(
+            CERTIFICATE,
+            format!("holds a certificate that cannot be used ({why}); use one of X.509 version 3"),
+        ),
+        _ => InvalidFile::new(
+            KEY,
+            "holds a key of a kind or size that is not supported; use ECDSA (P-256 or P-384), \
+             Ed25519, or RSA with 2048 to 8192 bits",
+        ),
     }
 }
 
@@ -201,6 +215,16 @@ mod tests {
     use proptest::prelude::*;
     use rcgen::{CertificateParams, KeyPair};
 
+    /// A key for tests alone, of a curve that is not supported.
+    const P521_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIArl76PQMKvdfD57VW\n\
+        GrVuqFYDxWCLZ3qxv2UisBKLZjXh878GYUfj6efxCtv5FH0ylXEor7ep4jad0ECH\n\
+        AzKkUFChgYkDgYYABABTauhBWXvtAvAqaWNVJcIJI366Qd9t7nolSzWy4AnYF/i1\n\
+        hJvfSveltuHPGNKA9SCw9ljervaqXt5v82iP+CYiXQFO2JsJvZK6N12fhj6oNyxp\n\
+        4nL/bR87/MvPD+vV9PwEb8cabJyvuGknAgX+CYyEzuLHhVOEkIk8RJYy7XXeHhw6\n\
+        9Q==\n\
+        -----END PRIVATE KEY-----\n";
+
     fn self_signed() -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(["localhost".to_owned()]).expect("valid");
@@ -252,6 +276,12 @@ mod tests {
         let (file, why) = invalid(&certificate, &other_key, None, None);
         assert_eq!(file, KEY);
         assert!(why.contains("does not fit the certificate"), "{why}");
+        let (file, why) = invalid(&certificate, P521_KEY, None, None);
+        assert_eq!(file, KEY);
+        assert!(
+            why.contains("a kind or size that is not supported"),
+            "{why}"
+        );
         assert_eq!(invalid(&certificate, &key, Some(""), None).0, CLIENT_CA);
         let broken = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
         for crl in ["", &certificate, broken] {

@@ -18,14 +18,14 @@ use std::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What is verified of the server. A path names a file of root certificates. Without one, the
-/// system's root certificates count.
+/// What is verified of the server. A path names a file of root certificates.
 pub(super) enum Verification {
     /// Nothing: only encryption, as with libpq's `prefer` and `require`.
     None,
     /// A root has signed the certificate.
-    Ca(Option<PathBuf>),
-    /// A root has signed the certificate, and it names the host.
+    Ca(PathBuf),
+    /// A root has signed the certificate, and it names the host. Without a path, the system's root
+    /// certificates count.
     Full(Option<PathBuf>),
 }
 
@@ -38,7 +38,7 @@ pub(super) fn connector(verification: Verification) -> Result<MakeRustlsConnect,
     let config = match verification {
         Verification::Full(path) => config.with_root_certificates(roots(path.as_deref())?),
         Verification::Ca(path) => {
-            let roots = Arc::new(roots(path.as_deref())?);
+            let roots = Arc::new(roots(Some(&path))?);
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
                 .build()
                 .map_err(|error| error.to_string())?;
