@@ -24,6 +24,7 @@ use std::{
     convert::Infallible,
     task::{Context, Poll},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
 
@@ -33,6 +34,8 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     key_service: Option<KeyServiceServer<K>>,
     router: R,
     message_limits: MessageLimits,
+    /// Cancelled when streams are to end.
+    draining: CancellationToken,
 }
 
 impl<K, R> Dispatch<K, R> {
@@ -40,12 +43,14 @@ impl<K, R> Dispatch<K, R> {
         limits: &ClientLimits,
         key_service: Option<KeyServiceServer<K>>,
         router: R,
+        draining: CancellationToken,
     ) -> Self {
         const { assert_has_rows(SERVICE_NAME) };
         Self {
             key_service,
             router,
             message_limits: MessageLimits::of(limits),
+            draining,
         }
     }
 }
@@ -81,10 +86,10 @@ where
         } = call;
         let mut request = request.map(|body| RequestBody::new(body, self.message_limits, method));
         if method.is_some_and(Method::streams_requests) {
-            let failure = Failure::default();
+            let (failure, draining) = (Failure::default(), self.draining.clone());
             request = request.map(|body| body.telling(failure.clone()));
             let answer = self.router.call(request);
-            let answer = answer.map_ok(|response| ends_with(failure, response));
+            let answer = answer.map_ok(|response| ends_with(failure, draining, response));
             return Either::Left(Box::pin(answer));
         }
         let answer = match &mut self.key_service {
