@@ -58,6 +58,13 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub message_timeout: Duration,
 
+    /// How long a client may take to take the answer to a Create, List or Revoke. Until then the answer
+    /// stays in memory, up to 1 MiB for a List of 1000 keys, and the call keeps its slot of
+    /// --max-admin-calls. Later the call is `CANCELLED`. The default lets a slow line take a page of a
+    /// List.
+    #[arg(long, env = "KEYSERVICE_ANSWER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub answer_timeout: Duration,
+
     /// How often the server pings a client (HTTP/2 PING). The default finds a vanished client within a
     /// minute, and keeps firewalls from forgetting the connection.
     #[arg(long, env = "KEYSERVICE_KEEPALIVE_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = duration)]
@@ -78,7 +85,7 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub max_connection_age_grace: Duration,
 
-    /// Creates, Lists and Revokes in flight at once. One more is `RESOURCE_EXHAUSTED`. Each caller has
+    /// Creates, Lists and Revokes in flight at once, until their clients have taken the answers. One more is `RESOURCE_EXHAUSTED`. Each caller has
     /// its share, and three eighths are kept for Revokes, for admins of all accounts and for callers
     /// without a call in flight. Writes queue behind one another in the store, at a few milliseconds
     /// each. The default is about a second's worth, so callers hear of an overload while they still wait.

@@ -10,7 +10,7 @@
 
 use super::{
     call::{name, status},
-    errors,
+    errors, held_answer,
 };
 use crate::{
     audit::recorder::Recorder,
@@ -26,13 +26,14 @@ use crate::{
         key::KeyId,
         time::Timestamp,
     },
+    net::connection::Peer,
     store::Committed,
 };
 use http::Response;
 use std::{
     marker::PhantomData,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Status, body::Body};
@@ -98,11 +99,15 @@ impl AuditedCall {
         slots: &Arc<AdminSlots>,
     ) -> Result<Self, Status> {
         let handover = request.extensions().get::<Handover>();
-        let call = handover.and_then(Handover::take);
-        let mut call = call.ok_or_else(errors::unauthenticated)?;
+        let (handover, mut call) = handover
+            .and_then(|handover| Some((handover, handover.take()?)))
+            .ok_or_else(errors::unauthenticated)?;
         call.entry.time = Timestamp::now();
         match slots.take(&call.entry.caller, call.entry.method, Instant::now()) {
             Ok(slot) => {
+                let slot = Arc::new(slot);
+                // The call was taken once, so this is the first slot.
+                let _ = handover.0.slot.set(slot.clone());
                 call.entry.slot = Some(slot);
                 Ok(call)
             }
@@ -211,22 +216,37 @@ impl AuditedCall<Recorded> {
 
 /// Brings a call from authentication to its handler, in the request's extensions.
 #[derive(Clone)]
-pub(super) struct Handover(Arc<Mutex<Option<AuditedCall>>>);
+pub(super) struct Handover(Arc<HandedOver>);
+
+struct HandedOver {
+    call: Mutex<Option<AuditedCall>>,
+    /// The call's slot, once a handler has taken the call up.
+    slot: OnceLock<Arc<AdminSlot>>,
+}
 
 impl Handover {
     pub(super) fn new(call: AuditedCall) -> Self {
-        Self(Arc::new(Mutex::new(Some(call))))
+        Self(Arc::new(HandedOver {
+            call: Mutex::new(Some(call)),
+            slot: OnceLock::new(),
+        }))
     }
 
     /// Waits for the answer, and closes the call if no handler took it up: because its message could
-    /// not be read, say, or did not come.
+    /// not be read, say, or did not come. An answer keeps the call's slot until the client has taken
+    /// it, or for this time.
     pub(super) async fn finish<E>(
         self,
+        peer: Option<Peer>,
+        answer_timeout: Duration,
         answer: impl Future<Output = Result<Response<Body>, E>>,
     ) -> Result<Response<Body>, E> {
         let response = answer.await?;
         let Some(mut call) = self.take() else {
-            return Ok(response);
+            return Ok(match self.0.slot.get() {
+                Some(slot) => held_answer::hold(slot.clone(), peer, answer_timeout, response),
+                None => response,
+            });
         };
         let code = status(response.headers()).unwrap_or(Code::Unknown);
         let recorded = call.entry.record(code).await;
@@ -235,7 +255,7 @@ impl Handover {
 
     fn take(&self) -> Option<AuditedCall> {
         // The option is valid at any time, because nothing panics while it is locked.
-        let mut call = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut call = self.0.call.lock().unwrap_or_else(PoisonError::into_inner);
         call.take()
     }
 }
@@ -268,8 +288,9 @@ struct Entry {
     /// How the call ended, once that is known.
     outcome: Option<Code>,
     recorder: Arc<Recorder>,
-    /// The call's slot among the admin calls in flight. Held until the call is closed.
-    slot: Option<AdminSlot>,
+    /// The call's slot among the admin calls in flight. Held until the call is closed and its answer
+    /// is taken.
+    slot: Option<Arc<AdminSlot>>,
     /// Cancelled when the caller no longer waits for the answer.
     caller_gone: CancellationToken,
 }

@@ -78,6 +78,11 @@ impl ServingState {
         self.draining.cancel();
     }
 
+    /// Cancelled when streams are to end.
+    pub(super) fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
     /// The service that tells clients this state.
     pub(super) fn service(&self) -> HealthServer<Health> {
         HealthServer::new(Health {

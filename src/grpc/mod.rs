@@ -9,6 +9,7 @@ mod call;
 mod codec;
 mod errors;
 mod health;
+mod held_answer;
 pub mod keys;
 pub mod layers;
 mod methods;

@@ -22,6 +22,7 @@ use crate::{
 use futures::Stream;
 use http::{Request, Response};
 use std::{convert::Infallible, io, sync::Arc};
+use tokio_util::sync::CancellationToken;
 use tonic::{
     body::Body,
     server::NamedService,
@@ -59,6 +60,7 @@ pub(crate) async fn serve(
         app.callers.clone(),
         app.recorder.clone(),
         app.counts,
+        state.draining(),
     );
     http2(limits)
         .serve_with_incoming_shutdown(api, connections, drain)
@@ -75,7 +77,7 @@ pub(crate) async fn serve_health(
     let mut services = Services::default();
     services.add(state.service());
     let no_keys = None::<KeyServiceServer<KeyHandlers>>;
-    let service = Dispatch::new(limits, no_keys, services.router());
+    let service = Dispatch::new(limits, no_keys, services.router(), state.draining());
     let service = HeaderSize::new(limits, service);
     let service = InFlight::new(&counts.calls, service);
     http2(limits)
@@ -94,14 +96,15 @@ fn api<K: KeyService>(
     callers: Callers,
     recorder: Arc<Recorder>,
     counts: &'static Counts,
+    draining: CancellationToken,
 ) -> Api<K> {
     let key_service = KeyServiceServer::new(key_service);
     // Innermost, because services take requests, and the layers take calls.
-    let service = Dispatch::new(limits, Some(key_service), services.router());
+    let service = Dispatch::new(limits, Some(key_service), services.router(), draining);
     // Within authentication, so that it records the calls that this answers.
     let service = Deadline::new(service);
     // Around everything that a caller must not reach.
-    let service = Authenticate::new(callers.clone(), recorder, service);
+    let service = Authenticate::new(limits, callers.clone(), recorder, service);
     // Around authentication, which reads metadata.
     let service = HeaderSize::new(limits, service);
     // Around all that answers calls, so that the refused ones have spans too. It asks who calls,
@@ -248,6 +251,7 @@ mod tests {
                 callers,
                 recorder,
                 counts,
+                CancellationToken::new(),
             );
             let methods = Method::VARIANTS.iter().filter(|it| !it.streams_requests());
             for method in methods {

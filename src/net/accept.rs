@@ -22,20 +22,21 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// The bytes with which every HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connections of a socket, each once its preface is read. Before that, a server could not tell
 /// the client that it drains, and would wait for it. `credentials` list the callers, unless everybody
-/// may call.
+/// may call. Once told to drain, it closes those without calls.
 pub(crate) fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
     limits: &ClientLimits,
     counts: Arc<ConnectionCounts>,
     credentials: Option<Arc<Reloaded<Credentials>>>,
+    drain: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (ready, connections) = mpsc::channel(1);
     let setup = ConnectionSetup {
@@ -50,6 +51,8 @@ pub(crate) fn accept_connections(
         handshake_timeout: limits.handshake_timeout,
         max_age: limits.max_connection_age + limits.max_connection_age_grace,
     };
+    // It outlasts the accepting, which ends when the drain begins.
+    tokio::spawn(setup.admission.clone().close_idle_connections(drain));
     tokio::spawn(accept_all(socket, Arc::new(setup), ready));
     ReceiverStream::new(connections)
 }
@@ -221,7 +224,14 @@ mod tests {
             let limits = limits.get_matches_from(args);
             let limits = ClientLimits::from_arg_matches(&limits).expect("valid");
             let counts = Arc::<ConnectionCounts>::default();
-            let connections = accept_connections(socket, Some(tls), &limits, counts.clone(), None);
+            let connections = accept_connections(
+                socket,
+                Some(tls),
+                &limits,
+                counts.clone(),
+                None,
+                CancellationToken::new(),
+            );
             let server = tokio::spawn(async move {
                 let (_, health) = tonic_health::server::health_reporter();
                 let server = Server::builder().add_service(health);

@@ -156,7 +156,8 @@ fn serve_api(
     );
     let (tls, counts) = (app.tls.clone(), app.connections.clone());
     let credentials = app.callers.credentials();
-    let connections = accept::accept_connections(socket, tls, &limits, counts, credentials);
+    let connections =
+        accept::accept_connections(socket, tls, &limits, counts, credentials, drain.clone());
     let (app, state) = (app.clone(), state.clone());
     let (reflection, drain) = (settings.reflection, drain.cancelled_owned());
     spawn(async move { grpc::serve(connections, &app, &state, reflection, &limits, drain).await })
@@ -175,7 +176,9 @@ fn serve_health(
     let (state, counts) = (state.clone(), app.counts);
     let limits = open_files::limits_for_probes(&settings.limits);
     spawn(async move {
-        let connections = accept::accept_connections(socket, None, &limits, Arc::default(), None);
+        let (connection_counts, no_drain) = (Arc::default(), CancellationToken::new());
+        let connections =
+            accept::accept_connections(socket, None, &limits, connection_counts, None, no_drain);
         if let Err(error) = grpc::serve_health(connections, &state, counts, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }

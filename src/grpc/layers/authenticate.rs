@@ -8,6 +8,7 @@ use crate::{
     app::Callers,
     audit::recorder::Recorder,
     callers::{Caller, credentials::Credentials},
+    config::ClientLimits,
     grpc::{
         audited_call::{AuditedCall, Handover, count_unauthenticated},
         call::Call,
@@ -24,7 +25,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -34,14 +35,21 @@ use tower::Service;
 pub(in crate::grpc) struct Authenticate<S> {
     callers: Callers,
     recorder: Arc<Recorder>,
+    answer_timeout: Duration,
     inner: S,
 }
 
 impl<S> Authenticate<S> {
-    pub(in crate::grpc) fn new(callers: Callers, recorder: Arc<Recorder>, inner: S) -> Self {
+    pub(in crate::grpc) fn new(
+        limits: &ClientLimits,
+        callers: Callers,
+        recorder: Arc<Recorder>,
+        inner: S,
+    ) -> Self {
         Self {
             callers,
             recorder,
+            answer_timeout: limits.answer_timeout,
             inner,
         }
     }
@@ -66,7 +74,9 @@ where
             Verdict::PassedAudited(audited) => {
                 let handover = Handover::new(audited);
                 call.request.extensions_mut().insert(handover.clone());
-                let answer = handover.finish(self.inner.call(call));
+                let peer = call.request.extensions().get::<Peer>().cloned();
+                let answer = self.inner.call(call);
+                let answer = handover.finish(peer, self.answer_timeout, answer);
                 Either::Right(Box::pin(answer))
             }
             Verdict::RefusedAudited(audited) => Either::Right(Box::pin(async move {

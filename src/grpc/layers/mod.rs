@@ -7,6 +7,8 @@ mod dispatch;
 mod header_size;
 mod in_flight;
 mod request_body;
+mod stream_answer;
+mod unreadable;
 mod until_end;
 
 pub(super) use authenticate::Authenticate;

@@ -1,13 +1,17 @@
 //! The body of a request, on its way to the service that reads its messages.
 //!
-//! Owns the limits on a message's size and on the time that it takes to come, and how a body ends
-//! that brings no message.
-//! Promises a status that tells the client what it did: the message is too large, it is late, there
-//! is none, or the client gave the call up.
+//! Owns the limits on a message's size and on the time that it takes to come, and what a body is that
+//! cannot be read as the messages of its method.
+//! Promises a status that tells the client what it did: the message is too large, it is late or broken,
+//! there is none or one too many, or the client gave the call up.
 //! Must never leave these to tonic. It answers `OUT_OF_RANGE` and `INTERNAL`, which are the
 //! service's own to give.
 
-use crate::config::ClientLimits;
+use super::{
+    stream_answer::Failure,
+    unreadable::{Unreadable, unreadable},
+};
+use crate::{config::ClientLimits, grpc::methods::Method};
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
@@ -22,9 +26,10 @@ use tonic::{Status, body::Body, metadata::MetadataValue};
 pub(in crate::grpc) struct RequestBody {
     inner: Body,
     messages: MessageSizes,
-    /// Whether the method takes one message, and no stream of any number.
-    needs_message: bool,
+    method: Option<Method>,
     patience: Patience,
+    /// Set if the messages of a stream cannot be read.
+    failure: Option<Failure>,
 }
 
 /// The most that the message of a request may take.
@@ -45,19 +50,85 @@ impl MessageLimits {
 }
 
 impl RequestBody {
-    pub(in crate::grpc) fn new(inner: Body, limits: MessageLimits, needs_message: bool) -> Self {
+    pub(in crate::grpc) fn new(inner: Body, limits: MessageLimits, method: Option<Method>) -> Self {
         Self {
             inner,
             messages: MessageSizes::limited_to(limits.size),
-            needs_message,
+            method,
             patience: Patience::Unasked(limits.time),
+            failure: None,
         }
+    }
+
+    /// The body, which tells also this of what is wrong with it.
+    pub(super) fn telling(mut self, failure: Failure) -> Self {
+        self.failure = Some(failure);
+        self
+    }
+
+    fn poll_readable(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<<Body as HttpBody>::Data>, Status>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            if !self.is_awaited() {
+                return Poll::Pending;
+            }
+            return self.patience.poll(context).map(|late| Some(Err(late)));
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                // Trailers end a body as well as nothing does.
+                let read = match frame.data_ref() {
+                    Some(data) => self.read(data),
+                    None => self.end(),
+                };
+                Some(read.map(|()| frame))
+            }
+            // A stream that is given up ends, and its service needs no more.
+            Some(Err(_)) if self.needs_message() => Some(Err(given_up())),
+            None => self.end().err().map(Err),
+            broken => broken,
+        })
     }
 
     /// Whether the client is still to send what the service cannot do without: the whole body if the
     /// method takes one message, and the first message of a stream.
     fn is_awaited(&self) -> bool {
-        self.needs_message || !self.messages.one_came
+        self.needs_message() || !self.messages.one_came
+    }
+
+    /// Whether the method takes one message, and no stream of any number. Nobody reads the body of a
+    /// call that is for no method.
+    fn needs_message(&self) -> bool {
+        self.method.is_some_and(|method| !method.streams_requests())
+    }
+
+    fn read(&mut self, data: &[u8]) -> Result<(), Status> {
+        self.messages.read(data).map_err(|refused| match refused {
+            Refused::TooLarge { size } => too_large(size, self.messages.limit),
+            Refused::Unreadable(why) => unreadable(self.method, why),
+        })?;
+        if self.needs_message() && self.messages.more_than_one {
+            return Err(unreadable(self.method, Unreadable::SecondMessage));
+        }
+        Ok(())
+    }
+
+    /// Why the body may not end here, if it may not.
+    fn broken_end(&self) -> Option<Unreadable> {
+        if self.messages.is_within_one() {
+            Some(Unreadable::Truncated)
+        } else if self.needs_message() && self.messages.none_began {
+            Some(Unreadable::NoMessage)
+        } else {
+            None
+        }
+    }
+
+    fn end(&self) -> Result<(), Status> {
+        let broken = self.broken_end();
+        broken.map_or(Ok(()), |why| Err(unreadable(self.method, why)))
     }
 }
 
@@ -92,29 +163,16 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
-            if !self.is_awaited() {
-                return Poll::Pending;
-            }
-            return self.patience.poll(context).map(|late| Some(Err(late)));
-        };
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                let read = frame.data_ref().map(|data| self.messages.read(data));
-                Some(read.unwrap_or(Ok(())).map(|()| frame))
-            }
-            // A stream that is given up ends, and its service needs no more.
-            Some(Err(_)) if self.needs_message => Some(Err(given_up())),
-            None if self.needs_message && self.messages.none_began => Some(Err(
-                Status::invalid_argument("the call has no message; send one, empty or not"),
-            )),
-            other => other,
-        })
+        let frame = ready!(self.poll_readable(context));
+        if let (Some(Err(status)), Some(failure)) = (&frame, &self.failure) {
+            // The first failure is the one that ends the call.
+            let _ = failure.set(status.clone());
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        let ends_in_error = self.needs_message && self.messages.none_began;
-        !ends_in_error && self.inner.is_end_stream()
+        self.inner.is_end_stream() && self.broken_end().is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -131,12 +189,21 @@ struct MessageSizes {
     none_began: bool,
     /// All bytes of the first message have passed.
     one_came: bool,
+    /// A byte has passed that stands behind the first message.
+    more_than_one: bool,
     /// How many of the five bytes have passed.
     prefix_bytes: u8,
     /// As far as its bytes have passed.
     length: u32,
     /// How many bytes of the message are still to pass.
     message_left: usize,
+}
+
+/// Why a message is not read to its end.
+#[derive(Debug)]
+enum Refused {
+    TooLarge { size: u32 },
+    Unreadable(Unreadable),
 }
 
 const PREFIX_SIZE: u8 = 5;
@@ -147,13 +214,19 @@ impl MessageSizes {
             limit,
             none_began: true,
             one_came: false,
+            more_than_one: false,
             prefix_bytes: 0,
             length: 0,
             message_left: 0,
         }
     }
 
-    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
+    /// Whether some bytes of a message have passed, and not all.
+    fn is_within_one(&self) -> bool {
+        self.prefix_bytes > 0 || self.message_left > 0
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Refused> {
         self.none_began &= bytes.is_empty();
         loop {
             let passing = self.message_left.min(bytes.len());
@@ -163,12 +236,22 @@ impl MessageSizes {
                 return Ok(());
             };
             bytes = rest;
+            // No compression is offered, so a request that names one does not come so far.
+            if self.prefix_bytes == 0 && *next != 0 {
+                let why = if *next == 1 {
+                    Unreadable::Compressed
+                } else {
+                    Unreadable::NoFrame
+                };
+                return Err(Refused::Unreadable(why));
+            }
+            self.more_than_one |= self.one_came;
             // The first of the five is shifted out again.
             self.length = self.length << 8 | u32::from(*next);
             self.prefix_bytes += 1;
             if self.prefix_bytes == PREFIX_SIZE {
                 if self.length > self.limit {
-                    return Err(too_large(self.length, self.limit));
+                    return Err(Refused::TooLarge { size: self.length });
                 }
                 self.prefix_bytes = 0;
                 self.message_left = self.length as usize;
@@ -257,10 +340,8 @@ mod tests {
                     prop_assert_eq!(sizes.none_began, lengths.is_empty());
                     prop_assert_eq!(sizes.one_came, !lengths.is_empty());
                 }
-                (Err(status), Some(excess)) => {
-                    prop_assert_eq!(status.code(), Code::ResourceExhausted);
-                    let size = format!("{excess} bytes");
-                    prop_assert!(status.message().contains(&size), "{:?}", status);
+                (Err(Refused::TooLarge { size }), Some(excess)) => {
+                    prop_assert_eq!(size as usize, *excess);
                 }
                 other => prop_assert!(false, "{other:?}"),
             }
@@ -275,7 +356,7 @@ mod tests {
             time: Duration::from_secs(5),
         };
         let inner = Body::new(String::from_utf8(message(3)).expect("ASCII"));
-        let mut body = RequestBody::new(inner, limits, true);
+        let mut body = RequestBody::new(inner, limits, Some(Method::Authorize));
         let mut next = || {
             let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
             frame.now_or_never().expect("it is there")

@@ -10,7 +10,11 @@ use super::{
 };
 use crate::model::caller_name::CallerName;
 use hashbrown::HashMap;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Where an evicted connection's slot goes when it is free.
@@ -144,6 +148,22 @@ impl Connections {
             }
             _ => false,
         }
+    }
+
+    /// Evicts the connections that have nothing in flight, and had nothing when this was last asked.
+    /// Returns the numbers of the others that have nothing in flight.
+    pub(super) fn evict_idle(&mut self, were_idle: &HashSet<u64>) -> HashSet<u64> {
+        let slots = self
+            .unauthenticated
+            .values()
+            .chain(self.callers.connections());
+        let idle = slots.filter(|slot| slot.is_idle()).map(|slot| slot.view());
+        let (idle, new): (Vec<_>, Vec<_>) =
+            idle.partition(|connection| were_idle.contains(&connection.number));
+        for connection in &idle {
+            self.evict(connection);
+        }
+        new.iter().map(|connection| connection.number).collect()
     }
 
     /// Evicts connections until no more calls are in flight than may be. Returns how many.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{callers::credentials::Credentials, model::caller_name::CallerName};
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -24,11 +25,18 @@ use std::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long an evicted connection may take to end, for which its task has to run once.
 const EVICTION_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a client has to end its connection when the server drains. It needs one round trip.
+const GOAWAY_TIME: Duration = Duration::from_millis(300);
+
+/// How long the last bytes of an answer may take to be written, once HTTP/2 has them.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 /// How many new connections may wait at once for evicted ones to end. They are open files beyond the
 /// limit. With this many, one that waits does not hold up the others.
@@ -145,6 +153,18 @@ impl Admission {
             if changes.changed().await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Closes connections without calls, once told to drain. Their clients were asked to end them, but
+    /// a client that is silent never answers.
+    pub(super) async fn close_idle_connections(self: Arc<Self>, drain: CancellationToken) {
+        drain.cancelled().await;
+        sleep(GOAWAY_TIME).await;
+        let mut idle = HashSet::new();
+        loop {
+            idle = self.connections().evict_idle(&idle);
+            sleep(ANSWER_TIME).await;
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct ConnectionSlot {
     /// connections is held, so that whoever holds it sees both the same.
     caller: AtomicU64,
     calls: Calls,
+    /// How many bytes of large answers its HTTP/2 has yet to write, as far as is known.
+    unwritten: AtomicUsize,
     /// Wakes the task that sets the connection up, or later the one that serves it.
     reader: AtomicWaker,
 }
@@ -48,6 +50,7 @@ impl ConnectionSlot {
             last_called_millis: AtomicU64::new(0),
             caller: AtomicU64::new(Self::UNAUTHENTICATED),
             calls: Calls::default(),
+            unwritten: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
         };
         slot.set_called(now);
@@ -118,6 +121,28 @@ impl ConnectionSlot {
 
     pub(in crate::net) async fn wait_until_evicted(&self) {
         poll_fn(|context| self.poll_evicted(context)).await;
+    }
+
+    /// How many bytes of large answers are handed to HTTP/2, and not known to be written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.unwritten.load(Relaxed)
+    }
+
+    pub(crate) fn add_unwritten(&self, bytes: usize) {
+        self.unwritten.fetch_add(bytes, Relaxed);
+    }
+
+    /// Takes off bytes that are written, whosever they are, or that will never be.
+    pub(crate) fn remove_unwritten(&self, bytes: usize) {
+        if self.unwritten() > 0 {
+            let less = |unwritten: usize| Some(unwritten.saturating_sub(bytes));
+            let _ = self.unwritten.fetch_update(Relaxed, Relaxed, less);
+        }
+    }
+
+    /// Whether no call is in flight, and no large answer is left to write.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.count() == 0 && self.unwritten() == 0
     }
 
     pub(super) fn view(&self) -> ConnectionView {

@@ -88,7 +88,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 33] {
+fn settings(directory: &TempDir) -> [Setting; 34] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -130,6 +130,7 @@ fn settings(directory: &TempDir) -> [Setting; 33] {
         ("--max-header-size", "8192", "1"),
         ("--handshake-timeout", "5s", "soon"),
         ("--message-timeout", "5s", "late"),
+        ("--answer-timeout", "30s", "late"),
         ("--keepalive-interval", "30s", "often"),
         ("--keepalive-timeout", "10s", "soon"),
         ("--max-connection-age", "10m", "old"),

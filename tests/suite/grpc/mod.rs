@@ -7,6 +7,7 @@ mod key_life;
 mod listing;
 mod request_id;
 mod shown_once;
+mod unreadable;
 
 use crate::support::server::Client;
 use keyservice::grpc::proto::{

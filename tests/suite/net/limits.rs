@@ -180,7 +180,8 @@ async fn a_stream_goes_on_once_its_first_message_has_come() {
 
     let without_message = call_without_end(&channel, REFLECTION, vec![]);
     let ended = timeout(SOON, without_message).await;
-    ended.expect("it ends").expect("the service ends it well");
+    let status = ended.expect("it ends").expect_err("no message came");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     sleep(2 * message_timeout).await;
     requests.send(list_services()).await.expect("it is sent");
     let answer = answers.message().await.expect("an answer");

@@ -7,6 +7,7 @@ mod hostile_caller;
 mod limits;
 mod tls;
 mod unauthenticated;
+mod untaken_answers;
 
 use crate::support::server::{Server, sqlite_in};
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use crate::support::{
     directory, eventually,
+    hostile::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, headers_of},
     postgres::{
         Cluster,
         table_lock::{LONG_STATEMENT_TIMEOUT, TableLock, with_schema},
@@ -119,6 +120,43 @@ async fn clients_that_keep_their_connections_do_not_delay_a_shutdown() {
     assert_eq!(server.wait_for_exit().await.code(), Some(0));
     drop((idle, silent));
 }
+
+/// They answer neither the GOAWAY nor the PING behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_clients_do_not_delay_a_shutdown_and_a_call_in_flight_finishes() {
+    let mut draining = ServerWithCall::start(&["--drain-limit", "1h"]).await;
+    let port = draining.server.port();
+    let message = frame(DATA, 0, 1, &[0, 0, 0, 0, 2, 0x3a, 0]);
+    let open = |path: &str| frame(HEADERS, END_HEADERS, 1, &headers_of(path, &[]));
+    let watch = frame(DATA, END_STREAM, 1, &[0; 5]);
+    let mut silent = Vec::new();
+    for sent in [
+        vec![],
+        [open("/grpc.health.v1.Health/Watch"), watch].concat(),
+        open(REFLECTION),
+        [open(REFLECTION), message].concat(),
+    ] {
+        let mut client = RawClient::connect_with_preface(port).await;
+        client.send(&sent).await;
+        silent.push(client);
+    }
+    let mut health = draining.server.health().await;
+    drop(health.watch("").await);
+
+    draining.server.signal("TERM");
+    let limit = Duration::from_secs(3);
+    for client in &mut silent {
+        client.read_kinds_until_closed(limit).await;
+    }
+    assert!(!draining.create.is_finished());
+    drop(draining.lock);
+    let created = draining.create.await.expect("no panic");
+    created.expect("it may finish");
+    let exit = timeout(limit, draining.server.wait_for_exit()).await;
+    assert_eq!(exit.expect("it ends").code(), Some(0));
+}
+
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_a_server_that_is_still_loading() {
