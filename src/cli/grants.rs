@@ -35,12 +35,6 @@ enum Task {
     Audit,
 }
 
-/// Otherwise PostgreSQL would only warn that it has not taken a right from everybody.
-const OWNERS_ONLY: &str = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_database d \
-    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
-    AND pg_catalog.pg_has_role(d.datdba, 'MEMBER'::pg_catalog.text)) \
-    THEN RAISE 'run this as the owner of the database'; END IF; END $$;";
-
 impl GrantsCommand {
     /// Prints to standard output.
     pub(super) fn run(&self) -> io::Result<()> {
@@ -55,11 +49,14 @@ impl GrantsCommand {
         };
         let mut statements = format!(
             "BEGIN;\n\
-             {OWNERS_ONLY}\n\
+             {}\n\
              REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
+             REVOKE ALL ON DATABASE {database} FROM {role};\n\
+             REVOKE ALL ON SCHEMA keyservice FROM {role};\n\
              REVOKE ALL ON ALL TABLES IN SCHEMA keyservice FROM {role};\n\
              GRANT CONNECT ON DATABASE {database} TO {role};\n\
-             GRANT USAGE ON SCHEMA keyservice TO {role};\n"
+             GRANT USAGE ON SCHEMA keyservice TO {role};\n",
+            owners_only(&self.database)
         );
         for TableRights { table, rights } in tables {
             let rights: Vec<_> = rights.iter().map(ToString::to_string).collect();
@@ -73,6 +70,24 @@ impl GrantsCommand {
         statements.push_str("COMMIT;\n");
         statements
     }
+}
+
+/// Refuses another database or role. PostgreSQL itself would only warn that a right of everybody stays.
+fn owners_only(database: &str) -> String {
+    // Within the body of a DO, neither a quote nor a dollar may be what it seems.
+    let escape = |letter: char| match letter {
+        plain if plain.is_ascii_alphanumeric() || plain == '_' => plain.to_string(),
+        other => format!("\\+{:06x}", u32::from(other)),
+    };
+    let name: String = database.chars().map(escape).collect();
+    let prefix = if name == database { "" } else { "U&" };
+    format!(
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_database d \
+         WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+         AND d.datname OPERATOR(pg_catalog.=) {prefix}'{name}' \
+         AND pg_catalog.pg_has_role(d.datdba, 'MEMBER'::pg_catalog.text)) \
+         THEN RAISE 'run this in that database, as its owner'; END IF; END $$;"
+    )
 }
 
 /// Reads the name of a role or a database that PostgreSQL can have. To it, `public` means everybody,
@@ -118,6 +133,11 @@ mod tests {
         let statements = command.statements();
         assert!(statements.contains(r#"U&"\+008a9e\\""";"#), "{statements}");
         assert!(statements.is_ascii());
+        let body = owners_only("a'$$; DROP TABLE x; --");
+        assert!(
+            body.contains(r"U&'a\+000027\+000024\+000024\+00003b\+000020DROP"),
+            "{body}"
+        );
         for wrong in ["", "public", "none", "pg_monitor", "a\nb", &"x".repeat(64)] {
             assert!(identifier(wrong).is_err(), "{wrong}");
         }

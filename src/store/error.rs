@@ -32,11 +32,15 @@ pub enum ReplicationError {
 /// What a store's driver said.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error and all its causes, on one line.
+/// An error and all its causes, on one line. PostgreSQL's further lines are left out: they may have the
+/// row that it has refused.
 pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes
-        .map(ToString::to_string)
+        .map(|error| {
+            let text = error.to_string();
+            text.lines().next().unwrap_or_default().to_owned()
+        })
         .collect::<Vec<_>>()
         .join(": ")
 }

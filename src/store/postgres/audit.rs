@@ -117,8 +117,7 @@ pub async fn read(
         let page = answered_within(PAGE_LIMIT, page(&mut client, query, next, last)).await?;
         let page = page.map_err(|error| store_error(&error))?;
         for row in &page {
-            next = Place::of(row).map_err(|error| store_error(&error))?;
-            next.number += 1;
+            next = Place::of(row).map_err(|error| store_error(&error))?.next();
             apply(record(row)?)?;
         }
         if page.len() < PAGE {
@@ -146,6 +145,17 @@ impl Place {
             time: row.try_get("time")?,
             number: row.try_get("number")?,
         })
+    }
+
+    /// The first place behind this one. Whoever may insert records may give one the highest number.
+    fn next(self) -> Self {
+        match self.number.checked_add(1) {
+            Some(number) => Self { number, ..self },
+            None => Self {
+                time: self.time + Duration::from_micros(1),
+                number: i64::MIN,
+            },
+        }
     }
 }
 

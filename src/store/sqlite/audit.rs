@@ -172,7 +172,7 @@ fn select(
         let page = page(connection, query, newest, next)?;
         let is_last = page.len() < PAGE;
         for (record, number) in page {
-            next = (record.time.as_micros(), number + 1);
+            next = (record.time.as_micros(), number.saturating_add(1));
             apply(record)?;
         }
         if is_last {

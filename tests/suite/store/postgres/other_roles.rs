@@ -334,7 +334,7 @@ async fn only_the_owner_can_grant_and_what_was_granted_before_is_taken_back() {
         .await
         .expect_err("not the owner");
     let refused = refused.as_db_error().expect("an answer").message();
-    assert_eq!(refused, "run this as the owner of the database");
+    assert_eq!(refused, "run this in that database, as its owner");
 
     let too_much = format!(
         "GRANT UPDATE (digest) ON keyservice.keys TO {role}; GRANT SELECT ON keyservice.audit TO {role}"
