@@ -1,0 +1,170 @@
+//! Tests of the admission as a whole.
+
+use super::{
+    super::{named_file::NamedFile, reload::InvalidFile},
+    *,
+};
+use std::task::{Context, Waker};
+
+fn admission(max_connections: usize, max_calls: usize) -> Arc<Admission> {
+    Admission::new(max_connections, max_calls, Arc::default(), None)
+}
+
+async fn connect(admission: &Arc<Admission>) -> SlotGuard {
+    let admitted = admission.admit().await.expect("it is admitted");
+    admitted.into_slot().await.expect("it gets its slot")
+}
+
+fn is_evicted(connection: &SlotGuard) -> bool {
+    let slot = &connection.slot;
+    let context = &Context::from_waker(Waker::noop());
+    slot.poll_evicted(context).is_ready()
+}
+
+fn call(connection: &SlotGuard, caller: &str) {
+    let caller = CallerName::parse(caller).expect("valid");
+    connection.slot.record_call(&caller, Instant::now());
+}
+
+fn begin_calls(connection: &SlotGuard, count: usize) -> Vec<InFlightCall> {
+    let begin = |_| connection.slot.clone().begin_call();
+    (0..count).map(begin).collect()
+}
+
+#[tokio::test]
+async fn the_slot_of_an_evicted_connection_goes_to_the_one_it_is_evicted_for() {
+    let admission = admission(2, 1);
+    let (first, second) = (connect(&admission).await, connect(&admission).await);
+    let third = admission.admit().await.expect("it is admitted");
+    assert!(is_evicted(&first) && !is_evicted(&second));
+    drop(first);
+    assert_eq!(admission.free_slots.available_permits(), 0);
+    let third = third.into_slot().await.expect("it gets its slot");
+    assert!(!is_evicted(&second) && !is_evicted(&third));
+    drop((second, third));
+    assert_eq!(admission.free_slots.available_permits(), 2);
+}
+
+#[tokio::test]
+async fn a_slot_is_free_when_the_one_that_waited_for_it_has_gone() {
+    let admission = admission(1, 1);
+    let first = connect(&admission).await;
+    drop(admission.admit().await.expect("it is admitted"));
+    assert!(is_evicted(&first));
+    drop(first);
+    assert_eq!(admission.free_slots.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_is_refused_if_each_caller_has_one_that_is_not_idle() {
+    let admission = admission(2, 1);
+    let (first, second) = (connect(&admission).await, connect(&admission).await);
+    call(&first, "a");
+    call(&second, "b");
+    assert!(admission.admit().await.is_none());
+    assert!(!is_evicted(&first) && !is_evicted(&second));
+}
+
+#[tokio::test]
+async fn a_caller_has_the_free_slots_but_not_more_than_its_share_of_the_others() {
+    let admission = admission(3, 1);
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        let connection = connect(&admission).await;
+        call(&connection, "a");
+        connections.push(connection);
+    }
+    assert!(!connections.iter().any(is_evicted), "nobody else wants one");
+    let pending = admission.admit().await.expect("it is admitted");
+    assert!(is_evicted(&connections[0]));
+    connections.remove(0);
+    let new = pending.into_slot().await.expect("it gets its slot");
+    call(&new, "a");
+    assert!(is_evicted(&new), "its caller works on all others");
+    drop(new);
+    let new = connect(&admission).await;
+    call(&new, "b");
+    assert!(!is_evicted(&new) && !connections.iter().any(is_evicted));
+}
+
+#[tokio::test]
+async fn a_connection_of_a_caller_that_is_listed_no_more_is_unauthenticated() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("callers");
+    let write = |names: &[&str]| {
+        let line = |name: &&str| format!("{name} authorizer certificate={name}.example\n");
+        let lines: String = names.iter().map(line).collect();
+        std::fs::write(&path, lines).expect("written");
+    };
+    write(&["a", "b"]);
+    let file = NamedFile {
+        setting: "--credentials",
+        path: path.clone(),
+    };
+    let parse = |contents: &[Vec<u8>]| {
+        Credentials::parse(&contents[0]).map_err(|error| InvalidFile::new(0, error))
+    };
+    let credentials = Arc::new(Reloaded::watch(vec![file], parse).expect("valid"));
+    let admission = Admission::new(2, 1, Arc::default(), Some(credentials.clone()));
+    let (first, second) = (connect(&admission).await, connect(&admission).await);
+    call(&first, "a");
+    call(&second, "b");
+    let (mut changes, judging) = (
+        credentials.changes(),
+        tokio::spawn(admission.clone().judge_connections()),
+    );
+    write(&["b"]);
+    changes.changed().await.expect("it is watched");
+    while first.slot.view().caller.is_some() {
+        tokio::task::yield_now().await;
+    }
+    call(&first, "a");
+    assert!(first.slot.view().caller.is_none(), "a late call");
+    assert!(second.slot.view().caller.is_some());
+    let _pending = admission.admit().await.expect("it is admitted");
+    assert!(is_evicted(&first) && !is_evicted(&second));
+    judging.abort();
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_the_first_of_its_connection_allocates_nothing() {
+    let admission = admission(1, 10);
+    let connection = connect(&admission).await;
+    call(&connection, "a");
+    let (caller, now) = (CallerName::parse("a").expect("valid"), Instant::now());
+    let measured = allocation_counter::measure(|| {
+        connection.slot.record_call(&caller, now);
+        drop(connection.slot.clone().begin_call());
+    });
+    assert_eq!(measured.count_total, 0);
+}
+
+#[tokio::test]
+async fn calls_of_an_evicted_connection_do_not_count() {
+    let admission = admission(3, 10);
+    let (first, second) = (connect(&admission).await, connect(&admission).await);
+    let mut of_first = begin_calls(&first, 6);
+    let of_second = begin_calls(&second, 4);
+    assert!(!is_evicted(&first) && !is_evicted(&second));
+    of_first.extend(begin_calls(&first, 1));
+    assert!(is_evicted(&first) && !is_evicted(&second));
+    // Its client may still begin some before its end is noticed.
+    of_first.extend(begin_calls(&first, 2));
+    let more = begin_calls(&second, 6);
+    assert!(!is_evicted(&second));
+    assert_eq!(admission.calls_in_flight.load(Relaxed), 10);
+    drop(of_first);
+    assert_eq!(admission.calls_in_flight.load(Relaxed), 10);
+    drop((of_second, more));
+    assert_eq!(admission.calls_in_flight.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn calls_that_end_count_no_more() {
+    let admission = admission(1, 10);
+    let connection = connect(&admission).await;
+    for _ in 0..5 {
+        drop(begin_calls(&connection, 10));
+    }
+    assert!(!is_evicted(&connection));
+}
