@@ -21,6 +21,7 @@ mod requirements;
 pub mod rights;
 mod rows;
 mod tls;
+mod tls_parameters;
 mod trust;
 
 use super::{
