@@ -12,7 +12,8 @@ use std::{
 use tokio::time::timeout;
 use tokio_postgres::{
     Client, Config, Connection, Error, Socket,
-    config::{Host, LoadBalanceHosts},
+    config::{ChannelBinding, Host, LoadBalanceHosts, SslMode},
+    error::SqlState,
     tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -75,10 +76,33 @@ impl Hosts {
     async fn connect_to(&self, host: usize, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
         // Set beforehand, since a caller that gives up waiting drops this future.
         self.first.store(host + 1, Relaxed);
-        let connected = self.configs[host].connect(tls.clone()).await?;
+        let config = &self.configs[host];
+        let connected = match config.connect(tls.clone()).await {
+            Err(error) if may_do_without_tls(config, &error) => {
+                let mut plain = config.clone();
+                plain.ssl_mode(SslMode::Disable);
+                plain.connect(tls.clone()).await.map_err(|_| error)?
+            }
+            connected => connected?,
+        };
         self.first.store(host, Relaxed);
         Ok(connected)
     }
+}
+
+/// Whether the address prefers TLS, and the host has none that works or lets nobody in with it. libpq
+/// connects without TLS then.
+fn may_do_without_tls(config: &Config, error: &Error) -> bool {
+    let is_preferred = config.get_ssl_mode() == SslMode::Prefer
+        && config.get_channel_binding() != ChannelBinding::Require;
+    let is_about_tls = match error.code() {
+        // There is no entry in pg_hba.conf.
+        Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        None => error
+            .to_string()
+            .starts_with("error performing TLS handshake"),
+    };
+    is_preferred && is_about_tls
 }
 
 /// A config for each host of `all`.

@@ -4,7 +4,8 @@
 //! never verify less than the address asks for.
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -35,27 +36,24 @@ pub(super) fn connector(verification: Verification) -> Result<MakeRustlsConnect,
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let config = match verification {
-        Verification::Full(path) => config.with_root_certificates(roots(path.as_deref())?),
-        Verification::Ca(path) => {
-            let roots = Arc::new(roots(Some(&path))?);
-            let chain = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
-                .build()
-                .map_err(|error| error.to_string())?;
-            config
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Lenient {
-                    chain: Some(chain),
-                    provider,
-                }))
-        }
-        Verification::None => config
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Lenient {
-                chain: None,
-                provider,
-            })),
+    let (roots, names_must_match) = match verification {
+        Verification::None => (None, false),
+        Verification::Ca(path) => (Some(roots(Some(&path))?), false),
+        Verification::Full(path) => (Some(roots(path.as_deref())?), true),
     };
+    let chain = roots.map(|roots| {
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        builder.build().map_err(|error| error.to_string())
+    });
+    let verifier = Verifier {
+        chain: chain.transpose()?,
+        names_must_match,
+        provider,
+    };
+    let config = config
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
     Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
 }
 
@@ -84,15 +82,57 @@ fn roots(path: Option<&Path>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Verifies only the chain, or nothing, but always that the server has the certificate's private
-/// key.
+/// Certificates behind the server's own. webpki tries every path through them, so that many more would
+/// keep this process busy for seconds. Real servers send one or two.
+const MAX_INTERMEDIATES: usize = 4;
+
+/// Verifies as much as the address asks for, and always that the server has its certificate's private key.
 #[derive(Debug)]
-struct Lenient {
+struct Verifier {
+    /// None if nothing is verified.
     chain: Option<Arc<WebPkiServerVerifier>>,
+    names_must_match: bool,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Lenient {
+/// What is wrong with the server's certificate, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("the database server's certificate {0}")]
+struct Unusable(&'static str);
+
+impl Unusable {
+    fn of(error: &Error) -> Option<Self> {
+        use CertificateError::{
+            BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, Other,
+            UnknownIssuer,
+        };
+        let Error::InvalidCertificate(error) = error else {
+            return None;
+        };
+        let advice = match error {
+            Expired | ExpiredContext { .. } => "has expired: renew it",
+            NotValidYet | NotValidYetContext { .. } => {
+                "is not valid yet: compare the clocks of both machines"
+            }
+            UnknownIssuer | BadSignature => {
+                "is signed by none of the roots of sslrootcert: give the root that has signed it, and \
+                 let the server send the certificates between the two"
+            }
+            // webpki's errors have no types here.
+            Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                "is that of an authority, such as a self-signed one that is its own root: have an \
+                 authority sign another one for the server"
+            }
+            Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+                "is of X.509 version 1: make one of version 3"
+            }
+            _ => return None,
+        };
+        Some(Self(advice))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -104,14 +144,25 @@ impl ServerCertVerifier for Lenient {
         let Some(chain) = &self.chain else {
             return Ok(ServerCertVerified::assertion());
         };
+        if intermediates.len() > MAX_INTERMEDIATES {
+            let too_many = Unusable(
+                "comes with more than four others: let the server send only those \
+                                     between it and its root",
+            );
+            return Err(OtherError(Arc::new(too_many)).into());
+        }
         let verified =
             chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
             // The name is verified last, after the chain.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
+            )) if !self.names_must_match => Ok(ServerCertVerified::assertion()),
+            Err(error) => Err(match Unusable::of(&error) {
+                Some(unusable) => OtherError(Arc::new(unusable)).into(),
+                None => error,
+            }),
+            verified => verified,
         }
     }
 

@@ -25,7 +25,7 @@ async fn verify_full_accepts_only_the_right_host_signed_by_the_right_root() {
             HOST,
             "verify-full",
             &Authority::new(),
-            "invalid peer certificate",
+            "is signed by none of the roots",
         )
         .await;
     database
@@ -52,7 +52,7 @@ async fn verify_ca_accepts_any_host_signed_by_the_right_root() {
             HOST,
             "verify-ca",
             &Authority::new(),
-            "invalid peer certificate",
+            "is signed by none of the roots",
         )
         .await;
 }
@@ -72,7 +72,7 @@ async fn require_accepts_any_certificate_unless_a_root_is_given() {
             HOST,
             "require",
             &Authority::new(),
-            "invalid peer certificate",
+            "is signed by none of the roots",
         )
         .await;
 }
@@ -87,6 +87,19 @@ async fn prefer_encrypts_if_the_server_can_and_disable_never_encrypts() {
     let plain = Server::start(&database.address(HOST, "disable", None)).await;
     database.assert_sessions_are_encrypted(false).await;
     drop(plain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefer_does_without_tls_where_the_server_lets_nobody_in_with_it() {
+    let database = Database::with_tls();
+    let rules = "hostnossl all all all trust\n";
+    database.cluster.write_file("pg_hba.conf", rules);
+    database.cluster.psql("postgres", "SELECT pg_reload_conf()");
+    let plain = Server::start(&database.address(HOST, "prefer", None)).await;
+    database.assert_sessions_are_encrypted(false).await;
+    drop(plain);
+    let mut encrypted = command(&database.address(HOST, "require", None));
+    assert_refused(&mut encrypted, &["no pg_hba.conf entry"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
