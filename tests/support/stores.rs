@@ -90,7 +90,9 @@ impl Stores {
                  FROM numbers, (SELECT max(revision) AS last FROM keys)"
             ),
             Some(_) => format!(
-                "INSERT INTO keyservice.keys ({columns}) \
+                // Otherwise a key may have no revision but that of the next write.
+                "SET session_replication_role = replica; \
+                 INSERT INTO keyservice.keys ({columns}) \
                  SELECT gen_random_uuid(), sha256(n::text::bytea), 'acme', 'one of many', 'tsend_', now(), \
                      last + n, last + n \
                  FROM generate_series(1, {count}) n, \
