@@ -94,6 +94,11 @@ pub async fn read(
     let connected = answered_within(address.connect_timeout(), address.connect());
     let (mut client, connection) = connected.await?.map_err(|error| cannot_read(&error))?;
     tokio::spawn(connection);
+    // So that what is named has its schema.
+    let pinned = client
+        .batch_execute("SET search_path = pg_catalog, pg_temp")
+        .await;
+    pinned.map_err(|error| cannot_read(&error))?;
     let trusted = trust::check_owners(&client).await;
     let trusted = trusted.map_err(|error| cannot_read(&error))?;
     if let Some(untrusted) = trusted {
