@@ -204,7 +204,7 @@ async fn a_hanging_or_abandoned_call_delays_neither_other_replicas_nor_other_cal
     let (token, key_id) = client.create_key().await;
 
     let backend = "SELECT pid FROM pg_stat_activity \
-                   WHERE query LIKE '%create_key%' AND pid <> pg_backend_pid()";
+                   WHERE (query LIKE '%create_key%' OR query LIKE '%announce_writes%') AND pid <> pg_backend_pid()";
     let backend = cluster.psql(database_in(&store), backend);
     let backend = [backend.parse().expect("one process")];
     signal("STOP", &backend);
