@@ -6,7 +6,7 @@
 
 use super::{
     errors::{cannot_open, not_ours, store_error},
-    file,
+    file, read_only,
     rows::time,
     schema::{APPLICATION_ID, MIGRATIONS},
 };
@@ -20,14 +20,8 @@ use crate::{
     },
     store::{ApplyRecord, Cause, OpenError, ReadAuditError, StoreError, migrations},
 };
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
-use std::{
-    io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
-    path::Path,
-    time::Duration,
-};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 use uuid::Uuid;
 
 pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
@@ -115,16 +109,11 @@ impl Source {
     }
 
     fn connect(&self, path: &Path) -> rusqlite::Result<Connection> {
-        let parameters = match self {
+        let parameter = match self {
             Self::Live => "readonly_shm=1",
             Self::AtRest { .. } => "immutable=1",
         };
-        let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_URI
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let uri = format!("file:{path}?{parameters}");
-        let connection = Connection::open_with_flags(uri, flags)?;
+        let connection = read_only::connect(path, parameter)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.execute_batch("SELECT count(*) FROM sqlite_schema")?;
         Ok(connection)

@@ -7,15 +7,13 @@ use super::{
     errors::{cannot_open, not_ours},
     file,
     opening::Opening,
+    read_only,
     schema::APPLICATION_ID,
+    wal_index::LOG_HEADER_LEN,
 };
 use crate::store::OpenError;
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::{io, os::unix::ffi::OsStrExt, path::Path};
-
-/// The bytes of a write-ahead log before its first frame.
-const LOG_HEADER_LEN: u64 = 32;
+use rusqlite::ErrorCode;
+use std::{io, path::Path};
 
 /// What was found in the database's place.
 pub(super) enum Found {
@@ -96,11 +94,7 @@ struct Look {
 
 impl Look {
     fn at(path: &Path, parameter: &str) -> rusqlite::Result<Self> {
-        let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_URI
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(format!("file:{path}?{parameter}"), flags)?;
+        let connection = read_only::connect(path, parameter)?;
         let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
         let (application_id, version): (i32, i32) =
             (number("application_id")?, number("user_version")?);

@@ -10,6 +10,7 @@ mod inspect;
 mod open;
 mod open_files;
 mod opening;
+mod read_only;
 mod rows;
 mod schema;
 mod statements;

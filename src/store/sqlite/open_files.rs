@@ -7,7 +7,11 @@
 //! Owns a handle to each file, and with the database's handle the lock on it. Must outlive SQLite's
 //! connections (see `file`).
 
-use super::{file, schema::APPLICATION_ID, wal_index::WalIndex};
+use super::{
+    file,
+    schema::APPLICATION_ID,
+    wal_index::{LOG_HEADER_LEN, WalIndex},
+};
 use std::{
     fs::{self, File},
     io,
@@ -23,8 +27,6 @@ use std::{
 /// that time is looked at again soon.
 const LOOKS: usize = 8;
 
-/// The bytes of a write-ahead log before its first frame.
-const LOG_HEADER_LEN: u64 = 32;
 const FRAME_HEADER_LEN: u64 = 24;
 
 /// The files are not those that this process opened.

@@ -6,6 +6,9 @@
 /// The first bytes of the file: the header, twice, and the state of the checkpoints.
 pub(super) const LEN: usize = 136;
 
+/// The bytes of a write-ahead log before its first frame.
+pub(super) const LOG_HEADER_LEN: u64 = 32;
+
 const HEADER_LEN: usize = 48;
 const FORMAT: u32 = 3_007_000;
 
