@@ -8,6 +8,9 @@ use crate::{
     observe::repeated_line::RepeatedLine,
     store::StoreError,
 };
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
 use std::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -91,13 +94,21 @@ pub(super) fn too_many_admin_calls(why: NoAdminSlot) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
-/// A call brings more metadata than the service takes.
+/// The end of an answer that has begun, with this status.
+pub(super) fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers)?;
+    Ok(Frame::trailers(trailers))
+}
+
+/// A call brings more fields of metadata than the service takes.
 pub(super) fn too_many_fields(fields: usize, limit: usize) -> Status {
     Status::resource_exhausted(format!(
         "the call's metadata has {fields} fields, and the limit is {limit}: send fewer"
     ))
 }
 
+/// A call brings larger metadata than the service takes.
 pub(super) fn too_much_metadata(size: usize, limit: u32) -> Status {
     Status::resource_exhausted(format!(
         "the call's metadata takes {size} bytes, each field's name, value and 32 more, and the \

@@ -5,9 +5,10 @@
 //! Promises that no client holds them for longer than `--answer-timeout`, and that HTTP/2's own queues
 //! never hold much of an answer that the connection does not take.
 
+use super::errors::trailers;
 use crate::{callers::admin_slots::AdminSlot, net::connection::Peer};
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -137,9 +138,7 @@ impl HeldAnswer {
             "the client did not take the answer within {:?} (--answer-timeout)",
             self.limit
         ));
-        let mut trailers = HeaderMap::new();
-        status.add_header(&mut trailers)?;
-        Ok(Frame::trailers(trailers))
+        trailers(&status)
     }
 }
 

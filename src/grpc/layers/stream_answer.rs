@@ -4,8 +4,8 @@
 //! Promises the status that says so. tonic's reflection ends with `OK` then.
 //! Must never keep a server from draining.
 
-use bytes::Bytes;
-use http::{HeaderMap, Response};
+use crate::grpc::errors::trailers;
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -39,12 +39,6 @@ struct StreamAnswer {
     failure: Failure,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
     has_ended: bool,
-}
-
-fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
-    let mut trailers = HeaderMap::new();
-    status.add_header(&mut trailers)?;
-    Ok(Frame::trailers(trailers))
 }
 
 impl HttpBody for StreamAnswer {
