@@ -212,34 +212,3 @@ impl Calls {
         self.0.load(Relaxed) & !Self::EVICTED
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::{super::SlotGuard, *};
-
-    async fn connect(admission: &Arc<Admission>) -> SlotGuard {
-        let admitted = admission.admit().await.expect("it is admitted");
-        admitted.into_slot().await.expect("it gets its slot")
-    }
-
-    fn begin_calls(connection: &SlotGuard, count: usize) -> Vec<InFlightCall> {
-        let begin = |_| connection.slot.clone().begin_call();
-        (0..count).map(begin).collect()
-    }
-
-    /// Others were evicted for them, who were far from their share.
-    #[tokio::test]
-    async fn calls_of_a_closed_connection_do_not_count_even_if_they_end_later() {
-        let admission = Admission::new(3, 10, Arc::default(), None);
-        let (good, closed) = (connect(&admission).await, connect(&admission).await);
-        let caller = CallerName::parse("good").expect("valid");
-        good.slot.record_call(&caller, Instant::now());
-        let (_of_good, of_closed) = (begin_calls(&good, 4), begin_calls(&closed, 6));
-        drop(closed);
-        let new = connect(&admission).await;
-        let _of_new = begin_calls(&new, 6);
-        assert!(!good.slot.calls.are_ended() && !new.slot.calls.are_ended());
-        drop(of_closed);
-        assert_eq!(admission.calls_in_flight.load(Relaxed), 10);
-    }
-}

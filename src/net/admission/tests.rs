@@ -159,6 +159,21 @@ async fn calls_of_an_evicted_connection_do_not_count() {
     assert_eq!(admission.calls_in_flight.load(Relaxed), 0);
 }
 
+/// Otherwise connections far from their share would be evicted for these calls.
+#[tokio::test]
+async fn calls_of_a_closed_connection_do_not_count_even_if_they_end_later() {
+    let admission = admission(3, 10);
+    let (good, closed) = (connect(&admission).await, connect(&admission).await);
+    call(&good, "good");
+    let (_of_good, of_closed) = (begin_calls(&good, 4), begin_calls(&closed, 6));
+    drop(closed);
+    let new = connect(&admission).await;
+    let _of_new = begin_calls(&new, 6);
+    assert!(!is_evicted(&good) && !is_evicted(&new));
+    drop(of_closed);
+    assert_eq!(admission.calls_in_flight.load(Relaxed), 10);
+}
+
 #[tokio::test]
 async fn calls_that_end_count_no_more() {
     let admission = admission(1, 10);
