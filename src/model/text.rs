@@ -55,14 +55,23 @@ pub fn refuse_secrets(text: &str) -> Result<(), ContainsSecret> {
 #[must_use]
 pub fn is_unprintable(character: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    let is_shapeless = matches!(
+        category,
+        GeneralCategory::Unassigned | GeneralCategory::PrivateUse
+    );
+    is_shapeless || is_control_or_format(character)
+}
+
+/// Whether a character controls how text is shown, and is no text itself: it ends a line, say, or changes
+/// the direction.
+pub(super) fn is_control_or_format(character: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
     matches!(
         category,
         GeneralCategory::Control
             | GeneralCategory::Format
             | GeneralCategory::LineSeparator
             | GeneralCategory::ParagraphSeparator
-            | GeneralCategory::Unassigned
-            | GeneralCategory::PrivateUse
     )
 }
 

@@ -3,7 +3,7 @@
 //! Promises that a name looks as it is stored, and that a secret cannot hide in it.
 //! Must never change a name, except for white space at its ends.
 
-use crate::model::text::{ContainsSecret, refuse_secrets};
+use crate::model::text::{ContainsSecret, is_control_or_format, refuse_secrets};
 use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, Emoji, GeneralCategory, JoinControl, VariationSelector},
@@ -38,7 +38,7 @@ impl KeyName {
             return Err(InvalidKeyName::Length);
         }
         let untagged = without_emoji_tags(trimmed);
-        if untagged.contains(is_unprintable) {
+        if untagged.contains(is_hidden) {
             return Err(InvalidKeyName::Control);
         }
         let visible: String = untagged.chars().filter(|c| !has_no_width(*c)).collect();
@@ -112,18 +112,11 @@ fn ends_with_emoji(text: &str) -> bool {
     text.ends_with(is_emoji)
 }
 
-/// Whether a character is a control character, ends a line, is invisible or reorders text.
+/// Whether a character is a control or format character, or another one that is not shown.
 /// Characters that [`has_no_width`] covers are not among these.
-fn is_unprintable(character: char) -> bool {
-    let category = CodePointMapData::<GeneralCategory>::new().get(character);
-    let is_hidden = matches!(
-        category,
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-    ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character);
-    is_hidden && !has_no_width(character)
+fn is_hidden(character: char) -> bool {
+    let is_ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character);
+    (is_ignorable || is_control_or_format(character)) && !has_no_width(character)
 }
 
 /// Whether a character is a joiner or a variation selector, which changes how its neighbours look.
