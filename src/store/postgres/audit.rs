@@ -9,7 +9,8 @@ use super::{
     address::Address,
     database::{Database, PIN_SEARCH_PATH, Purpose},
     errors::{answered_within, store_error},
-    migrate, rows, trust,
+    migrate, rows,
+    trust::{self, Untrusted},
 };
 use crate::{
     model::{
@@ -94,14 +95,8 @@ pub async fn read(
     let connected = answered_within(address.connect_timeout(), address.connect());
     let (mut client, connection) = connected.await?.map_err(|error| cannot_read(&error))?;
     tokio::spawn(connection);
-    // So that what is named has its schema.
-    let pinned = client
-        .batch_execute("SET search_path = pg_catalog, pg_temp")
-        .await;
-    pinned.map_err(|error| cannot_read(&error))?;
-    let trusted = trust::check_owners(&client).await;
-    let trusted = trusted.map_err(|error| cannot_read(&error))?;
-    if let Some(untrusted) = trusted {
+    let untrusted = untrusted(&mut client).await;
+    if let Some(untrusted) = untrusted.map_err(|error| cannot_read(&error))? {
         return Err(OpenError::Driver {
             what: address.to_string(),
             cause: untrusted.to_string().into(),
@@ -164,7 +159,7 @@ impl Place {
     }
 }
 
-/// Begins a transaction that only reads.
+/// Begins a transaction that only reads, and in whose errors each object is named with its schema.
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     transaction
@@ -172,6 +167,11 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::E
         .await?;
     transaction.batch_execute(PIN_SEARCH_PATH).await?;
     Ok(transaction)
+}
+
+/// What makes the schema one that must not be read, if something does.
+async fn untrusted(client: &mut Client) -> Result<Option<Untrusted>, tokio_postgres::Error> {
+    trust::check_owners(&begin(client).await?).await
 }
 
 /// The schema's version, or `None` if there is no schema.

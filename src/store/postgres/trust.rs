@@ -4,7 +4,7 @@
 //! with it. Must never run anything of what it looks at.
 
 use super::migrate::MigrateError;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 
 /// Something in the schema, or used by it, belongs to a role that has no business there.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
 /// Finds something that belongs to a role that has no business there. Whoever uses the schema must ask
 /// first: what is found may run code with the rights of whoever uses it.
 pub(super) async fn check_owners(
-    client: &Client,
+    client: &impl GenericClient,
 ) -> Result<Option<Untrusted>, tokio_postgres::Error> {
     let row = client.query_opt(UNTRUSTED, &[]).await?;
     row.map(|row| {
