@@ -2,10 +2,10 @@
 //!
 //! Owns also which admin calls have a log line of their own.
 //! Promises that a refused call is on record at least once when it is answered, or is counted in a
-//! later record. Only if this process dies before that is the call in the log alone. Promises also
-//! that no caller can flood the store with records of calls that were refused, or the log with lines. A call
-//! that was carried out has a record of its own, however many there are. Must never let a refused call wait long for a
-//! store that does not answer.
+//! later record. If this process dies before that, the call is in the log alone. Promises also that no
+//! caller can flood the store with records of refused calls, or the log with lines. A call that was
+//! carried out has a record of its own, however many there are.
+//! Must never let a refused call wait long for a store that does not answer.
 
 use super::{Alike, allowances::Allowances, lines::CountedLines};
 use crate::{

@@ -29,7 +29,7 @@ pub struct Grant {
     pub key_id: KeyId,
     /// The account that owns the key.
     pub account_id: AccountId,
-    /// The domains for which the key may be used, including the domain of this call.
+    /// The domains for which the key may be used. The domain of this call is one of them.
     pub scope: Scope,
 }
 

@@ -91,7 +91,7 @@ impl Lease {
         self.changed.notify_waiters();
     }
 
-    /// Ends the lease at once, because all keys must be loaded again.
+    /// Takes the lease back to before the first load, because all keys must be loaded again.
     pub(crate) fn give_up(&self) {
         self.deadline_nanos
             .store(Moment::EARLIEST.nanos, Ordering::Release);

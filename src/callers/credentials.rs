@@ -32,8 +32,8 @@ pub enum InvalidCredentials {
     /// The file is not text.
     #[error("is not UTF-8 text")]
     NotText,
-    /// The file may have been cut off within its last line, which could then give more rights than it
-    /// was to: without its `accounts=`, say.
+    /// The file may have been cut off within its last line. Without its `accounts=`, for example, the
+    /// line would give more rights than intended.
     #[error(
         "does not end with a line break, so it may have been cut off; end its last line with one"
     )]

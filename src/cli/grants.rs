@@ -74,7 +74,7 @@ impl GrantsCommand {
 
 /// Refuses another database or role. PostgreSQL itself would only warn that a right of everybody stays.
 fn owners_only(database: &str) -> String {
-    // Within the body of a DO, neither a quote nor a dollar may be what it seems.
+    // A quote would end the name, and a dollar could end the body of the DO. So both are escaped.
     let escape = |letter: char| match letter {
         plain if plain.is_ascii_alphanumeric() || plain == '_' => plain.to_string(),
         other => format!("\\+{:06x}", u32::from(other)),

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 #[command(next_help_heading = "Logs")]
 pub struct LogSettings {
     /// What to log: a level (error, warn, info, debug, trace), or directives such as
-    /// `info,keyservice=debug`. Tokens are never logged. Libraries log what clients and
-    /// the database send below `info`, and h2 and rustls warn of what any client does, so their levels
-    /// are capped.
+    /// `info,keyservice=debug`. Tokens are never logged. Below `info`, libraries
+    /// log what clients and the database send. h2 and rustls also warn of what any client does. So their
+    /// levels are capped.
     #[arg(
         id = "log",
         long = "log",

@@ -181,6 +181,7 @@ mod tests {
         assert!(error.contains("--store (KEYSERVICE_STORE): give sqlite:PATH"));
         assert!(!error.contains("hunter2"));
     }
+
     #[test]
     fn an_sqlite_store_is_a_plain_path_and_anything_else_is_refused_with_advice() {
         for path in [

@@ -26,8 +26,8 @@ impl AdminMethod {
     }
 }
 
-/// The name of a method, as a record has it. A later release may have other methods, and whoever may
-/// insert records may invent some.
+/// The name of a method in a record. It is any text, because a later release may have other methods, and
+/// a role that may insert records may make up names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MethodName(Cow<'static, str>);
 

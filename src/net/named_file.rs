@@ -1,7 +1,7 @@
 //! A file that a setting names, and the error when it cannot be used.
 //!
-//! Must never repeat a setting's value that is no path: somebody may have given what the file should
-//! hold, such as a private key.
+//! Must never repeat the value of a setting if it is no path. It may be a secret, such as a private key
+//! that somebody has given in place of its file's path.
 
 use std::{
     fmt, io,

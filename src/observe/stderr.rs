@@ -1,8 +1,8 @@
 //! Standard error, which a thread of its own writes.
 //!
 //! Owns the lines that wait to be written, and the count of those that were dropped.
-//! Promises that nobody ever waits for who reads standard error: a line is queued, or it is dropped and
-//! counted. A line tells how many were dropped as soon as standard error takes lines again.
+//! Promises that no caller waits for standard error: a line is queued, or it is dropped and counted. As
+//! soon as standard error takes lines again, a line tells how many were dropped.
 //! Must never hold its lock while it writes.
 
 use rustix::{
@@ -231,8 +231,8 @@ struct Unwritten {
     from: usize,
 }
 
-/// Writes to standard error itself, for as long as that takes. It may be a pipe that somebody else has
-/// made not to block.
+/// Writes to standard error, and waits for as long as that takes. Another process may have made the pipe
+/// non-blocking, so `EAGAIN` means to wait too.
 fn write_now(text: &[u8]) -> Result<(), Unwritten> {
     let stderr = stdio::stderr();
     let mut from = 0;

@@ -126,8 +126,8 @@ impl Telemetry {
     }
 }
 
-/// Has panics reported as lines of the log, whatever its filter says. Rust's own report would wait for
-/// who reads standard error.
+/// Reports panics as lines of the log, whatever its filter says. Rust's own report would block while
+/// nobody reads standard error.
 fn report_panics() {
     panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();

@@ -20,8 +20,8 @@ pub(crate) fn asked_to_end() -> io::Result<CancellationToken> {
     let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
     let is_asked = Arc::new(AtomicBool::new(false));
     for kind in [terminate, interrupt] {
-        // The handlers of a signal run in this order. They run inside of it, on whatever thread the system
-        // interrupts, so that the process ends even if each of its threads hangs.
+        // The handlers of a signal run in this order, on whatever thread the system interrupts. So the
+        // process ends even if every thread hangs.
         flag::register_conditional_shutdown(kind.as_raw_value(), CUT_OFF, is_asked.clone())?;
         flag::register(kind.as_raw_value(), is_asked.clone())?;
     }

@@ -30,8 +30,9 @@ impl Tag {
     }
 }
 
-/// Mixes digests with numbers that nobody else knows. Digests of random tokens are spread evenly, but
-/// whoever may insert rows into the store chooses the digests in them, and could choose the slots too.
+/// Mixes digests with secret random numbers. Digests of random tokens are spread evenly. But a role that
+/// may insert rows into the store chooses their digests, and without the mixer it would choose their
+/// slots.
 ///
 /// This is multiply-shift hashing (Dietzfelbinger and others, 1997): for odd random factors, any two
 /// digests have the same tag with a probability of at most 2 in 2^32.

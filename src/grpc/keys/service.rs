@@ -137,8 +137,9 @@ impl KeyHandlers {
         Ok(response::page(listed, &query))
     }
 
-    /// Searches until it has a key more than the page holds, which tells that there is another page. A
-    /// long search waits for a turn again and again, so that it holds up nobody else.
+    /// Searches until it has one key more than the page holds, so that it knows whether there is another
+    /// page. A long search has many steps. Each step waits for its own turn at the store, so that other
+    /// calls get theirs in between.
     async fn search(&self, call: &AuditedCall, query: &ListQuery) -> Result<Listed, Status> {
         const ADVICE: &str = "try again";
         let (began, mut keys) = (Instant::now(), Vec::new());

@@ -6,9 +6,9 @@
 //!
 //! gRPC's own implementations answer `INTERNAL` to most of these, and `UNIMPLEMENTED` to a second
 //! message (`doc/statuscodes.md` of gRPC; `checkRecvPayload` in grpc-go). Here `INTERNAL` says that the
-//! store failed, and somebody is woken for it. No client's library sends such requests, so none misses
-//! gRPC's own code. Only a compression that is not supported stays with tonic, which answers
-//! `UNIMPLEMENTED`, as gRPC's `doc/compression.md` wants.
+//! store failed, and raises an alert. gRPC's libraries never send such requests, so no client depends on
+//! gRPC's own codes for them. One case stays with tonic: it answers `UNIMPLEMENTED` to a compression that
+//! is not supported, as gRPC's `doc/compression.md` wants.
 
 use crate::grpc::{
     call::{Call, OTHER},

@@ -48,7 +48,7 @@ impl KeyName {
         // Without the joiners and marks, because a secret with these in it is still easy to copy.
         let unmarked: String = visible.chars().filter(|c| !is_mark(*c)).collect();
         refuse_secrets(&unmarked)?;
-        // Each tag stands for a character of ASCII, which nobody sees.
+        // Each tag encodes an ASCII character, which nobody sees.
         let tags: String = trimmed.chars().filter_map(character_of_tag).collect();
         refuse_secrets(&tags)?;
         Ok(Self(trimmed.to_owned()))
@@ -95,7 +95,7 @@ fn without_emoji_tags(text: &str) -> String {
     untagged
 }
 
-/// The character of ASCII for which a tag stands.
+/// The ASCII character that a tag encodes, or `None` if the character is no tag.
 fn character_of_tag(tag: char) -> Option<char> {
     const SPACE: u32 = 0xe0020;
     const TILDE: u32 = 0xe007e;

@@ -1,9 +1,9 @@
 //! The audit records in a database: appending them, and reading them.
 //!
 //! Promises that reading needs no privilege but SELECT, and works on a standby too. No transaction is
-//! open while records are handed over, since whoever takes them may be a person who reads: an old
-//! snapshot keeps the server from removing dead rows. Must never hold more than a page of records in
-//! memory.
+//! open while records are handed over: a person may read them in a pager for hours, and the server cannot
+//! remove dead rows that an open transaction might still see. Must never hold more than a page of records
+//! in memory.
 
 use super::{
     address::Address,

@@ -1,8 +1,8 @@
 //! The audit records in a database file: appending them, and reading them beside a running service.
 //!
-//! Promises that reading neither creates nor changes a file, and never keeps a service from its
-//! file, nor from moving its log there: no transaction is open while records are handed over, since
-//! whoever takes them may be a person who reads. Must never hold more than a page of records in memory.
+//! Promises that reading neither creates nor changes a file, and keeps no service from opening the file
+//! or from copying its write-ahead log into it. No transaction is open while records are handed over: a
+//! person may read them in a pager for hours. Must never hold more than a page of records in memory.
 
 use super::{
     errors::{cannot_open, not_ours, store_error},
