@@ -28,8 +28,11 @@ use tokio::{
 /// A refusal costs the server a process, and the caller its place in the queue.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long the server gets to end a session that was closed to make room for another one.
+/// How often this pool asks for the room of a session that was closed for it.
 const CLOSING_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a loaded server gets to end a session that was closed to make room for another one.
+const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) struct Connections {
     pool: Pool,
@@ -85,6 +88,7 @@ impl Connections {
     async fn get_in_turn(&self, lesser: Option<&Self>) -> Result<InUse, StoreError> {
         let deadline = Instant::now() + self.acquire_timeout;
         let mut refusal = None;
+        let mut room_is_due = None;
         loop {
             let turn = self.turn(deadline, refusal.as_deref()).await?;
             let refused = match self.pool.get().await {
@@ -98,6 +102,9 @@ impl Connections {
             };
             refusal = Some(with_causes(no_room));
             if lesser.is_some_and(Self::close_one) {
+                room_is_due = Some(Instant::now() + CLOSING_LIMIT);
+            }
+            if room_is_due.is_some_and(|due| Instant::now() < due) {
                 sleep(CLOSING_PAUSE).await;
             } else if self.pool.status().size > 0 {
                 self.log_refusal(&cause);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::store::{PoolStatus, StoreError, with_causes};
 use deadpool_postgres::BuildError;
-use futures::future::{Either, select, try_join_all};
+use futures::future::{Either, select};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
@@ -101,8 +101,11 @@ impl Database {
 
     /// Establishes the connections that a lease depends on, before calls use up what the server allows.
     pub(super) async fn establish_lease_connections(&self) -> Result<(), StoreError> {
-        let acquired = (0..LEASE_POOL_SIZE).map(|_| self.acquire(Purpose::Leases));
-        let acquired = try_join_all(acquired).await?;
+        let mut acquired = Vec::with_capacity(LEASE_POOL_SIZE);
+        for _ in 0..LEASE_POOL_SIZE {
+            // One by one: at a limit, PostgreSQL may refuse both of two that come at once.
+            acquired.push(self.acquire(Purpose::Leases).await?);
+        }
         acquired.into_iter().for_each(InUse::give_back);
         Ok(())
     }
