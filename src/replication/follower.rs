@@ -139,7 +139,7 @@ impl Follower {
                     }
                     // A call that took long to fail is tried again at once, since the lease runs.
                     let pause_end = started + self.identity.renewal_interval / 2;
-                    let pause = tokio::time::sleep_until(pause_end);
+                    let pause = self.look_at_replicas_until(pause_end);
                     self.stop.run_until_cancelled(pause).await;
                 }
             }
@@ -189,6 +189,30 @@ impl Follower {
         self.acknowledgements
             .observe_replicas(&renewed.replicas, answered);
         Ok(brought)
+    }
+
+    /// Returns at this time. Until then, has rows removed whose leases have lapsed, although this
+    /// replica cannot renew. Such a row may be what keeps it from that: one with its own id and a higher
+    /// number than its renewals ever get, or the last that the table has room for.
+    async fn look_at_replicas_until(&self, end: tokio::time::Instant) {
+        let look = async {
+            let Some(registry) = &self.store.replicas else {
+                return;
+            };
+            match registry.replicas(&[]).await {
+                Ok(found) => {
+                    let read = Moment::now();
+                    self.acknowledgements
+                        .observe_replicas(&found.replicas, read);
+                }
+                Err(error) => tracing::debug!("cannot read the replicas: {error}"),
+            }
+        };
+        // A store that took long to fail may be one that hangs.
+        if tokio::time::Instant::now() < end {
+            _ = tokio::time::timeout_at(end, look).await;
+            tokio::time::sleep_until(end).await;
+        }
     }
 
     /// Returns when it is time to renew, by the clock or because there were changes. Changes are

@@ -78,15 +78,13 @@ impl ObservedRenewals {
 /// Does so in a task of its own, one at a time.
 #[derive(Clone)]
 pub(super) struct LapsedReplicas {
-    own: ReplicaId,
     registry: Arc<dyn ReplicaRegistry>,
     at_work: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LapsedReplicas {
-    pub(super) fn new(registry: Arc<dyn ReplicaRegistry>, own: ReplicaId) -> Self {
+    pub(super) fn new(registry: Arc<dyn ReplicaRegistry>) -> Self {
         Self {
-            own,
             registry,
             at_work: Arc::default(),
         }
@@ -94,8 +92,10 @@ impl LapsedReplicas {
 
     /// Begins to remove these replicas. Does nothing while it still removes others: the next read
     /// of the store shows those that are left.
-    pub(super) fn remove(&self, mut lapsed: Vec<Replica>) {
-        lapsed.retain(|replica| replica.id != self.own);
+    ///
+    /// This process may be among them. Then its lease has lapsed too, and its next renewal, which has
+    /// another number, stands.
+    pub(super) fn remove(&self, lapsed: Vec<Replica>) {
         if lapsed.is_empty() {
             return;
         }

@@ -137,7 +137,7 @@ impl Others {
     fn poll(registry: Arc<dyn ReplicaRegistry>, own: ReplicaId, term: LeaseTerm) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_LEN);
         let renewals = Arc::new(ObservedRenewals::default());
-        let lapsed = LapsedReplicas::new(registry.clone(), own);
+        let lapsed = LapsedReplicas::new(registry.clone());
         let poller = Poller::new(
             registry,
             own,

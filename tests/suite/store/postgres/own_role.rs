@@ -78,6 +78,33 @@ async fn the_rows_of_replicas_are_limited() {
     assert!((1..=30).contains(&lines), "{lines}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_of_replicas_keeps_a_replica_from_renewing_for_good() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start_with(&store, &["--lease", "1s"], &[]).await;
+    let (token, key_id) = server.client().await.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let highest = "UPDATE keyservice.replicas SET renewals = 9223372036854775807";
+    thief.batch_execute(highest).await.expect("updated");
+    eventually("the replica renews again", async || {
+        let own = "SELECT count(*) FROM keyservice.replicas WHERE renewals < 1000000";
+        cluster.psql(database_in(&store), own) == "1"
+    })
+    .await;
+    server.health().await.wait_until_serving().await;
+    let mut client = server.client().await;
+    assert!(client.is_granted(&token).await);
+    client.revoke(&key_id).await.expect("revoked");
+    server.terminate().await;
+
+    let full = "INSERT INTO keyservice.replicas \
+                SELECT gen_random_uuid(), 'false', 0, 1, 200, now() FROM generate_series(1, 1000)";
+    thief.batch_execute(full).await.expect("inserted");
+    let server = Server::start(&store).await;
+    assert!(!server.client().await.is_granted(&token).await);
+}
+
 /// The role may change its own settings, and they outlive a new password.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_the_role_neither_weaken_a_commit_nor_end_its_sessions() {
