@@ -8,7 +8,7 @@ mod serve;
 
 use crate::{
     config::Settings,
-    model::text,
+    model::{printable::printable, text},
     observe::stderr::{self, FlushAtEnd},
 };
 use audit::AuditCommand;
@@ -22,12 +22,7 @@ use grants::GrantsCommand;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use std::{
-    env,
-    error::Error,
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::{env, error::Error, process::ExitCode};
 
 /// What the process exits with after a wrong command line, as clap does.
 const WRONG_COMMAND_LINE: u8 = 2;
@@ -35,6 +30,8 @@ const WRONG_COMMAND_LINE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    // Otherwise it would be whatever name the process was given.
+    bin_name = "keyservice",
     about = "The API-key service of a mail platform: create, list, revoke and authorize keys over gRPC",
     after_help = "Start with `keyservice serve`, then `grpcurl -plaintext localhost:50051 list`."
 )]
@@ -101,23 +98,14 @@ fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
     }
-    let text = error.render();
-    let text = if io::stderr().is_terminal() {
-        text.ansi().to_string()
-    } else {
-        text.to_string()
-    };
-    stderr::write(text.as_bytes());
+    for line in error.to_string().lines() {
+        stderr::write(format!("{}\n", printable(line)).as_bytes());
+    }
     ExitCode::from(WRONG_COMMAND_LINE)
 }
 
 fn complain(what: &str) {
-    // A server or a file may have supplied a part of it.
-    let what: String = what
-        .chars()
-        .map(|it| if text::is_unprintable(it) { ' ' } else { it })
-        .collect();
-    stderr::write(format!("keyservice: {what}\n").as_bytes());
+    stderr::write(format!("keyservice: {}\n", printable(what)).as_bytes());
 }
 
 /// Keeps this process's memory, which holds secrets and tokens, out of core dumps. A limit alone does

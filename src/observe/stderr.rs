@@ -5,6 +5,7 @@
 //! soon as standard error takes lines again, a line tells how many were dropped.
 //! Must never hold its lock while it writes.
 
+use crate::model::printable::{printable, printable_json};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -32,6 +33,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the end of the process waits for the last lines to be written.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// What begins a change of colour.
+const COLOUR: char = '\u{1b}';
 
 static QUEUE: Queue = Queue::new();
 static START: Once = Once::new();
@@ -78,13 +82,27 @@ pub(super) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        write(line);
+        write(&shown(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A line of the log as it is written. For a terminal, the log is coloured, and has already written out
+/// the escapes in what it was given.
+fn shown(line: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(line);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let shown = if IS_JSON.load(Relaxed) {
+        printable_json(text).into_owned()
+    } else {
+        let parts: Vec<_> = text.split(COLOUR).map(printable).collect();
+        parts.join(&COLOUR.to_string())
+    };
+    format!("{shown}\n").into_bytes()
 }
 
 fn line(level: &str, message: &str) -> Vec<u8> {
