@@ -1,26 +1,24 @@
 //! `keyservice audit`: prints the audit records of a store.
 //!
 //! Promises that each record is printed as it is read, so that any number of them needs no more
-//! memory. Must never fail because the reader of its output has seen enough.
+//! memory, and that one which cannot be read hides no other. Must never fail because the reader of its
+//! output has seen enough.
 
 use crate::{
     config::{StoreAddress, StoreSetting},
     model::{
         account::AccountId,
-        audit_record::{AuditQuery, AuditRecord},
+        audit_record::AuditQuery,
         caller_name::CallerName,
         key::KeyId,
-        text,
+        printable::{printable, printable_json},
         time::Timestamp,
     },
-    store::{ReadAuditError, postgres, sqlite},
+    store::{ReadAuditError, ReadRecord, Unreadable, postgres, sqlite},
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::{
-    fmt::Write as _,
-    io::{self, BufWriter, ErrorKind, IsTerminal, Write},
-};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use tokio::runtime;
 
 /// Which records to print, and how. What is left out restricts nothing.
@@ -91,12 +89,17 @@ impl AuditCommand {
     }
 
     fn print_to(&self, output: &mut impl Write, as_table: bool) -> Result<(), ReadAuditError> {
-        let line = if as_table { table_line } else { json_line };
         if as_table {
             writeln!(output, "{}", row(HEADINGS))?;
         }
         let query = self.query();
-        let mut print = |record| writeln!(output, "{}", harmless(&line(&record), as_table));
+        let mut unreadable = 0;
+        let mut print = |read: ReadRecord| {
+            unreadable += u64::from(read.is_err());
+            let line = if as_table { table_line } else { json_line };
+            let show = if as_table { printable } else { printable_json };
+            writeln!(output, "{}", show(&line(&read)))
+        };
         match &self.store.address {
             StoreAddress::Sqlite(path) => sqlite::read_audit(path, &query, &mut print)?,
             StoreAddress::Postgres(address) => {
@@ -106,7 +109,11 @@ impl AuditCommand {
                 runtime.block_on(postgres::read_audit(address.expose(), &query, &mut print))?;
             }
         }
-        Ok(output.flush()?)
+        output.flush()?;
+        match unreadable {
+            0 => Ok(()),
+            some => Err(ReadAuditError::Unreadable(some)),
+        }
     }
 
     fn query(&self) -> AuditQuery {
@@ -134,7 +141,11 @@ fn row(cells: [&str; 7]) -> String {
     )
 }
 
-fn table_line(record: &AuditRecord) -> String {
+fn table_line(read: &ReadRecord) -> String {
+    let record = match read {
+        Ok(record) => record,
+        Err(unreadable) => return unreadable.to_string(),
+    };
     row([
         &rfc3339(record.time),
         record.caller.as_str(),
@@ -146,8 +157,14 @@ fn table_line(record: &AuditRecord) -> String {
     ])
 }
 
-/// Every line has every field, so that a reader who has seen one line knows them all.
-fn json_line(record: &AuditRecord) -> String {
+/// The line of each record has every field, so that a reader who has seen one knows them all.
+fn json_line(read: &ReadRecord) -> String {
+    let record = match read {
+        Ok(record) => record,
+        Err(Unreadable { number, why }) => {
+            return json!({"unreadable": why, "number": number}).to_string();
+        }
+    };
     format!(
         "{{\"time\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"outcome\":{},\
          \"calls\":{}}}",
@@ -159,26 +176,6 @@ fn json_line(record: &AuditRecord) -> String {
         json!(record.outcome.as_str()),
         record.calls
     )
-}
-
-/// Writes out the characters that a terminal does not show as they are: control characters, which may
-/// move the cursor or rewrite a line, and those that change the order of what follows. Whoever may insert
-/// records may put them there. Within a line of JSON, which has them only in strings, they are escaped as
-/// JSON does.
-fn harmless(line: &str, as_table: bool) -> String {
-    let mut shown = String::with_capacity(line.len());
-    for character in line.chars() {
-        if !text::is_unprintable(character) {
-            shown.push(character);
-        } else if as_table {
-            shown.extend(character.escape_unicode());
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                write!(shown, "\\u{unit:04x}").expect("a string takes everything");
-            }
-        }
-    }
-    shown
 }
 
 fn rfc3339(time: Timestamp) -> String {
@@ -211,17 +208,6 @@ fn account(text: &str) -> Result<AccountId, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
-        let line = "\"caller\":\"a\u{1b}[2Jb\u{9b}c\u{202e}d\u{7f}é\n\u{e0001}\"";
-        assert_eq!(
-            harmless(line, false),
-            r#""caller":"a\u001b[2Jb\u009bc\u202ed\u007fé\u000a\udb40\udc01""#
-        );
-        let in_table = harmless("a\u{1b}[2J\n", true);
-        assert_eq!(in_table, r"a\u{1b}[2J\u{a}");
-    }
 
     #[test]
     fn a_time_is_a_point_or_a_distance_into_the_past() {

@@ -14,5 +14,18 @@ pub trait AuditLog: Send + Sync + 'static {
     async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError>;
 }
 
+/// A stored record, or what keeps it from being read.
+pub type ReadRecord = Result<AuditRecord, Unreadable>;
+
 /// Takes one audit record that was read, and may refuse to take more.
-pub type ApplyRecord<'a> = dyn FnMut(AuditRecord) -> io::Result<()> + 'a;
+pub type ApplyRecord<'a> = dyn FnMut(ReadRecord) -> io::Result<()> + 'a;
+
+/// A stored record that is not as this service writes it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record {number} cannot be read: {why}")]
+pub struct Unreadable {
+    /// The record's `number` in the table.
+    pub number: i64,
+    /// What is wrong with it.
+    pub why: String,
+}

@@ -22,7 +22,7 @@ pub mod postgres;
 mod replicas;
 pub mod sqlite;
 
-pub use audit_log::{ApplyRecord, AuditLog};
+pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
 pub use changes::{ApplyState, Change, ChangeFeed};
 pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};

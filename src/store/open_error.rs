@@ -79,6 +79,12 @@ pub enum ReadAuditError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Some of them are not as this service writes them.
+    #[error(
+        "{0} of the records cannot be read, and their lines say why; all others were printed. Look at them \
+         in the table audit, by their numbers, to find out who has written or damaged them"
+    )]
+    Unreadable(u64),
     /// The output did not take them.
     #[error("cannot print the records: {0}")]
     Print(#[from] io::Error),

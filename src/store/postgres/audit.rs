@@ -9,7 +9,7 @@ use super::{
     address::Address,
     database::{Database, PIN_SEARCH_PATH, Purpose},
     errors::{answered_within, store_error},
-    migrate, rows,
+    migrate,
     trust::{self, Untrusted},
 };
 use crate::{
@@ -20,12 +20,14 @@ use crate::{
         key::KeyId,
         time::Timestamp,
     },
-    store::{ApplyRecord, OpenError, ReadAuditError, StoreError, migrations, with_causes},
+    store::{
+        ApplyRecord, OpenError, ReadAuditError, StoreError, Unreadable, migrations, with_causes,
+    },
 };
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{
     Client, Row, Transaction,
-    types::{ToSql, Type},
+    types::{FromSql, ToSql, Type},
 };
 
 pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Result<(), StoreError> {
@@ -117,8 +119,10 @@ pub async fn read(
         let page = answered_within(PAGE_LIMIT, page(&mut client, query, next, last)).await?;
         let page = page.map_err(|error| store_error(&error))?;
         for row in &page {
-            next = Place::of(row).map_err(|error| store_error(&error))?.next();
-            apply(record(row)?)?;
+            let place = Place::of(row).map_err(|error| store_error(&error))?;
+            next = place.next();
+            let number = place.number;
+            apply(record(row).map_err(|why| Unreadable { number, why }))?;
         }
         if page.len() < PAGE {
             return Ok(());
@@ -275,17 +279,26 @@ impl<'a> Filter<'a> {
     }
 }
 
-fn record(row: &Row) -> Result<AuditRecord, StoreError> {
-    let account_id: Option<String> = rows::column(row, "account_id")?;
-    let key_id: Option<uuid::Uuid> = rows::column(row, "key_id")?;
-    let calls: i32 = rows::column(row, "calls")?;
+fn record(row: &Row) -> Result<AuditRecord, String> {
+    let account_id: Option<String> = column(row, "account_id")?;
+    let key_id: Option<uuid::Uuid> = column(row, "key_id")?;
+    let calls: i32 = column(row, "calls")?;
+    let time: SystemTime = column(row, "time")?;
+    let shown = Timestamp::from_system_time(time);
+    if shown.to_system_time() != time {
+        return Err("its time is not in the years 1970 to 9999".to_owned());
+    }
     Ok(AuditRecord {
-        time: Timestamp::from_system_time(rows::column(row, "time")?),
-        caller: CallerName::from_stored(rows::column(row, "caller")?),
-        method: MethodName::from_stored(rows::column(row, "method")?),
+        time: shown,
+        caller: CallerName::from_stored(column(row, "caller")?),
+        method: MethodName::from_stored(column(row, "method")?),
         account_id: account_id.map(AccountId::from_stored),
         key_id: key_id.map(KeyId::from_uuid),
-        outcome: Outcome::from_stored(rows::column(row, "outcome")?),
-        calls: calls.unsigned_abs(),
+        outcome: Outcome::from_stored(column(row, "outcome")?),
+        calls: u32::try_from(calls).map_err(|_| "it stands for less than no call".to_owned())?,
     })
+}
+
+fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, String> {
+    row.try_get(name).map_err(|error| with_causes(&error))
 }

@@ -18,7 +18,10 @@ use crate::{
         key::KeyId,
         time::Timestamp,
     },
-    store::{ApplyRecord, Cause, OpenError, ReadAuditError, StoreError, migrations},
+    store::{
+        ApplyRecord, Cause, OpenError, ReadAuditError, ReadRecord, StoreError, Unreadable,
+        migrations,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
@@ -160,8 +163,8 @@ fn select(
     loop {
         let page = page(connection, query, newest, next)?;
         let is_last = page.len() < PAGE;
-        for (record, number) in page {
-            next = (record.time.as_micros(), number.saturating_add(1));
+        for ((time, number), record) in page {
+            next = (time, number.saturating_add(1));
             apply(record)?;
         }
         if is_last {
@@ -178,13 +181,13 @@ const START: Place = (i64::MIN, 0);
 const CONDITION: &str = "time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
      AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) AND number <= ?6";
 
-/// The records from this place on, at most a page of them, each with its number.
+/// The records from this place on, at most a page of them, each with its place.
 fn page(
     connection: &Connection,
     query: &AuditQuery,
     newest: i64,
     (time, number): Place,
-) -> Result<Vec<(AuditRecord, i64)>, StoreError> {
+) -> Result<Vec<(Place, ReadRecord)>, StoreError> {
     let sql = format!(
         "SELECT time, substr(caller, 1, 400), substr(method, 1, 400), substr(account_id, 1, 400), key_id, \
              substr(outcome, 1, 400), calls, number \
@@ -208,7 +211,12 @@ fn page(
         .map_err(store_error)?;
     let mut page = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
-        page.push((record(row)?, row.get(7).map_err(store_error)?));
+        let place @ (_, number) = (row.get(0)?, row.get(7)?);
+        let record = record(row).map_err(|error| Unreadable {
+            number,
+            why: error.to_string(),
+        });
+        page.push((place, record));
     }
     Ok(page)
 }
@@ -247,27 +255,16 @@ fn until(query: &AuditQuery) -> i64 {
     query.until.map_or(i64::MAX, Timestamp::as_micros)
 }
 
-fn record(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
-    let read = || {
-        let key_id: Option<[u8; 16]> = row.get(4)?;
-        Ok((
-            time(row, 0)?.ok_or(rusqlite::Error::InvalidQuery)?,
-            CallerName::from_stored(row.get(1)?),
-            MethodName::from_stored(row.get(2)?),
-            row.get::<_, Option<String>>(3)?.map(AccountId::from_stored),
-            key_id.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))),
-            Outcome::from_stored(row.get(5)?),
-            row.get(6)?,
-        ))
-    };
-    let (time, caller, method, account_id, key_id, outcome, calls) = read().map_err(store_error)?;
+fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
+    let account_id: Option<String> = row.get(3)?;
+    let key_id: Option<[u8; 16]> = row.get(4)?;
     Ok(AuditRecord {
-        time,
-        caller,
-        method,
-        account_id,
-        key_id,
-        outcome,
-        calls,
+        time: time(row, 0)?.ok_or(rusqlite::Error::InvalidQuery)?,
+        caller: CallerName::from_stored(row.get(1)?),
+        method: MethodName::from_stored(row.get(2)?),
+        account_id: account_id.map(AccountId::from_stored),
+        key_id: key_id.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))),
+        outcome: Outcome::from_stored(row.get(5)?),
+        calls: row.get(6)?,
     })
 }

@@ -157,6 +157,55 @@ async fn pages_end_nowhere_in_the_middle_of_records_of_one_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_is_named_and_hides_no_other() {
+    let record = |time: &str, caller: &str, calls: &str| {
+        format!(
+            "INSERT INTO audit (time, caller, method, outcome, calls) \
+             VALUES ({time}, {caller}, 'List', 'OK', {calls});"
+        )
+    };
+    let directory = directory();
+    let sqlite = with_schema(sqlite_in(&directory)).await;
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    let records = [
+        record("1", "'first'", "1"),
+        record("2", "CAST(x'ff' AS TEXT)", "1"),
+        record("3", "'too many'", "5000000000"),
+        record("4", "'last'", "1"),
+        record("300000000000000000", "'too late'", "1"),
+    ];
+    file.execute_batch(&records.concat()).expect("inserted");
+    drop(file);
+    let cluster = Cluster::shared();
+    let postgres = with_schema(cluster.create_database()).await;
+    let records = [
+        record("'1970-01-02'", "'first'", "1"),
+        record("'20000-01-01'", "'too late'", "1"),
+        record("'1970-01-03'", "'last'", "1"),
+    ];
+    let sql = format!("SET search_path = keyservice; {}", records.concat());
+    cluster.psql(database_in(&postgres), &sql);
+    for (store, unreadable) in [(sqlite, 3), (postgres, 1)] {
+        for format in ["json", "table"] {
+            let read = audit(&store, &["--format", format]);
+            let printed = String::from_utf8(read.stdout).expect("UTF-8");
+            let lines = printed.lines().skip(usize::from(format == "table"));
+            assert_eq!(lines.count(), unreadable + 2, "{printed}");
+            assert!(printed.contains("first") && printed.contains("last"));
+            let mark = if format == "json" {
+                "unreadable"
+            } else {
+                "cannot be read"
+            };
+            assert_eq!(printed.matches(mark).count(), unreadable, "{printed}");
+            let said = String::from_utf8_lossy(&read.stderr);
+            let count = format!("keyservice: {unreadable} of the records cannot be read");
+            assert!(!read.status.success() && said.starts_with(&count), "{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_gets_a_table_and_a_closed_pipe_is_no_error() {
     let directory = directory();
     let store = sqlite_in(&directory);
