@@ -9,6 +9,7 @@ pub mod authorize;
 pub mod callers;
 pub mod cli;
 pub mod config;
+pub(crate) mod file_access;
 pub mod grpc;
 pub(crate) mod metrics;
 pub mod model;

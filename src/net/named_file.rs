@@ -3,6 +3,7 @@
 //! Must never repeat the value of a setting if it is no path. It may be a secret, such as a private key
 //! that somebody has given in place of its file's path.
 
+use crate::file_access::{Content, warn_of_others};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -15,6 +16,19 @@ pub(crate) struct NamedFile {
     pub setting: &'static str,
     /// Where the file is.
     pub path: PathBuf,
+}
+
+impl NamedFile {
+    /// Warns of others who may read or change it.
+    pub(crate) fn warn_of_others(&self) {
+        let is_secret = ["--tls-key", "--digest-secret-file"].contains(&self.setting);
+        let content = if is_secret {
+            Content::Secret
+        } else {
+            Content::Public
+        };
+        warn_of_others(self.setting, &[&self.path], content);
+    }
 }
 
 /// A file cannot be read, or its contents are invalid.

@@ -136,6 +136,7 @@ where
         let contents = read_all(&files);
         let fingerprint = fingerprint(&contents);
         let value = parse_all(&files, contents, &parse)?;
+        files.iter().for_each(NamedFile::warn_of_others);
         Ok(Self {
             files,
             parse,

@@ -33,10 +33,11 @@ pub(crate) enum DigestSecretError {
 
 /// Reads the secret. White space at its end does not count, because editors add it.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, DigestSecretError> {
-    let unreadable = |error| {
-        let (setting, path) = ("--digest-secret-file", path.to_owned());
-        FileError::unreadable(&NamedFile { setting, path }, &error)
+    let named = NamedFile {
+        setting: "--digest-secret-file",
+        path: path.to_owned(),
     };
+    let unreadable = |error| FileError::unreadable(&named, &error);
     let file = File::open(path).map_err(unreadable)?;
     let mut secret = Vec::new();
     let len = file.take(MAX_FILE_LEN + 1).read_to_end(&mut secret);
@@ -47,5 +48,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, DigestSecretError> {
     if secret.len() < MIN_LEN {
         return Err(DigestSecretError::TooShort(path.to_owned()));
     }
+    named.warn_of_others();
     Ok(secret)
 }

@@ -38,6 +38,12 @@ pub enum OpenError {
          restore a backup and delete {0}-wal and {0}-shm"
     )]
     LogWithoutDatabase(String),
+    /// Another user may have put the file there.
+    #[error(
+        "{0} belongs to user {1}, and its folder lets everybody create files: if it is yours, make the \
+         service's user its owner, and keep it in a folder that only this user may write to"
+    )]
+    Planted(String, u32),
     /// The schema does not fit this binary.
     #[error("{0}")]
     Schema(#[from] SchemaError),

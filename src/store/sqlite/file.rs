@@ -5,7 +5,10 @@
 //! that SQLite holds on that file (POSIX).
 
 use super::errors::cannot_open;
-use crate::store::OpenError;
+use crate::{
+    file_access::{self, Content, planter},
+    store::OpenError,
+};
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
@@ -86,6 +89,31 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => Err(cannot_lock(error)),
     }
+}
+
+/// What SQLite keeps beside a database, or once has, and applies to it when it opens it.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Refuses a database that somebody else may have put into the place of this service's, or a file beside
+/// it that SQLite would apply to it. `given` may be a link, and `path` is what it leads to.
+pub(super) fn refuse_planted(given: &Path, path: &Path) -> Result<(), OpenError> {
+    let beside = BESIDE.map(|end| beside(path, end));
+    let beside = beside.iter().map(PathBuf::as_path);
+    for path in [given, path].into_iter().chain(beside) {
+        match planter(path) {
+            Ok(None) => {}
+            Ok(Some(user)) => return Err(OpenError::Planted(path.display().to_string(), user)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(cannot_open(path, error, "check its permissions")),
+        }
+    }
+    Ok(())
+}
+
+/// Warns of others who may read or change the database.
+pub(super) fn warn_of_others(given: &Path, path: &Path) {
+    let paths = [given, &beside(path, "-wal")];
+    file_access::warn_of_others("the database", &paths, Content::Database);
 }
 
 /// The process with this lock on the file, where Linux tells.

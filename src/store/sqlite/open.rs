@@ -37,10 +37,11 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError> {
-    let path = std::path::absolute(path)
+    let given = std::path::absolute(path)
         .map_err(|error| cannot_open(path, error, "give the path of a file"))?;
-    let path = file::create(&path)?;
+    let path = file::create(&given)?;
     let lock = file::lock(&path)?;
+    file::refuse_planted(&given, &path)?;
     inspect::find(&path)?.log(&path);
     let advice =
         "check that it is a keyservice database, and the permissions and free space of its disk";
@@ -60,6 +61,7 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     let files = OpenFiles::new(&path, lock, checkpointed)
         .map_err(|lost| cannot_open(&path, lost, "start again when that is done"))?;
     let files = Arc::new(files);
+    file::warn_of_others(&given, &path);
     let start = |name, connection, end: fn(&Connection, &OpenFiles) -> rusqlite::Result<()>| {
         let files = files.clone();
         let end = move |connection: &mut Connection| {

@@ -2,11 +2,13 @@
 
 use crate::support::{
     directory,
+    postgres::is_running_as_root,
     server::{self, Server, assert_refused, sqlite_in},
     tools::tool,
 };
 use std::{
-    os::unix::fs::{PermissionsExt, symlink},
+    fs::Permissions,
+    os::unix::fs::{PermissionsExt, lchown, symlink},
     process::Command,
 };
 
@@ -122,6 +124,74 @@ async fn only_the_owner_can_read_an_sqlite_store() {
         let entry = entry.expect("a file");
         let mode = entry.metadata().expect("its mode").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{entry:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_who_may_read_or_change_a_file_are_warned_of() {
+    let directory = directory();
+    let set = |path: &str, mode| {
+        let path = directory.path().join(path);
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
+    };
+    let secret = directory.path().join("digest-secret");
+    std::fs::write(&secret, "x".repeat(32)).expect("written");
+    let store = sqlite_in(&directory);
+    let start = async || {
+        let secret = secret.display().to_string();
+        Server::start_with(&store, &["--digest-secret-file", &secret], &[]).await
+    };
+    set("digest-secret", 0o600);
+    set("", 0o755);
+    let server = start().await;
+    assert!(!server.log().contains("may read") && !server.log().contains("may change"));
+    server.terminate().await;
+
+    set("digest-secret", 0o644);
+    set("keys.db", 0o666);
+    let server = start().await;
+    for warning in [
+        "--digest-secret-file: every user of this machine may read",
+        "the database: every user of this machine may read",
+        "the database: every user of this machine may change",
+    ] {
+        assert!(server.log().contains(warning), "{}", server.log());
+    }
+}
+
+/// Only root can give a file to another user.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_or_a_log_that_another_user_has_put_into_a_shared_folder_is_refused() {
+    if !is_running_as_root() {
+        return;
+    }
+    for planted in ["keys.db", "keys.db-wal", "keys.db-journal", "link.db"] {
+        let directory = directory();
+        Server::start(&sqlite_in(&directory))
+            .await
+            .terminate()
+            .await;
+        let path = directory.path().join(planted);
+        match planted {
+            "keys.db" => {}
+            "link.db" => symlink("keys.db", &path).expect("linked"),
+            _ => std::fs::write(&path, "").expect("written"),
+        }
+        lchown(&path, Some(4711), None).expect("given away");
+        let shared = Permissions::from_mode(0o1777);
+        std::fs::set_permissions(directory.path(), shared).expect("set");
+        let opened = if planted == "link.db" {
+            planted
+        } else {
+            "keys.db"
+        };
+        let store = format!("sqlite:{}", directory.path().join(opened).display());
+        let parts = [planted, "belongs to user 4711", "make the service's user"];
+        assert_refused(&mut server::command(&store), &parts).await;
+
+        let own = Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), own).expect("set");
+        Server::start(&store).await.terminate().await;
     }
 }
 

@@ -1,0 +1,331 @@
+//! Who else may read or change a file that this process relies on.
+//!
+//! Owns the rule for all such files: the files that settings name, and the database of SQLite. Trusts
+//! root, the user of this process, and the groups that it is in: so a volume that Kubernetes gives to the
+//! group of a pod is in order. Follows owners and modes alone, and an access control list as far as a mode
+//! shows it.
+
+use rustix::process::{Gid, getegid, geteuid, getgroups};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::Metadata,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// What a file must be kept from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Nobody else may change it.
+    Public,
+    /// Nobody else may read it either.
+    Secret,
+    /// Nor may anybody else create files beside it, which SQLite would take for its own.
+    Database,
+}
+
+/// Others than this process may do something with a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Exposure {
+    path: PathBuf,
+    deed: Deed,
+    who: Who,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Deed {
+    Read,
+    Change,
+    ReplaceWithin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    User(u32),
+    Group(u32),
+    Everybody,
+}
+
+const STICKY: u32 = 0o1000;
+const READ: u32 = 4;
+const WRITE: u32 = 2;
+const ENTER: u32 = 1;
+
+/// Logs a warning for each thing that others may do with these files. `name` is how the operator calls them.
+pub(crate) fn warn_of_others(name: &str, paths: &[&Path], content: Content) {
+    let process = Identity::own();
+    // Whoever opens a file reports that it is not there.
+    let found = paths
+        .iter()
+        .flat_map(|path| exposures(path, content, &process));
+    for exposure in found.flatten().collect::<BTreeSet<_>>() {
+        tracing::warn!(
+            "{name}: {exposure}; take that right away with chmod or chown, or keep the file in a folder \
+             that only its user may enter"
+        );
+    }
+}
+
+/// The owner of this file or link, if somebody else may have put it there: it belongs to another user, and
+/// its folder lets everybody create files.
+pub(crate) fn planter(path: &Path) -> io::Result<Option<u32>> {
+    planter_for(path, &Identity::own())
+}
+
+fn planter_for(path: &Path, process: &Identity) -> io::Result<Option<u32>> {
+    let folder = path.parent().unwrap_or(Path::new("/")).metadata()?;
+    let owner = path.symlink_metadata()?.uid();
+    let is_foreign = !process.trusts(Who::User(owner));
+    Ok((is_foreign && folder.mode() & WRITE != 0).then_some(owner))
+}
+
+/// Whom a process is, and so whom it trusts.
+struct Identity {
+    user: u32,
+    groups: BTreeSet<u32>,
+}
+
+impl Identity {
+    fn own() -> Self {
+        let groups = getgroups().unwrap_or_default().into_iter();
+        Self {
+            user: geteuid().as_raw(),
+            groups: groups.chain([getegid()]).map(Gid::as_raw).collect(),
+        }
+    }
+
+    fn trusts(&self, who: Who) -> bool {
+        match who {
+            Who::User(id) => id == 0 || id == self.user,
+            Who::Group(id) => id == 0 || self.groups.contains(&id),
+            Who::Everybody => false,
+        }
+    }
+}
+
+/// What others may do with this file, where they can get to it.
+fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BTreeSet<Exposure>> {
+    let path = std::path::absolute(path)?;
+    let real = path.canonicalize()?;
+    let mut found = BTreeSet::new();
+    // If the path is a link, it stands in a folder of its own.
+    for path in [&path, &real] {
+        let folder = path.parent().unwrap_or(path).canonicalize()?;
+        let folders = with_ancestors(&folder)?;
+        let mut note = |entered: &[Folder], (path, metadata): &Folder, deed, all: Vec<Who>| {
+            for who in all {
+                let may_come = entered.iter().all(|(_, folder)| may_enter(who, folder));
+                // An owner may change it too, and that is said.
+                let is_said = deed == Deed::Read && who == Who::User(metadata.uid());
+                if may_come && !is_said && !process.trusts(who) {
+                    let path = path.clone();
+                    found.insert(Exposure { path, deed, who });
+                }
+            }
+        };
+        for (at, folder) in folders.iter().enumerate() {
+            let is_last = at + 1 == folders.len();
+            // In a folder such as /tmp, nobody may replace what belongs to another.
+            let is_shared = folder.1.mode() & STICKY != 0;
+            let writers = if is_shared && !(is_last && content == Content::Database) {
+                vec![Who::User(folder.1.uid())]
+            } else {
+                allowed(&folder.1, WRITE)
+            };
+            note(&folders[..at], folder, Deed::ReplaceWithin, writers);
+        }
+        if *path == real {
+            let file = (real.clone(), real.metadata()?);
+            note(&folders, &file, Deed::Change, allowed(&file.1, WRITE));
+            if content != Content::Public {
+                note(&folders, &file, Deed::Read, allowed(&file.1, READ));
+            }
+        }
+    }
+    Ok(found)
+}
+
+type Folder = (PathBuf, Metadata);
+
+/// A folder and all that it is in, the root first.
+fn with_ancestors(folder: &Path) -> io::Result<Vec<Folder>> {
+    let mut folders = folder
+        .ancestors()
+        .map(|folder| Ok((folder.to_owned(), folder.metadata()?)))
+        .collect::<io::Result<Vec<_>>>()?;
+    folders.reverse();
+    Ok(folders)
+}
+
+/// Who has this right. An owner can take any.
+fn allowed(metadata: &Metadata, right: u32) -> Vec<Who> {
+    let mut allowed = vec![Who::User(metadata.uid())];
+    if metadata.mode() & right != 0 {
+        allowed.push(Who::Everybody);
+    } else if metadata.mode() >> 3 & right != 0 {
+        allowed.push(Who::Group(metadata.gid()));
+    }
+    allowed
+}
+
+/// Whether they can get into this folder. A user may be in any group.
+fn may_enter(who: Who, folder: &Metadata) -> bool {
+    let (for_others, for_group) = (folder.mode() & ENTER != 0, folder.mode() >> 3 & ENTER != 0);
+    for_others
+        || match who {
+            Who::User(id) => id == folder.uid() || for_group,
+            Who::Group(id) => id == folder.gid() && for_group,
+            Who::Everybody => false,
+        }
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.who {
+            Who::User(id) => write!(f, "user {id} may ")?,
+            Who::Group(id) => write!(f, "each member of group {id} may ")?,
+            Who::Everybody => write!(f, "every user of this machine may ")?,
+        }
+        match self.deed {
+            Deed::Read => write!(f, "read {path}"),
+            Deed::Change => write!(f, "change {path}"),
+            Deed::ReplaceWithin => write!(f, "create or replace files in {path}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::{PermissionsExt, symlink},
+    };
+    use tempfile::TempDir;
+
+    /// A file in a folder in a folder that everybody may enter.
+    struct Tree(TempDir);
+
+    impl Tree {
+        fn new() -> Self {
+            let tree = Self(TempDir::new().expect("a folder"));
+            fs::create_dir(tree.path("in")).expect("made");
+            fs::write(tree.path("in/file"), "").expect("written");
+            tree.set("", 0o755).set("in", 0o755).set("in/file", 0o600);
+            tree
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            let root = self.0.path().canonicalize().expect("it is there");
+            if name.is_empty() {
+                root
+            } else {
+                root.join(name)
+            }
+        }
+
+        fn set(&self, name: &str, mode: u32) -> &Self {
+            let mode = Permissions::from_mode(mode);
+            fs::set_permissions(self.path(name), mode).expect("set");
+            self
+        }
+
+        /// What others may do, with paths within the tree.
+        fn found(&self, name: &str, content: Content, process: &Identity) -> Vec<String> {
+            let found = exposures(&self.path(name), content, process).expect("looked at");
+            let root = self.path("");
+            let within = found.iter().filter(|it| it.path.starts_with(&root));
+            let root = format!("{}/", root.display());
+            within.map(|it| it.to_string().replace(&root, "")).collect()
+        }
+    }
+
+    /// The owner of the tree, in its group or not.
+    fn owner(tree: &Tree, is_in_group: bool) -> Identity {
+        let metadata = tree.path("").metadata().expect("it is there");
+        Identity {
+            user: metadata.uid(),
+            groups: is_in_group.then_some(metadata.gid()).into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn what_others_may_do_is_found_where_they_can_get_to_it() {
+        let tree = Tree::new();
+        let process = owner(&tree, true);
+        let found = |content| tree.found("in/file", content, &process);
+        assert_eq!(found(Content::Database), [""; 0]);
+        tree.set("in/file", 0o644);
+        assert_eq!(found(Content::Public), [""; 0]);
+        let read = ["every user of this machine may read in/file"];
+        assert_eq!(found(Content::Secret), read);
+        tree.set("in/file", 0o666);
+        let change = ["every user of this machine may change in/file"];
+        assert_eq!(found(Content::Public), change);
+        tree.set("in", 0o700);
+        assert_eq!(found(Content::Database), [""; 0], "they cannot get to it");
+        tree.set("in/file", 0o600).set("in", 0o777);
+        let replace = ["every user of this machine may create or replace files in in"];
+        assert_eq!(found(Content::Public), replace);
+        tree.set("in", 0o1777);
+        assert_eq!(found(Content::Secret), [""; 0], "as in /tmp");
+        assert_eq!(found(Content::Database), replace, "a log may be put there");
+        tree.set("in", 0o755).set("", 0o777);
+        let above = tree.path("").display().to_string();
+        let replace = format!("every user of this machine may create or replace files in {above}");
+        assert_eq!(found(Content::Public), [replace]);
+    }
+
+    #[test]
+    fn the_folder_of_a_link_counts_too() {
+        let tree = Tree::new();
+        fs::create_dir(tree.path("links")).expect("made");
+        symlink("../in/file", tree.path("links/file")).expect("linked");
+        tree.set("links", 0o777);
+        let found = tree.found("links/file", Content::Public, &owner(&tree, true));
+        let replace = ["every user of this machine may create or replace files in links"];
+        assert_eq!(found, replace);
+    }
+
+    /// Kubernetes gives a volume to the group of the pod.
+    #[test]
+    fn a_group_of_the_process_and_root_are_trusted_and_nobody_else() {
+        let tree = Tree::new();
+        tree.set("in/file", 0o660).set("in", 0o2770);
+        let own = owner(&tree, true);
+        assert_eq!(tree.found("in/file", Content::Database, &own), [""; 0]);
+        let outside = Identity {
+            user: own.user + 4711,
+            groups: BTreeSet::new(),
+        };
+        let metadata = tree.path("in").metadata().expect("it is there");
+        let found = tree.found("in/file", Content::Database, &outside);
+        for who in [
+            (metadata.uid() != 0).then(|| format!("user {}", metadata.uid())),
+            (metadata.gid() != 0).then(|| format!("each member of group {}", metadata.gid())),
+        ] {
+            let expected = who.map(|who| format!("{who} may change in/file"));
+            assert!(expected.is_none_or(|it| found.contains(&it)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_user_in_a_folder_for_everybody_may_be_planted() {
+        let tree = Tree::new();
+        let own = owner(&tree, true);
+        let other = Identity {
+            user: own.user + 4711,
+            groups: BTreeSet::new(),
+        };
+        let file = tree.path("in/file");
+        assert_eq!(planter_for(&file, &other).expect("looked at"), None);
+        tree.set("in", 0o1777);
+        assert_eq!(planter_for(&file, &own).expect("looked at"), None);
+        // Root's files are trusted, and the tests may run as root.
+        let planter = (own.user != 0).then_some(own.user);
+        assert_eq!(planter_for(&file, &other).expect("looked at"), planter);
+    }
+}
