@@ -1,18 +1,37 @@
 //! The systemd unit.
 
+use crate::support::server::help;
 use keyservice::config::Settings;
 use std::time::Duration;
 
 /// The time to return the lease and to send the last spans after the drain.
 const LEAVING: Duration = Duration::from_secs(6);
 
+const UNIT: &str = include_str!("../../../deploy/keyservice.service");
+
+fn values(key: &'static str) -> impl Iterator<Item = &'static str> {
+    UNIT.lines().filter_map(move |line| line.strip_prefix(key))
+}
+
+#[test]
+fn the_service_gets_its_secrets_as_credentials_and_everything_else_as_settings() {
+    let help = help();
+    for variable in values("Environment=").map(|set| set.split('=').next().expect("a name")) {
+        assert!(help.contains(&format!("[env: {variable}]")), "{variable}");
+    }
+    let loaded: Vec<_> = values("LoadCredential=")
+        .map(|loaded| loaded.split(':').next().expect("a name"))
+        .collect();
+    assert_eq!(loaded, ["credentials", "digest-secret"]);
+    for name in loaded {
+        let is_used = |set: &str| set.ends_with(&format!("=%d/{name}"));
+        assert!(values("Environment=").any(is_used), "{name}");
+    }
+}
+
 #[test]
 fn systemd_gives_the_process_time_to_drain_before_it_kills_it() {
-    let unit = include_str!("../../../deploy/keyservice.service");
-    let mut limits = unit
-        .lines()
-        .filter_map(|line| line.strip_prefix("TimeoutStopSec="));
-    let limit = limits
+    let limit = values("TimeoutStopSec=")
         .next()
         .expect("a limit")
         .parse::<humantime::Duration>();
