@@ -31,7 +31,7 @@ const INITIAL_WINDOW_SIZE: u16 = 4;
 /// the socket stops it.
 const WINDOWS: [u32; 2] = [0, (1 << 31) - 1];
 
-const ADMIN_SLOTS: u64 = 64;
+const ADMIN_SLOTS: u64 = 32;
 const CALLS_PER_CONNECTION: u32 = 256;
 const CONNECTIONS: u32 = 4;
 
