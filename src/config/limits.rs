@@ -30,7 +30,7 @@ pub struct ClientLimits {
     /// Calls in flight on all connections together. Above it, unauthenticated connections are evicted if
     /// together they have more than a sixteenth of the calls. Otherwise the caller with the most calls
     /// loses its connection with the most. An Authorize takes microseconds. Only health watches, and
-    /// calls that their client abandons, stay in flight for long. Such a call costs up to 40 KiB.
+    /// calls that their client abandons, stay in flight for long. Such a call costs up to 40 KiB, and one to reflection 128 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,
 
@@ -53,15 +53,15 @@ pub struct ClientLimits {
     pub handshake_timeout: Duration,
 
     /// How long a client may take from a call's headers to its whole message; for a stream, to its first
-    /// message. A later one is `DEADLINE_EXCEEDED`. Clients send both at once, so the default allows for
+    /// message. A later one is `CANCELLED`. Clients send both at once, so the default allows for
     /// packets that are lost. Without a limit, calls that nobody finishes would add up.
     #[arg(long, env = "KEYSERVICE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub message_timeout: Duration,
 
     /// How long a client may need to take the answer to a Create, List or Revoke. Until then the answer
     /// stays in memory, up to 1 MiB for a List of 1000 keys, and the call keeps its slot of
-    /// --max-admin-calls. Later the call is `CANCELLED`. The default lets a slow line take a page of a
-    /// List.
+    /// --max-admin-calls. Then the server closes the connection, which alone frees what HTTP/2 has
+    /// of the answer. The default lets a slow line take a page of a List.
     #[arg(long, env = "KEYSERVICE_ANSWER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub answer_timeout: Duration,
 

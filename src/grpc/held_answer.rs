@@ -1,33 +1,26 @@
 //! The answer to an admin call, until its client has taken it.
 //!
-//! Owns the answer's bytes and the call's slot. Both are given back together, so that the slots bound
-//! the memory for answers.
-//! Promises that no client holds them for longer than `--answer-timeout`, and that HTTP/2's own queues
-//! never hold much of an answer that the connection does not take.
+//! Owns the call's slot, which lasts as long as the answer's bytes do. HTTP/2 drops them when it has
+//! written them, or when the call or the connection ends. So the slots bound the memory for answers.
+//! Promises that no client keeps them for longer than `--answer-timeout`: then its connection is closed.
+//! HTTP/2 gives back what it has of an answer in no other way that a client cannot prevent.
 
-use super::errors::trailers;
-use crate::{callers::admin_slots::AdminSlot, net::connection::Peer};
+use crate::{
+    callers::admin_slots::AdminSlot,
+    net::{admission::HeldByConnection, connection::Peer},
+};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
-
-/// In bytes. What was handed on cannot be taken back, so answers are handed on in copies of this size.
-const CHUNK_SIZE: usize = 16 * 1024;
-
-/// How many bytes of answers a connection may have to write before the next chunk waits.
-const MAX_UNWRITTEN: usize = 128 * 1024;
-
-/// How soon a chunk that waits looks again. A network takes as long to move [`MAX_UNWRITTEN`].
-const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Holds the slot until the client has taken the answer. An answer without a message is headers alone,
 /// which no client can refuse to take.
@@ -40,105 +33,57 @@ pub(super) fn hold(
     if response.body().is_end_stream() {
         return response;
     }
-    response.map(|answer| {
-        let shared = Arc::new(Mutex::new(Shared {
-            held: Some(Held {
-                answer,
-                rest: Bytes::new(),
-                slot,
-            }),
-            waker: None,
-        }));
-        let timer = drop_after(limit, shared.clone());
-        Body::new(HeldAnswer {
-            shared,
-            peer,
-            limit,
-            retry: None,
-            handed_on: 0,
-            has_ended: false,
-            _timer: AbortOnDropHandle::new(tokio::spawn(timer)),
-        })
-    })
+    let held = Arc::new(Held {
+        slot,
+        connection: peer.map(|peer| OfConnection::new(peer, limit)),
+    });
+    response.map(|answer| Body::new(HeldAnswer { answer, held }))
 }
 
-/// HTTP/2 does not ask for the body of a stream whose client takes nothing. So the time passes beside
-/// it.
-async fn drop_after(limit: Duration, shared: Arc<Mutex<Shared>>) {
-    sleep(limit).await;
-    let waker = {
-        let mut shared = lock(&shared);
-        shared.held = None;
-        shared.waker.take()
-    };
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    // Each change is one assignment.
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Shared {
-    /// `None` once the time is over.
-    held: Option<Held>,
-    waker: Option<Waker>,
-}
-
+/// What lasts until the answer is taken.
+#[expect(dead_code, reason = "it matters when it is dropped")]
 struct Held {
-    answer: Body,
-    /// What is left of the frame that is handed on.
-    rest: Bytes,
-    #[expect(dead_code, reason = "it frees the slot when it is dropped")]
     slot: Arc<AdminSlot>,
+    /// `None` where there is no connection.
+    connection: Option<OfConnection>,
+}
+
+#[expect(dead_code, reason = "it matters when it is dropped")]
+struct OfConnection {
+    answer: HeldByConnection,
+    timer: AbortOnDropHandle<()>,
+}
+
+impl OfConnection {
+    fn new(peer: Peer, limit: Duration) -> Self {
+        let answer = HeldByConnection::new(peer.slot.clone());
+        // Beside the body, which HTTP/2 does not ask for more while its client takes nothing.
+        let timer = tokio::spawn(async move {
+            sleep(limit).await;
+            peer.slot.close_for_untaken_answer();
+        });
+        Self {
+            answer,
+            timer: AbortOnDropHandle::new(timer),
+        }
+    }
 }
 
 struct HeldAnswer {
-    shared: Arc<Mutex<Shared>>,
-    /// `None` where there is no connection.
-    peer: Option<Peer>,
-    limit: Duration,
-    /// Set while the connection has too much to write.
-    retry: Option<Pin<Box<Sleep>>>,
-    /// In bytes.
-    handed_on: usize,
-    has_ended: bool,
-    _timer: AbortOnDropHandle<()>,
+    answer: Body,
+    held: Arc<Held>,
 }
 
-impl HeldAnswer {
-    /// Ready when the connection may be given more to write.
-    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(peer) = &self.peer else {
-            return Poll::Ready(());
-        };
-        loop {
-            if let Some(retry) = &mut self.retry {
-                ready!(retry.as_mut().poll(context));
-                self.retry = None;
-            }
-            if peer.slot.unwritten() < MAX_UNWRITTEN {
-                return Poll::Ready(());
-            }
-            self.retry = Some(Box::pin(sleep(RETRY_INTERVAL)));
-        }
-    }
+/// A part of the answer that HTTP/2 is given.
+struct Part {
+    bytes: Bytes,
+    #[expect(dead_code, reason = "it matters when it is dropped")]
+    held: Arc<Held>,
+}
 
-    fn count_handed_on(&mut self, bytes: usize) {
-        self.handed_on += bytes;
-        if let Some(peer) = &self.peer {
-            peer.slot.add_unwritten(bytes);
-        }
-    }
-
-    fn untaken(&self) -> Result<Frame<Bytes>, Status> {
-        let status = Status::cancelled(format!(
-            "the client did not take the answer within {:?} (--answer-timeout)",
-            self.limit
-        ));
-        trailers(&status)
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -150,52 +95,79 @@ impl HttpBody for HeldAnswer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        let has_room = self.poll_room(context).is_ready();
-        let shared = self.shared.clone();
-        let mut shared = lock(&shared);
-        shared.waker = Some(context.waker().clone());
-        let Some(held) = &mut shared.held else {
-            self.has_ended = true;
-            return Poll::Ready(Some(self.untaken()));
-        };
-        if !has_room {
-            return Poll::Pending;
-        }
-        if held.rest.is_empty() {
-            match ready!(Pin::new(&mut held.answer).poll_frame(context)) {
-                Some(Ok(frame)) if frame.is_data() => {
-                    held.rest = frame.into_data().unwrap_or_default();
-                }
-                end => {
-                    self.has_ended = true;
-                    return Poll::Ready(end);
-                }
-            }
-        }
-        let length = held.rest.len().min(CHUNK_SIZE);
-        // A copy, because a part would keep the whole.
-        let chunk = Bytes::copy_from_slice(&held.rest.split_to(length));
-        self.count_handed_on(length);
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
+        let frame = ready!(Pin::new(&mut self.answer).poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|bytes| {
+                    let held = self.held.clone();
+                    Bytes::from_owner(Part { bytes, held })
+                })
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_ended
+        self.answer.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.answer.size_hint()
     }
 }
 
-impl Drop for HeldAnswer {
-    fn drop(&mut self) {
-        // HTTP/2 forgets what it has yet to write of a stream that was given up.
-        if let (false, Some(peer)) = (self.has_ended, &self.peer) {
-            peer.slot.remove_unwritten(self.handed_on);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::callers::{Caller, admin_slots::AdminSlots};
+    use crate::model::audit_record::AdminMethod;
+    use futures::FutureExt;
+    use std::{future::poll_fn, time::Instant};
+
+    /// The only slot, and whether it is free.
+    fn only_slot() -> (Arc<AdminSlot>, impl Fn() -> bool) {
+        let (slots, caller) = (Arc::new(AdminSlots::new(1)), Caller::anyone());
+        let take = move || slots.take(&caller, AdminMethod::List, Instant::now());
+        let slot = Arc::new(take().expect("it is free"));
+        (slot, move || take().is_ok())
+    }
+
+    fn held(slot: Arc<AdminSlot>, body: Body) -> Body {
+        hold(slot, None, Duration::MAX, Response::new(body)).into_body()
+    }
+
+    fn message() -> Body {
+        Body::new("message".to_owned())
+    }
+
+    #[test]
+    fn a_slot_is_free_when_the_last_byte_of_the_answer_is() {
+        let (slot, is_free) = only_slot();
+        let mut body = held(slot, message());
+        let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        let frame = frame.now_or_never().flatten().expect("a frame");
+        drop(body);
+        let mut data = frame.expect("no error").into_data().expect("data");
+        let end = data.split_off(6);
+        drop(data);
+        assert!(!is_free(), "HTTP/2 still has the end");
+        assert_eq!(end, b"e"[..]);
+        drop(end);
+        assert!(is_free());
+    }
+
+    #[test]
+    fn a_slot_is_free_when_an_answer_is_dropped_that_nobody_asked_for() {
+        let (slot, is_free) = only_slot();
+        let body = held(slot, message());
+        assert!(!is_free());
+        drop(body);
+        assert!(is_free());
+    }
+
+    #[test]
+    fn an_answer_of_headers_alone_holds_no_slot() {
+        let (slot, is_free) = only_slot();
+        let _body = held(slot, Body::empty());
+        assert!(is_free());
     }
 }

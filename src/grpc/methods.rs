@@ -38,6 +38,11 @@ pub(super) enum Method {
     ReflectionV1Alpha,
 }
 
+/// Every RPC that is served, as `SERVICE/METHOD`.
+pub fn method_names() -> impl Iterator<Item = &'static str> {
+    Method::VARIANTS.iter().map(|method| method.name())
+}
+
 /// A row of the table.
 struct Rules {
     service: &'static str,

@@ -19,6 +19,7 @@ mod server;
 
 pub use call::Call;
 pub(crate) use health::ServingState;
+pub use methods::method_names;
 pub(crate) use server::{serve, serve_health};
 
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};

@@ -94,13 +94,6 @@ impl Connection {
         }
         polled
     }
-
-    fn note_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = written {
-            self.peer.slot.remove_unwritten(bytes);
-        }
-        written
-    }
 }
 
 impl AsyncRead for Connection {
@@ -128,8 +121,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_end(context)?;
-        let written = Pin::new(&mut self.transport).poll_write(context, bytes);
-        self.note_written(written)
+        Pin::new(&mut self.transport).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -138,8 +130,7 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_end(context)?;
-        let written = Pin::new(&mut self.transport).poll_write_vectored(context, slices);
-        self.note_written(written)
+        Pin::new(&mut self.transport).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -30,15 +30,18 @@ pub(super) enum Reason {
     NoSlot,
     /// It was evicted because too many calls were in flight.
     TooManyCalls,
+    /// Its client did not take the answer to an admin call in time.
+    AnswerNotTaken,
 }
 
 impl Reason {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::HandshakeFailed,
         Self::HandshakeTimeout,
         Self::Evicted,
         Self::NoSlot,
         Self::TooManyCalls,
+        Self::AnswerNotTaken,
     ];
 
     fn name(self) -> &'static str {
@@ -48,6 +51,7 @@ impl Reason {
             Self::Evicted => "evicted",
             Self::NoSlot => "no_slot",
             Self::TooManyCalls => "too_many_calls",
+            Self::AnswerNotTaken => "answer_not_taken",
         }
     }
 }
@@ -87,7 +91,9 @@ impl ConnectionCounts {
         self.closed[reason as usize].fetch_add(1, Relaxed);
         match reason {
             Reason::HandshakeFailed | Reason::HandshakeTimeout => {}
-            Reason::Evicted | Reason::NoSlot | Reason::TooManyCalls => self.has_news.notify_one(),
+            Reason::Evicted | Reason::NoSlot | Reason::TooManyCalls | Reason::AnswerNotTaken => {
+                self.has_news.notify_one();
+            }
         }
     }
 
@@ -128,6 +134,15 @@ impl ConnectionCounts {
                     address,
                     evicted,
                     "connections were evicted: more than --max-calls were in flight"
+                );
+            }
+            let closed = new(Reason::AnswerNotTaken);
+            if closed > 0 {
+                tracing::warn!(
+                    address,
+                    closed,
+                    "connections were closed: their clients did not take an answer within \
+                     --answer-timeout"
                 );
             }
             let failure = self.tls_failure().take();

@@ -5,14 +5,16 @@
 
 use super::{
     client_chain::BoundedChain,
+    identity::{Identity, certificates},
     named_file::{FileError, NamedFile},
     reload::{InvalidFile, Reloaded},
 };
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateRevocationListDer, pem::PemObject},
     server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
+    sign::SingleCertAndKey,
 };
 use std::{
     path::PathBuf,
@@ -20,7 +22,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::time::sleep;
-use x509_cert::{Certificate, crl::CertificateList, der::Decode};
+use x509_cert::{crl::CertificateList, der::Decode};
 
 /// The files that TLS is set up with.
 #[derive(Debug, Clone)]
@@ -48,8 +50,8 @@ pub(crate) struct Tls {
 }
 
 /// The files' indices, for [`InvalidFile`].
-const CERTIFICATE: usize = 0;
-const KEY: usize = 1;
+pub(super) const CERTIFICATE: usize = 0;
+pub(super) const KEY: usize = 1;
 const CLIENT_CA: usize = 2;
 const CLIENT_CRL: usize = 3;
 
@@ -95,12 +97,11 @@ impl Tls {
             .iter()
             .filter_map(|(_, next_update)| *next_update)
             .min();
-        let chain = certificates(certificate).map_err(|why| InvalidFile::new(CERTIFICATE, why))?;
-        let not_after = not_after(&chain[0]).map_err(|why| InvalidFile::new(CERTIFICATE, why))?;
-        // The parser's own error could repeat parts of the key.
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| InvalidFile::new(KEY, "holds no private key (PEM, not encrypted)"))?;
         let provider = Arc::new(ring::default_provider());
+        let Identity {
+            certified_key,
+            not_after,
+        } = Identity::parse(certificate, key, &provider)?;
         let versions = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .expect("ring has ciphers for TLS 1.2 and 1.3");
@@ -117,14 +118,18 @@ impl Tls {
                     .enforce_revocation_expiration()
                     .build()
                     .map_err(|error| match error {
-                        VerifierBuilderError::InvalidCrl(_) => InvalidFile::new(CLIENT_CRL, error),
+                        VerifierBuilderError::InvalidCrl(_) => InvalidFile::new(
+                            CLIENT_CRL,
+                            "holds a certificate revocation list that cannot be used; use complete \
+                             lists of version 2, each of the authority that signs it",
+                        ),
                         _ => InvalidFile::new(CLIENT_CA, error),
                     })?;
                 versions.with_client_cert_verifier(Arc::new(BoundedChain(verifier)))
             }
         };
-        let config = builder.with_single_cert(chain, key);
-        let mut config = config.map_err(invalid_identity)?;
+        let resolver = SingleCertAndKey::from(certified_key);
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![b"h2".to_vec()];
         // A resumed session would not be verified against authorities that have changed since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -134,24 +139,6 @@ impl Tls {
             not_after,
             crl_next_update,
         })
-    }
-}
-
-/// The file that is to blame for a certificate and a key that cannot be used.
-fn invalid_identity(error: rustls::Error) -> InvalidFile {
-    match error {
-        rustls::Error::InconsistentKeys(_) => {
-            InvalidFile::new(KEY, "does not fit the certificate of --tls-cert")
-        }
-        rustls::Error::InvalidCertificate(why) => InvalidFile::new(
-            CERTIFICATE,
-            format!("holds a certificate that cannot be used ({why}); use one of X.509 version 3"),
-        ),
-        _ => InvalidFile::new(
-            KEY,
-            "holds a key of a kind or size that is not supported; use ECDSA (P-256 or P-384), \
-             Ed25519, or RSA with 2048 to 8192 bits",
-        ),
     }
 }
 
@@ -185,28 +172,13 @@ fn revocation_lists(pem: &[u8]) -> Result<Vec<RevocationList>, String> {
 
 type RevocationList = (CertificateRevocationListDer<'static>, Option<SystemTime>);
 
-/// The certificates in a file, of which there must be one or more.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err("holds no certificate (PEM)".to_owned()),
-    }
-}
-
 fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).map_err(|error| error.to_string())?;
+    for (certificate, number) in certificates(pem)?.into_iter().zip(1..) {
+        let added = roots.add(certificate);
+        added.map_err(|_| format!("holds an invalid certificate, number {number} in it"))?;
     }
     Ok(roots)
-}
-
-fn not_after(certificate: &CertificateDer<'_>) -> Result<SystemTime, String> {
-    let certificate = Certificate::from_der(certificate)
-        .map_err(|error| format!("holds an invalid certificate: {error}"))?;
-    let validity = certificate.tbs_certificate.validity;
-    Ok(UNIX_EPOCH + validity.not_after.to_unix_duration())
 }
 
 #[cfg(test)]
@@ -214,16 +186,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use rcgen::{CertificateParams, KeyPair};
-
-    /// A key for tests alone, of a curve that is not supported.
-    const P521_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
-        MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIArl76PQMKvdfD57VW\n\
-        GrVuqFYDxWCLZ3qxv2UisBKLZjXh878GYUfj6efxCtv5FH0ylXEor7ep4jad0ECH\n\
-        AzKkUFChgYkDgYYABABTauhBWXvtAvAqaWNVJcIJI366Qd9t7nolSzWy4AnYF/i1\n\
-        hJvfSveltuHPGNKA9SCw9ljervaqXt5v82iP+CYiXQFO2JsJvZK6N12fhj6oNyxp\n\
-        4nL/bR87/MvPD+vV9PwEb8cabJyvuGknAgX+CYyEzuLHhVOEkIk8RJYy7XXeHhw6\n\
-        9Q==\n\
-        -----END PRIVATE KEY-----\n";
 
     fn self_signed() -> (String, String) {
         let key = KeyPair::generate().expect("a key");
@@ -270,18 +232,16 @@ mod tests {
         assert!(Tls::parse(both.as_bytes(), key.as_bytes(), Some(both.as_bytes()), None).is_ok());
 
         assert_eq!(invalid("", &key, None, None).0, CERTIFICATE);
-        assert_eq!(invalid(&key, &key, None, None).0, CERTIFICATE);
-        assert_eq!(invalid(&certificate, "", None, None).0, KEY);
-        assert_eq!(invalid(&certificate, &certificate, None, None).0, KEY);
-        let (file, why) = invalid(&certificate, &other_key, None, None);
-        assert_eq!(file, KEY);
-        assert!(why.contains("does not fit the certificate"), "{why}");
-        let (file, why) = invalid(&certificate, P521_KEY, None, None);
-        assert_eq!(file, KEY);
-        assert!(
-            why.contains("a kind or size that is not supported"),
-            "{why}"
+        assert_eq!(invalid(&certificate, &other_key, None, None).0, KEY);
+        let junk = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let (file, why) = invalid(
+            &certificate,
+            &key,
+            Some(&format!("{certificate}{junk}")),
+            None,
         );
+        assert_eq!(file, CLIENT_CA);
+        assert_eq!(why, "holds an invalid certificate, number 2 in it");
         assert_eq!(invalid(&certificate, &key, Some(""), None).0, CLIENT_CA);
         let broken = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
         for crl in ["", &certificate, broken] {

@@ -25,4 +25,5 @@ mod net;
 mod observe;
 mod replication;
 mod serve;
+mod small_inputs;
 mod store;

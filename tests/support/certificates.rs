@@ -110,12 +110,31 @@ impl Authority {
         list.pem().expect("PEM")
     }
 
+    /// Issues a certificate for a server that has expired.
+    pub fn expired_server(&self, host: &str) -> Issued {
+        let name = SanType::DnsName(host.try_into().expect("ASCII"));
+        self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, 2000)
+    }
+
+    /// Issues a certificate for a server that is not valid yet.
+    pub fn future_server(&self, host: &str) -> Issued {
+        let mut params = server_params(host);
+        params.not_before = rcgen::date_time_ymd(2100, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2100, 1, 2);
+        self.sign(&params)
+    }
+
+    /// Issues a certificate that names a server only by its common name.
+    pub fn server_by_common_name(&self, host: &str) -> Issued {
+        let mut params = server_params(host);
+        params.subject_alt_names.clear();
+        params.distinguished_name.push(DnType::CommonName, host);
+        self.sign(&params)
+    }
+
     /// Issues a certificate for a PostgreSQL cluster, which then uses TLS for new sessions.
     pub fn certify(&self, cluster: &Cluster, host: &str) {
-        let issued = self.server(host);
-        cluster.write_file("server.crt", &issued.certificate);
-        cluster.write_file("server.key", &issued.key);
-        cluster.set_setting("ssl", "on");
+        cluster.use_certificate(&self.server(host));
     }
 
     fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose, last_year: i32) -> Issued {
@@ -132,14 +151,21 @@ impl Authority {
         params.subject_alt_names = names;
         params.extended_key_usages.push(usage);
         params.not_after = rcgen::date_time_ymd(last_year, 1, 2);
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Issued {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        Issued {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-            not_after: params.not_after.unix_timestamp(),
-        }
+        Issued::new(params, &certificate, &key)
     }
+}
+
+fn server_params(host: &str) -> CertificateParams {
+    let mut params = CertificateParams::new([host.to_owned()]).expect("valid");
+    let usage = ExtendedKeyUsagePurpose::ServerAuth;
+    params.extended_key_usages.push(usage);
+    params
 }
 
 /// What no parser takes for a certificate, of this many bytes, in PEM.
@@ -149,6 +175,26 @@ pub fn junk_certificate(bytes: usize) -> String {
 }
 
 impl Issued {
+    fn new(params: &CertificateParams, certificate: &rcgen::Certificate, key: &KeyPair) -> Self {
+        Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            not_after: params.not_after.unix_timestamp(),
+        }
+    }
+
+    /// A server's certificate that has signed itself, and may sign others, as `openssl req -x509`
+    /// makes it. It may be for the years up to this one.
+    pub fn self_signed_server(host: &str, last_year: i32) -> Self {
+        let mut params = CertificateParams::new([host.to_owned()]).expect("valid");
+        params.distinguished_name.push(DnType::CommonName, host);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 2);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        Self::new(&params, &certificate, &key)
+    }
+
     /// The same, with more certificates (PEM) behind it.
     pub fn followed_by(&self, chain: &str) -> Self {
         Self {

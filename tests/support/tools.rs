@@ -114,6 +114,20 @@ pub fn postgres_18_tool(name: &str) -> PathBuf {
     installed_postgres_tool("18", name)
 }
 
+/// psql with the newest libpq. The package has that library alone, and another version's psql runs with
+/// it. It finds neither the user's certificates nor other settings.
+pub fn newest_psql(home: &Path) -> Command {
+    let postgres = postgres_18_tool("postgres");
+    let package = postgres.ancestors().nth(2).expect("a package");
+    let mut command = Command::new(postgres_tool("psql"));
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("LD_LIBRARY_PATH", package.join("lib"))
+        .arg("-XAtq");
+    command
+}
+
 fn installed_postgres_tool(version: &str, name: &str) -> PathBuf {
     let package = format!("target/test-tools/postgres-{version}/package/native/bin");
     let program = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -46,12 +46,11 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let patience = patience(call.request.headers());
-        let limit = patience.map(|time| time.saturating_sub(ANSWER_TIME.min(time / 10)));
+        let end = answer_time(call.request.headers()).and_then(|time| call.began.checked_add(time));
         DeadlineFuture {
             method: call.method,
             inner: self.inner.call(call),
-            sleep: limit.map(tokio::time::sleep),
+            sleep: end.map(|end| tokio::time::sleep_until(end.into())),
         }
     }
 }
@@ -89,6 +88,12 @@ where
 fn deadline_exceeded(method: Option<Method>) -> Status {
     let advice = method.map_or("try again", Method::advice_at_deadline);
     Status::deadline_exceeded(format!("the deadline came before the answer; {advice}"))
+}
+
+/// How long after its beginning a call is answered at the latest, if its caller has a deadline.
+pub(super) fn answer_time(headers: &HeaderMap) -> Option<Duration> {
+    let patience = patience(headers);
+    patience.map(|time| time.saturating_sub(ANSWER_TIME.min(time / 10)))
 }
 
 /// How long the caller waits, if it says so.

@@ -5,7 +5,8 @@
 //! Must never take a call of another service from the router.
 
 use super::{
-    request_body::{MessageLimits, RequestBody, name_given_up},
+    deadline::answer_time,
+    request_body::{MessageLimits, RequestBody, name_cancelled},
     stream_answer::{Failure, ends_with},
     unreadable::{broken_headers, unreadable},
 };
@@ -82,9 +83,14 @@ where
             return Either::Left(Box::pin(ready(Ok(status.into_http()))));
         }
         let Call {
-            method, request, ..
+            method,
+            request,
+            began,
         } = call;
-        let mut request = request.map(|body| RequestBody::new(body, self.message_limits, method));
+        let limits = self
+            .message_limits
+            .before_deadline(answer_time(request.headers()));
+        let mut request = request.map(|body| RequestBody::new(body, limits, method, began));
         if method.is_some_and(Method::streams_requests) {
             let (failure, draining) = (Failure::default(), self.draining.clone());
             request = request.map(|body| body.telling(failure.clone()));
@@ -98,7 +104,7 @@ where
             }
             _ => Either::Right(self.router.call(request)),
         };
-        let name: fn(_) -> _ = name_given_up;
+        let name: fn(_) -> _ = name_cancelled;
         Either::Right(answer.map_ok(name))
     }
 }

@@ -17,9 +17,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep_until};
 use tonic::{Status, body::Body, metadata::MetadataValue};
 
 /// A request's body.
@@ -37,7 +37,10 @@ pub(in crate::grpc) struct RequestBody {
 pub(in crate::grpc) struct MessageLimits {
     /// In bytes.
     size: u32,
+    /// From the call's headers.
     time: Duration,
+    /// Whether the deadline of the caller is what limits the time.
+    is_deadline: bool,
 }
 
 impl MessageLimits {
@@ -45,17 +48,40 @@ impl MessageLimits {
         Self {
             size: limits.max_message_size,
             time: limits.message_timeout,
+            is_deadline: false,
+        }
+    }
+
+    /// These, for a call that is answered after this time at the latest. A message that is late by then
+    /// is its client's fault, and no delay of the service's.
+    pub(super) fn before_deadline(self, answer_time: Option<Duration>) -> Self {
+        match answer_time {
+            Some(time) if time < self.time => Self {
+                time,
+                is_deadline: true,
+                ..self
+            },
+            _ => self,
         }
     }
 }
 
 impl RequestBody {
-    pub(in crate::grpc) fn new(inner: Body, limits: MessageLimits, method: Option<Method>) -> Self {
+    pub(in crate::grpc) fn new(
+        inner: Body,
+        limits: MessageLimits,
+        method: Option<Method>,
+        began: Instant,
+    ) -> Self {
         Self {
             inner,
             messages: MessageSizes::limited_to(limits.size),
             method,
-            patience: Patience::Unasked(limits.time),
+            patience: Patience {
+                limits,
+                began,
+                timer: None,
+            },
             failure: None,
         }
     }
@@ -136,22 +162,22 @@ impl RequestBody {
 ///
 /// A message nearly always comes with its headers. So a timer, which costs an allocation, is made
 /// only when a service has to wait.
-enum Patience {
-    Unasked(Duration),
-    Waiting(Duration, Pin<Box<Sleep>>),
+struct Patience {
+    limits: MessageLimits,
+    /// When the call's headers came.
+    began: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patience {
     /// Ready when it is over.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Status> {
-        if let Self::Unasked(limit) = *self {
-            *self = Self::Waiting(limit, Box::pin(sleep(limit)));
-        }
-        let Self::Waiting(limit, timer) = self else {
-            return Poll::Pending;
-        };
+        let end = self.began + self.limits.time;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(end.into())));
         ready!(timer.as_mut().poll(context));
-        Poll::Ready(too_late(*limit))
+        Poll::Ready(too_late(&self.limits))
     }
 }
 
@@ -166,7 +192,7 @@ impl HttpBody for RequestBody {
         let frame = ready!(self.poll_readable(context));
         if let (Some(Err(status)), Some(failure)) = (&frame, &self.failure) {
             // The first failure is the one that ends the call.
-            let _ = failure.set(status.clone());
+            let _ = failure.set(named(status));
         }
         Poll::Ready(frame)
     }
@@ -267,38 +293,58 @@ fn too_large(size: u32, limit: u32) -> Status {
     ))
 }
 
-fn too_late(limit: Duration) -> Status {
-    Status::deadline_exceeded(format!(
-        "the message and its end did not come within {limit:?} of the call's headers (--message-timeout), and a \
-         call without it would be in flight forever: send the whole message with the headers, and end the request"
+fn too_late(limits: &MessageLimits) -> Status {
+    let end = if limits.is_deadline {
+        "before the call's deadline".to_owned()
+    } else {
+        format!(
+            "within {:?} of the call's headers (--message-timeout)",
+            limits.time
+        )
+    };
+    cancelled(format!(
+        "the message and its end did not come {end}, and a call without it would be in flight forever: \
+         send the whole message with the headers, and end the request"
     ))
 }
 
-const GIVEN_UP: &str = "the client gave the call up before its message had come";
+fn given_up() -> Status {
+    cancelled("the client gave the call up before its message had come".to_owned())
+}
 
-/// Marks the status of a call that its client gave up before its message had come.
+/// Marks a status that is `CANCELLED`.
 ///
 /// tonic takes a body that ends with `CANCELLED` for one that ends well. So such a call travels through
 /// tonic with another code and this key in its metadata, which survives tonic's copies of a status.
-/// [`name_given_up`] replaces the status, so the key never reaches the wire. No service sets it, so no
+/// [`name_cancelled`] replaces the status, so the key never reaches the wire. No service sets it, so no
 /// answer of a service is mistaken for it.
-const GIVEN_UP_KEY: &str = "keyservice-given-up";
+const CANCELLED_KEY: &str = "keyservice-cancelled";
 
-fn given_up() -> Status {
-    let mut status = Status::unknown(GIVEN_UP);
+/// A call whose client did not send its message. This is no fault of the service, which
+/// `DEADLINE_EXCEEDED` would say.
+fn cancelled(message: String) -> Status {
+    let mut status = Status::unknown(message);
     let key = MetadataValue::from_static("");
-    status.metadata_mut().insert(GIVEN_UP_KEY, key);
+    status.metadata_mut().insert(CANCELLED_KEY, key);
     status
 }
 
-/// Gives the status `CANCELLED` to a call that its client gave up before its message had come.
-pub(in crate::grpc) fn name_given_up(response: Response<Body>) -> Response<Body> {
+/// The status that a client is to see in the place of this one.
+fn named(status: &Status) -> Status {
+    if status.metadata().contains_key(CANCELLED_KEY) {
+        Status::cancelled(status.message())
+    } else {
+        status.clone()
+    }
+}
+
+/// Gives the status `CANCELLED` to a call whose message did not come.
+pub(in crate::grpc) fn name_cancelled(response: Response<Body>) -> Response<Body> {
     // tonic leaves the status of a failed call among the extensions of its response.
     let failed: Option<&Status> = response.extensions().get();
-    if failed.is_some_and(|status| status.metadata().contains_key(GIVEN_UP_KEY)) {
-        Status::cancelled(GIVEN_UP).into_http()
-    } else {
-        response
+    match failed {
+        Some(status) if status.metadata().contains_key(CANCELLED_KEY) => named(status).into_http(),
+        _ => response,
     }
 }
 
@@ -354,9 +400,10 @@ mod tests {
         let limits = MessageLimits {
             size: 15,
             time: Duration::from_secs(5),
+            is_deadline: false,
         };
         let inner = Body::new(String::from_utf8(message(3)).expect("ASCII"));
-        let mut body = RequestBody::new(inner, limits, Some(Method::Authorize));
+        let mut body = RequestBody::new(inner, limits, Some(Method::Authorize), Instant::now());
         let mut next = || {
             let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
             frame.now_or_never().expect("it is there")
@@ -366,17 +413,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_call_that_was_given_up_is_renamed() {
+    fn only_a_call_whose_message_did_not_come_is_renamed() {
         let named = |status: Status| {
-            let renamed = name_given_up(status.into_http());
+            let renamed = name_cancelled(status.into_http());
             Status::from_header_map(renamed.headers()).expect("a status")
         };
-        let given_up = named(super::given_up());
-        assert_eq!(given_up.code(), Code::Cancelled);
-        assert_eq!(given_up.message(), GIVEN_UP);
-        assert!(!given_up.metadata().contains_key(GIVEN_UP_KEY));
+        let given_up = super::given_up();
+        let renamed = named(given_up.clone());
+        assert_eq!(renamed.code(), Code::Cancelled);
+        assert_eq!(renamed.message(), given_up.message());
+        assert!(!renamed.metadata().contains_key(CANCELLED_KEY));
         for code in CODES {
-            let status = Status::new(code, GIVEN_UP);
+            let status = Status::new(code, given_up.message());
             assert_eq!(named(status).code(), code);
         }
     }

@@ -1,15 +1,25 @@
 //! The answer to a call that streams its messages.
 //!
-//! Owns what such an answer ends with when the client's messages cannot be read, or do not come.
-//! Promises the status that says so. tonic's reflection ends with `OK` then.
+//! Owns what such an answer ends with when the client's messages cannot be read, or do not come, and how
+//! much of it HTTP/2 is given at once.
+//! Promises the status that says so. tonic's reflection ends with `OK` then. Promises too that HTTP/2
+//! holds no more than one frame for a client that does not read. It would take up to 400 KiB a call.
 //! Must never keep a server from draining.
 
 use crate::grpc::errors::trailers;
+use bytes::Bytes;
+use futures::task::AtomicWaker;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
     task::{Context, Poll, ready},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -29,6 +39,7 @@ pub(super) fn ends_with(
             inner,
             failure,
             draining: Box::pin(draining.cancelled_owned()),
+            unwritten: Arc::default(),
             has_ended: false,
         })
     })
@@ -38,7 +49,68 @@ struct StreamAnswer {
     inner: Body,
     failure: Failure,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    unwritten: Arc<Unwritten>,
     has_ended: bool,
+}
+
+impl StreamAnswer {
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        ready!(self.unwritten.poll_none(context));
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(
+            frame.map(|frame| {
+                frame.map(|frame| frame.map_data(|bytes| self.unwritten.begin(bytes)))
+            }),
+        )
+    }
+}
+
+/// Whether HTTP/2 still has a frame of the answer.
+#[derive(Default)]
+struct Unwritten {
+    is_some: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Unwritten {
+    fn begin(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.is_some.store(true, Release);
+        let unwritten = self.clone();
+        Bytes::from_owner(UnwrittenFrame { bytes, unwritten })
+    }
+
+    /// Ready when it has none.
+    fn poll_none(&self, context: &Context<'_>) -> Poll<()> {
+        // Before it is asked, so that no end is missed.
+        self.waker.register(context.waker());
+        if self.is_some.load(Acquire) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+/// A frame, which is written when this is dropped.
+struct UnwrittenFrame {
+    bytes: Bytes,
+    unwritten: Arc<Unwritten>,
+}
+
+impl AsRef<[u8]> for UnwrittenFrame {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for UnwrittenFrame {
+    fn drop(&mut self) {
+        self.unwritten.is_some.store(false, Release);
+        self.unwritten.waker.wake();
+    }
 }
 
 impl HttpBody for StreamAnswer {
@@ -52,7 +124,7 @@ impl HttpBody for StreamAnswer {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+        let Poll::Ready(frame) = self.poll_next(context) else {
             ready!(self.draining.as_mut().poll(context));
             self.has_ended = true;
             let ending = Status::unavailable("the server is ending: call again");

@@ -80,7 +80,8 @@ impl Connections {
         }
     }
 
-    fn evict(&mut self, connection: &ConnectionView) -> bool {
+    /// Evicts a connection. Returns false if it is evicted already, or has ended.
+    pub(super) fn evict(&mut self, connection: &ConnectionView) -> bool {
         let slot = self.unlist(connection);
         slot.inspect(|slot| slot.evict()).is_some()
     }

@@ -9,7 +9,7 @@ mod policy;
 mod slot;
 
 use self::connections::{Connections, Evicted};
-pub(crate) use self::slot::{ConnectionSlot, InFlightCall};
+pub(crate) use self::slot::{ConnectionSlot, HeldByConnection, InFlightCall};
 use super::{
     connection_counts::{ConnectionCounts, Reason},
     reload::Reloaded,
@@ -116,6 +116,13 @@ impl Admission {
         let calls = self.calls_in_flight.load(Relaxed);
         for _ in 0..connections.evict_for_calls(calls, self.max_calls) {
             self.counts.count_closed(Reason::TooManyCalls);
+        }
+    }
+
+    fn evict_for_untaken_answer(&self, slot: &ConnectionSlot) {
+        // Otherwise it is evicted already, or has ended.
+        if self.connections().evict(&slot.view()) {
+            self.counts.count_closed(Reason::AnswerNotTaken);
         }
     }
 

@@ -33,8 +33,8 @@ pub(crate) struct ConnectionSlot {
     /// connections is held, so that whoever holds it sees both the same.
     caller: AtomicU64,
     calls: Calls,
-    /// How many bytes of large answers its HTTP/2 has yet to write, as far as is known.
-    unwritten: AtomicUsize,
+    /// How many answers to admin calls its client has yet to take.
+    held_answers: AtomicUsize,
     /// Wakes the task that sets the connection up, or later the one that serves it.
     reader: AtomicWaker,
 }
@@ -50,7 +50,7 @@ impl ConnectionSlot {
             last_called_millis: AtomicU64::new(0),
             caller: AtomicU64::new(Self::UNAUTHENTICATED),
             calls: Calls::default(),
-            unwritten: AtomicUsize::new(0),
+            held_answers: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
         };
         slot.set_called(now);
@@ -123,26 +123,14 @@ impl ConnectionSlot {
         poll_fn(|context| self.poll_evicted(context)).await;
     }
 
-    /// How many bytes of large answers are handed to HTTP/2, and not known to be written.
-    pub(crate) fn unwritten(&self) -> usize {
-        self.unwritten.load(Relaxed)
+    /// Closes the connection, whose client has not taken an answer in time.
+    pub(crate) fn close_for_untaken_answer(&self) {
+        self.admission.evict_for_untaken_answer(self);
     }
 
-    pub(crate) fn add_unwritten(&self, bytes: usize) {
-        self.unwritten.fetch_add(bytes, Relaxed);
-    }
-
-    /// Takes off bytes that are written, whosever they are, or that will never be.
-    pub(crate) fn remove_unwritten(&self, bytes: usize) {
-        if self.unwritten() > 0 {
-            let less = |unwritten: usize| Some(unwritten.saturating_sub(bytes));
-            let _ = self.unwritten.fetch_update(Relaxed, Relaxed, less);
-        }
-    }
-
-    /// Whether no call is in flight, and no large answer is left to write.
+    /// Whether no call is in flight, and no answer to an admin call is left to take.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.count() == 0 && self.unwritten() == 0
+        self.calls.count() == 0 && self.held_answers.load(Relaxed) == 0
     }
 
     pub(super) fn view(&self) -> ConnectionView {
@@ -170,6 +158,23 @@ impl Drop for InFlightCall {
         if self.0.calls.end() {
             self.0.admission.calls_in_flight.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+/// An answer that the connection's client has yet to take, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldByConnection(Arc<ConnectionSlot>);
+
+impl HeldByConnection {
+    pub(crate) fn new(slot: Arc<ConnectionSlot>) -> Self {
+        slot.held_answers.fetch_add(1, Relaxed);
+        Self(slot)
+    }
+}
+
+impl Drop for HeldByConnection {
+    fn drop(&mut self) {
+        self.0.held_answers.fetch_sub(1, Relaxed);
     }
 }
 

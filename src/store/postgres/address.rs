@@ -5,7 +5,7 @@
 
 use super::{
     connect::{Connected, Hosts},
-    tls,
+    tls::{self, Connector},
     tls_parameters::split_tls_parameters,
 };
 use crate::{
@@ -17,7 +17,6 @@ use tokio_postgres::{
     Config,
     config::{Host, SslMode, SslNegotiation},
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// After this long without a byte, the system asks whether the server is still there. The system's
 /// default of two hours would leave half-open connections in the pool.
@@ -29,7 +28,7 @@ pub struct Address {
     config: Config,
     hosts: Arc<Hosts>,
     connect_timeout: Duration,
-    tls: MakeRustlsConnect,
+    tls: Connector,
 }
 
 impl Address {

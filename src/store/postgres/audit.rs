@@ -8,7 +8,7 @@
 use super::{
     address::Address,
     database::{Database, PIN_SEARCH_PATH, Purpose},
-    errors::{answered_within, store_error},
+    errors::{answered_within, said, store_error},
     migrate,
     trust::{self, Untrusted},
 };
@@ -20,9 +20,7 @@ use crate::{
         key::KeyId,
         time::Timestamp,
     },
-    store::{
-        ApplyRecord, OpenError, ReadAuditError, StoreError, Unreadable, migrations, with_causes,
-    },
+    store::{ApplyRecord, OpenError, ReadAuditError, StoreError, Unreadable, migrations},
 };
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{
@@ -90,7 +88,7 @@ pub async fn read(
     let address = Address::parse(address, CONNECT_LIMIT)?;
     let cannot_read = |error: &tokio_postgres::Error| OpenError::Driver {
         what: address.to_string(),
-        cause: with_causes(error).into(),
+        cause: said(error).into(),
         advice: "check that the server runs, that the address is right, and that the role may \
                  SELECT from the tables in schema keyservice",
     };
@@ -300,5 +298,5 @@ fn record(row: &Row) -> Result<AuditRecord, String> {
 }
 
 fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, String> {
-    row.try_get(name).map_err(|error| with_causes(&error))
+    row.try_get(name).map_err(|error| said(&error))
 }

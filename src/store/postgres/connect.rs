@@ -3,7 +3,7 @@
 //! Promises that each host is tried, whatever the hosts before it do. Must never connect with other
 //! parameters than the address has.
 
-use crate::store::with_causes;
+use super::{errors::said, tls::Connector};
 use rand::seq::SliceRandom;
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -16,12 +16,11 @@ use tokio_postgres::{
     error::SqlState,
     tls::MakeTlsConnect,
 };
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Both parts of a connection: one for its user, and one for the task that drives it.
 pub(super) type Connected = (
     Client,
-    Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>,
+    Connection<Socket, <Connector as MakeTlsConnect<Socket>>::Stream>,
 );
 
 /// The hosts of an address, of which there is at least one. tokio-postgres would try them in turn
@@ -44,7 +43,7 @@ impl Hosts {
     /// here: the caller bounds the whole.
     pub(super) async fn connect(
         &self,
-        tls: &MakeRustlsConnect,
+        tls: &Connector,
         limit: Duration,
     ) -> Result<Connected, Error> {
         let started = Instant::now();
@@ -55,7 +54,7 @@ impl Hosts {
             let share = limit.saturating_sub(started.elapsed()) / hosts_left;
             match timeout(share, self.connect_to(*host, tls)).await {
                 Ok(Ok(connected)) => return Ok(connected),
-                Ok(Err(error)) => tracing::debug!("trying the next host: {}", with_causes(&error)),
+                Ok(Err(error)) => tracing::debug!("trying the next host: {}", said(&error)),
                 Err(_) => tracing::debug!("trying the next host: no answer within {share:?}"),
             }
         }
@@ -73,7 +72,7 @@ impl Hosts {
         hosts
     }
 
-    async fn connect_to(&self, host: usize, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+    async fn connect_to(&self, host: usize, tls: &Connector) -> Result<Connected, Error> {
         // Set beforehand, since a caller that gives up waiting drops this future.
         self.first.store(host + 1, Relaxed);
         let config = &self.configs[host];
@@ -81,7 +80,8 @@ impl Hosts {
             Err(error) if may_do_without_tls(config, &error) => {
                 let mut plain = config.clone();
                 plain.ssl_mode(SslMode::Disable);
-                plain.connect(tls.clone()).await.map_err(|_| error)?
+                let connected = plain.connect(tls.clone()).await;
+                connected.map_err(|without| more_telling(error, without))?
             }
             connected => connected?,
         };
@@ -96,13 +96,30 @@ fn may_do_without_tls(config: &Config, error: &Error) -> bool {
     let is_preferred = config.get_ssl_mode() == SslMode::Prefer
         && config.get_channel_binding() != ChannelBinding::Require;
     let is_about_tls = match error.code() {
-        // There is no entry in pg_hba.conf.
-        Some(code) => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        Some(_) => lets_nobody_in(error),
         None => error
             .to_string()
             .starts_with("error performing TLS handshake"),
     };
     is_preferred && is_about_tls
+}
+
+/// Whether `pg_hba.conf` has no entry for such a connection, whatever the password.
+fn lets_nobody_in(error: &Error) -> bool {
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
+/// Of the errors of a connection with TLS and of one without, the one that says what to mend: that of
+/// the second, unless the server lets nobody in without TLS. libpq shows both, but this error's type
+/// holds one.
+fn more_telling(with_tls: Error, without: Error) -> Error {
+    if lets_nobody_in(&without) {
+        tracing::debug!("without TLS: {}", said(&without));
+        with_tls
+    } else {
+        tracing::debug!("with TLS: {}", said(&with_tls));
+        without
+    }
 }
 
 /// A config for each host of `all`.
@@ -116,14 +133,24 @@ fn one_for_each_host(all: &Config) -> Result<Vec<Config>, &'static str> {
     if !fits(hosts.len()) || !fits(addresses.len()) || !(fits(ports.len()) || ports.len() == 1) {
         return Err("give as many of host, hostaddr and port");
     }
-    let of = |at| {
+    let of = |at: usize| {
         let mut one = without_hosts(all);
-        match hosts.get(at) {
-            Some(Host::Tcp(name)) => _ = one.host(name),
-            Some(Host::Unix(path)) => _ = one.host_path(path),
-            None => {}
+        let address = addresses.get(at);
+        match (hosts.get(at), address) {
+            (Some(Host::Tcp(name)), _) => _ = one.host(name),
+            (Some(Host::Unix(path)), address) => {
+                one.host_path(path);
+                if address.is_none() {
+                    // As libpq's manual says, sslmode means nothing for a Unix socket. No server
+                    // encrypts one.
+                    one.ssl_mode(SslMode::Disable);
+                }
+            }
+            // Without any name, tokio-postgres does not encrypt.
+            (None, Some(address)) => _ = one.host(address.to_string()),
+            (None, None) => {}
         }
-        if let Some(address) = addresses.get(at) {
+        if let Some(address) = address {
             one.hostaddr(*address);
         }
         if let Some(port) = ports.get(at).or(ports.first()) {
@@ -182,11 +209,22 @@ mod tests {
         let split = one_each(&address("db1:1,[::1]:2,%2Ftmp:3")).expect("three hosts");
         let alone = ["db1:1", "[::1]:2", "%2Ftmp:3"].map(address);
         for (config, alone) in split.iter().zip(&alone) {
-            let alone: Config = alone.parse().expect("an address");
+            let mut alone: Config = alone.parse().expect("an address");
+            if matches!(alone.get_hosts(), [Host::Unix(_)]) {
+                alone.ssl_mode(SslMode::Disable);
+            }
             assert_eq!(format!("{config:?}"), format!("{alone:?}"));
             assert_eq!(config.get_password(), alone.get_password());
         }
         assert_eq!(split.len(), alone.len());
+    }
+
+    #[test]
+    fn a_host_that_is_given_only_by_its_network_address_is_named_by_it_for_tls() {
+        let [config] = &one_each("postgres:///keys?hostaddr=127.0.0.1").expect("a host")[..] else {
+            panic!("not one host");
+        };
+        assert_eq!(config.get_hosts(), [Host::Tcp("127.0.0.1".to_owned())]);
     }
 
     #[test]

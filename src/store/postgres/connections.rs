@@ -6,7 +6,7 @@
 
 use super::{
     address::Address,
-    errors::{no_answer, refuses_for_lack_of_room},
+    errors::{no_answer, refuses_for_lack_of_room, said},
     pool::{self, PoolSettings},
 };
 use crate::store::{PoolStatus, StoreError, with_causes};
@@ -171,7 +171,7 @@ impl Connections {
 
     fn error(&self, error: &PoolError) -> StoreError {
         match (of_postgres(error), error) {
-            (Some(error), _) => StoreError::Unavailable(with_causes(error).into()),
+            (Some(error), _) => StoreError::Unavailable(said(error).into()),
             (None, PoolError::Timeout(TimeoutType::Create)) => no_answer(self.connect_timeout),
             (None, other) => StoreError::Unavailable(with_causes(other).into()),
         }

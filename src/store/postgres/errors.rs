@@ -117,6 +117,19 @@ fn is_lost_statement(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// What a server, or the way to it, said to an attempt to connect, on one line.
+pub(super) fn said(error: &tokio_postgres::Error) -> String {
+    let said = with_causes(error);
+    // The code is that of every refusal in pg_hba.conf.
+    if said.contains("requires a valid client certificate") {
+        return format!(
+            "{said}, and this service sends none: in pg_hba.conf, let it use a password, with an entry \
+             that has scram-sha-256 and no clientcert"
+        );
+    }
+    said
+}
+
 /// What `PgBouncer` and Supavisor say when they have too many connections, under codes that mean other
 /// things too.
 const POOLERS_REFUSALS: [&str; 3] = [

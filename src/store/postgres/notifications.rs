@@ -4,7 +4,7 @@
 //! may rely on it: notifications can be lost, so the follower polls as well. Nor may a notification be
 //! believed: every role that may connect to the database can send one.
 
-use super::address::Address;
+use super::{address::Address, errors::said};
 use crate::store::{Hints, Revision, with_causes};
 use futures::{StreamExt, stream};
 use std::{sync::Arc, time::Duration};
@@ -52,7 +52,7 @@ async fn receive(address: &Address, hints: &Hints) -> Result<std::convert::Infal
     let (client, connection) = timeout(address.connect_timeout(), address.connect())
         .await
         .map_err(|_| "PostgreSQL gave no answer".to_owned())?
-        .map_err(|error| with_causes(&error))?;
+        .map_err(|error| said(&error))?;
     tokio::select! {
         error = forward(connection, hints) => Err(error),
         error = keep_subscribed(&client, hints) => Err(error),

@@ -159,7 +159,7 @@ impl TlsParameters {
             )),
             (Some("verify-full"), roots) => Ok((SslMode::Require, Verification::Full(roots))),
             (None | Some("disable" | "prefer"), Some(_)) => Err(OpenError::Address(
-                "sslrootcert has no effect without sslmode=verify-full, verify-ca or require; add one"
+                "sslrootcert protects nothing without sslmode=verify-full, verify-ca or require; add one"
                     .to_owned(),
             )),
             (Some(_), _) => Err(OpenError::Address(

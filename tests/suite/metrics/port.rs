@@ -5,7 +5,7 @@ use crate::support::{
     hostile::metrics_connections::{BEHAVIOURS, HostileConnections},
     server::{
         Server,
-        process::reserve_open_files,
+        process::{Process, reserve_open_files},
         scrape::{METRICS, Scrape, request},
         sqlite_in,
     },
@@ -18,6 +18,9 @@ use tokio::{
 
 /// The hostile connections and some other files.
 const OPEN_FILES: u32 = 2000;
+
+/// In MiB. The port has 128 connections, and each holds one page.
+const MOST_MEMORY: u64 = 16;
 
 /// Far below the 10 s that Prometheus waits.
 const SLOWEST_SCRAPE: Duration = Duration::from_secs(1);
@@ -46,6 +49,9 @@ async fn a_scrape_succeeds_beside_a_thousand_hostile_connections() {
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let port = server.logged_port("metrics_address").expect("a port");
+    let process = Process(server.pid());
+    process.reset_peak_memory();
+    let before = process.memory();
     for behaviour in BEHAVIOURS {
         let connections = HostileConnections::open(port, behaviour);
         eventually("all connections are open", async || {
@@ -59,10 +65,12 @@ async fn a_scrape_succeeds_beside_a_thousand_hostile_connections() {
             slowest = slowest.max(started.elapsed());
             sleep(Duration::from_millis(100)).await;
         }
+        let highest = process.peak_memory();
         println!(
-            "{behaviour:?}: {} connections, slowest scrape {slowest:?}",
+            "{behaviour:?}: {} connections, slowest scrape {slowest:?}, memory {before} to {highest} MiB",
             connections.opened()
         );
+        assert!(highest <= before + MOST_MEMORY, "{highest} MiB");
         assert!(slowest <= SLOWEST_SCRAPE, "{behaviour:?}: {slowest:?}");
     }
 }

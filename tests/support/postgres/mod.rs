@@ -7,8 +7,12 @@ pub mod proxy;
 pub mod replicated;
 pub mod roles;
 pub mod table_lock;
+pub mod tls_peer;
 
-use crate::support::tools::{postgres_13_tool, postgres_18_tool, postgres_tool};
+use crate::support::{
+    certificates::Issued,
+    tools::{postgres_13_tool, postgres_18_tool, postgres_tool},
+};
 use rand::RngExt;
 use std::{
     fs,
@@ -257,6 +261,32 @@ impl Cluster {
         let started = Instant::now();
         while self.psql("postgres", &format!("SHOW {name}")) != value {
             assert!(started.elapsed() < Duration::from_secs(20), "{name} stays");
+        }
+    }
+
+    /// From now on, the server encrypts new sessions with this certificate.
+    pub fn use_certificate(&self, issued: &Issued) {
+        self.write_file("server.crt", &issued.certificate);
+        self.write_file("server.key", &issued.key);
+        self.psql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.reload();
+    }
+
+    /// From now on, `pg_hba.conf` holds these lines.
+    pub fn use_rules(&self, rules: &str) {
+        self.write_file("pg_hba.conf", rules);
+        self.reload();
+    }
+
+    /// Makes the server read its files again, and waits until new sessions depend on them. The rules
+    /// must let the superuser in.
+    pub fn reload(&self) {
+        let loaded = || self.psql("postgres", "SELECT pg_conf_load_time()");
+        let before = loaded();
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let started = Instant::now();
+        while loaded() == before {
+            assert!(started.elapsed() < Duration::from_secs(20), "not reloaded");
         }
     }
 

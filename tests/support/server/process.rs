@@ -35,6 +35,16 @@ impl Process {
         }
     }
 
+    /// Whether each of its threads waits for something outside, at this moment.
+    pub fn is_asleep(self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).expect("it runs");
+        threads.into_iter().all(|thread| {
+            let stat = fs::read_to_string(thread.expect("it runs").path().join("stat"));
+            // The state stands behind the name in brackets. A thread that has ended meanwhile is none.
+            stat.map_or(true, |stat| stat.contains(") S "))
+        })
+    }
+
     /// The total processor time.
     pub fn cpu_time(self) -> Duration {
         let stat = self.read("stat");

@@ -11,5 +11,7 @@ mod poolers;
 mod requirements;
 mod schema;
 mod tls;
+mod tls_like_libpq;
+mod tls_messages;
 mod too_few_connections;
 mod upgrade;

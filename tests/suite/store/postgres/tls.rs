@@ -33,7 +33,7 @@ async fn verify_full_accepts_only_the_right_host_signed_by_the_right_root() {
             "db.example.org",
             "verify-full",
             &database.authority,
-            "not valid for name",
+            "does not name the address's host",
         )
         .await;
 }
@@ -93,8 +93,7 @@ async fn prefer_encrypts_if_the_server_can_and_disable_never_encrypts() {
 async fn prefer_does_without_tls_where_the_server_lets_nobody_in_with_it() {
     let database = Database::with_tls();
     let rules = "hostnossl all all all trust\n";
-    database.cluster.write_file("pg_hba.conf", rules);
-    database.cluster.psql("postgres", "SELECT pg_reload_conf()");
+    database.cluster.use_rules(rules);
     let plain = Server::start(&database.address(HOST, "prefer", None)).await;
     database.assert_sessions_are_encrypted(false).await;
     drop(plain);
@@ -128,8 +127,7 @@ async fn a_password_is_checked_over_the_encrypted_channel_and_never_shown() {
         "CREATE ROLE kate LOGIN SUPERUSER PASSWORD 'hunter2'",
     );
     let rules = "hostssl all kate all scram-sha-256\nhost all keyservice all trust\n";
-    database.cluster.write_file("pg_hba.conf", rules);
-    database.cluster.psql("postgres", "SELECT pg_reload_conf()");
+    database.cluster.use_rules(rules);
 
     let address = database.address(HOST, "verify-full", Some(&database.authority));
     let address = format!("{address}&channel_binding=require");

@@ -1,0 +1,182 @@
+//! Verifies the certificate that a database server shows.
+//!
+//! Promises that the server has the private key of its certificate, whatever else is verified. Must
+//! never accept one that no root has signed, and that is not one itself, where there are roots.
+
+use super::errors::{Unusable, chain_error, signature_error};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+use std::sync::Arc;
+use x509_cert::{
+    Certificate,
+    der::{Decode, oid::db::rfc5280::ID_KP_SERVER_AUTH},
+    ext::pkix::{ExtendedKeyUsage, KeyUsage},
+};
+
+/// Certificates behind the server's own. webpki tries every path through them, so that many more would
+/// keep this process busy for seconds. Real servers send one or two.
+const MAX_INTERMEDIATES: usize = 4;
+
+/// Verifies as much as the address asks for, and always that the server has its certificate's private key.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    /// None if nothing is verified.
+    pub trust: Option<Trust>,
+    pub names_must_match: bool,
+    pub provider: Arc<CryptoProvider>,
+}
+
+/// The root certificates.
+#[derive(Debug)]
+pub(super) struct Trust {
+    chain: Arc<WebPkiServerVerifier>,
+    /// Those that have signed themselves. One of them may be a server's own.
+    self_signed: Vec<CertificateDer<'static>>,
+}
+
+/// Whether a certificate can be a root.
+pub(super) fn is_root(certificate: &CertificateDer<'_>) -> bool {
+    RootCertStore::empty().add(certificate.clone()).is_ok()
+}
+
+impl Trust {
+    pub(super) fn new(
+        mut certificates: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let chain = chain.build().map_err(|error| error.to_string())?;
+        certificates.retain(is_self_signed);
+        Ok(Self {
+            chain,
+            self_signed: certificates,
+        })
+    }
+}
+
+fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
+    Certificate::from_der(certificate).is_ok_and(|certificate| {
+        let contents = certificate.tbs_certificate;
+        contents.issuer == contents.subject
+    })
+}
+
+/// Verifies a certificate that is itself among the roots. webpki verifies none that may sign others,
+/// as `openssl req -x509` makes them. Nothing has to have signed this one: the file with the roots
+/// has its every byte.
+fn verify_own_root(own: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    let certificate = Certificate::from_der(own).map_err(|_| CertificateError::BadEncoding)?;
+    let contents = certificate.tbs_certificate;
+    if now.as_secs() < contents.validity.not_before.to_unix_duration().as_secs() {
+        return Err(CertificateError::NotValidYet);
+    }
+    if now.as_secs() > contents.validity.not_after.to_unix_duration().as_secs() {
+        return Err(CertificateError::Expired);
+    }
+    let (purposes, usage) = (
+        contents.get::<ExtendedKeyUsage>(),
+        contents.get::<KeyUsage>(),
+    );
+    let (Ok(purposes), Ok(usage)) = (purposes, usage) else {
+        return Err(CertificateError::BadEncoding);
+    };
+    let is_for_servers =
+        purposes.is_none_or(|(_, purposes)| purposes.0.contains(&ID_KP_SERVER_AUTH));
+    let is_for_tls = usage.is_none_or(|(_, usage)| {
+        usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
+    });
+    if !is_for_servers || !is_for_tls {
+        return Err(CertificateError::InvalidPurpose);
+    }
+    Ok(())
+}
+
+impl Verifier {
+    fn verify(
+        &self,
+        trust: &Trust,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let verified = if trust.self_signed.iter().any(|root| root == own) {
+            let parsed = ParsedCertificate::try_from(own)?;
+            verify_own_root(own, now)?;
+            verify_server_name(&parsed, host)
+        } else {
+            let verified = trust
+                .chain
+                .verify_server_cert(own, intermediates, host, &[], now);
+            verified.map(|_| ())
+        };
+        match verified {
+            // The name is verified last, after all else.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.names_must_match => Ok(()),
+            verified => verified,
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Some(trust) = &self.trust {
+            if intermediates.len() > MAX_INTERMEDIATES {
+                return Err(Unusable(
+                    "comes with more than four others: let the server send only those between it and \
+                     its root",
+                )
+                .into());
+            }
+            let verified = self.verify(trust, own, intermediates, host, now);
+            verified.map_err(chain_error)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms).map_err(signature_error)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms).map_err(signature_error)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
