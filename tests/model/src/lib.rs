@@ -1,193 +1,72 @@
-//! Owns the revocation protocol as an explicit-state model, apart from any code that runs it.
-//! Promises that every run of real replicas within a [`Scope`] is a run of the model.
+//! Owns the revocation protocol as two explicit-state models, apart from any code that runs it.
+//! Promises that every run of real replicas within a scope is a run of both models.
 //! Must never assume more about clocks, networks or processes than the service does.
 //!
-//! # What a run is
+//! # Two models
 //!
-//! Replicas join, renew, answer Authorize, write, pause, crash and leave in every possible order.
-//! A pause needs no step, since no process has to take its next step.
+//! One model of everything would have too many states to visit. So there are two:
 //!
-//! A renewal is one step at the database, since the shared form of the writers' lock orders it
-//! completely before or completely after any write. Its request and its answer may take any time or
-//! be lost, and a request may arrive after its replica gave the renewal up. Between renewals a replica
-//! may read and apply changes at any time, which updates its memory and grants no lease.
+//! - [`lease`] knows of a write only its revision. It has several replicas, with their leases, renewals,
+//!   waits, clocks and messages. It proves [`LEASES`](lease::Protocol::LEASES): *a replica that may answer
+//!   has applied every write that has returned.*
+//! - [`contents`] knows what each write adds or takes away, and that it can be given back. It has one
+//!   replica, whose memory it follows from change to change, and a database that may lose writes. It
+//!   proves that an answer is right, as long as [`LEASES`](lease::Protocol::LEASES) is true.
 //!
-//! A write is one step too. If its answer never arrives, the writer never starts to wait. So every wait
-//! is for a committed write: the writer's own, or one that a repeated call finds because its first
-//! writer crashed. A writer needs no row of its own replica, since it looks into the keyring.
+//! # How they make one proof
 //!
-//! Authorize checks the lease and then reads the keyring. The other order is a trap: after a renewal
-//! between the two, the lease no longer proves the keyring that was read.
+//! The second model takes the result of the first as a condition of two steps: a write returns, and a
+//! lease begins, only while [`LEASES`](lease::Protocol::LEASES) stays true. Otherwise both may happen at
+//! any time. So each run of the first model gives the second one a run that it checks.
 //!
-//! # Time
+//! One replica is enough there. The other replicas affect it in two ways. They write, which is like a
+//! caller's write. And a write waits for their leases too, which only removes runs.
 //!
-//! The model counts no time, so a run may have any length and any number of renewals. The protocol
-//! relies on one fact about clocks: a lease lasts 0.9 of its length on its replica's own clock, and it
-//! ends before a wait of the whole length on another clock that started no earlier. If the rates of
-//! clocks are wrong by less than 5 %, the lease takes less than 0.9 ÷ 0.95 = 0.947… of its length, and
-//! the wait takes more than 1 ÷ 1.05 = 0.952….
+//! "Has applied revision r" means in the first model that a number was reached. A number would prove
+//! nothing if memory could have the right number and the wrong contents. As long as a key only went from
+//! absent to held to revoked, any order of changes led to the same contents. What can be given back needs
+//! the order: the second model proves that loads, and changes that are applied in revision order, make
+//! memory at revision r equal to the database at r, and that a call sees it so.
 //!
-//! The model knows only which of a replica's renewals were started (`t0`) before which sighting of the
-//! replica was received (`a`). A lease does not end by itself. A wait may end at any step, and then
-//! each lease whose `t0` was before the wait's `a` has ended.
+//! # What is proved while no write is lost
 //!
-//! This covers every real run: a lease that lasts longer only adds answers, a wait that ends sooner only
-//! adds returns, and neither removes a step. So all clock rates within the bound are covered, also
-//! rates that change.
+//! 1. [`SAFE`](contents::Protocol::SAFE): an Authorize never contradicts a write that returned before it
+//!    began. More exactly, it sees each thing as some write left it, complete, and there is an order of
+//!    the writes that explains what it sees. In this order, the writes to one thing stand as they were
+//!    committed, and a write stands after those that returned before it began. The answer stands after
+//!    the writes that returned before the call.
+//! 2. [`ONE_REVISION`](contents::Protocol::ONE_REVISION): what it sees is the truth at one revision,
+//!    from the last that had returned when the call began to the last that was committed when it ended.
+//!    There is one exception. The database gives only the last change of each thing. If a thing has
+//!    changed twice since the follower last read, its first change is skipped, and until the second one
+//!    is applied, memory has the other things' changes that came between. The writes that memory lacks
+//!    have not returned then, so the first promise holds.
 //!
-//! # What makes it finite
+//! # What is proved after a loss
 //!
-//! A [`Scope`] limits the replicas, the writes and the late renewals, and nothing else. Moments and
-//! renewals have names instead of values, and states that differ only in names are equal (see
-//! `canonical`). The checker compares 64-bit hashes of states: among two million states, the chance
-//! that two have the same hash is about one in ten million.
+//! A standby takes over that has missed the last writes. From then on:
 //!
-//! # What is left out
+//! 3. [`DENIALS_KEPT`](contents::Protocol::DENIALS_KEPT): what a replica denied when it found the loss,
+//!    it does not grant until a caller has granted it again since the loss. When it has recovered, the
+//!    database denies it too, and so does every replica that renews.
+//! 4. [`NO_GRANTS`](contents::Protocol::NO_GRANTS): what a replica writes again never grants more than
+//!    the database granted before.
+//! 5. Promises 1 and 2 hold for the writes that the database has now, under each lease that it has
+//!    granted since the loss. Here the second model assumes [`LEASES`](lease::Protocol::LEASES) of these
+//!    leases alone. The first model does not run through a loss, but its result is true of them: all of
+//!    their renewals, and all waits for them, meet a database that loses nothing more. The rows that it
+//!    has lost, or has in an older state, are of leases from before.
 //!
-//! A database that loses commits, and a clock that stops or whose rate is wrong by 5 % or more.
+//! What is *not* promised after a loss:
+//!
+//! - Grants that were lost stay lost.
+//! - Until a lease from before the loss ends, its replica answers from what it held, and a write may
+//!   return that it does not know.
+//! - A lost denial is written again only by a replica that held it. Until then, other replicas grant what
+//!   it denied. If no such replica has survived, they continue to.
+//! - A replica that finds the loss late writes its denials again even if a caller has granted the same
+//!   since the loss. That grant is then undone, as a state of the model shows.
+//! - A second loss is outside the scope.
 
-mod canonical;
-mod replica;
-mod state;
-mod step;
-mod writer;
-
-pub use state::{Revision, State};
-pub use step::Step;
-
-use state::{Authorize, Number, Presence, Replica};
-use stateright::{Model, Property};
-
-/// In percent of a lease's length.
-const USED_BY_REPLICA: u32 = 90;
-const WAITED_BY_WRITER: u32 = 100;
-/// In percent of a clock's rate.
-const RATE_ERROR: u32 = 5;
-
-/// The longest lease, used ÷ (1 − error), ends before the shortest wait, waited ÷ (1 + error).
-const _: () = assert!(
-    USED_BY_REPLICA * (100 + RATE_ERROR) < WAITED_BY_WRITER * (100 - RATE_ERROR),
-    "a wait may end before the lease that it waits for"
-);
-
-/// The protocol, or the protocol with one mistake (a trap).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Variant {
-    /// The protocol.
-    Correct,
-    /// A renewal's answer is acknowledged by the next renewal, and applied when there is time.
-    AcknowledgeBeforeApplying,
-    /// The deadline is counted from the arrival of the answer.
-    DeadlineFromReply,
-    /// A renewal takes no lock: it reads, a write commits, its writer looks, the renewal commits.
-    GrantOutsideLock,
-    /// A renewal takes the lock in the statement that reads, so its snapshot is older than its wait for
-    /// the lock.
-    LockAndReadInOneStatement,
-    /// The database's clock decides that a lease has lapsed, and that clock may jump. A writer's own
-    /// clock that exceeds the bound has the same effect.
-    LapseByDatabaseClock,
-    /// A wait is counted from the sending of the read instead of its arrival.
-    LapseFromAsking,
-    /// A row counts its renewals and starts again at one when it is inserted again. To a writer that saw
-    /// the row before its deletion, the new lease looks like the old one.
-    RenewalsCountedByRow,
-    /// Authorize reads the keyring and then checks the lease.
-    LeaseReadAfterKeyring,
-}
-
-/// What a check covers.
-#[derive(Debug, Clone, Copy)]
-pub struct Scope {
-    /// How many writes are committed.
-    pub writes: Revision,
-    /// How many of the replicas are also writers. The others only serve and renew.
-    pub writers: usize,
-    /// Whether a writer's reads of the rows may arrive late. Then it reads only with its renewals and
-    /// while it waits. Otherwise it may read at any time, and the read arrives at once. That is the worst
-    /// case, since a later `a` only ends more leases before the return.
-    pub slow_reads: bool,
-    /// Whether a renewal may arrive after its replica gave it up. There is at most one at a time.
-    pub late_renewals: bool,
-}
-
-/// The protocol among `N` replicas.
-#[derive(Debug, Clone, Copy)]
-pub struct Protocol<const N: usize> {
-    /// The protocol or one of its mistakes.
-    pub variant: Variant,
-    /// The limits of the check.
-    pub scope: Scope,
-}
-
-impl<const N: usize> Model for Protocol<N> {
-    type State = State<N>;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<State<N>> {
-        vec![State::new()]
-    }
-
-    fn actions(&self, state: &State<N>, steps: &mut Vec<Step>) {
-        if self.nothing_left_to_contradict(state) {
-            return;
-        }
-        self.database_steps(state, steps);
-        for id in 0..N {
-            self.steps_of(state, id, steps);
-        }
-    }
-
-    fn next_state(&self, last: &State<N>, step: Step) -> Option<State<N>> {
-        let mut state = *last;
-        self.take(step, &mut state);
-        state.make_canonical(self.variant != Variant::RenewalsCountedByRow);
-        Some(state)
-    }
-
-    fn within_boundary(&self, state: &State<N>) -> bool {
-        // Numbers are names, except in the trap that counts them. There they grow without a bound.
-        const ENOUGH: Number = 3;
-        let rows = || state.database.rows.iter().flatten();
-        self.variant != Variant::RenewalsCountedByRow || rows().all(|row| row.renewals <= ENOUGH)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always(Self::SAFE, |_, state: &State<N>| {
-                state.authorize != Authorize::Contradicted
-            }),
-            Property::sometimes(
-                "all writes return while every replica serves",
-                |model: &Self, state: &State<N>| {
-                    state.returned == model.scope.writes
-                        && state.replicas.iter().all(Replica::has_lease)
-                },
-            ),
-            Property::sometimes(
-                "a write returns by the lapse of a crashed replica",
-                |_, state: &State<N>| state.returned_by_lapse_of(Presence::Gone),
-            ),
-            Property::sometimes(
-                "a write returns by the lapse of a paused replica",
-                |_, state: &State<N>| state.returned_by_lapse_of(Presence::Running),
-            ),
-        ]
-    }
-}
-
-impl<const N: usize> Protocol<N> {
-    /// The promise, as a property's name.
-    pub const SAFE: &'static str = "no Authorize contradicts a write that returned before it began";
-
-    /// Every write has returned, and every keyring has it. A replica that joins now has it too.
-    fn nothing_left_to_contradict(&self, state: &State<N>) -> bool {
-        let all = self.scope.writes;
-        let holds_all =
-            |replica: &Replica<N>| replica.presence != Presence::Running || replica.keyring == all;
-        state.authorize == Authorize::Contradicted
-            || state.authorize == Authorize::Idle
-                && state.returned == all
-                && state.replicas.iter().all(holds_all)
-    }
-}
+pub mod contents;
+pub mod lease;

@@ -2,7 +2,7 @@
 //! Promises to offer every step that a process, the database or the network could take next.
 //! Must never leave out a step because it is unlikely.
 
-use crate::{
+use super::{
     Protocol, Variant,
     state::{Authorize, Presence, Progress, Revision, Standing, State, Wait},
 };
@@ -160,8 +160,9 @@ impl<const N: usize> Protocol<N> {
         }
     }
 
-    /// A keyring loses nothing, so only a replica without a returned write can answer wrongly. If the
-    /// promise holds, no such replica has a lease, and no call starts.
+    /// A replica that has applied every returned write answers rightly, as the model of `contents` proves.
+    /// So only calls on the others are of interest. If the promise holds, none of those has a lease, and
+    /// no call starts.
     fn authorize_steps(&self, state: &State<N>, id: usize, steps: &mut Vec<Step>) {
         let replica = &state.replicas[id];
         if state.authorize.is_at(id) {

@@ -2,7 +2,7 @@
 //! Promises that a writer uses only what it has read and when it received that on its own clock.
 //! Must never return before each other replica has the write or certainly has no lease without it.
 
-use crate::{
+use super::{
     Protocol, Variant,
     state::{LONG_AGO, Moment, Revision, Row, Rows, Sighting, Standing, State, Wait},
 };

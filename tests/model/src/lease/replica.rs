@@ -2,7 +2,7 @@
 //! Promises that the correct protocol applies before it acknowledges and before it uses a lease.
 //! Must never let a replica know anything that it did not receive.
 
-use crate::{
+use super::{
     Protocol, Variant,
     canonical::NEW,
     state::{

@@ -2,7 +2,7 @@
 //! Promises that two states become equal if they differ only in names or in parts that no step uses.
 //! Must never merge states that a step can distinguish.
 
-use crate::state::{
+use super::state::{
     Call, LONG_AGO, Moment, Number, Progress, Read, Renewal, Replica, Row, Rows, Standing, State,
     Wait,
 };

@@ -1,0 +1,179 @@
+//! Owns what PostgreSQL keeps: the writes in the order of their commits.
+//! Promises to give what a real read gives, the last state of each domain and not its earlier ones.
+//! Must never decide what a replica does with an answer.
+
+use super::state::{Contents, Coverage, DOMAINS};
+
+/// A write's place in the order of commits, from 1. Revision 0 is an empty database.
+pub type Revision = usize;
+
+/// More writes than a run has: those of callers, and those that the replica writes again.
+const CAPACITY: usize = 8;
+
+/// Before or after the loss. With the revision it identifies a write, as the random `write_id` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum History {
+    BeforeLoss,
+    AfterLoss,
+}
+
+/// Who has asked for a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Author {
+    Caller,
+    /// A replica, which writes again what was lost.
+    Replica,
+}
+
+/// One committed write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Write {
+    pub(crate) domain: usize,
+    /// What the domain covers from then on.
+    pub(crate) coverage: Coverage,
+    pub(crate) history: History,
+    pub(crate) author: Author,
+    /// The last write that had returned when this one was committed.
+    pub(crate) returned_before: Revision,
+}
+
+impl Write {
+    pub(crate) fn is_a_callers_since_the_loss(&self) -> bool {
+        (self.author, self.history) == (Author::Caller, History::AfterLoss)
+    }
+}
+
+/// A revision and the identity of its write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Position {
+    pub(crate) revision: Revision,
+    pub(crate) history: History,
+}
+
+impl Position {
+    /// Before every write, in every history.
+    pub(crate) const START: Self = Self {
+        revision: 0,
+        history: History::BeforeLoss,
+    };
+}
+
+/// The whole state of one domain, and the write that made it so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Change {
+    pub(crate) position: Position,
+    pub(crate) domain: usize,
+    pub(crate) coverage: Coverage,
+}
+
+/// Some changes, in the order in which they are applied. Vacant places come last.
+pub(crate) type Changes = [Option<Change>; DOMAINS];
+
+/// What PostgreSQL keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Database {
+    writes: [Option<Write>; CAPACITY],
+    pub(crate) history: History,
+}
+
+impl Database {
+    pub(crate) fn new() -> Self {
+        Self {
+            writes: [None; CAPACITY],
+            history: History::BeforeLoss,
+        }
+    }
+
+    /// Every write with its revision.
+    pub(crate) fn writes(&self) -> impl DoubleEndedIterator<Item = (Revision, Write)> + Clone {
+        let places = self.writes.iter().enumerate();
+        places.filter_map(|(place, write)| Some((place + 1, (*write)?)))
+    }
+
+    /// The last committed write.
+    pub(crate) fn revision(&self) -> Revision {
+        let last = self.writes().next_back();
+        last.map_or(0, |(revision, _)| revision)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        !self.writes.contains(&None)
+    }
+
+    pub(crate) fn commit(&mut self, write: Write) {
+        let place = self.writes.iter_mut().find(|place| place.is_none());
+        *place.expect("a write is taken only where there is room") = Some(write);
+    }
+
+    /// A standby that has missed the last writes takes over.
+    pub(crate) fn lose_after(&mut self, revision: Revision) {
+        self.writes[revision..].fill(None);
+        self.history = History::AfterLoss;
+    }
+
+    /// The last write to a domain among those up to a revision.
+    pub(crate) fn last_write_to(
+        &self,
+        domain: usize,
+        until: Revision,
+    ) -> Option<(Revision, Write)> {
+        let mut writes = self.writes().rev();
+        writes.find(|(revision, write)| *revision <= until && write.domain == domain)
+    }
+
+    /// The truth at a revision.
+    pub(crate) fn contents_at(&self, revision: Revision) -> Contents {
+        std::array::from_fn(|domain| {
+            let last = self.last_write_to(domain, revision);
+            last.map_or(Coverage::REMOVED, |(_, write)| write.coverage)
+        })
+    }
+
+    /// The truth now.
+    pub(crate) fn contents(&self) -> Contents {
+        self.contents_at(self.revision())
+    }
+
+    /// Whether a domain has a row. A row stays when its domain is removed.
+    pub(crate) fn has_row(&self, domain: usize) -> bool {
+        self.last_write_to(domain, self.revision()).is_some()
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        let last = self.writes().next_back();
+        last.map_or(Position::START, |(revision, write)| Position {
+            revision,
+            history: write.history,
+        })
+    }
+
+    /// Whether a position's write is one of this history's.
+    pub(crate) fn holds(&self, position: Position) -> bool {
+        position.revision == 0
+            || self
+                .writes()
+                .any(|(revision, Write { history, .. })| position == Position { revision, history })
+    }
+
+    /// The last state of each domain that has changed since a revision, the earliest change first.
+    pub(crate) fn changes_since(&self, since: Revision, limit: usize) -> Changes {
+        let is_last = |(revision, write): &(Revision, Write)| {
+            let last = self.last_write_to(write.domain, self.revision());
+            last.is_some_and(|(last, _)| last == *revision)
+        };
+        let recent = self.writes().filter(|(revision, _)| *revision > since);
+        let mut changes = [None; DOMAINS];
+        for (place, (revision, write)) in changes.iter_mut().zip(recent.filter(is_last)).take(limit)
+        {
+            *place = Some(Change {
+                position: Position {
+                    revision,
+                    history: write.history,
+                },
+                domain: write.domain,
+                coverage: write.coverage,
+            });
+        }
+        changes
+    }
+}
