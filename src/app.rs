@@ -6,12 +6,14 @@ use crate::{
     audit::recorder::Recorder,
     authorize::Authorizer,
     callers::{Caller, admin_slots::AdminSlots, credentials::Credentials, store_turns::StoreTurns},
+    model::audit_record::AdminMethod,
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     observe::{call_counts::Calls, histogram::Histogram},
     replication::acknowledgement::Acknowledgements,
     store::{Store, observed::StoreErrors},
 };
 use std::sync::Arc;
+use strum::{EnumCount, VariantArray};
 
 /// The parts of the process that more than one of its tasks uses.
 pub(crate) struct App {
@@ -61,10 +63,8 @@ impl Callers {
 pub struct Counts {
     /// Every call.
     pub calls: Calls,
-    /// How long Creates waited for every replica, after their commit.
-    pub create_waits: Histogram,
-    /// How long Revokes waited for every replica, after their commit.
-    pub revoke_waits: Histogram,
+    /// How long writes waited for every replica, after their commit.
+    pub write_waits: WriteWaits,
     /// The errors of the store.
     pub store_errors: StoreErrors,
 }
@@ -78,9 +78,27 @@ impl Counts {
     pub fn of_process(calls: Calls) -> &'static Self {
         Box::leak(Box::new(Self {
             calls,
-            create_waits: Histogram::default(),
-            revoke_waits: Histogram::default(),
+            write_waits: WriteWaits::default(),
             store_errors: StoreErrors::default(),
         }))
+    }
+}
+
+/// How long writes waited, by method.
+#[derive(Default)]
+pub struct WriteWaits([Histogram; AdminMethod::COUNT]);
+
+impl WriteWaits {
+    /// The waits of one method.
+    #[must_use]
+    pub fn of(&self, method: AdminMethod) -> &Histogram {
+        &self.0[method as usize]
+    }
+
+    /// Each method that writes, with its waits.
+    pub fn read(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
+        let methods = AdminMethod::VARIANTS.iter();
+        let writes = methods.filter(|method| method.writes());
+        writes.map(|method| (method.as_str(), self.of(*method)))
     }
 }

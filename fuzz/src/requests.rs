@@ -2,8 +2,11 @@
 
 use super::{BEARER_CANARY, CANARY, assert_hides_canary, text};
 use keyservice::{
+    authorize::decision::DomainRule,
     callers::Caller,
     grpc::{
+        domains::request as domain_requests,
+        fields,
         keys::{page_token as page_tokens, request as requests},
         layers::patience,
         proto,
@@ -52,10 +55,13 @@ pub fn request(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else {
         return;
     };
-    let refused = match kind % 4 {
+    let refused = match kind % 7 {
         0 => create(message),
         1 => list(message),
         2 => revoke(message),
+        3 => add_domain(message),
+        4 => remove_domain(message),
+        5 => list_domains(message),
         _ => authorize(message),
     };
     if let Err(status) = refused {
@@ -73,8 +79,12 @@ fn create(message: &[u8]) -> Result<(), Status> {
     let token = Token::generate(&mut StdRng::seed_from_u64(1));
     let (caller, digester) = (Caller::anyone().name, Digester::new(None));
     let now = Timestamp::from_micros(1).expect("in range");
-    let new = |request| requests::new_key(request, &caller, &token, &digester, &[0; 10], now);
-    let key = new(request.clone())?.key;
+    let new = |request| {
+        let rule = DomainRule::Verified;
+        requests::new_key(request, &caller, &token, &digester, &[0; 10], rule, now)
+    };
+    let read = new(request.clone())?;
+    let key = &read.as_ref().key;
     assert_eq!(key.account_id.as_str(), request.account_id);
     assert_eq!(key.scope.domain().is_some(), request.domain.is_some());
     assert!(key.expire_time.is_none_or(|time| time > now));
@@ -100,7 +110,8 @@ fn list(message: &[u8]) -> Result<(), Status> {
     let Ok(mut request) = proto::ListRequest::decode(message) else {
         return Ok(());
     };
-    let query = requests::list_query(request.clone(), Timestamp::MAX)?;
+    let read = requests::list_query(request.clone(), Timestamp::MAX)?;
+    let query = read.as_ref();
     assert!((1..=1000).contains(&query.limit));
     assert_eq!(query.after.is_some(), !request.page_token.is_empty());
     CANARY.clone_into(&mut request.page_token);
@@ -120,12 +131,47 @@ fn revoke(message: &[u8]) -> Result<(), Status> {
     Err(read(request).expect_err("a token is no key id"))
 }
 
+fn add_domain(message: &[u8]) -> Result<(), Status> {
+    let Ok(mut request) = proto::AddDomainRequest::decode(message) else {
+        return Ok(());
+    };
+    let caller = Caller::anyone();
+    let read = domain_requests::addition(request.clone(), &caller, Timestamp::MAX)?;
+    assert_eq!(read.as_ref().include_subdomains, request.include_subdomains);
+    assert!(read.as_ref().domain.parents().next().is_some() || !request.include_subdomains);
+    CANARY.clone_into(&mut request.domain);
+    let read = domain_requests::addition(request, &caller, Timestamp::MAX);
+    Err(read.expect_err("a token is no domain"))
+}
+
+fn remove_domain(message: &[u8]) -> Result<(), Status> {
+    let Ok(mut request) = proto::RemoveDomainRequest::decode(message) else {
+        return Ok(());
+    };
+    let caller = Caller::anyone();
+    domain_requests::removal(request.clone(), &caller, Timestamp::MAX)?;
+    CANARY.clone_into(&mut request.account_id);
+    let read = domain_requests::removal(request, &caller, Timestamp::MAX);
+    Err(read.expect_err("a token is no account id"))
+}
+
+fn list_domains(message: &[u8]) -> Result<(), Status> {
+    let Ok(mut request) = proto::ListDomainsRequest::decode(message) else {
+        return Ok(());
+    };
+    let read = domain_requests::query(&request, Timestamp::MAX)?;
+    assert!((1..=1000).contains(&read.as_ref().limit));
+    CANARY.clone_into(&mut request.page_token);
+    let read = domain_requests::query(&request, Timestamp::MAX);
+    Err(read.expect_err("this is not a page token"))
+}
+
 fn authorize(message: &[u8]) -> Result<(), Status> {
     let Ok(request) = proto::AuthorizeRequest::decode(message) else {
         return Ok(());
     };
-    let domain = requests::domain(request.domain)?;
-    let again = requests::domain(domain.as_str().to_owned())?;
+    let domain = fields::domain(request.domain)?;
+    let again = fields::domain(domain.as_str().to_owned())?;
     assert_eq!(again, domain);
     Ok(())
 }

@@ -314,6 +314,7 @@ fn as_record((alike, count): (Alike, Count)) -> AuditRecord {
         method: alike.method,
         account_id: None,
         key_id: None,
+        domain: None,
         outcome: alike.outcome,
         calls: count.calls,
     }

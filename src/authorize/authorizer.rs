@@ -4,7 +4,7 @@
 //! Must never wait or lock: the mail platform asks on every request that it serves.
 
 use super::{
-    decision::{Decision, decide},
+    decision::{Decision, DomainRule, decide},
     decision_counts::DecisionCounts,
     keyring::Keyring,
     lease::{Lease, NoLease},
@@ -12,13 +12,14 @@ use super::{
 use crate::model::{account::Accounts, domain::Domain, time::Timestamp, token::Digester};
 use std::sync::Arc;
 
-/// The keys in memory, the lease that vouches for them, and the decisions made from both.
+/// The keys and domains in memory, the lease that vouches for them, and the decisions made from both.
 ///
 /// Unary calls, streams and gateways all ask the same one.
 pub struct Authorizer {
     keyring: Arc<Keyring>,
     lease: Arc<Lease>,
     digester: Digester,
+    rule: DomainRule,
     counts: DecisionCounts,
 }
 
@@ -27,11 +28,12 @@ impl Authorizer {
     ///
     /// The store must have been opened with the same `digester`. Otherwise every token is unknown.
     #[must_use]
-    pub fn new(digester: Digester) -> Self {
+    pub fn new(digester: Digester, rule: DomainRule) -> Self {
         Self {
             keyring: Arc::new(Keyring::new()),
             lease: Arc::new(Lease::none()),
             digester,
+            rule,
             counts: DecisionCounts::default(),
         }
     }
@@ -49,14 +51,15 @@ impl Authorizer {
         accounts: &Accounts,
         now: Timestamp,
     ) -> Result<Decision, NoLease> {
-        let decision = self
-            .lease
-            .covering(|| decide(&self.keyring, &self.digester, accounts, token, domain, now));
+        let decision = self.lease.covering(|| {
+            let (keyring, digester) = (&self.keyring, &self.digester);
+            decide(keyring, digester, self.rule, accounts, token, domain, now)
+        });
         self.counts.count(&decision);
         decision
     }
 
-    /// The keys in memory.
+    /// The keys and domains in memory.
     #[must_use]
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
@@ -74,6 +77,12 @@ impl Authorizer {
         &self.digester
     }
 
+    /// Whether a domain must be verified.
+    #[must_use]
+    pub fn domain_rule(&self) -> DomainRule {
+        self.rule
+    }
+
     pub(crate) fn counts(&self) -> &DecisionCounts {
         &self.counts
     }
@@ -86,7 +95,7 @@ mod tests {
 
     #[test]
     fn without_a_lease_there_is_no_answer_of_any_kind() {
-        let authorizer = Authorizer::new(Digester::new(None));
+        let authorizer = Authorizer::new(Digester::new(None), DomainRule::Verified);
         let authorize = || {
             let domain = Domain::parse("a.example".to_owned()).expect("a domain");
             authorizer.authorize("", domain, &Accounts::All, Timestamp::now())

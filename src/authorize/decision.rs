@@ -47,6 +47,17 @@ pub enum DenialReason {
     Expired,
     /// The key is restricted to another domain.
     DomainNotAllowed,
+    /// The domain is not verified for the key's account.
+    DomainNotVerified,
+}
+
+/// Whether a domain must be verified for the account of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DomainRule {
+    /// It must be. No key is granted for another domain.
+    Verified,
+    /// Any domain will do, as far as the key's scope allows it.
+    Any,
 }
 
 /// Decides whether a token may be used for a domain at a time. A key of an account that is not
@@ -56,6 +67,7 @@ pub enum DenialReason {
 pub(super) fn decide(
     keyring: &Keyring,
     digester: &Digester,
+    rule: DomainRule,
     accounts: &Accounts,
     token: &str,
     domain: Domain,
@@ -66,35 +78,57 @@ pub(super) fn decide(
     };
     let keys = keyring.read();
     let key = keys.get(&digester.digest(&token));
-    let Some(key) = key.filter(|key| accounts.contains(key.account_id)) else {
+    let Some(key) = key.filter(|key| accounts.contains(key.account_id())) else {
         return Decision::Denial(DenialReason::UnknownToken);
     };
-    if let Some(reason) = denial_reason(&key, &domain, now) {
+    if let Some(reason) = denial_reason(&key, rule, &domain, now) {
         return Decision::Denial(reason);
     }
     Decision::Grant(Grant {
-        key_id: key.id,
-        account_id: AccountId::from_stored(key.account_id.to_owned()),
+        key_id: key.id(),
+        account_id: AccountId::from_stored(key.account_id().to_owned()),
         // A restricted key that comes so far is restricted to exactly this domain.
-        scope: Scope::from_domain(key.domain.map(|_| domain)),
+        scope: Scope::from_domain(key.domain_name().map(|_| domain)),
     })
 }
 
-fn denial_reason(key: &KeyRef<'_>, domain: &Domain, now: Timestamp) -> Option<DenialReason> {
+fn denial_reason(
+    key: &KeyRef<'_>,
+    rule: DomainRule,
+    domain: &Domain,
+    now: Timestamp,
+) -> Option<DenialReason> {
     match key.status(now) {
         Status::Revoked => Some(DenialReason::Revoked),
         Status::Expired => Some(DenialReason::Expired),
-        Status::Active => {
-            let is_other = key.domain.is_some_and(|only| only != domain.as_str());
-            is_other.then_some(DenialReason::DomainNotAllowed)
-        }
+        Status::Active => domain_denial(key, rule, domain),
     }
+}
+
+/// What is looked up first grants most calls. It compares no text, which would take longer than all
+/// the rest, because texts are seldom in the processor's caches.
+fn domain_denial(key: &KeyRef<'_>, rule: DomainRule, domain: &Domain) -> Option<DenialReason> {
+    let must_be_verified = rule == DomainRule::Verified;
+    let verified = must_be_verified
+        .then(|| key.verified_domain(domain))
+        .flatten();
+    if verified.is_some() && key.domain_name().is_none_or(|only| Some(only) == verified) {
+        return None;
+    }
+    if key.domain().is_some_and(|only| only != domain.as_str()) {
+        return Some(DenialReason::DomainNotAllowed);
+    }
+    let is_unverified = must_be_verified && !key.is_verified_by_parent(domain);
+    is_unverified.then_some(DenialReason::DomainNotVerified)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::key::KeyState;
+    use crate::model::{
+        key::KeyState,
+        verified_domain::{Coverage, DomainState},
+    };
     use rand::{SeedableRng, rngs::StdRng};
 
     const NOW: i64 = 1_000_000;
@@ -117,7 +151,27 @@ mod tests {
         change: impl FnOnce(&mut KeyState),
         sending_domain: &str,
     ) -> Decision {
-        let digester = Digester::new(None);
+        let (digester, keyring) = (Digester::new(None), Keyring::new());
+        let token = held_token(&keyring, &digester, change);
+        let (token, domain) = (token.expose(), domain(sending_domain));
+        let rule = DomainRule::Any;
+        decide(
+            &keyring,
+            &digester,
+            rule,
+            accounts,
+            token,
+            domain,
+            time(NOW),
+        )
+    }
+
+    /// Puts a key of the account `acme` into the keyring.
+    fn held_token(
+        keyring: &Keyring,
+        digester: &Digester,
+        change: impl FnOnce(&mut KeyState),
+    ) -> Token {
         let token = Token::generate(&mut StdRng::seed_from_u64(1));
         let mut state = KeyState {
             digest: digester.digest(&token),
@@ -128,17 +182,8 @@ mod tests {
             revoked: false,
         };
         change(&mut state);
-        let keyring = Keyring::new();
-        keyring.apply(&state);
-        let domain = domain(sending_domain);
-        decide(
-            &keyring,
-            &digester,
-            accounts,
-            token.expose(),
-            domain,
-            time(NOW),
-        )
+        keyring.apply_key(&state);
+        token
     }
 
     fn denial(change: impl FnOnce(&mut KeyState)) -> Option<DenialReason> {
@@ -231,13 +276,135 @@ mod tests {
         let (keyring, digester) = (Keyring::new(), Digester::new(None));
         let unknown = Token::generate(&mut StdRng::seed_from_u64(2));
         let decide = |token| {
-            let (domain, all) = (domain("a.example"), Accounts::All);
-            decide(&keyring, &digester, &all, token, domain, time(NOW))
+            let (domain, all, rule) = (domain("a.example"), Accounts::All, DomainRule::Verified);
+            decide(&keyring, &digester, rule, &all, token, domain, time(NOW))
         };
         assert_eq!(decide(""), Decision::Denial(DenialReason::MalformedToken));
         assert_eq!(
             decide(unknown.expose()),
             Decision::Denial(DenialReason::UnknownToken)
         );
+    }
+
+    /// Decides for a key of `acme` with this scope, after these changes to domains.
+    fn decide_with_domains(
+        only: Option<&str>,
+        changes: &[(&str, &str, Coverage)],
+        sending_domain: &str,
+    ) -> Option<DenialReason> {
+        let (digester, keyring) = (Digester::new(None), Keyring::new());
+        let token = held_token(&keyring, &digester, |key| {
+            key.scope = Scope::from_domain(only.map(domain));
+        });
+        for &(account, name, coverage) in changes {
+            keyring.apply_domain(&DomainState {
+                account_id: AccountId::from_stored(account.to_owned()),
+                domain: domain(name),
+                coverage,
+            });
+        }
+        let (rule, all, domain) = (DomainRule::Verified, Accounts::All, domain(sending_domain));
+        let token = token.expose();
+        match decide(&keyring, &digester, rule, &all, token, domain, time(NOW)) {
+            Decision::Grant(grant) => {
+                assert_eq!(grant.scope.domain(), only);
+                None
+            }
+            Decision::Denial(reason) => Some(reason),
+        }
+    }
+
+    #[test]
+    fn a_domain_counts_as_far_as_it_is_verified_for_the_account_of_the_key() {
+        use Coverage::{Domain as Exact, DomainAndSubdomains as WithSubdomains, Removed};
+        let unverified = Some(DenialReason::DomainNotVerified);
+        for (changes, sending_domain, expected) in [
+            (&[][..], "example.com", unverified),
+            (&[("acme", "example.com", Exact)], "example.com", None),
+            (
+                &[("globex", "example.com", Exact)],
+                "example.com",
+                unverified,
+            ),
+            (
+                &[("acme", "example.com", Exact)],
+                "mail.example.com",
+                unverified,
+            ),
+            (
+                &[("acme", "mail.example.com", WithSubdomains)],
+                "example.com",
+                unverified,
+            ),
+            (
+                &[("acme", "example.com", WithSubdomains)],
+                "example.com",
+                None,
+            ),
+            (
+                &[("acme", "example.com", WithSubdomains)],
+                "a.b.example.com",
+                None,
+            ),
+            (
+                &[("acme", "example.com", WithSubdomains)],
+                "badexample.com",
+                unverified,
+            ),
+            (
+                &[("globex", "example.com", WithSubdomains)],
+                "a.example.com",
+                unverified,
+            ),
+            (
+                &[
+                    ("acme", "example.com", Exact),
+                    ("acme", "example.com", Removed),
+                ],
+                "example.com",
+                unverified,
+            ),
+            (
+                &[
+                    ("acme", "example.com", Removed),
+                    ("acme", "example.com", WithSubdomains),
+                ],
+                "a.example.com",
+                None,
+            ),
+            (
+                &[
+                    ("acme", "example.com", WithSubdomains),
+                    ("acme", "example.com", Exact),
+                ],
+                "a.example.com",
+                unverified,
+            ),
+            (
+                &[
+                    ("acme", "example.com", WithSubdomains),
+                    ("acme", "a.example.com", Removed),
+                ],
+                "a.example.com",
+                None,
+            ),
+        ] {
+            for only in [None, Some(sending_domain)] {
+                let decided = decide_with_domains(only, changes, sending_domain);
+                assert_eq!(decided, expected, "{only:?} {changes:?} {sending_domain}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_restriction_of_a_key_is_named_before_a_domain_that_is_not_verified() {
+        let not_allowed = Some(DenialReason::DomainNotAllowed);
+        let verified = [("acme", "example.com", Coverage::DomainAndSubdomains)];
+        for changes in [&[][..], &verified] {
+            for sending_domain in ["other.example", "mail.example.com", "com"] {
+                let decided = decide_with_domains(Some("example.com"), changes, sending_domain);
+                assert_eq!(decided, not_allowed, "{sending_domain}");
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! The slots of admin calls: how many Creates, Lists and Revokes each caller may have in flight.
+//! The slots of admin calls: how many of them each caller may have in flight.
 //!
 //! Owns the count of each caller's slots, and the rule by which a call gets one.
 //! Promises that no caller keeps another from its share, and that calls which must always get through,
-//! Revokes and the calls of admins of all accounts, find slots that no other call may take.
+//! those that take rights away and those of admins of all accounts, find slots that no other call may take.
 //! Must never let a call wait: it is refused at once, and its caller tries again.
 
 use super::Caller;
@@ -63,7 +63,7 @@ pub(crate) enum NoAdminSlot {
 /// What the rule knows of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Applicant {
-    is_revoke: bool,
+    takes_rights_away: bool,
     has_all_accounts: bool,
     /// The slots that its caller holds.
     slots: usize,
@@ -80,7 +80,12 @@ struct Other {
 impl Applicant {
     /// Whether the call may take a slot of each part.
     fn may_take(self) -> [bool; 4] {
-        [true, self.slots == 0, self.is_revoke, self.has_all_accounts]
+        [
+            true,
+            self.slots == 0,
+            self.takes_rights_away,
+            self.has_all_accounts,
+        ]
     }
 }
 
@@ -93,7 +98,7 @@ fn sizes(limit: usize) -> Parts {
 
 /// The rule, which gives the part that the call's slot is of.
 ///
-/// An eighth of the slots is kept for each of three reasons: that the call is a Revoke, that its caller is
+/// An eighth of the slots is kept for each of three reasons: that the call takes rights away, that its caller is
 /// an admin of all accounts, and that its caller holds no slot. So an operator's call finds a slot
 /// whatever admins of some accounts do. The other five eighths are open to every call, and taken first.
 ///
@@ -145,7 +150,7 @@ impl AdminSlots {
         let Taken { parts, holdings } = &mut *taken;
         holdings.retain(|_, holding| holding.slots > 0 || holding.wants_more(now));
         let applicant = Applicant {
-            is_revoke: method == AdminMethod::Revoke,
+            takes_rights_away: method.takes_rights_away(),
             has_all_accounts: caller.accounts == Accounts::All,
             slots: holdings.get(&caller.name).map_or(0, |own| own.slots),
         };
@@ -201,19 +206,19 @@ mod tests {
     use AdminMethod::{Create, List, Revoke};
 
     /// A call by an admin of some accounts.
-    fn limited(is_revoke: bool, slots: usize) -> Applicant {
+    fn limited(takes_rights_away: bool, slots: usize) -> Applicant {
         Applicant {
-            is_revoke,
+            takes_rights_away,
             has_all_accounts: false,
             slots,
         }
     }
 
     /// A call by an admin of all accounts.
-    fn operator(is_revoke: bool, slots: usize) -> Applicant {
+    fn operator(takes_rights_away: bool, slots: usize) -> Applicant {
         Applicant {
             has_all_accounts: true,
-            ..limited(is_revoke, slots)
+            ..limited(takes_rights_away, slots)
         }
     }
 

@@ -1,7 +1,7 @@
 //! The turns of admin calls at the store: how many of them it works for at once.
 //!
 //! Owns the division of the store's connections. Promises that calls which must always get through,
-//! Revokes and the calls of admins of all accounts, find some that no other call may use. Slots alone do
+//! those that take rights away and those of admins of all accounts, find some that no other call may use. Slots alone do
 //! not see to that: there are many more slots than connections.
 //! Must never be held by a call that waits for anything but the store.
 
@@ -61,10 +61,11 @@ impl StoreTurns {
         caller: &Caller,
         method: AdminMethod,
     ) -> Result<StoreTurn<'_>, NoTurn> {
-        let is_revoke = method == AdminMethod::Revoke;
+        let takes_rights_away = method.takes_rights_away();
         let has_all_accounts = caller.accounts == Accounts::All;
-        let without_reason = (!is_revoke && !has_all_accounts).then_some(&self.without_reason);
-        let without_both = (!is_revoke || !has_all_accounts).then_some(&self.without_both);
+        let without_reason =
+            (!takes_rights_away && !has_all_accounts).then_some(&self.without_reason);
+        let without_both = (!takes_rights_away || !has_all_accounts).then_some(&self.without_both);
 
         let _waiting = Waiting::count(&self.waiting);
         let permits = async {

@@ -10,6 +10,7 @@ use crate::{
         account::AccountId,
         audit_record::AuditQuery,
         caller_name::CallerName,
+        domain::Domain,
         key::KeyId,
         printable::{printable, printable_json},
         time::Timestamp,
@@ -128,16 +129,17 @@ impl AuditCommand {
     }
 }
 
-const HEADINGS: [&str; 7] = [
-    "TIME", "CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT",
+const HEADINGS: [&str; 8] = [
+    "TIME", "CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT", "DOMAIN",
 ];
 
 /// The columns are wide enough for common texts. A longer text moves the rest of its line, because the
 /// widest text is known only at the end.
-fn row(cells: [&str; 7]) -> String {
-    let [time, caller, method, outcome, count, key, account] = cells;
+fn row(cells: [&str; 8]) -> String {
+    let [time, caller, method, outcome, count, key, account, domain] = cells;
     format!(
-        "{time:<27}  {caller:<16}  {method:<6}  {outcome:<18}  {count:>5}  {key:<30}  {account}"
+        "{time:<27}  {caller:<16}  {method:<12}  {outcome:<18}  {count:>5}  {key:<30}  \
+         {account:<16}  {domain}"
     )
 }
 
@@ -154,6 +156,7 @@ fn table_line(read: &ReadRecord) -> String {
         &record.calls.to_string(),
         &record.key_id.map_or("-".to_owned(), |id| id.to_string()),
         record.account_id.as_ref().map_or("-", AccountId::as_str),
+        record.domain.as_ref().map_or("-", Domain::as_str),
     ])
 }
 
@@ -166,13 +169,14 @@ fn json_line(read: &ReadRecord) -> String {
         }
     };
     format!(
-        "{{\"time\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"outcome\":{},\
-         \"calls\":{}}}",
+        "{{\"time\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
+         \"outcome\":{},\"calls\":{}}}",
         json!(rfc3339(record.time)),
         json!(record.caller.as_str()),
         json!(record.method.as_str()),
         json!(record.account_id.as_ref().map(AccountId::as_str)),
         json!(record.key_id.map(|id| id.to_string())),
+        json!(record.domain.as_ref().map(Domain::as_str)),
         json!(record.outcome.as_str()),
         record.calls
     )

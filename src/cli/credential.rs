@@ -25,7 +25,7 @@ pub(super) struct NewCredential {
     #[arg(value_parser = CallerName::parse)]
     name: CallerName,
 
-    /// `authorizer` may call Authorize. `admin` may also call Create, List and Revoke.
+    /// `authorizer` may call Authorize. `admin` may also work on keys and domains.
     #[arg(long, value_parser = role)]
     role: Role,
 

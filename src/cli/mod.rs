@@ -45,7 +45,7 @@ enum Command {
     /// Serve the gRPC API until SIGTERM or SIGINT.
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Settings>),
-    /// Print the audit records: who made which Create, List and Revoke, and how it ended.
+    /// Print the audit records: who worked on which key or domain, and how each call ended.
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditCommand),
     /// Make the credentials of callers.

@@ -6,6 +6,7 @@
 //! hold a password or a secret where `--help` or `Debug` prints it. Must never repeat a value in an error.
 
 mod callers;
+mod domains;
 mod duration;
 mod hidden;
 mod limits;
@@ -15,6 +16,7 @@ mod store;
 
 pub use callers::CallerSettings;
 use clap::{ArgAction, Args, Command, FromArgMatches};
+pub use domains::VerifiedDomains;
 use duration::duration;
 pub use hidden::Hidden;
 pub use limits::ClientLimits;
@@ -69,6 +71,18 @@ pub struct Settings {
     /// be changed later. Without it the digests are plain BLAKE3 of 256 random bits.
     #[arg(long, env = "KEYSERVICE_DIGEST_SECRET_FILE", value_name = "FILE")]
     pub digest_secret_file: Option<PathBuf>,
+
+    /// Whether a key is granted only for domains that are verified for its account. Otherwise a key for
+    /// all domains could send in the name of anybody. With `off`, the list of verified domains is kept
+    /// but not asked: while a platform that has keys already fills it, or where another service checks
+    /// domains. Give every replica the same.
+    #[arg(
+        long,
+        env = "KEYSERVICE_VERIFIED_DOMAINS",
+        value_name = "RULE",
+        default_value = "required"
+    )]
+    pub verified_domains: VerifiedDomains,
 
     /// How long calls in flight may take to finish at shutdown. The default is shorter than the 30 s
     /// after which Kubernetes sends SIGKILL.

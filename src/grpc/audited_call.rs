@@ -23,6 +23,7 @@ use crate::{
         account::AccountId,
         audit_record::{AdminMethod, AuditRecord, Outcome},
         caller_name::CallerName,
+        domain::Domain,
         key::KeyId,
         time::Timestamp,
     },
@@ -81,6 +82,7 @@ impl AuditedCall {
             time: Timestamp::now(),
             account_id: None,
             key_id: None,
+            domain: None,
             is_recorded: false,
             has_line: None,
             outcome: None,
@@ -135,11 +137,14 @@ impl AuditedCall {
         turn.map_err(|error| errors::no_turn(&error, advice))
     }
 
-    /// Notes the account that the call concerns. It must be one of the caller's.
-    pub(super) fn set_account(&mut self, account_id: &AccountId) -> Result<(), Status> {
-        self.entry.account_id = Some(account_id.clone());
-        if self.caller().accounts.contains(account_id.as_str()) {
-            Ok(())
+    /// Gives what was read from the request, if its account is one of the caller's. Notes what the call
+    /// concerns either way.
+    pub(super) fn permit<T: OfAccount>(&mut self, read: Unpermitted<T>) -> Result<T, Status> {
+        let Unpermitted(read) = read;
+        self.entry.account_id = Some(read.account_id().clone());
+        self.entry.domain = read.domain().cloned();
+        if self.caller().accounts.contains(read.account_id().as_str()) {
+            Ok(read)
         } else {
             Err(errors::not_permitted())
         }
@@ -168,15 +173,13 @@ impl AuditedCall {
         }
     }
 
+    /// Notes the account that the call concerns, if the service learned it from a key.
+    pub(super) fn set_account(&mut self, account_id: &AccountId) {
+        self.entry.account_id = Some(account_id.clone());
+    }
+
     /// Notes that the store has put the call on record with its write.
-    pub(super) fn recorded_by<T>(
-        mut self,
-        _: &Committed<T>,
-        account_id: AccountId,
-        key_id: KeyId,
-    ) -> AuditedCall<Recorded> {
-        self.entry.account_id = Some(account_id);
-        self.entry.key_id = Some(key_id);
+    pub(super) fn recorded_by<T>(mut self, _: &Committed<T>) -> AuditedCall<Recorded> {
         self.entry.is_recorded = true;
         self.entry.decide_answer_line();
         AuditedCall {
@@ -211,6 +214,35 @@ impl AuditedCall<Recorded> {
         let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
         self.entry.outcome = Some(code);
         Closed(answer)
+    }
+}
+
+/// What a request says, before it is known whether its caller may touch the account that it names. Only
+/// [`AuditedCall::permit`] gives it out. Until then it can be looked at.
+#[derive(Debug)]
+pub struct Unpermitted<T>(T);
+
+impl<T> AsRef<T> for Unpermitted<T> {
+    fn as_ref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: OfAccount> Unpermitted<T> {
+    /// For what was read from a request.
+    pub(super) fn new(read: T) -> Self {
+        Self(read)
+    }
+}
+
+/// What is asked for one account.
+pub trait OfAccount {
+    /// The account.
+    fn account_id(&self) -> &AccountId;
+
+    /// The domain of the account that is to be changed, if it is one.
+    fn domain(&self) -> Option<&Domain> {
+        None
     }
 }
 
@@ -269,6 +301,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
         method: method.into(),
         account_id: None,
         key_id: None,
+        domain: None,
         outcome: Outcome::named(name(Code::Unauthenticated)),
         calls: 1,
     });
@@ -281,6 +314,7 @@ struct Entry {
     time: Timestamp,
     account_id: Option<AccountId>,
     key_id: Option<KeyId>,
+    domain: Option<Domain>,
     /// Whether a record is stored, or the recorder is busy with it.
     is_recorded: bool,
     /// Whether the call has a log line of its own, once that is decided.
@@ -342,6 +376,7 @@ impl Entry {
             method: self.method.into(),
             account_id: self.account_id.clone(),
             key_id: self.key_id,
+            domain: self.domain.clone(),
             outcome: Outcome::named(name(code)),
             calls: 1,
         }
@@ -372,6 +407,7 @@ impl Drop for Entry {
             method = %self.method,
             account_id = self.account_id.as_ref().map(AccountId::as_str),
             key_id = self.key_id.map(tracing::field::display),
+            domain = self.domain.as_ref().map(Domain::as_str),
             outcome = name(outcome),
             "admin call"
         );

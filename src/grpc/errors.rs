@@ -68,6 +68,12 @@ pub(super) fn unavailable(reason: &str, message: String) -> Status {
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
+/// The call cannot be carried out as things stand, with its reason for programs.
+pub(super) fn failed_precondition(reason: &str, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
 /// Says no more, because the difference between a wrong secret and an unknown certificate would help an
 /// attacker.
 pub(super) fn unauthenticated() -> Status {
@@ -83,12 +89,10 @@ pub(super) fn not_permitted() -> Status {
 pub(super) fn too_many_admin_calls(why: NoAdminSlot) -> Status {
     let details = ErrorDetails::with_error_info("TOO_MANY_ADMIN_CALLS", ERROR_DOMAIN, []);
     let message = match why {
-        NoAdminSlot::AllTaken => {
-            "too many calls of Create, List and Revoke are in flight: try again in a moment"
-        }
+        NoAdminSlot::AllTaken => "too many admin calls are in flight: try again in a moment",
         NoAdminSlot::OverShare => {
-            "this caller has its share of the calls of Create, List and Revoke that may be in \
-             flight, and other callers want theirs: let some of your calls end, then try again"
+            "this caller has its share of the admin calls that may be in flight, and other callers \
+             want theirs: let some of your calls end, then try again"
         }
     };
     Status::with_error_details(Code::ResourceExhausted, message, details)

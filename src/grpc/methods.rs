@@ -6,7 +6,7 @@
 //! compile (see [`assert_has_rows`]).
 //! Must never lack an RPC of a service that is served: a test compares it with the compiled protos.
 
-use super::proto::key_service_server;
+use super::proto::{domain_service_server, key_service_server};
 use crate::{callers::Role, model::audit_record::AdminMethod};
 use strum::VariantArray;
 use tonic_health::pb::health_server;
@@ -28,6 +28,12 @@ pub(super) enum Method {
     List,
     /// Revokes a key.
     Revoke,
+    /// Adds a verified domain to an account.
+    AddDomain,
+    /// Removes one.
+    RemoveDomain,
+    /// Lists an account's verified domains.
+    ListDomains,
     /// Says whether the server serves.
     HealthCheck,
     /// Streams that, whenever it changes.
@@ -78,6 +84,16 @@ enum Effect {
     },
 }
 
+// What a caller can do whose deadline has passed before the answer to a write.
+const CREATE_AGAIN: &str = "the key may have been created all the same: call Create again with \
+     the same request_id, and the answer names that key";
+const REVOKE_AGAIN: &str = "the key may have been revoked all the same: call Revoke again, which \
+     waits until every replica denies the key";
+const ADD_DOMAIN_AGAIN: &str = "the domain may have been added all the same: call AddDomain again, \
+     which waits until every replica knows the domain";
+const REMOVE_DOMAIN_AGAIN: &str = "the domain may have been removed all the same: call RemoveDomain \
+     again, which waits until no replica grants it";
+
 impl Method {
     const fn rules(self) -> &'static Rules {
         use Access::{AnyCaller, Needs, Open};
@@ -98,8 +114,7 @@ impl Method {
                 access: Needs(Role::Admin),
                 audit: Some(AdminMethod::Create),
                 effect: Writes {
-                    advice: "the key may have been created all the same: call Create again with \
-                             the same request_id, and the answer names that key",
+                    advice: CREATE_AGAIN,
                 },
             },
             Self::List => &Rules {
@@ -117,9 +132,36 @@ impl Method {
                 access: Needs(Role::Admin),
                 audit: Some(AdminMethod::Revoke),
                 effect: Writes {
-                    advice: "the key may have been revoked all the same: call Revoke again, which \
-                             waits until every replica denies the key",
+                    advice: REVOKE_AGAIN,
                 },
+            },
+            Self::AddDomain => &Rules {
+                service: domain_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.DomainService/AddDomain",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::AddDomain),
+                effect: Writes {
+                    advice: ADD_DOMAIN_AGAIN,
+                },
+            },
+            Self::RemoveDomain => &Rules {
+                service: domain_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.DomainService/RemoveDomain",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::RemoveDomain),
+                effect: Writes {
+                    advice: REMOVE_DOMAIN_AGAIN,
+                },
+            },
+            Self::ListDomains => &Rules {
+                service: domain_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.DomainService/ListDomains",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::ListDomains),
+                effect: Reads,
             },
             Self::HealthCheck => &Rules {
                 service: health_server::SERVICE_NAME,
@@ -276,6 +318,7 @@ mod tests {
             if let Some(recorded) = row.audit {
                 let name = format!("{}/{recorded}", row.service);
                 assert_eq!(row.name, name, "it is recorded under its own name");
+                assert_eq!(recorded.writes(), row.effect != Effect::Reads, "{method:?}");
             }
         }
     }

@@ -7,7 +7,10 @@
 mod audited_call;
 mod call;
 mod codec;
+pub mod domains;
 mod errors;
+pub mod fields;
+mod handlers;
 mod health;
 mod held_answer;
 pub mod keys;
@@ -16,12 +19,14 @@ mod methods;
 #[cfg(test)]
 mod redaction;
 mod server;
+mod writes;
 
 pub use call::Call;
 pub(crate) use health::ServingState;
 pub use methods::method_names;
 pub(crate) use server::{serve, serve_health};
 
+use crate::model::time::Timestamp;
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tonic_reflection::server::v1alpha;
 
@@ -41,6 +46,14 @@ const DESCRIPTOR_SETS: [&[u8]; 5] = [
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
+
+fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let micros = time.as_micros();
+    prost_types::Timestamp {
+        seconds: micros / 1_000_000,
+        nanos: i32::try_from(micros % 1_000_000 * 1000).expect("less than a second"),
+    }
+}
 
 fn reflection() -> ServerReflectionServer<impl ServerReflection> {
     reflection_builder()

@@ -7,10 +7,14 @@
 
 use super::{
     ServingState,
+    domains::DomainHandlers,
     keys::KeyHandlers,
     layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight},
     methods::assert_has_rows,
-    proto::key_service_server::{KeyService, KeyServiceServer},
+    proto::{
+        domain_service_server::DomainServiceServer,
+        key_service_server::{KeyService, KeyServiceServer},
+    },
     reflection, reflection_v1alpha,
 };
 use crate::{
@@ -49,6 +53,7 @@ pub(crate) async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let mut services = Services::default();
     services.add(state.service());
+    services.add(DomainServiceServer::new(DomainHandlers::new(app.clone())));
     if reflects {
         services.add(reflection());
         services.add(reflection_v1alpha());
@@ -152,7 +157,12 @@ mod tests {
     use crate::{
         callers::Caller,
         config::Settings,
-        grpc::{call::CODES, layers::new_counts, methods::Method, proto},
+        grpc::{
+            call::CODES,
+            layers::new_counts,
+            methods::Method,
+            proto::{self, domain_service_server::DomainService},
+        },
         model::audit_record::AuditRecord,
         store::{AuditLog, StoreError},
     };
@@ -207,6 +217,30 @@ mod tests {
     }
 
     #[tonic::async_trait]
+    impl DomainService for Answering {
+        async fn add_domain(
+            &self,
+            _: tonic::Request<proto::AddDomainRequest>,
+        ) -> Result<tonic::Response<proto::AddDomainResponse>, Status> {
+            self.answer()
+        }
+
+        async fn remove_domain(
+            &self,
+            _: tonic::Request<proto::RemoveDomainRequest>,
+        ) -> Result<tonic::Response<proto::RemoveDomainResponse>, Status> {
+            self.answer()
+        }
+
+        async fn list_domains(
+            &self,
+            _: tonic::Request<proto::ListDomainsRequest>,
+        ) -> Result<tonic::Response<proto::ListDomainsResponse>, Status> {
+            self.answer()
+        }
+    }
+
+    #[tonic::async_trait]
     impl Health for Answering {
         async fn check(
             &self,
@@ -243,6 +277,7 @@ mod tests {
         for code in CODES.into_iter().filter(|code| *code != Code::Ok) {
             let mut services = Services::default();
             services.add(HealthServer::new(Answering(code)));
+            services.add(DomainServiceServer::new(Answering(code)));
             let (callers, recorder) = (callers.clone(), recorder.clone());
             let api = api(
                 &limits,

@@ -6,6 +6,7 @@
 use super::process::Process;
 use crate::{
     app::{App, Callers},
+    authorize::decision::DomainRule,
     model::{
         key::Status,
         time::{Moment, Timestamp},
@@ -44,6 +45,7 @@ impl Collector for Exposition {
         self.calls(&mut families)?;
         self.connections(&mut families)?;
         self.keys(&mut families)?;
+        self.domains(&mut families)?;
         self.lease(&mut families)?;
         self.store(&mut families)?;
         self.files(&mut families)?;
@@ -74,10 +76,7 @@ impl Exposition {
                 ([("outcome", outcome), ("reason", reason)], count)
             }),
         )?;
-        let waits = [
-            ("Create", &self.app.counts.create_waits),
-            ("Revoke", &self.app.counts.revoke_waits),
-        ];
+        let waits = self.app.counts.write_waits.read();
         families.histograms(
             "keyservice_write_wait",
             "How long writes waited for all replicas after their commit",
@@ -116,6 +115,20 @@ impl Exposition {
             "keyservice_keyring_keys",
             "Keys in memory, by status",
             by_status.map(|(status, count)| ([("status", status)], count)),
+        )
+    }
+
+    fn domains(&self, families: &mut Families<'_>) -> fmt::Result {
+        let authorizer = &self.app.authorizer;
+        let count = authorizer.keyring().read().verified_domain_count() as u64;
+        let help = "Verified domains in memory, each once for each account that has it";
+        families.gauge("keyservice_keyring_domains", help, &count)?;
+        let is_required = authorizer.domain_rule() == DomainRule::Verified;
+        let help = "Whether keys are granted for verified domains alone";
+        families.gauge(
+            "keyservice_verified_domains_required",
+            help,
+            &u64::from(is_required),
         )
     }
 

@@ -3,12 +3,16 @@
 //! Promises that a record contains only parsed values, and names that this service chose.
 //! Must never contain text as a caller sent it, because that may be a token.
 
-use super::{account::AccountId, caller_name::CallerName, key::KeyId, time::Timestamp};
+use super::{
+    account::AccountId, caller_name::CallerName, domain::Domain, key::KeyId, time::Timestamp,
+};
 use std::borrow::Cow;
-use strum::{Display, IntoStaticStr};
+use strum::{Display, EnumCount, IntoStaticStr, VariantArray};
 
 /// The methods that need the role of an admin. Their calls are audited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumCount, IntoStaticStr, VariantArray,
+)]
 pub enum AdminMethod {
     /// Creates a key.
     Create,
@@ -16,9 +20,30 @@ pub enum AdminMethod {
     List,
     /// Revokes a key by its id or its token.
     Revoke,
+    /// Says that a domain is verified for an account.
+    AddDomain,
+    /// Takes a verified domain from an account.
+    RemoveDomain,
+    /// Lists the verified domains of an account.
+    ListDomains,
 }
 
 impl AdminMethod {
+    /// Whether it changes what Authorize may answer.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        match self {
+            Self::Create | Self::Revoke | Self::AddDomain | Self::RemoveDomain => true,
+            Self::List | Self::ListDomains => false,
+        }
+    }
+
+    /// Whether it can only take rights away. Such a call must get through when others do not.
+    #[must_use]
+    pub const fn takes_rights_away(self) -> bool {
+        matches!(self, Self::Revoke | Self::RemoveDomain)
+    }
+
     /// The name that the method has in the proto.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -99,6 +124,9 @@ pub struct AuditRecord {
     pub account_id: Option<AccountId>,
     /// The key that the call concerned. `None` if the service did not learn it.
     pub key_id: Option<KeyId>,
+    /// The domain that the call concerned. `None` if it concerned none, or the service did not learn it.
+    /// The domain of a key is not noted here.
+    pub domain: Option<Domain>,
     /// How the call ended.
     pub outcome: Outcome,
     /// How many calls this record stands for. It is 1 unless calls were counted together.

@@ -80,6 +80,12 @@ impl Domain {
         &self.0
     }
 
+    /// The names above this one, from the nearest to the top-level domain.
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
+        let dots = self.0.match_indices('.');
+        dots.map(|(at, dot)| &self.0[at + dot.len()..])
+    }
+
     pub(crate) fn into_string(self) -> String {
         self.0
     }
@@ -204,6 +210,15 @@ mod tests {
     #[test]
     fn a_subdomain_is_another_domain() {
         assert_ne!(parse("example.com"), parse("mail.example.com"));
+    }
+
+    #[test]
+    fn the_parents_of_a_domain_are_the_names_above_it() {
+        let domain = Domain::parse("a.b.example.com".to_owned()).expect("a domain");
+        let parents: Vec<_> = domain.parents().collect();
+        assert_eq!(parents, ["b.example.com", "example.com", "com"]);
+        let top = Domain::parse("localhost".to_owned()).expect("a domain");
+        assert_eq!(top.parents().next(), None);
     }
 
     proptest! {

@@ -10,6 +10,8 @@ pub mod caller_name;
 pub mod domain;
 pub mod key;
 pub mod printable;
+pub mod public_suffix;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod verified_domain;

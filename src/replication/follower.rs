@@ -4,23 +4,13 @@
 //! used only when everything that was committed before the lease was granted is in the keyring.
 //! Must never skip a revision, nor continue from a history that the store does not have.
 
-use super::acknowledgement::Acknowledgements;
+use super::{acknowledgement::Acknowledgements, lost_history};
 use crate::{
-    authorize::{
-        keyring::{KeyRef, Keyring},
-        lease::Lease,
-    },
-    model::{
-        account::{AccountId, Accounts},
-        caller_name::CallerName,
-        domain::Domain,
-        key::{KeyState, Scope},
-        time::{LeaseTerm, Moment, Timestamp},
-        token::TokenDigest,
-    },
+    authorize::{keyring::Keyring, lease::Lease},
+    model::time::{LeaseTerm, Moment},
     store::{
-        Change, ChangeFeed, Position, Renewal, ReplicaId, ReplicaRegistry, ReplicationError,
-        Revision, Revocation, RevokeTarget, Store, StoreError,
+        ChangeFeed, ChangePage, Position, Progress, Renewal, ReplicaId, ReplicaRegistry,
+        ReplicationError, Revision, State, Store, StoreError,
     },
 };
 use std::{
@@ -74,9 +64,9 @@ pub struct Follower {
     identity: Identity,
     /// The keyring holds every write up to this one. This is what a renewal certifies.
     applied: Revision,
-    /// The last change in the keyring, which is ahead of `applied` while more changes are still to
-    /// be read. If the store does not have it, the store has another history than this memory.
-    reached: Position,
+    /// How far the changes were read, which is ahead of `applied` while there are more. If the store
+    /// does not have its head, the store has another history than this memory.
+    progress: Progress,
     /// What the last renewal has certified.
     certified: Revision,
     /// Until when no hint is followed.
@@ -96,16 +86,16 @@ impl Follower {
         identity: Identity,
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let reached = load(&*store.changes, &keyring).await?;
-        acknowledgements.set_applied(reached.revision);
+        let position = load(&*store.changes, &keyring).await?;
+        acknowledgements.set_applied(position.revision);
         Ok(Self {
             store,
             keyring,
             lease,
             acknowledgements,
             identity,
-            applied: reached.revision,
-            reached,
+            applied: position.revision,
+            progress: Progress::at(position),
             certified: Revision::ZERO,
             hints_paused_until: tokio::time::Instant::now(),
             renewals: 0,
@@ -170,7 +160,7 @@ impl Follower {
             renewals: self.renewals,
             term: self.identity.term,
             applied: self.applied,
-            since: self.reached,
+            since: self.progress,
             limit: RENEWAL_LIMIT,
         };
         // Before anything is sent: the time that the call takes counts against the lease.
@@ -178,12 +168,12 @@ impl Follower {
         let renewed = self.in_time(registry.renew(&renewal)).await?;
         let answered = Moment::now();
         self.certified = renewal.applied;
-        if renewed.changes.len() == RENEWAL_LIMIT {
+        if renewed.page.changes.len() == RENEWAL_LIMIT {
             self.catch_up().await?;
             return Ok(BroughtChanges(true));
         }
-        let brought = BroughtChanges(!renewed.changes.is_empty());
-        self.apply(&renewed.changes);
+        let brought = BroughtChanges(!renewed.page.changes.is_empty());
+        self.apply(&renewed.page);
         self.set_applied();
         self.lease.extend(self.identity.term.usable_until(asked));
         self.acknowledgements
@@ -224,7 +214,7 @@ impl Follower {
             let hint = async {
                 tokio::time::sleep_until(self.hints_paused_until).await;
                 let hints = &self.store.hints;
-                hints.wait_for_write_after(self.reached.revision).await;
+                hints.wait_for_write_after(self.progress.read_to).await;
             };
             let by_hint = tokio::select! {
                 () = hint => true,
@@ -250,26 +240,27 @@ impl Follower {
     /// the last of them: a key that changes meanwhile moves from one page to a later one.
     async fn catch_up(&mut self) -> Result<(), ReplicationError> {
         loop {
-            let page = self.in_time(self.store.changes.changes(self.reached, CHANGES_LIMIT));
+            let page = self.in_time(self.store.changes.changes(self.progress, CHANGES_LIMIT));
             let page = page.await?;
             self.apply(&page);
-            if page.len() < CHANGES_LIMIT {
+            if page.changes.len() < CHANGES_LIMIT {
                 self.set_applied();
                 return Ok(());
             }
         }
     }
 
-    fn apply(&mut self, changes: &[Change]) {
-        for change in changes {
-            self.keyring.apply(&change.state);
-            self.reached = change.position;
+    fn apply(&mut self, page: &ChangePage) {
+        for change in &page.changes {
+            apply(&self.keyring, &change.state);
+            self.progress.read_to = change.position.revision;
         }
+        self.progress.head = page.head;
     }
 
-    /// Certifies everything that was read so far.
+    /// Certifies everything that was read so far, once there is no more.
     fn set_applied(&mut self) {
-        self.applied = self.reached.revision;
+        self.applied = self.progress.read_to;
         self.acknowledgements.set_applied(self.applied);
     }
 
@@ -316,7 +307,7 @@ impl Follower {
         match self.load_and_restore(&fresh).await {
             Ok(position) => {
                 self.keyring.replace_with(fresh);
-                self.reached = position;
+                self.progress = Progress::at(position);
                 self.set_applied();
             }
             Err(error) => {
@@ -326,59 +317,11 @@ impl Follower {
         }
     }
 
-    /// Loads every key, and writes again those revocations that this memory holds and the store has
-    /// lost. A key that the store has lost stays lost, since its name is not known here.
+    /// Loads the history that the store has now, and writes again what must not be lost.
     async fn load_and_restore(&self, fresh: &Keyring) -> Result<Position, StoreError> {
         let position = load(&*self.store.changes, fresh).await?;
-        let (before, after) = (self.keyring.read(), fresh.read());
-        for (digest, held) in before.keys() {
-            match after.get(&digest).map(|key| key.revoked) {
-                None => tracing::error!(
-                    key_id = %held.id,
-                    account_id = held.account_id,
-                    "the store lost this key: its token is unknown from now on"
-                ),
-                Some(false) if held.revoked => {
-                    self.revoke_again(RevokeTarget::Digest(digest)).await?;
-                    // At once: a call that read the lease before it was given up may still read
-                    // this keyring.
-                    fresh.apply(&revoked(digest, &held));
-                    tracing::error!(
-                        key_id = %held.id,
-                        account_id = held.account_id,
-                        "the store lost this key's revocation: it was written again"
-                    );
-                }
-                Some(_) => {}
-            }
-        }
+        lost_history::restore(&self.store, &self.keyring, fresh).await?;
         Ok(position)
-    }
-
-    async fn revoke_again(&self, target: RevokeTarget) -> Result<(), StoreError> {
-        let revocation = Revocation {
-            target,
-            accounts: Accounts::All,
-            now: Timestamp::now(),
-            caller: CallerName::service(),
-        };
-        // The revocation comes to the keyring as any other change does, before the next lease.
-        self.store.keys.revoke(&revocation).await.map(drop)
-    }
-}
-
-/// The state of a held key once it is revoked.
-fn revoked(digest: TokenDigest, held: &KeyRef<'_>) -> KeyState {
-    KeyState {
-        digest,
-        id: held.id,
-        account_id: AccountId::from_stored(held.account_id.to_owned()),
-        scope: Scope::from_domain(
-            held.domain
-                .map(|domain| Domain::from_stored(domain.to_owned())),
-        ),
-        expire_time: held.expire_time,
-        revoked: true,
     }
 }
 
@@ -407,12 +350,20 @@ struct BroughtChanges(bool);
 
 async fn load(changes: &dyn ChangeFeed, keyring: &Keyring) -> Result<Position, StoreError> {
     let started = Instant::now();
-    let position = changes.load(&mut |state| keyring.apply(&state)).await?;
+    let position = changes.load(&mut |state| apply(keyring, &state)).await?;
     tracing::info!(
-        keys = keyring.len(),
+        keys = keyring.key_count(),
+        domains = keyring.read().verified_domain_count(),
         revision = position.revision.number(),
         elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "keyring loaded"
     );
     Ok(position)
+}
+
+fn apply(keyring: &Keyring, state: &State) {
+    match state {
+        State::Key(key) => keyring.apply_key(key),
+        State::Domain(domain) => keyring.apply_domain(domain),
+    }
 }

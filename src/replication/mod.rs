@@ -2,3 +2,4 @@
 
 pub mod acknowledgement;
 pub mod follower;
+mod lost_history;

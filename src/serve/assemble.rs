@@ -4,9 +4,9 @@ use super::digest_secret::{self, DigestSecretError};
 use crate::{
     app::{App, Callers},
     audit::recorder::Recorder,
-    authorize::Authorizer,
+    authorize::{Authorizer, decision::DomainRule},
     callers::{admin_slots::AdminSlots, store_turns::StoreTurns},
-    config::{Settings, StoreAddress},
+    config::{Settings, StoreAddress, VerifiedDomains},
     grpc::layers::new_counts,
     model::token::Digester,
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
@@ -71,7 +71,7 @@ pub(super) fn app(
         )),
         recorder: Arc::new(Recorder::new(store.audit.clone())),
         store,
-        authorizer: Arc::new(Authorizer::new(digester)),
+        authorizer: Arc::new(Authorizer::new(digester, domain_rule(settings))),
         callers,
         tls,
         admin_slots: Arc::new(AdminSlots::new(settings.limits.max_admin_calls)),
@@ -79,6 +79,18 @@ pub(super) fn app(
         connections: Arc::new(ConnectionCounts::default()),
         counts,
     })
+}
+
+fn domain_rule(settings: &Settings) -> DomainRule {
+    match settings.verified_domains {
+        VerifiedDomains::Required => DomainRule::Verified,
+        VerifiedDomains::Off => {
+            tracing::warn!(
+                "--verified-domains is off: keys are granted for domains that nobody has verified"
+            );
+            DomainRule::Any
+        }
+    }
 }
 
 /// PostgreSQL works on as many statements as there are connections. SQLite has a thread that writes and

@@ -6,7 +6,7 @@
 use super::{ServeError, Sockets};
 use crate::{
     app::App,
-    authorize::lease::Lease,
+    authorize::{Authorizer, decision::DomainRule, lease::Lease},
     config::Settings,
     grpc::{self, ServingState},
     metrics,
@@ -120,8 +120,24 @@ async fn follow(
         identity,
         stop,
     );
-    follower.await?.run().await;
+    let follower = follower.await?;
+    warn_if_nothing_is_verified(&app.authorizer);
+    follower.run().await;
     Ok(())
+}
+
+/// After an upgrade from a release without verified domains, every Authorize would be a denial.
+fn warn_if_nothing_is_verified(authorizer: &Authorizer) {
+    let keyring = authorizer.keyring();
+    let keys = keyring.key_count();
+    let is_required = authorizer.domain_rule() == DomainRule::Verified;
+    if is_required && keys > 0 && keyring.read().verified_domain_count() == 0 {
+        tracing::warn!(
+            keys,
+            "no domain of any account is verified, so every key is denied for every domain: call \
+             AddDomain for each verified domain, and start with --verified-domains off until then"
+        );
+    }
 }
 
 /// Reports forever whether this replica serves, which is while it has a lease.

@@ -18,7 +18,10 @@ use async_trait::async_trait;
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
     /// Stores a new key, unless its request id was used before. The call is on record either way.
-    async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError>;
+    ///
+    /// Gives `None` if the key's domain must be verified for its account and is not. That leaves no
+    /// record: the caller appends one.
+    async fn create(&self, new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError>;
 
     /// Revokes a key. A key that was revoked before keeps its first `revoke_time` and its revision,
     /// and the call is on record all the same.
@@ -55,6 +58,8 @@ pub struct NewKey {
     pub digest: TokenDigest,
     /// The caller's name for this Create.
     pub request_id: Option<RequestId>,
+    /// Whether the domain of its scope must be verified for its account.
+    pub must_be_verified: bool,
     /// Who creates it.
     pub caller: CallerName,
 }

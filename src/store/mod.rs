@@ -10,6 +10,7 @@
 
 mod audit_log;
 mod changes;
+mod domains;
 mod error;
 mod hints;
 mod keys;
@@ -23,7 +24,10 @@ mod replicas;
 pub mod sqlite;
 
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
-pub use changes::{ApplyState, Change, ChangeFeed};
+pub use changes::{ApplyState, Change, ChangeFeed, ChangePage, State};
+pub use domains::{
+    AddedDomain, DomainAddition, DomainQuery, DomainRemoval, DomainStore, ListedDomain,
+};
 pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
@@ -34,7 +38,7 @@ pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
 pub use open_error::{OpenError, ReadAuditError};
 pub use pool::{ConnectionPool, PoolStatus};
-pub use position::{Committed, Position, Revision, WriteId};
+pub use position::{Committed, Position, Progress, Revision, WriteId};
 pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot};
 use std::sync::Arc;
 
@@ -43,6 +47,8 @@ use std::sync::Arc;
 pub struct Store {
     /// Creates, revokes and lists keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Adds, removes and lists verified domains.
+    pub domains: Arc<dyn DomainStore>,
     /// Takes the audit records of calls that wrote nothing.
     pub audit: Arc<dyn AuditLog>,
     /// Gives what a replica's memory is filled from.

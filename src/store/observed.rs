@@ -5,11 +5,14 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
-    Listed, NewKey, Position, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry,
-    ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed, CreateOutcome,
+    DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, Position, Progress, Renewal, Renewed, Replica, ReplicaId,
+    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
 };
-use crate::model::{audit_record::AuditRecord, key::Key};
+use crate::model::{
+    account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
+};
 use async_trait::async_trait;
 use std::sync::{
     Arc,
@@ -54,16 +57,23 @@ macro_rules! operations {
 
 operations! {
     KeyStore {
-        "create": create(new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError>;
+        "create": create(new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError>;
         "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
         "list": list(query: &ListQuery) -> Result<Option<Listed>, StoreError>;
+    }
+    DomainStore {
+        "add_domain": add_domain(addition: &DomainAddition) -> Result<Committed<AddedDomain>, StoreError>;
+        "remove_domain": remove_domain(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
+        "remove_domain": remove_subdomains(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
+        "list_domains": list_domains(query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError>;
+        "count_keys": count_active_keys(account_id: &AccountId, domain: &Domain, now: Timestamp) -> Result<u64, StoreError>;
     }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
     }
     ChangeFeed {
         "load": load(apply: &mut ApplyState<'_>) -> Result<Position, StoreError>;
-        "follow": changes(since: Position, limit: usize) -> Result<Vec<Change>, ReplicationError>;
+        "follow": changes(since: Progress, limit: usize) -> Result<ChangePage, ReplicationError>;
     }
     ReplicaRegistry {
         "renew": renew(renewal: &Renewal) -> Result<Renewed, ReplicationError>;
@@ -89,6 +99,10 @@ impl Store {
         Self {
             keys: Arc::new(Observed {
                 store: self.keys,
+                errors,
+            }),
+            domains: Arc::new(Observed {
+                store: self.domains,
                 errors,
             }),
             audit: Arc::new(Observed {

@@ -50,6 +50,30 @@ impl Position {
     };
 }
 
+/// How far a reader of the changes has got.
+///
+/// A page of changes leaves out what a later write has changed again. So a page counts only for as long
+/// as the store has the last write that it had then: without that write, what was left out would come
+/// back behind the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The reader has everything up to this revision, unless it was changed again after that.
+    pub read_to: Revision,
+    /// The store's last write when the reader read.
+    pub head: Position,
+}
+
+impl Progress {
+    /// Of a reader that has everything up to a position, and has read nothing since.
+    #[must_use]
+    pub fn at(position: Position) -> Self {
+        Self {
+            read_to: position.revision,
+            head: position,
+        }
+    }
+}
+
 /// Identifies one write among the writes of all histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteId(Uuid);

@@ -5,7 +5,7 @@
 //!
 //! Promises that each renewal stands wholly before or wholly after every write.
 
-use super::{Change, Position, ReplicationError, Revision, StoreError};
+use super::{ChangePage, Position, Progress, ReplicationError, Revision, StoreError};
 use crate::model::time::LeaseTerm;
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -78,7 +78,7 @@ pub struct Renewal {
     /// What its keyring holds completely *now*, before the answer.
     pub applied: Revision,
     /// How far it has got: to `applied`, or into the changes that came after it.
-    pub since: Position,
+    pub since: Progress,
     /// The most changes to give.
     pub limit: usize,
 }
@@ -86,9 +86,9 @@ pub struct Renewal {
 /// The answer to a [`Renewal`].
 #[derive(Debug, Clone)]
 pub struct Renewed {
-    /// What came since that position, in revision order. Fewer than the limit means that these were
-    /// all: once they are applied, the lease may be used.
-    pub changes: Vec<Change>,
+    /// What came since then. Fewer changes than the limit mean that these were all: once they are
+    /// applied, the lease may be used.
+    pub page: ChangePage,
     /// Every replica that may hold a lease, the one that asked included.
     pub replicas: Vec<Replica>,
 }

@@ -150,9 +150,17 @@ const INPUTS: &[(&str, &str, &[&str])] = &[
         &["silent_clients_do_not_delay_a_shutdown_and_a_call_in_flight_finishes"],
     ),
     (
-        "a key of P-521",
-        "the error blames the kind of the key",
-        &["an_error_names_the_file_that_is_invalid"],
+        "a key of P-521 or RSA-1024, a certificate of X.509 v1, and what else is wrong with such files",
+        "the error blames the right file and says what to do",
+        &["each_message_blames_the_right_file_and_says_what_to_do"],
+    ),
+    (
+        "PostgreSQL's certificate is self-signed, and is its own root",
+        "accepted as libpq does, and any other fault has a plain message",
+        &[
+            "every_mode_root_and_certificate_does_what_it_does_with_psql",
+            "a_certificate_that_is_refused_is_told_from_the_others",
+        ],
     ),
     (
         "sslmode=prefer where the server has only hostnossl",

@@ -68,6 +68,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         key,
         digest,
         request_id: None,
+        must_be_verified: false,
         caller: caller("tester"),
     };
     (token, new)

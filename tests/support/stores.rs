@@ -7,15 +7,15 @@ use crate::support::{
 };
 use keyservice::{
     model::{
-        account::Accounts,
+        account::{AccountId, Accounts},
         domain::Domain,
-        key::{KeyState, RequestId, Scope, Status},
+        key::{RequestId, Scope, Status},
         time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
     store::{
-        CreateOutcome, ListQuery, OpenError, Position, Renewal, ReplicaId, Revision, Revocation,
-        RevokeTarget, Store,
+        CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, ListQuery, NewKey, OpenError,
+        Position, Progress, Renewal, ReplicaId, Revision, Revocation, RevokeTarget, State, Store,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -110,17 +110,38 @@ impl Stores {
         }
     }
 
-    /// Loads the states of all keys, by digest, with the position of the load.
+    /// Loads all states, with the position of the load.
     pub async fn load(&self) -> (Position, States) {
         let mut states = HashMap::new();
         let position = self
             .first
             .changes
-            .load(&mut |state| assert!(states.insert(state.digest, state).is_none()))
+            .load(&mut |state| assert!(states.insert(Subject::of(&state), state).is_none()))
             .await
             .expect("it loads");
         (position, states)
     }
+}
+
+/// What a state is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Key(TokenDigest),
+    Domain(AccountId, Domain),
+}
+
+impl Subject {
+    pub fn of(state: &State) -> Self {
+        match state {
+            State::Key(key) => Self::Key(key.digest),
+            State::Domain(domain) => Self::Domain(domain.account_id.clone(), domain.domain.clone()),
+        }
+    }
+}
+
+/// Whether this is the state of a revoked key.
+pub fn is_revoked(state: &State) -> bool {
+    matches!(state, State::Key(key) if key.revoked)
 }
 
 pub async fn open(address: &str) -> PostgresStore {
@@ -138,6 +159,47 @@ pub async fn try_to_open(address: &str) -> Result<PostgresStore, OpenError> {
     PostgresStore::open(address, pool, &Digester::new(None)).await
 }
 
+/// Adds the domain of a key that must be verified, and does what else the service does with domains.
+async fn use_domains(store: &Store, new: &mut NewKey) -> Result<Position, Box<dyn Error>> {
+    let (account_id, name) = (new.key.account_id.clone(), "example.com".to_owned());
+    let domain = Domain::parse(name)?;
+    let (now, caller) = (Timestamp::now(), new.caller.clone());
+    let mut addition = DomainAddition {
+        account_id: account_id.clone(),
+        domain: domain.clone(),
+        include_subdomains: true,
+        now,
+        caller: caller.clone(),
+    };
+    drop(store.domains.add_domain(&addition).await?);
+    let removal = DomainRemoval {
+        account_id: account_id.clone(),
+        domain: domain.clone(),
+        now,
+        caller,
+    };
+    for _ in 0..2 {
+        assert!(store.domains.remove_domain(&removal).await?.is_some());
+    }
+    new.must_be_verified = true;
+    assert_eq!(store.keys.create(new).await?, None);
+    addition.include_subdomains = false;
+    let first = store.domains.add_domain(&addition).await?;
+    let again = store.domains.add_domain(&addition).await?;
+    assert_eq!(first, again);
+    let query = DomainQuery {
+        account_id: account_id.clone(),
+        after: None,
+        limit: 10,
+        now,
+    };
+    let listed = store.domains.list_domains(&query).await?;
+    assert_eq!(listed[0].domain, first.value().domain);
+    let counted = store.domains.count_active_keys(&account_id, &domain, now);
+    assert_eq!(counted.await?, listed[0].active_keys);
+    Ok(first.position())
+}
+
 /// Opens a store and does everything with it that the service does. Returns the first error.
 pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     let store = Store::from(try_to_open(address).await?);
@@ -145,8 +207,11 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     new.request_id = Some(RequestId::parse(format!("{:?}", new.key.id))?);
     new.key.scope = Scope::Domain(Domain::parse("example.com".to_owned())?);
     new.key.expire_time = Some(new.key.create_time);
-    let (_, created) = store.keys.create(&new).await?.into_parts();
-    let (again, _) = store.keys.create(&new).await?.into_parts();
+    let added = use_domains(&store, &mut new).await?;
+    let created = store.keys.create(&new).await?.ok_or("it is verified")?;
+    let (_, created) = created.into_parts();
+    let again = store.keys.create(&new).await?.ok_or("it is verified")?;
+    let (again, _) = again.into_parts();
     assert!(matches!(again, CreateOutcome::RequestIdUsed { .. }));
 
     let mut loaded = 0;
@@ -159,19 +224,20 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
         renewals: 1,
         term: LeaseTerm::LONGEST,
         applied: Revision::ZERO,
-        since: Position::START,
+        since: Progress::at(Position::START),
         limit: 1000,
     };
     let registry = store.replicas.clone().expect("replicas share it");
     let renewed = registry.renew(&renewal).await?;
     assert!(
         renewed
+            .page
             .changes
             .iter()
-            .any(|change| change.state.digest == new.digest)
+            .any(|change| Subject::of(&change.state) == Subject::Key(new.digest))
     );
     renewal.renewals += 1;
-    renewal.since = created;
+    renewal.since = Progress::at(created);
     registry.renew(&renewal).await?;
     for target in [
         RevokeTarget::Digest(new.digest),
@@ -185,8 +251,9 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
         };
         assert!(store.keys.revoke(&revocation).await?.is_some());
     }
-    let changes = store.changes.changes(created, 1000).await?;
-    assert!(changes.iter().any(|change| change.state.revoked));
+    assert!(added.revision < created.revision);
+    let changes = store.changes.changes(renewal.since, 1000).await?.changes;
+    assert!(changes.iter().any(|change| is_revoked(&change.state)));
 
     let statuses = [
         None,
@@ -230,4 +297,4 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-pub type States = HashMap<TokenDigest, KeyState>;
+pub type States = HashMap<Subject, State>;

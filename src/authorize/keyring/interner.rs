@@ -26,6 +26,12 @@ impl Texts {
         Some(text)
     }
 
+    /// Whether the text with a number from [`Interner::intern`] is among these, which it is not if
+    /// the number is newer than this clone. Reads no text.
+    pub(super) fn reach(&self, number: NonZeroU32) -> bool {
+        (number.get() as usize) <= self.0.len() * CHUNK_LEN
+    }
+
     /// The same texts with room for one more, if `len` texts use all the room.
     pub(super) fn with_room(&self, len: usize) -> Option<Self> {
         (len == self.0.len() * CHUNK_LEN).then(|| {

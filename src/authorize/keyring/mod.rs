@@ -1,9 +1,10 @@
-//! Every key in the memory of this process, found by the digest of its token.
+//! Every key and every verified domain in the memory of this process.
 //!
 //! Promises that a look-up takes no lock, allocates nothing, and sees every change whose `apply`
 //! has returned. Must never forget a key or undo a revocation: the keyring is complete, and not a
 //! cache.
 
+mod domains;
 mod index;
 mod interner;
 mod record;
@@ -11,24 +12,28 @@ mod table;
 mod writer;
 
 use crate::model::{
+    account::AccountId,
+    domain::Domain,
     key::{KeyId, KeyState, Status},
     time::Timestamp,
     token::TokenDigest,
+    verified_domain::{Coverage, DomainState},
 };
 use arc_swap::{ArcSwap, Guard};
-use record::Record;
+use record::{Record, Validity};
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard},
 };
 use table::Table;
 use writer::Writer;
 
-/// Every key, in memory.
+/// Every key and every verified domain, in memory.
 ///
-/// Readers and the writer share one table. A record in it is filled before it is published, and
-/// after that only its revoked bit changes. So a reader needs no lock. If a part of the table must
-/// grow, the writer replaces the table by one that shares all other parts.
+/// Readers and the writer share one table. What is in it is filled before it is published, and after
+/// that only a key's revoked bit and a domain's coverage change. So a reader needs no lock. If a part
+/// of the table must grow, the writer replaces the table by one that shares all other parts.
 pub struct Keyring {
     table: ArcSwap<Table>,
     writer: Mutex<Writer>,
@@ -47,11 +52,8 @@ impl Keyring {
     ///
     /// # Panics
     /// The keyring panics at more than 2^31 keys, which would take 200 GB.
-    pub fn apply(&self, state: &KeyState) {
-        let mut writer = self
-            .writer
-            .lock()
-            .expect("a panic in apply has left the keyring unknown");
+    pub fn apply_key(&self, state: &KeyState) {
+        let mut writer = self.writer();
         let table = self.table.load();
         if let Some(record) = table.find(&state.digest) {
             if state.revoked {
@@ -59,55 +61,91 @@ impl Keyring {
             }
             return;
         }
-        let grown = table.with_room_for_one_more(&writer);
+        let grown = table.with_room_for_key(&writer);
         let table = grown.as_ref().unwrap_or(&table);
-        let account = writer
-            .accounts
-            .intern(state.account_id.as_str(), &table.accounts);
-        let domain = state
-            .scope
-            .domain()
-            .map(|domain| writer.domains.intern(domain, &table.domains));
+        let account = state.account_id.as_str();
+        let account = writer.account_ids.intern(account, &table.account_ids);
+        let domain = state.scope.domain();
+        let domain = domain.map(|name| writer.names.intern(name, &table.names));
         table.insert(state, account, domain);
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));
         }
     }
 
-    /// Replaces all keys by those of another keyring, because the store's history has changed and
-    /// some keys may be gone.
+    /// Adds a domain, or changes what a domain covers that is here already. Unlike a key's, the
+    /// changes of a domain must be applied in the order in which they were written.
+    pub fn apply_domain(&self, state: &DomainState) {
+        let mut writer = self.writer();
+        let table = self.table.load();
+        let grown = table.with_room_for_domain(&writer);
+        let table = grown.as_ref().unwrap_or(&table);
+        let account = state.account_id.as_str();
+        let account = writer.account_ids.intern(account, &table.account_ids);
+        let name = state.domain.as_str();
+        if let Some(held) = table.domains.find(account, name) {
+            held.set_coverage(state.coverage);
+        } else {
+            let number = writer.names.intern(name, &table.names);
+            let domains = &table.domains;
+            domains.insert(account, name, number, state.coverage);
+            writer.registered.push((account, number));
+        }
+        if let Some(grown) = grown {
+            self.table.store(Arc::new(grown));
+        }
+    }
+
+    /// Replaces everything by what another keyring holds, because the store's history has changed and
+    /// some of it may be gone.
     ///
     /// No lease may hold meanwhile, because the changes of concurrent `apply` calls may be lost.
     pub(crate) fn replace_with(&self, other: Self) {
-        let mut writer = self
-            .writer
-            .lock()
-            .expect("a panic in apply has left the keyring unknown");
-        *writer = other
-            .writer
-            .into_inner()
-            .expect("a panic in apply has left the keyring unknown");
+        let mut writer = self.writer();
+        *writer = other.writer.into_inner().expect(UNBROKEN);
         self.table.store(other.table.into_inner());
     }
 
-    /// Gives access to the keys. Drop the guard soon, because it keeps memory from being freed.
+    /// Gives access to the keys and domains. Drop the guard soon, because it keeps memory from being
+    /// freed.
     pub(crate) fn read(&self) -> ReadGuard {
         ReadGuard(self.table.load())
     }
 
+    /// The state of each domain, in no particular order. Nothing can be applied meanwhile.
+    pub(crate) fn domains(&self) -> Vec<DomainState> {
+        let writer = self.writer();
+        let table = self.table.load();
+        let state = |&(account, number): &(NonZeroU32, NonZeroU32)| {
+            let name = table.names.get(number)?;
+            Some(DomainState {
+                account_id: AccountId::from_stored(table.account_ids.get(account)?.to_owned()),
+                domain: Domain::from_stored(name.to_owned()),
+                coverage: table.domains.find(account, name)?.coverage(),
+            })
+        };
+        writer.registered.iter().filter_map(state).collect()
+    }
+
     /// How many keys there are, including revoked and expired ones.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn key_count(&self) -> usize {
         self.table.load().len()
     }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().expect(UNBROKEN)
+    }
 }
+
+const UNBROKEN: &str = "a panic in apply has left the keyring unknown";
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring({} keys)", self.len())
+        write!(f, "Keyring({} keys)", self.key_count())
     }
 }
 
-/// Access to the keys that the keyring had when it was read.
+/// Access to the keys and domains that the keyring had when it was read.
 pub(crate) struct ReadGuard(Guard<Arc<Table>>);
 
 impl ReadGuard {
@@ -123,43 +161,91 @@ impl ReadGuard {
         records.filter_map(|record| Some((record.digest(), self.key(record)?)))
     }
 
-    fn key(&self, record: &Record) -> Option<KeyRef<'_>> {
-        let validity = record.validity();
-        Some(KeyRef {
-            id: record.key_id(),
-            account_id: self.0.accounts.get(record.account())?,
-            domain: match record.domain() {
-                None => None,
-                Some(number) => Some(self.0.domains.get(number)?),
-            },
-            expire_time: validity.expire_time,
-            revoked: validity.revoked,
+    /// How many domains are verified. One that several accounts have counts for each of them.
+    pub(crate) fn verified_domain_count(&self) -> usize {
+        self.0.domains.verified_count()
+    }
+
+    fn key<'a>(&'a self, record: &'a Record) -> Option<KeyRef<'a>> {
+        let table = &self.0;
+        let names = record.domain();
+        let is_complete = table.account_ids.reach(record.account())
+            && names.is_none_or(|number| table.names.reach(number));
+        is_complete.then(|| KeyRef {
+            table,
+            record,
+            validity: record.validity(),
         })
     }
 }
 
-/// The state of a key, with texts that the keyring owns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A key, with texts that the keyring owns. What can change is as it was when the key was found.
+#[derive(Clone, Copy)]
 pub(crate) struct KeyRef<'a> {
-    pub(crate) id: KeyId,
-    pub(crate) account_id: &'a str,
-    /// The key may be used for this domain only. `None` means that it may be used for all domains.
-    pub(crate) domain: Option<&'a str>,
-    /// When the key stops working. `None` means never.
-    pub(crate) expire_time: Option<Timestamp>,
-    pub(crate) revoked: bool,
+    table: &'a Table,
+    record: &'a Record,
+    validity: Validity,
 }
 
-impl KeyRef<'_> {
+/// Stands for a domain's name: two of one keyring are equal if the names are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name(NonZeroU32);
+
+impl<'a> KeyRef<'a> {
+    pub(crate) fn id(&self) -> KeyId {
+        self.record.key_id()
+    }
+
+    pub(crate) fn account_id(&self) -> &'a str {
+        let text = self.table.account_ids.get(self.record.account());
+        text.expect("a key is found only where its texts can be reached")
+    }
+
+    /// The only domain that the key may be used for. `None` means that it has no such restriction.
+    pub(crate) fn domain(&self) -> Option<&'a str> {
+        let text = self.table.names.get(self.record.domain()?);
+        Some(text.expect("a key is found only where its texts can be reached"))
+    }
+
+    /// The same as [`Self::domain`], without a look at its text.
+    pub(crate) fn domain_name(&self) -> Option<Name> {
+        self.record.domain().map(Name)
+    }
+
+    /// When the key stops working. `None` means never.
+    pub(crate) fn expire_time(&self) -> Option<Timestamp> {
+        self.validity.expire_time
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.validity.revoked
+    }
+
     pub(crate) fn status(&self, now: Timestamp) -> Status {
-        Status::at(now, self.revoked, self.expire_time)
+        Status::at(now, self.validity.revoked, self.validity.expire_time)
+    }
+
+    /// Finds a domain that is verified, by itself, for the key's account.
+    pub(crate) fn verified_domain(&self, domain: &Domain) -> Option<Name> {
+        let (account, name) = (self.record.account(), domain.as_str());
+        let held = self.table.domains.find(account, name)?;
+        (held.coverage() != Coverage::Removed).then(|| Name(held.number()))
+    }
+
+    /// Whether a name above this domain is verified for the key's account, with its subdomains.
+    pub(crate) fn is_verified_by_parent(&self, domain: &Domain) -> bool {
+        let account = self.record.account();
+        domain.parents().any(|parent| {
+            let held = self.table.domains.find(account, parent);
+            held.is_some_and(|held| held.coverage() == Coverage::DomainAndSubdomains)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{account::AccountId, domain::Domain, key::Scope};
+    use crate::model::key::Scope;
     use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
     use std::{
         collections::HashMap,
@@ -186,11 +272,11 @@ mod tests {
     fn holds(keyring: &Keyring, state: &KeyState) -> bool {
         let keys = keyring.read();
         keys.get(&state.digest).is_some_and(|key| {
-            key.id == state.id
-                && key.account_id == state.account_id.as_str()
-                && key.domain == state.scope.domain()
-                && key.expire_time == state.expire_time
-                && key.revoked == state.revoked
+            key.id() == state.id
+                && key.account_id() == state.account_id.as_str()
+                && key.domain() == state.scope.domain()
+                && key.expire_time() == state.expire_time
+                && key.is_revoked() == state.revoked
         })
     }
 
@@ -209,10 +295,10 @@ mod tests {
                 digest[..3].fill(0);
                 new.digest = TokenDigest::from_bytes(digest);
             }
-            keyring.apply(&new);
+            keyring.apply_key(&new);
             model.insert(new.digest, new);
         }
-        assert_eq!(keyring.len(), model.len());
+        assert_eq!(keyring.key_count(), model.len());
         assert!(model.values().all(|state| holds(&keyring, state)));
         for _ in 0..10_000 {
             assert!(keyring.read().get(&state(&mut rng).digest).is_none());
@@ -226,7 +312,7 @@ mod tests {
         let [mine, both, its] = [(); 3].map(|()| state(&mut rng));
         for (keyring, states) in [(&keyring, [&mine, &both]), (&other, [&both, &its])] {
             for state in states {
-                keyring.apply(state);
+                keyring.apply_key(state);
             }
         }
         keyring.replace_with(other);
@@ -234,8 +320,8 @@ mod tests {
         assert!(holds(&keyring, &both) && holds(&keyring, &its));
         let listed: Vec<_> = keyring.read().keys().map(|(digest, _)| digest).collect();
         assert_eq!(listed, [both.digest, its.digest]);
-        keyring.apply(&mine);
-        assert!(holds(&keyring, &mine) && keyring.len() == 3);
+        keyring.apply_key(&mine);
+        assert!(holds(&keyring, &mine) && keyring.key_count() == 3);
     }
 
     #[test]
@@ -244,11 +330,11 @@ mod tests {
         let mut state = state(&mut StdRng::seed_from_u64(1));
         for revoked in [false, true, false, true] {
             state.revoked = revoked;
-            keyring.apply(&state);
+            keyring.apply_key(&state);
         }
         state.revoked = true;
         assert!(holds(&keyring, &state));
-        assert_eq!(keyring.len(), 1);
+        assert_eq!(keyring.key_count(), 1);
     }
 
     #[test]
@@ -281,7 +367,7 @@ mod tests {
                 });
             }
             for state in &states {
-                keyring.apply(state);
+                keyring.apply_key(state);
                 applied.fetch_add(1, Ordering::Release);
             }
         });

@@ -38,6 +38,7 @@ const REVOKED: u64 = 1 << 63;
 const NEVER: u64 = REVOKED - 1;
 
 /// The part of a record that can change, as it was at one moment.
+#[derive(Clone, Copy)]
 pub(super) struct Validity {
     pub(super) expire_time: Option<Timestamp>,
     pub(super) revoked: bool,

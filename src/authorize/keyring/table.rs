@@ -1,10 +1,11 @@
-//! What readers of the keyring share with its writer: the index, the records and the interned
-//! texts.
+//! What readers of the keyring share with its writer: the index, the records, the domains and the
+//! interned texts.
 //!
 //! Promises that a grown table has everything that the table before it has, in the same memory.
 //! Must never move or free a record that a reader may be using.
 
 use super::{
+    domains::Domains,
     index::{Index, MAX_RECORDS},
     interner::Texts,
     record::Record,
@@ -26,14 +27,15 @@ const CHUNK_LEN: usize = 4096;
 /// How many slots the first index has.
 const FIRST_SLOTS: usize = 1024;
 
-/// A table of keys. A clone shares its parts.
+/// A table of keys and domains. A clone shares its parts.
 #[derive(Clone)]
 pub(super) struct Table {
     index: Arc<Index>,
     records: Vec<Arc<[Record]>>,
     len: Arc<AtomicU32>,
-    pub(super) accounts: Texts,
-    pub(super) domains: Texts,
+    pub(super) domains: Arc<Domains>,
+    pub(super) account_ids: Texts,
+    pub(super) names: Texts,
 }
 
 impl Default for Table {
@@ -42,8 +44,9 @@ impl Default for Table {
             index: Arc::new(Index::with_slots(FIRST_SLOTS)),
             records: Vec::new(),
             len: Arc::default(),
-            accounts: Texts::default(),
-            domains: Texts::default(),
+            domains: Arc::default(),
+            account_ids: Texts::default(),
+            names: Texts::default(),
         }
     }
 }
@@ -79,18 +82,17 @@ impl Table {
         self.len.store(number + 1, Ordering::Release);
     }
 
-    /// The same table with room for one more record, account and domain, if this one has no room.
-    pub(super) fn with_room_for_one_more(&self, writer: &Writer) -> Option<Self> {
+    /// The same table with room for one more key, if this one has no room.
+    pub(super) fn with_room_for_key(&self, writer: &Writer) -> Option<Self> {
         let len = self.len();
         assert!(len < MAX_RECORDS, "a keyring holds at most 2^31 keys");
         let index = (len == self.index.capacity()).then(|| self.index.doubled());
         let needs_chunk = len == self.records.len() * CHUNK_LEN;
-        let accounts = self.accounts.with_room(writer.accounts.len());
-        let domains = self.domains.with_room(writer.domains.len());
-        if index.is_none() && !needs_chunk && accounts.is_none() && domains.is_none() {
-            return None;
+        let texts = self.with_room_for_texts(writer);
+        if index.is_none() && !needs_chunk {
+            return texts;
         }
-        let mut grown = self.clone();
+        let mut grown = texts.unwrap_or_else(|| self.clone());
         if let Some(index) = index {
             grown.index = Arc::new(index);
         }
@@ -98,9 +100,30 @@ impl Table {
             let chunk = (0..CHUNK_LEN).map(|_| Record::default()).collect();
             grown.records.push(chunk);
         }
-        grown.accounts = accounts.unwrap_or(grown.accounts);
-        grown.domains = domains.unwrap_or(grown.domains);
         Some(grown)
+    }
+
+    /// The same table with room for one more domain, if this one has no room.
+    pub(super) fn with_room_for_domain(&self, writer: &Writer) -> Option<Self> {
+        let domains = self.domains.with_room(writer.registered.len());
+        let texts = self.with_room_for_texts(writer);
+        let Some(domains) = domains else {
+            return texts;
+        };
+        Some(Self {
+            domains: Arc::new(domains),
+            ..texts.unwrap_or_else(|| self.clone())
+        })
+    }
+
+    fn with_room_for_texts(&self, writer: &Writer) -> Option<Self> {
+        let account_ids = self.account_ids.with_room(writer.account_ids.len());
+        let names = self.names.with_room(writer.names.len());
+        (account_ids.is_some() || names.is_some()).then(|| Self {
+            account_ids: account_ids.unwrap_or_else(|| self.account_ids.clone()),
+            names: names.unwrap_or_else(|| self.names.clone()),
+            ..self.clone()
+        })
     }
 
     /// The record with a number that the index gave. Tables share the index, so the number may

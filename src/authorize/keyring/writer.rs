@@ -1,10 +1,14 @@
 //! What only the one writer of the keyring needs.
 
 use super::interner::Interner;
+use std::num::NonZeroU32;
 
-/// The texts that records refer to by number.
+/// The texts that records refer to by number, and which domains there are.
 #[derive(Default)]
 pub(super) struct Writer {
-    pub(super) accounts: Interner,
-    pub(super) domains: Interner,
+    pub(super) account_ids: Interner,
+    /// The names of domains.
+    pub(super) names: Interner,
+    /// The account and the name of each domain in the table, which itself cannot list them.
+    pub(super) registered: Vec<(NonZeroU32, NonZeroU32)>,
 }

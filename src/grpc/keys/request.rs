@@ -6,12 +6,16 @@
 
 use super::page_token::{self, InvalidPageToken};
 use crate::{
+    authorize::decision::DomainRule,
     callers::Caller,
-    grpc::proto,
+    grpc::{
+        audited_call::{OfAccount, Unpermitted},
+        fields::{account_id, domain, invalid, page_size},
+        proto,
+    },
     model::{
         account::AccountId,
         caller_name::CallerName,
-        domain::Domain,
         key::{Key, KeyId, KeyName, RequestId, Scope, Status},
         time::Timestamp,
         token::{Digester, Token},
@@ -19,12 +23,18 @@ use crate::{
     store::{ListQuery, NewKey, Revocation, RevokeTarget},
 };
 use proto::revoke_request::Target;
-use std::fmt;
-use tonic::Code;
-use tonic_types::{ErrorDetails, StatusExt};
 
-const DEFAULT_PAGE_SIZE: i32 = 50;
-const MAX_PAGE_SIZE: i32 = 1000;
+impl OfAccount for NewKey {
+    fn account_id(&self) -> &AccountId {
+        &self.key.account_id
+    }
+}
+
+impl OfAccount for ListQuery {
+    fn account_id(&self) -> &AccountId {
+        &self.account_id
+    }
+}
 
 /// Reads a Create. The token and the random bits for the key's id are arguments, so that this
 /// function always gives the same result.
@@ -34,8 +44,9 @@ pub fn new_key(
     token: &Token,
     digester: &Digester,
     id_bits: &[u8; 10],
+    rule: DomainRule,
     now: Timestamp,
-) -> Result<NewKey, tonic::Status> {
+) -> Result<Unpermitted<NewKey>, tonic::Status> {
     let account_id = account_id(request.account_id)?;
     let name = KeyName::parse(&request.name).map_err(|error| invalid("name", error))?;
     let domain = request.domain.map(domain).transpose()?;
@@ -47,7 +58,7 @@ pub fn new_key(
         .request_id
         .map(|id| RequestId::parse(id).map_err(|error| invalid("request_id", error)))
         .transpose()?;
-    Ok(NewKey {
+    Ok(Unpermitted::new(NewKey {
         key: Key {
             id: KeyId::new(now, id_bits),
             account_id,
@@ -60,21 +71,18 @@ pub fn new_key(
         },
         digest: digester.digest(token),
         request_id,
+        must_be_verified: rule == DomainRule::Verified,
         caller: caller.clone(),
-    })
+    }))
 }
 
 /// Reads a List. The limit of the query is the size of the page.
-pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQuery, tonic::Status> {
+pub fn list_query(
+    request: proto::ListRequest,
+    now: Timestamp,
+) -> Result<Unpermitted<ListQuery>, tonic::Status> {
     let account_id = account_id(request.account_id)?;
-    let limit = match request.page_size {
-        0 => DEFAULT_PAGE_SIZE,
-        1..=MAX_PAGE_SIZE => request.page_size,
-        _ => {
-            let advice = "must be from 1 to 1000, or 0 for the default of 50";
-            return Err(invalid("page_size", advice));
-        }
-    };
+    let limit = page_size(request.page_size)?;
     let status = match proto::key::Status::try_from(request.status) {
         Ok(proto::key::Status::Unspecified) => None,
         Ok(proto::key::Status::Active) => Some(Status::Active),
@@ -91,14 +99,14 @@ pub fn list_query(request: proto::ListRequest, now: Timestamp) -> Result<ListQue
         status,
         domain: request.domain.map(domain).transpose()?,
         after: None,
-        limit: limit.unsigned_abs() as usize,
+        limit,
         now,
     };
     if !request.page_token.is_empty() {
         let after = page_token::decode(&query, &request.page_token).map_err(invalid_page_token)?;
         query.after = Some(after);
     }
-    Ok(query)
+    Ok(Unpermitted::new(query))
 }
 
 /// The error for a page token that this list did not give.
@@ -139,15 +147,6 @@ pub fn revocation(
     })
 }
 
-/// Reads the field `domain` of any request.
-pub fn domain(text: String) -> Result<Domain, tonic::Status> {
-    Domain::parse(text).map_err(|error| invalid("domain", error))
-}
-
-fn account_id(text: String) -> Result<AccountId, tonic::Status> {
-    AccountId::parse(text).map_err(|error| invalid("account_id", error))
-}
-
 fn expire_time(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, tonic::Status> {
     let time = u32::try_from(time.nanos)
         .ok()
@@ -166,14 +165,4 @@ fn expire_time(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp
         return Err(invalid("expire_time", "must lie in the future"));
     }
     Ok(time)
-}
-
-/// The error for an invalid field. `description` goes on where the field's name ends.
-fn invalid(field: &'static str, description: impl fmt::Display) -> tonic::Status {
-    let description = description.to_string();
-    tonic::Status::with_error_details(
-        Code::InvalidArgument,
-        format!("{field} {description}"),
-        ErrorDetails::with_bad_request_violation(field, description),
-    )
 }

@@ -8,17 +8,19 @@ use crate::{
         decision::{Decision, DenialReason, Grant},
         lease::NoLease,
     },
-    grpc::{errors::unavailable, proto},
+    grpc::{
+        errors::{failed_precondition, unavailable},
+        proto, timestamp,
+        writes::unacknowledged,
+    },
     model::{
         key::{Key, KeyId, Scope, Status},
         time::Timestamp,
     },
-    observe::repeated_line::RepeatedLine,
     replication::acknowledgement::Unacknowledged,
     store::{ListQuery, Listed},
 };
 use proto::authorize_response::Decision as ProtoDecision;
-use std::time::Instant;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -88,6 +90,7 @@ fn denial(reason: DenialReason) -> proto::Denial {
         DenialReason::Revoked => Reason::Revoked,
         DenialReason::Expired => Reason::Expired,
         DenialReason::DomainNotAllowed => Reason::DomainNotAllowed,
+        DenialReason::DomainNotVerified => Reason::DomainNotVerified,
     };
     proto::Denial {
         reason: reason.into(),
@@ -103,14 +106,6 @@ fn scope(scope: Scope) -> proto::Scope {
     proto::Scope { kind: Some(kind) }
 }
 
-fn timestamp(time: Timestamp) -> prost_types::Timestamp {
-    let micros = time.as_micros();
-    prost_types::Timestamp {
-        seconds: micros / 1_000_000,
-        nanos: i32::try_from(micros % 1_000_000 * 1000).expect("less than a second"),
-    }
-}
-
 pub(super) fn request_id_used(first: KeyId) -> tonic::Status {
     tonic::Status::with_error_details(
         Code::AlreadyExists,
@@ -124,6 +119,14 @@ pub(super) fn request_id_used(first: KeyId) -> tonic::Status {
             "",
             "the key that the first call with this request_id created",
         ),
+    )
+}
+
+pub(super) fn domain_not_verified() -> tonic::Status {
+    failed_precondition(
+        "DOMAIN_NOT_VERIFIED",
+        "the domain is not verified for this account; verify it, call \
+         tosend.keys.v1.DomainService/AddDomain, and then create the key",
     )
 }
 
@@ -154,14 +157,4 @@ pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
         error,
         "call Revoke again, which waits until every replica denies the key",
     )
-}
-
-/// The line about such writes, of which every call may cause one.
-static UNACKNOWLEDGED: RepeatedLine = RepeatedLine::new();
-
-fn unacknowledged(error: Unacknowledged, advice: &str) -> tonic::Status {
-    if let Some(left_out) = UNACKNOWLEDGED.admit(Instant::now()) {
-        tracing::warn!(left_out, "{error}");
-    }
-    unavailable("UNACKNOWLEDGED", format!("{error}; {advice}"))
 }

@@ -9,13 +9,14 @@ use crate::{
     callers::Caller,
     grpc::{
         audited_call::{AuditedCall, Closed},
-        errors,
-        methods::Method,
+        errors, fields,
+        handlers::implement,
         proto::{self, key_service_server::KeyService},
+        writes::wait_until_acknowledged,
     },
-    model::{account::Accounts, key::Key, time::Timestamp, token::Token},
-    observe::histogram::Histogram,
-    replication::acknowledgement::Unacknowledged,
+    model::{
+        account::Accounts, audit_record::AdminMethod, key::Key, time::Timestamp, token::Token,
+    },
     store::{Committed, CreateOutcome, ListQuery, Listed, NewKey, Position, RevokeTarget},
 };
 use rand::RngExt;
@@ -23,8 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio_util::sync::DropGuard;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 
 /// How long a List searches for keys with a status, before it answers with what it has found.
 const SEARCH_LIMIT: Duration = Duration::from_secs(1);
@@ -49,12 +49,12 @@ impl KeyHandlers {
             Ok(committed) => committed,
             Err(status) => return call.refuse(status).await,
         };
-        let key_id = match committed.value() {
+        call.set_key(match committed.value() {
             CreateOutcome::Created => new.key.id,
             CreateOutcome::RequestIdUsed { first } => *first,
-        };
+        });
         let now = call.time();
-        let call = call.recorded_by(&committed, new.key.account_id.clone(), key_id);
+        let call = call.recorded_by(&committed);
         if call.has_line() && *committed.value() == CreateOutcome::Created {
             log_write("key created", &new.key, committed.position());
         }
@@ -78,12 +78,14 @@ impl KeyHandlers {
             (Token::generate(&mut rng), rng.random())
         };
         let (caller, digester) = (&call.caller().name, self.app.authorizer.digester());
-        let new = request::new_key(request, caller, &token, digester, &id_bits, call.time())?;
-        call.set_account(&new.key.account_id)?;
+        let (rule, now) = (self.app.authorizer.domain_rule(), call.time());
+        let new = request::new_key(request, caller, &token, digester, &id_bits, rule, now)?;
+        let new = call.permit(new)?;
         let turn = call.turn(&self.app.store_turns, ADVICE).await?;
         let created = self.app.store.keys.create(&new).await;
         drop(turn);
-        let committed = created.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let created = created.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let committed = created.ok_or_else(response::domain_not_verified)?;
         Ok((token, new, committed))
     }
 
@@ -97,8 +99,8 @@ impl KeyHandlers {
         let (outcome, position) = committed.into_parts();
         match outcome {
             CreateOutcome::Created => {
-                let waits = &self.app.counts.create_waits;
-                let acknowledged = self.wait_until_acknowledged(position, waits).await;
+                let acknowledged =
+                    wait_until_acknowledged(&self.app, AdminMethod::Create, position).await;
                 acknowledged.map_err(|error| response::unacknowledged_create(error, key.id))?;
                 Ok(key)
             }
@@ -131,8 +133,7 @@ impl KeyHandlers {
         call: &mut AuditedCall,
         request: proto::ListRequest,
     ) -> Result<proto::ListResponse, Status> {
-        let query = request::list_query(request, call.time())?;
-        call.set_account(&query.account_id)?;
+        let query = call.permit(request::list_query(request, call.time())?)?;
         let listed = self.search(call, &query).await?;
         Ok(response::page(listed, &query))
     }
@@ -176,7 +177,9 @@ impl KeyHandlers {
             Err(status) => return call.refuse(status).await,
         };
         let (key, now) = (committed.value(), call.time());
-        let call = call.recorded_by(&committed, key.account_id.clone(), key.id);
+        call.set_account(&key.account_id);
+        call.set_key(key.id);
+        let call = call.recorded_by(&committed);
         if call.has_line() {
             log_write("key revoked", committed.value(), committed.position());
         }
@@ -209,8 +212,7 @@ impl KeyHandlers {
     /// because the call that revoked it may not have waited to the end.
     async fn acknowledge_revocation(&self, committed: Committed<Key>) -> Result<Key, Status> {
         let (key, position) = committed.into_parts();
-        let waits = &self.app.counts.revoke_waits;
-        let acknowledged = self.wait_until_acknowledged(position, waits).await;
+        let acknowledged = wait_until_acknowledged(&self.app, AdminMethod::Revoke, position).await;
         acknowledged.map_err(response::unacknowledged_revoke)?;
         Ok(key)
     }
@@ -225,49 +227,11 @@ impl KeyHandlers {
         let caller = extensions.get::<Arc<Caller>>();
         let accounts = caller.map_or(&Accounts::All, |caller| &caller.accounts);
         let proto::AuthorizeRequest { token, domain } = request;
-        let domain = request::domain(domain)?;
+        let domain = fields::domain(domain)?;
         let now = Timestamp::now();
         let decision = self.app.authorizer.authorize(&token, domain, accounts, now);
         Ok(response::decision(decision.map_err(response::no_lease)?))
     }
-
-    /// Waits until no replica can answer without the write any more.
-    async fn wait_until_acknowledged(
-        &self,
-        write: Position,
-        waits: &Histogram,
-    ) -> Result<(), Unacknowledged> {
-        let _measured = Measured {
-            began: Instant::now(),
-            waits,
-        };
-        let acknowledgements = &self.app.acknowledgements;
-        acknowledgements.wait_until_acknowledged(write).await
-    }
-}
-
-/// A wait for the replicas. It counts however it ends, also when its caller goes before a replica that
-/// is down is given up.
-struct Measured<'a> {
-    began: Instant,
-    waits: &'a Histogram,
-}
-
-impl Drop for Measured<'_> {
-    fn drop(&mut self) {
-        self.waits.add(self.began.elapsed());
-    }
-}
-
-/// Runs an audited call to its end, whether or not its caller waits for it. So the log and the record
-/// tell of every write that was begun, and a call holds its slot for as long as the store works for it.
-/// Only the wait for the replicas ends when the caller has gone, and the search of a List.
-async fn run_to_its_end<T: Send + 'static>(
-    _caller: DropGuard,
-    call: impl Future<Output = Closed<T>> + Send + 'static,
-) -> Result<Closed<T>, Status> {
-    let ended = tokio::spawn(call).await;
-    ended.map_err(|_| Status::internal("the call was broken off; the service's log says why"))
 }
 
 fn log_write(what: &'static str, key: &Key, position: Position) {
@@ -277,45 +241,6 @@ fn log_write(what: &'static str, key: &Key, position: Position) {
         revision = position.revision.number(),
         "{what}"
     );
-}
-
-/// Implements tonic's trait from handlers, a line for each RPC. The line says whether calls are audited,
-/// and the crate compiles only if the table of methods says the same. An audited handler is given the
-/// [`AuditedCall`], and must return a [`Closed`].
-macro_rules! implement {
-    ($service:ident for $handlers:ident {
-        $($kind:ident $rpc:ident($method:ident, $request:ident) -> $response:ident = $handler:ident;)*
-    }) => {
-        $(implement!(@check $kind $method);)*
-
-        #[tonic::async_trait]
-        impl $service for $handlers {
-            $(
-                async fn $rpc(
-                    &self,
-                    request: Request<proto::$request>,
-                ) -> Result<Response<proto::$response>, Status> {
-                    implement!(@$kind $method, self, request, $handler)
-                }
-            )*
-        }
-    };
-    (@check audited $method:ident) => {
-        const _: () = assert!(Method::$method.audited_as().is_some(), "its row has no audit");
-    };
-    (@check unaudited $method:ident) => {
-        const _: () = assert!(Method::$method.audited_as().is_none(), "its row has an audit");
-    };
-    (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
-        let call = AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
-        let caller = call.waiting_caller();
-        let closed = $self.clone().$handler(call, $request.into_inner());
-        let closed = run_to_its_end(caller, closed).await?;
-        closed.into_answer().map(Response::new)
-    }};
-    (@unaudited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
-        $self.$handler($request).map(Response::new)
-    }};
 }
 
 implement! {

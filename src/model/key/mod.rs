@@ -18,10 +18,10 @@ pub use name::{InvalidKeyName, KeyName};
 pub use request_id::{InvalidRequestId, RequestId};
 pub use status::Status;
 
-/// Which sending domains a key may be used for.
+/// Which of its account's sending domains a key may be used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// The key may be used for every domain.
+    /// The key may be used for every domain of its account.
     AllDomains,
     /// The key may be used for this domain, and not for its subdomains.
     Domain(Domain),
@@ -34,7 +34,7 @@ impl Scope {
         domain.map_or(Self::AllDomains, Self::Domain)
     }
 
-    /// The only domain that is in the scope. `None` means all domains.
+    /// The only domain that is in the scope. `None` means all domains of the account.
     #[must_use]
     pub fn domain(&self) -> Option<&str> {
         match self {

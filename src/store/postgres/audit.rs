@@ -17,6 +17,7 @@ use crate::{
         account::AccountId,
         audit_record::{AuditQuery, AuditRecord, MethodName, Outcome},
         caller_name::CallerName,
+        domain::Domain,
         key::KeyId,
         time::Timestamp,
     },
@@ -39,6 +40,10 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
         .iter()
         .map(|r| r.key_id.map(KeyId::as_uuid))
         .collect();
+    let domains: Vec<_> = records
+        .iter()
+        .map(|r| r.domain.as_ref().map(Domain::as_str))
+        .collect();
     let calls: Vec<_> = records
         .iter()
         .map(|r| i32::try_from(r.calls).unwrap_or(i32::MAX))
@@ -46,7 +51,8 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
     database
         .query(
             Purpose::Calls,
-            "INSERT INTO keyservice.audit (time, caller, method, account_id, key_id, outcome, calls) \
+            "INSERT INTO keyservice.audit \
+                 (time, caller, method, account_id, key_id, outcome, calls, domain) \
              SELECT r.* FROM keyservice.begin_transaction(), ROWS FROM ( \
                  pg_catalog.unnest($1::pg_catalog.timestamptz[]), \
                  pg_catalog.unnest($2::pg_catalog.text[]), \
@@ -54,7 +60,8 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
                  pg_catalog.unnest($4::pg_catalog.text[]), \
                  pg_catalog.unnest($5::pg_catalog.uuid[]), \
                  pg_catalog.unnest($6::pg_catalog.text[]), \
-                 pg_catalog.unnest($7::pg_catalog.int4[])) r",
+                 pg_catalog.unnest($7::pg_catalog.int4[]), \
+                 pg_catalog.unnest($8::pg_catalog.text[])) r",
             &[
                 &times,
                 &column(|r| r.caller.as_str()),
@@ -63,6 +70,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
                 &key_ids,
                 &column(|r| r.outcome.as_str()),
                 &calls,
+                &domains,
             ],
         )
         .await
@@ -222,7 +230,7 @@ async fn page(
         // Whoever may insert records may insert long texts.
         "SELECT time, pg_catalog.left(caller, 400) AS caller, pg_catalog.left(method, 400) AS method, \
              pg_catalog.left(account_id, 400) AS account_id, key_id, \
-             pg_catalog.left(outcome, 400) AS outcome, calls, number \
+             pg_catalog.left(outcome, 400) AS outcome, calls, pg_catalog.left(domain, 400) AS domain, number \
          FROM keyservice.audit WHERE {FILTER} \
            AND (time, number) OPERATOR(pg_catalog.>=) ($6, $7) \
            AND (time, number) OPERATOR(pg_catalog.<=) ($8, $9) \
@@ -280,6 +288,7 @@ impl<'a> Filter<'a> {
 fn record(row: &Row) -> Result<AuditRecord, String> {
     let account_id: Option<String> = column(row, "account_id")?;
     let key_id: Option<uuid::Uuid> = column(row, "key_id")?;
+    let domain: Option<String> = column(row, "domain")?;
     let calls: i32 = column(row, "calls")?;
     let time: SystemTime = column(row, "time")?;
     let shown = Timestamp::from_system_time(time);
@@ -292,6 +301,7 @@ fn record(row: &Row) -> Result<AuditRecord, String> {
         method: MethodName::from_stored(column(row, "method")?),
         account_id: account_id.map(AccountId::from_stored),
         key_id: key_id.map(KeyId::from_uuid),
+        domain: domain.map(Domain::from_stored),
         outcome: Outcome::from_stored(column(row, "outcome")?),
         calls: u32::try_from(calls).map_err(|_| "it stands for less than no call".to_owned())?,
     })

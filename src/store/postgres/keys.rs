@@ -5,14 +5,13 @@
 
 use super::{
     database::{Database, Purpose},
-    errors::unexpected,
     rows,
 };
 use crate::{
     model::{
         audit_record::{AdminMethod, Outcome},
         domain::Domain,
-        key::{Key, KeyId, RequestId, Status},
+        key::{Key, KeyId, RequestId, Scope, Status},
         time::Timestamp,
     },
     store::{
@@ -25,22 +24,27 @@ use uuid::Uuid;
 pub(super) async fn create(
     database: &Database,
     new: &NewKey,
-) -> Result<Committed<CreateOutcome>, StoreError> {
+) -> Result<Option<Committed<CreateOutcome>>, StoreError> {
     let key = &new.key;
+    // The names above a domain that must be verified.
+    let parents: Option<Vec<&str>> = match &key.scope {
+        Scope::Domain(domain) if new.must_be_verified => Some(domain.parents().collect()),
+        Scope::Domain(_) | Scope::AllDomains => None,
+    };
     let rows = database
         .write(
             // This statement locks the table of audit records as it starts, and the writers' lock
             // only after that.
             "WITH created AS MATERIALIZED ( \
                  SELECT revision, write_id, first_key_id \
-                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9)), \
+                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, key_id, outcome, calls) \
-                 SELECT $8, $10, $11, $3, coalesce(first_key_id, $1), \
-                     CASE WHEN first_key_id IS NULL THEN $12 ELSE $13 END, 1 \
-                 FROM created) \
-             SELECT revision, write_id, first_key_id FROM created",
+                 SELECT $9, $11, $12, $3, coalesce(first_key_id, $1), \
+                     CASE WHEN first_key_id IS NULL THEN $13 ELSE $14 END, 1 \
+                 FROM created WHERE write_id IS NOT NULL) \
+             SELECT revision, write_id, first_key_id FROM created WHERE write_id IS NOT NULL",
             &[
                 &key.id.as_uuid(),
                 &new.digest.as_bytes().as_slice(),
@@ -48,6 +52,7 @@ pub(super) async fn create(
                 &key.name.as_str(),
                 &key.preview.as_str(),
                 &key.scope.domain(),
+                &parents,
                 &new.request_id.as_ref().map(RequestId::as_str),
                 &key.create_time.to_system_time(),
                 &key.expire_time.map(Timestamp::to_system_time),
@@ -58,15 +63,15 @@ pub(super) async fn create(
             ],
         )
         .await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| unexpected("create_key gave no row"))?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
     let first: Option<Uuid> = rows::column(row, "first_key_id")?;
     let outcome = first.map_or(CreateOutcome::Created, |first| {
         let first = KeyId::from_uuid(first);
         CreateOutcome::RequestIdUsed { first }
     });
-    Ok(Committed::new(outcome, rows::position(row)?))
+    Ok(Some(Committed::new(outcome, rows::position(row)?)))
 }
 
 pub(super) async fn revoke(

@@ -1,6 +1,6 @@
-//! The load of every key at once.
+//! The load of every key and domain at once.
 //!
-//! Promises all keys as of one moment, and that moment's position. Must never hold a lock that a
+//! Promises them all as of one moment, and that moment's position. Must never hold a lock that a
 //! writer waits for.
 
 use super::{
@@ -8,10 +8,14 @@ use super::{
     errors::{answered_within, store_error},
     rows,
 };
-use crate::store::{ApplyState, Position, StoreError};
+use crate::store::{ApplyState, Position, State, StoreError};
 use futures::TryStreamExt;
-use std::pin::pin;
-use tokio_postgres::{IsolationLevel, binary_copy::BinaryCopyOutStream};
+use std::{pin::pin, time::Duration};
+use tokio_postgres::{
+    IsolationLevel, Transaction,
+    binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream},
+    types::Type,
+};
 
 /// Reads everything in one snapshot. Commit order is revision order, so a snapshot that holds
 /// revision C holds every revision before it. The whole may take long, but the next row must come
@@ -39,28 +43,58 @@ pub(super) async fn load(
                 &[],
             )
             .await?;
-        let copy = format!(
-            "COPY (SELECT {} FROM keyservice.keys) TO STDOUT (FORMAT binary)",
-            rows::STATE_COLUMNS
-        );
-        let copied = transaction.copy_out(&copy).await?;
-        Ok((transaction, last_write, copied))
+        Ok((transaction, last_write))
     };
-    let (transaction, last_write, copied) = answered_within(limit, begin)
+    let (transaction, last_write) = answered_within(limit, begin)
         .await?
         .map_err(|error| store_error(&error))?;
-    let mut states = pin!(BinaryCopyOutStream::new(copied, &rows::STATE_TYPES));
-    while let Some(row) = answered_within(limit, states.try_next())
-        .await?
-        .map_err(|error| store_error(&error))?
-    {
-        apply(rows::copied_state(&row)?);
-        // Yields now and then, so that health checks are answered on a single core too.
-        tokio::task::coop::consume_budget().await;
-    }
+    let mut copy = Copy {
+        transaction: &transaction,
+        limit,
+        apply,
+    };
+    let key = |row: &_| rows::copied_key_state(row).map(State::Key);
+    copy.read("keys", rows::KEY_STATE_COLUMNS, &rows::KEY_STATE_TYPES, key)
+        .await?;
+    let domain = |row: &_| rows::copied_domain_state(row).map(State::Domain);
+    let (columns, types) = (rows::DOMAIN_STATE_COLUMNS, &rows::DOMAIN_STATE_TYPES);
+    copy.read("domains", columns, types, domain).await?;
     answered_within(limit, transaction.rollback())
         .await?
         .map_err(|error| store_error(&error))?;
     client.give_back();
     last_write.map_or(Ok(Position::START), |write| rows::position(&write))
+}
+
+/// The copying of tables within one transaction.
+struct Copy<'a, 'b> {
+    transaction: &'a Transaction<'a>,
+    limit: Duration,
+    apply: &'a mut ApplyState<'b>,
+}
+
+impl Copy<'_, '_> {
+    /// Hands over the state in each row of a table.
+    async fn read(
+        &mut self,
+        table: &str,
+        columns: &str,
+        types: &[Type],
+        state: impl Fn(&BinaryCopyOutRow) -> Result<State, StoreError>,
+    ) -> Result<(), StoreError> {
+        let sql =
+            format!("COPY (SELECT {columns} FROM keyservice.{table}) TO STDOUT (FORMAT binary)");
+        let copied = answered_within(self.limit, self.transaction.copy_out(&sql)).await?;
+        let copied = copied.map_err(|error| store_error(&error))?;
+        let mut copied = pin!(BinaryCopyOutStream::new(copied, types));
+        while let Some(row) = answered_within(self.limit, copied.try_next())
+            .await?
+            .map_err(|error| store_error(&error))?
+        {
+            (self.apply)(state(&row)?);
+            // Yields now and then, so that health checks are answered on a single core too.
+            tokio::task::coop::consume_budget().await;
+        }
+        Ok(())
+    }
 }

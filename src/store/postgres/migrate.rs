@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004_shared_database.sql"),
     migration!(5, "0005_hardening.sql"),
     migration!(6, "0006_audit_checks.sql"),
+    migration!(7, "0007_domains.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

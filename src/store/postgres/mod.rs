@@ -9,6 +9,7 @@ mod connect;
 mod connections;
 mod database;
 mod dead_rows;
+mod domains;
 mod errors;
 mod keys;
 mod load;
@@ -25,11 +26,16 @@ mod tls_parameters;
 mod trust;
 
 use super::{
-    ApplyState, AuditLog, Change, ChangeFeed, Committed, ConnectionPool, CreateOutcome, KeyStore,
-    ListQuery, Listed, NewKey, OpenError, PoolStatus, Position, Renewal, Renewed, Replica,
-    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed, ConnectionPool,
+    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery,
+    Listed, ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, Renewal, Renewed,
+    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store,
+    StoreError,
 };
-use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
+use crate::model::{
+    account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
+    token::Digester,
+};
 pub use address::Address;
 use async_trait::async_trait;
 pub use audit::read as read_audit;
@@ -76,6 +82,7 @@ impl From<PostgresStore> for Store {
         Self {
             hints: store.notifications.hints(),
             keys: store.clone(),
+            domains: store.clone(),
             audit: store.clone(),
             changes: store.clone(),
             replicas: Some(store.clone()),
@@ -86,7 +93,7 @@ impl From<PostgresStore> for Store {
 
 #[async_trait]
 impl KeyStore for PostgresStore {
-    async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError> {
+    async fn create(&self, new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError> {
         keys::create(&self.database, new).await
     }
 
@@ -96,6 +103,43 @@ impl KeyStore for PostgresStore {
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         keys::list(&self.database, query).await
+    }
+}
+
+#[async_trait]
+impl DomainStore for PostgresStore {
+    async fn add_domain(
+        &self,
+        addition: &DomainAddition,
+    ) -> Result<Committed<AddedDomain>, StoreError> {
+        domains::add(&self.database, addition).await
+    }
+
+    async fn remove_domain(
+        &self,
+        removal: &DomainRemoval,
+    ) -> Result<Option<Committed<()>>, StoreError> {
+        domains::remove(&self.database, removal).await
+    }
+
+    async fn remove_subdomains(
+        &self,
+        removal: &DomainRemoval,
+    ) -> Result<Option<Committed<()>>, StoreError> {
+        domains::remove_subdomains(&self.database, removal).await
+    }
+
+    async fn list_domains(&self, query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError> {
+        domains::list(&self.database, query).await
+    }
+
+    async fn count_active_keys(
+        &self,
+        account_id: &AccountId,
+        domain: &Domain,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        domains::count_active_keys(&self.database, account_id, domain, now).await
     }
 }
 
@@ -112,11 +156,7 @@ impl ChangeFeed for PostgresStore {
         load::load(&self.database, apply).await
     }
 
-    async fn changes(
-        &self,
-        since: Position,
-        limit: usize,
-    ) -> Result<Vec<Change>, ReplicationError> {
+    async fn changes(&self, since: Progress, limit: usize) -> Result<ChangePage, ReplicationError> {
         replication::changes(&self.database, since, limit).await
     }
 }

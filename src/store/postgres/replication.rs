@@ -10,25 +10,26 @@ use super::{
     rows,
 };
 use crate::store::{
-    Change, Position, Renewal, Renewed, Replica, ReplicaId, ReplicaSnapshot, ReplicationError,
-    Revision, StoreError,
+    ChangePage, Position, Progress, Renewal, Renewed, Replica, ReplicaId, ReplicaSnapshot,
+    ReplicationError, Revision, StoreError,
 };
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
 const CHANGES: &str = "
-    SELECT r.history_holds, since.*
-    FROM keyservice.read_changes($1, $2, $3) r
-    LEFT JOIN LATERAL pg_catalog.unnest(r.changes) since ON true";
+    SELECT r.history_holds, r.head_revision, r.head_write_id, since.*
+    FROM keyservice.read_states($1, $2, $3, $4) r
+    LEFT JOIN LATERAL pg_catalog.unnest(r.states) since ON true";
 
 /// Changes and replicas stand side by side in the rows of one answer. The shorter list is filled up
 /// with nulls.
 const RENEW: &str = "
-    SELECT r.history_holds, side_by_side.*
-    FROM keyservice.renew_lease($1, $2, $3, $4, $5, $6, $7, $8) r
+    SELECT r.history_holds, r.head_revision, r.head_write_id, side_by_side.*
+    FROM keyservice.renew($1, $2, $3, $4, $5, $6, $7, $8, $9) r
     LEFT JOIN LATERAL ROWS FROM (
-        pg_catalog.unnest(r.changes), pg_catalog.unnest(r.replicas)) AS side_by_side (
-        key_id, digest, account_id, domain, expire_time, revoked, revision, write_id,
+        pg_catalog.unnest(r.states), pg_catalog.unnest(r.replicas)) AS side_by_side (
+        revision, write_id, key_id, digest, expire_time, revoked, account_id, domain,
+        include_subdomains, removed,
         replica_id, name, applied_revision, renewals, lease_millis, renew_time) ON true";
 
 const REPLICAS: &str = "
@@ -37,22 +38,22 @@ const REPLICAS: &str = "
 
 pub(super) async fn changes(
     database: &Database,
-    since: Position,
+    since: Progress,
     limit: usize,
-) -> Result<Vec<Change>, ReplicationError> {
+) -> Result<ChangePage, ReplicationError> {
     let rows = database
         .query(
             Purpose::Leases,
             CHANGES,
             &[
-                &since.revision.number(),
-                &since.write_id.as_uuid(),
+                &since.read_to.number(),
+                &since.head.revision.number(),
+                &since.head.write_id.as_uuid(),
                 &i64::try_from(limit).unwrap_or(i64::MAX),
             ],
         )
         .await?;
-    check_history(&rows)?;
-    Ok(where_present::<i64, _>(&rows, "revision", rows::change)?)
+    page(&rows)
 }
 
 pub(super) async fn renew(
@@ -69,26 +70,28 @@ pub(super) async fn renew(
                 &renewal.renewals,
                 &i32::try_from(renewal.term.as_millis()).unwrap_or(i32::MAX),
                 &renewal.applied.number(),
-                &renewal.since.revision.number(),
-                &renewal.since.write_id.as_uuid(),
+                &renewal.since.read_to.number(),
+                &renewal.since.head.revision.number(),
+                &renewal.since.head.write_id.as_uuid(),
                 &i64::try_from(renewal.limit).unwrap_or(i64::MAX),
             ],
         )
         .await?;
-    check_history(&rows)?;
     Ok(Renewed {
-        changes: where_present::<i64, _>(&rows, "revision", rows::change)?,
+        page: page(&rows)?,
         replicas: where_present::<Uuid, _>(&rows, "replica_id", rows::replica)?,
     })
 }
 
-fn check_history(rows: &[Row]) -> Result<(), ReplicationError> {
+fn page(rows: &[Row]) -> Result<ChangePage, ReplicationError> {
     let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
-    if rows::column(row, "history_holds")? {
-        Ok(())
-    } else {
-        Err(ReplicationError::OtherHistory)
+    if !rows::column::<bool>(row, "history_holds")? {
+        return Err(ReplicationError::OtherHistory);
     }
+    Ok(ChangePage {
+        changes: where_present::<i64, _>(rows, "revision", rows::change)?,
+        head: rows::head(row)?,
+    })
 }
 
 pub(super) async fn replicas(

@@ -47,8 +47,24 @@ pub const SERVICE: &[TableRights] = &[
             on_columns("UPDATE", &["revoke_time", "revision"]),
         ],
     ),
+    on(
+        "domains",
+        &[
+            SELECT,
+            INSERT,
+            on_columns(
+                "UPDATE",
+                &[
+                    "include_subdomains",
+                    "verify_time",
+                    "remove_time",
+                    "revision",
+                ],
+            ),
+        ],
+    ),
     on("writes", &[SELECT, INSERT]),
-    on("changes", &[SELECT]),
+    on("states", &[SELECT]),
     on(
         "replicas",
         &[

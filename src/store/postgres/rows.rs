@@ -10,8 +10,9 @@ use crate::{
         key::{Key, KeyId, KeyName, KeyState, Scope},
         time::{LeaseTerm, Timestamp},
         token::{Preview, TokenDigest},
+        verified_domain::{Coverage, DomainState, VerifiedDomain},
     },
-    store::{Change, Position, Replica, ReplicaId, Revision, StoreError, WriteId},
+    store::{Change, Position, Replica, ReplicaId, Revision, State, StoreError, WriteId},
 };
 use std::time::SystemTime;
 use tokio_postgres::{
@@ -20,6 +21,7 @@ use tokio_postgres::{
     row::RowIndex,
     types::{FromSql, Type},
 };
+use uuid::Uuid;
 
 pub(super) const KEY_COLUMNS: &str =
     "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time";
@@ -37,15 +39,29 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
     })
 }
 
-pub(super) fn digest(row: &Row) -> Result<TokenDigest, StoreError> {
-    to_digest(column(row, "digest")?)
+pub(super) const DOMAIN_COLUMNS: &str =
+    "account_id, domain, include_subdomains, create_time, verify_time";
+
+pub(super) fn verified_domain(row: &Row) -> Result<VerifiedDomain, StoreError> {
+    Ok(VerifiedDomain {
+        account_id: AccountId::from_stored(column(row, 0)?),
+        domain: Domain::from_stored(column(row, 1)?),
+        include_subdomains: column(row, 2)?,
+        create_time: Timestamp::from_system_time(column(row, 3)?),
+        verify_time: Timestamp::from_system_time(column(row, 4)?),
+    })
 }
 
-pub(super) const STATE_COLUMNS: &str =
+/// Reads a count of rows.
+pub(super) fn count(row: &Row, name: &str) -> Result<u64, StoreError> {
+    Ok(column::<i64>(row, name)?.unsigned_abs())
+}
+
+pub(super) const KEY_STATE_COLUMNS: &str =
     "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
 
-/// The types of [`STATE_COLUMNS`].
-pub(super) const STATE_TYPES: [Type; 6] = [
+/// The types of [`KEY_STATE_COLUMNS`].
+pub(super) const KEY_STATE_TYPES: [Type; 6] = [
     Type::UUID,
     Type::BYTEA,
     Type::TEXT,
@@ -55,7 +71,7 @@ pub(super) const STATE_TYPES: [Type; 6] = [
 ];
 
 /// Reads a key's state from a row of a binary COPY, whose type shares no trait with [`Row`].
-pub(super) fn copied_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreError> {
+pub(super) fn copied_key_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreError> {
     Ok(KeyState {
         id: KeyId::from_uuid(copied(row, 0)?),
         digest: to_digest(copied(row, 1)?)?,
@@ -66,18 +82,41 @@ pub(super) fn copied_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreErro
     })
 }
 
-/// Reads a row of `keyservice.changes`.
+pub(super) const DOMAIN_STATE_COLUMNS: &str =
+    "account_id, domain, include_subdomains, remove_time IS NOT NULL";
+
+/// The types of [`DOMAIN_STATE_COLUMNS`].
+pub(super) const DOMAIN_STATE_TYPES: [Type; 4] = [Type::TEXT, Type::TEXT, Type::BOOL, Type::BOOL];
+
+/// Reads a domain's state from a row of a binary COPY.
+pub(super) fn copied_domain_state(row: &BinaryCopyOutRow) -> Result<DomainState, StoreError> {
+    Ok(DomainState {
+        account_id: AccountId::from_stored(copied(row, 0)?),
+        domain: Domain::from_stored(copied(row, 1)?),
+        coverage: Coverage::of(copied(row, 2)?, copied(row, 3)?),
+    })
+}
+
+/// Reads a row of `keyservice.states`.
 pub(super) fn change(row: &Row) -> Result<Change, StoreError> {
-    Ok(Change {
-        position: position(row)?,
-        state: KeyState {
-            id: KeyId::from_uuid(column(row, "key_id")?),
-            digest: digest(row)?,
+    let state = match column::<Option<Uuid>>(row, "key_id")? {
+        Some(id) => State::Key(KeyState {
+            id: KeyId::from_uuid(id),
+            digest: to_digest(column(row, "digest")?)?,
             account_id: AccountId::from_stored(column(row, "account_id")?),
             scope: scope(column(row, "domain")?),
             expire_time: time(column(row, "expire_time")?),
             revoked: column(row, "revoked")?,
-        },
+        }),
+        None => State::Domain(DomainState {
+            account_id: AccountId::from_stored(column(row, "account_id")?),
+            domain: Domain::from_stored(column(row, "domain")?),
+            coverage: Coverage::of(column(row, "include_subdomains")?, column(row, "removed")?),
+        }),
+    };
+    Ok(Change {
+        position: position(row)?,
+        state,
     })
 }
 
@@ -87,6 +126,17 @@ pub(super) fn position(row: &Row) -> Result<Position, StoreError> {
         revision: Revision::from_number(column(row, "revision")?),
         write_id: WriteId::from_uuid(column(row, "write_id")?),
     })
+}
+
+/// Reads a row's `head_revision` and `head_write_id`, which are null if there is no write.
+pub(super) fn head(row: &Row) -> Result<Position, StoreError> {
+    let revision: Option<i64> = column(row, "head_revision")?;
+    let write_id: Option<Uuid> = column(row, "head_write_id")?;
+    let head = revision.zip(write_id).map(|(revision, write_id)| Position {
+        revision: Revision::from_number(revision),
+        write_id: WriteId::from_uuid(write_id),
+    });
+    Ok(head.unwrap_or(Position::START))
 }
 
 /// The longest name of a replica, in characters: as much as the table takes.
@@ -132,7 +182,7 @@ fn time(time: Option<SystemTime>) -> Option<Timestamp> {
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> StoreError {
     StoreError::Failed(
         format!(
-            "a stored key is unreadable: {}",
+            "a stored row is unreadable: {}",
             crate::store::with_causes(error)
         )
         .into(),

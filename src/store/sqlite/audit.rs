@@ -15,6 +15,7 @@ use crate::{
         account::AccountId,
         audit_record::{AuditQuery, AuditRecord, MethodName, Outcome},
         caller_name::CallerName,
+        domain::Domain,
         key::KeyId,
         time::Timestamp,
     },
@@ -30,8 +31,8 @@ use uuid::Uuid;
 pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO audit (time, caller, method, account_id, key_id, outcome, calls) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO audit (time, caller, method, account_id, key_id, outcome, calls, domain) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             record.time.as_micros(),
@@ -41,6 +42,7 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
             record.key_id.map(|id| *id.as_uuid().as_bytes()),
             record.outcome.as_str(),
             record.calls,
+            record.domain.as_ref().map(Domain::as_str),
         ])?;
     Ok(())
 }
@@ -190,7 +192,7 @@ fn page(
 ) -> Result<Vec<(Place, ReadRecord)>, StoreError> {
     let sql = format!(
         "SELECT time, substr(caller, 1, 400), substr(method, 1, 400), substr(account_id, 1, 400), key_id, \
-             substr(outcome, 1, 400), calls, number \
+             substr(outcome, 1, 400), calls, substr(domain, 1, 400), number \
          FROM audit \
          WHERE {CONDITION} AND (time > ?7 OR number >= ?8) ORDER BY time, number LIMIT {PAGE}"
     );
@@ -211,7 +213,7 @@ fn page(
         .map_err(store_error)?;
     let mut page = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
-        let place @ (_, number) = (row.get(0)?, row.get(7)?);
+        let place @ (_, number) = (row.get(0)?, row.get(8)?);
         let record = record(row).map_err(|error| Unreadable {
             number,
             why: error.to_string(),
@@ -258,12 +260,14 @@ fn until(query: &AuditQuery) -> i64 {
 fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     let account_id: Option<String> = row.get(3)?;
     let key_id: Option<[u8; 16]> = row.get(4)?;
+    let domain: Option<String> = row.get(7)?;
     Ok(AuditRecord {
         time: time(row, 0)?.ok_or(rusqlite::Error::InvalidQuery)?,
         caller: CallerName::from_stored(row.get(1)?),
         method: MethodName::from_stored(row.get(2)?),
         account_id: account_id.map(AccountId::from_stored),
         key_id: key_id.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))),
+        domain: domain.map(Domain::from_stored),
         outcome: Outcome::from_stored(row.get(5)?),
         calls: row.get(6)?,
     })

@@ -4,6 +4,7 @@
 //! file with a second process, whose memory would miss the first one's writes.
 
 mod audit;
+mod domains;
 mod errors;
 mod file;
 mod inspect;
@@ -18,10 +19,15 @@ mod wal_index;
 mod worker;
 
 use super::{
-    ApplyState, AuditLog, Change, ChangeFeed, Committed, CreateOutcome, KeyStore, ListQuery,
-    Listed, NewKey, OpenError, Position, ReplicationError, Revocation, Store, StoreError,
+    AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed, CreateOutcome,
+    DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, OpenError, Position, Progress, ReplicationError, Revocation, Store,
+    StoreError,
 };
-use crate::model::{audit_record::AuditRecord, key::Key, token::Digester};
+use crate::model::{
+    account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
+    token::Digester,
+};
 use async_trait::async_trait;
 pub use audit::read as read_audit;
 use open::Opened;
@@ -89,6 +95,7 @@ impl From<SqliteStore> for Store {
         let store = Arc::new(store);
         Self {
             keys: store.clone(),
+            domains: store.clone(),
             audit: store.clone(),
             changes: store,
             replicas: None,
@@ -101,7 +108,7 @@ impl From<SqliteStore> for Store {
 
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn create(&self, new: &NewKey) -> Result<Committed<CreateOutcome>, StoreError> {
+    async fn create(&self, new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError> {
         let new = new.clone();
         self.write(move |transaction| statements::create(transaction, &new))
             .await
@@ -117,6 +124,58 @@ impl KeyStore for SqliteStore {
         let query = query.clone();
         self.reader
             .read(move |connection| Ok(statements::list(connection, &query)?))
+            .await
+    }
+}
+
+#[async_trait]
+impl DomainStore for SqliteStore {
+    async fn add_domain(
+        &self,
+        addition: &DomainAddition,
+    ) -> Result<Committed<AddedDomain>, StoreError> {
+        let addition = addition.clone();
+        self.write(move |transaction| domains::add(transaction, &addition))
+            .await
+    }
+
+    async fn remove_domain(
+        &self,
+        removal: &DomainRemoval,
+    ) -> Result<Option<Committed<()>>, StoreError> {
+        let removal = removal.clone();
+        self.write(move |transaction| domains::remove(transaction, &removal))
+            .await
+    }
+
+    async fn remove_subdomains(
+        &self,
+        removal: &DomainRemoval,
+    ) -> Result<Option<Committed<()>>, StoreError> {
+        let removal = removal.clone();
+        self.write(move |transaction| domains::remove_subdomains(transaction, &removal))
+            .await
+    }
+
+    async fn list_domains(&self, query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError> {
+        let query = query.clone();
+        self.reader
+            .read(move |connection| Ok(domains::list(connection, &query)?))
+            .await
+    }
+
+    async fn count_active_keys(
+        &self,
+        account_id: &AccountId,
+        domain: &Domain,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let (account_id, domain) = (account_id.clone(), domain.clone());
+        self.reader
+            .read(move |connection| {
+                let counted = domains::count_active_keys(connection, &account_id, &domain, now);
+                Ok(counted?)
+            })
             .await
     }
 }
@@ -149,19 +208,15 @@ impl ChangeFeed for SqliteStore {
         position
     }
 
-    async fn changes(
-        &self,
-        since: Position,
-        limit: usize,
-    ) -> Result<Vec<Change>, ReplicationError> {
+    async fn changes(&self, since: Progress, limit: usize) -> Result<ChangePage, ReplicationError> {
         let files = self.files.clone();
         self.follower
             .read(move |connection| {
-                let changes = statements::changes(connection, since.revision, limit);
-                let changes = changes.map_err(StoreError::from)?;
+                let page = statements::changes(connection, since.read_to, limit);
+                let page = page.map_err(StoreError::from)?;
                 // Asked at every renewal, so that a lease ends soon when there is nothing to write.
                 files.check()?;
-                Ok(changes)
+                Ok(page)
             })
             .await
     }
@@ -183,9 +238,9 @@ mod tests {
         });
         let follow = async {
             let loaded = store.load(&mut |_| ()).await.expect("loaded");
-            let changes = store.changes(loaded, 10).await.expect("read");
+            let changes = store.changes(Progress::at(loaded), 10).await;
             drop(release);
-            changes
+            changes.expect("read").changes
         };
         let (slow, changes) = tokio::join!(slow, follow);
         slow.expect("in the end");

@@ -10,6 +10,7 @@ use crate::{
         key::{Key, KeyId, KeyName, KeyState, Scope},
         time::Timestamp,
         token::{Preview, TokenDigest},
+        verified_domain::{Coverage, DomainState, VerifiedDomain},
     },
     store::{Position, Revision, WriteId},
 };
@@ -41,10 +42,34 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     })
 }
 
-pub(super) const STATE_COLUMNS: &str =
+pub(super) const DOMAIN_COLUMNS: &str =
+    "account_id, domain, include_subdomains, create_time, verify_time";
+
+pub(super) fn verified_domain(row: &Row<'_>) -> rusqlite::Result<VerifiedDomain> {
+    Ok(VerifiedDomain {
+        account_id: AccountId::from_stored(row.get(0)?),
+        domain: Domain::from_stored(row.get(1)?),
+        include_subdomains: row.get(2)?,
+        create_time: time(row, 3)?.ok_or(rusqlite::Error::InvalidQuery)?,
+        verify_time: time(row, 4)?.ok_or(rusqlite::Error::InvalidQuery)?,
+    })
+}
+
+pub(super) const DOMAIN_STATE_COLUMNS: &str =
+    "account_id, domain, include_subdomains, remove_time IS NOT NULL";
+
+pub(super) fn domain_state(row: &Row<'_>) -> rusqlite::Result<DomainState> {
+    Ok(DomainState {
+        account_id: AccountId::from_stored(row.get(0)?),
+        domain: Domain::from_stored(row.get(1)?),
+        coverage: Coverage::of(row.get(2)?, row.get(3)?),
+    })
+}
+
+pub(super) const KEY_STATE_COLUMNS: &str =
     "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
 
-pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
+pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
     Ok(KeyState {
         id: KeyId::from_uuid(uuid(row, 0)?),
         digest: TokenDigest::from_bytes(row.get(1)?),

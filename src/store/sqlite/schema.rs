@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys.sql"),
     migration!(2, "0002_audit.sql"),
     migration!(3, "0003_opening.sql"),
+    migration!(4, "0004_domains.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -1,25 +1,29 @@
-//! The statements of the SQLite store on keys.
+//! The statements of the SQLite store on keys, and those that keys and domains share.
 //!
 //! Promises that revisions are given in commit order: there is only one connection that writes.
 //! Must never be called on an async thread (see `worker`).
 
 use super::{
-    audit,
-    rows::{KEY_COLUMNS, STATE_COLUMNS, key, position, state, uuid},
+    audit, domains,
+    rows::{
+        DOMAIN_STATE_COLUMNS, KEY_COLUMNS, KEY_STATE_COLUMNS, domain_state, key, key_state,
+        position, uuid,
+    },
 };
 use crate::{
     model::{
+        account::AccountId,
         audit_record::{AdminMethod, AuditRecord, Outcome},
         domain::Domain,
-        key::{Key, KeyId, KeyState, RequestId, Status},
+        key::{Key, KeyId, RequestId, Scope, Status},
         time::Timestamp,
     },
     store::{
-        Change, Committed, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Position,
-        Revision, Revocation, RevokeTarget,
+        Change, ChangePage, Committed, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey,
+        Position, Revision, Revocation, RevokeTarget, State,
     },
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use tokio::sync::mpsc;
 
 /// How many key states `load` hands over at a time: enough to make the hand-over cheap.
@@ -39,7 +43,7 @@ pub(super) fn write<T>(
 pub(super) fn create(
     transaction: &Transaction<'_>,
     new: &NewKey,
-) -> rusqlite::Result<Committed<CreateOutcome>> {
+) -> rusqlite::Result<Option<Committed<CreateOutcome>>> {
     let key = &new.key;
     let request_id = new.request_id.as_ref().map(RequestId::as_str);
     let record = |outcome, key_id| AuditRecord {
@@ -48,6 +52,7 @@ pub(super) fn create(
         method: AdminMethod::Create.into(),
         account_id: Some(key.account_id.clone()),
         key_id: Some(key_id),
+        domain: None,
         outcome,
         calls: 1,
     };
@@ -63,7 +68,12 @@ pub(super) fn create(
     if let Some((first, position)) = used {
         audit::append(transaction, &record(Outcome::ALREADY_EXISTS, first))?;
         let used = CreateOutcome::RequestIdUsed { first };
-        return Ok(Committed::new(used, position));
+        return Ok(Some(Committed::new(used, position)));
+    }
+    if let (true, Scope::Domain(domain)) = (new.must_be_verified, &key.scope)
+        && !domains::is_verified(transaction, &key.account_id, domain)?
+    {
+        return Ok(None);
     }
     let revision = next_revision(transaction)?;
     transaction
@@ -84,9 +94,15 @@ pub(super) fn create(
             key.expire_time.map(Timestamp::as_micros),
             revision.number(),
         ])?;
-    record_write(transaction, revision, key.create_time, key.id)?;
+    record_write(
+        transaction,
+        revision,
+        key.create_time,
+        &Subject::Key(key.id),
+    )?;
     audit::append(transaction, &record(Outcome::OK, key.id))?;
-    Ok(Committed::new(CreateOutcome::Created, position(revision)))
+    let created = CreateOutcome::Created;
+    Ok(Some(Committed::new(created, position(revision))))
 }
 
 pub(super) fn revoke(
@@ -122,7 +138,7 @@ pub(super) fn revoke(
                 revision.number(),
                 key.id.as_uuid().as_bytes()
             ])?;
-        record_write(transaction, revision, revocation.now, key.id)?;
+        record_write(transaction, revision, revocation.now, &Subject::Key(key.id))?;
     }
     let record = AuditRecord {
         time: revocation.now,
@@ -130,6 +146,7 @@ pub(super) fn revoke(
         method: AdminMethod::Revoke.into(),
         account_id: Some(key.account_id.clone()),
         key_id: Some(key.id),
+        domain: None,
         outcome: Outcome::OK,
         calls: 1,
     };
@@ -144,7 +161,7 @@ fn json_array(accounts: &[&str]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
-fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<Revision> {
+pub(super) fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<Revision> {
     Ok(Revision::from_number(
         current_revision(transaction)?.number() + 1,
     ))
@@ -157,19 +174,37 @@ fn current_revision(connection: &Connection) -> rusqlite::Result<Revision> {
         .map(Revision::from_number)
 }
 
-fn record_write(
+/// What a write changes.
+pub(super) enum Subject<'a> {
+    Key(KeyId),
+    Domain(&'a AccountId, &'a Domain),
+}
+
+pub(super) fn record_write(
     transaction: &Transaction<'_>,
     revision: Revision,
     time: Timestamp,
-    key_id: KeyId,
-) -> rusqlite::Result<usize> {
+    subject: &Subject<'_>,
+) -> rusqlite::Result<()> {
+    let (key_id, account_id, domain) = match subject {
+        Subject::Key(id) => (Some(*id.as_uuid().as_bytes()), None, None),
+        Subject::Domain(account_id, domain) => {
+            (None, Some(account_id.as_str()), Some(domain.as_str()))
+        }
+    };
     transaction
-        .prepare_cached("INSERT INTO writes (revision, write_time, key_id) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT INTO writes (revision, write_time, key_id, account_id, domain) \
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute(params![
             revision.number(),
             time.as_micros(),
-            key_id.as_uuid().as_bytes()
+            key_id,
+            account_id,
+            domain
         ])
+        .map(drop)
 }
 
 pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Option<Listed>> {
@@ -263,12 +298,16 @@ fn list_position(connection: &Connection, query: &ListQuery) -> rusqlite::Result
 /// batches any more.
 pub(super) fn load(
     connection: &mut Connection,
-    batches: &mpsc::Sender<Vec<KeyState>>,
+    batches: &mpsc::Sender<Vec<State>>,
 ) -> rusqlite::Result<Position> {
     let transaction = connection.transaction()?;
     let position = position(current_revision(&transaction)?);
-    let mut statement = transaction.prepare(&format!("SELECT {STATE_COLUMNS} FROM keys"))?;
-    let mut states = statement.query_map([], state)?;
+    let mut keys = transaction.prepare(&format!("SELECT {KEY_STATE_COLUMNS} FROM keys"))?;
+    let keys = keys.query_map([], |row| key_state(row).map(State::Key))?;
+    let mut domains =
+        transaction.prepare(&format!("SELECT {DOMAIN_STATE_COLUMNS} FROM domains"))?;
+    let domains = domains.query_map([], |row| domain_state(row).map(State::Domain))?;
+    let mut states = keys.chain(domains);
     loop {
         let batch: Vec<_> = states.by_ref().take(LOAD_BATCH).collect::<Result<_, _>>()?;
         if batch.is_empty() || batches.blocking_send(batch).is_err() {
@@ -277,14 +316,48 @@ pub(super) fn load(
     }
 }
 
+/// Keys and domains are read in one transaction, and so as of one moment: otherwise a write that comes
+/// in between could be skipped.
 pub(super) fn changes(
-    connection: &Connection,
+    connection: &mut Connection,
     since: Revision,
     limit: usize,
+) -> rusqlite::Result<ChangePage> {
+    let transaction = connection.transaction()?;
+    let head = position(current_revision(&transaction)?);
+    let mut changes = changes_in(
+        "keys",
+        KEY_STATE_COLUMNS,
+        &transaction,
+        since,
+        limit,
+        |row| key_state(row).map(State::Key),
+    )?;
+    changes.extend(changes_in(
+        "domains",
+        DOMAIN_STATE_COLUMNS,
+        &transaction,
+        since,
+        limit,
+        |row| domain_state(row).map(State::Domain),
+    )?);
+    changes.sort_unstable_by_key(|change| change.position.revision);
+    changes.truncate(limit);
+    Ok(ChangePage { changes, head })
+}
+
+fn changes_in(
+    table: &str,
+    columns: &str,
+    transaction: &Transaction<'_>,
+    since: Revision,
+    limit: usize,
+    state: fn(&Row<'_>) -> rusqlite::Result<State>,
 ) -> rusqlite::Result<Vec<Change>> {
-    connection
+    transaction
         .prepare_cached(&format!(
-            "SELECT {STATE_COLUMNS}, revision FROM keys WHERE revision > ?1 ORDER BY revision LIMIT ?2"
+            "SELECT {columns}, revision FROM {table} \
+             WHERE revision > ?1 ORDER BY revision LIMIT ?2"
         ))?
         .query_map(
             params![since.number(), i64::try_from(limit).unwrap_or(i64::MAX)],

@@ -238,9 +238,14 @@ async fn a_terminal_gets_a_table_and_a_closed_pipe_is_no_error() {
         .collect();
     assert_eq!(
         words[0][1..],
-        ["CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT"]
+        [
+            "CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT", "DOMAIN"
+        ]
     );
-    assert_eq!(words[1][1..], ["anyone", "List", "OK", "1", "-", "acme"]);
+    assert_eq!(
+        words[1][1..],
+        ["anyone", "List", "OK", "1", "-", "acme", "-"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

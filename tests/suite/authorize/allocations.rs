@@ -5,7 +5,10 @@ use futures::{FutureExt, future::ready};
 use http::{Request, Response};
 use http_body::Body as _;
 use keyservice::{
-    authorize::{Authorizer, decision::Decision},
+    authorize::{
+        Authorizer,
+        decision::{Decision, DenialReason, DomainRule},
+    },
     grpc::{
         Call,
         layers::{InFlight, new_counts},
@@ -16,6 +19,7 @@ use keyservice::{
         key::{KeyId, KeyState, Scope},
         time::{Moment, Timestamp},
         token::{Digester, Token},
+        verified_domain::{Coverage, DomainState},
     },
 };
 use rand::RngExt;
@@ -28,13 +32,13 @@ use tower::{Service, service_fn};
 
 #[test]
 fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
-    let authorizer = Authorizer::new(Digester::new(None));
+    let authorizer = Authorizer::new(Digester::new(None), DomainRule::Verified);
     authorizer.lease().extend(Moment::LATEST);
     let mut rng = rand::rng();
     let now = Timestamp::now();
     let [held, revoked, unknown] = [(); 3].map(|()| Token::generate(&mut rng));
     for (token, revoked) in [(&held, false), (&revoked, true)] {
-        authorizer.keyring().apply(&KeyState {
+        authorizer.keyring().apply_key(&KeyState {
             digest: authorizer.digester().digest(token),
             id: KeyId::new(now, &rng.random()),
             account_id: AccountId::from_stored("acme".into()),
@@ -43,9 +47,15 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
             revoked,
         });
     }
-    let allocations = |token: &str| {
+    let domain = |text: &str| Domain::parse(text.to_owned()).expect("a domain");
+    authorizer.keyring().apply_domain(&DomainState {
+        account_id: AccountId::from_stored("acme".into()),
+        domain: domain("example.com"),
+        coverage: Coverage::DomainAndSubdomains,
+    });
+    let allocations = |token: &str, name: &str| {
         // The domain is allocated when the request is decoded.
-        let mut domain = Some(Domain::parse("example.com".to_owned()).expect("a domain"));
+        let mut domain = Some(domain(name));
         let mut decision = None;
         let measured = measure(|| {
             let domain = domain.take().expect("once");
@@ -57,11 +67,16 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
             measured.count_total,
         )
     };
-    let (granted, count) = allocations(held.expose());
-    assert!(matches!(granted, Decision::Grant(_)), "{granted:?}");
-    assert_eq!(count, 1);
+    for name in ["example.com", "a.mail.example.com"] {
+        let (granted, count) = allocations(held.expose(), name);
+        assert!(matches!(granted, Decision::Grant(_)), "{granted:?}");
+        assert_eq!(count, 1);
+    }
+    let (unverified, count) = allocations(held.expose(), "a.b.c.example.org");
+    let reason = DenialReason::DomainNotVerified;
+    assert_eq!((unverified, count), (Decision::Denial(reason), 0));
     for token in [revoked.expose(), unknown.expose(), "no token"] {
-        let (denied, count) = allocations(token);
+        let (denied, count) = allocations(token, "example.com");
         assert!(matches!(denied, Decision::Denial(_)), "{denied:?}");
         assert_eq!(count, 0, "{denied:?}");
     }

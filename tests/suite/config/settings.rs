@@ -88,7 +88,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 34] {
+fn settings(directory: &TempDir) -> [Setting; 35] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -143,6 +143,7 @@ fn settings(directory: &TempDir) -> [Setting; 34] {
             &file("secret", &"x".repeat(32)),
             "/no/such/file",
         ),
+        ("--verified-domains", "required", "perhaps"),
         ("--drain-limit", "20s", "20"),
         ("--lease", "2s", "for ever"),
         ("--renewal-interval", "500ms", "often"),

@@ -112,7 +112,12 @@ fn read_only_except(volume: &Path, command: &Command) -> Command {
         .args(["--map-root-user", "--mount", "sh", "-ec", script])
         .arg(volume)
         .arg(command.get_program())
-        .args(command.get_args());
+        .args(command.get_args())
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
     unshared
 }
 

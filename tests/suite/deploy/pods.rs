@@ -110,6 +110,8 @@ async fn a_pod_serves_over_mtls_with_its_secrets_and_its_store() {
         let pod = pods.start().await;
         let mut operator = pods.operator(&pod).await;
         let (token, key_id) = operator.create_key().await;
+        let mut domains = pods.operators_domains(&pod).await;
+        domains.add("acme", "example.com").await.expect("added");
         assert!(operator.is_granted(&token).await);
         operator.revoke(&key_id).await.expect("revoked");
         assert!(operator.is_revoked(&token).await);

@@ -1,18 +1,32 @@
 //! Runs the README's tour with the real grpcurl against the real server.
 
-use crate::support::{server::Server, tools::shell};
+use crate::support::{
+    directory,
+    server::{Server, command, sqlite_in},
+    tools::shell,
+};
 
 /// The fields whose values differ in each run. All other output must be as in the README.
-const CHANGING: [&str; 5] = ["token", "keyId", "preview", "createTime", "revokeTime"];
+const CHANGING: [&str; 6] = [
+    "token",
+    "keyId",
+    "preview",
+    "createTime",
+    "verifyTime",
+    "revokeTime",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_tour_print_what_the_readme_shows() {
-    let server = Server::on_sqlite().await;
+    let directory = directory();
+    let mut command = command(&sqlite_in(&directory));
+    // As a newcomer starts it.
+    let server = Server::start_command(command.env_remove("KEYSERVICE_VERIFIED_DOMAINS")).await;
     let mut values = Substitutions::default();
     values.add("localhost:50051", &format!("localhost:{}", server.port()));
 
     let steps = tour();
-    assert_eq!(steps.len(), 5);
+    assert_eq!(steps.len(), 6);
     for (command, printed) in steps {
         let output = run(&values.apply(&command));
         assert_eq!(
@@ -38,6 +52,7 @@ async fn grpcurl_lists_and_describes_the_service_without_its_proto() {
         "grpc.health.v1.Health\n\
          grpc.reflection.v1.ServerReflection\n\
          grpc.reflection.v1alpha.ServerReflection\n\
+         tosend.keys.v1.DomainService\n\
          tosend.keys.v1.KeyService\n"
     );
     let described = run(&format!("{grpcurl} describe tosend.keys.v1.KeyService"));

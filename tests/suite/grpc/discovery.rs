@@ -3,7 +3,7 @@
 use crate::support::{server::Server, tools::python_client};
 use futures::stream;
 use http::uri::PathAndQuery;
-use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
+use keyservice::grpc::proto::{domain_service_server, key_service_server};
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use std::collections::BTreeSet;
@@ -18,11 +18,12 @@ use tonic_reflection::pb::v1::{
     server_reflection_response::MessageResponse,
 };
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
-    SERVICE_NAME,
+    domain_service_server::SERVICE_NAME,
+    key_service_server::SERVICE_NAME,
 ];
 const ERROR_DETAILS: [&str; 4] = [
     "google.rpc.Status",
@@ -35,7 +36,7 @@ const ERROR_DETAILS: [&str; 4] = [
 async fn health_is_reported_for_the_server_and_for_the_service() {
     let server = Server::on_sqlite().await;
     let mut health = HealthClient::new(server.channel().await);
-    for known in ["", SERVICE_NAME] {
+    for known in ["", key_service_server::SERVICE_NAME] {
         let answer = health.check(service(known)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving);
     }
@@ -50,7 +51,7 @@ async fn a_health_watch_reports_the_shutdown_and_then_ends() {
     let server = Server::on_sqlite().await;
     let mut health = HealthClient::new(server.channel().await);
     let mut watches = Vec::new();
-    for known in ["", SERVICE_NAME] {
+    for known in ["", key_service_server::SERVICE_NAME] {
         let mut watch = health.watch(service(known)).await.unwrap().into_inner();
         assert_eq!(next(&mut watch).await, Some(ServingStatus::Serving));
         watches.push(watch);

@@ -3,6 +3,7 @@
 mod bad_input;
 mod calls_without_a_message;
 mod discovery;
+mod domains;
 mod key_life;
 mod listing;
 mod request_id;

@@ -166,6 +166,11 @@ fn with_open_file_limit(count: usize, serve: &Command) -> Command {
     limited
         .args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")])
         .arg(serve.get_program())
-        .args(serve.get_args());
+        .args(serve.get_args())
+        .envs(
+            serve
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
     limited
 }

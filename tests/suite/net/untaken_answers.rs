@@ -2,7 +2,7 @@
 
 use super::start;
 use crate::support::{
-    clients::callers::{BearerClient, Credential, client},
+    clients::callers::{BearerClient, Credential, client, domains_client},
     eventually,
     hostile::frames::{
         DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RawClient, SETTINGS, WINDOW_UPDATE, frame,
@@ -18,7 +18,10 @@ use crate::support::{
 use futures::{StreamExt, stream};
 use keyservice::grpc::{
     method_names,
-    proto::{AuthorizeRequest, CreateRequest, ListRequest, RevokeRequest, revoke_request::Target},
+    proto::{
+        AddDomainRequest, AuthorizeRequest, CreateRequest, ListDomainsRequest, ListRequest,
+        RemoveDomainRequest, RevokeRequest, revoke_request::Target,
+    },
 };
 use prost::Message;
 use tonic_reflection::pb::v1::{
@@ -45,13 +48,14 @@ const LARGEST_ANSWER: u64 = 1024;
 const UNFINISHED_CALL: u64 = 40;
 const REFLECTION: u64 = 128;
 
-/// The callers of each role, and a page of a List that is as large as any.
+/// The callers of each role, and pages of lists that are as large as any.
 struct Callers {
     server: Server,
     admin: Credential,
     limited_admin: Credential,
     authorizer: Credential,
     key: CreateRequest,
+    domain: AddDomainRequest,
     token: String,
     key_id: String,
     _files: (Mount, tempfile::TempDir),
@@ -84,11 +88,24 @@ impl Callers {
         // Fewer at once than there are slots.
         let creates = stream::iter(creates).buffer_unordered(8);
         creates.collect::<Vec<_>>().await;
+        let domain = |number| AddDomainRequest {
+            account_id: key.account_id.clone(),
+            domain: format!("{number}.{}", [&*"b".repeat(59); 4].join(".")),
+            include_subdomains: true,
+        };
+        let domains = domains_client(server.channel().await, &admin.secret);
+        let additions = (0..1000).map(|number| {
+            let (mut domains, domain) = (domains.clone(), domain(number));
+            async move { domains.add_domain(domain).await.expect("added") }
+        });
+        let additions = stream::iter(additions).buffer_unordered(8);
+        additions.collect::<Vec<_>>().await;
         Self {
             server,
             admin,
             limited_admin,
             authorizer,
+            domain: domain(0),
             key,
             token: created.token,
             key_id: created.key.expect("a key").key_id,
@@ -121,6 +138,16 @@ impl Callers {
             }),
             "tosend.keys.v1.KeyService/Revoke" => framed(&RevokeRequest {
                 target: Some(Target::KeyId(self.key_id.clone())),
+                ..Default::default()
+            }),
+            "tosend.keys.v1.DomainService/AddDomain" => framed(&self.domain),
+            "tosend.keys.v1.DomainService/RemoveDomain" => framed(&RemoveDomainRequest {
+                account_id: self.domain.account_id.clone(),
+                domain: self.domain.domain.clone(),
+            }),
+            "tosend.keys.v1.DomainService/ListDomains" => framed(&ListDomainsRequest {
+                account_id: self.domain.account_id.clone(),
+                page_size: 1000,
                 ..Default::default()
             }),
             "tosend.keys.v1.KeyService/Authorize" => framed(&AuthorizeRequest {

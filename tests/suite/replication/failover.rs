@@ -12,7 +12,7 @@ use keyservice::{
         time::{LeaseTerm, Timestamp},
     },
     store::{
-        KeyStore, ListQuery, Position, Renewal, ReplicaId, ReplicaRegistry, Revocation,
+        KeyStore, ListQuery, Position, Progress, Renewal, ReplicaId, ReplicaRegistry, Revocation,
         RevokeTarget,
     },
 };
@@ -98,7 +98,7 @@ fn renewal() -> Renewal {
         renewals: 1,
         term: LeaseTerm::new(Duration::from_secs(2)),
         applied: Position::START.revision,
-        since: Position::START,
+        since: Progress::at(Position::START),
         limit: 100,
     }
 }

@@ -4,5 +4,6 @@ mod checker;
 mod failover;
 mod faults;
 mod leases;
+mod lost_history;
 mod notifications;
 mod revocation;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crash;
+mod crash_domains;
 mod postgres;
 mod refused;
 mod sqlite_file;

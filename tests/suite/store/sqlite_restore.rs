@@ -140,7 +140,9 @@ async fn the_log_says_what_was_found_at_the_start() {
             .contains("found the database and its write-ahead log")
     );
     assert!(
-        server.log().contains(r#""keys":1,"revision":1"#),
+        server
+            .log()
+            .contains(r#""keys":1,"domains":0,"revision":1"#),
         "{}",
         server.log()
     );

@@ -5,7 +5,9 @@ use crate::support::{
     mount::Mount,
     server::{Client, scrape::METRICS},
 };
-use keyservice::grpc::proto::key_service_client::KeyServiceClient;
+use keyservice::grpc::proto::{
+    domain_service_client::DomainServiceClient, key_service_client::KeyServiceClient,
+};
 use std::process::Command;
 use tonic::{
     Code, Request, Status,
@@ -91,6 +93,13 @@ pub fn client(channel: Channel, secret: &str) -> BearerClient {
 
 pub fn client_with(channel: Channel, bearer: Bearer) -> BearerClient {
     Client(KeyServiceClient::with_interceptor(channel, bearer))
+}
+
+pub fn domains_client(
+    channel: Channel,
+    secret: &str,
+) -> DomainServiceClient<InterceptedService<Channel, Bearer>> {
+    DomainServiceClient::with_interceptor(channel, Bearer::secret(secret))
 }
 
 pub const LIST: &str = "/tosend.keys.v1.KeyService/List";

@@ -7,10 +7,12 @@ use crate::support::{
     kubernetes::manifests::{Manifests, POSTGRES, SQLITE, list, number, text},
     mount::Mount,
     postgres::{Cluster, database_in, is_running_as_root, steady_port},
-    server::{Client, Server},
+    server::{Client, Server, domains::Domains},
     tools::tool,
 };
-use keyservice::grpc::proto::key_service_client::KeyServiceClient;
+use keyservice::grpc::proto::{
+    domain_service_client::DomainServiceClient, key_service_client::KeyServiceClient,
+};
 use serde_json::{Value, json};
 use std::{
     fs::{self, Permissions},
@@ -22,6 +24,7 @@ use std::{
     process::Command,
 };
 use tempfile::TempDir;
+use tonic::transport::Channel;
 
 /// The only caller in the credentials file.
 const OPERATOR: &str = "spiffe://example.org/ns/mail/sa/operator";
@@ -216,9 +219,17 @@ impl Pods {
 
     /// A client that authenticates to a pod with its certificate.
     pub async fn operator(&self, pod: &Pod) -> Client {
+        Client(KeyServiceClient::new(self.operators_channel(pod).await))
+    }
+
+    pub async fn operators_domains(&self, pod: &Pod) -> Domains {
+        Domains(DomainServiceClient::new(self.operators_channel(pod).await))
+    }
+
+    async fn operators_channel(&self, pod: &Pod) -> Channel {
         let certificate = self.authority.client_by_uri(OPERATOR);
         let channel = connect(pod.server.port(), &self.authority, Some(&certificate)).await;
-        Client(KeyServiceClient::new(channel.expect("it is connected")))
+        channel.expect("it is connected")
     }
 }
 

@@ -45,11 +45,20 @@ impl ReplicatedCluster {
         }
         self.replication.set_server(self.primary.port());
         self.standby = Some(Cluster::start_standby_through(self.replication.port()));
-        self.primary.set_setting("synchronous_standby_names", "*");
-        // Only the checkpointer makes commits wait for the standby. It reloads its settings before it
-        // runs a checkpoint.
-        self.primary.psql("postgres", "CHECKPOINT");
+        self.set_synchronous_standbys("*");
         self.wait_until("sync_state = 'sync' AND flush_lsn");
+    }
+
+    /// From then on a failover may lose acknowledged writes, against the advice of the documents.
+    pub fn make_commits_independent_of_standby(&self) {
+        self.set_synchronous_standbys("");
+    }
+
+    fn set_synchronous_standbys(&self, names: &str) {
+        self.primary.set_setting("synchronous_standby_names", names);
+        // Only the checkpointer makes commits wait for the standby, or not. It reloads its settings
+        // before it runs a checkpoint.
+        self.primary.psql("postgres", "CHECKPOINT");
     }
 
     /// Waits until the standby has replayed everything that the primary has written.

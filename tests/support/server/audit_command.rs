@@ -19,6 +19,7 @@ pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
         method: AdminMethod::List.into(),
         account_id: None,
         key_id: None,
+        domain: None,
         outcome: Outcome::OK,
         calls: 1,
     }
@@ -47,7 +48,8 @@ pub fn audit_error(store: &str, args: &[&str]) -> String {
     error
 }
 
-/// The records, each as `CALLER METHOD OUTCOME ACCOUNT KEY CALLS`, with `-` for what is unknown.
+/// The records, each as `CALLER METHOD OUTCOME ACCOUNT KEY CALLS`, with `-` for what is unknown. A domain
+/// stands where a key would.
 pub fn records(store: &str, args: &[&str]) -> Vec<String> {
     let lines = audit_output(store, args);
     let mut times = Vec::new();
@@ -55,7 +57,12 @@ pub fn records(store: &str, args: &[&str]) -> Vec<String> {
         let record: Value = serde_json::from_str(line).expect(line);
         times.push(record["time"].as_str().expect("a time").to_owned());
         let text = |field| record[field].as_str().unwrap_or("-");
-        let fields = ["caller", "method", "outcome", "account_id", "key_id"].map(text);
+        let subject = if record["domain"].is_null() {
+            "key_id"
+        } else {
+            "domain"
+        };
+        let fields = ["caller", "method", "outcome", "account_id", subject].map(text);
         format!("{} {}", fields.join(" "), record["calls"])
     });
     let records = records.collect();

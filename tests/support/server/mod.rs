@@ -3,13 +3,18 @@
 pub mod audit_command;
 mod client;
 pub mod collector;
+pub mod domains;
 pub mod process;
 pub mod scrape;
 
 pub use client::{Client, error_reason};
 
 use crate::support::{clients::health::Health, directory, eventually};
-use keyservice::grpc::proto::{AuthorizeResponse, key_service_client::KeyServiceClient};
+use domains::Domains;
+use keyservice::grpc::proto::{
+    AuthorizeResponse, domain_service_client::DomainServiceClient,
+    key_service_client::KeyServiceClient,
+};
 use prost::Message;
 use std::{
     io::Read,
@@ -169,9 +174,17 @@ impl Server {
         Client(KeyServiceClient::new(self.channel().await))
     }
 
+    pub async fn domains(&self) -> Domains {
+        Domains(DomainServiceClient::new(self.channel().await))
+    }
+
     /// A client that connects with its first call.
     pub fn lazy_client(&self) -> Client {
-        Client(KeyServiceClient::new(self.endpoint().connect_lazy()))
+        Client(KeyServiceClient::new(self.lazy_channel()))
+    }
+
+    pub fn lazy_channel(&self) -> Channel {
+        self.endpoint().connect_lazy()
     }
 
     /// Whether the health of `KeyService` is SERVING.
@@ -314,6 +327,8 @@ pub fn command_on(port: u16, store: &str) -> Command {
         "--store",
         store,
     ]);
+    // Most tests are about something else, and need no verified domain for their keys.
+    command.env("KEYSERVICE_VERIFIED_DOMAINS", "off");
     command
 }
 

@@ -28,7 +28,8 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
     let mut again = with_request_id("acme", "once");
     again.caller = caller("another");
     create(&stores.first, &new).await;
-    let used_before = stores.second.keys.create(&again).await.expect("on record");
+    let used_before = stores.second.keys.create(&again).await.expect("answered");
+    let used_before = used_before.expect("on record");
     assert_ne!(used_before.value(), &CreateOutcome::Created);
     let target = || RevokeTarget::Digest(new.digest);
     let (first, _) = revoke(stores, target()).await;
@@ -62,6 +63,7 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
         method: AdminMethod::List.into(),
         account_id: None,
         key_id: None,
+        domain: None,
         outcome: Outcome::named("RESOURCE_EXHAUSTED"),
         calls: 57,
     };

@@ -3,7 +3,7 @@
 use super::{changes_since, create, create_many, on_every_store, revocation, revoke, revoke_with};
 use crate::support::{
     new_key,
-    stores::{States, Stores},
+    stores::{States, Stores, Subject, is_revoked},
 };
 use futures::future::join_all;
 use keyservice::store::{Position, RevokeTarget};
@@ -21,15 +21,18 @@ async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(
     let (_, revoked_at) = revoke(stores, RevokeTarget::Id(created[0].key.id)).await;
 
     let all = changes_since(stores, Position::START, 100).await;
-    let digests: Vec<_> = all.iter().map(|change| change.state.digest).collect();
-    let expected = [1, 2, 3, 0].map(|index: usize| created[index].digest);
+    let subjects: Vec<_> = all
+        .iter()
+        .map(|change| Subject::of(&change.state))
+        .collect();
+    let expected = [1, 2, 3, 0].map(|index: usize| Subject::Key(created[index].digest));
     assert_eq!(
-        digests, expected,
+        subjects, expected,
         "the last change of a key gives its position"
     );
     assert!(all.is_sorted_by_key(|change| change.position.revision));
     assert_eq!(all[3].position, revoked_at);
-    assert!(all[3].state.revoked);
+    assert!(is_revoked(&all[3].state));
 
     assert_eq!(changes_since(stores, all[0].position, 2).await, all[1..3]);
     assert_eq!(changes_since(stores, all[3].position, 2).await, []);
@@ -44,7 +47,7 @@ async fn a_load_and_the_changes_after_it_miss_no_concurrent_write(stores: &Store
     };
     let (_, (position, mut states)) = tokio::join!(writing, loading);
     let changes = changes_since(stores, position, 1000).await.into_iter();
-    states.extend(changes.map(|change| (change.state.digest, change.state)));
+    states.extend(changes.map(|change| (Subject::of(&change.state), change.state)));
     assert_eq!(states, stores.load().await.1);
 }
 
@@ -108,7 +111,7 @@ async fn read_beside_concurrent_writers(stores: &Stores) -> States {
         for change in changes {
             assert!(change.position.revision > applied.revision);
             applied = change.position;
-            states.insert(change.state.digest, change.state);
+            states.insert(Subject::of(&change.state), change.state);
         }
     }
     join_all(writers)

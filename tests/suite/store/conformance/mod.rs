@@ -1,7 +1,10 @@
 //! The rules for every store. Each test in the lists runs on SQLite, and on the PostgreSQL that the
 //! system has, the oldest and the newest one that the service supports.
 
-use crate::support::{caller, new_key, stores::Stores};
+use crate::support::{
+    caller, new_key,
+    stores::{Stores, Subject, is_revoked},
+};
 use futures::future::join_all;
 use keyservice::{
     model::{
@@ -11,13 +14,14 @@ use keyservice::{
         time::Timestamp,
     },
     store::{
-        Change, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Position, Revocation,
-        RevokeTarget, Store,
+        Change, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Position, Progress,
+        Revocation, RevokeTarget, State, Store,
     },
 };
 
 mod audit;
 mod changes;
+mod domains;
 
 macro_rules! on_every_store {
     ($($fact:ident,)*) => {
@@ -77,7 +81,8 @@ async fn a_key_is_stored_with_every_field(stores: &Stores) {
     let state = KeyState::of(&new.key, new.digest);
     let (loaded_at, loaded) = stores.load().await;
     assert_eq!((loaded_at, loaded.len()), (position, 1));
-    assert_eq!(loaded[&new.digest], state);
+    let state = State::Key(state);
+    assert_eq!(loaded[&Subject::of(&state)], state);
     let change = Change { position, state };
     assert_eq!(changes_since(stores, Position::START, 10).await, [change]);
 }
@@ -225,8 +230,8 @@ async fn a_request_id_creates_one_key_per_account_however_often_it_is_used(store
     let tries = (0..20).map(async |number| {
         let new = with_request_id("acme", "request-1");
         let store = [&stores.first, &stores.second][number % 2];
-        let answered = store.keys.create(&new).await.expect("on record");
-        (new.key.id, answered.into_parts())
+        let answered = store.keys.create(&new).await.expect("answered");
+        (new.key.id, answered.expect("on record").into_parts())
     });
     let tries = join_all(tries).await;
     let made = |(outcome, _): &(CreateOutcome, Position)| *outcome == CreateOutcome::Created;
@@ -266,7 +271,9 @@ async fn a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_tim
             ..first.0
         };
         assert_eq!(unrevoked, new.key, "nothing else has changed");
-        assert!(stores.load().await.1[&new.digest].revoked);
+        assert!(is_revoked(
+            &stores.load().await.1[&Subject::Key(new.digest)]
+        ));
     }
 }
 
@@ -310,8 +317,9 @@ async fn unknown_keys_and_keys_of_other_accounts_are_not_found(stores: &Stores) 
 }
 
 async fn changes_since(stores: &Stores, since: Position, limit: usize) -> Vec<Change> {
-    let changes = stores.second.changes.changes(since, limit).await;
-    changes.expect("changes")
+    let since = Progress::at(since);
+    let page = stores.second.changes.changes(since, limit).await;
+    page.expect("changes").changes
 }
 
 async fn create_many(stores: &Stores, account: &str, count: usize) -> Vec<NewKey> {
@@ -338,7 +346,8 @@ fn with_request_id(account: &str, request_id: &str) -> NewKey {
 }
 
 async fn create(store: &Store, new: &NewKey) -> Position {
-    let (outcome, position) = store.keys.create(new).await.expect("created").into_parts();
+    let created = store.keys.create(new).await.expect("answered");
+    let (outcome, position) = created.expect("on record").into_parts();
     assert_eq!(outcome, CreateOutcome::Created);
     position
 }

@@ -120,7 +120,7 @@ async fn a_flood_of_notifications_neither_hurries_renewals_nor_delays_writes() {
     let _floods = futures::future::join_all(floods).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let counted = "SELECT (SELECT sum(renewals) FROM keyservice.replicas), \
-                   (SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'read_changes'), \
+                   (SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'read_states'), \
                    pg_stat_clear_snapshot()";
     let count = || {
         // The sessions report their counts twice a second at most.

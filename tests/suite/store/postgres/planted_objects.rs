@@ -161,7 +161,7 @@ async fn every_function_has_a_search_path_of_its_own() {
     let cluster = Cluster::shared();
     let store = cluster.create_database();
     use_everything(&store).await.expect("migrated");
-    let without = "SELECT count(*) FILTER (WHERE proconfig = ARRAY['search_path=pg_catalog, pg_temp']), \
+    let without = "SELECT count(*) FILTER (WHERE 'search_path=pg_catalog, pg_temp' = ANY (proconfig)), \
                    count(*) FROM pg_proc WHERE pronamespace = 'keyservice'::regnamespace";
     let counts = cluster.psql(database_in(&store), without);
     let (pinned, all) = counts.split_once('|').expect("two");

@@ -1,0 +1,186 @@
+//! The handlers of `tosend.keys.v1.DomainService`.
+//!
+//! Promises that when a write returns OK, no replica can answer Authorize without it.
+
+use super::{request, response};
+use crate::{
+    app::App,
+    grpc::{
+        audited_call::{AuditedCall, Closed},
+        errors,
+        handlers::implement,
+        proto::{self, domain_service_server::DomainService},
+        writes::wait_until_acknowledged,
+    },
+    model::{account::AccountId, audit_record::AdminMethod, domain::Domain, time::Timestamp},
+    store::{AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, Position},
+};
+use std::sync::Arc;
+use tonic::Status;
+
+/// Answers the calls of `DomainService` from the parts of the process.
+#[derive(Clone)]
+pub(in crate::grpc) struct DomainHandlers {
+    app: Arc<App>,
+}
+
+impl DomainHandlers {
+    pub(in crate::grpc) fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    async fn add(
+        self,
+        mut call: AuditedCall,
+        request: proto::AddDomainRequest,
+    ) -> Closed<proto::AddDomainResponse> {
+        let (addition, committed) = match self.commit_addition(&mut call, request).await {
+            Ok(committed) => committed,
+            Err(status) => return call.refuse(status).await,
+        };
+        let call = call.recorded_by(&committed);
+        let (added, position) = committed.into_parts();
+        let DomainAddition {
+            account_id, domain, ..
+        } = &addition;
+        if call.has_line() {
+            log_write("domain added", account_id, domain, position);
+        }
+        let complete = async {
+            let (acknowledged, active_keys) = tokio::join!(
+                wait_until_acknowledged(&self.app, AdminMethod::AddDomain, position),
+                self.count_active_keys(account_id, domain, addition.now),
+            );
+            acknowledged.map_err(response::unacknowledged_addition)?;
+            Ok(proto::AddDomainResponse {
+                domain: Some(response::domain(&added.domain, active_keys?)),
+                shared: added.is_shared,
+            })
+        };
+        let answer = call.wait_with_caller(complete).await;
+        call.close(answer)
+    }
+
+    async fn commit_addition(
+        &self,
+        call: &mut AuditedCall,
+        request: proto::AddDomainRequest,
+    ) -> Result<(DomainAddition, Committed<AddedDomain>), Status> {
+        const ADVICE: &str = "the domain may or may not have been added: try again";
+        let addition = request::addition(request, call.caller(), call.time())?;
+        let addition = call.permit(addition)?;
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let added = self.app.store.domains.add_domain(&addition).await;
+        drop(turn);
+        let committed = added.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        Ok((addition, committed))
+    }
+
+    async fn remove(
+        self,
+        mut call: AuditedCall,
+        request: proto::RemoveDomainRequest,
+    ) -> Closed<proto::RemoveDomainResponse> {
+        let (removal, committed) = match self.commit_removal(&mut call, request).await {
+            Ok(committed) => committed,
+            Err(status) => return call.refuse(status).await,
+        };
+        let call = call.recorded_by(&committed);
+        let DomainRemoval {
+            account_id, domain, ..
+        } = &removal;
+        let position = committed.position();
+        if call.has_line() {
+            log_write("domain removed", account_id, domain, position);
+        }
+        let complete = async {
+            let (acknowledged, active_keys) = tokio::join!(
+                wait_until_acknowledged(&self.app, AdminMethod::RemoveDomain, position),
+                self.count_active_keys(account_id, domain, removal.now),
+            );
+            acknowledged.map_err(response::unacknowledged_removal)?;
+            Ok(proto::RemoveDomainResponse {
+                active_key_count: response::key_count(active_keys?),
+            })
+        };
+        let answer = call.wait_with_caller(complete).await;
+        call.close(answer)
+    }
+
+    async fn commit_removal(
+        &self,
+        call: &mut AuditedCall,
+        request: proto::RemoveDomainRequest,
+    ) -> Result<(DomainRemoval, Committed<()>), Status> {
+        const ADVICE: &str = "the domain may or may not have been removed: try again";
+        let removal = request::removal(request, call.caller(), call.time())?;
+        let removal = call.permit(removal)?;
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let removed = self.app.store.domains.remove_domain(&removal).await;
+        drop(turn);
+        let removed = removed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let committed = removed.ok_or_else(response::no_such_domain)?;
+        Ok((removal, committed))
+    }
+
+    /// Counts while the write waits for the replicas, so that the count takes no time of its own. If it
+    /// fails, the call may be repeated, which changes nothing.
+    async fn count_active_keys(
+        &self,
+        account_id: &AccountId,
+        domain: &Domain,
+        now: Timestamp,
+    ) -> Result<u64, Status> {
+        const ADVICE: &str = "the domain was changed, but its keys could not be counted: try again";
+        let store = &self.app.store.domains;
+        let counted = store.count_active_keys(account_id, domain, now).await;
+        counted.map_err(|error| errors::store_failed(&error, ADVICE))
+    }
+
+    async fn list(
+        self,
+        mut call: AuditedCall,
+        request: proto::ListDomainsRequest,
+    ) -> Closed<proto::ListDomainsResponse> {
+        match self.read_page(&mut call, &request).await {
+            Ok(page) => call.answer(page).await,
+            Err(status) => call.refuse(status).await,
+        }
+    }
+
+    async fn read_page(
+        &self,
+        call: &mut AuditedCall,
+        request: &proto::ListDomainsRequest,
+    ) -> Result<proto::ListDomainsResponse, Status> {
+        const ADVICE: &str = "try again";
+        let query = call.permit(request::query(request, call.time())?)?;
+        // A domain more than the page holds tells whether there is another page.
+        let with_one_more = DomainQuery {
+            limit: query.limit + 1,
+            ..query.clone()
+        };
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let listed = self.app.store.domains.list_domains(&with_one_more).await;
+        drop(turn);
+        let listed = listed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        Ok(response::page(listed, &query))
+    }
+}
+
+fn log_write(what: &'static str, account_id: &AccountId, domain: &Domain, position: Position) {
+    tracing::info!(
+        account_id = account_id.as_str(),
+        domain = domain.as_str(),
+        revision = position.revision.number(),
+        "{what}"
+    );
+}
+
+implement! {
+    DomainService for DomainHandlers {
+        audited add_domain(AddDomain, AddDomainRequest) -> AddDomainResponse = add;
+        audited remove_domain(RemoveDomain, RemoveDomainRequest) -> RemoveDomainResponse = remove;
+        audited list_domains(ListDomains, ListDomainsRequest) -> ListDomainsResponse = list;
+    }
+}

@@ -1,0 +1,45 @@
+//! How a service is made of handlers.
+//!
+//! Promises that an audited call reaches its handler as an [`AuditedCall`](super::audited_call), and
+//! that a call goes on when its caller does not.
+
+/// Implements tonic's trait from handlers, a line for each RPC. The line says whether calls are audited,
+/// and the crate compiles only if the table of methods says the same. An audited handler is given the
+/// [`AuditedCall`], and must return a [`Closed`].
+macro_rules! implement {
+    ($service:ident for $handlers:ident {
+        $($kind:ident $rpc:ident($method:ident, $request:ident) -> $response:ident = $handler:ident;)*
+    }) => {
+        $($crate::grpc::handlers::implement!(@check $kind $method);)*
+
+        #[tonic::async_trait]
+        impl $service for $handlers {
+            $(
+                async fn $rpc(
+                    &self,
+                    request: tonic::Request<proto::$request>,
+                ) -> Result<tonic::Response<proto::$response>, tonic::Status> {
+                    $crate::grpc::handlers::implement!(@$kind $method, self, request, $handler)
+                }
+            )*
+        }
+    };
+    (@check audited $method:ident) => {
+        const _: () = assert!($crate::grpc::methods::Method::$method.audited_as().is_some(), "its row has no audit");
+    };
+    (@check unaudited $method:ident) => {
+        const _: () = assert!($crate::grpc::methods::Method::$method.audited_as().is_none(), "its row has an audit");
+    };
+    (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
+        let call = $crate::grpc::audited_call::AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
+        let caller = call.waiting_caller();
+        let closed = $self.clone().$handler(call, $request.into_inner());
+        let closed = $crate::grpc::writes::run_to_its_end(caller, closed).await?;
+        closed.into_answer().map(tonic::Response::new)
+    }};
+    (@unaudited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
+        $self.$handler($request).map(tonic::Response::new)
+    }};
+}
+
+pub(super) use implement;

@@ -1,0 +1,185 @@
+//! The statements of the PostgreSQL store on verified domains.
+//!
+//! Promises that a write and its audit record are one statement, and so one transaction. Must never
+//! record a write that the database's functions did not make.
+
+use super::{
+    database::{Database, Purpose},
+    errors::unexpected,
+    rows,
+};
+use crate::{
+    model::{
+        account::AccountId,
+        audit_record::{AdminMethod, Outcome},
+        domain::Domain,
+        time::Timestamp,
+    },
+    store::{
+        AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, ListedDomain,
+        StoreError,
+    },
+};
+
+pub(super) async fn add(
+    database: &Database,
+    addition: &DomainAddition,
+) -> Result<Committed<AddedDomain>, StoreError> {
+    let rows = database
+        .write(
+            &format!(
+                "WITH added AS MATERIALIZED ( \
+                     SELECT (a.added).*, a.write_id, a.is_shared \
+                     FROM keyservice.add_domain($1, $2, $3, $4) a), \
+                 recorded AS ( \
+                     INSERT INTO keyservice.audit \
+                         (time, caller, method, account_id, domain, outcome, calls) \
+                     SELECT $4, $5, $6, $1, $2, $7, 1 FROM added) \
+                 SELECT {}, is_shared, revision, write_id FROM added",
+                rows::DOMAIN_COLUMNS
+            ),
+            &[
+                &addition.account_id.as_str(),
+                &addition.domain.as_str(),
+                &addition.include_subdomains,
+                &addition.now.to_system_time(),
+                &addition.caller.as_str(),
+                &AdminMethod::AddDomain.as_str(),
+                &Outcome::OK.as_str(),
+            ],
+        )
+        .await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| unexpected("add_domain gave no row"))?;
+    let added = AddedDomain {
+        domain: rows::verified_domain(row)?,
+        is_shared: rows::column(row, "is_shared")?,
+    };
+    Ok(Committed::new(added, rows::position(row)?))
+}
+
+pub(super) async fn remove(
+    database: &Database,
+    removal: &DomainRemoval,
+) -> Result<Option<Committed<()>>, StoreError> {
+    remove_by(
+        "remove_domain",
+        AdminMethod::RemoveDomain,
+        database,
+        removal,
+    )
+    .await
+}
+
+/// On record as the call by which an admin would do it.
+pub(super) async fn remove_subdomains(
+    database: &Database,
+    removal: &DomainRemoval,
+) -> Result<Option<Committed<()>>, StoreError> {
+    remove_by(
+        "remove_subdomains",
+        AdminMethod::AddDomain,
+        database,
+        removal,
+    )
+    .await
+}
+
+async fn remove_by(
+    function: &str,
+    method: AdminMethod,
+    database: &Database,
+    removal: &DomainRemoval,
+) -> Result<Option<Committed<()>>, StoreError> {
+    let rows = database
+        .write(
+            &format!(
+                "WITH removed AS MATERIALIZED ( \
+                     SELECT revision, write_id FROM keyservice.{function}($1, $2, $3)), \
+                 recorded AS ( \
+                     INSERT INTO keyservice.audit \
+                         (time, caller, method, account_id, domain, outcome, calls) \
+                     SELECT $3, $4, $5, $1, $2, $6, 1 FROM removed WHERE write_id IS NOT NULL) \
+                 SELECT revision, write_id FROM removed WHERE write_id IS NOT NULL"
+            ),
+            &[
+                &removal.account_id.as_str(),
+                &removal.domain.as_str(),
+                &removal.now.to_system_time(),
+                &removal.caller.as_str(),
+                &method.as_str(),
+                &Outcome::OK.as_str(),
+            ],
+        )
+        .await?;
+    let position = rows.first().map(rows::position).transpose()?;
+    Ok(position.map(|position| Committed::new((), position)))
+}
+
+/// The keys that a page's domains are counted for are found by an index, those of each domain on
+/// their own.
+pub(super) async fn list(
+    database: &Database,
+    query: &DomainQuery,
+) -> Result<Vec<ListedDomain>, StoreError> {
+    let rows = database
+        .query(
+            Purpose::Calls,
+            &format!(
+                "SELECT {}, ( \
+                     SELECT pg_catalog.count(*) FROM keyservice.keys k \
+                     WHERE k.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) d.account_id \
+                       AND k.domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) d.domain \
+                       AND k.revoke_time IS NULL \
+                       AND (k.expire_time IS NULL OR k.expire_time OPERATOR(pg_catalog.>) $4)) \
+                     AS active_keys \
+                 FROM keyservice.domains d \
+                 WHERE account_id OPERATOR(pg_catalog.=) $1 \
+                   AND domain OPERATOR(pg_catalog.>) coalesce($2, '') AND remove_time IS NULL \
+                 ORDER BY domain LIMIT $3",
+                rows::DOMAIN_COLUMNS
+            ),
+            &[
+                &query.account_id.as_str(),
+                &query.after.as_ref().map(Domain::as_str),
+                &i64::try_from(query.limit).unwrap_or(i64::MAX),
+                &query.now.to_system_time(),
+            ],
+        )
+        .await?;
+    let listed = rows.iter().map(|row| {
+        Ok(ListedDomain {
+            domain: rows::verified_domain(row)?,
+            active_keys: rows::count(row, "active_keys")?,
+        })
+    });
+    listed.collect()
+}
+
+pub(super) async fn count_active_keys(
+    database: &Database,
+    account_id: &AccountId,
+    domain: &Domain,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let rows = database
+        .query(
+            Purpose::Calls,
+            "SELECT pg_catalog.count(*) AS active_keys FROM keyservice.keys \
+             WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 \
+               AND domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2 \
+               AND revoke_time IS NULL \
+               AND (expire_time IS NULL OR expire_time OPERATOR(pg_catalog.>) $3)",
+            &[
+                &account_id.as_str(),
+                &domain.as_str(),
+                &now.to_system_time(),
+            ],
+        )
+        .await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| unexpected("a count gave no row"))?;
+    rows::count(row, "active_keys")
+}

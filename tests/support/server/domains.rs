@@ -1,0 +1,57 @@
+//! A client for `DomainService`.
+
+use keyservice::grpc::proto::{
+    AddDomainRequest, AddDomainResponse, ListDomainsRequest, ListDomainsResponse,
+    RemoveDomainRequest, domain_service_client::DomainServiceClient,
+};
+use tonic::{Status, transport::Channel};
+
+/// A tonic client with a short method for each call.
+#[derive(Debug, Clone)]
+pub struct Domains(pub DomainServiceClient<Channel>);
+
+impl Domains {
+    /// Adds a domain alone.
+    pub async fn add(&mut self, account: &str, domain: &str) -> Result<AddDomainResponse, Status> {
+        self.add_with(account, domain, false).await
+    }
+
+    pub async fn add_with(
+        &mut self,
+        account: &str,
+        domain: &str,
+        include_subdomains: bool,
+    ) -> Result<AddDomainResponse, Status> {
+        let request = AddDomainRequest {
+            account_id: account.into(),
+            domain: domain.into(),
+            include_subdomains,
+        };
+        Ok(self.0.add_domain(request).await?.into_inner())
+    }
+
+    /// Returns how many active keys are restricted to the domain.
+    pub async fn remove(&mut self, account: &str, domain: &str) -> Result<i32, Status> {
+        let request = RemoveDomainRequest {
+            account_id: account.into(),
+            domain: domain.into(),
+        };
+        let response = self.0.remove_domain(request).await?.into_inner();
+        Ok(response.active_key_count)
+    }
+
+    pub async fn list(&mut self, account: &str) -> Result<ListDomainsResponse, Status> {
+        let request = ListDomainsRequest {
+            account_id: account.into(),
+            ..Default::default()
+        };
+        self.list_with(request).await
+    }
+
+    pub async fn list_with(
+        &mut self,
+        request: ListDomainsRequest,
+    ) -> Result<ListDomainsResponse, Status> {
+        Ok(self.0.list_domains(request).await?.into_inner())
+    }
+}
