@@ -76,20 +76,46 @@ pub(super) fn decide(
     let Ok(token) = Token::parse(token) else {
         return Decision::Denial(DenialReason::MalformedToken);
     };
-    let keys = keyring.read();
-    let key = keys.get(&digester.digest(&token));
-    let Some(key) = key.filter(|key| accounts.contains(key.account_id())) else {
-        return Decision::Denial(DenialReason::UnknownToken);
-    };
-    if let Some(reason) = denial_reason(&key, rule, &domain, now) {
-        return Decision::Denial(reason);
+    let digest = digester.digest(&token);
+    let found = keyring.at_one_moment(|keys| {
+        let key = keys.get(&digest);
+        let key = key.filter(|key| accounts.contains(key.account_id()));
+        let key = key.ok_or(DenialReason::UnknownToken)?;
+        match denial_reason(&key, rule, &domain, now) {
+            Some(reason) => Err(reason),
+            None => Ok(GrantedKey::of(&key)),
+        }
+    });
+    match found {
+        Ok(key) => Decision::Grant(key.grant(domain)),
+        Err(reason) => Decision::Denial(reason),
     }
-    Decision::Grant(Grant {
-        key_id: key.id(),
-        account_id: AccountId::from_stored(key.account_id().to_owned()),
-        // A restricted key that comes so far is restricted to exactly this domain.
-        scope: Scope::from_domain(key.domain_name().map(|_| domain)),
-    })
+}
+
+/// What a grant says of its key.
+struct GrantedKey {
+    id: KeyId,
+    account_id: AccountId,
+    is_restricted: bool,
+}
+
+impl GrantedKey {
+    fn of(key: &KeyRef<'_>) -> Self {
+        Self {
+            id: key.id(),
+            account_id: AccountId::from_stored(key.account_id().to_owned()),
+            is_restricted: key.domain_name().is_some(),
+        }
+    }
+
+    /// A restricted key that is granted is restricted to exactly the domain that was asked for.
+    fn grant(self, domain: Domain) -> Grant {
+        Grant {
+            key_id: self.id,
+            account_id: self.account_id,
+            scope: Scope::from_domain(self.is_restricted.then_some(domain)),
+        }
+    }
 }
 
 fn denial_reason(
@@ -130,6 +156,7 @@ mod tests {
         verified_domain::{Coverage, DomainState},
     };
     use rand::{SeedableRng, rngs::StdRng};
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     const NOW: i64 = 1_000_000;
 
@@ -406,5 +433,39 @@ mod tests {
                 assert_eq!(decided, not_allowed, "{sending_domain}");
             }
         }
+    }
+
+    fn put_domain(keyring: &Keyring, name: &str, coverage: Coverage) {
+        keyring.apply_domain(&DomainState {
+            account_id: AccountId::from_stored("acme".to_owned()),
+            domain: domain(name),
+            coverage,
+        });
+    }
+
+    #[test]
+    fn a_domain_that_one_of_two_always_verifies_is_never_denied_while_they_change() {
+        use Coverage::{Domain as Exact, DomainAndSubdomains as WithSubdomains, Removed};
+        let (keyring, digester) = (Keyring::new(), Digester::new(None));
+        let token = held_token(&keyring, &digester, |_| ());
+        put_domain(&keyring, "example.com", WithSubdomains);
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..50_000 {
+                    put_domain(&keyring, "a.example.com", Exact);
+                    put_domain(&keyring, "example.com", Removed);
+                    put_domain(&keyring, "example.com", WithSubdomains);
+                    put_domain(&keyring, "a.example.com", Removed);
+                }
+                is_done.store(true, Relaxed);
+            });
+            let (rule, all, token) = (DomainRule::Verified, Accounts::All, token.expose());
+            while !is_done.load(Relaxed) {
+                let domain = domain("a.example.com");
+                let decided = decide(&keyring, &digester, rule, &all, token, domain, time(NOW));
+                assert!(matches!(decided, Decision::Grant(_)), "{decided:?}");
+            }
+        });
     }
 }

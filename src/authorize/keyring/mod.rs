@@ -24,7 +24,13 @@ use record::{Record, Validity};
 use std::{
     fmt,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
 };
 use table::Table;
 use writer::Writer;
@@ -36,6 +42,9 @@ use writer::Writer;
 /// of the table must grow, the writer replaces the table by one that shares all other parts.
 pub struct Keyring {
     table: ArcSwap<Table>,
+    /// How many changes were applied. Each is counted after it can be seen, and before the next one
+    /// begins.
+    changes: AtomicU64,
     writer: Mutex<Writer>,
 }
 
@@ -43,6 +52,7 @@ impl Keyring {
     pub(crate) fn new() -> Self {
         Self {
             table: ArcSwap::from_pointee(Table::default()),
+            changes: AtomicU64::new(0),
             writer: Mutex::default(),
         }
     }
@@ -58,6 +68,7 @@ impl Keyring {
         if let Some(record) = table.find(&state.digest) {
             if state.revoked {
                 record.revoke();
+                self.count_change();
             }
             return;
         }
@@ -71,6 +82,7 @@ impl Keyring {
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));
         }
+        self.count_change();
     }
 
     /// Adds a domain, or changes what a domain covers that is here already. Unlike a key's, the
@@ -94,6 +106,7 @@ impl Keyring {
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));
         }
+        self.count_change();
     }
 
     /// Replaces everything by what another keyring holds, because the store's history has changed and
@@ -104,6 +117,31 @@ impl Keyring {
         let mut writer = self.writer();
         *writer = other.writer.into_inner().expect(UNBROKEN);
         self.table.store(other.table.into_inner());
+        self.count_change();
+    }
+
+    fn count_change(&self) {
+        self.changes.fetch_add(1, Release);
+    }
+
+    /// Gives what `look` finds, as it was at one moment, although keys and domains change meanwhile. It
+    /// may look several times.
+    ///
+    /// Two looks at different things could otherwise see the first before two changes and the second
+    /// after them: a key that is not revoked yet, and a domain that was added later.
+    ///
+    /// If no change is counted between the beginning and the end, at most one was seen that was not
+    /// there at the beginning, because each is counted before the next can be seen. Without it the look
+    /// was at the moment before that change, and with it at the moment after.
+    pub(crate) fn at_one_moment<T>(&self, look: impl Fn(&ReadGuard) -> T) -> T {
+        loop {
+            let before = self.changes.load(Acquire);
+            let found = look(&self.read());
+            // What can change is read with `Acquire`, so this is read after it.
+            if self.changes.load(Acquire) == before {
+                return found;
+            }
+        }
     }
 
     /// Gives access to the keys and domains. Drop the guard soon, because it keeps memory from being
@@ -249,7 +287,10 @@ mod tests {
     use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
     use std::{
         collections::HashMap,
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::{
+            Once,
+            atomic::{AtomicUsize, Ordering},
+        },
     };
 
     fn state(rng: &mut StdRng) -> KeyState {
@@ -335,6 +376,31 @@ mod tests {
         state.revoked = true;
         assert!(holds(&keyring, &state));
         assert_eq!(keyring.key_count(), 1);
+    }
+
+    #[test]
+    fn a_look_between_whose_parts_two_changes_come_is_repeated() {
+        let keyring = Keyring::new();
+        let mut key = state(&mut StdRng::seed_from_u64(4));
+        key.revoked = false;
+        keyring.apply_key(&key);
+        key.revoked = true;
+        let domain = DomainState {
+            account_id: key.account_id.clone(),
+            domain: Domain::from_stored("example.com".to_owned()),
+            coverage: Coverage::Domain,
+        };
+        let changes = Once::new();
+        let seen = keyring.at_one_moment(|keys| {
+            let found = keys.get(&key.digest).expect("it is held");
+            changes.call_once(|| {
+                keyring.apply_key(&key);
+                keyring.apply_domain(&domain);
+            });
+            let is_verified = found.verified_domain(&domain.domain).is_some();
+            (found.is_revoked(), is_verified)
+        });
+        assert_eq!(seen, (true, true));
     }
 
     #[test]

@@ -10,16 +10,19 @@ use crate::model::{
 };
 use std::{
     num::NonZeroU32,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 use uuid::Uuid;
 
 /// The state of one key.
 ///
-/// The words are atomic so that safe code can fill a record in memory that readers share. Every
-/// access is relaxed, because a reader learns the number of a record only from the index. The index
-/// publishes the number with `Release` and reads it with `Acquire`, so the reader sees everything
-/// before that.
+/// The words are atomic so that safe code can fill a record in memory that readers share. Access is
+/// relaxed, because a reader learns the number of a record only from the index. The index publishes
+/// the number with `Release` and reads it with `Acquire`, so the reader sees everything before that.
+/// Only the validity is read with `Acquire` itself, since it changes later.
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Record([AtomicU64; 8]);
@@ -64,7 +67,7 @@ impl Record {
 
     /// Revokes the key for every look-up that begins after this has returned.
     pub(super) fn revoke(&self) {
-        self.0[VALIDITY].fetch_or(REVOKED, Relaxed);
+        self.0[VALIDITY].fetch_or(REVOKED, Release);
     }
 
     /// Whether this is the record of the token with this digest. The comparison may take a time
@@ -101,7 +104,7 @@ impl Record {
     }
 
     pub(super) fn validity(&self) -> Validity {
-        let word = self.0[VALIDITY].load(Relaxed);
+        let word = self.0[VALIDITY].load(Acquire);
         let expiry = i64::try_from(word & !REVOKED).ok();
         Validity {
             expire_time: expiry.and_then(Timestamp::from_micros),
