@@ -1,8 +1,11 @@
 //! The checker of the fault test finds each kind of violation in hand-written histories.
 
 use crate::support::{
-    faults::history::{
-        Answer, Authorize, Change, History, KeyNumber, Verdict, Write, check, check_end,
+    faults::{
+        domains::{DomainWrite, right_answers},
+        history::{
+            Answer, Authorize, Change, History, KeyNumber, Verdict, Write, check, check_end,
+        },
     },
     postgres::proxy::{Messages, NOTIFICATION_RESPONSE},
 };
@@ -168,5 +171,45 @@ fn the_proxy_finds_messages_however_they_are_split_into_packets() {
             .flat_map(|packet| messages.complete(packet, |kind| kind != NOTIFICATION_RESPONSE))
             .collect();
         assert_eq!(passed, kept, "packets of {packet_len}");
+    }
+}
+
+/// The writes to a domain: it is added and removed, and then a write has no answer.
+fn domain_writes() -> Vec<DomainWrite> {
+    [
+        (true, 10, Some(20)),
+        (false, 30, Some(40)),
+        (true, 50, None),
+    ]
+    .map(|(is_verified, start, returned)| DomainWrite {
+        is_verified,
+        start: Duration::from_millis(start),
+        returned: returned.map(Duration::from_millis),
+    })
+    .to_vec()
+}
+
+#[test]
+fn an_answer_for_a_domain_is_right_if_it_was_so_at_some_moment_of_the_call() {
+    let (yes, no, both) = (&[true][..], &[false][..], &[false, true][..]);
+    for (start, end, right) in [
+        (1, 5, no),
+        (5, 15, both),
+        (15, 25, both),
+        (21, 29, yes),
+        (21, 31, both),
+        (35, 38, both),
+        (41, 49, no),
+        (41, 51, both),
+        (99, 100, both),
+        (5, 100, both),
+    ] {
+        let [from, to] = [start, end].map(Duration::from_millis);
+        let answers = right_answers(&domain_writes(), from, to);
+        assert_eq!(
+            answers.into_iter().collect::<Vec<_>>(),
+            right,
+            "{start} to {end}"
+        );
     }
 }

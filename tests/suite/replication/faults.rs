@@ -71,7 +71,7 @@ async fn run(length: Duration, seed: u64) -> Arc<Load> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut deployment = Deployment::start(REPLICAS, LEASE, &mut random).await;
     let began = SystemTime::now();
-    let load = Load::start(deployment.replica_clients(), &mut random);
+    let load = Load::start(deployment.replica_clients(), &mut random).await;
 
     let run = inflict_faults(&mut deployment, &load, length, &mut random);
     let ended = AssertUnwindSafe(run).catch_unwind().await;

@@ -107,7 +107,7 @@ impl Replica {
         let server = Server::start_command_listening(&mut launch.command()).await;
         Self {
             proxy,
-            client: ReplicaClient::new(server.lazy_client()),
+            client: ReplicaClient::new(server.lazy_channel()),
             launch,
             process: Some(server),
             starting: None,
@@ -147,7 +147,7 @@ impl Replica {
                 let mut server = Server::launch(&mut launch.command());
                 while !server.has_exited() {
                     if server.is_listening() {
-                        client.set(server.lazy_client());
+                        client.set(server.lazy_channel());
                         return server;
                     }
                     tokio::time::sleep(POLL_INTERVAL).await;
@@ -188,6 +188,7 @@ impl Launch {
     fn command(&self) -> Command {
         let mut command = server::command(&self.store);
         command.args(["--lease", &self.lease, "--drain-limit", &self.lease]);
+        command.env_remove("KEYSERVICE_VERIFIED_DOMAINS");
         command
     }
 }

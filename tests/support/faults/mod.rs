@@ -1,6 +1,7 @@
 //! Random faults, the clients that run meanwhile, and the checker of the answers that they got.
 
 pub mod deployment;
+pub mod domains;
 pub mod fault;
 pub mod history;
 pub mod keys;

@@ -1,18 +1,22 @@
-//! Clients that create, revoke and authorize keys on every replica without a pause, and record every
-//! answer.
+//! Clients that create, revoke and authorize keys and add and remove domains on every replica without a
+//! pause, and record every answer.
+
+mod domains;
 
 use crate::support::{
     eventually,
     faults::{
+        domains::DomainHistory,
         history::{Answer, Change, History, KeyNumber, Verdict, Violation},
         keys::{Keys, KnownKey},
         tally::Tally,
     },
-    server::{Client, error_reason},
+    server::{Client, domains::Domains, error_reason},
 };
 use keyservice::grpc::proto::{
     AuthorizeRequest, CreateRequest, Key, ListRequest, RevokeRequest, authorize_response::Decision,
-    denial::Reason, key, revoke_request::Target,
+    denial::Reason, domain_service_client::DomainServiceClient, key,
+    key_service_client::KeyServiceClient, revoke_request::Target,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
@@ -25,7 +29,7 @@ use std::{
     time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, transport::Channel};
 
 const ACCOUNT: &str = "acme";
 const DOMAIN: &str = "example.com";
@@ -39,6 +43,9 @@ const WRITERS: usize = 6;
 /// Longer than any fault that a call can survive.
 const LONG_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// The number of clients that add and remove domains. Each uses all replicas.
+const DOMAIN_WRITERS: usize = 2;
+
 /// The timeout of some writes, which is shorter than a lease.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -50,18 +57,26 @@ const LONG_PAUSE: Duration = Duration::from_millis(25);
 
 /// The client of a replica. It is replaced when the replica restarts on another port.
 #[derive(Clone)]
-pub struct ReplicaClient(Arc<Mutex<Client>>);
+pub struct ReplicaClient(Arc<Mutex<Channel>>);
 
 impl ReplicaClient {
-    pub fn new(client: Client) -> Self {
-        Self(Arc::new(Mutex::new(client)))
+    pub fn new(channel: Channel) -> Self {
+        Self(Arc::new(Mutex::new(channel)))
     }
 
-    pub fn set(&self, client: Client) {
-        *self.0.lock().expect("unpoisoned") = client;
+    pub fn set(&self, channel: Channel) {
+        *self.0.lock().expect("unpoisoned") = channel;
     }
 
     pub fn get(&self) -> Client {
+        Client(KeyServiceClient::new(self.channel()))
+    }
+
+    pub fn domains(&self) -> Domains {
+        Domains(DomainServiceClient::new(self.channel()))
+    }
+
+    fn channel(&self) -> Channel {
         self.0.lock().expect("unpoisoned").clone()
     }
 }
@@ -69,6 +84,9 @@ impl ReplicaClient {
 pub struct Load {
     replica_clients: Vec<ReplicaClient>,
     pub history: History,
+    domain_history: DomainHistory,
+    /// The token of a key that is not restricted to a domain.
+    unrestricted: KnownKey,
     pub tally: Tally,
     next_key: AtomicUsize,
     keys: Mutex<Keys>,
@@ -77,10 +95,20 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn start(replica_clients: Vec<ReplicaClient>, random: &mut StdRng) -> Arc<Self> {
+    /// No fault may be present yet.
+    pub async fn start(replica_clients: Vec<ReplicaClient>, random: &mut StdRng) -> Arc<Self> {
+        let added = replica_clients[0].domains().add(ACCOUNT, DOMAIN).await;
+        added.expect("added");
+        let unrestricted = replica_clients[0].get().create_key().await;
         let load = Arc::new(Self {
             replica_clients,
             history: History::start(),
+            domain_history: DomainHistory::default(),
+            unrestricted: KnownKey {
+                number: KeyNumber::MAX,
+                token: unrestricted.0,
+                key_id: unrestricted.1,
+            },
             tally: Tally::default(),
             next_key: AtomicUsize::new(0),
             keys: Mutex::default(),
@@ -93,6 +121,16 @@ impl Load {
                 let client = load.clone().authorize_until_stopped(replica, random);
                 load.clients.spawn(client);
             }
+        }
+        for replica in 0..load.replica_clients.len() {
+            let random = StdRng::seed_from_u64(random.random());
+            let client = load.clone().ask_for_domains_until_stopped(replica, random);
+            load.clients.spawn(client);
+        }
+        for _ in 0..DOMAIN_WRITERS {
+            let random = StdRng::seed_from_u64(random.random());
+            load.clients
+                .spawn(load.clone().write_domains_until_stopped(random));
         }
         for _ in 0..WRITERS {
             let random = StdRng::seed_from_u64(random.random());
@@ -243,15 +281,19 @@ impl Load {
                 Some(answer)
             }
             Err(status) => {
-                let lapsed = error_reason(&status).as_deref() == Some("LEASE_LAPSED");
-                self.tally.count(|counts| {
-                    counts.unavailable += 1;
-                    counts.lapsed += u64::from(lapsed);
-                });
-                self.check_status("Authorize", key.number, replica, &status);
+                self.count_missing_answer("Authorize", key.number, replica, &status);
                 None
             }
         }
+    }
+
+    fn count_missing_answer(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
+        let lapsed = error_reason(status).as_deref() == Some("LEASE_LAPSED");
+        self.tally.count(|counts| {
+            counts.unavailable += 1;
+            counts.lapsed += u64::from(lapsed);
+        });
+        self.check_status(call, key, replica, status);
     }
 
     fn read_decision(&self, key: &KnownKey, replica: usize, decision: &Decision) -> Option<Answer> {
@@ -287,7 +329,9 @@ impl Load {
 
     /// Compares all replicas with the history, after all clients and all faults have ended.
     pub async fn violations_at_the_end(&self) -> Vec<Violation> {
-        self.history.check_end(&self.verdicts().await)
+        let mut violations = self.history.check_end(&self.verdicts().await);
+        violations.extend(self.domain_violations_at_the_end().await);
+        violations
     }
 
     /// What Authorize and List answer for every key on every replica.

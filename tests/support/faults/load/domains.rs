@@ -1,0 +1,161 @@
+//! The clients that add and remove domains, and ask for them.
+
+use super::{ACCOUNT, AUTHORIZE_PAUSE, LONG_PAUSE, LONG_TIMEOUT, Load, pause, with_random_timeout};
+use crate::support::{
+    eventually,
+    faults::{
+        domains::{listed, name},
+        history::{KeyNumber, Violation},
+    },
+};
+use keyservice::grpc::proto::{
+    AddDomainRequest, AuthorizeRequest, RemoveDomainRequest, authorize_response::Decision,
+    denial::Reason,
+};
+use rand::{RngExt, rngs::StdRng};
+use std::{collections::HashMap, sync::Arc};
+use tonic::Request;
+
+impl Load {
+    pub(super) async fn ask_for_domains_until_stopped(
+        self: Arc<Self>,
+        replica: usize,
+        mut random: StdRng,
+    ) {
+        while !self.stop.is_cancelled() {
+            let recent = self.domain_history.recent();
+            if !recent.is_empty() {
+                let domain = random.random_range(recent);
+                self.ask_for_domain(replica, domain).await;
+            }
+            pause(AUTHORIZE_PAUSE, &mut random).await;
+        }
+    }
+
+    pub(super) async fn write_domains_until_stopped(self: Arc<Self>, mut random: StdRng) {
+        while !self.stop.is_cancelled() {
+            let domain = self.domain_history.new_domain();
+            let mut is_verified = true;
+            while self.write_domain(domain, is_verified, &mut random).await
+                && !self.stop.is_cancelled()
+                && random.random_bool(0.95)
+            {
+                is_verified = !is_verified;
+                for replica in 0..self.replica_clients.len() {
+                    let load = self.clone();
+                    let ask = async move { load.ask_for_domain(replica, domain).await };
+                    self.clients.spawn(ask);
+                }
+                pause(LONG_PAUSE, &mut random).await;
+            }
+        }
+    }
+
+    /// Adds or removes a domain, once. Tells whether the call returned OK.
+    async fn write_domain(&self, domain: usize, is_verified: bool, random: &mut StdRng) -> bool {
+        let replica = random.random_range(0..self.replica_clients.len());
+        let mut client = self.replica_clients[replica].domains().0;
+        let (account_id, own_name) = (ACCOUNT.to_owned(), name(domain));
+        let now = self.history.now();
+        self.domain_history.start_write(domain, is_verified, now);
+        let answer = if is_verified {
+            let request = AddDomainRequest {
+                account_id,
+                domain: own_name,
+                include_subdomains: false,
+            };
+            let request = with_random_timeout(request, random);
+            client.add_domain(request).await.map(drop)
+        } else {
+            let domain = own_name;
+            let request = with_random_timeout(RemoveDomainRequest { account_id, domain }, random);
+            client.remove_domain(request).await.map(drop)
+        };
+        match answer {
+            Ok(()) => {
+                self.domain_history.finish_write(domain, self.history.now());
+                self.tally.count(|counts| counts.writes += 1);
+                true
+            }
+            Err(status) => {
+                self.count_doubtful_write("a write to a domain", KeyNumber::MAX, replica, &status);
+                false
+            }
+        }
+    }
+
+    async fn ask_for_domain(&self, replica: usize, domain: usize) -> Option<bool> {
+        let mut request = Request::new(AuthorizeRequest {
+            token: self.unrestricted.token.clone(),
+            domain: name(domain),
+        });
+        request.set_timeout(LONG_TIMEOUT);
+        let mut client = self.replica_clients[replica].get();
+        let start = self.history.now();
+        match client.0.authorize(request).await {
+            Ok(response) => {
+                let end = self.history.now();
+                let decision = response.into_inner().decision.expect("a decision");
+                let is_granted = match &decision {
+                    Decision::Grant(grant) if grant.key_id == self.unrestricted.key_id => true,
+                    Decision::Denial(denial) if denial.reason() == Reason::DomainNotVerified => {
+                        false
+                    }
+                    _ => {
+                        let what =
+                            format!("replica {replica} answers for domain {domain} {decision:?}");
+                        self.history.record_wrong_answer(what);
+                        return None;
+                    }
+                };
+                self.tally.count(|counts| match is_granted {
+                    true => counts.grants += 1,
+                    false => counts.denials += 1,
+                });
+                let objection = self
+                    .domain_history
+                    .objection(domain, (start, end), is_granted);
+                if let Some(objection) = objection {
+                    let what = format!("on replica {replica}, {objection}");
+                    self.history.record_wrong_answer(what);
+                }
+                Some(is_granted)
+            }
+            Err(status) => {
+                self.count_missing_answer("Authorize", KeyNumber::MAX, replica, &status);
+                None
+            }
+        }
+    }
+
+    /// Every replica must know what was acknowledged, and they must agree about the rest.
+    pub(super) async fn domain_violations_at_the_end(&self) -> Vec<Violation> {
+        let settled: HashMap<usize, bool> = self.domain_history.settled().into_iter().collect();
+        let listed = listed(&self.replica_clients[0], ACCOUNT).await;
+        let mut violations = Vec::new();
+        for domain in 0..self.domain_history.recent().end {
+            let is_listed = listed.contains(&name(domain));
+            if settled
+                .get(&domain)
+                .is_some_and(|known| *known != is_listed)
+            {
+                violations.push(Violation(format!(
+                    "the last write to domain {domain} was lost"
+                )));
+            }
+            for replica in 0..self.replica_clients.len() {
+                let mut answer = None;
+                eventually("the replica answers", async || {
+                    answer = self.ask_for_domain(replica, domain).await;
+                    answer.is_some()
+                })
+                .await;
+                if answer != Some(is_listed) {
+                    let what = format!("replica {replica} does not decide by the store: {domain}");
+                    violations.push(Violation(what));
+                }
+            }
+        }
+        violations
+    }
+}
