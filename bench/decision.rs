@@ -1,11 +1,18 @@
-//! Measures how long one decision takes, with the tokens of a keyring in random order.
+//! Measures how long one decision takes, with the tokens of a keyring in random order, and the memory
+//! that a verified domain takes.
 //!
 //! `cargo bench --bench decision -- [KEYS [SEED]]`
+//!
+//! Each account has ten keys and three verified domains, which keys ask for in random order. Half of the
+//! keys are restricted to one of these. *Any domain* is the same decision with `--verified-domains off`,
+//! in the same run.
+
+#![allow(clippy::cast_precision_loss, clippy::too_many_lines)]
 
 use keyservice::{
     authorize::{
         Authorizer,
-        decision::{Decision, DenialReason},
+        decision::{Decision, DenialReason, DomainRule},
     },
     model::{
         account::{AccountId, Accounts},
@@ -13,14 +20,23 @@ use keyservice::{
         key::{KeyId, KeyState, Scope},
         time::{Moment, Timestamp},
         token::{Digester, Token},
+        verified_domain::{Coverage, DomainState},
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::{hint::black_box, time::Instant};
+use std::{fs, hint::black_box, time::Instant};
 
 const FEW_KEYS: usize = 1000;
+const KEYS_OF_AN_ACCOUNT: usize = 10;
+const DOMAINS_OF_AN_ACCOUNT: usize = 3;
 const DECISIONS: usize = 1_000_000;
 const PASSES: usize = 7;
+
+/// A token, and a domain that it is granted for.
+struct Question {
+    token: String,
+    domain: Domain,
+}
 
 fn main() {
     // Skips `--bench`, which Cargo adds.
@@ -34,76 +50,177 @@ fn main() {
     for keys in [FEW_KEYS, usize::try_from(many_keys).expect("fits")] {
         measure(keys, &mut rng);
     }
+    measure_memory();
+}
+
+fn account(number: usize) -> AccountId {
+    AccountId::from_stored(format!("account-{number}"))
+}
+
+fn domain(account: usize, number: usize) -> Domain {
+    let name = format!("mail{number}.customer-{account}.example");
+    Domain::parse(name).expect("a domain")
+}
+
+fn add_domains(authorizer: &Authorizer, accounts: usize) {
+    for (owner, number) in (0..accounts)
+        .flat_map(|owner| (0..DOMAINS_OF_AN_ACCOUNT).map(move |number| (owner, number)))
+    {
+        authorizer.keyring().apply_domain(&DomainState {
+            account_id: account(owner),
+            domain: domain(owner, number),
+            coverage: Coverage::Domain,
+        });
+    }
 }
 
 fn measure(keys: usize, rng: &mut StdRng) {
-    let authorizer = Authorizer::new(Digester::new(None));
+    let rules = [DomainRule::Verified, DomainRule::Any];
+    let [verified, any] = rules.map(|rule| Authorizer::new(Digester::new(None), rule));
     let now = Timestamp::now();
-    let domain = Domain::parse("mail.example.com".to_owned()).expect("a domain");
-    let held: Vec<Token> = (0..keys)
+    let accounts = keys / KEYS_OF_AN_ACCOUNT;
+    let held: Vec<Question> = (0..keys)
         .map(|_| {
-            let token = Token::generate(rng);
-            authorizer.keyring().apply(&KeyState {
-                digest: authorizer.digester().digest(&token),
+            let (token, owner) = (Token::generate(rng), rng.random_range(0..accounts));
+            let domain = domain(owner, rng.random_range(0..DOMAINS_OF_AN_ACCOUNT));
+            let state = KeyState {
+                digest: verified.digester().digest(&token),
                 id: KeyId::new(now, &rng.random()),
-                account_id: AccountId::from_stored(format!(
-                    "account-{}",
-                    rng.random_range(0..100_000)
-                )),
+                account_id: account(owner),
                 scope: Scope::from_domain(rng.random_bool(0.5).then(|| domain.clone())),
                 expire_time: None,
                 revoked: false,
-            });
-            token
+            };
+            verified.keyring().apply_key(&state);
+            any.keyring().apply_key(&state);
+            let token = token.expose().to_owned();
+            Question { token, domain }
         })
         .collect();
-    authorizer.lease().extend(Moment::LATEST);
+    add_domains(&verified, accounts);
+    for authorizer in [&verified, &any] {
+        authorizer.lease().extend(Moment::LATEST);
+    }
 
-    let tokens: Vec<String> = (0..DECISIONS)
-        .map(|_| held[rng.random_range(0..keys)].expose().to_owned())
+    let asked: Vec<&Question> = (0..DECISIONS)
+        .map(|_| &held[rng.random_range(0..keys)])
         .collect();
-    let time = |kind, tokens: &[String], is_expected: fn(&Decision) -> bool| {
-        let mut nanos: Vec<_> = (0..PASSES)
-            .map(|_| {
-                let started = Instant::now();
-                for token in tokens {
-                    // A call brings a new text, and a grant takes it along. The copy costs the
-                    // same.
-                    let domain = domain.clone();
-                    let decision = authorizer
-                        .authorize(black_box(token), domain, &Accounts::All, now)
-                        .expect("the lease holds");
-                    assert!(is_expected(&decision), "{decision:?}");
-                }
-                started.elapsed().as_nanos() / tokens.len() as u128
-            })
-            .collect();
+    let pass =
+        |authorizer: &Authorizer, asked: &[&Question], is_expected: fn(&Decision) -> bool| {
+            let started = Instant::now();
+            for question in asked {
+                // A call brings a new text, and a grant takes it along. The copy costs the same.
+                let (token, domain) = (black_box(&question.token), question.domain.clone());
+                let decision = authorizer
+                    .authorize(token, domain, &Accounts::All, now)
+                    .expect("the lease holds");
+                assert!(is_expected(&decision), "{decision:?}");
+            }
+            started.elapsed().as_nanos() / asked.len() as u128
+        };
+    let print = |kind: &str, mut nanos: Vec<u128>| {
         nanos.sort_unstable();
         let (fastest, median, slowest) = (nanos[0], nanos[PASSES / 2], nanos[PASSES - 1]);
         println!("| {keys} | {kind} | {median} | {fastest}–{slowest} |");
     };
 
-    time("granted", &tokens, |decision| {
-        matches!(decision, Decision::Grant(_))
+    let is_granted = |decision: &Decision| matches!(decision, Decision::Grant(_));
+    // In turns, so that both have the same share of a noisy machine.
+    let passes = (0..PASSES).map(|_| {
+        (
+            pass(&verified, &asked, is_granted),
+            pass(&any, &asked, is_granted),
+        )
     });
-    let unknown: Vec<String> = (0..DECISIONS)
-        .map(|_| Token::generate(rng).expose().to_owned())
+    let (with_domains, with_any): (Vec<_>, Vec<_>) = passes.unzip();
+    print("granted", with_domains);
+    print("granted, any domain", with_any);
+
+    let time = |kind, asked: &[&Question], is_expected| {
+        print(
+            kind,
+            (0..PASSES)
+                .map(|_| pass(&verified, asked, is_expected))
+                .collect(),
+        );
+    };
+    let of_others: Vec<Question> = asked
+        .iter()
+        .map(|question| Question {
+            token: question.token.clone(),
+            domain: domain(accounts + rng.random_range(0..accounts), 0),
+        })
         .collect();
-    time("unknown", &unknown, |decision| {
+    time(
+        "for a domain of another account",
+        &of_others.iter().collect::<Vec<_>>(),
+        |decision| {
+            let reasons = [
+                DenialReason::DomainNotVerified,
+                DenialReason::DomainNotAllowed,
+            ];
+            reasons.map(Decision::Denial).contains(decision)
+        },
+    );
+    let unknown: Vec<Question> = (0..DECISIONS)
+        .map(|at| Question {
+            token: Token::generate(rng).expose().to_owned(),
+            domain: asked[at].domain.clone(),
+        })
+        .collect();
+    time("unknown", &unknown.iter().collect::<Vec<_>>(), |decision| {
         *decision == Decision::Denial(DenialReason::UnknownToken)
     });
-    let mistyped: Vec<String> = tokens
+    let mistyped: Vec<Question> = asked
         .iter()
-        .map(|token| {
-            token.replacen(
-                &token[20..21],
-                if &token[20..21] == "x" { "y" } else { "x" },
-                1,
-            )
+        .map(|question| {
+            let wrong = if &question.token[20..21] == "x" {
+                "y"
+            } else {
+                "x"
+            };
+            let token = question.token.replacen(&question.token[20..21], wrong, 1);
+            let domain = question.domain.clone();
+            Question { token, domain }
         })
-        .filter(|token| Token::parse(token).is_err())
+        .filter(|question| Token::parse(&question.token).is_err())
         .collect();
-    time("malformed (a typing error)", &mistyped, |decision| {
-        *decision == Decision::Denial(DenialReason::MalformedToken)
-    });
+    time(
+        "malformed (a typing error)",
+        &mistyped.iter().collect::<Vec<_>>(),
+        |decision| *decision == Decision::Denial(DenialReason::MalformedToken),
+    );
+}
+
+/// Names are counted apart: each stands in memory once, however many accounts and keys have it.
+fn measure_memory() {
+    const ACCOUNTS: usize = 100_000;
+    let authorizer = Authorizer::new(Digester::new(None), DomainRule::Verified);
+    let count = ACCOUNTS * DOMAINS_OF_AN_ACCOUNT;
+    let names: usize = (0..ACCOUNTS)
+        .flat_map(|owner| (0..DOMAINS_OF_AN_ACCOUNT).map(move |number| domain(owner, number)))
+        .map(|domain| domain.as_str().len())
+        .sum();
+    let before = resident_bytes();
+    add_domains(&authorizer, ACCOUNTS);
+    let grown = resident_bytes() - before;
+    println!("\n| domains | resident bytes a domain | of these its name |");
+    println!("|---:|---:|---:|");
+    println!(
+        "| {count} | {:.1} | {:.1} |",
+        per(grown, count),
+        per(names, count)
+    );
+    drop(authorizer);
+}
+
+fn per(bytes: usize, count: usize) -> f64 {
+    bytes as f64 / count as f64
+}
+
+fn resident_bytes() -> usize {
+    const PAGE: usize = 4096;
+    let pages = fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages = pages.split(' ').nth(1).expect("resident pages");
+    pages.parse::<usize>().expect("a number") * PAGE
 }
