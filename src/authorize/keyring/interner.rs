@@ -10,20 +10,37 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// How many texts a chunk has. It takes 24 KiB, so that a small service stays small.
+/// How many texts a chunk has. It takes 24 KiB while it fills, so that a small service stays small.
 const CHUNK_LEN: usize = 1024;
 
 /// The texts by number, for readers and the writer. A clone shares them.
 #[derive(Clone, Default)]
-pub(super) struct Texts(Vec<Arc<[OnceLock<Box<str>>]>>);
+pub(super) struct Texts(Vec<Chunk>);
+
+#[derive(Clone)]
+enum Chunk {
+    /// The last one, to which the writer adds.
+    Filling(Arc<[OnceLock<Box<str>>]>),
+    /// Any other. It takes 4 bytes a text beside the text itself, and not 24 and an allocation.
+    Full(Arc<Packed>),
+}
+
+/// Texts one behind the other.
+struct Packed {
+    texts: Box<str>,
+    /// Where each text ends.
+    ends: Box<[u32]>,
+}
 
 impl Texts {
     /// The text with a number from [`Interner::intern`]. There is none if that number is newer than
     /// this clone.
     pub(super) fn get(&self, number: NonZeroU32) -> Option<&str> {
         let at = number.get() as usize - 1;
-        let text = self.0.get(at / CHUNK_LEN)?[at % CHUNK_LEN].get()?;
-        Some(text)
+        match self.0.get(at / CHUNK_LEN)? {
+            Chunk::Filling(texts) => texts[at % CHUNK_LEN].get().map(|text| &**text),
+            Chunk::Full(packed) => packed.get(at % CHUNK_LEN),
+        }
     }
 
     /// Whether the text with a number from [`Interner::intern`] is among these, which it is not if
@@ -36,11 +53,45 @@ impl Texts {
     pub(super) fn with_room(&self, len: usize) -> Option<Self> {
         (len == self.0.len() * CHUNK_LEN).then(|| {
             let mut grown = self.clone();
-            grown
-                .0
-                .push((0..CHUNK_LEN).map(|_| OnceLock::new()).collect());
+            if let Some(last) = grown.0.last_mut() {
+                *last = last.packed();
+            }
+            let empty = (0..CHUNK_LEN).map(|_| OnceLock::new()).collect();
+            grown.0.push(Chunk::Filling(empty));
             grown
         })
+    }
+
+    fn add(&self, at: usize, text: &str) {
+        let Some(Chunk::Filling(texts)) = self.0.get(at / CHUNK_LEN) else {
+            unreachable!("texts with room have a chunk that fills");
+        };
+        let added = texts[at % CHUNK_LEN].set(text.into());
+        added.expect("a number is given once");
+    }
+}
+
+impl Chunk {
+    fn packed(&self) -> Self {
+        let Self::Filling(texts) = self else {
+            return self.clone();
+        };
+        let texts = texts.iter().map_while(OnceLock::get);
+        let mut packed = String::with_capacity(texts.clone().map(|text| text.len()).sum());
+        let ends = texts.map(|text| {
+            packed.push_str(text);
+            u32::try_from(packed.len()).expect("a text is short")
+        });
+        let ends = ends.collect();
+        let texts = packed.into_boxed_str();
+        Self::Full(Arc::new(Packed { texts, ends }))
+    }
+}
+
+impl Packed {
+    fn get(&self, at: usize) -> Option<&str> {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.texts.get(start as usize..*self.ends.get(at)? as usize)
     }
 }
 
@@ -69,11 +120,36 @@ impl Interner {
         let len = self.numbers.len();
         let number = u32::try_from(len + 1).ok().and_then(NonZeroU32::new);
         let number = number.expect("there are no more texts than keys, and fewer than 2^32 keys");
-        texts.0[len / CHUNK_LEN][len % CHUNK_LEN]
-            .set(text.into())
-            .expect("a number is given once");
+        texts.add(len, text);
         self.numbers
             .insert_unique(hash, number, |&number| hasher.hash_one(texts.get(number)));
         number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_keeps_its_number_while_chunks_fill() {
+        let (mut interner, mut texts) = (Interner::default(), Texts::default());
+        let text = |at: u32| format!("{}{at}", "ü".repeat(at as usize % 5));
+        let count = 3 * u32::try_from(CHUNK_LEN).expect("small") + 7;
+        let older = texts.clone();
+        for at in 0..count {
+            texts = texts.with_room(interner.len()).unwrap_or(texts);
+            let number = interner.intern(&text(at), &texts);
+            assert_eq!(number.get(), at + 1);
+        }
+        for at in 0..count {
+            let number = interner.intern(&text(at), &texts);
+            assert_eq!(number.get(), at + 1);
+            assert_eq!(texts.get(number), Some(&*text(at)));
+            assert!(texts.reach(number) && !older.reach(number));
+            assert_eq!(older.get(number), None);
+        }
+        let next = NonZeroU32::new(count + 1).expect("not 0");
+        assert_eq!(texts.get(next), None);
     }
 }

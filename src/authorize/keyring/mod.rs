@@ -101,7 +101,7 @@ impl Keyring {
             let number = writer.names.intern(name, &table.names);
             let domains = &table.domains;
             domains.insert(account, name, number, state.coverage);
-            writer.registered.push((account, number));
+            writer.register(account, number);
         }
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));

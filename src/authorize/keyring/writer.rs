@@ -12,3 +12,14 @@ pub(super) struct Writer {
     /// The account and the name of each domain in the table, which itself cannot list them.
     pub(super) registered: Vec<(NonZeroU32, NonZeroU32)>,
 }
+
+impl Writer {
+    /// Grows by an eighth, since there may be millions.
+    pub(super) fn register(&mut self, account: NonZeroU32, name: NonZeroU32) {
+        let registered = &mut self.registered;
+        if registered.len() == registered.capacity() {
+            registered.reserve_exact(registered.len() / 8 + 64);
+        }
+        registered.push((account, name));
+    }
+}
