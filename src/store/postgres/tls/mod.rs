@@ -40,15 +40,14 @@ pub(super) fn connector(verification: Verification) -> Result<Connector, String>
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let trust = |roots| Trust::new(roots, provider.clone());
-    let (trust, names_must_match) = match verification {
+    let (roots, names_must_match) = match verification {
         Verification::None => (None, false),
-        Verification::Ca(path) => (Some(trust(roots_in(&path)?)?), false),
-        Verification::Full(Some(path)) => (Some(trust(roots_in(&path)?)?), true),
-        Verification::Full(None) => (Some(trust(roots_of_the_system()?)?), true),
+        Verification::Ca(path) => (Some(roots_in(&path)?), false),
+        Verification::Full(Some(path)) => (Some(roots_in(&path)?), true),
+        Verification::Full(None) => (Some(roots_of_the_system()?), true),
     };
     let verifier = Verifier {
-        trust,
+        trust: roots.map(Trust::new),
         names_must_match,
         provider,
     };
