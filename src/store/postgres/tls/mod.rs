@@ -7,6 +7,7 @@ mod connector;
 mod errors;
 mod verifier;
 
+use crate::file_access::{Content, warn_of_others};
 pub(super) use connector::Connector;
 use rustls::{
     ClientConfig,
@@ -59,6 +60,8 @@ pub(super) fn connector(verification: Verification) -> Result<Connector, String>
 }
 
 fn roots_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    // Whoever may change it decides which server is believed.
+    warn_of_others("sslrootcert", &[path], Content::Public);
     let invalid = |error| {
         let why = match error {
             Error::Io(error) => format!("cannot be read: {error}"),
