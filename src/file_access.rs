@@ -53,7 +53,7 @@ const READ: u32 = 4;
 const WRITE: u32 = 2;
 const ENTER: u32 = 1;
 
-/// Logs a warning for each thing that others may do with these files. `name` is how the operator calls them.
+/// Logs a warning for each thing that others may do with these files. `name` is what the operator calls them.
 pub(crate) fn warn_of_others(name: &str, paths: &[&Path], content: Content) {
     let process = Identity::own();
     // Whoever opens a file reports that it is not there.

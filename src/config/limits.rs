@@ -58,10 +58,10 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub message_timeout: Duration,
 
-    /// How long a client may need to take the answer to a Create, List or Revoke. Until then the answer
-    /// stays in memory, up to 1 MiB for a List of 1000 keys, and the call keeps its slot of
-    /// --max-admin-calls. Then the server closes the connection, which alone frees what HTTP/2 has
-    /// of the answer. The default lets a slow line take a page of a List.
+    /// How long a client may need to take the answer to an admin call. Until then the answer stays
+    /// in memory, up to 1 MiB for a List of 1000 keys, and the call keeps its slot of --max-admin-calls.
+    /// After that, the server closes the connection: nothing else frees the part of the answer that
+    /// HTTP/2 holds. The default lets a slow line take a page of a List.
     #[arg(long, env = "KEYSERVICE_ANSWER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub answer_timeout: Duration,
 

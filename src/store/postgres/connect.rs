@@ -78,6 +78,7 @@ impl Hosts {
         let config = &self.configs[host];
         let connected = match config.connect(tls.clone()).await {
             Err(error) if may_do_without_tls(config, &error) => {
+                tracing::debug!("trying without TLS: {}", said(&error));
                 let mut plain = config.clone();
                 plain.ssl_mode(SslMode::Disable);
                 let connected = plain.connect(tls.clone()).await;
@@ -117,7 +118,6 @@ fn more_telling(with_tls: Error, without: Error) -> Error {
         tracing::debug!("without TLS: {}", said(&without));
         with_tls
     } else {
-        tracing::debug!("with TLS: {}", said(&with_tls));
         without
     }
 }

@@ -110,9 +110,10 @@ pub(super) fn refuse_planted(given: &Path, path: &Path) -> Result<(), OpenError>
     Ok(())
 }
 
-/// Warns of others who may read or change the database.
+/// Warns of others who may read or change the database, or a file beside it.
 pub(super) fn warn_of_others(given: &Path, path: &Path) {
-    let paths = [given, &beside(path, "-wal")];
+    let [log, index, journal] = &BESIDE.map(|end| beside(path, end));
+    let paths = [given, log, index, journal];
     file_access::warn_of_others("the database", &paths, Content::Database);
 }
 

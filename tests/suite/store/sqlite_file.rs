@@ -154,6 +154,8 @@ async fn others_who_may_read_or_change_a_file_are_warned_of() {
         "--digest-secret-file: every user of this machine may read",
         "the database: every user of this machine may read",
         "the database: every user of this machine may change",
+        "keys.db-wal; take",
+        "keys.db-shm; take",
     ] {
         assert!(server.log().contains(warning), "{}", server.log());
     }

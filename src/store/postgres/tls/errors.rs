@@ -51,8 +51,8 @@ pub(super) fn chain_error(error: Error) -> Error {
              hostaddr, or make another certificate"
         }
         InvalidPurpose | InvalidPurposeContext { .. } => {
-            "is for another purpose than to be a server's: make one whose extended key usage has \
-             serverAuth"
+            "is for another purpose than to be a server's: make one whose extended key usage, if it has \
+             one, has serverAuth, and whose key usage, if it has one, has digitalSignature"
         }
         // webpki's errors have no types here.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {

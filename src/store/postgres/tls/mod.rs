@@ -7,6 +7,7 @@ mod connector;
 mod errors;
 mod verifier;
 
+use crate::file_access::{Content, warn_of_others};
 pub(super) use connector::Connector;
 use rustls::{
     ClientConfig,
@@ -40,15 +41,14 @@ pub(super) fn connector(verification: Verification) -> Result<Connector, String>
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let trust = |roots| Trust::new(roots, provider.clone());
-    let (trust, names_must_match) = match verification {
+    let (roots, names_must_match) = match verification {
         Verification::None => (None, false),
-        Verification::Ca(path) => (Some(trust(roots_in(&path)?)?), false),
-        Verification::Full(Some(path)) => (Some(trust(roots_in(&path)?)?), true),
-        Verification::Full(None) => (Some(trust(roots_of_the_system()?)?), true),
+        Verification::Ca(path) => (Some(roots_in(&path)?), false),
+        Verification::Full(Some(path)) => (Some(roots_in(&path)?), true),
+        Verification::Full(None) => (Some(roots_of_the_system()?), true),
     };
     let verifier = Verifier {
-        trust,
+        trust: roots.map(Trust::new),
         names_must_match,
         provider,
     };
@@ -60,6 +60,8 @@ pub(super) fn connector(verification: Verification) -> Result<Connector, String>
 }
 
 fn roots_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    // Whoever may change it decides which server is believed.
+    warn_of_others("sslrootcert", &[path], Content::Public);
     let invalid = |error| {
         let why = match error {
             Error::Io(error) => format!("cannot be read: {error}"),

@@ -1,15 +1,14 @@
 //! Verifies the certificate that a database server shows.
 //!
-//! Promises that the server has the private key of its certificate, whatever else is verified. Must
-//! never accept one that no root has signed, and that is not one itself, where there are roots.
+//! Promises that the server has the private key of its certificate, whatever else is verified. Where
+//! there are roots, it must never accept a certificate that no root has signed and that is no root itself.
 
 use super::errors::{Unusable, chain_error, signature_error};
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_name,
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -38,9 +37,10 @@ pub(super) struct Verifier {
 /// The root certificates.
 #[derive(Debug)]
 pub(super) struct Trust {
-    chain: Arc<WebPkiServerVerifier>,
-    /// Those that have signed themselves. One of them may be a server's own.
-    self_signed: Vec<CertificateDer<'static>>,
+    roots: RootCertStore,
+    /// Those whose issuer is their own subject. One of them may be a server's own: libpq accepts no
+    /// other root as one.
+    self_issued: Vec<CertificateDer<'static>>,
 }
 
 /// Whether a certificate can be a root.
@@ -49,23 +49,18 @@ pub(super) fn is_root(certificate: &CertificateDer<'_>) -> bool {
 }
 
 impl Trust {
-    pub(super) fn new(
-        mut certificates: Vec<CertificateDer<'static>>,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, String> {
+    pub(super) fn new(mut certificates: Vec<CertificateDer<'static>>) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates.iter().cloned());
-        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        let chain = chain.build().map_err(|error| error.to_string())?;
-        certificates.retain(is_self_signed);
-        Ok(Self {
-            chain,
-            self_signed: certificates,
-        })
+        certificates.retain(is_self_issued);
+        Self {
+            roots,
+            self_issued: certificates,
+        }
     }
 }
 
-fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
+fn is_self_issued(certificate: &CertificateDer<'_>) -> bool {
     Certificate::from_der(certificate).is_ok_and(|certificate| {
         let contents = certificate.tbs_certificate;
         contents.issuer == contents.subject
@@ -111,23 +106,23 @@ impl Verifier {
         host: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let verified = if trust.self_signed.iter().any(|root| root == own) {
-            let parsed = ParsedCertificate::try_from(own)?;
+        let parsed = ParsedCertificate::try_from(own)?;
+        if trust.self_issued.iter().any(|root| root == own) {
             verify_own_root(own, now)?;
-            verify_server_name(&parsed, host)
         } else {
-            let verified = trust
-                .chain
-                .verify_server_cert(own, intermediates, host, &[], now);
-            verified.map(|_| ())
-        };
-        match verified {
-            // The name is verified last, after all else.
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.names_must_match => Ok(()),
-            verified => verified,
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                &trust.roots,
+                intermediates,
+                now,
+                algorithms,
+            )?;
         }
+        if self.names_must_match {
+            verify_server_name(&parsed, host)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,8 @@ use crate::support::{
     },
 };
 
+use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
 const HOST: &str = "db.example.com";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +38,20 @@ async fn verify_full_accepts_only_the_right_host_signed_by_the_right_root() {
             "does not name the address's host",
         )
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_who_may_change_the_roots_are_warned_of() {
+    let database = Database::with_tls();
+    let address = database.address(HOST, "verify-full", Some(&database.authority));
+    let root = database.authority.path();
+    let folder = root.parent().expect("a folder");
+    for (path, mode) in [(folder, 0o755), (&root, 0o666)] {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
+    }
+    let server = Server::start(&address).await;
+    let warning = "sslrootcert: every user of this machine may change";
+    assert!(server.log().contains(warning), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
