@@ -1,6 +1,7 @@
 //! The rights that a role needs on the tables: what `keyservice grants` prints, and what a start checks.
 //!
-//! Promises the least: a service without one of these rights does not work.
+//! Promises the least: without one of these rights, a service of this release or of the one before does not
+//! work.
 
 use std::fmt;
 
@@ -65,6 +66,9 @@ pub const SERVICE: &[TableRights] = &[
     ),
     on("writes", &[SELECT, INSERT]),
     on("states", &[SELECT]),
+    // Replicas of the release before read it. Without it, grants that are run again during an upgrade
+    // would take their leases.
+    on("changes", &[SELECT]),
     on(
         "replicas",
         &[
