@@ -34,11 +34,16 @@ pub fn check_ownable(domain: &Domain, include_subdomains: bool) -> Result<(), No
     };
     // A top-level domain that is not in the list is a suffix of neither part of it.
     let is_of_icann = suffix.is_some_and(|suffix| suffix.typ() == Some(Type::Icann));
-    if is_suffix(&name) && is_of_icann {
+    // `*.ck` alone stands in the list for `ck`, which is a top-level domain all the same.
+    let below = format!("any.{name}");
+    let below_is_of_icann = psl::List
+        .suffix(below.as_bytes())
+        .is_some_and(|suffix| suffix.typ() == Some(Type::Icann));
+    if is_suffix(&name) && (is_of_icann || below_is_of_icann) {
         return Err(NotOwnable::PublicSuffix);
     }
     // A rule such as `*.ck` makes every name below a domain a suffix.
-    if include_subdomains && (is_suffix(&name) || is_suffix(&format!("any.{name}"))) {
+    if include_subdomains && (is_suffix(&name) || is_suffix(&below)) {
         return Err(NotOwnable::SharedSubdomains);
     }
     Ok(())
@@ -60,6 +65,7 @@ mod tests {
             ("рф", Err(PublicSuffix), Err(PublicSuffix)),
             ("xn--p1ai", Err(PublicSuffix), Err(PublicSuffix)),
             // By the rule `*.ck`, with the exception `!www.ck`.
+            ("ck", Err(PublicSuffix), Err(PublicSuffix)),
             ("any.ck", Err(PublicSuffix), Err(PublicSuffix)),
             ("www.ck", Ok(()), Ok(())),
             // By the rule `*.kobe.jp`.
