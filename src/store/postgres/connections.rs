@@ -101,10 +101,11 @@ impl Connections {
                 return Err(cause);
             };
             refusal = Some(with_causes(no_room));
-            if lesser.is_some_and(Self::close_one) {
+            let is_due = |room: Option<Instant>| room.is_some_and(|due| Instant::now() < due);
+            if !is_due(room_is_due) && lesser.is_some_and(Self::close_one) {
                 room_is_due = Some(Instant::now() + CLOSING_LIMIT);
             }
-            if room_is_due.is_some_and(|due| Instant::now() < due) {
+            if is_due(room_is_due) {
                 sleep(CLOSING_PAUSE).await;
             } else if self.pool.status().size > 0 {
                 self.log_refusal(&cause);
