@@ -38,9 +38,14 @@ pub(super) fn check(settings: &CallerSettings, listen: SocketAddr) -> Result<(),
         ),
     };
     if listen.ip().to_canonical().is_loopback() {
+        let risk = if settings.credentials.is_some() {
+            "whoever may listen in on this machine reads tokens and bearer secrets"
+        } else {
+            "every user of this machine is an admin"
+        };
         tracing::warn!(
-            "calls are {lacks}: every user of this machine is an admin. Other machines do not reach \
-             {listen}; before they may, or if you do not trust each user, give {missing}"
+            "calls are {lacks}: {risk}. Other machines do not reach {listen}; before they may, or if \
+             you do not trust each user, give {missing}"
         );
     } else if settings.insecure {
         tracing::warn!("calls are {lacks}, and --insecure lets other machines reach {listen}");
