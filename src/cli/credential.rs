@@ -29,8 +29,8 @@ pub(super) struct NewCredential {
     #[arg(long, value_parser = role)]
     role: Role,
 
-    /// The only accounts whose keys the caller may touch, separated by commas. Without this option it
-    /// may touch all.
+    /// The only accounts whose keys and domains the caller may touch, separated by commas. Without this
+    /// option it may touch all.
     #[arg(long, value_name = "ACCOUNT,…", value_parser = credentials::parse_accounts)]
     accounts: Option<Accounts>,
 }
