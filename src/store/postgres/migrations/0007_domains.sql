@@ -3,6 +3,16 @@
 --
 -- Replicas of the release before may run on while this is applied and afterwards. They call the
 -- functions that they know, and see a write of a domain as one of a key that nobody has.
+
+-- The domain that a call concerned. Null: none, or not known.
+--
+-- First of all, because a report may be reading this table. The wait for it would otherwise add to that
+-- for keyservice.writes, and renewals wait from then on.
+ALTER TABLE keyservice.audit
+    ADD COLUMN domain text,
+    -- The rows of before have none, so they need not be read.
+    ADD CONSTRAINT domain_length CHECK (char_length(domain) <= 400) NOT VALID;
+
 CREATE TABLE keyservice.domains (
     account_id         text        COLLATE "C" NOT NULL,
     domain             text        COLLATE "C" NOT NULL,
@@ -33,9 +43,6 @@ ALTER TABLE keyservice.writes
         num_nonnulls(key_id, domain) = 1 AND num_nonnulls(account_id, domain) <> 1) NOT VALID,
     ADD CONSTRAINT domain_exists FOREIGN KEY (account_id, domain)
         REFERENCES keyservice.domains (account_id, domain) NOT VALID;
-
--- The domain that a call concerned. Null: none, or not known.
-ALTER TABLE keyservice.audit ADD COLUMN domain text;
 
 -- What a replica must know of a key or a domain, with the position of its last write.
 CREATE VIEW keyservice.states AS
