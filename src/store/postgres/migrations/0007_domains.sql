@@ -45,26 +45,30 @@ ALTER TABLE keyservice.writes
         REFERENCES keyservice.domains (account_id, domain) NOT VALID;
 
 -- What a replica must know of a key or a domain, with the position of its last write.
+--
+-- The LIMITs keep PostgreSQL from joining in another way than row by row. To merge the tables, it would
+-- read each of them from its first revision on, whatever revision is asked for.
 CREATE VIEW keyservice.states AS
 SELECT w.revision, w.write_id,
        k.key_id, k.digest, k.expire_time, k.revoke_time IS NOT NULL AS revoked,
        coalesce(k.account_id, d.account_id) AS account_id, coalesce(k.domain, d.domain) AS domain,
        d.include_subdomains, d.remove_time IS NOT NULL AS removed
 FROM keyservice.writes w
-LEFT JOIN keyservice.keys k ON k.revision = w.revision
-LEFT JOIN keyservice.domains d ON d.revision = w.revision
+LEFT JOIN LATERAL (SELECT * FROM keyservice.keys k WHERE k.revision = w.revision LIMIT 1) k ON true
+LEFT JOIN LATERAL (SELECT * FROM keyservice.domains d WHERE d.revision = w.revision LIMIT 1) d ON true
 WHERE k.key_id IS NOT NULL OR d.domain IS NOT NULL;
 
 -- For replicas of the release before, which know keys alone and must apply every write: a write of a
 -- domain is that of a revoked key with a digest of zeros, which no token has.
 CREATE OR REPLACE VIEW keyservice.changes AS
-SELECT k.key_id, k.digest, k.account_id, k.domain, k.expire_time,
-       k.revoke_time IS NOT NULL AS revoked, k.revision, w.write_id
-FROM keyservice.keys k JOIN keyservice.writes w USING (revision)
-UNION ALL
-SELECT '00000000-0000-0000-0000-000000000000'::uuid, decode(repeat('00', 32), 'hex'), 'none', NULL,
-       NULL, true, d.revision, w.write_id
-FROM keyservice.domains d JOIN keyservice.writes w USING (revision);
+SELECT coalesce(k.key_id, '00000000-0000-0000-0000-000000000000') AS key_id,
+       coalesce(k.digest, decode(repeat('00', 32), 'hex')) AS digest,
+       coalesce(k.account_id, 'none') AS account_id, k.domain, k.expire_time,
+       k.key_id IS NULL OR k.revoke_time IS NOT NULL AS revoked, w.revision, w.write_id
+FROM keyservice.writes w
+LEFT JOIN LATERAL (SELECT * FROM keyservice.keys k WHERE k.revision = w.revision LIMIT 1) k ON true
+LEFT JOIN LATERAL (SELECT * FROM keyservice.domains d WHERE d.revision = w.revision LIMIT 1) d ON true
+WHERE k.key_id IS NOT NULL OR d.domain IS NOT NULL;
 
 -- Who could write keys can write domains.
 DO $$
@@ -231,7 +235,8 @@ END $$;
 -- reader's head, up to which it has read, is not among the writes of this database: the last states
 -- leave out the states before them, so they count only together with the head that came with them.
 --
--- The plan must be made for the revision: for any revision, PostgreSQL would read every key.
+-- The plan must be made for the revision: for any revision, PostgreSQL would expect so many rows that it
+-- would compile the plan first, which takes longer than to read them.
 CREATE FUNCTION keyservice.read_states(
     p_since_revision bigint, p_head_revision bigint, p_head_write_id uuid, p_limit bigint,
     OUT history_holds boolean, OUT head_revision bigint, OUT head_write_id uuid,
