@@ -71,7 +71,8 @@ async fn a_lease_gets_its_connections_at_the_expense_of_calls() {
 
     for of_calls in ["idle", "busy"] {
         limit(&cluster, &service, 6);
-        let end = cluster.end_sessions("query LIKE '%renew_lease%' OR query LIKE '%look_at%'");
+        let end =
+            cluster.end_sessions("query LIKE '%keyservice.renew(%' OR query LIKE '%look_at%'");
         assert!(end > 0);
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(4) {
