@@ -110,6 +110,7 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
     let id = "pg_catalog.gen_random_uuid()";
     let key = "'00000000-0000-0000-0000-000000000001'";
     let digest = "pg_catalog.decode(pg_catalog.repeat('ab', 32), 'hex')";
+    let other_digest = "pg_catalog.decode(pg_catalog.repeat('cd', 32), 'hex')";
     let times = "pg_catalog.now()";
     for call in [
         format!("create_key({key}, {digest}, 'a', 'b', 'c', 'd', 'e', {times}, {times})"),
@@ -118,6 +119,16 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
         format!("revoke_key(NULL, {digest}, ARRAY['a'], {times})"),
         format!("renew_lease({key}, 'x', 1, 2000, 0, 0, {id}, 10)"),
         format!("read_changes(0, {id}, 10)"),
+        format!("add_domain('a', 'd', true, {times})"),
+        format!("add_domain('a', 'd', true, {times})"),
+        format!(
+            "create_key({id}, {other_digest}, 'a', 'b', 'c', 'x.d', ARRAY['d'], 'f', {times}, {times})"
+        ),
+        format!("remove_subdomains('a', 'd', {times})"),
+        format!("remove_domain('a', 'd', {times})"),
+        format!("remove_domain('a', 'd', {times})"),
+        format!("renew({key}, 'x', 2, 2000, 0, 0, 0, {id}, 10)"),
+        format!("read_states(0, 0, {id}, 10)"),
         format!("look_at_replicas(ARRAY[1], ARRAY[{id}])"),
     ] {
         let call = format!("SELECT keyservice.{call}");
