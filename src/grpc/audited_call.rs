@@ -72,6 +72,16 @@ impl<State> AuditedCall<State> {
     pub(super) fn time(&self) -> Timestamp {
         self.entry.time
     }
+
+    /// Waits until the store may work for the call.
+    pub(super) async fn turn<'a>(
+        &self,
+        turns: &'a StoreTurns,
+        advice: &str,
+    ) -> Result<StoreTurn<'a>, Status> {
+        let turn = turns.take(self.caller(), self.entry.method).await;
+        turn.map_err(|error| errors::no_turn(&error, advice))
+    }
 }
 
 impl AuditedCall {
@@ -125,16 +135,6 @@ impl AuditedCall {
     /// Whether the caller has stopped waiting for the answer.
     pub(super) fn is_abandoned(&self) -> bool {
         self.entry.caller_gone.is_cancelled()
-    }
-
-    /// Waits until the store may work for the call.
-    pub(super) async fn turn<'a>(
-        &self,
-        turns: &'a StoreTurns,
-        advice: &str,
-    ) -> Result<StoreTurn<'a>, Status> {
-        let turn = turns.take(self.caller(), self.entry.method).await;
-        turn.map_err(|error| errors::no_turn(&error, advice))
     }
 
     /// Gives what was read from the request, if its account is one of the caller's. Notes what the call

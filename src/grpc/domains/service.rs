@@ -6,13 +6,13 @@ use super::{request, response};
 use crate::{
     app::App,
     grpc::{
-        audited_call::{AuditedCall, Closed},
+        audited_call::{AuditedCall, Closed, Recorded},
         errors,
         handlers::implement,
         proto::{self, domain_service_server::DomainService},
         writes::wait_until_acknowledged,
     },
-    model::{account::AccountId, audit_record::AdminMethod, domain::Domain, time::Timestamp},
+    model::{account::AccountId, audit_record::AdminMethod, domain::Domain},
     store::{AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, Position},
 };
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl DomainHandlers {
         let complete = async {
             let (acknowledged, active_keys) = tokio::join!(
                 wait_until_acknowledged(&self.app, AdminMethod::AddDomain, position),
-                self.count_active_keys(account_id, domain, addition.now),
+                self.count_active_keys(&call, account_id, domain),
             );
             acknowledged.map_err(response::unacknowledged_addition)?;
             Ok(proto::AddDomainResponse {
@@ -96,7 +96,7 @@ impl DomainHandlers {
         let complete = async {
             let (acknowledged, active_keys) = tokio::join!(
                 wait_until_acknowledged(&self.app, AdminMethod::RemoveDomain, position),
-                self.count_active_keys(account_id, domain, removal.now),
+                self.count_active_keys(&call, account_id, domain),
             );
             acknowledged.map_err(response::unacknowledged_removal)?;
             Ok(proto::RemoveDomainResponse {
@@ -127,13 +127,15 @@ impl DomainHandlers {
     /// fails, the call may be repeated, which changes nothing.
     async fn count_active_keys(
         &self,
+        call: &AuditedCall<Recorded>,
         account_id: &AccountId,
         domain: &Domain,
-        now: Timestamp,
     ) -> Result<u64, Status> {
         const ADVICE: &str = "the domain was changed, but its keys could not be counted: try again";
-        let store = &self.app.store.domains;
+        let (store, now) = (&self.app.store.domains, call.time());
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
         let counted = store.count_active_keys(account_id, domain, now).await;
+        drop(turn);
         counted.map_err(|error| errors::store_failed(&error, ADVICE))
     }
 
