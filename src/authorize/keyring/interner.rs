@@ -119,7 +119,7 @@ impl Interner {
         }
         let len = self.numbers.len();
         let number = u32::try_from(len + 1).ok().and_then(NonZeroU32::new);
-        let number = number.expect("there are no more texts than keys, and fewer than 2^32 keys");
+        let number = number.expect("a keyring holds fewer than 2^32 texts");
         texts.add(len, text);
         self.numbers
             .insert_unique(hash, number, |&number| hasher.hash_one(texts.get(number)));

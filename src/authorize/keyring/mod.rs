@@ -87,6 +87,9 @@ impl Keyring {
 
     /// Adds a domain, or changes what a domain covers that is here already. Unlike a key's, the
     /// changes of a domain must be applied in the order in which they were written.
+    ///
+    /// # Panics
+    /// The keyring panics at 2^32 different names, which would take 200 GB.
     pub fn apply_domain(&self, state: &DomainState) {
         let mut writer = self.writer();
         let table = self.table.load();
