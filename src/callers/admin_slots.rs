@@ -2,7 +2,8 @@
 //!
 //! Owns the count of each caller's slots, and the rule by which a call gets one.
 //! Promises that no caller keeps another from its share, and that calls which must always get through,
-//! those that take rights away and those of admins of all accounts, find slots that no other call may take.
+//! those that take rights away and those of admins of all accounts, find slots that no other call may
+//! take.
 //! Must never let a call wait: it is refused at once, and its caller tries again.
 
 use super::Caller;
@@ -33,7 +34,7 @@ struct Taken {
 }
 
 /// A number of slots for each part: the one that is open to every call, and those that are kept for a
-/// caller's first call, for Revokes and for admins of all accounts.
+/// caller's first call, for calls that take rights away and for admins of all accounts.
 type Parts = [usize; 4];
 
 #[derive(Debug, Default)]
@@ -98,9 +99,10 @@ fn sizes(limit: usize) -> Parts {
 
 /// The rule, which gives the part that the call's slot is of.
 ///
-/// An eighth of the slots is kept for each of three reasons: that the call takes rights away, that its caller is
-/// an admin of all accounts, and that its caller holds no slot. So an operator's call finds a slot
-/// whatever admins of some accounts do. The other five eighths are open to every call, and taken first.
+/// An eighth of the slots is kept for each of three reasons: that the call takes rights away, that its
+/// caller is an admin of all accounts, and that its caller holds no slot. So an operator's call finds a
+/// slot whatever admins of some accounts do. The other five eighths are open to every call, and taken
+/// first.
 ///
 /// Of the slots that are open to it, a caller alone may take all. If others were refused lately, slots are
 /// short. Then callers that have what they want keep it, and those that want more have equal shares of

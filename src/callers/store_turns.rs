@@ -1,8 +1,8 @@
 //! The turns of admin calls at the store: how many of them it works for at once.
 //!
 //! Owns the division of the store's connections. Promises that calls which must always get through,
-//! those that take rights away and those of admins of all accounts, find some that no other call may use. Slots alone do
-//! not see to that: there are many more slots than connections.
+//! those that take rights away and those of admins of all accounts, find some that no other call may use.
+//! Slots alone do not see to that: there are many more slots than connections.
 //! Must never be held by a call that waits for anything but the store.
 
 use super::Caller;
@@ -21,7 +21,7 @@ use tokio::{
 pub(crate) struct StoreTurns {
     /// For calls with neither reason to use what is kept: half of the connections.
     without_reason: Semaphore,
-    /// For all calls but the Revokes of admins of all accounts: three quarters.
+    /// For all calls but those with both reasons: three quarters.
     without_both: Semaphore,
     waiting: AtomicUsize,
     wait_limit: Duration,

@@ -87,9 +87,9 @@ pub struct ClientLimits {
 
     /// Admin calls, which are all but Authorize, in flight at once, until their clients have taken the
     /// answers. One more is `RESOURCE_EXHAUSTED`. Each caller has its share, and three eighths are kept
-    /// for Revokes, for admins of all accounts and for callers without a call in flight. Writes queue
-    /// behind one another in the store, at a few milliseconds each. The default is about a second's
-    /// worth, so callers hear of an overload while they still wait.
+    /// for `Revoke` and `RemoveDomain`, for admins of all accounts and for callers without a call in flight.
+    /// Writes queue behind one another in the store, at a few milliseconds each. The default is about a
+    /// second's worth, so callers hear of an overload while they still wait.
     #[arg(long, env = "KEYSERVICE_MAX_ADMIN_CALLS", value_name = "COUNT", default_value = "256", value_parser = count)]
     pub max_admin_calls: usize,
 }
