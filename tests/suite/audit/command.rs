@@ -183,7 +183,11 @@ async fn a_record_that_cannot_be_read_is_named_and_hides_no_other() {
         record("'20000-01-01'", "'too late'", "1"),
         record("'1970-01-03'", "'last'", "1"),
     ];
-    let sql = format!("SET search_path = keyservice; {}", records.concat());
+    let sql = format!(
+        // Records of before the check of the time were not checked.
+        "SET search_path = keyservice; ALTER TABLE audit DROP CONSTRAINT time_range; {}",
+        records.concat()
+    );
     cluster.psql(database_in(&postgres), &sql);
     for (store, unreadable) in [(sqlite, 3), (postgres, 1)] {
         for format in ["json", "table"] {

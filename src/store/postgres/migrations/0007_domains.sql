@@ -11,7 +11,10 @@
 ALTER TABLE keyservice.audit
     ADD COLUMN domain text,
     -- The rows of before have none, so they need not be read.
-    ADD CONSTRAINT domain_length CHECK (char_length(domain) <= 400) NOT VALID;
+    ADD CONSTRAINT domain_length CHECK (char_length(domain) <= 400) NOT VALID,
+    -- A record of any other time would not be found when all are read.
+    ADD CONSTRAINT time_range CHECK (
+        time >= '1970-01-01 00:00:00+00' AND time < '10000-01-01 00:00:00+00') NOT VALID;
 
 CREATE TABLE keyservice.domains (
     account_id         text        COLLATE "C" NOT NULL,

@@ -169,11 +169,16 @@ async fn a_false_audit_record_hides_no_other_and_says_nothing_to_a_terminal() {
              VALUES (now(), {caller}, {method}, {outcome}, 1)"
         )
     };
+    let at = |time: &str| record("'x'", "'List'", "'OK'").replace("now()", &format!("'{time}'"));
     for refused in [
         record("repeat('x', 401)", "'List'", "'OK'"),
         record("'x'", "repeat('x', 401)", "'OK'"),
         record("'x'", "E'List\\n'", "'OK'"),
         record("'x'", "'List'", "E'OK\\u001b[2J'"),
+        at("infinity"),
+        at("-infinity"),
+        at("0001-01-01 BC"),
+        at("10000-01-01 00:00:00+00"),
     ] {
         assert!(thief.batch_execute(&refused).await.is_err(), "{refused}");
     }
