@@ -64,7 +64,7 @@ operations! {
     DomainStore {
         "add_domain": add_domain(addition: &DomainAddition) -> Result<Committed<AddedDomain>, StoreError>;
         "remove_domain": remove_domain(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
-        "remove_domain": remove_subdomains(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
+        "remove_subdomains": remove_subdomains(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
         "list_domains": list_domains(query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError>;
         "count_keys": count_active_keys(account_id: &AccountId, domain: &Domain, now: Timestamp) -> Result<u64, StoreError>;
     }

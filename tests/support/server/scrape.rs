@@ -21,12 +21,15 @@ impl Scrape {
     pub fn of(server: &Server) -> Self {
         let (head, text) = request(server, "GET", "/metrics");
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
-        let samples = samples.map(|line| {
+        let mut samples = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').expect("a sample");
-            (name.to_owned(), value.parse().expect("a number"))
-        });
-        let samples = samples.collect();
+            let before = samples.insert(name.to_owned(), value.parse().expect("a number"));
+            assert_eq!(
+                before, None,
+                "Prometheus keeps one of two samples of {name}"
+            );
+        }
         Self { text, samples }
     }
 
