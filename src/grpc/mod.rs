@@ -16,6 +16,7 @@ mod held_answer;
 pub mod keys;
 pub mod layers;
 mod methods;
+mod page_token;
 #[cfg(test)]
 mod redaction;
 mod server;
