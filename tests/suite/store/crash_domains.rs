@@ -5,7 +5,7 @@ use crate::support::{
     postgres::Cluster,
     server::{Server, command, domains::Domains, sqlite_in},
 };
-use keyservice::grpc::proto::{ListDomainsRequest, authorize_response::Decision};
+use keyservice::grpc::proto::authorize_response::Decision;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -113,8 +113,8 @@ impl Ledger {
     async fn check(&self, server: &Server, token: &str) {
         let mut listed = BTreeSet::new();
         eventually("the store answers again", async || {
-            let answer = list(&mut server.domains().await).await;
-            answer.is_some_and(|names| {
+            let answer = server.domains().await.names(ACCOUNT).await;
+            answer.is_ok_and(|names| {
                 listed = names;
                 true
             })
@@ -136,22 +136,5 @@ impl Ledger {
 
     fn domains(&self) -> MutexGuard<'_, BTreeMap<String, Option<bool>>> {
         self.0.lock().expect("unpoisoned")
-    }
-}
-
-async fn list(client: &mut Domains) -> Option<BTreeSet<String>> {
-    let mut request = ListDomainsRequest {
-        account_id: ACCOUNT.into(),
-        page_size: 1000,
-        page_token: String::new(),
-    };
-    let mut names = BTreeSet::new();
-    loop {
-        let page = client.list_with(request.clone()).await.ok()?;
-        names.extend(page.domains.into_iter().map(|it| it.domain));
-        if page.next_page_token.is_empty() {
-            return Some(names);
-        }
-        request.page_token = page.next_page_token;
     }
 }

@@ -4,8 +4,6 @@
 //! during a write. After a write without an answer the client goes on with another domain: such a write
 //! may be committed at any later time.
 
-use crate::support::faults::load::ReplicaClient;
-use keyservice::grpc::proto::ListDomainsRequest;
 use std::{
     collections::BTreeSet,
     sync::{Mutex, MutexGuard},
@@ -106,23 +104,4 @@ impl DomainHistory {
 
 pub fn name(domain: usize) -> String {
     format!("d{domain}.example")
-}
-
-/// The verified domains that a replica lists for an account.
-pub async fn listed(replica: &ReplicaClient, account: &str) -> BTreeSet<String> {
-    let mut request = ListDomainsRequest {
-        account_id: account.to_owned(),
-        page_size: 1000,
-        page_token: String::new(),
-    };
-    let mut names = BTreeSet::new();
-    loop {
-        let page = replica.domains().list_with(request.clone()).await;
-        let page = page.expect("all faults have ended");
-        names.extend(page.domains.into_iter().map(|it| it.domain));
-        if page.next_page_token.is_empty() {
-            return names;
-        }
-        request.page_token = page.next_page_token;
-    }
 }

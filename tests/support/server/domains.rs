@@ -4,6 +4,7 @@ use keyservice::grpc::proto::{
     AddDomainRequest, AddDomainResponse, ListDomainsRequest, ListDomainsResponse,
     RemoveDomainRequest, domain_service_client::DomainServiceClient,
 };
+use std::collections::BTreeSet;
 use tonic::{Status, transport::Channel};
 
 /// A tonic client with a short method for each call.
@@ -46,6 +47,24 @@ impl Domains {
             ..Default::default()
         };
         self.list_with(request).await
+    }
+
+    /// The names of all domains of an account, page by page.
+    pub async fn names(&mut self, account: &str) -> Result<BTreeSet<String>, Status> {
+        let mut request = ListDomainsRequest {
+            account_id: account.into(),
+            page_size: 1000,
+            page_token: String::new(),
+        };
+        let mut names = BTreeSet::new();
+        loop {
+            let page = self.list_with(request.clone()).await?;
+            names.extend(page.domains.into_iter().map(|it| it.domain));
+            if page.next_page_token.is_empty() {
+                return Ok(names);
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 
     pub async fn list_with(

@@ -4,7 +4,7 @@ use super::{ACCOUNT, AUTHORIZE_PAUSE, LONG_PAUSE, LONG_TIMEOUT, Load, pause, wit
 use crate::support::{
     eventually,
     faults::{
-        domains::{listed, name},
+        domains::name,
         history::{KeyNumber, Violation},
     },
 };
@@ -131,7 +131,8 @@ impl Load {
     /// Every replica must know what was acknowledged, and they must agree about the rest.
     pub(super) async fn domain_violations_at_the_end(&self) -> Vec<Violation> {
         let settled: HashMap<usize, bool> = self.domain_history.settled().into_iter().collect();
-        let listed = listed(&self.replica_clients[0], ACCOUNT).await;
+        let listed = self.replica_clients[0].domains().names(ACCOUNT).await;
+        let listed = listed.expect("all faults have ended");
         let mut violations = Vec::new();
         for domain in 0..self.domain_history.recent().end {
             let is_listed = listed.contains(&name(domain));
