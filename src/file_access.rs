@@ -30,12 +30,12 @@ pub(crate) enum Content {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Exposure {
     path: PathBuf,
-    deed: Deed,
+    access: Access,
     who: Who,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Deed {
+enum Access {
     Read,
     Change,
     ReplaceWithin,
@@ -62,14 +62,14 @@ pub(crate) fn warn_of_others(name: &str, paths: &[&Path], content: Content) {
         .flat_map(|path| exposures(path, content, &process));
     for exposure in found.flatten().collect::<BTreeSet<_>>() {
         tracing::warn!(
-            "{name}: {exposure}; take that right away with chmod or chown, or keep the file in a folder \
-             that only its user may enter"
+            "{name}: {exposure}; take this permission away with chmod or chown, or keep the file in a \
+             folder that only its user may enter"
         );
     }
 }
 
-/// The owner of this file or link, if somebody else may have put it there: it belongs to another user, and
-/// its folder lets everybody create files.
+/// The owner of this file or link, if it is another user and everybody may create files in its folder. Then
+/// that user may have put it there.
 pub(crate) fn planter(path: &Path) -> io::Result<Option<u32>> {
     planter_for(path, &Identity::own())
 }
@@ -114,14 +114,14 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
     for path in [&path, &real] {
         let folder = path.parent().unwrap_or(path).canonicalize()?;
         let folders = with_ancestors(&folder)?;
-        let mut note = |entered: &[Folder], (path, metadata): &Folder, deed, all: Vec<Who>| {
+        let mut note = |entered: &[Folder], (path, metadata): &Folder, access, all: Vec<Who>| {
             for who in all {
                 let may_come = entered.iter().all(|(_, folder)| may_enter(who, folder));
                 // An owner may change it too, and that is said.
-                let is_said = deed == Deed::Read && who == Who::User(metadata.uid());
+                let is_said = access == Access::Read && who == Who::User(metadata.uid());
                 if may_come && !is_said && !process.trusts(who) {
                     let path = path.clone();
-                    found.insert(Exposure { path, deed, who });
+                    found.insert(Exposure { path, access, who });
                 }
             }
         };
@@ -134,13 +134,13 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
             } else {
                 allowed(&folder.1, WRITE)
             };
-            note(&folders[..at], folder, Deed::ReplaceWithin, writers);
+            note(&folders[..at], folder, Access::ReplaceWithin, writers);
         }
         if *path == real {
             let file = (real.clone(), real.metadata()?);
-            note(&folders, &file, Deed::Change, allowed(&file.1, WRITE));
+            note(&folders, &file, Access::Change, allowed(&file.1, WRITE));
             if content != Content::Public {
-                note(&folders, &file, Deed::Read, allowed(&file.1, READ));
+                note(&folders, &file, Access::Read, allowed(&file.1, READ));
             }
         }
     }
@@ -189,10 +189,10 @@ impl fmt::Display for Exposure {
             Who::Group(id) => write!(f, "each member of group {id} may ")?,
             Who::Everybody => write!(f, "every user of this machine may ")?,
         }
-        match self.deed {
-            Deed::Read => write!(f, "read {path}"),
-            Deed::Change => write!(f, "change {path}"),
-            Deed::ReplaceWithin => write!(f, "create or replace files in {path}"),
+        match self.access {
+            Access::Read => write!(f, "read {path}"),
+            Access::Change => write!(f, "change {path}"),
+            Access::ReplaceWithin => write!(f, "create or replace files in {path}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Text as it is printed: on a terminal, in a line of the log, in a line of JSON.
 //!
-//! Promises that no text moves the cursor, ends a line, or changes the order of what follows. A server, a
-//! file, or whoever may insert records may have supplied it.
+//! Promises that no text moves the cursor, ends a line, or changes the order of what follows. The text may
+//! come from a server, from a file, or from anybody who may insert records.
 
 use super::text::is_unprintable;
 use std::{borrow::Cow, fmt::Write as _};

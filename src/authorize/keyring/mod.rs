@@ -220,7 +220,8 @@ impl ReadGuard {
     }
 }
 
-/// A key, with texts that the keyring owns. What can change is as it was when the key was found.
+/// A key that was found. The keyring owns its texts. Its expiry and its revocation are as they were when it
+/// was found.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyRef<'a> {
     table: &'a Table,

@@ -94,8 +94,8 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 /// What SQLite keeps beside a database, or once has, and applies to it when it opens it.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Refuses a database that somebody else may have put into the place of this service's, or a file beside
-/// it that SQLite would apply to it. `given` may be a link, and `path` is what it leads to.
+/// Refuses a database that another user may have put there, and such a file beside it, which SQLite would
+/// apply to the database. `given` may be a link, and `path` is what it leads to.
 pub(super) fn refuse_planted(given: &Path, path: &Path) -> Result<(), OpenError> {
     let beside = BESIDE.map(|end| beside(path, end));
     let beside = beside.iter().map(PathBuf::as_path);

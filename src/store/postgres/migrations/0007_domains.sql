@@ -158,9 +158,9 @@ BEGIN
     write_id := keyservice.end_write(v_next, p_create_time, p_key_id);
 END $$;
 
--- Adds a domain to an account, or changes include_subdomains of one that it has, and gives its row and
--- the write that made it so. A domain that is as it should be is given as it is, with its row locked for
--- the reason that create_key has. is_shared tells whether another account has it too.
+-- Adds a domain to an account, or changes include_subdomains of one that it has. Gives the domain's row
+-- and its last write. If there is nothing to change, the row is locked, as in create_key and for the same
+-- reason. is_shared tells whether another account has the domain too.
 CREATE FUNCTION keyservice.add_domain(
     p_account_id text, p_domain text, p_include_subdomains boolean, p_time timestamptz,
     OUT added keyservice.domains, OUT write_id uuid, OUT is_shared boolean)
@@ -190,8 +190,7 @@ BEGIN
 END $$;
 
 -- Removes a domain from an account, and gives the write that removed it; nulls if the account has never
--- had it. A domain that was removed before is given as it is, with its row locked for the reason that
--- create_key has.
+-- had it. If it was removed before, its row is locked, as in create_key and for the same reason.
 CREATE FUNCTION keyservice.remove_domain(
     p_account_id text, p_domain text, p_time timestamptz, OUT revision bigint, OUT write_id uuid)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
