@@ -3,7 +3,7 @@
 //! Owns the order of the reasons for a denial.
 //! Must never wait, lock or log: it runs on every request of the mail platform.
 
-use super::keyring::{KeyRef, Keyring};
+use super::keyring::{KeyRef, Keyring, SoughtDomain};
 use crate::model::{
     account::{AccountId, Accounts},
     domain::Domain,
@@ -78,10 +78,11 @@ pub(super) fn decide(
     };
     let digest = digester.digest(&token);
     let found = keyring.at_one_moment(|keys| {
+        let sought = (rule == DomainRule::Verified).then(|| keys.seek(&domain));
         let key = keys.get(&digest);
         let key = key.filter(|key| accounts.contains(key.account_id()));
         let key = key.ok_or(DenialReason::UnknownToken)?;
-        match denial_reason(&key, rule, &domain, now) {
+        match denial_reason(&key, sought, &domain, now) {
             Some(reason) => Err(reason),
             None => Ok(GrantedKey::of(&key)),
         }
@@ -120,31 +121,33 @@ impl GrantedKey {
 
 fn denial_reason(
     key: &KeyRef<'_>,
-    rule: DomainRule,
+    sought: Option<SoughtDomain<'_>>,
     domain: &Domain,
     now: Timestamp,
 ) -> Option<DenialReason> {
     match key.status(now) {
         Status::Revoked => Some(DenialReason::Revoked),
         Status::Expired => Some(DenialReason::Expired),
-        Status::Active => domain_denial(key, rule, domain),
+        Status::Active => domain_denial(key, sought, domain),
     }
 }
 
 /// What is looked up first grants most calls. It compares no text, which would take longer than all
-/// the rest, because texts are seldom in the processor's caches.
-fn domain_denial(key: &KeyRef<'_>, rule: DomainRule, domain: &Domain) -> Option<DenialReason> {
-    let must_be_verified = rule == DomainRule::Verified;
-    let verified = must_be_verified
-        .then(|| key.verified_domain(domain))
-        .flatten();
+/// the rest, because texts are seldom in the processor's caches. `sought` is the domain, unless
+/// any domain will do.
+fn domain_denial(
+    key: &KeyRef<'_>,
+    sought: Option<SoughtDomain<'_>>,
+    domain: &Domain,
+) -> Option<DenialReason> {
+    let verified = sought.and_then(|domain| key.verified_domain(&domain));
     if verified.is_some() && key.domain_name().is_none_or(|only| Some(only) == verified) {
         return None;
     }
     if key.domain().is_some_and(|only| only != domain.as_str()) {
         return Some(DenialReason::DomainNotAllowed);
     }
-    let is_unverified = must_be_verified && !key.is_verified_by_parent(domain);
+    let is_unverified = sought.is_some() && !key.is_verified_by_parent(domain);
     is_unverified.then_some(DenialReason::DomainNotVerified)
 }
 

@@ -20,6 +20,8 @@ use crate::model::{
     verified_domain::{Coverage, DomainState},
 };
 use arc_swap::{ArcSwap, Guard};
+use domains::{Entry, Sought};
+use interner::Texts;
 use record::{Record, Validity};
 use std::{
     fmt,
@@ -98,13 +100,13 @@ impl Keyring {
         let account = state.account_id.as_str();
         let account = writer.account_ids.intern(account, &table.account_ids);
         let name = state.domain.as_str();
-        if let Some(held) = table.domains.find(account, name) {
+        let domains = &table.domains;
+        if let Some(held) = domains.find(account, &domains.seek(name)) {
             held.set_coverage(state.coverage);
         } else {
             let number = writer.names.intern(name, &table.names);
-            let domains = &table.domains;
             domains.insert(account, name, number, state.coverage);
-            writer.register(account, number);
+            writer.domains += 1;
         }
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));
@@ -155,17 +157,17 @@ impl Keyring {
 
     /// The state of each domain, in no particular order. Nothing can be applied meanwhile.
     pub(crate) fn domains(&self) -> Vec<DomainState> {
-        let writer = self.writer();
+        let _nothing_is_applied = self.writer();
         let table = self.table.load();
-        let state = |&(account, number): &(NonZeroU32, NonZeroU32)| {
-            let name = table.names.get(number)?;
+        let text = |texts: &Texts, number| Some(texts.get(number)?.to_owned());
+        let state = |(account, domain): (NonZeroU32, Entry<'_>)| {
             Some(DomainState {
-                account_id: AccountId::from_stored(table.account_ids.get(account)?.to_owned()),
-                domain: Domain::from_stored(name.to_owned()),
-                coverage: table.domains.find(account, name)?.coverage(),
+                account_id: AccountId::from_stored(text(&table.account_ids, account)?),
+                domain: Domain::from_stored(text(&table.names, domain.number())?),
+                coverage: domain.coverage(),
             })
         };
-        writer.registered.iter().filter_map(state).collect()
+        table.domains.iter().filter_map(state).collect()
     }
 
     /// How many keys there are, including revoked and expired ones.
@@ -196,6 +198,12 @@ impl ReadGuard {
         self.key(self.0.find(digest)?)
     }
 
+    /// Begins to look for a domain. Done before [`Self::get`], it lets the processor fetch the domain
+    /// and the key at once.
+    pub(crate) fn seek(&self, domain: &Domain) -> SoughtDomain<'_> {
+        SoughtDomain(self.0.domains.seek(domain.as_str()))
+    }
+
     /// Every key with the digest of its token, in no particular order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (TokenDigest, KeyRef<'_>)> {
         let records = self.0.records();
@@ -204,7 +212,10 @@ impl ReadGuard {
 
     /// How many domains are verified. One that several accounts have counts for each of them.
     pub(crate) fn verified_domain_count(&self) -> usize {
-        self.0.domains.verified_count()
+        let domains = self.0.domains.iter();
+        domains
+            .filter(|(_, domain)| domain.coverage() != Coverage::Removed)
+            .count()
     }
 
     fn key<'a>(&'a self, record: &'a Record) -> Option<KeyRef<'a>> {
@@ -228,6 +239,10 @@ pub(crate) struct KeyRef<'a> {
     record: &'a Record,
     validity: Validity,
 }
+
+/// A domain that is looked for, whichever account has it.
+#[derive(Clone, Copy)]
+pub(crate) struct SoughtDomain<'a>(Sought<'a>);
 
 /// Stands for a domain's name: two of one keyring are equal if the names are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,17 +283,16 @@ impl<'a> KeyRef<'a> {
     }
 
     /// Finds a domain that is verified, by itself, for the key's account.
-    pub(crate) fn verified_domain(&self, domain: &Domain) -> Option<Name> {
-        let (account, name) = (self.record.account(), domain.as_str());
-        let held = self.table.domains.find(account, name)?;
+    pub(crate) fn verified_domain(&self, domain: &SoughtDomain<'_>) -> Option<Name> {
+        let held = self.table.domains.find(self.record.account(), &domain.0)?;
         (held.coverage() != Coverage::Removed).then(|| Name(held.number()))
     }
 
     /// Whether a name above this domain is verified for the key's account, with its subdomains.
     pub(crate) fn is_verified_by_parent(&self, domain: &Domain) -> bool {
-        let account = self.record.account();
+        let (account, domains) = (self.record.account(), &self.table.domains);
         domain.parents().any(|parent| {
-            let held = self.table.domains.find(account, parent);
+            let held = domains.find(account, &domains.seek(parent));
             held.is_some_and(|held| held.coverage() == Coverage::DomainAndSubdomains)
         })
     }
@@ -396,12 +410,13 @@ mod tests {
         };
         let changes = Once::new();
         let seen = keyring.at_one_moment(|keys| {
+            let sought = keys.seek(&domain.domain);
             let found = keys.get(&key.digest).expect("it is held");
             changes.call_once(|| {
                 keyring.apply_key(&key);
                 keyring.apply_domain(&domain);
             });
-            let is_verified = found.verified_domain(&domain.domain).is_some();
+            let is_verified = found.verified_domain(&sought).is_some();
             (found.is_revoked(), is_verified)
         });
         assert_eq!(seen, (true, true));

@@ -105,7 +105,7 @@ impl Table {
 
     /// The same table with room for one more domain, if this one has no room.
     pub(super) fn with_room_for_domain(&self, writer: &Writer) -> Option<Self> {
-        let domains = self.domains.with_room(writer.registered.len());
+        let domains = self.domains.with_room(writer.domains);
         let texts = self.with_room_for_texts(writer);
         let Some(domains) = domains else {
             return texts;
