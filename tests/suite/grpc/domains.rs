@@ -210,6 +210,12 @@ async fn a_domain_that_cannot_be_verified_is_refused_and_nothing_changes() {
         let refused = domains.add_with(ACCOUNT, name, include_subdomains).await;
         assert_names(&refused.unwrap_err(), field, part);
     }
+        (
+            "amazonaws.com",
+            true,
+            "include_subdomains",
+            "a name below it",
+        ),
     for (name, part) in [
         ("*.example.com", "set include_subdomains"),
         ("a..b", "use letters"),
