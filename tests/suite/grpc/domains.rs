@@ -195,7 +195,7 @@ async fn a_domain_that_cannot_be_verified_is_refused_and_nothing_changes() {
             "domain",
             "use letters, digits and hyphens",
         ),
-        ("*.example.com", false, "domain", "set include_subdomains"),
+        ("*.example.com", false, "domain", "with include_subdomains"),
         ("com", false, "domain", "is a public suffix"),
         ("co.uk", true, "domain", "is a public suffix"),
         ("xn--p1ai", false, "domain", "is a public suffix"),
@@ -217,7 +217,7 @@ async fn a_domain_that_cannot_be_verified_is_refused_and_nothing_changes() {
             "a name below it",
         ),
     for (name, part) in [
-        ("*.example.com", "set include_subdomains"),
+        ("*.example.com", "so give one domain"),
         ("a..b", "use letters"),
     ] {
         assert_names(
