@@ -16,10 +16,11 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, ListedDomain,
-        StoreError,
+        ActiveKeys, AddedDomain, COUNT_LEN, Committed, DomainAddition, DomainQuery, DomainRemoval,
+        LISTED_COUNT_LEN, ListedDomain, RemovedDomain, StoreError,
     },
 };
+use tokio_postgres::Row;
 
 pub(super) async fn add(
     database: &Database,
@@ -62,7 +63,7 @@ pub(super) async fn add(
 pub(super) async fn remove(
     database: &Database,
     removal: &DomainRemoval,
-) -> Result<Option<Committed<()>>, StoreError> {
+) -> Result<Option<Committed<RemovedDomain>>, StoreError> {
     remove_by(
         "remove_domain",
         AdminMethod::RemoveDomain,
@@ -77,13 +78,14 @@ pub(super) async fn remove_subdomains(
     database: &Database,
     removal: &DomainRemoval,
 ) -> Result<Option<Committed<()>>, StoreError> {
-    remove_by(
+    let removed = remove_by(
         "remove_subdomains",
         AdminMethod::AddDomain,
         database,
         removal,
     )
-    .await
+    .await?;
+    Ok(removed.map(|removed| Committed::new((), removed.position())))
 }
 
 async fn remove_by(
@@ -113,12 +115,35 @@ async fn remove_by(
             ],
         )
         .await?;
-    let position = rows.first().map(rows::position).transpose()?;
-    Ok(position.map(|position| Committed::new((), position)))
+    let removed = rows.first().map(|row| {
+        let still_verified_by: Option<String> = rows::column(row, "still_verified_by")?;
+        let removed = RemovedDomain {
+            still_verified_by: still_verified_by.map(Domain::from_stored),
+        };
+        Ok(Committed::new(removed, rows::position(row)?))
+    });
+    removed.transpose()
 }
 
-/// The keys that a page's domains are counted for are found by an index, those of each domain on
-/// their own.
+/// The columns `active` and `read` of a count of keys, which [`active_keys`] reads. The index `keys_by_domain`
+/// has the keys of a domain in this order, so no more are read than are counted.
+fn count_of_keys(account_id: &str, domain: &str, now: &str, len: usize) -> String {
+    format!(
+        "SELECT pg_catalog.count(*) FILTER (WHERE k.revoke_time IS NULL \
+                 AND (k.expire_time IS NULL OR k.expire_time OPERATOR(pg_catalog.>) {now})) AS active, \
+             pg_catalog.count(*) AS read \
+         FROM (SELECT revoke_time, expire_time FROM keyservice.keys \
+               WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {account_id} \
+                 AND domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {domain} \
+               ORDER BY create_revision DESC LIMIT {len} + 1) k"
+    )
+}
+
+fn active_keys(row: &Row, len: usize) -> Result<ActiveKeys, StoreError> {
+    let (active, read) = (rows::count(row, "active")?, rows::count(row, "read")?);
+    Ok(ActiveKeys::among(active, read, len))
+}
+
 pub(super) async fn list(
     database: &Database,
     query: &DomainQuery,
@@ -127,18 +152,15 @@ pub(super) async fn list(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT {}, ( \
-                     SELECT pg_catalog.count(*) FROM keyservice.keys k \
-                     WHERE k.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) d.account_id \
-                       AND k.domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) d.domain \
-                       AND k.revoke_time IS NULL \
-                       AND (k.expire_time IS NULL OR k.expire_time OPERATOR(pg_catalog.>) $4)) \
-                     AS active_keys \
-                 FROM keyservice.domains d \
-                 WHERE account_id OPERATOR(pg_catalog.=) $1 \
-                   AND domain OPERATOR(pg_catalog.>) coalesce($2, '') AND remove_time IS NULL \
-                 ORDER BY domain LIMIT $3",
-                rows::DOMAIN_COLUMNS
+                "SELECT d.*, counted.active, counted.read \
+                 FROM (SELECT {} FROM keyservice.domains \
+                       WHERE account_id OPERATOR(pg_catalog.=) $1 \
+                         AND domain OPERATOR(pg_catalog.>) coalesce($2, '') AND remove_time IS NULL \
+                       ORDER BY domain LIMIT $3) d \
+                 CROSS JOIN LATERAL ({}) counted \
+                 ORDER BY domain",
+                rows::DOMAIN_COLUMNS,
+                count_of_keys("d.account_id", "d.domain", "$4", LISTED_COUNT_LEN)
             ),
             &[
                 &query.account_id.as_str(),
@@ -151,7 +173,7 @@ pub(super) async fn list(
     let listed = rows.iter().map(|row| {
         Ok(ListedDomain {
             domain: rows::verified_domain(row)?,
-            active_keys: rows::count(row, "active_keys")?,
+            active_keys: active_keys(row, LISTED_COUNT_LEN)?,
         })
     });
     listed.collect()
@@ -162,15 +184,11 @@ pub(super) async fn count_active_keys(
     account_id: &AccountId,
     domain: &Domain,
     now: Timestamp,
-) -> Result<u64, StoreError> {
+) -> Result<ActiveKeys, StoreError> {
     let rows = database
         .query(
             Purpose::Calls,
-            "SELECT pg_catalog.count(*) AS active_keys FROM keyservice.keys \
-             WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 \
-               AND domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2 \
-               AND revoke_time IS NULL \
-               AND (expire_time IS NULL OR expire_time OPERATOR(pg_catalog.>) $3)",
+            &count_of_keys("$1", "$2", "$3", COUNT_LEN),
             &[
                 &account_id.as_str(),
                 &domain.as_str(),
@@ -181,5 +199,5 @@ pub(super) async fn count_active_keys(
     let row = rows
         .first()
         .ok_or_else(|| unexpected("a count gave no row"))?;
-    rows::count(row, "active_keys")
+    active_keys(row, COUNT_LEN)
 }

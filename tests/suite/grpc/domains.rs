@@ -3,12 +3,17 @@
 use super::{ACCOUNT, DOMAIN, create, create_request, denial, grant, only};
 use crate::support::{
     directory, eventually,
-    postgres::Cluster,
-    server::{Server, command, error_reason, sqlite_in},
+    postgres::{
+        Cluster, database_in,
+        roles::{create_role_for, role_in},
+    },
+    server::{Server, command, domains::Domains, error_reason, sqlite_in},
 };
 use keyservice::{
     callers::secret::Secret,
-    grpc::proto::{CreateRequest, ListDomainsRequest, VerifiedDomain, denial::Reason},
+    grpc::proto::{
+        CreateRequest, ListDomainsRequest, RemoveDomainResponse, VerifiedDomain, denial::Reason,
+    },
     model::token::Token,
 };
 use tempfile::TempDir;
@@ -80,7 +85,12 @@ async fn follow_domains_on(servers: &[Server]) {
     assert_on_all(servers, &restricted, "mail.example.com", not_allowed).await;
 
     for _ in 0..2 {
-        assert_eq!(domains.remove(ACCOUNT, DOMAIN).await.unwrap(), 1);
+        let removed = domains.remove(ACCOUNT, DOMAIN).await.unwrap();
+        let expected = RemoveDomainResponse {
+            active_key_count: 1,
+            ..Default::default()
+        };
+        assert_eq!(removed, expected);
         for (token, name) in [
             (&unrestricted.token, DOMAIN),
             (&unrestricted.token, "a.mail.example.com"),
@@ -200,6 +210,12 @@ async fn a_domain_that_cannot_be_verified_is_refused_and_nothing_changes() {
         ("co.uk", true, "domain", "is a public suffix"),
         ("xn--p1ai", false, "domain", "is a public suffix"),
         ("github.io", true, "include_subdomains", "must be false"),
+        (
+            "amazonaws.com",
+            true,
+            "include_subdomains",
+            "a name below it",
+        ),
     ];
     cases.extend(
         secrets
@@ -210,12 +226,6 @@ async fn a_domain_that_cannot_be_verified_is_refused_and_nothing_changes() {
         let refused = domains.add_with(ACCOUNT, name, include_subdomains).await;
         assert_names(&refused.unwrap_err(), field, part);
     }
-        (
-            "amazonaws.com",
-            true,
-            "include_subdomains",
-            "a name below it",
-        ),
     for (name, part) in [
         ("*.example.com", "so give one domain"),
         ("a..b", "use letters"),
@@ -284,6 +294,51 @@ fn assert_names(refused: &Status, field: &str, part: &str) {
         .collect();
     assert_eq!(fields, [field], "{refused}");
     assert!(refused.message().contains(part), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_tells_which_domain_above_still_verifies_the_name() {
+    let (server, _directory) = on_sqlite().await;
+    let (mut client, mut domains) = (server.client().await, server.domains().await);
+    let token = create(&mut client, |_| {}).await.token;
+    for (name, include_subdomains) in [("example.com", true), ("mail.example.com", false)] {
+        let added = domains.add_with(ACCOUNT, name, include_subdomains).await;
+        added.unwrap();
+    }
+    let still_verified_by = async |domains: &mut Domains, name| {
+        let removed = domains.remove(ACCOUNT, name).await;
+        removed.unwrap().still_verified_by
+    };
+    let by = still_verified_by(&mut domains, "mail.example.com").await;
+    assert_eq!(by, "example.com");
+    grant(&mut client, &token, "mail.example.com").await;
+
+    domains.add(ACCOUNT, "example.com").await.unwrap();
+    let by = still_verified_by(&mut domains, "mail.example.com").await;
+    assert_eq!(by, "", "it may be asked again");
+    let denied = denial(&mut client, &token, "mail.example.com").await;
+    assert_eq!(denied, Reason::DomainNotVerified);
+}
+
+/// A role that may not read keys stands for a database that cannot count them in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_is_added_and_removed_though_its_keys_cannot_be_counted() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    Server::start(&store).await.terminate().await;
+    let own_store = create_role_for("service", &cluster, &store);
+    let server = start(&own_store).await;
+    let revoke = format!(
+        "REVOKE SELECT ON keyservice.keys FROM {}",
+        role_in(&own_store)
+    );
+    cluster.psql(database_in(&store), &revoke);
+    let mut domains = server.domains().await;
+    let added = domains.add(ACCOUNT, DOMAIN).await.unwrap().domain.unwrap();
+    let removed = domains.remove(ACCOUNT, DOMAIN).await.unwrap();
+    assert!(added.active_key_count_is_minimum && removed.active_key_count_is_minimum);
+    assert_eq!((added.active_key_count, removed.active_key_count), (0, 0));
+    assert!(server.log().contains("permission denied for table keys"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

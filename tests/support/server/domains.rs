@@ -1,8 +1,11 @@
 //! A client for `DomainService`.
 
-use keyservice::grpc::proto::{
-    AddDomainRequest, AddDomainResponse, ListDomainsRequest, ListDomainsResponse,
-    RemoveDomainRequest, domain_service_client::DomainServiceClient,
+use keyservice::{
+    grpc::proto::{
+        AddDomainRequest, AddDomainResponse, ListDomainsRequest, ListDomainsResponse,
+        RemoveDomainRequest, RemoveDomainResponse, domain_service_client::DomainServiceClient,
+    },
+    model::verified_domain::Coverage,
 };
 use std::collections::BTreeSet;
 use tonic::{Status, transport::Channel};
@@ -31,14 +34,16 @@ impl Domains {
         Ok(self.0.add_domain(request).await?.into_inner())
     }
 
-    /// Returns how many active keys are restricted to the domain.
-    pub async fn remove(&mut self, account: &str, domain: &str) -> Result<i32, Status> {
+    pub async fn remove(
+        &mut self,
+        account: &str,
+        domain: &str,
+    ) -> Result<RemoveDomainResponse, Status> {
         let request = RemoveDomainRequest {
             account_id: account.into(),
             domain: domain.into(),
         };
-        let response = self.0.remove_domain(request).await?.into_inner();
-        Ok(response.active_key_count)
+        Ok(self.0.remove_domain(request).await?.into_inner())
     }
 
     pub async fn list(&mut self, account: &str) -> Result<ListDomainsResponse, Status> {
