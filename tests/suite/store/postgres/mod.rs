@@ -15,3 +15,4 @@ mod tls_like_libpq;
 mod tls_messages;
 mod too_few_connections;
 mod upgrade;
+mod upgrade_from_keys;
