@@ -7,7 +7,7 @@ use keyservice::{
     },
     model::verified_domain::Coverage,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Status, transport::Channel};
 
 /// A tonic client with a short method for each call.
@@ -56,17 +56,24 @@ impl Domains {
 
     /// The names of all domains of an account, page by page.
     pub async fn names(&mut self, account: &str) -> Result<BTreeSet<String>, Status> {
+        Ok(self.coverages(account).await?.into_keys().collect())
+    }
+
+    /// The same, and what each domain verifies.
+    pub async fn coverages(&mut self, account: &str) -> Result<BTreeMap<String, Coverage>, Status> {
         let mut request = ListDomainsRequest {
             account_id: account.into(),
             page_size: 1000,
             page_token: String::new(),
         };
-        let mut names = BTreeSet::new();
+        let mut coverages = BTreeMap::new();
         loop {
             let page = self.list_with(request.clone()).await?;
-            names.extend(page.domains.into_iter().map(|it| it.domain));
+            let page_of = page.domains.into_iter();
+            coverages
+                .extend(page_of.map(|it| (it.domain, Coverage::of(it.include_subdomains, false))));
             if page.next_page_token.is_empty() {
-                return Ok(names);
+                return Ok(coverages);
             }
             request.page_token = page.next_page_token;
         }
