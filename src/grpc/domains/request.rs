@@ -28,6 +28,10 @@ impl OfAccount for DomainAddition {
     fn domain(&self) -> Option<&Domain> {
         Some(&self.domain)
     }
+
+    fn include_subdomains(&self) -> Option<bool> {
+        Some(self.include_subdomains)
+    }
 }
 
 impl OfAccount for DomainRemoval {

@@ -34,8 +34,9 @@ pub(super) async fn add(
                      FROM keyservice.add_domain($1, $2, $3, $4) a), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
-                         (time, caller, method, account_id, domain, outcome, calls) \
-                     SELECT $4, $5, $6, $1, $2, $7, 1 FROM added) \
+                         (time, caller, method, account_id, domain, include_subdomains, outcome, \
+                          calls) \
+                     SELECT $4, $5, $6, $1, $2, $3, $7, 1 FROM added) \
                  SELECT {}, is_shared, revision, write_id FROM added",
                 rows::DOMAIN_COLUMNS
             ),
@@ -93,7 +94,9 @@ async fn remove_by(
     method: AdminMethod,
     database: &Database,
     removal: &DomainRemoval,
-) -> Result<Option<Committed<()>>, StoreError> {
+) -> Result<Option<Committed<RemovedDomain>>, StoreError> {
+    let include_subdomains = (method == AdminMethod::AddDomain).then_some(false);
+    let parents: Vec<&str> = removal.domain.parents().collect();
     let rows = database
         .write(
             &format!(
@@ -101,9 +104,16 @@ async fn remove_by(
                      SELECT revision, write_id FROM keyservice.{function}($1, $2, $3)), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
-                         (time, caller, method, account_id, domain, outcome, calls) \
-                     SELECT $3, $4, $5, $1, $2, $6, 1 FROM removed WHERE write_id IS NOT NULL) \
-                 SELECT revision, write_id FROM removed WHERE write_id IS NOT NULL"
+                         (time, caller, method, account_id, domain, include_subdomains, outcome, \
+                          calls) \
+                     SELECT $3, $4, $5, $1, $2, $8, $6, 1 FROM removed WHERE write_id IS NOT NULL) \
+                 SELECT revision, write_id, ( \
+                     SELECT d.domain FROM keyservice.domains d \
+                     WHERE d.account_id OPERATOR(pg_catalog.=) $1 \
+                       AND d.domain OPERATOR(pg_catalog.=) ANY ($7) \
+                       AND d.remove_time IS NULL AND d.include_subdomains \
+                     ORDER BY pg_catalog.char_length(d.domain) DESC LIMIT 1) AS still_verified_by \
+                 FROM removed WHERE write_id IS NOT NULL"
             ),
             &[
                 &removal.account_id.as_str(),
@@ -112,6 +122,8 @@ async fn remove_by(
                 &removal.caller.as_str(),
                 &method.as_str(),
                 &Outcome::OK.as_str(),
+                &parents,
+                &include_subdomains,
             ],
         )
         .await?;

@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_hardening.sql"),
     migration!(6, "0006_audit_checks.sql"),
     migration!(7, "0007_domains.sql"),
+    migration!(8, "0008_audit_subdomains.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -45,10 +46,10 @@ const DRAIN_WRITES: &str = "LOCK TABLE keyservice.audit, keyservice.keys, keyser
 const DRAIN_WRITES_WITHOUT_AUDIT: &str =
     "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE";
 
-/// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
 /// The version in which audit records came.
 const AUDIT_VERSION: i32 = 3;
 
+/// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
 /// where there is no schema yet there is no such replica, so a first start goes without.
 const LOCK_OF_OLD_RELEASES: &str = "SELECT pg_advisory_xact_lock(1415071059, 2);";
 

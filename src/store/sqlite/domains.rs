@@ -43,14 +43,16 @@ pub(super) fn add(
         Some(held) => (held.domain, held.revision),
         None => put(transaction, addition)?,
     };
-    let (now, caller) = (addition.now, &addition.caller);
-    record(
-        transaction,
-        AdminMethod::AddDomain,
-        now,
-        caller,
-        (account_id, name),
-    )?;
+    let record = AuditRecord {
+        include_subdomains: Some(addition.include_subdomains),
+        ..record(
+            AdminMethod::AddDomain,
+            addition.now,
+            &addition.caller,
+            (account_id, name),
+        )
+    };
+    audit::append(transaction, &record)?;
     let added = AddedDomain { domain, is_shared };
     Ok(Committed::new(added, position(revision)))
 }
@@ -150,7 +152,11 @@ fn record_removal(
 ) -> rusqlite::Result<()> {
     let (now, caller) = (removal.now, &removal.caller);
     let subject = (&removal.account_id, &removal.domain);
-    record(transaction, method, now, caller, subject)
+    let record = AuditRecord {
+        include_subdomains: (method == AdminMethod::AddDomain).then_some(false),
+        ..record(method, now, caller, subject)
+    };
+    audit::append(transaction, &record)
 }
 
 /// A domain of an account that has it, or had it.
@@ -275,23 +281,22 @@ fn count_among_newest(
         )
 }
 
-/// Records a call that was carried out.
+/// The record of a call that was carried out.
 fn record(
-    transaction: &Transaction<'_>,
     method: AdminMethod,
     time: Timestamp,
     caller: &CallerName,
     (account_id, domain): (&AccountId, &Domain),
-) -> rusqlite::Result<()> {
-    let record = AuditRecord {
+) -> AuditRecord {
+    AuditRecord {
         time,
         caller: caller.clone(),
         method: method.into(),
         account_id: Some(account_id.clone()),
         key_id: None,
         domain: Some(domain.clone()),
+        include_subdomains: None,
         outcome: Outcome::OK,
         calls: 1,
-    };
-    audit::append(transaction, &record)
+    }
 }

@@ -3,7 +3,7 @@
 use super::{account_id, after, changes_since, create, domain, on_every_store, revoke};
 use crate::support::{
     caller, new_key,
-    server::audit_command::records,
+    server::audit_command::{audit_output, records},
     stores::{Stores, Subject},
 };
 use keyservice::{
@@ -17,6 +17,7 @@ use keyservice::{
         DomainRemoval, LISTED_COUNT_LEN, NewKey, Position, RevokeTarget, State, Store,
     },
 };
+use serde_json::Value;
 
 on_every_store![
     a_domain_is_stored_with_every_field,
@@ -26,11 +27,12 @@ on_every_store![
     the_names_below_a_domain_are_removed_and_nothing_is_given_back,
     an_addition_tells_whether_another_account_has_the_domain,
     domains_are_listed_in_alphabetical_order_with_their_active_keys,
-    a_key_that_must_be_verified_is_stored_only_for_a_verified_domain,
     only_the_newest_keys_of_a_domain_are_counted,
     a_removal_names_the_nearest_domain_above_that_verifies_the_name,
+    a_key_that_must_be_verified_is_stored_only_for_a_verified_domain,
     keys_and_domains_change_in_one_order,
     every_write_of_a_domain_is_recorded,
+    a_record_tells_whether_a_domain_was_widened_or_narrowed,
 ];
 
 async fn a_domain_is_stored_with_every_field(stores: &Stores) {
@@ -223,8 +225,6 @@ async fn domains_are_listed_in_alphabetical_order_with_their_active_keys(stores:
     drop((expired, of_globex));
 }
 
-async fn a_key_that_must_be_verified_is_stored_only_for_a_verified_domain(stores: &Stores) {
-    let is_stored = async |account, name: Option<&str>| {
 /// Otherwise the time that a count takes would have no bound.
 async fn only_the_newest_keys_of_a_domain_are_counted(stores: &Stores) {
     add(&stores.first, &addition("acme", "a.example", false)).await;
@@ -283,6 +283,8 @@ async fn a_removal_names_the_nearest_domain_above_that_verifies_the_name(stores:
     assert_eq!(still_verified_by(name).await, None);
 }
 
+async fn a_key_that_must_be_verified_is_stored_only_for_a_verified_domain(stores: &Stores) {
+    let is_stored = async |account, name: Option<&str>| {
         let (_, mut new) = new_key(account, "must be verified");
         new.key.scope = Scope::from_domain(name.map(domain));
         new.must_be_verified = true;
@@ -341,6 +343,24 @@ async fn every_write_of_a_domain_is_recorded(stores: &Stores) {
     ];
     let twice = [recorded, recorded].concat();
     assert_eq!(records(&stores.address, &[]), twice);
+}
+
+async fn a_record_tells_whether_a_domain_was_widened_or_narrowed(stores: &Stores) {
+    for include_subdomains in [true, false, true] {
+        let addition = addition("acme", "example.com", include_subdomains);
+        add(&stores.first, &addition).await;
+    }
+    let narrowed = removal("acme", "example.com");
+    let narrowed = stores.first.domains.remove_subdomains(&narrowed).await;
+    drop(narrowed.expect("answered").expect("narrowed"));
+    remove(&stores.first, "acme", "example.com").await;
+    let printed = audit_output(&stores.address, &[]);
+    let said = printed.lines().map(|line| {
+        let record: Value = serde_json::from_str(line).expect(line);
+        record["include_subdomains"].as_bool()
+    });
+    let expected = [Some(true), Some(false), Some(true), Some(false), None];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
 }
 
 async fn create_for(stores: &Stores, account: &str, name: &str) -> NewKey {
