@@ -74,13 +74,13 @@ impl ActiveKeys {
         is_minimum: true,
     };
 
-    /// So many were found among the newest keys of the domain. One more than `len` were read, if there are
-    /// so many.
-    pub(super) fn among(found: u64, read: u64, len: usize) -> Self {
+    /// So many were found among the newest keys of the domain. One more than `len` were looked at, if there
+    /// are so many.
+    pub(super) fn among(found: u64, looked_at: u64, len: usize) -> Self {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         Self {
             count: found.min(len),
-            is_minimum: read > len,
+            is_minimum: looked_at > len,
         }
     }
 }

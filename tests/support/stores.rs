@@ -107,6 +107,14 @@ impl Stores {
         self.sql(&many).await.expect("inserted");
     }
 
+    /// The name of the table of keys.
+    pub fn keys_table(&self) -> &'static str {
+        match self.cluster {
+            None => "keys",
+            Some(_) => "keyservice.keys",
+        }
+    }
+
     /// The names of the two audit tables.
     pub fn audit_tables(&self) -> [&'static str; 2] {
         match self.cluster {

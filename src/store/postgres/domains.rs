@@ -137,23 +137,15 @@ async fn remove_by(
     removed.transpose()
 }
 
-/// The columns `active` and `read` of a count of keys, which [`active_keys`] reads. The index `keys_by_domain`
-/// has the keys of a domain in this order, so no more are read than are counted.
-fn count_of_keys(account_id: &str, domain: &str, now: &str, len: usize) -> String {
-    format!(
-        "SELECT pg_catalog.count(*) FILTER (WHERE k.revoke_time IS NULL \
-                 AND (k.expire_time IS NULL OR k.expire_time OPERATOR(pg_catalog.>) {now})) AS active, \
-             pg_catalog.count(*) AS read \
-         FROM (SELECT revoke_time, expire_time FROM keyservice.keys \
-               WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {account_id} \
-                 AND domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) {domain} \
-               ORDER BY create_revision DESC LIMIT {len} + 1) k"
-    )
+/// Reads an answer of `keyservice.count_active_keys`, which was asked for [`limit`] of the same length.
+fn active_keys(row: &Row, len: usize) -> Result<ActiveKeys, StoreError> {
+    let (active, looked_at) = (rows::count(row, "active")?, rows::count(row, "looked_at")?);
+    Ok(ActiveKeys::among(active, looked_at, len))
 }
 
-fn active_keys(row: &Row, len: usize) -> Result<ActiveKeys, StoreError> {
-    let (active, read) = (rows::count(row, "active")?, rows::count(row, "read")?);
-    Ok(ActiveKeys::among(active, read, len))
+/// How many keys must be looked at to tell whether there are more than so many.
+fn limit(len: usize) -> i64 {
+    i64::try_from(len).map_or(i64::MAX, |len| len.saturating_add(1))
 }
 
 pub(super) async fn list(
@@ -164,21 +156,22 @@ pub(super) async fn list(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT d.*, counted.active, counted.read \
+                "SELECT d.*, counted.active, counted.looked_at \
                  FROM (SELECT {} FROM keyservice.domains \
                        WHERE account_id OPERATOR(pg_catalog.=) $1 \
                          AND domain OPERATOR(pg_catalog.>) coalesce($2, '') AND remove_time IS NULL \
                        ORDER BY domain LIMIT $3) d \
-                 CROSS JOIN LATERAL ({}) counted \
+                 CROSS JOIN LATERAL \
+                     keyservice.count_active_keys(d.account_id, d.domain, $4, $5) counted \
                  ORDER BY domain",
-                rows::DOMAIN_COLUMNS,
-                count_of_keys("d.account_id", "d.domain", "$4", LISTED_COUNT_LEN)
+                rows::DOMAIN_COLUMNS
             ),
             &[
                 &query.account_id.as_str(),
                 &query.after.as_ref().map(Domain::as_str),
                 &i64::try_from(query.limit).unwrap_or(i64::MAX),
                 &query.now.to_system_time(),
+                &limit(LISTED_COUNT_LEN),
             ],
         )
         .await?;
@@ -200,11 +193,12 @@ pub(super) async fn count_active_keys(
     let rows = database
         .query(
             Purpose::Calls,
-            &count_of_keys("$1", "$2", "$3", COUNT_LEN),
+            "SELECT active, looked_at FROM keyservice.count_active_keys($1, $2, $3, $4)",
             &[
                 &account_id.as_str(),
                 &domain.as_str(),
                 &now.to_system_time(),
+                &limit(COUNT_LEN),
             ],
         )
         .await?;

@@ -24,7 +24,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_hardening.sql"),
     migration!(6, "0006_audit_checks.sql"),
     migration!(7, "0007_domains.sql"),
-    migration!(8, "0008_audit_subdomains.sql"),
+    migration!(8, "0008_domain_reports.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -252,7 +252,7 @@ pub(super) fn count_active_keys(
     count_among_newest(connection, account_id, name, now, COUNT_LEN)
 }
 
-/// The index `keys_by_domain` has the keys of a domain in this order, so no more are read than are counted.
+/// The index has the keys of a domain in this order, so no more are read than are counted.
 fn count_among_newest(
     connection: &Connection,
     account_id: &AccountId,
@@ -264,7 +264,8 @@ fn count_among_newest(
         .prepare_cached(
             "SELECT count(*) FILTER ( \
                  WHERE revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ?3)), count(*) \
-             FROM (SELECT revoke_time, expire_time FROM keys WHERE account_id = ?1 AND domain = ?2 \
+             FROM (SELECT revoke_time, expire_time FROM keys INDEXED BY keys_by_domain \
+                   WHERE account_id = ?1 AND domain = ?2 \
                    ORDER BY create_revision DESC LIMIT ?4 + 1)",
         )?
         .query_row(
@@ -275,8 +276,9 @@ fn count_among_newest(
                 i64::try_from(len).unwrap_or(i64::MAX - 1),
             ],
             |row| {
-                let [active, read] = [row.get::<_, i64>(0)?, row.get(1)?].map(i64::unsigned_abs);
-                Ok(ActiveKeys::among(active, read, len))
+                let counts = [row.get::<_, i64>(0)?, row.get(1)?];
+                let [active, looked_at] = counts.map(i64::unsigned_abs);
+                Ok(ActiveKeys::among(active, looked_at, len))
             },
         )
 }

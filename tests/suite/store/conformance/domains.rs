@@ -250,8 +250,16 @@ async fn only_the_newest_keys_of_a_domain_are_counted(stores: &Stores) {
     insert(COUNT_LEN - LISTED_COUNT_LEN).await;
     let listed = count(LISTED_COUNT_LEN, true);
     assert_eq!(counts().await, [listed, count(COUNT_LEN, false)]);
-    insert(1).await;
+    insert(2).await;
     assert_eq!(counts().await, [listed, count(COUNT_LEN, true)]);
+    let keys = stores.keys_table();
+    let revoke_all_but_the_oldest = format!(
+        "UPDATE {keys} SET revoke_time = create_time \
+         WHERE create_revision > (SELECT min(create_revision) FROM {keys})"
+    );
+    let revoked = stores.sql(&revoke_all_but_the_oldest).await;
+    revoked.expect("revoked");
+    assert_eq!(counts().await, [count(0, true); 2]);
 }
 
 async fn a_removal_names_the_nearest_domain_above_that_verifies_the_name(stores: &Stores) {
