@@ -14,17 +14,21 @@ async fn a_count_of_keys_reads_no_more_of_them_than_it_looks_at() {
         .batch_execute(no_statistics_by_itself)
         .await
         .expect("set");
-    // The keys that are counted are many and the oldest.
+    // Statistics of a time when there were no keys like these.
+    stores.insert_active_keys_for("'x.example'", 1000).await;
+    let of_another = "UPDATE keyservice.keys SET account_id = 'globex'; ANALYZE keyservice.keys";
+    session.batch_execute(of_another).await.expect("analysed");
+    // The keys that are counted are many, and there are newer ones.
     stores.insert_active_keys_for("'a.example'", 20_000).await;
     for (domain, count) in [("'b.example'", 10_000), ("NULL", 10_000)] {
         stores.insert_active_keys_for(domain, count).await;
     }
-    assert_reads_few(&session, "without statistics").await;
+    assert_reads_few(&session, "with old statistics").await;
     session
         .batch_execute("ANALYZE keyservice.keys")
         .await
         .expect("analysed");
-    assert_reads_few(&session, "with statistics").await;
+    assert_reads_few(&session, "with new statistics").await;
 }
 
 /// Counts more often than PostgreSQL plans for the values at hand.
