@@ -315,6 +315,7 @@ fn as_record((alike, count): (Alike, Count)) -> AuditRecord {
         account_id: None,
         key_id: None,
         domain: None,
+        include_subdomains: None,
         outcome: alike.outcome,
         calls: count.calls,
     }

@@ -45,6 +45,11 @@ pub(super) struct AuditCommand {
     #[arg(long, value_name = "KEY_ID", value_parser = KeyId::parse)]
     key: Option<KeyId>,
 
+    /// Only records that name this domain: calls that add or remove it, and those about keys that are
+    /// restricted to it.
+    #[arg(long, value_name = "DOMAIN", value_parser = domain)]
+    domain: Option<Domain>,
+
     /// Only calls of this caller: its name in the credentials file, `anyone` if the service has no such
     /// file, `unknown` for all callers that are not in it, or `keyservice` for the service itself.
     #[arg(long, value_name = "NAME", value_parser = CallerName::parse_recorded)]
@@ -123,23 +128,42 @@ impl AuditCommand {
             until: self.until,
             account_id: self.account.clone(),
             key_id: self.key,
+            domain: self.domain.clone(),
             caller: self.caller.clone(),
             limit: self.limit,
         }
     }
 }
 
-const HEADINGS: [&str; 8] = [
-    "TIME", "CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT", "DOMAIN",
+const HEADINGS: [&str; 9] = [
+    "TIME",
+    "CALLER",
+    "METHOD",
+    "OUTCOME",
+    "CALLS",
+    "KEY",
+    "ACCOUNT",
+    "DOMAIN",
+    "SUBDOMAINS",
 ];
 
 /// The columns are wide enough for common texts. A longer text moves the rest of its line, because the
 /// widest text is known only at the end.
-fn row(cells: [&str; 8]) -> String {
-    let [time, caller, method, outcome, count, key, account, domain] = cells;
+fn row(cells: [&str; 9]) -> String {
+    let [
+        time,
+        caller,
+        method,
+        outcome,
+        count,
+        key,
+        account,
+        domain,
+        subdomains,
+    ] = cells;
     format!(
         "{time:<27}  {caller:<16}  {method:<12}  {outcome:<18}  {count:>5}  {key:<30}  \
-         {account:<16}  {domain}"
+         {account:<16}  {domain:<24}  {subdomains}"
     )
 }
 
@@ -157,6 +181,11 @@ fn table_line(read: &ReadRecord) -> String {
         &record.key_id.map_or("-".to_owned(), |id| id.to_string()),
         record.account_id.as_ref().map_or("-", AccountId::as_str),
         record.domain.as_ref().map_or("-", Domain::as_str),
+        match record.include_subdomains {
+            None => "-",
+            Some(true) => "included",
+            Some(false) => "excluded",
+        },
     ])
 }
 
@@ -170,13 +199,14 @@ fn json_line(read: &ReadRecord) -> String {
     };
     format!(
         "{{\"time\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
-         \"outcome\":{},\"calls\":{}}}",
+         \"include_subdomains\":{},\"outcome\":{},\"calls\":{}}}",
         json!(rfc3339(record.time)),
         json!(record.caller.as_str()),
         json!(record.method.as_str()),
         json!(record.account_id.as_ref().map(AccountId::as_str)),
         json!(record.key_id.map(|id| id.to_string())),
         json!(record.domain.as_ref().map(Domain::as_str)),
+        json!(record.include_subdomains),
         json!(record.outcome.as_str()),
         record.calls
     )
@@ -207,6 +237,10 @@ fn time(text: &str) -> Result<Timestamp, String> {
 
 fn account(text: &str) -> Result<AccountId, String> {
     AccountId::parse(text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    Domain::parse(text.to_owned()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

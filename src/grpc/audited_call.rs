@@ -93,6 +93,7 @@ impl AuditedCall {
             account_id: None,
             key_id: None,
             domain: None,
+            include_subdomains: None,
             is_recorded: false,
             has_line: None,
             outcome: None,
@@ -143,6 +144,7 @@ impl AuditedCall {
         let Unpermitted(read) = read;
         self.entry.account_id = Some(read.account_id().clone());
         self.entry.domain = read.domain().cloned();
+        self.entry.include_subdomains = read.include_subdomains();
         if self.caller().accounts.contains(read.account_id().as_str()) {
             Ok(read)
         } else {
@@ -173,9 +175,10 @@ impl AuditedCall {
         }
     }
 
-    /// Notes the account that the call concerns, if the service learned it from a key.
-    pub(super) fn set_account(&mut self, account_id: &AccountId) {
+    /// Notes the account and the domain that the call concerns, if the service learned them from a key.
+    pub(super) fn set_account(&mut self, account_id: &AccountId, domain: Option<&Domain>) {
         self.entry.account_id = Some(account_id.clone());
+        self.entry.domain = domain.cloned();
     }
 
     /// Notes that the store has put the call on record with its write.
@@ -240,8 +243,13 @@ pub trait OfAccount {
     /// The account.
     fn account_id(&self) -> &AccountId;
 
-    /// The domain of the account that is to be changed, if it is one.
+    /// The domain of the account that is to be changed, or whose keys are asked for.
     fn domain(&self) -> Option<&Domain> {
+        None
+    }
+
+    /// Whether names below the domain are to be verified with it, if that is to be changed.
+    fn include_subdomains(&self) -> Option<bool> {
         None
     }
 }
@@ -302,6 +310,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
         account_id: None,
         key_id: None,
         domain: None,
+        include_subdomains: None,
         outcome: Outcome::named(name(Code::Unauthenticated)),
         calls: 1,
     });
@@ -315,6 +324,7 @@ struct Entry {
     account_id: Option<AccountId>,
     key_id: Option<KeyId>,
     domain: Option<Domain>,
+    include_subdomains: Option<bool>,
     /// Whether a record is stored, or the recorder is busy with it.
     is_recorded: bool,
     /// Whether the call has a log line of its own, once that is decided.
@@ -377,6 +387,7 @@ impl Entry {
             account_id: self.account_id.clone(),
             key_id: self.key_id,
             domain: self.domain.clone(),
+            include_subdomains: self.include_subdomains,
             outcome: Outcome::named(name(code)),
             calls: 1,
         }
@@ -408,6 +419,7 @@ impl Drop for Entry {
             account_id = self.account_id.as_ref().map(AccountId::as_str),
             key_id = self.key_id.map(tracing::field::display),
             domain = self.domain.as_ref().map(Domain::as_str),
+            include_subdomains = self.include_subdomains,
             outcome = name(outcome),
             "admin call"
         );

@@ -1,4 +1,4 @@
-//! The audit record: who did what to which key, and how the call ended.
+//! The audit record: who did what to which key or domain, and how the call ended.
 //!
 //! Promises that a record contains only parsed values, and names that this service chose.
 //! Must never contain text as a caller sent it, because that may be a token.
@@ -124,9 +124,11 @@ pub struct AuditRecord {
     pub account_id: Option<AccountId>,
     /// The key that the call concerned. `None` if the service did not learn it.
     pub key_id: Option<KeyId>,
-    /// The domain that the call concerned. `None` if it concerned none, or the service did not learn it.
-    /// The domain of a key is not noted here.
+    /// The domain that the call concerned, or to which the key is restricted. `None` if there is none, or
+    /// the service did not learn it.
     pub domain: Option<Domain>,
+    /// What an `AddDomain` said of the names below the domain. `None` for any other call.
+    pub include_subdomains: Option<bool>,
     /// How the call ended.
     pub outcome: Outcome,
     /// How many calls this record stands for. It is 1 unless calls were counted together.
@@ -144,6 +146,8 @@ pub struct AuditQuery {
     pub account_id: Option<AccountId>,
     /// Includes only records of this key.
     pub key_id: Option<KeyId>,
+    /// Includes only records of this domain.
+    pub domain: Option<Domain>,
     /// Includes only records of this caller.
     pub caller: Option<CallerName>,
     /// How many records to read. The newest are read.

@@ -29,7 +29,10 @@ pub enum InvalidDomain {
     #[error("contains an `@`; give only the domain, the part of an address after the `@`")]
     Address,
     /// For example `*.example.com`.
-    #[error("contains a `*`; there are no wildcards, because a domain matches only itself")]
+    #[error(
+        "contains a `*`; there are no wildcards, so give one domain; all names below it are verified \
+         with it if it is added with include_subdomains"
+    )]
     Wildcard,
     /// For example `192.0.2.1`.
     #[error("is an IP address or ends in a number; give a domain name")]

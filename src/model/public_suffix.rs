@@ -4,7 +4,8 @@
 //! as it was when this release was built.
 
 use super::domain::Domain;
-use psl::{Psl, Type};
+use psl::{List, Psl, Type};
+use std::iter;
 
 /// Why a domain cannot be verified for one account, or not with all names below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,10 +16,10 @@ pub enum NotOwnable {
          give a domain below it"
     )]
     PublicSuffix,
-    /// For example `github.io`.
+    /// For example `github.io`, or `amazonaws.com`, because of `s3.amazonaws.com`.
     #[error(
-        "must be false: others can get names of their own below this domain, which is on the public \
-         suffix list or above names that are; add each name below it by itself"
+        "must be false: others can get names of their own below this domain, because it is on the \
+         public suffix list, or a name below it is; add each of your names below it by itself"
     )]
     SharedSubdomains,
 }
@@ -27,26 +28,36 @@ pub enum NotOwnable {
 pub fn check_ownable(domain: &Domain, include_subdomains: bool) -> Result<(), NotOwnable> {
     // The list has Unicode labels.
     let (name, _) = idna::domain_to_unicode(domain.as_str());
-    let suffix = psl::List.suffix(name.as_bytes());
-    let is_suffix = |name: &str| {
-        let suffix = psl::List.suffix(name.as_bytes());
-        suffix.is_some_and(|suffix| suffix.as_bytes() == name.as_bytes())
-    };
+    let suffix = List.suffix(name.as_bytes());
+    let is_suffix = suffix.is_some_and(|suffix| suffix.as_bytes() == name.as_bytes());
     // A top-level domain that is not in the list is a suffix of neither part of it.
     let is_of_icann = suffix.is_some_and(|suffix| suffix.typ() == Some(Type::Icann));
     // `*.ck` alone stands in the list for `ck`, which is a top-level domain all the same.
     let below = format!("any.{name}");
-    let below_is_of_icann = psl::List
+    let below_is_of_icann = List
         .suffix(below.as_bytes())
         .is_some_and(|suffix| suffix.typ() == Some(Type::Icann));
-    if is_suffix(&name) && (is_of_icann || below_is_of_icann) {
+    if is_suffix && (is_of_icann || below_is_of_icann) {
         return Err(NotOwnable::PublicSuffix);
     }
-    // A rule such as `*.ck` makes every name below a domain a suffix.
-    if include_subdomains && (is_suffix(&name) || is_suffix(&below)) {
+    if include_subdomains && (is_suffix || is_above_rules(&name)) {
         return Err(NotOwnable::SharedSubdomains);
     }
     Ok(())
+}
+
+/// Whether the list has a rule about names below this one, at any depth.
+///
+/// The list does not tell this, but it is a tree, and asks for one more label only where it has a branch
+/// to choose. So it asks for a label below the whole name only if it has such a rule.
+fn is_above_rules(name: &str) -> bool {
+    let mut asks_below = false;
+    let below = iter::from_fn(|| {
+        asks_below = true;
+        None
+    });
+    List.find(name.rsplit('.').map(str::as_bytes).chain(below));
+    asks_below
 }
 
 #[cfg(test)]
@@ -72,6 +83,21 @@ mod tests {
             ("kobe.jp", Ok(()), Err(SharedSubdomains)),
             ("github.io", Ok(()), Err(SharedSubdomains)),
             ("somebody.github.io", Ok(()), Ok(())),
+            // Above `s3.amazonaws.com` and `s3.dualstack.eu-west-1.amazonaws.com`.
+            ("amazonaws.com", Ok(()), Err(SharedSubdomains)),
+            ("s3.amazonaws.com", Ok(()), Err(SharedSubdomains)),
+            ("eu-west-1.amazonaws.com", Ok(()), Err(SharedSubdomains)),
+            (
+                "dualstack.eu-west-1.amazonaws.com",
+                Ok(()),
+                Err(SharedSubdomains),
+            ),
+            ("mail.amazonaws.com", Ok(()), Ok(())),
+            // Above `*.compute.amazonaws.com.cn` alone, and above `pvt.k12.ma.us`, of the ICANN part.
+            ("compute.amazonaws.com.cn", Ok(()), Err(SharedSubdomains)),
+            ("k12.ma.us", Err(PublicSuffix), Err(PublicSuffix)),
+            // Above the name of a company, in Unicode.
+            ("個人.hk", Err(PublicSuffix), Err(PublicSuffix)),
             // Not in the list.
             ("internal", Ok(()), Err(SharedSubdomains)),
             ("mail.internal", Ok(()), Ok(())),

@@ -95,6 +95,9 @@ async fn restore_domains(
                 domain = held.domain.as_str(),
                 "the store lost what was verified by this domain: add it again"
             ),
+            // Also if the domain was written to since the loss. An admin may have added it, but another
+            // replica that remembers less may have narrowed it, which looks the same. And adding a domain that
+            // the store still has changes nothing, so a later addition may not even be seen.
             Some(Loss::Denials(removal)) => {
                 write_again(store, &held, removal).await?;
                 fresh.apply_domain(&held);

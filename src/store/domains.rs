@@ -28,7 +28,7 @@ pub trait DomainStore: Send + Sync + 'static {
     async fn remove_domain(
         &self,
         removal: &DomainRemoval,
-    ) -> Result<Option<Committed<()>>, StoreError>;
+    ) -> Result<Option<Committed<RemovedDomain>>, StoreError>;
 
     /// Takes the names below a domain from an account, and leaves it the domain. Does nothing, and gives
     /// `None`, if the account does not have them, so that it never gives a domain back.
@@ -37,16 +37,52 @@ pub trait DomainStore: Send + Sync + 'static {
         removal: &DomainRemoval,
     ) -> Result<Option<Committed<()>>, StoreError>;
 
-    /// The verified domains of one account, in alphabetical order, at most `query.limit` of them.
+    /// The verified domains of one account, in alphabetical order, at most `query.limit` of them. It looks
+    /// at no more than [`LISTED_COUNT_LEN`] keys of each to count those that are active.
     async fn list_domains(&self, query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError>;
 
-    /// How many keys are active at a time and restricted to this domain of this account.
+    /// How many keys are active at a time and restricted to this domain of this account. It looks at no more
+    /// than [`COUNT_LEN`] of them.
     async fn count_active_keys(
         &self,
         account_id: &AccountId,
         domain: &Domain,
         now: Timestamp,
-    ) -> Result<u64, StoreError>;
+    ) -> Result<ActiveKeys, StoreError>;
+}
+
+/// How many keys of a domain are looked at to count those that are active: some milliseconds' work. A key is
+/// never deleted, so a domain may have any number of them.
+pub const COUNT_LEN: usize = 1000;
+
+/// The same for each domain of a list. A page has up to a thousand domains.
+pub const LISTED_COUNT_LEN: usize = 100;
+
+/// How many active keys are restricted to a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveKeys {
+    /// So many at least.
+    pub count: u64,
+    /// Whether there may be more, because not all keys of the domain were looked at.
+    pub is_minimum: bool,
+}
+
+impl ActiveKeys {
+    /// No key was looked at.
+    pub const UNKNOWN: Self = Self {
+        count: 0,
+        is_minimum: true,
+    };
+
+    /// So many were found among the newest keys of the domain. One more than `len` were looked at, if there
+    /// are so many.
+    pub(super) fn among(found: u64, looked_at: u64, len: usize) -> Self {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        Self {
+            count: found.min(len),
+            is_minimum: looked_at > len,
+        }
+    }
 }
 
 /// A domain to be added.
@@ -71,6 +107,14 @@ pub struct AddedDomain {
     pub domain: VerifiedDomain,
     /// Whether another account has the domain too.
     pub is_shared: bool,
+}
+
+/// What became of a removal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedDomain {
+    /// The nearest domain above it that still verifies it for the account, at some moment since the removal
+    /// was asked for.
+    pub still_verified_by: Option<Domain>,
 }
 
 /// A domain to be removed, or the names below it.
@@ -105,5 +149,5 @@ pub struct ListedDomain {
     /// The domain.
     pub domain: VerifiedDomain,
     /// How many active keys are restricted to it.
-    pub active_keys: u64,
+    pub active_keys: ActiveKeys,
 }

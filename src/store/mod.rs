@@ -26,7 +26,8 @@ pub mod sqlite;
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
 pub use changes::{ApplyState, Change, ChangeFeed, ChangePage, State};
 pub use domains::{
-    AddedDomain, DomainAddition, DomainQuery, DomainRemoval, DomainStore, ListedDomain,
+    ActiveKeys, AddedDomain, COUNT_LEN, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
+    LISTED_COUNT_LEN, ListedDomain, RemovedDomain,
 };
 pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};

@@ -5,10 +5,10 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed, CreateOutcome,
-    DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, Position, Progress, Renewal, Renewed, Replica, ReplicaId,
-    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed,
+    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery,
+    Listed, ListedDomain, NewKey, Position, Progress, RemovedDomain, Renewal, Renewed, Replica,
+    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{
     account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
@@ -63,10 +63,10 @@ operations! {
     }
     DomainStore {
         "add_domain": add_domain(addition: &DomainAddition) -> Result<Committed<AddedDomain>, StoreError>;
-        "remove_domain": remove_domain(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
+        "remove_domain": remove_domain(removal: &DomainRemoval) -> Result<Option<Committed<RemovedDomain>>, StoreError>;
         "remove_subdomains": remove_subdomains(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
         "list_domains": list_domains(query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError>;
-        "count_keys": count_active_keys(account_id: &AccountId, domain: &Domain, now: Timestamp) -> Result<u64, StoreError>;
+        "count_keys": count_active_keys(account_id: &AccountId, domain: &Domain, now: Timestamp) -> Result<ActiveKeys, StoreError>;
     }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;

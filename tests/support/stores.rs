@@ -79,27 +79,40 @@ impl Stores {
 
     /// Gives the account `acme` so many keys, newer than all that there are.
     pub async fn insert_active_keys(&self, count: usize) {
-        let columns =
-            "key_id, digest, account_id, name, preview, create_time, create_revision, revision";
+        self.insert_active_keys_for("NULL", count).await;
+    }
+
+    /// The same, of keys for a domain, which is given in SQL.
+    pub async fn insert_active_keys_for(&self, domain: &str, count: usize) {
+        let columns = "key_id, digest, account_id, domain, name, preview, create_time, \
+                       create_revision, revision";
         let many = match self.cluster {
             None => format!(
                 "WITH RECURSIVE numbers (n) AS \
                      (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) \
                  INSERT INTO keys ({columns}) \
-                 SELECT randomblob(16), randomblob(32), 'acme', 'one of many', 'tsend_', 0, last + n, last + n \
-                 FROM numbers, (SELECT max(revision) AS last FROM keys)"
+                 SELECT randomblob(16), randomblob(32), 'acme', {domain}, 'one of many', 'tsend_', 0, last + n, last + n \
+                 FROM numbers, (SELECT coalesce(max(revision), 0) AS last FROM keys)"
             ),
             Some(_) => format!(
                 // Otherwise a key may have no revision but that of the next write.
                 "SET session_replication_role = replica; \
                  INSERT INTO keyservice.keys ({columns}) \
-                 SELECT gen_random_uuid(), sha256(n::text::bytea), 'acme', 'one of many', 'tsend_', now(), \
+                 SELECT gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'acme', {domain}, 'one of many', 'tsend_', now(), \
                      last + n, last + n \
                  FROM generate_series(1, {count}) n, \
-                     (SELECT max(revision) AS last FROM keyservice.keys) latest"
+                     (SELECT coalesce(max(revision), 0) AS last FROM keyservice.keys) latest"
             ),
         };
         self.sql(&many).await.expect("inserted");
+    }
+
+    /// The name of the table of keys.
+    pub fn keys_table(&self) -> &'static str {
+        match self.cluster {
+            None => "keys",
+            Some(_) => "keyservice.keys",
+        }
     }
 
     /// The names of the two audit tables.

@@ -7,12 +7,12 @@ use crate::{
     callers::Caller,
     grpc::{
         audited_call::{OfAccount, Unpermitted},
-        fields::{account_id, invalid, page_size},
+        fields::{account_id, domain, invalid, page_size},
         proto,
     },
     model::{
         account::AccountId,
-        domain::{Domain, InvalidDomain},
+        domain::Domain,
         public_suffix::{NotOwnable, check_ownable},
         time::Timestamp,
     },
@@ -27,6 +27,10 @@ impl OfAccount for DomainAddition {
 
     fn domain(&self) -> Option<&Domain> {
         Some(&self.domain)
+    }
+
+    fn include_subdomains(&self) -> Option<bool> {
+        Some(self.include_subdomains)
     }
 }
 
@@ -65,17 +69,6 @@ pub fn addition(
         now,
         caller: caller.name.clone(),
     }))
-}
-
-fn domain(text: String) -> Result<Domain, Status> {
-    Domain::parse(text).map_err(|error| match error {
-        InvalidDomain::Wildcard => {
-            let advice = "contains a `*`; give the domain above it, and set include_subdomains when \
-                          you add it";
-            invalid("domain", advice)
-        }
-        other => invalid("domain", other),
-    })
 }
 
 /// Reads a `RemoveDomain`.

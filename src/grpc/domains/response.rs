@@ -3,13 +3,13 @@
 use super::page_token;
 use crate::{
     grpc::{proto, timestamp, writes::unacknowledged},
-    model::verified_domain::VerifiedDomain,
+    model::{domain::Domain, verified_domain::VerifiedDomain},
     replication::acknowledgement::Unacknowledged,
-    store::{DomainQuery, ListedDomain},
+    store::{ActiveKeys, DomainQuery, ListedDomain, RemovedDomain},
 };
 use tonic::Status;
 
-pub(super) fn domain(domain: &VerifiedDomain, active_keys: u64) -> proto::VerifiedDomain {
+pub(super) fn domain(domain: &VerifiedDomain, active_keys: ActiveKeys) -> proto::VerifiedDomain {
     proto::VerifiedDomain {
         account_id: domain.account_id.as_str().to_owned(),
         domain: domain.domain.as_str().to_owned(),
@@ -17,12 +17,25 @@ pub(super) fn domain(domain: &VerifiedDomain, active_keys: u64) -> proto::Verifi
         create_time: Some(timestamp(domain.create_time)),
         verify_time: Some(timestamp(domain.verify_time)),
         active_key_count: key_count(active_keys),
+        active_key_count_is_minimum: active_keys.is_minimum,
     }
 }
 
-/// A count as the API gives it. Nobody has more keys.
-pub(super) fn key_count(active_keys: u64) -> i32 {
-    i32::try_from(active_keys).unwrap_or(i32::MAX)
+pub(super) fn removed(
+    removed: RemovedDomain,
+    active_keys: ActiveKeys,
+) -> proto::RemoveDomainResponse {
+    let still_verified_by = removed.still_verified_by.map(Domain::into_string);
+    proto::RemoveDomainResponse {
+        active_key_count: key_count(active_keys),
+        active_key_count_is_minimum: active_keys.is_minimum,
+        still_verified_by: still_verified_by.unwrap_or_default(),
+    }
+}
+
+/// A count as the API gives it. No more keys are looked at.
+fn key_count(active_keys: ActiveKeys) -> i32 {
+    i32::try_from(active_keys.count).unwrap_or(i32::MAX)
 }
 
 /// Makes a page of `query.limit` domains. `listed` has one more if there is another page.

@@ -13,10 +13,17 @@ use crate::{
         writes::wait_until_acknowledged,
     },
     model::{account::AccountId, audit_record::AdminMethod, domain::Domain},
-    store::{AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, Position},
+    store::{
+        ActiveKeys, AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, Position,
+        RemovedDomain,
+    },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tonic::Status;
+
+/// How long a write may take to count keys. It should take milliseconds, and the write waits for it.
+const COUNT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Answers the calls of `DomainService` from the parts of the process.
 #[derive(Clone)]
@@ -53,7 +60,7 @@ impl DomainHandlers {
             );
             acknowledged.map_err(response::unacknowledged_addition)?;
             Ok(proto::AddDomainResponse {
-                domain: Some(response::domain(&added.domain, active_keys?)),
+                domain: Some(response::domain(&added.domain, active_keys)),
                 shared: added.is_shared,
             })
         };
@@ -89,7 +96,7 @@ impl DomainHandlers {
         let DomainRemoval {
             account_id, domain, ..
         } = &removal;
-        let position = committed.position();
+        let (removed, position) = committed.into_parts();
         if call.has_line() {
             log_write("domain removed", account_id, domain, position);
         }
@@ -99,9 +106,7 @@ impl DomainHandlers {
                 self.count_active_keys(&call, account_id, domain),
             );
             acknowledged.map_err(response::unacknowledged_removal)?;
-            Ok(proto::RemoveDomainResponse {
-                active_key_count: response::key_count(active_keys?),
-            })
+            Ok(response::removed(removed, active_keys))
         };
         let answer = call.wait_with_caller(complete).await;
         call.close(answer)
@@ -111,7 +116,7 @@ impl DomainHandlers {
         &self,
         call: &mut AuditedCall,
         request: proto::RemoveDomainRequest,
-    ) -> Result<(DomainRemoval, Committed<()>), Status> {
+    ) -> Result<(DomainRemoval, Committed<RemovedDomain>), Status> {
         const ADVICE: &str = "the domain may or may not have been removed: try again";
         let removal = request::removal(request, call.caller(), call.time())?;
         let removal = call.permit(removal)?;
@@ -123,20 +128,27 @@ impl DomainHandlers {
         Ok((removal, committed))
     }
 
-    /// Counts while the write waits for the replicas, so that the count takes no time of its own. If it
-    /// fails, the call may be repeated, which changes nothing.
+    /// Counts while the write waits for the replicas, so that the count takes no time of its own. The
+    /// domain was changed whether or not its keys can be counted, so the call says OK without a count.
     async fn count_active_keys(
         &self,
         call: &AuditedCall<Recorded>,
         account_id: &AccountId,
         domain: &Domain,
-    ) -> Result<u64, Status> {
-        const ADVICE: &str = "the domain was changed, but its keys could not be counted: try again";
-        let (store, now) = (&self.app.store.domains, call.time());
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
-        let counted = store.count_active_keys(account_id, domain, now).await;
-        drop(turn);
-        counted.map_err(|error| errors::store_failed(&error, ADVICE))
+    ) -> ActiveKeys {
+        let counted = async {
+            const ADVICE: &str = "the domain was changed, and its keys are not counted";
+            let (store, now) = (&self.app.store.domains, call.time());
+            let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+            let counted = store.count_active_keys(account_id, domain, now).await;
+            drop(turn);
+            // The error is logged here.
+            counted.map_err(|error| errors::store_failed(&error, ADVICE))
+        };
+        let counted = timeout(COUNT_LIMIT, counted).await;
+        counted.map_or(ActiveKeys::UNKNOWN, |counted| {
+            counted.unwrap_or(ActiveKeys::UNKNOWN)
+        })
     }
 
     async fn list(

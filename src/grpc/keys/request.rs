@@ -16,6 +16,7 @@ use crate::{
     model::{
         account::AccountId,
         caller_name::CallerName,
+        domain::Domain,
         key::{Key, KeyId, KeyName, RequestId, Scope, Status},
         time::Timestamp,
         token::{Digester, Token},
@@ -28,11 +29,19 @@ impl OfAccount for NewKey {
     fn account_id(&self) -> &AccountId {
         &self.key.account_id
     }
+
+    fn domain(&self) -> Option<&Domain> {
+        self.key.scope.as_domain()
+    }
 }
 
 impl OfAccount for ListQuery {
     fn account_id(&self) -> &AccountId {
         &self.account_id
+    }
+
+    fn domain(&self) -> Option<&Domain> {
+        self.domain.as_ref()
     }
 }
 

@@ -177,7 +177,7 @@ impl KeyHandlers {
             Err(status) => return call.refuse(status).await,
         };
         let (key, now) = (committed.value(), call.time());
-        call.set_account(&key.account_id);
+        call.set_account(&key.account_id, key.scope.as_domain());
         call.set_key(key.id);
         let call = call.recorded_by(&committed);
         if call.has_line() {

@@ -37,9 +37,15 @@ impl Scope {
     /// The only domain that is in the scope. `None` means all domains of the account.
     #[must_use]
     pub fn domain(&self) -> Option<&str> {
+        self.as_domain().map(Domain::as_str)
+    }
+
+    /// The same as a value.
+    #[must_use]
+    pub fn as_domain(&self) -> Option<&Domain> {
         match self {
             Self::AllDomains => None,
-            Self::Domain(domain) => Some(domain.as_str()),
+            Self::Domain(domain) => Some(domain),
         }
     }
 }

@@ -44,6 +44,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
         .iter()
         .map(|r| r.domain.as_ref().map(Domain::as_str))
         .collect();
+    let include_subdomains: Vec<_> = records.iter().map(|r| r.include_subdomains).collect();
     let calls: Vec<_> = records
         .iter()
         .map(|r| i32::try_from(r.calls).unwrap_or(i32::MAX))
@@ -52,7 +53,8 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
         .query(
             Purpose::Calls,
             "INSERT INTO keyservice.audit \
-                 (time, caller, method, account_id, key_id, outcome, calls, domain) \
+                 (time, caller, method, account_id, key_id, outcome, calls, domain, \
+                  include_subdomains) \
              SELECT r.* FROM keyservice.begin_transaction(), ROWS FROM ( \
                  pg_catalog.unnest($1::pg_catalog.timestamptz[]), \
                  pg_catalog.unnest($2::pg_catalog.text[]), \
@@ -61,7 +63,8 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
                  pg_catalog.unnest($5::pg_catalog.uuid[]), \
                  pg_catalog.unnest($6::pg_catalog.text[]), \
                  pg_catalog.unnest($7::pg_catalog.int4[]), \
-                 pg_catalog.unnest($8::pg_catalog.text[])) r",
+                 pg_catalog.unnest($8::pg_catalog.text[]), \
+                 pg_catalog.unnest($9::pg_catalog.bool[])) r",
             &[
                 &times,
                 &column(|r| r.caller.as_str()),
@@ -71,6 +74,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
                 &column(|r| r.outcome.as_str()),
                 &calls,
                 &domains,
+                &include_subdomains,
             ],
         )
         .await
@@ -211,7 +215,7 @@ async fn bounds(
     parameters.push((&before_first, Type::INT8));
     let first = format!(
         "SELECT time, number FROM keyservice.audit WHERE {FILTER} \
-         ORDER BY time DESC, number DESC LIMIT 1 OFFSET $6"
+         ORDER BY time DESC, number DESC LIMIT 1 OFFSET $7"
     );
     let first = transaction.query_typed(&first, &parameters).await?;
     let first = first.first().map(Place::of).transpose()?;
@@ -230,10 +234,11 @@ async fn page(
         // Whoever may insert records may insert long texts.
         "SELECT time, pg_catalog.left(caller, 400) AS caller, pg_catalog.left(method, 400) AS method, \
              pg_catalog.left(account_id, 400) AS account_id, key_id, \
-             pg_catalog.left(outcome, 400) AS outcome, calls, pg_catalog.left(domain, 400) AS domain, number \
+             pg_catalog.left(outcome, 400) AS outcome, calls, pg_catalog.left(domain, 400) AS domain, \
+             include_subdomains, number \
          FROM keyservice.audit WHERE {FILTER} \
-           AND (time, number) OPERATOR(pg_catalog.>=) ($6, $7) \
-           AND (time, number) OPERATOR(pg_catalog.<=) ($8, $9) \
+           AND (time, number) OPERATOR(pg_catalog.>=) ($7, $8) \
+           AND (time, number) OPERATOR(pg_catalog.<=) ($9, $10) \
          ORDER BY time, number LIMIT {PAGE}"
     );
     let filter = Filter::of(query);
@@ -255,13 +260,15 @@ struct Filter<'a> {
     account_id: Option<&'a str>,
     key_id: Option<uuid::Uuid>,
     caller: Option<&'a str>,
+    domain: Option<&'a str>,
 }
 
 const FILTER: &str = "time OPERATOR(pg_catalog.>=) $1 \
      AND time OPERATOR(pg_catalog.<) coalesce($2, 'infinity') \
      AND ($3 IS NULL OR account_id OPERATOR(pg_catalog.=) $3) \
      AND ($4 IS NULL OR key_id OPERATOR(pg_catalog.=) $4) \
-     AND ($5 IS NULL OR caller OPERATOR(pg_catalog.=) $5)";
+     AND ($5 IS NULL OR caller OPERATOR(pg_catalog.=) $5) \
+     AND ($6 IS NULL OR domain OPERATOR(pg_catalog.=) $6)";
 
 impl<'a> Filter<'a> {
     fn of(query: &'a AuditQuery) -> Self {
@@ -271,6 +278,7 @@ impl<'a> Filter<'a> {
             account_id: query.account_id.as_ref().map(AccountId::as_str),
             key_id: query.key_id.map(KeyId::as_uuid),
             caller: query.caller.as_ref().map(CallerName::as_str),
+            domain: query.domain.as_ref().map(Domain::as_str),
         }
     }
 
@@ -281,6 +289,7 @@ impl<'a> Filter<'a> {
             (&self.account_id, Type::TEXT),
             (&self.key_id, Type::UUID),
             (&self.caller, Type::TEXT),
+            (&self.domain, Type::TEXT),
         ]
     }
 }
@@ -302,6 +311,7 @@ fn record(row: &Row) -> Result<AuditRecord, String> {
         account_id: account_id.map(AccountId::from_stored),
         key_id: key_id.map(KeyId::from_uuid),
         domain: domain.map(Domain::from_stored),
+        include_subdomains: column(row, "include_subdomains")?,
         outcome: Outcome::from_stored(column(row, "outcome")?),
         calls: u32::try_from(calls).map_err(|_| "it stands for less than no call".to_owned())?,
     })

@@ -16,10 +16,11 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, ListedDomain,
-        StoreError,
+        ActiveKeys, AddedDomain, COUNT_LEN, Committed, DomainAddition, DomainQuery, DomainRemoval,
+        LISTED_COUNT_LEN, ListedDomain, RemovedDomain, StoreError,
     },
 };
+use tokio_postgres::Row;
 
 pub(super) async fn add(
     database: &Database,
@@ -33,8 +34,9 @@ pub(super) async fn add(
                      FROM keyservice.add_domain($1, $2, $3, $4) a), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
-                         (time, caller, method, account_id, domain, outcome, calls) \
-                     SELECT $4, $5, $6, $1, $2, $7, 1 FROM added) \
+                         (time, caller, method, account_id, domain, include_subdomains, outcome, \
+                          calls) \
+                     SELECT $4, $5, $6, $1, $2, $3, $7, 1 FROM added) \
                  SELECT {}, is_shared, revision, write_id FROM added",
                 rows::DOMAIN_COLUMNS
             ),
@@ -62,7 +64,7 @@ pub(super) async fn add(
 pub(super) async fn remove(
     database: &Database,
     removal: &DomainRemoval,
-) -> Result<Option<Committed<()>>, StoreError> {
+) -> Result<Option<Committed<RemovedDomain>>, StoreError> {
     remove_by(
         "remove_domain",
         AdminMethod::RemoveDomain,
@@ -77,13 +79,14 @@ pub(super) async fn remove_subdomains(
     database: &Database,
     removal: &DomainRemoval,
 ) -> Result<Option<Committed<()>>, StoreError> {
-    remove_by(
+    let removed = remove_by(
         "remove_subdomains",
         AdminMethod::AddDomain,
         database,
         removal,
     )
-    .await
+    .await?;
+    Ok(removed.map(|removed| Committed::new((), removed.position())))
 }
 
 async fn remove_by(
@@ -91,7 +94,9 @@ async fn remove_by(
     method: AdminMethod,
     database: &Database,
     removal: &DomainRemoval,
-) -> Result<Option<Committed<()>>, StoreError> {
+) -> Result<Option<Committed<RemovedDomain>>, StoreError> {
+    let include_subdomains = (method == AdminMethod::AddDomain).then_some(false);
+    let parents: Vec<&str> = removal.domain.parents().collect();
     let rows = database
         .write(
             &format!(
@@ -99,9 +104,16 @@ async fn remove_by(
                      SELECT revision, write_id FROM keyservice.{function}($1, $2, $3)), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
-                         (time, caller, method, account_id, domain, outcome, calls) \
-                     SELECT $3, $4, $5, $1, $2, $6, 1 FROM removed WHERE write_id IS NOT NULL) \
-                 SELECT revision, write_id FROM removed WHERE write_id IS NOT NULL"
+                         (time, caller, method, account_id, domain, include_subdomains, outcome, \
+                          calls) \
+                     SELECT $3, $4, $5, $1, $2, $8, $6, 1 FROM removed WHERE write_id IS NOT NULL) \
+                 SELECT revision, write_id, ( \
+                     SELECT d.domain FROM keyservice.domains d \
+                     WHERE d.account_id OPERATOR(pg_catalog.=) $1 \
+                       AND d.domain OPERATOR(pg_catalog.=) ANY ($7) \
+                       AND d.remove_time IS NULL AND d.include_subdomains \
+                     ORDER BY pg_catalog.char_length(d.domain) DESC LIMIT 1) AS still_verified_by \
+                 FROM removed WHERE write_id IS NOT NULL"
             ),
             &[
                 &removal.account_id.as_str(),
@@ -110,15 +122,32 @@ async fn remove_by(
                 &removal.caller.as_str(),
                 &method.as_str(),
                 &Outcome::OK.as_str(),
+                &parents,
+                &include_subdomains,
             ],
         )
         .await?;
-    let position = rows.first().map(rows::position).transpose()?;
-    Ok(position.map(|position| Committed::new((), position)))
+    let removed = rows.first().map(|row| {
+        let still_verified_by: Option<String> = rows::column(row, "still_verified_by")?;
+        let removed = RemovedDomain {
+            still_verified_by: still_verified_by.map(Domain::from_stored),
+        };
+        Ok(Committed::new(removed, rows::position(row)?))
+    });
+    removed.transpose()
 }
 
-/// The keys that a page's domains are counted for are found by an index, those of each domain on
-/// their own.
+/// Reads an answer of `keyservice.count_active_keys`, which was asked for [`limit`] of the same length.
+fn active_keys(row: &Row, len: usize) -> Result<ActiveKeys, StoreError> {
+    let (active, looked_at) = (rows::count(row, "active")?, rows::count(row, "looked_at")?);
+    Ok(ActiveKeys::among(active, looked_at, len))
+}
+
+/// How many keys must be looked at to tell whether there are more than so many.
+fn limit(len: usize) -> i64 {
+    i64::try_from(len).map_or(i64::MAX, |len| len.saturating_add(1))
+}
+
 pub(super) async fn list(
     database: &Database,
     query: &DomainQuery,
@@ -127,17 +156,14 @@ pub(super) async fn list(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT {}, ( \
-                     SELECT pg_catalog.count(*) FROM keyservice.keys k \
-                     WHERE k.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) d.account_id \
-                       AND k.domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) d.domain \
-                       AND k.revoke_time IS NULL \
-                       AND (k.expire_time IS NULL OR k.expire_time OPERATOR(pg_catalog.>) $4)) \
-                     AS active_keys \
-                 FROM keyservice.domains d \
-                 WHERE account_id OPERATOR(pg_catalog.=) $1 \
-                   AND domain OPERATOR(pg_catalog.>) coalesce($2, '') AND remove_time IS NULL \
-                 ORDER BY domain LIMIT $3",
+                "SELECT d.*, counted.active, counted.looked_at \
+                 FROM (SELECT {} FROM keyservice.domains \
+                       WHERE account_id OPERATOR(pg_catalog.=) $1 \
+                         AND domain OPERATOR(pg_catalog.>) coalesce($2, '') AND remove_time IS NULL \
+                       ORDER BY domain LIMIT $3) d \
+                 CROSS JOIN LATERAL \
+                     keyservice.count_active_keys(d.account_id, d.domain, $4, $5) counted \
+                 ORDER BY domain",
                 rows::DOMAIN_COLUMNS
             ),
             &[
@@ -145,13 +171,14 @@ pub(super) async fn list(
                 &query.after.as_ref().map(Domain::as_str),
                 &i64::try_from(query.limit).unwrap_or(i64::MAX),
                 &query.now.to_system_time(),
+                &limit(LISTED_COUNT_LEN),
             ],
         )
         .await?;
     let listed = rows.iter().map(|row| {
         Ok(ListedDomain {
             domain: rows::verified_domain(row)?,
-            active_keys: rows::count(row, "active_keys")?,
+            active_keys: active_keys(row, LISTED_COUNT_LEN)?,
         })
     });
     listed.collect()
@@ -162,24 +189,21 @@ pub(super) async fn count_active_keys(
     account_id: &AccountId,
     domain: &Domain,
     now: Timestamp,
-) -> Result<u64, StoreError> {
+) -> Result<ActiveKeys, StoreError> {
     let rows = database
         .query(
             Purpose::Calls,
-            "SELECT pg_catalog.count(*) AS active_keys FROM keyservice.keys \
-             WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 \
-               AND domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2 \
-               AND revoke_time IS NULL \
-               AND (expire_time IS NULL OR expire_time OPERATOR(pg_catalog.>) $3)",
+            "SELECT active, looked_at FROM keyservice.count_active_keys($1, $2, $3, $4)",
             &[
                 &account_id.as_str(),
                 &domain.as_str(),
                 &now.to_system_time(),
+                &limit(COUNT_LEN),
             ],
         )
         .await?;
     let row = rows
         .first()
         .ok_or_else(|| unexpected("a count gave no row"))?;
-    rows::count(row, "active_keys")
+    active_keys(row, COUNT_LEN)
 }

@@ -40,8 +40,8 @@ pub(super) async fn create(
                  FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
-                     (time, caller, method, account_id, key_id, outcome, calls) \
-                 SELECT $9, $11, $12, $3, coalesce(first_key_id, $1), \
+                     (time, caller, method, account_id, key_id, domain, outcome, calls) \
+                 SELECT $9, $11, $12, $3, coalesce(first_key_id, $1), $6, \
                      CASE WHEN first_key_id IS NULL THEN $13 ELSE $14 END, 1 \
                  FROM created WHERE write_id IS NOT NULL) \
              SELECT revision, write_id, first_key_id FROM created WHERE write_id IS NOT NULL",
@@ -90,8 +90,8 @@ pub(super) async fn revoke(
                      FROM keyservice.revoke_key($1, $2, $3, $4) r), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
-                         (time, caller, method, account_id, key_id, outcome, calls) \
-                     SELECT $4, $5, $6, account_id, key_id, $7, 1 \
+                         (time, caller, method, account_id, key_id, domain, outcome, calls) \
+                     SELECT $4, $5, $6, account_id, key_id, domain, $7, 1 \
                      FROM revoked WHERE write_id IS NOT NULL) \
                  SELECT {}, revision, write_id FROM revoked WHERE write_id IS NOT NULL",
                 rows::KEY_COLUMNS

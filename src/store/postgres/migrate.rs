@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_hardening.sql"),
     migration!(6, "0006_audit_checks.sql"),
     migration!(7, "0007_domains.sql"),
+    migration!(8, "0008_domain_reports.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -35,10 +36,18 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 /// report reads for longer, the start fails, and can be tried again.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits for the writes under way, and keeps out further ones. A write locks these tables and then the
-/// writers' lock, so a migration must not take them the other way round. Renewals go on.
-const DRAIN_WRITES: &str =
+/// Waits for the writes under way, and keeps out further ones. A write locks these tables in this order,
+/// and then the writers' lock. A migration that took them in another order would meet a write half way, and
+/// one of them would fail. Renewals go on.
+const DRAIN_WRITES: &str = "LOCK TABLE keyservice.audit, keyservice.keys, keyservice.writes \
+                            IN SHARE ROW EXCLUSIVE MODE";
+
+/// The same before there were audit records.
+const DRAIN_WRITES_WITHOUT_AUDIT: &str =
     "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE";
+
+/// The version in which audit records came.
+const AUDIT_VERSION: i32 = 3;
 
 /// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
 /// where there is no schema yet there is no such replica, so a first start goes without.
@@ -133,8 +142,13 @@ async fn try_to_migrate(
         Ok(transaction.batch_execute(&limit).await?)
     })
     .await?;
-    if found.is_some() {
-        let drain = async { Ok(transaction.batch_execute(DRAIN_WRITES).await?) };
+    if let Some(found) = found {
+        let tables = if found < AUDIT_VERSION {
+            DRAIN_WRITES_WITHOUT_AUDIT
+        } else {
+            DRAIN_WRITES
+        };
+        let drain = async { Ok(transaction.batch_execute(tables).await?) };
         within(statement_limit, drain).await?;
     }
     for migration in within(statement_limit, pending(&transaction)).await? {

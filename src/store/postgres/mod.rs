@@ -26,11 +26,11 @@ mod tls_parameters;
 mod trust;
 
 use super::{
-    AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed, ConnectionPool,
-    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery,
-    Listed, ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, Renewal, Renewed,
-    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store,
-    StoreError,
+    ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed,
+    ConnectionPool, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
+    KeyStore, ListQuery, Listed, ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress,
+    RemovedDomain, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
+    ReplicationError, Revocation, Store, StoreError,
 };
 use crate::model::{
     account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
@@ -118,7 +118,7 @@ impl DomainStore for PostgresStore {
     async fn remove_domain(
         &self,
         removal: &DomainRemoval,
-    ) -> Result<Option<Committed<()>>, StoreError> {
+    ) -> Result<Option<Committed<RemovedDomain>>, StoreError> {
         domains::remove(&self.database, removal).await
     }
 
@@ -138,7 +138,7 @@ impl DomainStore for PostgresStore {
         account_id: &AccountId,
         domain: &Domain,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<ActiveKeys, StoreError> {
         domains::count_active_keys(&self.database, account_id, domain, now).await
     }
 }

@@ -31,8 +31,9 @@ use uuid::Uuid;
 pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO audit (time, caller, method, account_id, key_id, outcome, calls, domain) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO audit (time, caller, method, account_id, key_id, outcome, calls, domain, \
+                 include_subdomains) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             record.time.as_micros(),
@@ -43,6 +44,7 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
             record.outcome.as_str(),
             record.calls,
             record.domain.as_ref().map(Domain::as_str),
+            record.include_subdomains,
         ])?;
     Ok(())
 }
@@ -181,7 +183,8 @@ type Place = (i64, i64);
 const START: Place = (i64::MIN, 0);
 
 const CONDITION: &str = "time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
-     AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) AND number <= ?6";
+     AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) \
+     AND (?6 IS NULL OR domain = ?6) AND number <= ?7";
 
 /// The records from this place on, at most a page of them, each with its place.
 fn page(
@@ -192,9 +195,10 @@ fn page(
 ) -> Result<Vec<(Place, ReadRecord)>, StoreError> {
     let sql = format!(
         "SELECT time, substr(caller, 1, 400), substr(method, 1, 400), substr(account_id, 1, 400), key_id, \
-             substr(outcome, 1, 400), calls, substr(domain, 1, 400), number \
+             substr(outcome, 1, 400), calls, substr(domain, 1, 400), number, \
+             include_subdomains \
          FROM audit \
-         WHERE {CONDITION} AND (time > ?7 OR number >= ?8) ORDER BY time, number LIMIT {PAGE}"
+         WHERE {CONDITION} AND (time > ?8 OR number >= ?9) ORDER BY time, number LIMIT {PAGE}"
     );
     // The time stands in two conditions, of which the index serves the first.
     let since = query.since.as_micros().max(time);
@@ -206,6 +210,7 @@ fn page(
             query.account_id.as_ref().map(AccountId::as_str),
             query.key_id.map(|id| *id.as_uuid().as_bytes()),
             query.caller.as_ref().map(CallerName::as_str),
+            query.domain.as_ref().map(Domain::as_str),
             newest,
             time,
             number,
@@ -235,7 +240,7 @@ fn first_of_newest(
     };
     let sql = format!(
         "SELECT time, number FROM audit WHERE {CONDITION} \
-         ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?7"
+         ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?8"
     );
     let parameters = params![
         query.since.as_micros(),
@@ -243,6 +248,7 @@ fn first_of_newest(
         query.account_id.as_ref().map(AccountId::as_str),
         query.key_id.map(|id| *id.as_uuid().as_bytes()),
         query.caller.as_ref().map(CallerName::as_str),
+        query.domain.as_ref().map(Domain::as_str),
         newest,
         before,
     ];
@@ -268,6 +274,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
         account_id: account_id.map(AccountId::from_stored),
         key_id: key_id.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))),
         domain: domain.map(Domain::from_stored),
+        include_subdomains: row.get(9)?,
         outcome: Outcome::from_stored(row.get(5)?),
         calls: row.get(6)?,
     })

@@ -17,7 +17,8 @@ use crate::{
         verified_domain::VerifiedDomain,
     },
     store::{
-        AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, ListedDomain, Revision,
+        ActiveKeys, AddedDomain, COUNT_LEN, Committed, DomainAddition, DomainQuery, DomainRemoval,
+        LISTED_COUNT_LEN, ListedDomain, RemovedDomain, Revision,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -42,14 +43,16 @@ pub(super) fn add(
         Some(held) => (held.domain, held.revision),
         None => put(transaction, addition)?,
     };
-    let (now, caller) = (addition.now, &addition.caller);
-    record(
-        transaction,
-        AdminMethod::AddDomain,
-        now,
-        caller,
-        (account_id, name),
-    )?;
+    let record = AuditRecord {
+        include_subdomains: Some(addition.include_subdomains),
+        ..record(
+            AdminMethod::AddDomain,
+            addition.now,
+            &addition.caller,
+            (account_id, name),
+        )
+    };
+    audit::append(transaction, &record)?;
     let added = AddedDomain { domain, is_shared };
     Ok(Committed::new(added, position(revision)))
 }
@@ -88,7 +91,7 @@ fn put(
 pub(super) fn remove(
     transaction: &Transaction<'_>,
     removal: &DomainRemoval,
-) -> rusqlite::Result<Option<Committed<()>>> {
+) -> rusqlite::Result<Option<Committed<RemovedDomain>>> {
     let Some(held) = find(transaction, &removal.account_id, &removal.domain)? else {
         return Ok(None);
     };
@@ -98,7 +101,11 @@ pub(super) fn remove(
         change(transaction, removal, "remove_time = ?3")?
     };
     record_removal(transaction, AdminMethod::RemoveDomain, removal)?;
-    Ok(Some(Committed::new((), position(revision))))
+    let (account_id, name) = (&removal.account_id, &removal.domain);
+    let removed = RemovedDomain {
+        still_verified_by: verifying_parent(transaction, account_id, name)?,
+    };
+    Ok(Some(Committed::new(removed, position(revision))))
 }
 
 /// On record as the call by which an admin would do it.
@@ -145,7 +152,11 @@ fn record_removal(
 ) -> rusqlite::Result<()> {
     let (now, caller) = (removal.now, &removal.caller);
     let subject = (&removal.account_id, &removal.domain);
-    record(transaction, method, now, caller, subject)
+    let record = AuditRecord {
+        include_subdomains: (method == AdminMethod::AddDomain).then_some(false),
+        ..record(method, now, caller, subject)
+    };
+    audit::append(transaction, &record)
 }
 
 /// A domain of an account that has it, or had it.
@@ -181,53 +192,51 @@ pub(super) fn is_verified(
     account_id: &AccountId,
     name: &Domain,
 ) -> rusqlite::Result<bool> {
-    let covers = |name: &str, is_exact: bool| -> rusqlite::Result<bool> {
-        connection
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM domains WHERE account_id = ?1 AND domain = ?2 \
-                 AND remove_time IS NULL AND (?3 OR include_subdomains))",
-            )?
-            .query_row(params![account_id.as_str(), name, is_exact], |row| {
-                row.get(0)
-            })
-    };
-    if covers(name.as_str(), true)? {
-        return Ok(true);
-    }
+    let held = find(connection, account_id, name)?;
+    Ok(held.is_some_and(|held| !held.is_removed)
+        || verifying_parent(connection, account_id, name)?.is_some())
+}
+
+/// The nearest domain above this one that verifies it for an account.
+fn verifying_parent(
+    connection: &Connection,
+    account_id: &AccountId,
+    name: &Domain,
+) -> rusqlite::Result<Option<Domain>> {
     for parent in name.parents() {
-        if covers(parent, false)? {
-            return Ok(true);
+        let parent = Domain::from_stored(parent.to_owned());
+        let held = find(connection, account_id, &parent)?;
+        if held.is_some_and(|held| !held.is_removed && held.domain.include_subdomains) {
+            return Ok(Some(parent));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 pub(super) fn list(
     connection: &Connection,
     query: &DomainQuery,
 ) -> rusqlite::Result<Vec<ListedDomain>> {
+    let (account_id, now) = (&query.account_id, query.now);
     connection
         .prepare_cached(&format!(
-            "SELECT {DOMAIN_COLUMNS}, ( \
-                 SELECT count(*) FROM keys k \
-                 WHERE k.account_id = d.account_id AND k.domain = d.domain \
-                   AND k.revoke_time IS NULL AND (k.expire_time IS NULL OR k.expire_time > ?4)) \
-                 AS active_keys \
-             FROM domains d \
+            "SELECT {DOMAIN_COLUMNS} FROM domains \
              WHERE account_id = ?1 AND domain > coalesce(?2, '') AND remove_time IS NULL \
              ORDER BY domain LIMIT ?3"
         ))?
         .query_map(
             params![
-                query.account_id.as_str(),
+                account_id.as_str(),
                 query.after.as_ref().map(Domain::as_str),
                 i64::try_from(query.limit).unwrap_or(i64::MAX),
-                query.now.as_micros(),
             ],
             |row| {
+                let domain = verified_domain(row)?;
+                let (name, len) = (&domain.domain, LISTED_COUNT_LEN);
+                let active_keys = count_among_newest(connection, account_id, name, now, len)?;
                 Ok(ListedDomain {
-                    domain: verified_domain(row)?,
-                    active_keys: row.get::<_, i64>("active_keys")?.unsigned_abs(),
+                    domain,
+                    active_keys,
                 })
             },
         )?
@@ -239,36 +248,57 @@ pub(super) fn count_active_keys(
     account_id: &AccountId,
     name: &Domain,
     now: Timestamp,
-) -> rusqlite::Result<u64> {
-    connection
-        .prepare_cached(
-            "SELECT count(*) FROM keys WHERE account_id = ?1 AND domain = ?2 \
-             AND revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ?3)",
-        )?
-        .query_row(
-            params![account_id.as_str(), name.as_str(), now.as_micros()],
-            |row| row.get::<_, i64>(0),
-        )
-        .map(i64::unsigned_abs)
+) -> rusqlite::Result<ActiveKeys> {
+    count_among_newest(connection, account_id, name, now, COUNT_LEN)
 }
 
-/// Records a call that was carried out.
+/// The index has the keys of a domain in this order, so no more are read than are counted.
+fn count_among_newest(
+    connection: &Connection,
+    account_id: &AccountId,
+    name: &Domain,
+    now: Timestamp,
+    len: usize,
+) -> rusqlite::Result<ActiveKeys> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FILTER ( \
+                 WHERE revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ?3)), count(*) \
+             FROM (SELECT revoke_time, expire_time FROM keys INDEXED BY keys_by_domain \
+                   WHERE account_id = ?1 AND domain = ?2 \
+                   ORDER BY create_revision DESC LIMIT ?4 + 1)",
+        )?
+        .query_row(
+            params![
+                account_id.as_str(),
+                name.as_str(),
+                now.as_micros(),
+                i64::try_from(len).unwrap_or(i64::MAX - 1),
+            ],
+            |row| {
+                let counts = [row.get::<_, i64>(0)?, row.get(1)?];
+                let [active, looked_at] = counts.map(i64::unsigned_abs);
+                Ok(ActiveKeys::among(active, looked_at, len))
+            },
+        )
+}
+
+/// The record of a call that was carried out.
 fn record(
-    transaction: &Transaction<'_>,
     method: AdminMethod,
     time: Timestamp,
     caller: &CallerName,
     (account_id, domain): (&AccountId, &Domain),
-) -> rusqlite::Result<()> {
-    let record = AuditRecord {
+) -> AuditRecord {
+    AuditRecord {
         time,
         caller: caller.clone(),
         method: method.into(),
         account_id: Some(account_id.clone()),
         key_id: None,
         domain: Some(domain.clone()),
+        include_subdomains: None,
         outcome: Outcome::OK,
         calls: 1,
-    };
-    audit::append(transaction, &record)
+    }
 }

@@ -19,10 +19,10 @@ mod wal_index;
 mod worker;
 
 use super::{
-    AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed, CreateOutcome,
-    DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, OpenError, Position, Progress, ReplicationError, Revocation, Store,
-    StoreError,
+    ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed,
+    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery,
+    Listed, ListedDomain, NewKey, OpenError, Position, Progress, RemovedDomain, ReplicationError,
+    Revocation, Store, StoreError,
 };
 use crate::model::{
     account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
@@ -142,7 +142,7 @@ impl DomainStore for SqliteStore {
     async fn remove_domain(
         &self,
         removal: &DomainRemoval,
-    ) -> Result<Option<Committed<()>>, StoreError> {
+    ) -> Result<Option<Committed<RemovedDomain>>, StoreError> {
         let removal = removal.clone();
         self.write(move |transaction| domains::remove(transaction, &removal))
             .await
@@ -169,7 +169,7 @@ impl DomainStore for SqliteStore {
         account_id: &AccountId,
         domain: &Domain,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<ActiveKeys, StoreError> {
         let (account_id, domain) = (account_id.clone(), domain.clone());
         self.reader
             .read(move |connection| {

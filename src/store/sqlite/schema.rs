@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(2, "0002_audit.sql"),
     migration!(3, "0003_opening.sql"),
     migration!(4, "0004_domains.sql"),
+    migration!(5, "0005_audit_subdomains.sql"),
 ];
 
 pub(super) enum MigrateError {

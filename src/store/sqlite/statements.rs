@@ -52,7 +52,8 @@ pub(super) fn create(
         method: AdminMethod::Create.into(),
         account_id: Some(key.account_id.clone()),
         key_id: Some(key_id),
-        domain: None,
+        domain: key.scope.as_domain().cloned(),
+        include_subdomains: None,
         outcome,
         calls: 1,
     };
@@ -146,7 +147,8 @@ pub(super) fn revoke(
         method: AdminMethod::Revoke.into(),
         account_id: Some(key.account_id.clone()),
         key_id: Some(key.id),
-        domain: None,
+        domain: key.scope.as_domain().cloned(),
+        include_subdomains: None,
         outcome: Outcome::OK,
         calls: 1,
     };

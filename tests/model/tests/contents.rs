@@ -133,6 +133,13 @@ fn not_writing_a_lost_removal_again_breaks_the_promise() {
     assert_breaks(Protocol::DENIALS_KEPT, variant, with_loss(TWO_WRITES));
 }
 
+/// So a slower replica may undo what a caller has written since the loss: it cannot tell whose write it is.
+#[test]
+fn leaving_alone_what_was_written_since_the_loss_breaks_the_promise() {
+    let variant = Variant::NewerRowsLeftAlone;
+    assert_breaks(Protocol::DENIALS_KEPT, variant, with_loss(THREE_WRITES));
+}
+
 #[test]
 fn not_applying_at_once_what_is_written_again_breaks_the_promise() {
     let variant = Variant::RestoredInStoreAlone;

@@ -243,13 +243,29 @@ async fn a_terminal_gets_a_table_and_a_closed_pipe_is_no_error() {
     assert_eq!(
         words[0][1..],
         [
-            "CALLER", "METHOD", "OUTCOME", "CALLS", "KEY", "ACCOUNT", "DOMAIN"
+            "CALLER",
+            "METHOD",
+            "OUTCOME",
+            "CALLS",
+            "KEY",
+            "ACCOUNT",
+            "DOMAIN",
+            "SUBDOMAINS"
         ]
     );
     assert_eq!(
         words[1][1..],
-        ["anyone", "List", "OK", "1", "-", "acme", "-"]
+        ["anyone", "List", "OK", "1", "-", "acme", "-", "-"]
     );
+    let mut domains = server.domains().await;
+    for (include_subdomains, shown) in [(true, "included"), (false, "excluded")] {
+        domains
+            .add_with("acme", "example.com", include_subdomains)
+            .await
+            .unwrap();
+        let table = audit_output(&store, &["--format", "table", "--limit", "1"]);
+        assert!(table.trim_end().ends_with(shown), "{table}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,7 +297,7 @@ async fn a_secret_in_a_filter_is_refused_before_the_store_is_asked_and_is_not_re
         Secret::generate(&mut rand::rng()),
     );
     for secret in [token.expose(), secret.expose()] {
-        for filter in ["--account", "--caller", "--key", "--since"] {
+        for filter in ["--account", "--caller", "--domain", "--key", "--since"] {
             let refused = audit(&missing, &[filter, secret]);
             let said = String::from_utf8_lossy(&refused.stderr);
             assert!(!refused.status.success() && said.contains(filter), "{said}");

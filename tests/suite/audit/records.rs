@@ -84,6 +84,19 @@ async fn assert_every_call_is_recorded(store: &str) {
     dashboard.revoke_with(of_initech).await.unwrap_err();
     dashboard.revoke_target(Target::Token(token)).await.unwrap();
     dashboard.revoke(&key).await.unwrap();
+    let of_a_domain = ListRequest {
+        account_id: "acme".into(),
+        domain: Some("example.com".into()),
+        ..Default::default()
+    };
+    dashboard.list_with(of_a_domain).await.unwrap();
+    let not_theirs = CreateRequest {
+        account_id: "globex".into(),
+        name: "foreign".into(),
+        domain: Some("example.com".into()),
+        ..Default::default()
+    };
+    dashboard.create_with(not_theirs).await.unwrap_err();
     guarded.sender.revoke(&key).await.unwrap_err();
     guarded.sender.create("acme", "not mine").await.unwrap_err();
     guarded.unknown.list("acme").await.unwrap_err();
@@ -100,13 +113,17 @@ async fn assert_every_call_is_recorded(store: &str) {
         &format!("dashboard Revoke NOT_FOUND - {key} 1"),
         &format!("dashboard Revoke OK acme {key} 1"),
         &format!("dashboard Revoke OK acme {key} 1"),
+        "dashboard List OK acme example.com 1",
+        "dashboard Create PERMISSION_DENIED globex example.com 1",
         "sender Revoke PERMISSION_DENIED - - 1",
         "sender Create PERMISSION_DENIED - - 1",
     ];
     // Each record was stored before its call was answered. The command reads beside the server.
     assert_eq!(records(store, &[]), expected);
-    assert_eq!(records(store, &["--limit", "3"]), expected[10..]);
-    assert_eq!(records(store, &["--caller", "sender"]), expected[11..]);
+    assert_eq!(records(store, &["--limit", "3"]), expected[12..]);
+    assert_eq!(records(store, &["--caller", "sender"]), expected[13..]);
+    let of_domain = records(store, &["--domain", "example.com"]);
+    assert_eq!(of_domain, expected[11..13]);
     let of_key: Vec<_> = expected.into_iter().filter(|r| r.contains(&key)).collect();
     assert_eq!(records(store, &["--key", &key]), of_key);
     let newest_of_key = &of_key[3..];
@@ -116,7 +133,7 @@ async fn assert_every_call_is_recorded(store: &str) {
     );
     assert_eq!(
         records(store, &["--account", "globex"]),
-        [expected[2], expected[5]]
+        [expected[2], expected[5], expected[12]]
     );
 }
 

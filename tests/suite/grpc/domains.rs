@@ -3,14 +3,17 @@
 use super::{ACCOUNT, DOMAIN, create, create_request, denial, grant, only};
 use crate::support::{
     directory, eventually,
-    postgres::Cluster,
-    server::{Server, command, error_reason, sqlite_in},
+    postgres::{Cluster, database_in},
+    server::{Server, command, domains::Domains, error_reason, sqlite_in},
 };
 use keyservice::{
     callers::secret::Secret,
-    grpc::proto::{CreateRequest, ListDomainsRequest, VerifiedDomain, denial::Reason},
+    grpc::proto::{
+        CreateRequest, ListDomainsRequest, RemoveDomainResponse, VerifiedDomain, denial::Reason,
+    },
     model::token::Token,
 };
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -80,7 +83,12 @@ async fn follow_domains_on(servers: &[Server]) {
     assert_on_all(servers, &restricted, "mail.example.com", not_allowed).await;
 
     for _ in 0..2 {
-        assert_eq!(domains.remove(ACCOUNT, DOMAIN).await.unwrap(), 1);
+        let removed = domains.remove(ACCOUNT, DOMAIN).await.unwrap();
+        let expected = RemoveDomainResponse {
+            active_key_count: 1,
+            ..Default::default()
+        };
+        assert_eq!(removed, expected);
         for (token, name) in [
             (&unrestricted.token, DOMAIN),
             (&unrestricted.token, "a.mail.example.com"),
@@ -195,11 +203,17 @@ async fn a_domain_that_cannot_be_verified_is_refused_and_nothing_changes() {
             "domain",
             "use letters, digits and hyphens",
         ),
-        ("*.example.com", false, "domain", "set include_subdomains"),
+        ("*.example.com", false, "domain", "with include_subdomains"),
         ("com", false, "domain", "is a public suffix"),
         ("co.uk", true, "domain", "is a public suffix"),
         ("xn--p1ai", false, "domain", "is a public suffix"),
         ("github.io", true, "include_subdomains", "must be false"),
+        (
+            "amazonaws.com",
+            true,
+            "include_subdomains",
+            "a name below it",
+        ),
     ];
     cases.extend(
         secrets
@@ -211,7 +225,7 @@ async fn a_domain_that_cannot_be_verified_is_refused_and_nothing_changes() {
         assert_names(&refused.unwrap_err(), field, part);
     }
     for (name, part) in [
-        ("*.example.com", "set include_subdomains"),
+        ("*.example.com", "so give one domain"),
         ("a..b", "use letters"),
     ] {
         assert_names(
@@ -278,6 +292,54 @@ fn assert_names(refused: &Status, field: &str, part: &str) {
         .collect();
     assert_eq!(fields, [field], "{refused}");
     assert!(refused.message().contains(part), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_tells_which_domain_above_still_verifies_the_name() {
+    let (server, _directory) = on_sqlite().await;
+    let (mut client, mut domains) = (server.client().await, server.domains().await);
+    let token = create(&mut client, |_| {}).await.token;
+    for (name, include_subdomains) in [("example.com", true), ("mail.example.com", false)] {
+        let added = domains.add_with(ACCOUNT, name, include_subdomains).await;
+        added.unwrap();
+    }
+    let still_verified_by = async |domains: &mut Domains, name| {
+        let removed = domains.remove(ACCOUNT, name).await;
+        removed.unwrap().still_verified_by
+    };
+    let by = still_verified_by(&mut domains, "mail.example.com").await;
+    assert_eq!(by, "example.com");
+    grant(&mut client, &token, "mail.example.com").await;
+
+    domains.add(ACCOUNT, "example.com").await.unwrap();
+    let by = still_verified_by(&mut domains, "mail.example.com").await;
+    assert_eq!(by, "", "it may be asked again");
+    let denied = denial(&mut client, &token, "mail.example.com").await;
+    assert_eq!(denied, Reason::DomainNotVerified);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_is_added_and_removed_though_its_keys_cannot_be_counted() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = start(&store).await;
+    let mut domains = server.domains().await;
+    for trouble in ["RAISE 'no count today'", "PERFORM pg_sleep(600)"] {
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION keyservice.count_active_keys( \
+                 p_account_id text, p_domain text, p_time timestamptz, p_limit bigint, \
+                 OUT active bigint, OUT looked_at bigint) \
+             LANGUAGE plpgsql AS $$ BEGIN {trouble}; END $$"
+        );
+        cluster.psql(database_in(&store), &function);
+        let started = Instant::now();
+        let added = domains.add(ACCOUNT, DOMAIN).await.unwrap().domain.unwrap();
+        let removed = domains.remove(ACCOUNT, DOMAIN).await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(4), "{trouble}");
+        assert!(added.active_key_count_is_minimum && removed.active_key_count_is_minimum);
+        assert_eq!((added.active_key_count, removed.active_key_count), (0, 0));
+    }
+    assert!(server.log().contains("no count today"), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

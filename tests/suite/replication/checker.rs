@@ -2,13 +2,14 @@
 
 use crate::support::{
     faults::{
-        domains::{DomainWrite, right_answers},
+        domains::{Asked, DomainWrite, right_answers},
         history::{
             Answer, Authorize, Change, History, KeyNumber, Verdict, Write, check, check_end,
         },
     },
     postgres::proxy::{Messages, NOTIFICATION_RESPONSE},
 };
+use keyservice::model::verified_domain::Coverage;
 use std::time::Duration;
 
 const KEY: KeyNumber = 0;
@@ -176,17 +177,21 @@ fn the_proxy_finds_messages_however_they_are_split_into_packets() {
 
 /// The writes to a domain: it is added and removed, and then a write has no answer.
 fn domain_writes() -> Vec<DomainWrite> {
-    [
-        (true, 10, Some(20)),
-        (false, 30, Some(40)),
-        (true, 50, None),
-    ]
-    .map(|(is_verified, start, returned)| DomainWrite {
-        is_verified,
-        start: Duration::from_millis(start),
-        returned: returned.map(Duration::from_millis),
-    })
-    .to_vec()
+    writes_of([
+        (Coverage::Domain, 10, Some(20)),
+        (Coverage::Removed, 30, Some(40)),
+        (Coverage::Domain, 50, None),
+    ])
+}
+
+fn writes_of<const N: usize>(writes: [(Coverage, u64, Option<u64>); N]) -> Vec<DomainWrite> {
+    writes
+        .map(|(coverage, start, returned)| DomainWrite {
+            coverage,
+            start: Duration::from_millis(start),
+            returned: returned.map(Duration::from_millis),
+        })
+        .to_vec()
 }
 
 #[test]
@@ -205,11 +210,40 @@ fn an_answer_for_a_domain_is_right_if_it_was_so_at_some_moment_of_the_call() {
         (5, 100, both),
     ] {
         let [from, to] = [start, end].map(Duration::from_millis);
-        let answers = right_answers(&domain_writes(), from, to);
+        let answers = right_answers(&domain_writes(), Asked::Domain, from, to);
         assert_eq!(
             answers.into_iter().collect::<Vec<_>>(),
             right,
             "{start} to {end}"
         );
+    }
+}
+
+#[test]
+fn a_subdomain_is_verified_only_while_its_domain_includes_subdomains() {
+    let writes = writes_of([
+        (Coverage::Domain, 10, Some(20)),
+        (Coverage::DomainAndSubdomains, 30, Some(40)),
+        (Coverage::Domain, 50, Some(60)),
+        (Coverage::DomainAndSubdomains, 70, Some(80)),
+        (Coverage::Removed, 90, None),
+    ]);
+    let (yes, no, both) = (&[true][..], &[false][..], &[false, true][..]);
+    for (start, end, domain, subdomain) in [
+        (1, 5, no, no),
+        (21, 29, yes, no),
+        (21, 31, yes, both),
+        (41, 49, yes, yes),
+        (41, 55, yes, both),
+        (61, 69, yes, no),
+        (81, 89, yes, yes),
+        (81, 91, both, both),
+    ] {
+        for (asked, right) in [(Asked::Domain, domain), (Asked::Subdomain, subdomain)] {
+            let [from, to] = [start, end].map(Duration::from_millis);
+            let answers = right_answers(&writes, asked, from, to);
+            let answers: Vec<_> = answers.into_iter().collect();
+            assert_eq!(answers, right, "{asked:?}, {start} to {end}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! during a write. After a write without an answer the client goes on with another domain: such a write
 //! may be committed at any later time.
 
+use keyservice::model::verified_domain::Coverage;
 use std::{
     collections::BTreeSet,
     sync::{Mutex, MutexGuard},
@@ -16,23 +17,57 @@ const RECENT: usize = 12;
 /// An AddDomain or RemoveDomain.
 #[derive(Debug, Clone, Copy)]
 pub struct DomainWrite {
-    pub is_verified: bool,
+    /// What the domain verifies from then on.
+    pub coverage: Coverage,
     pub start: Duration,
     /// When it returned OK. It is the domain's last write if it has not.
     pub returned: Option<Duration>,
 }
 
+/// The name for which an Authorize asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Domain,
+    /// A name below the domain.
+    Subdomain,
+}
+
+impl Asked {
+    pub const BOTH: [Self; 2] = [Self::Domain, Self::Subdomain];
+
+    pub fn name(self, domain: usize) -> String {
+        match self {
+            Self::Domain => name(domain),
+            Self::Subdomain => format!("a.b.{}", name(domain)),
+        }
+    }
+
+    /// Whether a domain with this coverage verifies the name.
+    pub fn is_verified_by(self, coverage: Coverage) -> bool {
+        match coverage {
+            Coverage::Removed => false,
+            Coverage::Domain => self == Self::Domain,
+            Coverage::DomainAndSubdomains => true,
+        }
+    }
+}
+
 /// The answers that are right for an Authorize from `start` to `end`, for these writes to its domain.
-pub fn right_answers(writes: &[DomainWrite], start: Duration, end: Duration) -> BTreeSet<bool> {
+pub fn right_answers(
+    writes: &[DomainWrite],
+    asked: Asked,
+    start: Duration,
+    end: Duration,
+) -> BTreeSet<bool> {
     let returned = |write: &DomainWrite| write.returned.is_some_and(|at| at < start);
     let settled = writes.iter().take_while(|write| returned(write)).count();
-    let state = settled
-        .checked_sub(1)
-        .is_some_and(|last| writes[last].is_verified);
+    let before = settled.checked_sub(1);
+    let state = before.map_or(Coverage::Removed, |last| writes[last].coverage);
     let during = writes[settled..].iter().filter(|write| write.start <= end);
     during
-        .map(|write| write.is_verified)
+        .map(|write| write.coverage)
         .chain([state])
+        .map(|coverage| asked.is_verified_by(coverage))
         .collect()
 }
 
@@ -49,9 +84,9 @@ impl DomainHistory {
     }
 
     /// Must be called before the request is sent.
-    pub fn start_write(&self, domain: usize, is_verified: bool, now: Duration) {
+    pub fn start_write(&self, domain: usize, coverage: Coverage, now: Duration) {
         self.lock()[domain].push(DomainWrite {
-            is_verified,
+            coverage,
             start: now,
             returned: None,
         });
@@ -68,25 +103,26 @@ impl DomainHistory {
     pub fn objection(
         &self,
         domain: usize,
+        asked: Asked,
         (start, end): (Duration, Duration),
         is_granted: bool,
     ) -> Option<String> {
         let writes = &self.lock()[domain];
-        let right = right_answers(writes, start, end);
+        let right = right_answers(writes, asked, start, end);
         (!right.contains(&is_granted)).then(|| {
             format!(
                 "{} is granted: {is_granted}, from {start:?} to {end:?}: {writes:?}",
-                name(domain)
+                asked.name(domain)
             )
         })
     }
 
     /// A number for each domain whose writes have all returned, and the state that it must have.
-    pub fn settled(&self) -> Vec<(usize, bool)> {
+    pub fn settled(&self) -> Vec<(usize, Coverage)> {
         let domains = self.lock();
         let settled = domains.iter().enumerate().filter_map(|(number, writes)| {
             let last = writes.last()?;
-            last.returned.map(|_| (number, last.is_verified))
+            last.returned.map(|_| (number, last.coverage))
         });
         settled.collect()
     }

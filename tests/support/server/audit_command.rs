@@ -20,6 +20,7 @@ pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
         account_id: None,
         key_id: None,
         domain: None,
+        include_subdomains: None,
         outcome: Outcome::OK,
         calls: 1,
     }
@@ -49,7 +50,7 @@ pub fn audit_error(store: &str, args: &[&str]) -> String {
 }
 
 /// The records, each as `CALLER METHOD OUTCOME ACCOUNT KEY CALLS`, with `-` for what is unknown. A domain
-/// stands where a key would.
+/// stands where a key would, or behind it, and `+` behind a domain that was added with its subdomains.
 pub fn records(store: &str, args: &[&str]) -> Vec<String> {
     let lines = audit_output(store, args);
     let mut times = Vec::new();
@@ -57,13 +58,20 @@ pub fn records(store: &str, args: &[&str]) -> Vec<String> {
         let record: Value = serde_json::from_str(line).expect(line);
         times.push(record["time"].as_str().expect("a time").to_owned());
         let text = |field| record[field].as_str().unwrap_or("-");
-        let subject = if record["domain"].is_null() {
-            "key_id"
+        let mut fields = ["caller", "method", "outcome", "account_id"]
+            .map(text)
+            .to_vec();
+        match (text("key_id"), text("domain")) {
+            ("-", domain) => fields.push(domain),
+            (key, "-") => fields.push(key),
+            (key, domain) => fields.extend([key, domain]),
+        }
+        let widened = if record["include_subdomains"] == true {
+            "+"
         } else {
-            "domain"
+            ""
         };
-        let fields = ["caller", "method", "outcome", "account_id", subject].map(text);
-        format!("{} {}", fields.join(" "), record["calls"])
+        format!("{}{widened} {}", fields.join(" "), record["calls"])
     });
     let records = records.collect();
     assert!(times.is_sorted(), "{lines}");

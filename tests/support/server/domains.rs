@@ -1,10 +1,13 @@
 //! A client for `DomainService`.
 
-use keyservice::grpc::proto::{
-    AddDomainRequest, AddDomainResponse, ListDomainsRequest, ListDomainsResponse,
-    RemoveDomainRequest, domain_service_client::DomainServiceClient,
+use keyservice::{
+    grpc::proto::{
+        AddDomainRequest, AddDomainResponse, ListDomainsRequest, ListDomainsResponse,
+        RemoveDomainRequest, RemoveDomainResponse, domain_service_client::DomainServiceClient,
+    },
+    model::verified_domain::Coverage,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Status, transport::Channel};
 
 /// A tonic client with a short method for each call.
@@ -31,14 +34,16 @@ impl Domains {
         Ok(self.0.add_domain(request).await?.into_inner())
     }
 
-    /// Returns how many active keys are restricted to the domain.
-    pub async fn remove(&mut self, account: &str, domain: &str) -> Result<i32, Status> {
+    pub async fn remove(
+        &mut self,
+        account: &str,
+        domain: &str,
+    ) -> Result<RemoveDomainResponse, Status> {
         let request = RemoveDomainRequest {
             account_id: account.into(),
             domain: domain.into(),
         };
-        let response = self.0.remove_domain(request).await?.into_inner();
-        Ok(response.active_key_count)
+        Ok(self.0.remove_domain(request).await?.into_inner())
     }
 
     pub async fn list(&mut self, account: &str) -> Result<ListDomainsResponse, Status> {
@@ -51,17 +56,24 @@ impl Domains {
 
     /// The names of all domains of an account, page by page.
     pub async fn names(&mut self, account: &str) -> Result<BTreeSet<String>, Status> {
+        Ok(self.coverages(account).await?.into_keys().collect())
+    }
+
+    /// The same, and what each domain verifies.
+    pub async fn coverages(&mut self, account: &str) -> Result<BTreeMap<String, Coverage>, Status> {
         let mut request = ListDomainsRequest {
             account_id: account.into(),
             page_size: 1000,
             page_token: String::new(),
         };
-        let mut names = BTreeSet::new();
+        let mut coverages = BTreeMap::new();
         loop {
             let page = self.list_with(request.clone()).await?;
-            names.extend(page.domains.into_iter().map(|it| it.domain));
+            let page_of = page.domains.into_iter();
+            coverages
+                .extend(page_of.map(|it| (it.domain, Coverage::of(it.include_subdomains, false))));
             if page.next_page_token.is_empty() {
-                return Ok(names);
+                return Ok(coverages);
             }
             request.page_token = page.next_page_token;
         }

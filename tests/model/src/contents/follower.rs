@@ -178,13 +178,20 @@ impl Protocol {
             }
         });
         let is_lost = |domain: usize| !keyring[domain].is_within(held[domain]);
-        let writes_again = self.variant != Variant::NotWrittenAgain;
+        let writes_again = |domain| match self.variant {
+            Variant::NotWrittenAgain => false,
+            Variant::NewerRowsLeftAlone => {
+                let last = database.last_write_to(domain, database.revision());
+                last.is_none_or(|(last, _)| last <= replica.read_at.revision)
+            }
+            _ => true,
+        };
         replica.lease = None;
         replica.held = Some(held);
         replica.fresh = Some(Fresh {
             keyring,
             position: database.position(),
-            to_restore: std::array::from_fn(|domain| writes_again && is_lost(domain)),
+            to_restore: std::array::from_fn(|domain| writes_again(domain) && is_lost(domain)),
         });
     }
 

@@ -27,6 +27,8 @@
 //! again, as a change to what the database has then, which can only take away. It denies it in the fresh
 //! keyring too. Only then does the fresh keyring take the place of the old one. Before it serves, it must
 //! renew, which brings what was written meanwhile. If the database cannot be reached, it begins again.
+//! Another replica may do the same before or meanwhile, and remember less: it narrows a domain of which
+//! this one remembers the removal.
 //!
 //! # What is left out
 //!
@@ -73,6 +75,9 @@ pub enum Variant {
     LoadedIntoKeyringInUse,
     /// A lost removal is not written again.
     NotWrittenAgain,
+    /// A lost removal is not written again if the domain was written to since. But that may have been another
+    /// replica, which remembers less.
+    NewerRowsLeftAlone,
     /// A lost removal is written again, and comes to the new keyring only with the changes.
     RestoredInStoreAlone,
     /// A lost removal is applied to the new keyring, and not written again.

@@ -171,6 +171,8 @@ pub struct State {
     /// The replica, once it has joined.
     pub(crate) replica: Option<Replica>,
     pub(crate) call: Option<Call>,
+    /// Whether another replica has written again what it denied.
+    pub(crate) has_other_narrowed: bool,
     /// What the run has led to. Then it has ended, and everything else is forgotten.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -183,6 +185,7 @@ impl State {
             returned: 0,
             replica: None,
             call: None,
+            has_other_narrowed: false,
             outcome: None,
         }
     }

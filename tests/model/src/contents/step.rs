@@ -17,6 +17,9 @@ pub enum Step {
     Return(Revision),
     /// A standby takes over that has only the writes up to this revision.
     LoseAfter(Revision),
+    /// After that, another replica takes the subdomains from the first domain, because it remembers a lost
+    /// write that did so. It may not have known a later one that removed the domain.
+    NarrowByOther,
     /// The replica loads everything in one snapshot.
     Join,
     /// Only in a trap: it reads afterwards what revision it has loaded.
@@ -73,6 +76,8 @@ impl Protocol {
         if database.history == History::BeforeLoss {
             let kept = last.saturating_sub(self.scope.lost)..last;
             steps.extend(kept.map(Step::LoseAfter));
+        } else if truth[0].subdomains && !state.has_other_narrowed && !database.is_full() {
+            steps.push(Step::NarrowByOther);
         }
     }
 
@@ -159,6 +164,10 @@ impl Protocol {
             Step::LoseAfter(revision) => {
                 state.database.lose_after(revision);
                 state.returned = state.returned.min(revision);
+            }
+            Step::NarrowByOther => {
+                state.has_other_narrowed = true;
+                state.write(0, Coverage::NAME, Author::Replica);
             }
             Step::Join => self.join(state),
             Step::StartAuthorize | Step::See(_) | Step::SeePart(..) => {

@@ -1,7 +1,8 @@
 //! The rules for audit records in every store.
 
 use super::{
-    account_id, after, create, create_as, on_every_store, revocation, revoke, with_request_id,
+    account_id, after, create, create_as, domain, on_every_store, revocation, revoke,
+    with_request_id,
 };
 use crate::support::{
     caller, new_key,
@@ -11,6 +12,7 @@ use crate::support::{
 use keyservice::{
     model::{
         audit_record::{AdminMethod, AuditRecord, Outcome},
+        key::Scope,
         time::Timestamp,
     },
     store::{CreateOutcome, RevokeTarget},
@@ -18,6 +20,7 @@ use keyservice::{
 
 on_every_store![
     every_write_is_recorded_with_its_outcome,
+    the_domain_of_a_key_is_recorded_with_every_write_of_the_key,
     appended_records_are_stored_with_every_field,
     a_write_without_its_record_is_not_stored,
     records_cannot_be_changed_and_only_old_ones_can_be_deleted_on_purpose,
@@ -54,6 +57,32 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
     }
 }
 
+async fn the_domain_of_a_key_is_recorded_with_every_write_of_the_key(stores: &Stores) {
+    let mut new = with_request_id("acme", "once");
+    new.key.scope = Scope::Domain(domain("example.com"));
+    for _ in 0..2 {
+        let created = stores.first.keys.create(&new).await.expect("answered");
+        drop(created.expect("on record"));
+    }
+    let unrestricted = create_as(stores, "unrestricted", |_| {}).await;
+    revoke(stores, RevokeTarget::Id(new.key.id)).await;
+    let id = new.key.id;
+    let of_domain = [
+        format!("tester Create OK acme {id} example.com 1"),
+        format!("tester Create ALREADY_EXISTS acme {id} example.com 1"),
+        format!("tester Revoke OK acme {id} example.com 1"),
+    ];
+    let all = records(&stores.address, &[]);
+    assert_eq!([&all[..2], &all[3..]].concat(), of_domain);
+    let unrestricted = format!("tester Create OK acme {} 1", unrestricted.key.id);
+    assert_eq!(all[2], unrestricted);
+    let filtered = |domain| records(&stores.address, &["--domain", domain]);
+    assert_eq!(filtered("Example.com."), of_domain);
+    assert_eq!(filtered("mail.example.com").len(), 0);
+    let newest = ["--domain", "example.com", "--limit", "1"];
+    assert_eq!(records(&stores.address, &newest), of_domain[2..]);
+}
+
 async fn appended_records_are_stored_with_every_field(stores: &Stores) {
     let (_, new) = new_key("acme", "not stored");
     let time = Timestamp::now();
@@ -64,6 +93,7 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
         account_id: None,
         key_id: None,
         domain: None,
+        include_subdomains: None,
         outcome: Outcome::named("RESOURCE_EXHAUSTED"),
         calls: 57,
     };
@@ -71,13 +101,18 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
         time,
         account_id: Some(account_id("acme")),
         key_id: Some(new.key.id),
+        domain: Some(domain("example.com")),
+        include_subdomains: Some(true),
         calls: 1,
         ..bare.clone()
     };
     let appended = stores.first.audit.append_records(&[bare, full]).await;
     appended.expect("appended");
     let expected = [
-        format!("sender List RESOURCE_EXHAUSTED acme {} 1", new.key.id),
+        format!(
+            "sender List RESOURCE_EXHAUSTED acme {} example.com+ 1",
+            new.key.id
+        ),
         "sender List RESOURCE_EXHAUSTED - - 57".to_owned(),
     ];
     assert_eq!(records(&stores.address, &[]), expected);

@@ -3,7 +3,7 @@
 use super::{account_id, after, changes_since, create, domain, on_every_store, revoke};
 use crate::support::{
     caller, new_key,
-    server::audit_command::records,
+    server::audit_command::{audit_output, records},
     stores::{Stores, Subject},
 };
 use keyservice::{
@@ -13,10 +13,11 @@ use keyservice::{
         verified_domain::{Coverage, DomainState, VerifiedDomain},
     },
     store::{
-        AddedDomain, Change, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, NewKey,
-        Position, RevokeTarget, State, Store,
+        ActiveKeys, AddedDomain, COUNT_LEN, Change, CreateOutcome, DomainAddition, DomainQuery,
+        DomainRemoval, LISTED_COUNT_LEN, NewKey, Position, RevokeTarget, State, Store,
     },
 };
+use serde_json::Value;
 
 on_every_store![
     a_domain_is_stored_with_every_field,
@@ -26,9 +27,12 @@ on_every_store![
     the_names_below_a_domain_are_removed_and_nothing_is_given_back,
     an_addition_tells_whether_another_account_has_the_domain,
     domains_are_listed_in_alphabetical_order_with_their_active_keys,
+    only_the_newest_keys_of_a_domain_are_counted,
+    a_removal_names_the_nearest_domain_above_that_verifies_the_name,
     a_key_that_must_be_verified_is_stored_only_for_a_verified_domain,
     keys_and_domains_change_in_one_order,
     every_write_of_a_domain_is_recorded,
+    a_record_tells_whether_a_domain_was_widened_or_narrowed,
 ];
 
 async fn a_domain_is_stored_with_every_field(stores: &Stores) {
@@ -193,7 +197,7 @@ async fn domains_are_listed_in_alphabetical_order_with_their_active_keys(stores:
         };
         let listed = stores.first.domains.list_domains(&query).await;
         let listed = listed.expect("listed").into_iter();
-        let pairs = listed.map(|it| (it.domain.domain.to_string(), it.active_keys));
+        let pairs = listed.map(|it| (it.domain.domain.to_string(), exactly(it.active_keys)));
         pairs.collect::<Vec<_>>()
     };
     let pair = |name: &str, keys| (name.to_owned(), keys);
@@ -213,12 +217,78 @@ async fn domains_are_listed_in_alphabetical_order_with_their_active_keys(stores:
         let (account, name) = (account_id(account), domain("a.example"));
         let domains = &stores.second.domains;
         let counted = domains.count_active_keys(&account, &name, now).await;
-        counted.expect("counted")
+        exactly(counted.expect("counted"))
     };
     assert_eq!(count("acme", now).await, 3);
     assert_eq!(count("acme", later).await, 2);
     assert_eq!(count("globex", now).await, 1);
     drop((expired, of_globex));
+}
+
+/// Otherwise the time that a count takes would have no bound.
+async fn only_the_newest_keys_of_a_domain_are_counted(stores: &Stores) {
+    add(&stores.first, &addition("acme", "a.example", false)).await;
+    let query = DomainQuery {
+        account_id: account_id("acme"),
+        after: None,
+        limit: 10,
+        now: Timestamp::now(),
+    };
+    let counts = async || {
+        let (domains, name) = (&stores.first.domains, domain("a.example"));
+        let counted = domains.count_active_keys(&query.account_id, &name, query.now);
+        let listed = domains.list_domains(&query).await.expect("listed");
+        [listed[0].active_keys, counted.await.expect("counted")]
+    };
+    let count = |count: usize, is_minimum| ActiveKeys {
+        count: count as u64,
+        is_minimum,
+    };
+    let insert = async |count| stores.insert_active_keys_for("'a.example'", count).await;
+    insert(LISTED_COUNT_LEN).await;
+    assert_eq!(counts().await, [count(LISTED_COUNT_LEN, false); 2]);
+    insert(COUNT_LEN - LISTED_COUNT_LEN).await;
+    let listed = count(LISTED_COUNT_LEN, true);
+    assert_eq!(counts().await, [listed, count(COUNT_LEN, false)]);
+    insert(2).await;
+    assert_eq!(counts().await, [listed, count(COUNT_LEN, true)]);
+    let keys = stores.keys_table();
+    let revoke_all_but_the_oldest = format!(
+        "UPDATE {keys} SET revoke_time = create_time \
+         WHERE create_revision > (SELECT min(create_revision) FROM {keys})"
+    );
+    let revoked = stores.sql(&revoke_all_but_the_oldest).await;
+    revoked.expect("revoked");
+    assert_eq!(counts().await, [count(0, true); 2]);
+}
+
+async fn a_removal_names_the_nearest_domain_above_that_verifies_the_name(stores: &Stores) {
+    let still_verified_by = async |name| {
+        let removal = removal("acme", name);
+        let removed = stores.first.domains.remove_domain(&removal).await;
+        let removed = removed.expect("answered").expect("it was added");
+        let (removed, _) = removed.into_parts();
+        removed.still_verified_by.map(|by| by.to_string())
+    };
+    let name = "a.b.example.com";
+    add(&stores.first, &addition("acme", name, false)).await;
+    for (account, above, include_subdomains) in [
+        ("acme", "b.example.com", false),
+        ("globex", "b.example.com", true),
+        ("acme", "x.example.com", true),
+        ("acme", "y.a.b.example.com", true),
+    ] {
+        add(&stores.first, &addition(account, above, include_subdomains)).await;
+    }
+    assert_eq!(still_verified_by(name).await, None);
+    add(&stores.first, &addition("acme", "example.com", true)).await;
+    assert_eq!(still_verified_by(name).await, Some("example.com".into()));
+    add(&stores.first, &addition("acme", "b.example.com", true)).await;
+    assert_eq!(still_verified_by(name).await, Some("b.example.com".into()));
+    let by = still_verified_by("b.example.com").await;
+    assert_eq!(by, Some("example.com".into()));
+    assert_eq!(still_verified_by("example.com").await, None);
+    assert_eq!(still_verified_by(name).await, None);
 }
 
 async fn a_key_that_must_be_verified_is_stored_only_for_a_verified_domain(stores: &Stores) {
@@ -283,6 +353,24 @@ async fn every_write_of_a_domain_is_recorded(stores: &Stores) {
     assert_eq!(records(&stores.address, &[]), twice);
 }
 
+async fn a_record_tells_whether_a_domain_was_widened_or_narrowed(stores: &Stores) {
+    for include_subdomains in [true, false, true] {
+        let addition = addition("acme", "example.com", include_subdomains);
+        add(&stores.first, &addition).await;
+    }
+    let narrowed = removal("acme", "example.com");
+    let narrowed = stores.first.domains.remove_subdomains(&narrowed).await;
+    drop(narrowed.expect("answered").expect("narrowed"));
+    remove(&stores.first, "acme", "example.com").await;
+    let printed = audit_output(&stores.address, &[]);
+    let said = printed.lines().map(|line| {
+        let record: Value = serde_json::from_str(line).expect(line);
+        record["include_subdomains"].as_bool()
+    });
+    let expected = [Some(true), Some(false), Some(true), Some(false), None];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+}
+
 async fn create_for(stores: &Stores, account: &str, name: &str) -> NewKey {
     create_with(stores, account, name, |_| {}).await
 }
@@ -338,7 +426,14 @@ async fn list(store: &Store, account: &str) -> Vec<(VerifiedDomain, u64)> {
     };
     let listed = store.domains.list_domains(&query).await.expect("listed");
     let listed = listed.into_iter();
-    listed.map(|it| (it.domain, it.active_keys)).collect()
+    listed
+        .map(|it| (it.domain, exactly(it.active_keys)))
+        .collect()
+}
+
+fn exactly(keys: ActiveKeys) -> u64 {
+    assert!(!keys.is_minimum, "{keys:?}");
+    keys.count
 }
 
 fn state(account: &str, name: &str, coverage: Coverage) -> State {

@@ -1,6 +1,7 @@
 //! Tests for PostgreSQL alone: addresses, TLS, the schema, and outages.
 
 mod address;
+mod counted_keys;
 mod database_defaults;
 mod other_databases;
 mod other_roles;
@@ -15,3 +16,4 @@ mod tls_like_libpq;
 mod tls_messages;
 mod too_few_connections;
 mod upgrade;
+mod upgrade_from_keys;

@@ -4,7 +4,7 @@ use super::{ACCOUNT, AUTHORIZE_PAUSE, LONG_PAUSE, LONG_TIMEOUT, Load, pause, wit
 use crate::support::{
     eventually,
     faults::{
-        domains::name,
+        domains::{Asked, name},
         history::{KeyNumber, Violation},
     },
 };
@@ -12,6 +12,7 @@ use keyservice::grpc::proto::{
     AddDomainRequest, AuthorizeRequest, RemoveDomainRequest, authorize_response::Decision,
     denial::Reason,
 };
+use keyservice::model::verified_domain::Coverage;
 use rand::{RngExt, rngs::StdRng};
 use std::{collections::HashMap, sync::Arc};
 use tonic::Request;
@@ -26,7 +27,8 @@ impl Load {
             let recent = self.domain_history.recent();
             if !recent.is_empty() {
                 let domain = random.random_range(recent);
-                self.ask_for_domain(replica, domain).await;
+                let asked = Asked::BOTH[random.random_range(0..2)];
+                self.ask_for_domain(replica, domain, asked).await;
             }
             pause(AUTHORIZE_PAUSE, &mut random).await;
         }
@@ -35,15 +37,15 @@ impl Load {
     pub(super) async fn write_domains_until_stopped(self: Arc<Self>, mut random: StdRng) {
         while !self.stop.is_cancelled() {
             let domain = self.domain_history.new_domain();
-            let mut is_verified = true;
-            while self.write_domain(domain, is_verified, &mut random).await
+            let mut coverage = other_coverage(Coverage::Removed, &mut random);
+            while self.write_domain(domain, coverage, &mut random).await
                 && !self.stop.is_cancelled()
                 && random.random_bool(0.95)
             {
-                is_verified = !is_verified;
-                for replica in 0..self.replica_clients.len() {
+                coverage = other_coverage(coverage, &mut random);
+                for (replica, asked) in every_question(self.replica_clients.len()) {
                     let load = self.clone();
-                    let ask = async move { load.ask_for_domain(replica, domain).await };
+                    let ask = async move { load.ask_for_domain(replica, domain, asked).await };
                     self.clients.spawn(ask);
                 }
                 pause(LONG_PAUSE, &mut random).await;
@@ -51,25 +53,25 @@ impl Load {
         }
     }
 
-    /// Adds or removes a domain, once. Tells whether the call returned OK.
-    async fn write_domain(&self, domain: usize, is_verified: bool, random: &mut StdRng) -> bool {
+    /// Adds, widens, narrows or removes a domain, once. Tells whether the call returned OK.
+    async fn write_domain(&self, domain: usize, coverage: Coverage, random: &mut StdRng) -> bool {
         let replica = random.random_range(0..self.replica_clients.len());
         let mut client = self.replica_clients[replica].domains().0;
         let (account_id, own_name) = (ACCOUNT.to_owned(), name(domain));
         let now = self.history.now();
-        self.domain_history.start_write(domain, is_verified, now);
-        let answer = if is_verified {
-            let request = AddDomainRequest {
-                account_id,
-                domain: own_name,
-                include_subdomains: false,
-            };
-            let request = with_random_timeout(request, random);
-            client.add_domain(request).await.map(drop)
-        } else {
+        self.domain_history.start_write(domain, coverage, now);
+        let answer = if coverage == Coverage::Removed {
             let domain = own_name;
             let request = with_random_timeout(RemoveDomainRequest { account_id, domain }, random);
             client.remove_domain(request).await.map(drop)
+        } else {
+            let request = AddDomainRequest {
+                account_id,
+                domain: own_name,
+                include_subdomains: coverage == Coverage::DomainAndSubdomains,
+            };
+            let request = with_random_timeout(request, random);
+            client.add_domain(request).await.map(drop)
         };
         match answer {
             Ok(()) => {
@@ -84,10 +86,10 @@ impl Load {
         }
     }
 
-    async fn ask_for_domain(&self, replica: usize, domain: usize) -> Option<bool> {
+    async fn ask_for_domain(&self, replica: usize, domain: usize, asked: Asked) -> Option<bool> {
         let mut request = Request::new(AuthorizeRequest {
             token: self.unrestricted.token.clone(),
-            domain: name(domain),
+            domain: asked.name(domain),
         });
         request.set_timeout(LONG_TIMEOUT);
         let mut client = self.replica_clients[replica].get();
@@ -102,8 +104,10 @@ impl Load {
                         false
                     }
                     _ => {
-                        let what =
-                            format!("replica {replica} answers for domain {domain} {decision:?}");
+                        let what = format!(
+                            "replica {replica} answers for {} {decision:?}",
+                            asked.name(domain)
+                        );
                         self.history.record_wrong_answer(what);
                         return None;
                     }
@@ -112,9 +116,9 @@ impl Load {
                     true => counts.grants += 1,
                     false => counts.denials += 1,
                 });
-                let objection = self
-                    .domain_history
-                    .objection(domain, (start, end), is_granted);
+                let objection =
+                    self.domain_history
+                        .objection(domain, asked, (start, end), is_granted);
                 if let Some(objection) = objection {
                     let what = format!("on replica {replica}, {objection}");
                     self.history.record_wrong_answer(what);
@@ -130,33 +134,48 @@ impl Load {
 
     /// Every replica must know what was acknowledged, and they must agree about the rest.
     pub(super) async fn domain_violations_at_the_end(&self) -> Vec<Violation> {
-        let settled: HashMap<usize, bool> = self.domain_history.settled().into_iter().collect();
-        let listed = self.replica_clients[0].domains().names(ACCOUNT).await;
+        let settled: HashMap<_, _> = self.domain_history.settled().into_iter().collect();
+        let listed = self.replica_clients[0].domains().coverages(ACCOUNT).await;
         let listed = listed.expect("all faults have ended");
         let mut violations = Vec::new();
         for domain in 0..self.domain_history.recent().end {
-            let is_listed = listed.contains(&name(domain));
-            if settled
-                .get(&domain)
-                .is_some_and(|known| *known != is_listed)
-            {
+            let coverage = listed.get(&name(domain)).copied();
+            let coverage = coverage.unwrap_or(Coverage::Removed);
+            if settled.get(&domain).is_some_and(|known| *known != coverage) {
                 violations.push(Violation(format!(
                     "the last write to domain {domain} was lost"
                 )));
             }
-            for replica in 0..self.replica_clients.len() {
+            for (replica, asked) in every_question(self.replica_clients.len()) {
                 let mut answer = None;
                 eventually("the replica answers", async || {
-                    answer = self.ask_for_domain(replica, domain).await;
+                    answer = self.ask_for_domain(replica, domain, asked).await;
                     answer.is_some()
                 })
                 .await;
-                if answer != Some(is_listed) {
-                    let what = format!("replica {replica} does not decide by the store: {domain}");
+                if answer != Some(asked.is_verified_by(coverage)) {
+                    let name = asked.name(domain);
+                    let what = format!("replica {replica} does not decide by the store: {name}");
                     violations.push(Violation(what));
                 }
             }
         }
         violations
     }
+}
+
+/// Both names, asked of each replica.
+fn every_question(replicas: usize) -> impl Iterator<Item = (usize, Asked)> {
+    (0..replicas).flat_map(|replica| Asked::BOTH.map(|asked| (replica, asked)))
+}
+
+/// What a domain may become by its next write.
+fn other_coverage(now: Coverage, random: &mut StdRng) -> Coverage {
+    use Coverage::{Domain, DomainAndSubdomains, Removed};
+    let others = match now {
+        Removed => [Domain, DomainAndSubdomains],
+        Domain => [Removed, DomainAndSubdomains],
+        DomainAndSubdomains => [Removed, Domain],
+    };
+    others[random.random_range(0..2)]
 }
