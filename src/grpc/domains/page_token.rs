@@ -33,7 +33,8 @@ pub(super) fn decode(account_id: &AccountId, text: &str) -> Result<Domain, Inval
     }
     let last = open(KIND, &list_of(account_id), text).ok_or(InvalidPageToken)?;
     let last = String::from_utf8(last).map_err(|_| InvalidPageToken)?;
-    Ok(Domain::from_stored(last))
+    // Anybody can seal what is no domain. The store must not see it.
+    Domain::parse(last).map_err(|_| InvalidPageToken)
 }
 
 fn list_of(account_id: &AccountId) -> String {
@@ -57,6 +58,12 @@ mod tests {
             prop_assert!(token.len() <= MAX_LEN);
             prop_assert_eq!(decode(&account("a"), &token), Ok(last));
             prop_assert_eq!(decode(&account("b"), &token), Err(InvalidPageToken));
+        }
+
+        #[test]
+        fn a_sealed_text_that_is_no_domain_is_refused(text in "[a-z]{0,5}[\\x00-\\x20*@/]{1,3}[a-z]{1,5}") {
+            let sealed = encode(&account("a"), &Domain::from_stored(text));
+            prop_assert_eq!(decode(&account("a"), &sealed), Err(InvalidPageToken));
         }
 
         #[test]
