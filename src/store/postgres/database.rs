@@ -13,7 +13,7 @@ use crate::store::{PoolStatus, StoreError, with_causes};
 use deadpool_postgres::BuildError;
 use futures::future::{Either, select};
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
@@ -31,6 +31,11 @@ const NOTIFICATION_CONNECTIONS: usize = 1;
 /// path of their own.
 pub(super) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
+/// How many writes of this replica may be at the database at once. They take turns there at one lock,
+/// and a renewal of any replica waits behind those that wait before it. So the wait must not grow with
+/// the calls that come. The second is there to begin when the first has ended.
+const WRITES_AT_ONCE: usize = 2;
+
 /// Wakes up the other replicas, which may fail.
 const ANNOUNCE: &str = "SELECT keyservice.announce_writes()";
 
@@ -42,6 +47,8 @@ pub(super) struct Database {
     /// A permit for each connection that still announces a write after it was answered. Others on the
     /// server can delay that, so some connections must stay free of it.
     announcers: Arc<Semaphore>,
+    /// A permit for each write that may be at the database.
+    writers: Semaphore,
     settings: PoolSettings,
 }
 
@@ -66,6 +73,7 @@ impl Database {
             calls: build(settings.pool_size, settings.statement_timeout)?,
             leases: build(LEASE_POOL_SIZE, settings.lease_statement_timeout)?,
             announcers: Arc::new(Semaphore::new(settings.pool_size.div_ceil(2))),
+            writers: Semaphore::new(WRITES_AT_ONCE),
             settings,
         })
     }
@@ -137,6 +145,12 @@ impl Database {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
+        let limit = self.settings.acquire_timeout;
+        let permit = timeout(limit, self.writers.acquire()).await;
+        let _permit = permit.map_err(|_| {
+            let limit = humantime::format_duration(limit);
+            StoreError::Unavailable(format!("other writes were in the way for {limit}").into())
+        })?;
         if self.announcers.available_permits() == 0 {
             return self.query(Purpose::Calls, sql, params).await;
         }
