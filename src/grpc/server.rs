@@ -42,6 +42,11 @@ use tower::Service;
 /// then takes no more memory for headers that do not come to an end.
 const HEADER_LEEWAY: u32 = 56 * 1024;
 
+/// How many streams of one connection the server may have to reset because they break the protocol, in
+/// all its life. HTTP/2 keeps each until the client takes the `RST_STREAM`, and a client that takes none
+/// filled the memory. tonic's default is no limit; this is hyper's own.
+const MAX_BROKEN_STREAMS: usize = 1024;
+
 /// Serves the API to those who may call, until told to drain, and then to the last call.
 pub(crate) async fn serve(
     connections: impl Stream<Item = io::Result<Connection>>,
@@ -143,6 +148,7 @@ impl Services {
 fn http2(limits: &ClientLimits) -> Server {
     Server::builder()
         .max_concurrent_streams(limits.max_streams)
+        .http2_max_local_error_reset_streams(Some(MAX_BROKEN_STREAMS))
         .http2_max_header_list_size(limits.max_header_size.saturating_add(HEADER_LEEWAY))
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
