@@ -9,6 +9,7 @@ use super::{
     open_files::OpenFiles,
     opening,
     schema::{self, MigrateError},
+    untrusted_file,
     worker::Worker,
 };
 use crate::{
@@ -142,8 +143,9 @@ fn may_checkpoint(files: &OpenFiles) -> bool {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    untrusted_file::distrust(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
