@@ -280,6 +280,8 @@ impl Cluster {
         self.write_file("server.key", &issued.key);
         self.psql("postgres", "ALTER SYSTEM SET ssl = on");
         self.reload();
+        let refused = "SSL configuration was not reloaded";
+        assert!(!self.log().contains(refused), "{}", self.log());
     }
 
     /// From now on, `pg_hba.conf` holds these lines.
