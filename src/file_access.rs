@@ -1,17 +1,20 @@
-//! Who else may read or change a file that this process relies on.
+//! Who else may read or change a file that this process relies on, and how such a file is read.
 //!
 //! Owns the rule for all such files: the files that settings name, and the database of SQLite. Trusts
 //! root, the user of this process, and the groups that it is in: so a volume that Kubernetes gives to the
 //! group of a pod is in order. Follows owners and modes alone, and an access control list as far as a mode
 //! shows it.
 
-use rustix::process::{Gid, getegid, geteuid, getgroups};
+use rustix::{
+    fs::OFlags,
+    process::{Gid, getegid, geteuid, getgroups},
+};
 use std::{
     collections::BTreeSet,
     fmt,
-    fs::Metadata,
-    io,
-    os::unix::fs::MetadataExt,
+    fs::{Metadata, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -47,6 +50,26 @@ enum Who {
     Group(u32),
     Everybody,
 }
+
+/// Reads a regular file, or gives `None` if it is longer than the limit. Neither opening nor reading waits
+/// for anybody: a named pipe would, until something writes to it, and a device might never end.
+pub(crate) fn read(path: &Path, max_len: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(NOT_REGULAR));
+    }
+    let mut content = Vec::new();
+    let len = file.take(max_len + 1).read_to_end(&mut content)?;
+    Ok((len as u64 <= max_len).then_some(content))
+}
+
+/// Why a folder, a pipe or a device is not read. A link to a file is in order.
+pub(crate) const NOT_REGULAR: &str =
+    "not a regular file; give the path of one, because reading a pipe or a device may never end";
 
 const STICKY: u32 = 0o1000;
 const READ: u32 = 4;
@@ -277,6 +300,33 @@ mod tests {
         let above = tree.path("").display().to_string();
         let replace = format!("every user of this machine may create or replace files in {above}");
         assert_eq!(found(Content::Public), [replace]);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_read_and_nothing_is_waited_for() {
+        let tree = Tree::new();
+        fs::write(tree.path("in/file"), "12345").expect("written");
+        symlink("file", tree.path("in/link")).expect("linked");
+        let pipe = tree.path("in/pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).expect("a pipe");
+        for (name, max_len, content) in [
+            ("in/file", 5, Some(b"12345".to_vec())),
+            ("in/link", 5, Some(b"12345".to_vec())),
+            ("in/file", 4, None),
+        ] {
+            let found = read(&tree.path(name), max_len).expect("it is a file");
+            assert_eq!(found, content, "{name}");
+        }
+        for path in [
+            &pipe,
+            &tree.path("in"),
+            Path::new("/dev/zero"),
+            Path::new("/dev/tty"),
+        ] {
+            let error = read(path, 5).expect_err("it is none").to_string();
+            let no_terminal = path.ends_with("tty") && error.contains("No such device");
+            assert!(error == NOT_REGULAR || no_terminal, "{path:?}: {error}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod metrics;
 pub mod model;
 pub(crate) mod net;
 pub(crate) mod observe;
+pub(crate) mod pem;
 pub mod replication;
 pub(crate) mod serve;
 pub mod store;

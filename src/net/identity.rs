@@ -7,6 +7,7 @@ use super::{
     reload::InvalidFile,
     tls::{CERTIFICATE, KEY},
 };
+use crate::pem::{self, Wanted};
 use rustls::{
     Error,
     crypto::CryptoProvider,
@@ -22,7 +23,9 @@ use x509_cert::{Certificate, certificate::Version, der::Decode};
 /// A certificate and its key, which fit.
 pub(super) struct Identity {
     pub certified_key: CertifiedKey,
-    /// When the certificate expires.
+    /// From when on the certificate is valid.
+    pub not_before: SystemTime,
+    /// When it expires.
     pub not_after: SystemTime,
 }
 
@@ -36,31 +39,28 @@ impl Identity {
         let (chain, own) = chain(certificate).map_err(|why| InvalidFile::new(CERTIFICATE, why))?;
         let key = private_key(key, provider).map_err(|why| InvalidFile::new(KEY, why))?;
         check_fit(&chain, &own, &key)?;
+        let validity = own.tbs_certificate.validity;
         Ok(Self {
             certified_key: CertifiedKey::new(chain, key),
-            not_after: UNIX_EPOCH + own.tbs_certificate.validity.not_after.to_unix_duration(),
+            not_before: UNIX_EPOCH + validity.not_before.to_unix_duration(),
+            not_after: UNIX_EPOCH + validity.not_after.to_unix_duration(),
         })
     }
 }
 
 /// The certificates in a file, of which there must be one or more.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    pem::check(pem, Wanted::Certificates)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err("holds no certificate (PEM)"),
+        _ => Err(pem::why_missing(pem, Wanted::Certificates)),
     }
 }
 
 /// The certificates in the file of the server's, and the first of them, parsed.
 fn chain(pem: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Certificate), String> {
-    let chain = certificates(pem).map_err(|why| {
-        if PrivateKeyDer::from_pem_slice(pem).is_ok() {
-            "holds a private key and no certificate; --tls-cert and --tls-key may be swapped"
-        } else {
-            why
-        }
-    })?;
+    let chain = certificates(pem)?;
     let mut parsed = Vec::new();
     for (certificate, number) in chain.iter().zip(1..) {
         parsed.push(Certificate::from_der(certificate).map_err(|error| {
@@ -71,17 +71,10 @@ fn chain(pem: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Certificate), Stri
 }
 
 fn private_key(pem: &[u8], provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, &'static str> {
+    pem::check(pem, Wanted::PrivateKey)?;
     // The parser's own error could repeat parts of the key.
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        if pem.windows(9).any(|part| part == b"ENCRYPTED") {
-            "holds a private key that is encrypted; decrypt it with openssl pkey, and restrict who may \
-             read the file"
-        } else if certificates(pem).is_ok() {
-            "holds a certificate and no private key; --tls-cert and --tls-key may be swapped"
-        } else {
-            "holds no private key (PEM)"
-        }
-    })?;
+    let key = PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|_| pem::why_missing(pem, Wanted::PrivateKey))?;
     provider.key_provider.load_private_key(key).map_err(|_| {
         "holds a key that is damaged, or of a kind or size that is not supported; use ECDSA (P-256 or \
          P-384), Ed25519, or RSA with 2048 to 8192 bits"

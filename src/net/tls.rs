@@ -9,6 +9,8 @@ use super::{
     named_file::{FileError, NamedFile},
     reload::{InvalidFile, Reloaded},
 };
+use crate::pem::{self, Wanted};
+use humantime::format_rfc3339_seconds;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -21,7 +23,7 @@ use std::{
     sync::{Arc, Weak},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::sleep;
+use tokio::time::timeout;
 use x509_cert::{crl::CertificateList, der::Decode};
 
 /// The files that TLS is set up with.
@@ -42,7 +44,9 @@ pub(crate) struct TlsFiles {
 pub(crate) struct Tls {
     /// For rustls.
     pub config: Arc<ServerConfig>,
-    /// When the server's certificate expires.
+    /// From when on the server's certificate is valid.
+    not_before: SystemTime,
+    /// When it expires.
     pub not_after: SystemTime,
     /// When the first of the revocation lists expires. From then on, the clients of its authority are
     /// refused.
@@ -55,7 +59,7 @@ pub(super) const KEY: usize = 1;
 const CLIENT_CA: usize = 2;
 const CLIENT_CRL: usize = 3;
 
-/// How often the log says that a revocation list has expired.
+/// How often the log says that the certificate or a revocation list has expired.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 
 impl TlsFiles {
@@ -100,6 +104,7 @@ impl Tls {
         let provider = Arc::new(ring::default_provider());
         let Identity {
             certified_key,
+            not_before,
             not_after,
         } = Identity::parse(certificate, key, &provider)?;
         let versions = ServerConfig::builder_with_provider(provider.clone())
@@ -136,30 +141,65 @@ impl Tls {
         config.send_tls13_tickets = 0;
         Ok(Self {
             config: Arc::new(config),
+            not_before,
             not_after,
             crl_next_update,
         })
     }
 }
 
-/// Logs that a revocation list has expired, again and again, until the files are dropped.
-pub(crate) async fn report_expired_crl(files: Weak<Reloaded<Tls>>) {
-    while let Some(tls) = files.upgrade().map(|files| files.get().crl_next_update) {
-        if tls.is_some_and(|next_update| next_update <= SystemTime::now()) {
+/// Logs that the server's certificate or a revocation list is not valid now: at once, whenever the files
+/// change, and again and again, until the files are dropped.
+pub(crate) async fn report_invalid_dates(files: Weak<Reloaded<Tls>>) {
+    loop {
+        let Some(files) = files.upgrade() else {
+            return;
+        };
+        let mut changes = files.changes();
+        files.get().report_invalid_dates(SystemTime::now());
+        drop(files);
+        // It ends too when the files are dropped.
+        let _ = timeout(BETWEEN_REPORTS, changes.changed()).await;
+    }
+}
+
+impl Tls {
+    fn report_invalid_dates(&self, now: SystemTime) {
+        if let Some(problem) = self.invalid_dates(now) {
+            tracing::warn!("--tls-cert: the certificate {problem}");
+        }
+        if self.crl_next_update.is_some_and(|expiry| expiry <= now) {
             tracing::error!(
                 "--tls-client-crl: a list has expired, and clients with certificates of its \
                  authority are refused; replace it with the authority's current list"
             );
         }
-        sleep(BETWEEN_REPORTS).await;
+    }
+
+    /// Why clients that verify the server's certificate refuse it.
+    fn invalid_dates(&self, now: SystemTime) -> Option<String> {
+        if self.not_after < now {
+            let expiry = format_rfc3339_seconds(self.not_after);
+            Some(format!(
+                "expired at {expiry}, and clients refuse it; replace it"
+            ))
+        } else if now < self.not_before {
+            let start = format_rfc3339_seconds(self.not_before);
+            Some(format!(
+                "is not valid before {start}, and clients refuse it until then; check this machine's clock"
+            ))
+        } else {
+            None
+        }
     }
 }
 
 /// The lists in a file, of which there must be one or more, each with its expiry.
 fn revocation_lists(pem: &[u8]) -> Result<Vec<RevocationList>, String> {
+    pem::check(pem, Wanted::RevocationLists)?;
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
     let lists = lists.ok().filter(|lists| !lists.is_empty());
-    let lists = lists.ok_or("holds no certificate revocation list (PEM)")?;
+    let lists = lists.ok_or_else(|| pem::why_missing(pem, Wanted::RevocationLists))?;
     let with_expiry = |list: CertificateRevocationListDer<'static>| {
         let parsed = CertificateList::from_der(&list)
             .map_err(|error| format!("holds an invalid certificate revocation list: {error}"))?;
@@ -228,6 +268,17 @@ mod tests {
         let day = Duration::from_secs(24 * 3600);
         let new_year_2030 = UNIX_EPOCH + day * 21_915;
         assert_eq!(tls.not_after, new_year_2030);
+        assert_eq!(tls.invalid_dates(new_year_2030), None);
+        let expired = tls.invalid_dates(new_year_2030 + day).expect("expired");
+        assert!(
+            expired.starts_with("expired at 2030-01-01T00:00:00Z"),
+            "{expired}"
+        );
+        let early = tls.invalid_dates(UNIX_EPOCH).expect("not valid yet");
+        assert!(
+            early.starts_with("is not valid before 1975-01-01T00:00:00Z"),
+            "{early}"
+        );
         let both = format!("{certificate}{other_certificate}");
         assert!(Tls::parse(both.as_bytes(), key.as_bytes(), Some(both.as_bytes()), None).is_ok());
 

@@ -91,8 +91,8 @@ impl Write for LogWriter {
     }
 }
 
-/// A line of the log as it is written. For a terminal, the log is coloured, and has already written out
-/// the escapes in what it was given.
+/// A line of the log as it is written. For a terminal, the log is coloured, and `telemetry` has already
+/// written out the escapes in what it was given.
 fn shown(line: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(line);
     let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -7,19 +7,24 @@ use super::{
     otlp::{self, ExporterError},
     stderr::{self, LogWriter},
 };
-use crate::config::{LogFormat, LogSettings};
+use crate::{
+    config::{LogFormat, LogSettings},
+    model::printable::printable,
+};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
-    env,
+    env, fmt,
     io::IsTerminal,
     panic,
     time::Duration,
 };
+use tracing::field::Field;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, LevelFilter, Targets},
+    fmt::format::{Writer, debug_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -85,7 +90,9 @@ impl Telemetry {
             logs = logs.with_ansi(false);
         }
         let logs = if human {
-            logs.with_target(false).boxed()
+            logs.with_target(false)
+                .fmt_fields(debug_fn(write_field))
+                .boxed()
         } else {
             logs.json().flatten_event(true).boxed()
         };
@@ -137,6 +144,19 @@ fn report_panics() {
         };
         stderr::write_line("ERROR", &format!("{panic}{backtrace}"));
     }));
+}
+
+/// Writes the message or a field of a line for people, without what a terminal obeys. Then the only
+/// escapes in the line are the library's own, for its colours.
+fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = printable(&value);
+    match field.name() {
+        "message" => write!(line, "{value}"),
+        // The crate `log` adds where in a library the line comes from.
+        name if name.starts_with("log.") => Ok(()),
+        name => write!(line, " {name}={value}"),
+    }
 }
 
 fn log_filter(text: &str) -> Result<EnvFilter, TelemetryError> {

@@ -1,16 +1,15 @@
 //! Reads the secret that keys the digests of tokens.
 
-use crate::net::named_file::{FileError, NamedFile};
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
+use crate::{
+    file_access,
+    net::named_file::{FileError, NamedFile},
 };
+use std::path::{Path, PathBuf};
 
 /// A shorter secret could be guessed.
 const MIN_LEN: usize = 32;
 
-/// No secret is longer. Without a limit, reading a device would not end.
+/// No secret is longer.
 const MAX_FILE_LEN: u64 = 64 * 1024;
 
 /// The file of `--digest-secret-file` holds no usable secret.
@@ -37,13 +36,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, DigestSecretError> {
         setting: "--digest-secret-file",
         path: path.to_owned(),
     };
-    let unreadable = |error| FileError::unreadable(&named, &error);
-    let file = File::open(path).map_err(unreadable)?;
-    let mut secret = Vec::new();
-    let len = file.take(MAX_FILE_LEN + 1).read_to_end(&mut secret);
-    if len.map_err(unreadable)? as u64 > MAX_FILE_LEN {
-        return Err(DigestSecretError::TooLong(path.to_owned()));
-    }
+    let content = file_access::read(path, MAX_FILE_LEN)
+        .map_err(|error| FileError::unreadable(&named, &error))?;
+    let mut secret = content.ok_or_else(|| DigestSecretError::TooLong(path.to_owned()))?;
     secret.truncate(secret.trim_ascii_end().len());
     if secret.len() < MIN_LEN {
         return Err(DigestSecretError::TooShort(path.to_owned()));

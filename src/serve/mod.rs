@@ -110,7 +110,7 @@ struct Files {
 }
 
 impl Files {
-    /// Reads them on a thread of its own. A named pipe or a mount that hangs can hold it up.
+    /// Reads them on a thread of its own. A mount that hangs can hold it up.
     async fn read(settings: Arc<Settings>) -> Result<Self, ServeError> {
         let reading = spawn_blocking(move || {
             Ok(Self {

@@ -9,7 +9,7 @@ use crate::{
     net::{
         named_file::{FileError, NamedFile},
         reload::{InvalidFile, Reloaded},
-        tls::{Tls, TlsFiles, report_expired_crl},
+        tls::{Tls, TlsFiles, report_invalid_dates},
     },
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -90,7 +90,7 @@ pub(super) fn watch_tls(
         client_crl: settings.tls_client_crl.clone(),
     };
     let tls = Arc::new(files.watch()?);
-    tokio::spawn(report_expired_crl(Arc::downgrade(&tls)));
+    tokio::spawn(report_invalid_dates(Arc::downgrade(&tls)));
     Ok(Some(tls))
 }
 

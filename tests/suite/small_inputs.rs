@@ -1,14 +1,17 @@
 //! The small inputs that once broke this service or others like it, and the tests that run them.
 //!
-//! Each test stands beside its likes. This table finds it, and shows that no input has lost its test.
+//! Each test stands beside its likes. This table finds it, and shows that no input has lost its test, and
+//! that the test is one that runs.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-/// What is put in, what has to come of it, and the tests that say so.
+/// What is put in, what has to come of it, and the tests that say so. A path that ends with `::` stands
+/// for all tests of a module.
 const INPUTS: &[(&str, &str, &[&str])] = &[
     (
         "standard error is a full pipe of 64 KiB that nobody reads, and 140 Creates come",
@@ -176,34 +179,93 @@ const INPUTS: &[(&str, &str, &[&str])] = &[
         "PostgreSQL 13 and 18",
         "the conformance suite and the checks at the start pass",
         &[
+            "store::conformance::on_the_oldest_postgres::",
+            "store::conformance::on_the_newest_postgres::",
+            "store::conformance::audit::on_the_oldest_postgres::",
+            "store::conformance::audit::on_the_newest_postgres::",
+            "store::conformance::changes::on_the_oldest_postgres::",
+            "store::conformance::changes::on_the_newest_postgres::",
+            "store::conformance::domains::on_the_oldest_postgres::",
+            "store::conformance::domains::on_the_newest_postgres::",
             "a_database_that_would_fail_later_is_refused_with_what_to_do",
             "the_other_defaults_of_a_database_make_no_difference",
+        ],
+    ),
+    (
+        "a process is killed before its first write, and SQLite's file is started again",
+        "no warning that writes may be missing, and a restore beside its log is still refused",
+        &[
+            "a_service_that_is_killed_before_its_first_write_has_lost_nothing",
+            "a_backup_beside_the_log_of_a_service_that_wrote_nothing_is_refused",
+        ],
+    ),
+    (
+        "a dropped function, a disabled trigger, a foreign table in the place of a table",
+        "refused at the start, as what it is",
+        &[
+            "the_list_of_parts_is_what_the_migrations_make",
+            "a_part_that_is_missing_or_disabled_is_named_with_what_to_do",
+            "an_object_in_the_place_of_a_table_is_named_as_what_it_is",
+        ],
+    ),
+    (
+        "a byte order mark, DER, TRUSTED CERTIFICATE, OPENSSH PRIVATE KEY, and their likes",
+        "named, with the command that mends it",
+        &[
+            "another_object_is_named_with_the_command_that_mends_it",
+            "another_form_is_named_with_the_command_that_mends_it",
+            "a_file_with_an_object_that_would_be_passed_over_is_refused",
+        ],
+    ),
+    (
+        "a named pipe or a device as the file of any setting",
+        "refused at once",
+        &[
+            "no_setting_takes_a_pipe_a_device_or_a_folder_for_a_file",
+            "every_setting_that_names_a_file_is_tried_here",
         ],
     ),
 ];
 
 #[test]
 fn every_small_input_has_its_tests() {
-    let tests = test_names();
+    let (tests, ignored) = (listed(&[]), listed(&["--ignored"]));
+    let unit_tests = unit_tests();
     for (input, outcome, names) in INPUTS {
         assert!(!names.is_empty(), "{input}");
         for name in *names {
+            let is_it = |test: &&String| {
+                test.rsplit("::").next() == Some(name)
+                    || name.ends_with("::") && test.starts_with(name)
+            };
             assert!(
-                tests.contains(*name),
+                tests.iter().any(|test| is_it(&test)) || unit_tests.contains(*name),
                 "no test {name}, for: {input}: {outcome}"
             );
+            let skipped = ignored.iter().find(is_it);
+            assert_eq!(skipped, None, "for: {input}: {outcome}");
         }
     }
 }
 
-/// The functions in `src/` and `tests/` with `#[test]` or `#[tokio::test]`.
-fn test_names() -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// The tests that this program runs, or with `--ignored` those that it does not run, by their paths.
+fn listed(arguments: &[&str]) -> BTreeSet<String> {
+    let this = env::current_exe().expect("this program");
+    let list = Command::new(this)
+        .args(["--list", "--format", "terse"])
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    let list = String::from_utf8(list.stdout).expect("UTF-8");
+    let tests = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    tests.map(str::to_owned).collect()
+}
+
+/// The functions in `src/` with `#[test]` or `#[tokio::test]`, which another program runs.
+fn unit_tests() -> BTreeSet<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut names = BTreeSet::new();
-    for file in ["src", "tests"]
-        .into_iter()
-        .flat_map(|it| rust_files(&root.join(it)))
-    {
+    for file in rust_files(&source) {
         let text = fs::read_to_string(file).expect("read");
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
@@ -212,6 +274,7 @@ fn test_names() -> BTreeSet<String> {
                 is_test = false;
             }
             is_test |= line == "#[test]" || line.starts_with("#[tokio::test");
+            assert_ne!(line, "#[ignore]");
         }
     }
     names

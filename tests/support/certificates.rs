@@ -1,6 +1,6 @@
 //! Certificates for servers and clients, signed by the tests' own authorities.
 
-use crate::support::postgres::Cluster;
+use crate::support::{postgres::Cluster, tools::shell};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
@@ -43,7 +43,20 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
-        let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
+        Self::with(CertifiedIssuer::self_signed(params, key).expect("signed"))
+    }
+
+    /// An authority that this one has signed.
+    pub fn intermediate(&self) -> Self {
+        let mut params = CertificateParams::new([]).expect("valid");
+        let name = "an intermediate authority";
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Self::with(CertifiedIssuer::signed_by(params, key, &self.issuer).expect("signed"))
+    }
+
+    fn with(issuer: CertifiedIssuer<'static, KeyPair>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("ca.pem"), issuer.pem()).expect("written");
         Self { issuer, directory }
@@ -62,6 +75,11 @@ impl Authority {
     pub fn server(&self, host: &str) -> Issued {
         let name = SanType::DnsName(host.try_into().expect("ASCII"));
         self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, 2100)
+    }
+
+    /// The same for a server at this host name or network address.
+    pub fn server_by_name_or_address(&self, host: &str) -> Issued {
+        self.sign(&server_params(host))
     }
 
     /// Issues a certificate for a client that is named by a URI.
@@ -130,6 +148,35 @@ impl Authority {
         params.subject_alt_names.clear();
         params.distinguished_name.push(DnType::CommonName, host);
         self.sign(&params)
+    }
+
+    /// Has OpenSSL make a server's key of any kind (`rsa:1024`), and a certificate with these extensions.
+    /// Without any, it is of X.509 version 1.
+    pub fn server_by_openssl(&self, host: &str, new_key: &str, extensions: &str) -> Issued {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        let ca_key = self.issuer.key().serialize_pem();
+        for (name, content) in [("ca.key", &*ca_key), ("ext", extensions)] {
+            std::fs::write(path(name), content).expect("written");
+        }
+        let extensions = if extensions.is_empty() {
+            ""
+        } else {
+            "-extfile ext"
+        };
+        shell(&format!(
+            "cd {} && openssl req -newkey {new_key} -nodes -subj /CN={host} -keyout key -out csr && \
+             openssl x509 -req -in csr -CA {} -CAkey ca.key -days 9000 {extensions} -out crt",
+            directory.path().display(),
+            self.path().display(),
+        ))
+        .expect("openssl runs");
+        let read = |name: &str| std::fs::read_to_string(path(name)).expect("made");
+        Issued {
+            certificate: read("crt"),
+            key: read("key"),
+            not_after: 0,
+        }
     }
 
     /// Issues a certificate for a PostgreSQL cluster, which then uses TLS for new sessions.

@@ -6,7 +6,7 @@
 use super::{
     database::PIN_SEARCH_PATH,
     errors::{GRACE, answered_within},
-    requirements::{Unfit, schema, server},
+    requirements::{Unfit, parts, schema, server},
     trust::{self, Untrusted},
 };
 use crate::store::{
@@ -106,11 +106,12 @@ async fn try_to_migrate(
 ) -> Result<(), MigrateError> {
     let first_look = async {
         trust::check(client).await?;
+        parts::look(client).await?.check_kinds()?;
         schema::look(client).await?.check()?;
         let (found, pending) = (version(client).await?, pending(client).await?);
         if pending.is_empty() {
             // Another replica may have migrated since the first look.
-            schema::look(client).await?.check_complete()?;
+            parts::look(client).await?.check_complete()?;
         } else {
             schema::check_may_migrate(client).await?;
         }

@@ -11,6 +11,7 @@ use super::{
     schema::{APPLICATION_ID, MIGRATIONS},
 };
 use crate::{
+    file_access::NOT_REGULAR,
     model::{
         account::AccountId,
         audit_record::{AuditQuery, AuditRecord, MethodName, Outcome},
@@ -69,6 +70,10 @@ pub fn read(
     })?;
     let path = own_path.as_path();
     let unreadable = |cause: Cause| cannot_open(path, cause, ADVICE);
+    // SQLite would wait for whoever writes to a pipe.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(unreadable(NOT_REGULAR.into()).into());
+    }
     let (source, connection) = open(path).map_err(unreadable)?;
     let number = |pragma| -> Result<i32, OpenError> {
         let read = connection.pragma_query_value(None, pragma, |row| row.get(0));

@@ -15,6 +15,7 @@ mod read_only;
 mod rows;
 mod schema;
 mod statements;
+mod untrusted_file;
 mod wal_index;
 mod worker;
 

@@ -9,13 +9,14 @@ use super::{
     open_files::OpenFiles,
     opening,
     schema::{self, MigrateError},
+    untrusted_file,
     worker::Worker,
 };
 use crate::{
     model::token::Digester,
     store::{OpenError, other_secret},
 };
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// How long another process's lock is waited for.
@@ -80,27 +81,38 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     })
 }
 
-/// Begins an opening, and moves the log into the file before and after that: a plain copy of the file
+/// Begins an opening, and copies the log into the file before and after that: a plain copy of the file
 /// then has at least what was stored before, and fits no log of an earlier opening. Gives the last
 /// commit of which it is known that the file has it.
+///
+/// The log is never empty from here on, nor was it before if the last process was killed. So a file that
+/// was not closed and has no log has lost it, and not merely never been written to.
 fn begin(connection: &mut Connection) -> rusqlite::Result<i64> {
-    if !checkpoint(connection)? {
+    if !checkpoint(connection, "FULL")? {
         opening::resume(connection)?;
         return Ok(0);
     }
     let commit = opening::begin(connection)?;
-    Ok(if checkpoint(connection)? { commit } else { 0 })
+    let checkpointed = if checkpoint(connection, "FULL")? {
+        commit
+    } else {
+        0
+    };
+    // Without this commit, a backup of the file as it was before this opening would fit the log.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    opening::count_commit(&transaction, checkpointed)?;
+    transaction.commit()?;
+    Ok(checkpointed)
 }
 
-/// Moves the log into the file and empties it, and tells whether that was done completely. Somebody
-/// who reads the log may prevent it.
-fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
+/// Copies the log into the file, and tells whether that was done completely. Somebody who reads the log
+/// may prevent it. `TRUNCATE` empties the log too.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
     connection.busy_timeout(CHECKPOINT_LIMIT)?;
-    let moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-        Ok((row.get(1)?, row.get(2)?))
-    });
+    let pragma = format!("PRAGMA wal_checkpoint({mode})");
+    let copied = connection.query_row(&pragma, [], |row| Ok((row.get(1)?, row.get(2)?)));
     connection.busy_timeout(BUSY_LIMIT)?;
-    let (frames, checkpointed): (i64, i64) = moved?;
+    let (frames, checkpointed): (i64, i64) = copied?;
     Ok(frames == checkpointed)
 }
 
@@ -109,7 +121,7 @@ fn close_in_order(connection: &Connection, files: &OpenFiles) -> rusqlite::Resul
     forbid_checkpoint_if_lost(connection, files)?;
     if may_checkpoint(files) {
         opening::end(connection)?;
-        checkpoint(connection)?;
+        checkpoint(connection, "TRUNCATE")?;
     }
     Ok(())
 }
@@ -131,8 +143,9 @@ fn may_checkpoint(files: &OpenFiles) -> bool {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    untrusted_file::distrust(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;

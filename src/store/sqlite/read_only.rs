@@ -2,6 +2,7 @@
 //!
 //! Must never change or create the file.
 
+use super::untrusted_file;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags};
 use std::{os::unix::ffi::OsStrExt, path::Path};
@@ -13,5 +14,7 @@ pub(super) fn connect(path: &Path, parameter: &str) -> rusqlite::Result<Connecti
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(format!("file:{path}?{parameter}"), flags)
+    let connection = Connection::open_with_flags(format!("file:{path}?{parameter}"), flags)?;
+    untrusted_file::distrust_and_read(&connection)?;
+    Ok(connection)
 }

@@ -29,6 +29,12 @@ fn the_service_gets_its_secrets_as_credentials_and_everything_else_as_settings()
     }
 }
 
+/// As docs/security.md claims.
+#[test]
+fn systemd_writes_no_core_dump() {
+    assert_eq!(values("LimitCORE=").collect::<Vec<_>>(), ["0"]);
+}
+
 #[test]
 fn systemd_gives_the_process_time_to_drain_before_it_kills_it() {
     let limit = values("TimeoutStopSec=")

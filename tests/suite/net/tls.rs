@@ -185,6 +185,37 @@ async fn start_with_lists(authority: Authority, lists: &str) -> (Encrypted, Moun
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_the_server_that_is_not_valid_now_is_warned_of_with_the_date() {
+    let mut encrypted = Encrypted::start("a admin certificate=a.example.org", &[]).await;
+    let warning = "--tls-cert: the certificate ";
+    assert!(!encrypted.server.log().contains(warning));
+    let authority = &encrypted.authority;
+    for (certificate, said) in [
+        (
+            authority.expired_server("localhost"),
+            "expired at 2000-01-02T00:00:00Z",
+        ),
+        (
+            authority.future_server("localhost"),
+            "is not valid before 2100-01-01T00:00:00Z",
+        ),
+    ] {
+        let ca = authority.pem();
+        let own = files(&certificate, &ca);
+        encrypted.tls.swap(&own);
+        let said = format!("{warning}{said}");
+        eventually(&said, async || encrypted.server.log().contains(&said)).await;
+
+        let mount = Mount::new(&own);
+        let directory = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = (mount.arg("tls.crt"), mount.arg("tls.key"));
+        let args = ["--tls-cert", &certificate, "--tls-key", &key];
+        let server = Server::start_listening(&sqlite_in(&directory), &args, &[]).await;
+        eventually(&said, async || server.log().contains(&said)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_certificate_is_refused_as_soon_as_the_list_names_it() {
     let authority = Authority::new();
     let (kept, revoked) = (

@@ -2,11 +2,14 @@
 
 use crate::support::{
     directory, eventually,
-    server::{self, Server, sqlite_in},
+    server::{self, Server},
 };
 use std::{
     fs::Permissions,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
     process::Command,
 };
 use tempfile::TempDir;
@@ -54,15 +57,20 @@ async fn the_log_shows_it_written_out() {
     for path in [directory.path().to_str().expect("UTF-8"), &secret] {
         std::fs::set_permissions(path, Permissions::from_mode(0o755)).expect("set");
     }
+    // The log has the path that it leads to.
+    let link = format!("{}/link", directory.path().display());
+    let folder = directory.path().join(format!("{OBEYED}.d"));
+    std::fs::create_dir(&folder).expect("made");
+    symlink(&folder, &link).expect("linked");
     for (format, shown) in [
         ("json", r"a\u001b[2Jb\u009b2Jc\u202ed"),
-        ("human", r"b\u{9b}2Jc\u{202e}d"),
+        ("human", r"a\u{1b}[2Jb\u{9b}2Jc\u{202e}d"),
     ] {
         let mut command = server::serve();
         command.args(["--listen", "127.0.0.1:0", "--log-format", format]);
         command.args([
             "--store",
-            &sqlite_in(&directory),
+            &format!("sqlite:{link}/{format}.db"),
             "--digest-secret-file",
             &secret,
         ]);
@@ -73,7 +81,10 @@ async fn the_log_shows_it_written_out() {
         .await;
         let log = server.log();
         assert_shown(&log);
-        assert!(log.contains(shown), "{log}");
+        let created = format!("{shown}.d/{format}.db");
+        for shown in [shown, &created] {
+            assert!(log.contains(shown), "{shown}: {log}");
+        }
         server.kill().await;
     }
 }

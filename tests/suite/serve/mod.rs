@@ -1,5 +1,6 @@
 //! The life of the process: start, shutdown and rolling restart.
 
+mod named_files;
 mod rolling_restart;
 mod shutdown;
 mod start;

@@ -7,21 +7,16 @@ use crate::support::{
         Cluster,
         table_lock::{LONG_STATEMENT_TIMEOUT, TableLock, with_schema},
     },
-    server::{Server, command, sqlite_in},
+    server::{Server, sqlite_in},
 };
 use futures::StreamExt;
 use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
-use rustix::fs::{CWD, Mode, mkfifoat};
 use std::{
-    fs::OpenOptions,
     net::TcpStream,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    task::{JoinHandle, spawn_blocking},
-    time::timeout,
-};
+use tokio::{task::JoinHandle, time::timeout};
 use tonic::{Status, Streaming};
 use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus};
 
@@ -166,28 +161,6 @@ async fn a_signal_ends_a_server_that_is_still_loading() {
     let mut server = Server::start_listening(&store, &LONG_STATEMENT_TIMEOUT, &[]).await;
     server.signal("TERM");
     assert_eq!(server.wait_for_exit().await.code(), Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signal_ends_a_server_that_waits_for_a_file_that_does_not_come() {
-    let directory = directory();
-    let pipe = directory.path().join("pipe");
-    mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
-    let (sqlite, pipe) = (sqlite_in(&directory), pipe.display().to_string());
-    let postgres = format!("postgres://h/d?sslmode=verify-full&sslrootcert={pipe}");
-    for (store, args) in [
-        (&sqlite, &["--digest-secret-file", &pipe][..]),
-        (&postgres, &[]),
-    ] {
-        let mut server = Server::launch(command(store).args(args));
-        let pipe = pipe.clone();
-        // Opening a pipe for writing waits for somebody who reads it.
-        let open = spawn_blocking(|| OpenOptions::new().write(true).open(pipe));
-        let silent = open.await.expect("no panic").expect("it is read");
-        server.signal("TERM");
-        assert_eq!(server.wait_for_exit().await.code(), Some(0));
-        drop(silent);
-    }
 }
 
 /// A server with a Create in flight, which is blocked while the lock is held.

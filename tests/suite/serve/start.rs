@@ -12,6 +12,19 @@ use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt;
 
+/// A unit test shows that the process cannot be dumped to a program either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_forbids_core_dumps_of_itself() {
+    let server = Server::on_sqlite().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid()));
+    let limits = limits.expect("it runs");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let words: Vec<_> = core.expect("a limit").split_whitespace().collect();
+    assert_eq!(words[4..], ["0", "0", "bytes"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_does_not_serve_until_its_keyring_is_loaded() {
     let cluster = Cluster::shared();

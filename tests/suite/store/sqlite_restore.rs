@@ -78,6 +78,40 @@ async fn a_backup_beside_a_log_of_later_writes_is_refused_and_neither_is_changed
     }
 }
 
+/// Of a service that has written nothing too, since it may have migrated the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_beside_the_log_of_a_service_that_wrote_nothing_is_refused() {
+    for back_up in ["cp keys.db backup.db", BACKUPS[0], BACKUPS[1]] {
+        let files = Files::new();
+        Server::start(&files.store()).await.terminate().await;
+        files.run(back_up);
+        Server::start(&files.store()).await.kill().await;
+        files.copy("backup.db", "keys.db");
+        let before = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
+        let parts = ["keys.db-wal does not belong to", "delete", "keys.db-shm"];
+        assert_refused(&mut server::command(&files.store()), &parts).await;
+        let after = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
+        assert!(before == after, "{back_up}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_killed_before_its_first_write_has_lost_nothing() {
+    let files = Files::new();
+    for last in ["none", "killed", "killed again", "stopped", "killed"] {
+        let server = Server::start(&files.store()).await;
+        let log = server.log();
+        assert!(!log.contains("may be missing"), "{last}: {log}");
+        let found = log.contains("found the database and its write-ahead log");
+        assert_eq!(found, last.starts_with("killed"), "{last}: {log}");
+        if last == "killed again" {
+            server.terminate().await;
+        } else {
+            server.kill().await;
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum When {
     Stopped,

@@ -198,6 +198,16 @@ impl Cluster {
         self.address_of(&name)
     }
 
+    /// Copies a database that nobody is connected to, and returns the copy's address.
+    pub fn create_copy(&self, database: &str) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.psql(
+            "postgres",
+            &format!("CREATE DATABASE {name} TEMPLATE {database}"),
+        );
+        self.address_of(&name)
+    }
+
     /// From now on, writes to this database send no notifications.
     pub fn drop_notifications(&self, database: &str) {
         let silent = "CREATE OR REPLACE FUNCTION keyservice.announce_writes() RETURNS void \
@@ -270,6 +280,8 @@ impl Cluster {
         self.write_file("server.key", &issued.key);
         self.psql("postgres", "ALTER SYSTEM SET ssl = on");
         self.reload();
+        let refused = "SSL configuration was not reloaded";
+        assert!(!self.log().contains(refused), "{}", self.log());
     }
 
     /// From now on, `pg_hba.conf` holds these lines.

@@ -1,5 +1,5 @@
 //! Objects that a hostile role puts where SQL may look for PostgreSQL's own: functions, operators,
-//! types and views in the schema `public`.
+//! types and views in the schema `public`, and casts between a type of its own and PostgreSQL's.
 //!
 //! Their names are those of PostgreSQL's objects that the service's source mentions anywhere. Whatever
 //! runs one leaves [`TRACE`] in the server's log.
@@ -30,14 +30,20 @@ pub fn plant_in_public(cluster: &Cluster, address: &str) {
 /// Everything that may hold SQL of the PostgreSQL store.
 fn sql_source() -> String {
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
-    let files = [store.clone(), store.join("migrations")].map(|folder| {
-        let entries = fs::read_dir(folder).expect("a folder");
-        entries.map(|entry| entry.expect("an entry").path())
+    text_of_all_files_in(&store)
+}
+
+fn text_of_all_files_in(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let texts = paths.map(|path| {
+        if path.is_dir() {
+            text_of_all_files_in(&path)
+        } else {
+            fs::read_to_string(path).expect("read")
+        }
     });
-    let files = files.into_iter().flatten().filter(|path| path.is_file());
-    files
-        .map(|path| fs::read_to_string(path).expect("read"))
-        .collect()
+    texts.collect()
 }
 
 fn words(source: &str, is_in_word: impl Fn(char) -> bool) -> BTreeSet<&str> {
@@ -65,12 +71,29 @@ DECLARE
     v_body CONSTANT text := $$ BEGIN RAISE LOG '$trace: %s'; RAISE '$trace'; END $$;
     v_types regtype[] := ARRAY['text', 'varchar', 'name', 'int4', 'int8', 'uuid', 'timestamptz',
         'bytea', 'bool', 'text[]', 'int8[]', 'int4[]', 'uuid[]', 'timestamptz[]']::regtype[];
-    v_scalars CONSTANT regtype[] :=
+    v_scalars regtype[] :=
         ARRAY['text', 'varchar', 'name', 'int4', 'int8', 'uuid', 'timestamptz', 'bool']::regtype[];
     v record;
     v_sql text;
     v_statements text[] := '{}';
 BEGIN
+    -- A type of its own, and casts between it and each of the others: without being asked for where it is
+    -- the target, and in assignments where it is the source.
+    IF to_regtype('public.planted') IS NULL THEN
+        CREATE TYPE public.planted AS ENUM ('a');
+    END IF;
+    v_statements := v_statements || ARRAY(
+        SELECT s FROM unnest(v_types) WITH ORDINALITY u (t, n), LATERAL unnest(ARRAY[
+            format('CREATE FUNCTION public.planted_cast(%s) RETURNS public.planted LANGUAGE plpgsql AS %L',
+                t, format(v_body, 'cast')),
+            format('CREATE FUNCTION public.planted_cast_%s(public.planted) RETURNS %s LANGUAGE plpgsql AS %L',
+                n, t, format(v_body, 'cast')),
+            format('CREATE CAST (%s AS public.planted) WITH FUNCTION public.planted_cast(%s) AS IMPLICIT', t, t),
+            format('CREATE CAST (public.planted AS %s) WITH FUNCTION public.planted_cast_%s(public.planted) '
+                'AS ASSIGNMENT', t, n)]) s);
+    v_types := v_types || 'public.planted'::regtype;
+    v_scalars := v_scalars || 'public.planted'::regtype;
+
     -- The rows of this service's tables and views, once they exist.
     v_types := v_types || ARRAY(
         SELECT t.oid::regtype FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace

@@ -19,8 +19,6 @@ struct Finding {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// There is no such table or column. It may be one that a migration will create.
-    Missing,
     /// The role lacks this right.
     Lacks,
     /// Row-level security hides rows from the role.
@@ -34,8 +32,7 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(&'static str, Self); 6] = [
-        ("missing", Self::Missing),
+    const ALL: [(&'static str, Self); 5] = [
         ("lacks", Self::Lacks),
         ("hidden", Self::Hidden),
         ("unlogged", Self::Unlogged),
@@ -45,7 +42,7 @@ impl Kind {
 }
 
 /// Looks at catalogs alone, which every role may read. Whether a role has a right on a column that does
-/// not exist is null, so it is missing and not lacking.
+/// not exist is null: a migration may still create it, and `parts` sees whether it is missing.
 ///
 /// Of a trigger's type, bit 1 (2) says that it runs before the write.
 const FINDINGS: &str = "
@@ -65,10 +62,6 @@ const FINDINGS: &str = "
             AND a.attname OPERATOR(pg_catalog.=) n.attribute AND NOT a.attisdropped)
     SELECT 'lacks' AS kind, '' AS object, 'USAGE' AS detail
     FROM schema s WHERE NOT pg_catalog.has_schema_privilege(s.oid, 'USAGE')
-    UNION ALL
-    SELECT DISTINCT 'missing', CASE WHEN n.oid IS NULL THEN n.name
-        ELSE pg_catalog.concat(n.name, '.', n.attribute) END, ''
-    FROM needed n WHERE n.oid IS NULL OR n.attribute IS NOT NULL AND n.attnum IS NULL
     UNION ALL
     SELECT 'lacks', n.name, CASE WHEN n.attribute IS NULL THEN n.privilege
         ELSE pg_catalog.concat(n.privilege, ' (', n.attribute, ')') END
@@ -202,24 +195,6 @@ impl Schema {
                  --for service --database {}` prints{execute}",
                 self.role, self.database
             ),
-        ))
-    }
-
-    /// Refuses a schema that has lost a table or a column.
-    pub(in crate::store::postgres) fn check_complete(&self) -> Result<(), Unfit> {
-        let missing: Vec<_> = self
-            .all(Kind::Missing)
-            .map(|found| format!("keyservice.{}", found.object))
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(unfit(
-            format!(
-                "by its table of migrations the schema is complete, but it lacks {}",
-                missing.join(", ")
-            ),
-            "restore the database from a backup, or name an empty one",
         ))
     }
 

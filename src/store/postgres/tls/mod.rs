@@ -7,15 +7,15 @@ mod connector;
 mod errors;
 mod verifier;
 
-use crate::file_access::{Content, warn_of_others};
+use crate::{
+    file_access::{self, Content, warn_of_others},
+    pem::{self, Wanted},
+};
 pub(super) use connector::Connector;
 use rustls::{
     ClientConfig,
     crypto::ring,
-    pki_types::{
-        CertificateDer,
-        pem::{Error, PemObject},
-    },
+    pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{
     path::{Path, PathBuf},
@@ -23,6 +23,9 @@ use std::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use verifier::{Trust, Verifier};
+
+/// Larger than any sensible file of roots. That of a whole system has a quarter of it.
+const MAX_ROOTS_LEN: u64 = 1024 * 1024;
 
 /// What is verified of the server. A path names a file of root certificates.
 pub(super) enum Verification {
@@ -62,26 +65,17 @@ pub(super) fn connector(verification: Verification) -> Result<Connector, String>
 fn roots_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     // Whoever may change it decides which server is believed.
     warn_of_others("sslrootcert", &[path], Content::Public);
-    let invalid = |error| {
-        let why = match error {
-            Error::Io(error) => format!("cannot be read: {error}"),
-            _ => "is not valid PEM".to_owned(),
-        };
-        format!("the file {} of sslrootcert {why}", path.display())
-    };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(invalid)?;
-    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(invalid)?;
-    if certificates.is_empty() {
-        return Err(format!(
-            "the file {} of sslrootcert holds no certificate (PEM)",
-            path.display()
-        ));
-    }
+    let invalid = |why: &str| format!("the file {} of sslrootcert {why}", path.display());
+    let content = file_access::read(path, MAX_ROOTS_LEN)
+        .map_err(|error| invalid(&format!("cannot be read: {error}")))?;
+    let pem = content.ok_or_else(|| invalid("is larger than 1 MiB"))?;
+    pem::check(&pem, Wanted::Certificates).map_err(invalid)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.ok().filter(|found| !found.is_empty());
+    let certificates =
+        certificates.ok_or_else(|| invalid(pem::why_missing(&pem, Wanted::Certificates)))?;
     if !certificates.iter().all(verifier::is_root) {
-        return Err(format!(
-            "the file {} of sslrootcert holds an invalid certificate",
-            path.display()
-        ));
+        return Err(invalid("holds an invalid certificate"));
     }
     Ok(certificates)
 }

@@ -7,6 +7,7 @@ mod other_databases;
 mod other_roles;
 mod outage;
 mod own_role;
+mod parts;
 mod planted_objects;
 mod poolers;
 mod requirements;

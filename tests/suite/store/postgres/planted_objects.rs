@@ -67,12 +67,16 @@ async fn assert_nothing_planted_runs(cluster: &Cluster) {
     let hostile = create_role_without_rights("hostile", cluster, &store);
     plant_in_public(cluster, &hostile);
     let session = session(&store).await;
-    let path = "SET search_path = public, pg_catalog";
+    let path = "CREATE TABLE public.assigned (value pg_catalog.int4); \
+                SET search_path = public, pg_catalog";
     session.batch_execute(path).await.expect("set");
     for victim in [
         "SELECT max(1)",
         "SELECT 1::int4 = 1::int4",
         "SELECT ''::text",
+        "SELECT 'a'::pg_catalog.text::public.planted",
+        "SELECT public.planted_cast_1('a'::pg_catalog.text)",
+        "INSERT INTO public.assigned VALUES ('a'::public.planted)",
     ] {
         let ran = session.batch_execute(victim).await;
         let error = ran.expect_err(victim);

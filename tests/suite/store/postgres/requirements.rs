@@ -127,7 +127,7 @@ async fn assert_refused_until_mended(cluster: &Cluster) {
         (
             "ALTER TABLE keyservice.audit RENAME TO old_audit".to_owned(),
             "ALTER TABLE keyservice.old_audit RENAME TO audit".to_owned(),
-            ["lacks keyservice.audit", "restore the database"],
+            ["lacks the table audit", "restore the database"],
         ),
         (
             format!("ALTER ROLE {role} SET default_transaction_read_only = on"),
