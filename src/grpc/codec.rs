@@ -19,6 +19,10 @@ const BUFFER_SIZE: usize = 512;
 /// How many bytes of a stream are gathered before they are sent. This is tonic's default.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
+/// What is wrong with a message that cannot be decoded, and what to do.
+pub(super) const NO_PROTOBUF: &str = "the message is no valid protobuf message of its type: encode it by \
+                                      the service's proto, and see that every text is UTF-8";
+
 /// Prost's encoding, in small buffers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SmallMessageCodec<Encoded, Decoded>(PhantomData<(Encoded, Decoded)>);
@@ -57,12 +61,8 @@ impl<Decoded: Message + Default> Decoder for MessageDecoder<Decoded> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Decoded>, Status> {
-        self.0.decode(buffer).map_err(|_| {
-            Status::invalid_argument(
-                "the message is no valid protobuf message of its type: encode it by the service's \
-                 proto, and see that every text is UTF-8",
-            )
-        })
+        let decoded = self.0.decode(buffer);
+        decoded.map_err(|_| Status::invalid_argument(NO_PROTOBUF))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

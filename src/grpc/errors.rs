@@ -80,6 +80,11 @@ pub(super) fn unauthenticated() -> Status {
     Status::unauthenticated("unknown caller")
 }
 
+/// A call names its caller more than once, so that it is not clear who makes it.
+pub(super) fn ambiguous_caller() -> Status {
+    Status::unauthenticated("the call has more than one authorization header: send one")
+}
+
 /// The text says no more, because a caller shall not learn which role or account has the right.
 pub(super) fn not_permitted() -> Status {
     Status::permission_denied("not permitted to this caller")

@@ -8,10 +8,11 @@
 
 use super::proto::{domain_service_server, key_service_server};
 use crate::{callers::Role, model::audit_record::AdminMethod};
+use prost::Message;
 use strum::VariantArray;
-use tonic_health::pb::health_server;
+use tonic_health::pb::{HealthCheckRequest, health_server};
 use tonic_reflection::pb::{
-    v1::server_reflection_server as reflection_v1,
+    self as reflection, v1::server_reflection_server as reflection_v1,
     v1alpha::server_reflection_server as reflection_v1alpha,
 };
 
@@ -60,6 +61,13 @@ struct Rules {
     /// The name under which each call is recorded. `None` if calls are not recorded.
     audit: Option<AdminMethod>,
     effect: Effect,
+}
+
+/// Whether bytes are a message of a method.
+pub(super) type IsMessage = fn(&[u8]) -> bool;
+
+fn decodes<M: Message + Default>(bytes: &[u8]) -> bool {
+    M::decode(bytes).is_ok()
 }
 
 /// Who may call a method.
@@ -227,6 +235,26 @@ impl Method {
         self.rules().audit
     }
 
+    /// What a message must pass before its service reads it. `None` for the services that read theirs
+    /// with `codec`. Those of other crates answer `INTERNAL` to a message that they cannot read, or
+    /// nothing.
+    pub(super) fn is_message(self) -> Option<IsMessage> {
+        match self {
+            Self::Authorize
+            | Self::Create
+            | Self::List
+            | Self::Revoke
+            | Self::AddDomain
+            | Self::RemoveDomain
+            | Self::ListDomains => None,
+            Self::HealthCheck | Self::HealthWatch => Some(decodes::<HealthCheckRequest>),
+            Self::Reflection => Some(decodes::<reflection::v1::ServerReflectionRequest>),
+            Self::ReflectionV1Alpha => {
+                Some(decodes::<reflection::v1alpha::ServerReflectionRequest>)
+            }
+        }
+    }
+
     /// Whether only callers with some role may call it, as is so of this product's own services.
     pub(super) fn needs_role(self) -> bool {
         matches!(self.rules().access, Access::Needs(_))
@@ -276,7 +304,6 @@ const fn is_same(mut left: &[u8], mut right: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::grpc::DESCRIPTOR_SETS;
-    use prost::Message;
     use prost_types::FileDescriptorSet;
     use std::collections::BTreeSet;
 
@@ -320,6 +347,14 @@ mod tests {
                 assert_eq!(row.name, name, "it is recorded under its own name");
                 assert_eq!(recorded.writes(), row.effect != Effect::Reads, "{method:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_messages_of_every_service_of_another_crate_are_checked() {
+        for method in Method::VARIANTS {
+            let is_own = method.name().starts_with("tosend.");
+            assert_eq!(method.is_message().is_none(), is_own, "{method:?}");
         }
     }
 

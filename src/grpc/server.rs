@@ -127,7 +127,10 @@ fn api<K: KeyService>(
 
 /// The services that a router calls: all but `KeyService`.
 #[derive(Default)]
-struct Services(RoutesBuilder);
+struct Services {
+    routes: RoutesBuilder,
+    names: Vec<&'static str>,
+}
 
 impl Services {
     fn add<S>(&mut self, service: S)
@@ -137,11 +140,13 @@ impl Services {
         S::Future: Send,
     {
         const { assert_has_rows(S::NAME) };
-        self.0.add_service(service);
+        self.routes.add_service(service);
+        self.names.push(S::NAME);
     }
 
-    fn router(self) -> Routes {
-        self.0.routes().prepare()
+    /// The router, and the names of the services that it calls.
+    fn router(self) -> (Routes, Arc<[&'static str]>) {
+        (self.routes.routes().prepare(), self.names.into())
     }
 }
 

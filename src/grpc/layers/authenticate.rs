@@ -83,11 +83,14 @@ where
                 let status = audited.end(errors::not_permitted()).await;
                 Ok(status.into_http())
             })),
-            Verdict::Unauthenticated(method) => {
+            Verdict::Unauthenticated(method, why) => {
                 if let Some(method) = method {
                     count_unauthenticated(method, &self.recorder);
                 }
-                Either::Right(refused(errors::unauthenticated()))
+                Either::Right(refused(match why {
+                    Unauthenticated::Unknown => errors::unauthenticated(),
+                    Unauthenticated::Ambiguous => errors::ambiguous_caller(),
+                }))
             }
             Verdict::Refused => Either::Right(refused(errors::not_permitted())),
         }
@@ -107,7 +110,16 @@ enum Verdict {
     /// The same of a call that is audited.
     RefusedAudited(AuditedCall),
     /// Nobody knows the caller. The call is counted if its method is audited.
-    Unauthenticated(Option<AdminMethod>),
+    Unauthenticated(Option<AdminMethod>, Unauthenticated),
+}
+
+/// Why it is not known who makes a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unauthenticated {
+    Unknown,
+    /// The call has several headers `authorization`. Whatever stands between the client and this server
+    /// may look at another one than this server does.
+    Ambiguous,
 }
 
 impl Callers {
@@ -115,7 +127,7 @@ impl Callers {
     pub(super) fn know(&self, request: &Request<Body>) -> bool {
         match self {
             Self::Anyone(_) => true,
-            Self::Listed(credentials) => find(&credentials.get(), request).is_some(),
+            Self::Listed(credentials) => find(&credentials.get(), request).is_ok(),
         }
     }
 
@@ -133,8 +145,8 @@ impl Callers {
             Self::Listed(credentials_file) => {
                 credentials = credentials_file.get();
                 match find(&credentials, request) {
-                    Some(caller) => caller,
-                    None => return Verdict::Unauthenticated(method),
+                    Ok(caller) => caller,
+                    Err(why) => return Verdict::Unauthenticated(method, why),
                 }
             }
         };
@@ -164,10 +176,25 @@ impl Callers {
 static AMBIGUOUS: RepeatedLine = RepeatedLine::new();
 
 /// The caller, by the bearer secret of this call. A certificate counts only without one.
-fn find<'a>(credentials: &'a Credentials, request: &Request<Body>) -> Option<&'a Arc<Caller>> {
-    if let Some(authorization) = request.headers().get(AUTHORIZATION) {
-        return credentials.find_by_secret(bearer(authorization.as_bytes())?);
-    }
+fn find<'a>(
+    credentials: &'a Credentials,
+    request: &Request<Body>,
+) -> Result<&'a Arc<Caller>, Unauthenticated> {
+    let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
+    let caller = match (authorizations.next(), authorizations.next()) {
+        (Some(_), Some(_)) => return Err(Unauthenticated::Ambiguous),
+        (Some(authorization), None) => {
+            bearer(authorization.as_bytes()).and_then(|secret| credentials.find_by_secret(secret))
+        }
+        (None, _) => find_by_certificate(credentials, request),
+    };
+    caller.ok_or(Unauthenticated::Unknown)
+}
+
+fn find_by_certificate<'a>(
+    credentials: &'a Credentials,
+    request: &Request<Body>,
+) -> Option<&'a Arc<Caller>> {
     let peer = request.extensions().get::<Peer>()?;
     credentials
         .find_by_certificate(&peer.names)

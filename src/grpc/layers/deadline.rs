@@ -73,14 +73,19 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(response) = this.inner.poll(context) {
+        let mut this = self.project();
+        if let Poll::Ready(response) = this.inner.as_mut().poll(context) {
             return Poll::Ready(response);
         }
         let Some(sleep) = this.sleep.as_pin_mut() else {
             return Poll::Pending;
         };
         ready!(sleep.poll(context));
+        // A message that has not come by now is late, which the service is told only when it asks. It
+        // may have asked last before that.
+        if let Poll::Ready(response) = this.inner.poll(context) {
+            return Poll::Ready(response);
+        }
         Poll::Ready(Ok(deadline_exceeded(*this.method).into_http()))
     }
 }
@@ -121,6 +126,32 @@ pub fn patience(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+    use std::future::poll_fn;
+
+    /// Of a message that is late at the deadline, the service learns only then.
+    #[tokio::test]
+    async fn a_service_that_answers_at_the_deadline_comes_before_it() {
+        let mut polls = 0;
+        let inner = poll_fn(|_| {
+            polls += 1;
+            match polls {
+                1 => Poll::Pending,
+                _ => Poll::Ready(Ok::<_, ()>(Status::cancelled("late").into_http())),
+            }
+        });
+        let deadline = DeadlineFuture {
+            method: Some(Method::Authorize),
+            inner,
+            sleep: Some(tokio::time::sleep(Duration::ZERO)),
+        };
+        let response = deadline
+            .now_or_never()
+            .expect("it is over")
+            .expect("an answer");
+        let status = Status::from_header_map(response.headers()).expect("a status");
+        assert_eq!(status.message(), "late");
+    }
 
     #[test]
     fn a_caller_whose_deadline_passes_during_a_write_is_told_that_it_may_stand() {

@@ -1,12 +1,15 @@
 //! The way of a call to its service.
 //!
-//! Owns which service a call goes to, and the body that the service reads.
+//! Owns which service a call goes to, the body that the service reads, and the answer to a call that is
+//! for no service.
 //! Promises `KeyService` its calls without tonic's router, which costs more than an Authorize does.
 //! Must never take a call of another service from the router.
 
 use super::{
+    cancelled::name_cancelled,
     deadline::answer_time,
-    request_body::{MessageLimits, RequestBody, name_cancelled},
+    message_limits::MessageLimits,
+    request_body::RequestBody,
     stream_answer::{Failure, ends_with},
     unreadable::{broken_headers, unreadable},
 };
@@ -23,17 +26,21 @@ use futures::{
 use http::{Request, Response};
 use std::{
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::Service;
 
 /// Calls `KeyService`, where it is served, and a router for all other services.
 #[derive(Clone)]
 pub(in crate::grpc) struct Dispatch<K, R> {
+    /// None at the port for health alone.
     key_service: Option<KeyServiceServer<K>>,
     router: R,
+    /// The names of the services that the router calls.
+    services: Arc<[&'static str]>,
     message_limits: MessageLimits,
     /// Cancelled when streams are to end.
     draining: CancellationToken,
@@ -43,15 +50,41 @@ impl<K, R> Dispatch<K, R> {
     pub(in crate::grpc) fn new(
         limits: &ClientLimits,
         key_service: Option<KeyServiceServer<K>>,
-        router: R,
+        (router, services): (R, Arc<[&'static str]>),
         draining: CancellationToken,
     ) -> Self {
         const { assert_has_rows(SERVICE_NAME) };
+        let message_limits = MessageLimits::of(limits);
+        let message_limits = match &key_service {
+            Some(_) => message_limits,
+            None => message_limits.with_fixed_size(),
+        };
         Self {
             key_service,
             router,
-            message_limits: MessageLimits::of(limits),
+            services,
+            message_limits,
             draining,
+        }
+    }
+
+    /// Why a method is not served, if it is not.
+    fn not_served(&self, method: Option<Method>) -> Option<&'static str> {
+        let service = method.map(Method::service);
+        match (&self.key_service, service) {
+            (Some(_), Some(SERVICE_NAME)) => None,
+            (_, Some(service)) if self.services.contains(&service) => None,
+            (None, _) => Some(
+                "this port serves grpc.health.v1.Health alone: call the port of --listen for the rest",
+            ),
+            (Some(_), None) => Some(
+                "no such method is served here: make the client from the protos of this service, and \
+                 see that no proxy changes the path",
+            ),
+            (Some(_), Some(_)) => Some(
+                "the method is switched off here: use the protos in place of reflection, or start the \
+                 service with --reflection=true",
+            ),
         }
     }
 }
@@ -81,6 +114,9 @@ where
         if let Some(why) = broken_headers(&call) {
             let status = unreadable(call.method, why);
             return Either::Left(Box::pin(ready(Ok(status.into_http()))));
+        }
+        if let Some(why) = self.not_served(call.method) {
+            return Either::Left(Box::pin(ready(Ok(Status::unimplemented(why).into_http()))));
         }
         let Call {
             method,

@@ -2,10 +2,13 @@
 
 mod authenticate;
 mod call_span;
+mod cancelled;
 mod deadline;
 mod dispatch;
 mod header_size;
 mod in_flight;
+mod message_limits;
+mod messages;
 mod request_body;
 mod stream_answer;
 mod unreadable;

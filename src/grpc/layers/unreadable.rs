@@ -12,6 +12,7 @@
 
 use crate::grpc::{
     call::{Call, OTHER},
+    codec::NO_PROTOBUF,
     methods::Method,
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
@@ -27,6 +28,7 @@ pub(super) enum Unreadable {
     Truncated,
     Compressed,
     NoFrame,
+    NoProtobuf,
 }
 
 impl Unreadable {
@@ -49,6 +51,7 @@ impl Unreadable {
                 "the request is not framed as gRPC does: send each message behind a byte 0 and its \
                  length in four bytes, and no JSON"
             }
+            Self::NoProtobuf => NO_PROTOBUF,
         }
     }
 }

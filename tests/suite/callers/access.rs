@@ -9,9 +9,9 @@ use crate::support::{
 };
 use keyservice::grpc::proto::{
     ListRequest, RevokeRequest, authorize_response::Decision, denial::Reason,
-    revoke_request::Target,
+    key_service_client::KeyServiceClient, revoke_request::Target,
 };
-use tonic::Code;
+use tonic::{Code, Request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
@@ -133,6 +133,8 @@ async fn only_an_admin_is_told_that_a_method_is_not_served_and_nothing_is_record
     let operator = Credential::new("operator", &["--role", "admin"]);
     let guarded = Guarded::start(&[&sender.line, &operator.line]).await;
     let channel = guarded.server.channel().await;
+    let not_served = "no such method is served here: make the client from the protos of this service, and \
+                      see that no proxy changes the path";
     for method in [
         "/tosend.keys.v1.KeyService/Rotate",
         "/tosend.keys.v1.KeyService/create",
@@ -147,7 +149,11 @@ async fn only_an_admin_is_told_that_a_method_is_not_served_and_nothing_is_record
                 Code::PermissionDenied,
                 "not permitted to this caller",
             ),
-            (Bearer::secret(&operator.secret), Code::Unimplemented, ""),
+            (
+                Bearer::secret(&operator.secret),
+                Code::Unimplemented,
+                not_served,
+            ),
         ] {
             let refused = answer(channel.clone(), &bearer, method).await.unwrap_err();
             assert_eq!((refused.code(), refused.message()), (code, message));
@@ -185,6 +191,32 @@ async fn grpcurl_calls_with_a_generated_secret_and_no_log_contains_it() {
         !file.contains(&admin.secret),
         "the file has only the digest"
     );
+}
+
+/// A proxy in front of the service may look at one of them, and the service at another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_with_two_authorization_headers_has_no_caller() {
+    let admin = Credential::new("operator", &["--role", "admin"]);
+    let guarded = Guarded::start(&[&admin.line]).await;
+    let mut client = KeyServiceClient::new(guarded.server.channel().await);
+    for (first, second) in [
+        (&*admin.secret, &*admin.secret),
+        (&admin.secret, "tsop_garbage"),
+        ("tsop_garbage", &admin.secret),
+    ] {
+        let mut request = Request::new(ListRequest {
+            account_id: "acme".to_owned(),
+            ..Default::default()
+        });
+        for secret in [first, second] {
+            let value = format!("Bearer {secret}").parse().expect("ASCII");
+            request.metadata_mut().append("authorization", value);
+        }
+        let refused = client.list(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+        let told = "the call has more than one authorization header: send one";
+        assert_eq!(refused.message(), told);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Requests that cannot be read as calls of gRPC are the client's mistake, whatever method they call.
 
 use crate::support::{
+    clients::callers::{Bearer, answer},
     directory, eventually,
     hostile::frames::{
         DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, header_block, headers_of,
@@ -11,6 +12,10 @@ use crate::support::{
         sqlite_in,
     },
 };
+use futures::stream;
+use keyservice::grpc::method_names;
+use tonic::{Code, Request, Status, transport::Channel};
+use tonic_prost::ProstCodec;
 
 const UNARY: [&str; 6] = [
     "tosend.keys.v1.KeyService/Authorize",
@@ -58,12 +63,8 @@ const ONE_MESSAGE: [(&str, &[u8]); 3] = [
 async fn a_body_that_cannot_be_read_is_the_clients_mistake() {
     let calls = Calls::start().await;
     for method in UNARY.iter().chain(&STREAMING) {
-        let is_prosts = method.starts_with("grpc.");
         for (what, body, status) in BODIES {
-            // Health and reflection read their messages themselves.
-            if !(is_prosts && what == "no protobuf") {
-                calls.end_with(method, what, &[], body, status).await;
-            }
+            calls.end_with(method, what, &[], body, status).await;
         }
     }
     for method in UNARY {
@@ -76,6 +77,72 @@ async fn a_body_that_cannot_be_read_is_the_clients_mistake() {
     let log = calls.0.log();
     assert!(log.contains("a request cannot be read: "), "{log}");
     assert!(!log.contains(r#"{\"token\""#), "it repeats the client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_no_protobuf_is_named_in_plain_words_by_every_method() {
+    let calls = Calls::start().await;
+    let health = calls.0.logged_port("health_address").expect("a port");
+    for method in method_names() {
+        let ports = match method.starts_with("grpc.health.") {
+            true => &[calls.0.port(), health][..],
+            false => &[calls.0.port()],
+        };
+        for port in ports {
+            let channel = channel(*port).await;
+            let status = send_no_text(channel, method).await;
+            assert_eq!(status.code(), Code::InvalidArgument, "{method}: {status}");
+            let text = "the message is no valid protobuf message of its type: encode it by the \
+                        service's proto, and see that every text is UTF-8";
+            assert_eq!(status.message(), text, "{method}");
+        }
+    }
+    assert_eq!(calls.0.log().matches("\"level\":\"ERROR\"").count(), 0);
+}
+
+/// Calls a method with a first field that has to be text and is not.
+async fn send_no_text(channel: Channel, method: &str) -> Status {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.expect("connected");
+    let message = Request::new(stream::iter([vec![255_u8]]));
+    let path = format!("/{method}").parse().expect("a path");
+    let codec = ProstCodec::<Vec<u8>, ()>::default();
+    let answers = async {
+        let answers = client.streaming(message, path, codec).await?;
+        answers.into_inner().message().await
+    };
+    answers.await.expect_err("it is no text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_for_no_method_is_told_what_to_do() {
+    let calls = Calls::start_with(&["--reflection=false"]).await;
+    let health = calls.0.logged_port("health_address").expect("a port");
+    let (unknown, off, health_alone) = (
+        "no such method is served here: ",
+        "the method is switched off here: ",
+        "this port serves grpc.health.v1.Health alone: ",
+    );
+    for (port, method, told) in [
+        (calls.0.port(), "/tosend.keys.v1.KeyService/Rotate", unknown),
+        (calls.0.port(), "/tosend.keys.v2.KeyService/Create", unknown),
+        (calls.0.port(), "/grpc.health.v1.Health/List", unknown),
+        (calls.0.port(), &format!("/{}", STREAMING[0]), off),
+        (health, "/tosend.keys.v1.KeyService/Rotate", health_alone),
+        (health, "/tosend.keys.v1.KeyService/Create", health_alone),
+        (health, &format!("/{}", STREAMING[1]), health_alone),
+    ] {
+        let answer = answer(channel(port).await, &Bearer::none(), method).await;
+        let status = answer.expect_err("it is not served");
+        assert_eq!(status.code(), Code::Unimplemented, "{method}: {status}");
+        assert!(status.message().starts_with(told), "{method}: {status}");
+    }
+}
+
+async fn channel(port: u16) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://127.0.0.1:{port}"));
+    let connected = endpoint.expect("an address").connect().await;
+    connected.expect("connected")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,8 +205,14 @@ struct Calls(
 
 impl Calls {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(more: &[&str]) -> Self {
         let directory = directory();
-        let args = [METRICS, "--log=info,keyservice=debug"];
+        let health = "--health-listen=127.0.0.1:0";
+        let args = [METRICS, health, "--log=info,keyservice=debug"];
+        let args = [&args, more].concat();
         let server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
         Self(server, directory)
     }

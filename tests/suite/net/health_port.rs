@@ -37,7 +37,13 @@ async fn the_health_port_limits_message_size_and_concurrent_calls() {
     ] {
         let service = "x".repeat(length);
         let refused = health.check(HealthCheckRequest { service }).await;
-        assert_eq!(refused.expect_err("no such service").code(), code);
+        let refused = refused.expect_err("no such service");
+        assert_eq!(refused.code(), code);
+        // The setting is for the other port.
+        assert!(
+            !refused.message().contains("--max-message-size"),
+            "{refused}"
+        );
     }
 
     const MAX_CONCURRENT_STREAMS: u16 = 3;

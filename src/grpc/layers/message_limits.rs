@@ -1,0 +1,121 @@
+//! The limits on the message of a request: its size, and the time that it takes to come.
+//!
+//! Promises that a message which has come already costs no timer.
+
+use super::cancelled::cancelled;
+use crate::config::ClientLimits;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::time::{self, Sleep, sleep_until};
+use tonic::Status;
+
+/// The most that the message of a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::grpc) struct MessageLimits {
+    /// In bytes.
+    size: u32,
+    /// The flag that limits the size, if one can raise it.
+    setting: Option<&'static str>,
+    /// From the call's headers.
+    time: Duration,
+    /// Whether the deadline of the caller is what limits the time.
+    is_deadline: bool,
+}
+
+impl MessageLimits {
+    pub(in crate::grpc) fn of(limits: &ClientLimits) -> Self {
+        Self {
+            size: limits.max_message_size,
+            setting: Some("--max-message-size"),
+            time: limits.message_timeout,
+            is_deadline: false,
+        }
+    }
+
+    /// These, where no setting raises the size.
+    pub(super) fn with_fixed_size(self) -> Self {
+        let setting = None;
+        Self { setting, ..self }
+    }
+
+    /// These, for a call that is answered after this time at the latest. A message that is late by then
+    /// is its client's fault, and no delay of the service's.
+    pub(super) fn before_deadline(self, answer_time: Option<Duration>) -> Self {
+        match answer_time {
+            Some(time) if time < self.time => Self {
+                time,
+                is_deadline: true,
+                ..self
+            },
+            _ => self,
+        }
+    }
+}
+
+impl MessageLimits {
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+
+    pub(super) fn too_large(&self, size: u32) -> Status {
+        let Self {
+            size: limit,
+            setting,
+            ..
+        } = self;
+        let setting = setting.map_or(String::new(), |flag| format!(" ({flag})"));
+        Status::resource_exhausted(format!(
+            "the message takes {size} bytes, and the limit is {limit}{setting}: send less"
+        ))
+    }
+
+    pub(super) fn too_late(&self) -> Status {
+        let end = if self.is_deadline {
+            "before the call's deadline".to_owned()
+        } else {
+            format!(
+                "within {:?} of the call's headers (--message-timeout)",
+                self.time
+            )
+        };
+        cancelled(format!(
+            "the message and its end did not come {end}, and a call without it would be in flight \
+             forever: send the whole message with the headers, and end the request"
+        ))
+    }
+}
+
+/// How long a service waits for a message.
+///
+/// A message nearly always comes with its headers. So a timer, which costs an allocation, is made
+/// only when a service has to wait.
+pub(super) struct Patience {
+    end: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// The patience with a call whose headers came at this time.
+    pub(super) fn of(limits: &MessageLimits, began: Instant) -> Self {
+        Self {
+            end: began + limits.time,
+            timer: None,
+        }
+    }
+
+    /// Ready when it is over.
+    ///
+    /// The clock decides, and the timer only wakes. `Deadline` has a timer for the same instant. When
+    /// that one ends, this is over too, whichever of the two the runtime ends first.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if time::Instant::now() >= self.end.into() {
+            return Poll::Ready(());
+        }
+        let end = self.end.into();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        timer.as_mut().poll(context)
+    }
+}
