@@ -92,6 +92,7 @@ fn measure(keys: usize, rng: &mut StdRng) {
                 scope: Scope::from_domain(rng.random_bool(0.5).then(|| domain.clone())),
                 expire_time: None,
                 revoked: false,
+                suspended: false,
             };
             verified.keyring().apply_key(&state);
             any.keyring().apply_key(&state);
@@ -208,6 +209,7 @@ fn measure_memory(rng: &mut StdRng) {
             scope: Scope::AllDomains,
             expire_time: None,
             revoked: false,
+            suspended: false,
         });
     }
     let before = resident_bytes();

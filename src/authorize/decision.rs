@@ -45,6 +45,8 @@ pub enum DenialReason {
     Revoked,
     /// The key has expired.
     Expired,
+    /// The key or its account is suspended.
+    Suspended,
     /// The key is restricted to another domain.
     DomainNotAllowed,
     /// The domain is not verified for the key's account.
@@ -128,6 +130,8 @@ fn denial_reason(
     match key.status(now) {
         Status::Revoked => Some(DenialReason::Revoked),
         Status::Expired => Some(DenialReason::Expired),
+        Status::Suspended => Some(DenialReason::Suspended),
+        Status::Active if key.is_account_suspended() => Some(DenialReason::Suspended),
         Status::Active => domain_denial(key, sought, domain),
     }
 }
@@ -210,6 +214,7 @@ mod tests {
             scope: Scope::AllDomains,
             expire_time: None,
             revoked: false,
+            suspended: false,
         };
         change(&mut state);
         keyring.apply_key(&state);

@@ -162,7 +162,7 @@ fn row(cells: [&str; 9]) -> String {
         subdomains,
     ] = cells;
     format!(
-        "{time:<27}  {caller:<16}  {method:<12}  {outcome:<18}  {count:>5}  {key:<30}  \
+        "{time:<27}  {caller:<16}  {method:<14}  {outcome:<18}  {count:>5}  {key:<30}  \
          {account:<16}  {domain:<24}  {subdomains}"
     )
 }

@@ -74,6 +74,12 @@ pub(super) fn failed_precondition(reason: &str, message: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+/// Somebody else's change came first, with its reason for programs.
+pub(super) fn aborted(reason: &str, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    Status::with_error_details(Code::Aborted, message, details)
+}
+
 /// Says no more, because the difference between a wrong secret and an unknown certificate would help an
 /// attacker.
 pub(super) fn unauthenticated() -> Status {

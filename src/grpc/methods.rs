@@ -6,7 +6,7 @@
 //! compile (see [`assert_has_rows`]).
 //! Must never lack an RPC of a service that is served: a test compares it with the compiled protos.
 
-use super::proto::{domain_service_server, key_service_server};
+use super::proto::{account_service_server, domain_service_server, key_service_server};
 use crate::{callers::Role, model::audit_record::AdminMethod};
 use prost::Message;
 use strum::VariantArray;
@@ -29,6 +29,22 @@ pub(super) enum Method {
     List,
     /// Revokes a key.
     Revoke,
+    /// Gives one key.
+    Get,
+    /// Changes a key.
+    Update,
+    /// Replaces a key by a successor.
+    Rotate,
+    /// Suspends a key.
+    Suspend,
+    /// Resumes a key.
+    Resume,
+    /// Suspends an account.
+    SuspendAccount,
+    /// Resumes an account.
+    ResumeAccount,
+    /// Says what an account has.
+    GetAccount,
     /// Adds a verified domain to an account.
     AddDomain,
     /// Removes one.
@@ -97,12 +113,19 @@ const CREATE_AGAIN: &str = "the key may have been created all the same: call Cre
      the same request_id, and the answer names that key";
 const REVOKE_AGAIN: &str = "the key may have been revoked all the same: call Revoke again, which \
      waits until every replica denies the key";
+const UPDATE_AGAIN: &str = "the key may have been changed all the same: Get says whether it was";
+const ROTATE_AGAIN: &str = "the key may have been rotated all the same: call Rotate again with the \
+     same request_id, and the answer names the successor";
+const SUSPEND_AGAIN: &str = "it may have been suspended all the same: call again, which waits until \
+     every replica denies it";
+const RESUME_AGAIN: &str = "it may have been resumed all the same: call again";
 const ADD_DOMAIN_AGAIN: &str = "the domain may have been added all the same: call AddDomain again, \
      which waits until every replica knows the domain";
 const REMOVE_DOMAIN_AGAIN: &str = "the domain may have been removed all the same: call RemoveDomain \
      again, which waits until no replica grants it";
 
 impl Method {
+    #[expect(clippy::too_many_lines, reason = "a table, with a row for each RPC")]
     const fn rules(self) -> &'static Rules {
         use Access::{AnyCaller, Needs, Open};
         use Effect::{Reads, Writes};
@@ -142,6 +165,82 @@ impl Method {
                 effect: Writes {
                     advice: REVOKE_AGAIN,
                 },
+            },
+            Self::Get => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Get",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::Get),
+                effect: Reads,
+            },
+            Self::Update => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Update",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::Update),
+                effect: Writes {
+                    advice: UPDATE_AGAIN,
+                },
+            },
+            Self::Rotate => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Rotate",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::Rotate),
+                effect: Writes {
+                    advice: ROTATE_AGAIN,
+                },
+            },
+            Self::Suspend => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Suspend",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::Suspend),
+                effect: Writes {
+                    advice: SUSPEND_AGAIN,
+                },
+            },
+            Self::Resume => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/Resume",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::Resume),
+                effect: Writes {
+                    advice: RESUME_AGAIN,
+                },
+            },
+            Self::SuspendAccount => &Rules {
+                service: account_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.AccountService/SuspendAccount",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::SuspendAccount),
+                effect: Writes {
+                    advice: SUSPEND_AGAIN,
+                },
+            },
+            Self::ResumeAccount => &Rules {
+                service: account_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.AccountService/ResumeAccount",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::ResumeAccount),
+                effect: Writes {
+                    advice: RESUME_AGAIN,
+                },
+            },
+            Self::GetAccount => &Rules {
+                service: account_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.AccountService/GetAccount",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::GetAccount),
+                effect: Reads,
             },
             Self::AddDomain => &Rules {
                 service: domain_service_server::SERVICE_NAME,
@@ -244,6 +343,14 @@ impl Method {
             | Self::Create
             | Self::List
             | Self::Revoke
+            | Self::Get
+            | Self::Update
+            | Self::Rotate
+            | Self::Suspend
+            | Self::Resume
+            | Self::SuspendAccount
+            | Self::ResumeAccount
+            | Self::GetAccount
             | Self::AddDomain
             | Self::RemoveDomain
             | Self::ListDomains => None,
@@ -384,7 +491,7 @@ mod tests {
             "//",
             "/tosend.keys.v1.KeyService",
             "/tosend.keys.v1.KeyService/",
-            "/tosend.keys.v1.KeyService/Rotate",
+            "/tosend.keys.v1.KeyService/Rename",
             "/tosend.keys.v1.KeyService/authorize",
             "/tosend.keys.v1.KeyServices/Authorize",
             "/tosend.keys.v2.KeyService/Authorize",

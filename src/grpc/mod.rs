@@ -4,6 +4,7 @@
 //! Promises that no other folder uses protobuf types.
 //! Must never put a token into a status, a log or a span.
 
+pub mod accounts;
 mod audited_call;
 mod call;
 mod codec;

@@ -7,11 +7,13 @@
 
 use super::{
     ServingState,
+    accounts::AccountHandlers,
     domains::DomainHandlers,
     keys::KeyHandlers,
     layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight},
     methods::assert_has_rows,
     proto::{
+        account_service_server::AccountServiceServer,
         domain_service_server::DomainServiceServer,
         key_service_server::{KeyService, KeyServiceServer},
     },
@@ -59,6 +61,7 @@ pub(crate) async fn serve(
     let mut services = Services::default();
     services.add(state.service());
     services.add(DomainServiceServer::new(DomainHandlers::new(app.clone())));
+    services.add(AccountServiceServer::new(AccountHandlers::new(app.clone())));
     if reflects {
         services.add(reflection());
         services.add(reflection_v1alpha());
@@ -172,7 +175,9 @@ mod tests {
             call::CODES,
             layers::new_counts,
             methods::Method,
-            proto::{self, domain_service_server::DomainService},
+            proto::{
+                self, account_service_server::AccountService, domain_service_server::DomainService,
+            },
         },
         model::audit_record::AuditRecord,
         store::{AuditLog, StoreError},
@@ -196,58 +201,44 @@ mod tests {
         }
     }
 
-    #[tonic::async_trait]
-    impl KeyService for Answering {
-        async fn create(
-            &self,
-            _: tonic::Request<proto::CreateRequest>,
-        ) -> Result<tonic::Response<proto::CreateResponse>, Status> {
-            self.answer()
-        }
-
-        async fn list(
-            &self,
-            _: tonic::Request<proto::ListRequest>,
-        ) -> Result<tonic::Response<proto::ListResponse>, Status> {
-            self.answer()
-        }
-
-        async fn revoke(
-            &self,
-            _: tonic::Request<proto::RevokeRequest>,
-        ) -> Result<tonic::Response<proto::RevokeResponse>, Status> {
-            self.answer()
-        }
-
-        async fn authorize(
-            &self,
-            _: tonic::Request<proto::AuthorizeRequest>,
-        ) -> Result<tonic::Response<proto::AuthorizeResponse>, Status> {
-            self.answer()
-        }
+    /// Implements services whose every call is answered so.
+    macro_rules! answer_every_call {
+        ($($service:ident { $($rpc:ident($request:ident) -> $response:ident;)* })*) => {$(
+            #[tonic::async_trait]
+            impl $service for Answering {
+                $(
+                    async fn $rpc(
+                        &self,
+                        _: tonic::Request<proto::$request>,
+                    ) -> Result<tonic::Response<proto::$response>, Status> {
+                        self.answer()
+                    }
+                )*
+            }
+        )*};
     }
 
-    #[tonic::async_trait]
-    impl DomainService for Answering {
-        async fn add_domain(
-            &self,
-            _: tonic::Request<proto::AddDomainRequest>,
-        ) -> Result<tonic::Response<proto::AddDomainResponse>, Status> {
-            self.answer()
+    answer_every_call! {
+        KeyService {
+            create(CreateRequest) -> CreateResponse;
+            list(ListRequest) -> ListResponse;
+            get(GetRequest) -> GetResponse;
+            update(UpdateRequest) -> UpdateResponse;
+            rotate(RotateRequest) -> RotateResponse;
+            suspend(SuspendRequest) -> SuspendResponse;
+            resume(ResumeRequest) -> ResumeResponse;
+            revoke(RevokeRequest) -> RevokeResponse;
+            authorize(AuthorizeRequest) -> AuthorizeResponse;
         }
-
-        async fn remove_domain(
-            &self,
-            _: tonic::Request<proto::RemoveDomainRequest>,
-        ) -> Result<tonic::Response<proto::RemoveDomainResponse>, Status> {
-            self.answer()
+        AccountService {
+            suspend_account(SuspendAccountRequest) -> SuspendAccountResponse;
+            resume_account(ResumeAccountRequest) -> ResumeAccountResponse;
+            get_account(GetAccountRequest) -> GetAccountResponse;
         }
-
-        async fn list_domains(
-            &self,
-            _: tonic::Request<proto::ListDomainsRequest>,
-        ) -> Result<tonic::Response<proto::ListDomainsResponse>, Status> {
-            self.answer()
+        DomainService {
+            add_domain(AddDomainRequest) -> AddDomainResponse;
+            remove_domain(RemoveDomainRequest) -> RemoveDomainResponse;
+            list_domains(ListDomainsRequest) -> ListDomainsResponse;
         }
     }
 
@@ -289,6 +280,7 @@ mod tests {
             let mut services = Services::default();
             services.add(HealthServer::new(Answering(code)));
             services.add(DomainServiceServer::new(Answering(code)));
+            services.add(AccountServiceServer::new(Answering(code)));
             let (callers, recorder) = (callers.clone(), recorder.clone());
             let api = api(
                 &limits,

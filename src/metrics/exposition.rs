@@ -46,6 +46,7 @@ impl Collector for Exposition {
         self.connections(&mut families)?;
         self.keys(&mut families)?;
         self.domains(&mut families)?;
+        self.suspended_accounts(&mut families)?;
         self.lease(&mut families)?;
         self.store(&mut families)?;
         self.files(&mut families)?;
@@ -98,18 +99,20 @@ impl Exposition {
     /// Counts the keys one by one. A million keys take milliseconds, and no call waits for that.
     fn keys(&self, families: &mut Families<'_>) -> fmt::Result {
         let now = Timestamp::now();
-        let (mut active, mut revoked, mut expired) = (0_u64, 0_u64, 0_u64);
+        let (mut active, mut revoked, mut expired, mut suspended) = (0_u64, 0_u64, 0_u64, 0_u64);
         for (_, key) in self.app.authorizer.keyring().read().keys() {
             match key.status(now) {
                 Status::Active => active += 1,
                 Status::Revoked => revoked += 1,
                 Status::Expired => expired += 1,
+                Status::Suspended => suspended += 1,
             }
         }
         let by_status = [
             ("active", active),
             ("revoked", revoked),
             ("expired", expired),
+            ("suspended", suspended),
         ];
         families.gauges(
             "keyservice_keyring_keys",
@@ -129,6 +132,16 @@ impl Exposition {
             "keyservice_verified_domains_required",
             help,
             &u64::from(is_required),
+        )
+    }
+
+    fn suspended_accounts(&self, families: &mut Families<'_>) -> fmt::Result {
+        let count = self.app.authorizer.keyring().suspended_accounts().len();
+        let help = "Accounts in memory that are suspended";
+        families.gauge(
+            "keyservice_keyring_suspended_accounts",
+            help,
+            &(count as u64),
         )
     }
 

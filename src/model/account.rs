@@ -50,6 +50,16 @@ impl AccountId {
     }
 }
 
+/// Everything that Authorize must know of an account. A keyring holds it, and a store reports it as a
+/// change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountState {
+    /// The account.
+    pub account_id: AccountId,
+    /// Whether every key of the account is denied, whatever its own state.
+    pub suspended: bool,
+}
+
 /// Which accounts a call may touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accounts {

@@ -20,6 +20,22 @@ pub enum AdminMethod {
     List,
     /// Revokes a key by its id or its token.
     Revoke,
+    /// Reads a key by its id or its token.
+    Get,
+    /// Changes what a key is called, or what it may be used for.
+    Update,
+    /// Replaces a key by a successor.
+    Rotate,
+    /// Suspends a key.
+    Suspend,
+    /// Ends a key's suspension.
+    Resume,
+    /// Suspends an account.
+    SuspendAccount,
+    /// Ends an account's suspension.
+    ResumeAccount,
+    /// Reads what an account has.
+    GetAccount,
     /// Says that a domain is verified for an account.
     AddDomain,
     /// Takes a verified domain from an account.
@@ -33,15 +49,27 @@ impl AdminMethod {
     #[must_use]
     pub const fn writes(self) -> bool {
         match self {
-            Self::Create | Self::Revoke | Self::AddDomain | Self::RemoveDomain => true,
-            Self::List | Self::ListDomains => false,
+            Self::Create
+            | Self::Revoke
+            | Self::Update
+            | Self::Rotate
+            | Self::Suspend
+            | Self::Resume
+            | Self::SuspendAccount
+            | Self::ResumeAccount
+            | Self::AddDomain
+            | Self::RemoveDomain => true,
+            Self::List | Self::Get | Self::GetAccount | Self::ListDomains => false,
         }
     }
 
     /// Whether it can only take rights away. Such a call must get through when others do not.
     #[must_use]
     pub const fn takes_rights_away(self) -> bool {
-        matches!(self, Self::Revoke | Self::RemoveDomain)
+        matches!(
+            self,
+            Self::Revoke | Self::Suspend | Self::SuspendAccount | Self::RemoveDomain
+        )
     }
 
     /// The name that the method has in the proto.

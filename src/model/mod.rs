@@ -9,6 +9,7 @@ pub mod audit_record;
 pub mod caller_name;
 pub mod domain;
 pub mod key;
+pub mod line;
 pub mod printable;
 pub mod public_suffix;
 pub mod text;

@@ -312,7 +312,10 @@ impl Follower {
             }
             Err(error) => {
                 tracing::warn!("cannot load the keys, and will try again: {error}");
-                tokio::time::sleep(self.identity.renewal_interval).await;
+                // A row that stands in the way of what is to be written again may come from the lost
+                // history, and then nobody else removes it.
+                let pause_end = tokio::time::Instant::now() + self.identity.renewal_interval;
+                self.look_at_replicas_until(pause_end).await;
             }
         }
     }
@@ -365,5 +368,6 @@ fn apply(keyring: &Keyring, state: &State) {
     match state {
         State::Key(key) => keyring.apply_key(key),
         State::Domain(domain) => keyring.apply_domain(domain),
+        State::Account(account) => keyring.apply_account(account),
     }
 }

@@ -1,24 +1,29 @@
 //! What a replica does when the store has lost writes that the replica's memory holds.
 //!
-//! Promises that no lost write turns a denial into a grant: a lost revocation, and a lost removal or
-//! narrowing of a domain, are written again. What was lost in the other direction stays lost. Each is
-//! named in the log, and what is written again is on record too.
+//! Promises that no lost write turns a denial into a grant. A lost revocation, a lost suspension of an
+//! account, and a lost removal or narrowing of a domain are written again. A key of which another change
+//! was lost that may have narrowed it is suspended. What was lost in the other direction stays lost. Each
+//! is named in the log, and what is written is on record too.
 //! Must never change the memory that is still in use, except to deny more.
 
 use crate::{
     authorize::keyring::{KeyRef, Keyring},
     model::{
-        account::{AccountId, Accounts},
+        account::{AccountId, AccountState, Accounts},
+        audit_record::AdminMethod,
         caller_name::CallerName,
         domain::Domain,
-        key::{KeyState, Scope},
+        key::{Key, KeyState, Reason, Scope, change::Refusal},
         time::Timestamp,
         token::TokenDigest,
         verified_domain::{Coverage, DomainState},
     },
-    store::{DomainRemoval, Revocation, RevokeTarget, Store, StoreError},
+    store::{
+        DomainRemoval, KeyLookup, KeyReplacement, KeyTarget, Revocation, Store, StoreError,
+        SuspensionChange, change_key,
+    },
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Writes again what this memory denied and the store now grants. `fresh` is what was loaded from the
 /// store. The writes come to it as any other change does, and they are applied to it at once too,
@@ -28,50 +33,191 @@ pub(super) async fn restore(
     before: &Keyring,
     fresh: &Keyring,
 ) -> Result<(), StoreError> {
+    restore_accounts(store, before, fresh).await?;
     restore_keys(store, before, fresh).await?;
     restore_domains(store, before, fresh).await
 }
 
-async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring) -> Result<(), StoreError> {
-    let (held_keys, loaded) = (before.read(), fresh.read());
-    for (digest, held) in held_keys.keys() {
-        match loaded.get(&digest).map(|key| key.is_revoked()) {
-            None => tracing::error!(
-                key_id = %held.id(),
-                account_id = held.account_id(),
-                "the store lost this key: its token is unknown from now on"
-            ),
-            Some(false) if held.is_revoked() => {
-                let revocation = Revocation {
-                    target: RevokeTarget::Digest(digest),
-                    accounts: Accounts::All,
-                    now: Timestamp::now(),
-                    caller: CallerName::service(),
-                };
-                store.keys.revoke(&revocation).await?;
-                fresh.apply_key(&revoked(digest, &held));
-                tracing::error!(
-                    key_id = %held.id(),
-                    account_id = held.account_id(),
-                    "the store lost this key's revocation: it was written again"
-                );
-            }
-            Some(_) => {}
-        }
+/// The reason of a suspension that stands for a lost write. What was lost is not known in full: an admin
+/// looks at the key, puts it right and resumes it.
+fn lost_write() -> Reason {
+    Reason::from_stored("LOST_WRITE".to_owned())
+}
+
+async fn restore_accounts(
+    store: &Store,
+    before: &Keyring,
+    fresh: &Keyring,
+) -> Result<(), StoreError> {
+    let held: HashSet<_> = before.suspended_accounts().into_iter().collect();
+    let loaded: HashSet<_> = fresh.suspended_accounts().into_iter().collect();
+    for account_id in loaded.difference(&held) {
+        tracing::error!(
+            account_id = account_id.as_str(),
+            "the store lost that this account was resumed, or another replica has suspended it again: \
+             resume it if its keys are to be granted"
+        );
+    }
+    for account_id in held.difference(&loaded).cloned() {
+        let change = SuspensionChange {
+            account_id,
+            reason: Some(lost_write()),
+            now: Timestamp::now(),
+            caller: CallerName::service(),
+        };
+        store.accounts.set_suspension(&change).await.map(drop)?;
+        fresh.apply_account(&AccountState {
+            account_id: change.account_id.clone(),
+            suspended: true,
+        });
+        tracing::error!(
+            account_id = change.account_id.as_str(),
+            "the store lost this account's suspension: it was written again, with the reason LOST_WRITE"
+        );
     }
     Ok(())
 }
 
-/// The state of a held key once it is revoked.
-fn revoked(digest: TokenDigest, held: &KeyRef<'_>) -> KeyState {
-    let domain = held.domain();
+async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring) -> Result<(), StoreError> {
+    let (held_keys, loaded_keys) = (before.read(), fresh.read());
+    for (digest, held) in held_keys.keys() {
+        let loaded = loaded_keys.get(&digest);
+        let Some(loss) = KeyLoss::between(&held, loaded.as_ref()) else {
+            continue;
+        };
+        if let Some(loaded) = &loaded {
+            write_key_again(store, fresh, digest, loaded, loss).await?;
+        }
+        tracing::error!(
+            key_id = %held.id(),
+            account_id = held.account_id(),
+            "{}",
+            loss.text()
+        );
+    }
+    Ok(())
+}
+
+/// What a store has lost of a key.
+#[derive(Clone, Copy)]
+enum KeyLoss {
+    /// All of it.
+    Key,
+    Revocation,
+    /// A suspension, or a change of scope or expiry, without which the key is granted where it was denied.
+    Denials,
+    /// A change of scope or expiry that may have narrowed the key, which is suspended.
+    DenialsOnceResumed,
+    /// Where the key was granted, it is denied now.
+    Grants,
+}
+
+impl KeyLoss {
+    fn between(held: &KeyRef<'_>, loaded: Option<&KeyRef<'_>>) -> Option<Self> {
+        let Some(loaded) = loaded else {
+            return Some(Self::Key);
+        };
+        if loaded.is_revoked() {
+            return None;
+        }
+        if held.is_revoked() {
+            return Some(Self::Revocation);
+        }
+        let (held_scope, loaded_scope) = (held.domain(), loaded.domain());
+        let is_wider = held_scope.is_some() && loaded_scope != held_scope;
+        let end = |key: &KeyRef<'_>| key.expire_time().unwrap_or(Timestamp::MAX);
+        let lasts_longer = end(loaded) > end(held);
+        let was_suspended = held.is_suspended();
+        if !loaded.is_suspended() && (is_wider || lasts_longer || was_suspended) {
+            return Some(Self::Denials);
+        }
+        if is_wider || lasts_longer {
+            return Some(Self::DenialsOnceResumed);
+        }
+        let is_the_same = loaded_scope == held_scope
+            && end(loaded) == end(held)
+            && loaded.is_suspended() == was_suspended;
+        (!is_the_same).then_some(Self::Grants)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Key => "the store lost this key: its token is unknown from now on",
+            Self::Revocation => "the store lost this key's revocation: it was written again",
+            Self::Denials => {
+                "the store lost a change that may have taken rights from this key: the key is suspended, \
+                 with the reason LOST_WRITE; put it right and resume it"
+            }
+            Self::DenialsOnceResumed => {
+                "the store lost a change that may have taken rights from this key, which is suspended: put it \
+                 right before you resume it"
+            }
+            Self::Grants => {
+                "the store lost a change of this key, which is denied more than before: change it again"
+            }
+        }
+    }
+}
+
+async fn write_key_again(
+    store: &Store,
+    fresh: &Keyring,
+    digest: TokenDigest,
+    loaded: &KeyRef<'_>,
+    loss: KeyLoss,
+) -> Result<(), StoreError> {
+    let mut state = state_of(digest, loaded);
+    match loss {
+        KeyLoss::Key | KeyLoss::DenialsOnceResumed | KeyLoss::Grants => return Ok(()),
+        KeyLoss::Revocation => {
+            let revocation = Revocation {
+                target: KeyTarget::Digest(digest),
+                accounts: Accounts::All,
+                now: Timestamp::now(),
+                caller: CallerName::service(),
+            };
+            store.keys.revoke(&revocation).await?;
+            state.revoked = true;
+        }
+        KeyLoss::Denials => {
+            suspend(store, digest).await?;
+            state.suspended = true;
+        }
+    }
+    fresh.apply_key(&state);
+    Ok(())
+}
+
+/// Suspends a key, unless it was revoked since it was loaded.
+async fn suspend(store: &Store, digest: TokenDigest) -> Result<(), StoreError> {
+    let lookup = KeyLookup {
+        target: KeyTarget::Digest(digest),
+        accounts: Accounts::All,
+    };
+    let now = Timestamp::now();
+    let suspend = |key: &Key| {
+        Ok::<_, Refusal>(KeyReplacement {
+            key: key.suspended(&lost_write(), now)?,
+            must_be_verified: false,
+            successor: None,
+            method: AdminMethod::Suspend,
+            now,
+            caller: CallerName::service(),
+        })
+    };
+    change_key(&*store.keys, &lookup, suspend).await.map(drop)
+}
+
+fn state_of(digest: TokenDigest, key: &KeyRef<'_>) -> KeyState {
+    let domain = key.domain();
     KeyState {
         digest,
-        id: held.id(),
-        account_id: AccountId::from_stored(held.account_id().to_owned()),
+        id: key.id(),
+        account_id: AccountId::from_stored(key.account_id().to_owned()),
         scope: Scope::from_domain(domain.map(|domain| Domain::from_stored(domain.to_owned()))),
-        expire_time: held.expire_time(),
-        revoked: true,
+        expire_time: key.expire_time(),
+        revoked: key.is_revoked(),
+        suspended: key.is_suspended(),
     }
 }
 

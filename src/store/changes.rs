@@ -4,7 +4,7 @@
 //! Promises that a load and the changes since its position miss no write.
 
 use super::{Position, Progress, ReplicationError, StoreError};
-use crate::model::{key::KeyState, verified_domain::DomainState};
+use crate::model::{account::AccountState, key::KeyState, verified_domain::DomainState};
 use async_trait::async_trait;
 
 /// Reads everything, and then what changed since.
@@ -40,12 +40,14 @@ pub enum State {
     Key(KeyState),
     /// Of a domain of an account.
     Domain(DomainState),
+    /// Of an account itself.
+    Account(AccountState),
 }
 
 /// A state, and the position of the write that made it so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The position of the last write to the key or domain.
+    /// The position of the last write to it.
     pub position: Position,
     /// Its state since that write.
     pub state: State,

@@ -6,6 +6,7 @@
 use super::{Committed, StoreError};
 use crate::model::{
     account::{AccountId, Accounts},
+    audit_record::AdminMethod,
     caller_name::CallerName,
     domain::Domain,
     key::{Key, KeyId, RequestId, Status},
@@ -14,7 +15,7 @@ use crate::model::{
 };
 use async_trait::async_trait;
 
-/// Creates, revokes and lists keys.
+/// Creates, reads, changes, revokes and lists keys.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
     /// Stores a new key, unless its request id was used before. The call is on record either way.
@@ -28,6 +29,16 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// Gives `None` if the account has no such key. That leaves no record: the caller appends one.
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
+
+    /// The key that is asked for, or `None` if there is none.
+    async fn get(&self, lookup: &KeyLookup) -> Result<Option<Key>, StoreError>;
+
+    /// Stores a key's next state, unless another write came first. The call is on record if a write
+    /// stands for it.
+    ///
+    /// Unavailable while a replica of an older release, which does not know such a change, may hold a
+    /// lease.
+    async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
 
     /// The keys of one account, newest first, at most `query.limit` of them. To find those with a status,
     /// it looks at no more than [`LIST_SEARCH_LEN`] keys: so nobody's List keeps the store busy for long.
@@ -76,11 +87,50 @@ pub enum CreateOutcome {
     },
 }
 
+/// Which key to read.
+#[derive(Debug, Clone)]
+pub struct KeyLookup {
+    /// The key.
+    pub target: KeyTarget,
+    /// The key must belong to one of these accounts. Any other key is not found.
+    pub accounts: Accounts,
+}
+
+/// A key's next state, made from the one that the store has.
+#[derive(Debug, Clone)]
+pub struct KeyReplacement {
+    /// The key. It is stored if the store has the version before its own.
+    pub key: Key,
+    /// Whether the domain of its scope must be verified for its account.
+    pub must_be_verified: bool,
+    /// The key that replaces it by a rotation, to be stored with it.
+    pub successor: Option<NewKey>,
+    /// The call, under its name.
+    pub method: AdminMethod,
+    /// When that is.
+    pub now: Timestamp,
+    /// Who changes it.
+    pub caller: CallerName,
+}
+
+/// What became of a replacement. Only the first two are writes that stand, and on record.
+#[derive(Debug)]
+pub enum Replaced {
+    /// The key, and its successor if there is one, were stored.
+    Replaced(Committed<()>),
+    /// Nothing was stored, since the account has used the successor's request id before, for this key.
+    RequestIdUsed(Committed<KeyId>),
+    /// Nothing was stored: the key has changed since it was read. Read it again.
+    Conflict,
+    /// Nothing was stored: the domain is not verified for the key's account.
+    DomainNotVerified,
+}
+
 /// Which key to revoke.
 #[derive(Debug, Clone)]
 pub struct Revocation {
     /// The key.
-    pub target: RevokeTarget,
+    pub target: KeyTarget,
     /// The key must belong to one of these accounts. Any other key is not found.
     pub accounts: Accounts,
     /// The key's `revoke_time`, unless it has one.
@@ -89,9 +139,9 @@ pub struct Revocation {
     pub caller: CallerName,
 }
 
-/// How a key to be revoked is named.
+/// How a call names a key.
 #[derive(Debug, Clone)]
-pub enum RevokeTarget {
+pub enum KeyTarget {
     /// By its id.
     Id(KeyId),
     /// By its token's digest.

@@ -8,7 +8,9 @@
 //! has no effect. Every call ends within the store's own time limits, with
 //! [`StoreError::Unavailable`] when they pass. Only a load may take as long as its keys need.
 
+mod accounts;
 mod audit_log;
+mod change_key;
 mod changes;
 mod domains;
 mod error;
@@ -23,7 +25,9 @@ pub mod postgres;
 mod replicas;
 pub mod sqlite;
 
+pub use accounts::{AccountStore, AccountSummary, KeyCounts, SuspensionChange};
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
+pub use change_key::{KeyChange, change_key};
 pub use changes::{ApplyState, Change, ChangeFeed, ChangePage, State};
 pub use domains::{
     ActiveKeys, AddedDomain, COUNT_LEN, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
@@ -33,7 +37,8 @@ pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
 pub use keys::{
-    CreateOutcome, KeyStore, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Revocation, RevokeTarget,
+    CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeyTarget, LIST_SEARCH_LEN, ListQuery,
+    Listed, NewKey, Replaced, Revocation,
 };
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
@@ -46,10 +51,12 @@ use std::sync::Arc;
 /// One store, by its tasks.
 #[derive(Clone)]
 pub struct Store {
-    /// Creates, revokes and lists keys.
+    /// Creates, reads, changes, revokes and lists keys.
     pub keys: Arc<dyn KeyStore>,
     /// Adds, removes and lists verified domains.
     pub domains: Arc<dyn DomainStore>,
+    /// Suspends accounts and resumes them.
+    pub accounts: Arc<dyn AccountStore>,
     /// Takes the audit records of calls that wrote nothing.
     pub audit: Arc<dyn AuditLog>,
     /// Gives what a replica's memory is filled from.

@@ -5,13 +5,18 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed,
-    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery,
-    Listed, ListedDomain, NewKey, Position, Progress, RemovedDomain, Renewal, Renewed, Replica,
-    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
+    ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
+    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, Position,
+    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError, SuspensionChange,
 };
 use crate::model::{
-    account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
+    account::AccountId,
+    audit_record::AuditRecord,
+    domain::Domain,
+    key::{Key, Suspension},
+    time::Timestamp,
 };
 use async_trait::async_trait;
 use std::sync::{
@@ -59,6 +64,8 @@ operations! {
     KeyStore {
         "create": create(new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError>;
         "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
+        "get": get(lookup: &KeyLookup) -> Result<Option<Key>, StoreError>;
+        "replace": replace(replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
         "list": list(query: &ListQuery) -> Result<Option<Listed>, StoreError>;
     }
     DomainStore {
@@ -67,6 +74,10 @@ operations! {
         "remove_subdomains": remove_subdomains(removal: &DomainRemoval) -> Result<Option<Committed<()>>, StoreError>;
         "list_domains": list_domains(query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError>;
         "count_keys": count_active_keys(account_id: &AccountId, domain: &Domain, now: Timestamp) -> Result<ActiveKeys, StoreError>;
+    }
+    AccountStore {
+        "set_suspension": set_suspension(change: &SuspensionChange) -> Result<Committed<Option<Suspension>>, StoreError>;
+        "get_account": get_account(account_id: &AccountId, now: Timestamp) -> Result<AccountSummary, StoreError>;
     }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
@@ -103,6 +114,10 @@ impl Store {
             }),
             domains: Arc::new(Observed {
                 store: self.domains,
+                errors,
+            }),
+            accounts: Arc::new(Observed {
+                store: self.accounts,
                 errors,
             }),
             audit: Arc::new(Observed {

@@ -64,7 +64,7 @@ def reason_name(denial):
 
 
 def take_the_tour(service):
-    assert set(service.methods) == {"Create", "List", "Revoke", "Authorize"}
+    assert {"Create", "List", "Revoke", "Authorize"} <= set(service.methods)
 
     created = service.call(
         "Create", account_id="acme", name="Newsletter", domain="example.com", request_id="tour"

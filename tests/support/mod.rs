@@ -17,7 +17,7 @@ use keyservice::{
     model::{
         account::AccountId,
         caller_name::CallerName,
-        key::{Key, KeyId, KeyName, Scope},
+        key::{Key, KeyId, KeyName, Scope, Version},
         time::Timestamp,
         token::{Digester, Token},
     },
@@ -62,6 +62,10 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         create_time: now,
         expire_time: None,
         revoke_time: None,
+        suspension: None,
+        predecessor: None,
+        successor: None,
+        version: Version::FIRST,
     };
     let digest = Digester::new(None).digest(&token);
     let new = NewKey {

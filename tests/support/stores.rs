@@ -8,14 +8,16 @@ use crate::support::{
 use keyservice::{
     model::{
         account::{AccountId, Accounts},
+        audit_record::AdminMethod,
         domain::Domain,
-        key::{RequestId, Scope, Status},
+        key::{Key, Reason, RequestId, Scope, Status},
         time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
     store::{
-        CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, ListQuery, NewKey, OpenError,
-        Position, Progress, Renewal, ReplicaId, Revision, Revocation, RevokeTarget, State, Store,
+        CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup, KeyReplacement,
+        KeyTarget, ListQuery, NewKey, OpenError, Position, Progress, Renewal, Replaced, ReplicaId,
+        Revision, Revocation, State, Store, SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -141,6 +143,7 @@ impl Stores {
 pub enum Subject {
     Key(TokenDigest),
     Domain(AccountId, Domain),
+    Account(AccountId),
 }
 
 impl Subject {
@@ -148,6 +151,7 @@ impl Subject {
         match state {
             State::Key(key) => Self::Key(key.digest),
             State::Domain(domain) => Self::Domain(domain.account_id.clone(), domain.domain.clone()),
+            State::Account(account) => Self::Account(account.account_id.clone()),
         }
     }
 }
@@ -213,6 +217,54 @@ async fn use_domains(store: &Store, new: &mut NewKey) -> Result<Position, Box<dy
     Ok(first.position())
 }
 
+/// Does what the service does with one key, beside creating and revoking it, and with its account.
+async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
+    let lookup = KeyLookup {
+        target: KeyTarget::Digest(new.digest),
+        accounts: Accounts::one(new.key.account_id.clone()),
+    };
+    let now = new.key.create_time;
+    let reason = Reason::parse("a reason")?;
+    let (_, mut successor) = new_key("acme", "a key");
+    successor.request_id = Some(RequestId::parse(format!("{:?}", successor.key.id))?);
+    successor.key.predecessor = Some(new.key.id);
+    let rotated = KeyReplacement {
+        key: Key {
+            successor: Some(successor.key.id),
+            ..new.key.suspended(&reason, now)?
+        },
+        must_be_verified: true,
+        successor: Some(successor.clone()),
+        method: AdminMethod::Rotate,
+        now,
+        caller: new.caller.clone(),
+    };
+    let replaced = store.keys.replace(&rotated).await?;
+    assert!(matches!(replaced, Replaced::Replaced(_)), "{replaced:?}");
+    let replaced = store.keys.replace(&rotated).await?;
+    assert!(
+        matches!(replaced, Replaced::RequestIdUsed(_)),
+        "{replaced:?}"
+    );
+    let found = store.keys.get(&lookup).await?.ok_or("it is there")?;
+    assert_eq!(found, rotated.key);
+
+    let mut suspension = SuspensionChange {
+        account_id: new.key.account_id.clone(),
+        reason: Some(reason),
+        now,
+        caller: new.caller.clone(),
+    };
+    for reason in [suspension.reason.clone(), None] {
+        suspension.reason = reason;
+        let changed = store.accounts.set_suspension(&suspension).await?;
+        assert_eq!(changed.value().is_some(), suspension.reason.is_some());
+    }
+    let account = store.accounts.get_account(&suspension.account_id, now);
+    assert_eq!(account.await?.suspension, None);
+    Ok(())
+}
+
 /// Opens a store and does everything with it that the service does. Returns the first error.
 pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     let store = Store::from(try_to_open(address).await?);
@@ -249,13 +301,11 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             .iter()
             .any(|change| Subject::of(&change.state) == Subject::Key(new.digest))
     );
+    use_key(&store, &new).await?;
     renewal.renewals += 1;
     renewal.since = Progress::at(created);
     registry.renew(&renewal).await?;
-    for target in [
-        RevokeTarget::Digest(new.digest),
-        RevokeTarget::Id(new.key.id),
-    ] {
+    for target in [KeyTarget::Digest(new.digest), KeyTarget::Id(new.key.id)] {
         let revocation = Revocation {
             target,
             accounts: Accounts::one(new.key.account_id.clone()),
@@ -273,6 +323,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
         Some(Status::Active),
         Some(Status::Expired),
         Some(Status::Revoked),
+        Some(Status::Suspended),
     ];
     for status in statuses {
         for domain in [None, new.key.scope.domain()] {

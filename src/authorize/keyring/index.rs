@@ -53,6 +53,14 @@ impl Mixer {
     }
 }
 
+fn entry(tag: Tag, number: u32) -> u64 {
+    u64::from(tag.0) << 32 | u64::from(number + 1)
+}
+
+fn number(entry: u64) -> u32 {
+    lower_half(entry) - 1
+}
+
 impl Index {
     pub(super) fn with_slots(count: usize) -> Self {
         assert!(count.is_power_of_two() && count >= 2);
@@ -79,13 +87,27 @@ impl Index {
             .map(|slot| slot.load(Ordering::Acquire))
             .take_while(|&slot| slot != 0)
             .filter(move |&slot| Tag::of_slot(slot) == tag)
-            .map(|slot| lower_half(slot) - 1)
+            .map(number)
     }
 
     /// Publishes a record, which must have been filled. Only one thread may write, and there must
     /// be room.
     pub(super) fn insert(&self, tag: Tag, number: u32) {
-        self.put(u64::from(tag.0) << 32 | u64::from(number + 1));
+        self.put(entry(tag, number));
+    }
+
+    /// Publishes another record of a key instead of the one with the number `before`.
+    pub(super) fn replace(&self, tag: Tag, before: u32, after: u32) {
+        self.slots_from(tag)
+            .find(|slot| slot.load(Ordering::Relaxed) == entry(tag, before))
+            .expect("the record of a key that is held is in the index")
+            .store(entry(tag, after), Ordering::Release);
+    }
+
+    /// The numbers of all records.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        let used = self.slots.iter().map(|slot| slot.load(Ordering::Acquire));
+        used.filter(|&slot| slot != 0).map(number)
     }
 
     /// An index of twice the size that leads to the same records.

@@ -1,18 +1,21 @@
 //! Every key and every verified domain in the memory of this process.
 //!
 //! Promises that a look-up takes no lock, allocates nothing, and sees every change whose `apply`
-//! has returned. Must never forget a key or undo a revocation: the keyring is complete, and not a
-//! cache.
+//! has returned. Must never forget a key, nor go back to an older state: the keyring is complete, and
+//! not a cache.
 
 mod domains;
 mod index;
 mod interner;
 mod record;
+mod suspended_accounts;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use crate::model::{
-    account::AccountId,
+    account::{AccountId, AccountState},
     domain::Domain,
     key::{KeyId, KeyState, Status},
     time::Timestamp,
@@ -22,7 +25,7 @@ use crate::model::{
 use arc_swap::{ArcSwap, Guard};
 use domains::{Entry, Sought};
 use interner::Texts;
-use record::{Record, Validity};
+use record::{Held, Record};
 use std::{
     fmt,
     num::NonZeroU32,
@@ -31,6 +34,7 @@ use std::{
         atomic::{
             AtomicU64,
             Ordering::{Acquire, Release},
+            fence,
         },
     },
 };
@@ -39,9 +43,14 @@ use writer::Writer;
 
 /// Every key and every verified domain, in memory.
 ///
-/// Readers and the writer share one table. What is in it is filled before it is published, and after
-/// that only a key's revoked bit and a domain's coverage change. So a reader needs no lock. If a part
-/// of the table must grow, the writer replaces the table by one that shares all other parts.
+/// Readers and the writer share one table, without a lock. If a part of the table must grow, the writer
+/// replaces the table by one that shares all other parts.
+///
+/// A key's new state is written to a record of its own, and then one store makes the index lead to this
+/// record instead of the old one. So a reader finds the old state or the new one as a whole. There is one
+/// record more than keys, and the next change fills the one that became free: however often keys change,
+/// the table does not grow. A reader that is still at that record may see a mixture, and looks again (see
+/// [`Self::at_one_moment`]). A domain's coverage is one word, and changes in its place.
 pub struct Keyring {
     table: ArcSwap<Table>,
     /// How many changes were applied. Each is counted after it can be seen, and before the next one
@@ -59,41 +68,37 @@ impl Keyring {
         }
     }
 
-    /// Adds a key, or revokes a key that is here already. The order of calls does not matter,
-    /// because a key is first absent, then held, then revoked, and never goes back.
+    /// Adds a key, or replaces the state of a key that is here already. The changes of a key must be
+    /// applied in the order in which they were written.
     ///
     /// # Panics
     /// The keyring panics at more than 2^31 keys, which would take 200 GB.
     pub fn apply_key(&self, state: &KeyState) {
-        let mut writer = self.writer();
-        let table = self.table.load();
-        if let Some(record) = table.find(&state.digest) {
-            if state.revoked {
-                record.revoke();
-                self.count_change();
-            }
-            return;
+        let mut writer = self.begin_change();
+        let grown = self.table.load().with_room_for_key(&writer);
+        if let Some(grown) = grown {
+            self.table.store(Arc::new(grown));
+            // Both tables may share the index. A reader of the old one, which does not reach the texts of
+            // the new state, must not take the key for one that is not there.
+            self.count_change();
+            fence(Release);
         }
-        let grown = table.with_room_for_key(&writer);
-        let table = grown.as_ref().unwrap_or(&table);
+        let table = self.table.load();
         let account = state.account_id.as_str();
         let account = writer.account_ids.intern(account, &table.account_ids);
         let domain = state.scope.domain();
         let domain = domain.map(|name| writer.names.intern(name, &table.names));
-        table.insert(state, account, domain);
-        if let Some(grown) = grown {
-            self.table.store(Arc::new(grown));
-        }
+        writer.spare_record = table.put(writer.spare_record, state, account, domain);
         self.count_change();
     }
 
-    /// Adds a domain, or changes what a domain covers that is here already. Unlike a key's, the
-    /// changes of a domain must be applied in the order in which they were written.
+    /// Adds a domain, or changes what a domain covers that is here already. The changes of a domain must
+    /// be applied in the order in which they were written.
     ///
     /// # Panics
     /// The keyring panics at 2^32 different names, which would take 200 GB.
     pub fn apply_domain(&self, state: &DomainState) {
-        let mut writer = self.writer();
+        let mut writer = self.begin_change();
         let table = self.table.load();
         let grown = table.with_room_for_domain(&writer);
         let table = grown.as_ref().unwrap_or(&table);
@@ -114,15 +119,41 @@ impl Keyring {
         self.count_change();
     }
 
+    /// Suspends an account, or resumes it. The changes of an account must be applied in the order in
+    /// which they were written.
+    ///
+    /// # Panics
+    /// The keyring panics at 2^32 accounts.
+    pub fn apply_account(&self, state: &AccountState) {
+        let mut writer = self.begin_change();
+        let table = self.table.load();
+        let grown = table.with_room_for_texts(&writer);
+        let table = grown.as_ref().unwrap_or(&table);
+        let account = state.account_id.as_str();
+        let account = writer.account_ids.intern(account, &table.account_ids);
+        table.suspended_accounts.set(account, state.suspended);
+        if let Some(grown) = grown {
+            self.table.store(Arc::new(grown));
+        }
+        self.count_change();
+    }
+
     /// Replaces everything by what another keyring holds, because the store's history has changed and
     /// some of it may be gone.
     ///
     /// No lease may hold meanwhile, because the changes of concurrent `apply` calls may be lost.
     pub(crate) fn replace_with(&self, other: Self) {
-        let mut writer = self.writer();
+        let mut writer = self.begin_change();
         *writer = other.writer.into_inner().expect(UNBROKEN);
         self.table.store(other.table.into_inner());
         self.count_change();
+    }
+
+    fn begin_change(&self) -> MutexGuard<'_, Writer> {
+        let writer = self.writer();
+        // Whoever sees a part of this change also sees that the one before was counted.
+        fence(Release);
+        writer
     }
 
     fn count_change(&self) {
@@ -142,7 +173,8 @@ impl Keyring {
         loop {
             let before = self.changes.load(Acquire);
             let found = look(&self.read());
-            // What can change is read with `Acquire`, so this is read after it.
+            // What was seen was read before this.
+            fence(Acquire);
             if self.changes.load(Acquire) == before {
                 return found;
             }
@@ -168,6 +200,21 @@ impl Keyring {
             })
         };
         table.domains.iter().filter_map(state).collect()
+    }
+
+    /// The accounts that are suspended, in no particular order. Nothing can be applied meanwhile.
+    pub(crate) fn suspended_accounts(&self) -> Vec<AccountId> {
+        let writer = self.writer();
+        let table = self.table.load();
+        let numbers = (1..=u32::MAX).take(writer.account_ids.len());
+        let suspended = numbers.filter_map(NonZeroU32::new);
+        let suspended = suspended.filter(|&account| table.suspended_accounts.contains(account));
+        let id = |account| {
+            Some(AccountId::from_stored(
+                table.account_ids.get(account)?.to_owned(),
+            ))
+        };
+        suspended.filter_map(id).collect()
     }
 
     /// How many keys there are, including revoked and expired ones.
@@ -218,26 +265,19 @@ impl ReadGuard {
             .count()
     }
 
-    fn key<'a>(&'a self, record: &'a Record) -> Option<KeyRef<'a>> {
-        let table = &self.0;
-        let names = record.domain();
-        let is_complete = table.account_ids.reach(record.account())
-            && names.is_none_or(|number| table.names.reach(number));
-        is_complete.then(|| KeyRef {
-            table,
-            record,
-            validity: record.validity(),
-        })
+    fn key<'a>(&'a self, record: &Record) -> Option<KeyRef<'a>> {
+        let (table, held) = (&self.0, record.held());
+        let is_complete = table.account_ids.reach(held.account)
+            && held.domain.is_none_or(|number| table.names.reach(number));
+        is_complete.then(|| KeyRef { table, held })
     }
 }
 
-/// A key that was found. The keyring owns its texts. Its expiry and its revocation are as they were when it
-/// was found.
+/// A key as it was when it was found. The keyring owns its texts.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyRef<'a> {
     table: &'a Table,
-    record: &'a Record,
-    validity: Validity,
+    held: Held,
 }
 
 /// A domain that is looked for, whichever account has it.
@@ -250,211 +290,59 @@ pub(crate) struct Name(NonZeroU32);
 
 impl<'a> KeyRef<'a> {
     pub(crate) fn id(&self) -> KeyId {
-        self.record.key_id()
+        self.held.id
     }
 
     pub(crate) fn account_id(&self) -> &'a str {
-        let text = self.table.account_ids.get(self.record.account());
+        let text = self.table.account_ids.get(self.held.account);
         text.expect("a key is found only where its texts can be reached")
     }
 
     /// The only domain that the key may be used for. `None` means that it has no such restriction.
     pub(crate) fn domain(&self) -> Option<&'a str> {
-        let text = self.table.names.get(self.record.domain()?);
+        let text = self.table.names.get(self.held.domain?);
         Some(text.expect("a key is found only where its texts can be reached"))
     }
 
     /// The same as [`Self::domain`], without a look at its text.
     pub(crate) fn domain_name(&self) -> Option<Name> {
-        self.record.domain().map(Name)
+        self.held.domain.map(Name)
     }
 
     /// When the key stops working. `None` means never.
     pub(crate) fn expire_time(&self) -> Option<Timestamp> {
-        self.validity.expire_time
+        self.held.expire_time
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
-        self.validity.revoked
+        self.held.is_revoked
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.held.is_suspended
+    }
+
+    pub(crate) fn is_account_suspended(&self) -> bool {
+        self.table.suspended_accounts.contains(self.held.account)
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> Status {
-        Status::at(now, self.validity.revoked, self.validity.expire_time)
+        let held = &self.held;
+        Status::at(now, held.is_revoked, held.is_suspended, held.expire_time)
     }
 
     /// Finds a domain that is verified, by itself, for the key's account.
     pub(crate) fn verified_domain(&self, domain: &SoughtDomain<'_>) -> Option<Name> {
-        let held = self.table.domains.find(self.record.account(), &domain.0)?;
+        let held = self.table.domains.find(self.held.account, &domain.0)?;
         (held.coverage() != Coverage::Removed).then(|| Name(held.number()))
     }
 
     /// Whether a name above this domain is verified for the key's account, with its subdomains.
     pub(crate) fn is_verified_by_parent(&self, domain: &Domain) -> bool {
-        let (account, domains) = (self.record.account(), &self.table.domains);
+        let (account, domains) = (self.held.account, &self.table.domains);
         domain.parents().any(|parent| {
             let held = domains.find(account, &domains.seek(parent));
             held.is_some_and(|held| held.coverage() == Coverage::DomainAndSubdomains)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::key::Scope;
-    use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
-    use std::{
-        collections::HashMap,
-        sync::{
-            Once,
-            atomic::{AtomicUsize, Ordering},
-        },
-    };
-
-    fn state(rng: &mut StdRng) -> KeyState {
-        let mut digest = [0; 32];
-        rng.fill_bytes(&mut digest);
-        let domain = (rng.random_bool(0.5))
-            .then(|| Domain::from_stored(format!("d{}.example", rng.random_range(0..50))));
-        KeyState {
-            digest: TokenDigest::from_bytes(digest),
-            id: KeyId::from_uuid(uuid::Uuid::from_u128(rng.random())),
-            account_id: AccountId::from_stored(format!("account-{}", rng.random_range(0..500))),
-            scope: Scope::from_domain(domain),
-            expire_time: rng
-                .random_bool(0.3)
-                .then(|| Timestamp::from_micros(rng.random_range(0..1 << 50)).expect("in range")),
-            revoked: rng.random_bool(0.2),
-        }
-    }
-
-    fn holds(keyring: &Keyring, state: &KeyState) -> bool {
-        let keys = keyring.read();
-        keys.get(&state.digest).is_some_and(|key| {
-            key.id() == state.id
-                && key.account_id() == state.account_id.as_str()
-                && key.domain() == state.scope.domain()
-                && key.expire_time() == state.expire_time
-                && key.is_revoked() == state.revoked
-        })
-    }
-
-    #[test]
-    fn it_answers_as_a_map_would_however_far_it_grows() {
-        let seed = rand::random();
-        println!("seed {seed}");
-        let mut rng = StdRng::seed_from_u64(seed);
-        let keyring = Keyring::new();
-        let mut model = HashMap::new();
-        for step in 0..50_000 {
-            let mut new = state(&mut rng);
-            if step % 7 == 0 {
-                // The first bytes of a digest choose its slot. Let some digests collide there.
-                let mut digest = *new.digest.as_bytes();
-                digest[..3].fill(0);
-                new.digest = TokenDigest::from_bytes(digest);
-            }
-            keyring.apply_key(&new);
-            model.insert(new.digest, new);
-        }
-        assert_eq!(keyring.key_count(), model.len());
-        assert!(model.values().all(|state| holds(&keyring, state)));
-        for _ in 0..10_000 {
-            assert!(keyring.read().get(&state(&mut rng).digest).is_none());
-        }
-    }
-
-    #[test]
-    fn it_lists_what_it_holds_and_takes_over_what_another_holds() {
-        let mut rng = StdRng::seed_from_u64(3);
-        let (keyring, other) = (Keyring::new(), Keyring::new());
-        let [mine, both, its] = [(); 3].map(|()| state(&mut rng));
-        for (keyring, states) in [(&keyring, [&mine, &both]), (&other, [&both, &its])] {
-            for state in states {
-                keyring.apply_key(state);
-            }
-        }
-        keyring.replace_with(other);
-        assert!(keyring.read().get(&mine.digest).is_none());
-        assert!(holds(&keyring, &both) && holds(&keyring, &its));
-        let listed: Vec<_> = keyring.read().keys().map(|(digest, _)| digest).collect();
-        assert_eq!(listed, [both.digest, its.digest]);
-        keyring.apply_key(&mine);
-        assert!(holds(&keyring, &mine) && keyring.key_count() == 3);
-    }
-
-    #[test]
-    fn a_revoked_key_stays_revoked_in_whatever_order_changes_come() {
-        let keyring = Keyring::new();
-        let mut state = state(&mut StdRng::seed_from_u64(1));
-        for revoked in [false, true, false, true] {
-            state.revoked = revoked;
-            keyring.apply_key(&state);
-        }
-        state.revoked = true;
-        assert!(holds(&keyring, &state));
-        assert_eq!(keyring.key_count(), 1);
-    }
-
-    #[test]
-    fn a_look_between_whose_parts_two_changes_come_is_repeated() {
-        let keyring = Keyring::new();
-        let mut key = state(&mut StdRng::seed_from_u64(4));
-        key.revoked = false;
-        keyring.apply_key(&key);
-        key.revoked = true;
-        let domain = DomainState {
-            account_id: key.account_id.clone(),
-            domain: Domain::from_stored("example.com".to_owned()),
-            coverage: Coverage::Domain,
-        };
-        let changes = Once::new();
-        let seen = keyring.at_one_moment(|keys| {
-            let sought = keys.seek(&domain.domain);
-            let found = keys.get(&key.digest).expect("it is held");
-            changes.call_once(|| {
-                keyring.apply_key(&key);
-                keyring.apply_domain(&domain);
-            });
-            let is_verified = found.verified_domain(&sought).is_some();
-            (found.is_revoked(), is_verified)
-        });
-        assert_eq!(seen, (true, true));
-    }
-
-    #[test]
-    fn readers_see_every_key_that_was_applied_while_the_keyring_grows_under_them() {
-        const KEYS: usize = 100_000;
-        let keyring = Keyring::new();
-        let mut rng = StdRng::seed_from_u64(2);
-        let states: Vec<_> = (0..KEYS).map(|_| state(&mut rng)).collect();
-        let applied = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for reader in 0..3 {
-                let (keyring, states, applied) = (&keyring, &states, &applied);
-                scope.spawn(move || {
-                    let mut rng = StdRng::seed_from_u64(reader);
-                    loop {
-                        let count = applied.load(Ordering::Acquire);
-                        if count > 0 {
-                            assert!(holds(keyring, &states[rng.random_range(0..count)]));
-                            assert!(holds(keyring, &states[count - 1]));
-                        }
-                        // The key that is being applied must be there completely or not at all.
-                        if let Some(next) = states.get(count) {
-                            let held = keyring.read().get(&next.digest).is_some();
-                            assert!(!held || holds(keyring, next));
-                        }
-                        if count == KEYS {
-                            break;
-                        }
-                    }
-                });
-            }
-            for state in &states {
-                keyring.apply_key(state);
-                applied.fetch_add(1, Ordering::Release);
-            }
-        });
     }
 }

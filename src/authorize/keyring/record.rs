@@ -1,6 +1,6 @@
 //! The state of one key in memory: 64 bytes, which is one cache line.
 //!
-//! Promises that a published record never changes, except that `revoke` sets one bit.
+//! Promises that a record is not changed while the index leads to it.
 //! Must never hold text. A record has numbers for its account and its domain (see `interner`).
 
 use crate::model::{
@@ -10,10 +10,7 @@ use crate::model::{
 };
 use std::{
     num::NonZeroU32,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 use uuid::Uuid;
 
@@ -22,7 +19,9 @@ use uuid::Uuid;
 /// The words are atomic so that safe code can fill a record in memory that readers share. Access is
 /// relaxed, because a reader learns the number of a record only from the index. The index publishes
 /// the number with `Release` and reads it with `Acquire`, so the reader sees everything before that.
-/// Only the validity is read with `Acquire` itself, since it changes later.
+///
+/// A record to which the index leads no more is filled again for another state. A reader that still looks
+/// at it may see a mixture: see `Keyring::at_one_moment`.
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Record([AtomicU64; 8]);
@@ -34,21 +33,26 @@ const KEY_ID: usize = 4;
 const TEXTS: usize = 6;
 const VALIDITY: usize = 7;
 
-/// The top bit of the validity word. The other bits are the expiry in microseconds since 1970.
+/// The two top bits of the validity word. The other bits are the expiry in microseconds since 1970.
 const REVOKED: u64 = 1 << 63;
+const SUSPENDED: u64 = 1 << 62;
 
 /// The expiry of a key that never expires. It is larger than every [`Timestamp`].
-const NEVER: u64 = REVOKED - 1;
+const NEVER: u64 = SUSPENDED - 1;
 
-/// The part of a record that can change, as it was at one moment.
+/// What a record says, beside its digest.
 #[derive(Clone, Copy)]
-pub(super) struct Validity {
+pub(super) struct Held {
+    pub(super) id: KeyId,
+    pub(super) account: NonZeroU32,
+    pub(super) domain: Option<NonZeroU32>,
     pub(super) expire_time: Option<Timestamp>,
-    pub(super) revoked: bool,
+    pub(super) is_revoked: bool,
+    pub(super) is_suspended: bool,
 }
 
 impl Record {
-    /// Writes every word. Must not be called after the record was published.
+    /// Writes every word. The index must not lead to this record.
     pub(super) fn fill(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
         for (word, value) in self.0[DIGEST..].iter().zip(digest_words(&state.digest)) {
             word.store(value, Relaxed);
@@ -61,13 +65,9 @@ impl Record {
         let expiry = state
             .expire_time
             .map_or(NEVER, |time| time.as_micros().unsigned_abs());
-        let revoked = if state.revoked { REVOKED } else { 0 };
-        self.0[VALIDITY].store(expiry | revoked, Relaxed);
-    }
-
-    /// Revokes the key for every look-up that begins after this has returned.
-    pub(super) fn revoke(&self) {
-        self.0[VALIDITY].fetch_or(REVOKED, Release);
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = flag(state.revoked, REVOKED) | flag(state.suspended, SUSPENDED);
+        self.0[VALIDITY].store(expiry | flags, Relaxed);
     }
 
     /// Whether this is the record of the token with this digest. The comparison may take a time
@@ -87,28 +87,18 @@ impl Record {
         TokenDigest::from_bytes(bytes)
     }
 
-    pub(super) fn key_id(&self) -> KeyId {
-        KeyId::from_uuid(Uuid::from_u64_pair(
-            self.0[KEY_ID].load(Relaxed),
-            self.0[KEY_ID + 1].load(Relaxed),
-        ))
-    }
-
-    pub(super) fn account(&self) -> NonZeroU32 {
-        let number = upper_half(self.0[TEXTS].load(Relaxed));
-        NonZeroU32::new(number).expect("every published record has an account")
-    }
-
-    pub(super) fn domain(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(lower_half(self.0[TEXTS].load(Relaxed)))
-    }
-
-    pub(super) fn validity(&self) -> Validity {
-        let word = self.0[VALIDITY].load(Acquire);
-        let expiry = i64::try_from(word & !REVOKED).ok();
-        Validity {
+    pub(super) fn held(&self) -> Held {
+        let word = |at: usize| self.0[at].load(Relaxed);
+        let (texts, validity) = (word(TEXTS), word(VALIDITY));
+        let account = NonZeroU32::new(upper_half(texts));
+        let expiry = i64::try_from(validity & NEVER).ok();
+        Held {
+            id: KeyId::from_uuid(Uuid::from_u64_pair(word(KEY_ID), word(KEY_ID + 1))),
+            account: account.expect("the index leads only to records that were filled"),
+            domain: NonZeroU32::new(lower_half(texts)),
             expire_time: expiry.and_then(Timestamp::from_micros),
-            revoked: word & REVOKED != 0,
+            is_revoked: validity & REVOKED != 0,
+            is_suspended: validity & SUSPENDED != 0,
         }
     }
 }

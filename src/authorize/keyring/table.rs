@@ -9,6 +9,7 @@ use super::{
     index::{Index, MAX_RECORDS},
     interner::Texts,
     record::Record,
+    suspended_accounts::SuspendedAccounts,
     writer::Writer,
 };
 use crate::model::{key::KeyState, token::TokenDigest};
@@ -35,6 +36,7 @@ pub(super) struct Table {
     len: Arc<AtomicU32>,
     pub(super) domains: Arc<Domains>,
     pub(super) account_ids: Texts,
+    pub(super) suspended_accounts: SuspendedAccounts,
     pub(super) names: Texts,
 }
 
@@ -46,6 +48,7 @@ impl Default for Table {
             len: Arc::default(),
             domains: Arc::default(),
             account_ids: Texts::default(),
+            suspended_accounts: SuspendedAccounts::default(),
             names: Texts::default(),
         }
     }
@@ -56,37 +59,58 @@ impl Table {
         self.len.load(Ordering::Acquire) as usize
     }
 
+    #[cfg(test)]
+    pub(super) fn chunk_count(&self) -> usize {
+        self.records.len()
+    }
+
     pub(super) fn find(&self, digest: &TokenDigest) -> Option<&Record> {
-        self.index
-            .candidates(self.index.tag(digest))
-            .filter_map(|number| self.record(number))
-            .find(|record| record.has_digest(digest))
+        self.record(self.find_number(digest)?)
+    }
+
+    /// The number of the record of the key with this digest.
+    pub(super) fn find_number(&self, digest: &TokenDigest) -> Option<u32> {
+        let mut candidates = self.index.candidates(self.index.tag(digest));
+        candidates.find(|&number| {
+            let record = self.record(number);
+            record.is_some_and(|record| record.has_digest(digest))
+        })
     }
 
     /// Every record, in no particular order. Records that are added meanwhile may be missing.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
-        self.records
-            .iter()
-            .flat_map(|chunk| chunk.iter())
-            .take(self.len())
+        let numbers = self.index.numbers();
+        numbers.filter_map(|number| self.record(number))
     }
 
-    /// Adds a key that the table does not have. Only the writer may call this, and there must be
-    /// room.
-    pub(super) fn insert(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
-        let number = self.len.load(Ordering::Relaxed);
-        self.record(number)
-            .expect("a table with room has the record's chunk")
-            .fill(state, account, domain);
-        self.index.insert(self.index.tag(&state.digest), number);
-        self.len.store(number + 1, Ordering::Release);
+    /// Writes a key's state to the spare record, and makes the index lead to it. Gives the record that is
+    /// spare now. Only the writer may call this, and there must be room.
+    pub(super) fn put(
+        &self,
+        spare: u32,
+        state: &KeyState,
+        account: NonZeroU32,
+        domain: Option<NonZeroU32>,
+    ) -> u32 {
+        let record = self.record(spare);
+        let record = record.expect("a table with room has the record's chunk");
+        record.fill(state, account, domain);
+        let tag = self.index.tag(&state.digest);
+        // The spare record itself is not in the index.
+        if let Some(before) = self.find_number(&state.digest) {
+            self.index.replace(tag, before, spare);
+            return before;
+        }
+        self.index.insert(tag, spare);
+        self.len.fetch_add(1, Ordering::Release) + 1
     }
 
-    /// The same table with room for one more key, if this one has no room.
+    /// The same table with room for one more key, or for one more state of a key, if this one has no room.
     pub(super) fn with_room_for_key(&self, writer: &Writer) -> Option<Self> {
         let len = self.len();
         assert!(len < MAX_RECORDS, "a keyring holds at most 2^31 keys");
         let index = (len == self.index.capacity()).then(|| self.index.doubled());
+        // The keys and the spare record have the numbers up to `len`.
         let needs_chunk = len == self.records.len() * CHUNK_LEN;
         let texts = self.with_room_for_texts(writer);
         if index.is_none() && !needs_chunk {
@@ -116,11 +140,16 @@ impl Table {
         })
     }
 
-    fn with_room_for_texts(&self, writer: &Writer) -> Option<Self> {
-        let account_ids = self.account_ids.with_room(writer.account_ids.len());
+    /// The same table with room for one more account and one more name, if this one has no room.
+    pub(super) fn with_room_for_texts(&self, writer: &Writer) -> Option<Self> {
+        let accounts = writer.account_ids.len();
+        let account_ids = self.account_ids.with_room(accounts);
+        let suspended = self.suspended_accounts.with_room(accounts);
         let names = self.names.with_room(writer.names.len());
-        (account_ids.is_some() || names.is_some()).then(|| Self {
+        let has_grown = account_ids.is_some() || suspended.is_some() || names.is_some();
+        has_grown.then(|| Self {
             account_ids: account_ids.unwrap_or_else(|| self.account_ids.clone()),
+            suspended_accounts: suspended.unwrap_or_else(|| self.suspended_accounts.clone()),
             names: names.unwrap_or_else(|| self.names.clone()),
             ..self.clone()
         })

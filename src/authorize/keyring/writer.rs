@@ -10,4 +10,6 @@ pub(super) struct Writer {
     pub(super) names: Interner,
     /// How many domains the table has.
     pub(super) domains: usize,
+    /// The one record to which the index does not lead. The next change fills it.
+    pub(super) spare_record: u32,
 }

@@ -1,8 +1,12 @@
 //! The service `tosend.keys.v1.KeyService`.
 
+pub mod change_requests;
+mod changes;
 pub mod page_token;
 pub mod request;
 mod response;
 mod service;
 
+pub(super) use change_requests::reason;
+pub(super) use response::suspension;
 pub(super) use service::KeyHandlers;

@@ -14,14 +14,14 @@ use crate::{
         proto,
     },
     model::{
-        account::AccountId,
+        account::{AccountId, Accounts},
         caller_name::CallerName,
         domain::Domain,
-        key::{Key, KeyId, KeyName, RequestId, Scope, Status},
+        key::{Key, KeyId, KeyName, RequestId, Scope, Status, Version},
         time::Timestamp,
         token::{Digester, Token},
     },
-    store::{ListQuery, NewKey, Revocation, RevokeTarget},
+    store::{KeyTarget, ListQuery, NewKey, Revocation},
 };
 use proto::revoke_request::Target;
 
@@ -63,10 +63,7 @@ pub fn new_key(
         .expire_time
         .map(|time| expire_time(time, now))
         .transpose()?;
-    let request_id = request
-        .request_id
-        .map(|id| RequestId::parse(id).map_err(|error| invalid("request_id", error)))
-        .transpose()?;
+    let request_id = request.request_id.map(request_id).transpose()?;
     Ok(Unpermitted::new(NewKey {
         key: Key {
             id: KeyId::new(now, id_bits),
@@ -77,6 +74,10 @@ pub fn new_key(
             create_time: now,
             expire_time,
             revoke_time: None,
+            suspension: None,
+            predecessor: None,
+            successor: None,
+            version: Version::FIRST,
         },
         digest: digester.digest(token),
         request_id,
@@ -97,9 +98,10 @@ pub fn list_query(
         Ok(proto::key::Status::Active) => Some(Status::Active),
         Ok(proto::key::Status::Revoked) => Some(Status::Revoked),
         Ok(proto::key::Status::Expired) => Some(Status::Expired),
+        Ok(proto::key::Status::Suspended) => Some(Status::Suspended),
         Err(_) => {
-            let advice = "is not a status; use STATUS_ACTIVE, STATUS_REVOKED or STATUS_EXPIRED, or \
-                          STATUS_UNSPECIFIED for all";
+            let advice = "is not a status; use STATUS_ACTIVE, STATUS_REVOKED, STATUS_EXPIRED or \
+                          STATUS_SUSPENDED, or STATUS_UNSPECIFIED for all";
             return Err(invalid("status", advice));
         }
     };
@@ -130,33 +132,66 @@ pub fn revocation(
     digester: &Digester,
     now: Timestamp,
 ) -> Result<Revocation, tonic::Status> {
-    let target = match request.target {
-        None => return Err(invalid("target", "is missing; give key_id or token")),
-        Some(Target::KeyId(id)) => {
-            RevokeTarget::Id(KeyId::parse(&id).map_err(|error| invalid("key_id", error))?)
-        }
-        Some(Target::Token(text)) => {
+    let named = request.target.map(|target| match target {
+        Target::KeyId(id) => Named::Id(id),
+        Target::Token(token) => Named::Token(token),
+    });
+    Ok(Revocation {
+        target: target(named, digester)?,
+        accounts: accounts(request.account_id, caller)?,
+        now,
+        caller: caller.name.clone(),
+    })
+}
+
+/// How a request names a key.
+pub(super) enum Named {
+    Id(String),
+    Token(String),
+}
+
+pub(super) fn target(
+    named: Option<Named>,
+    digester: &Digester,
+) -> Result<KeyTarget, tonic::Status> {
+    match named {
+        None => Err(invalid("target", "is missing; give key_id or token")),
+        Some(Named::Id(id)) => Ok(KeyTarget::Id(key_id(&id)?)),
+        Some(Named::Token(text)) => {
             let token = Token::parse(&text).map_err(|error| {
                 invalid(
                     "token",
                     format_args!("is {error}; give the whole token, or use key_id"),
                 )
             })?;
-            RevokeTarget::Digest(digester.digest(&token))
+            Ok(KeyTarget::Digest(digester.digest(&token)))
         }
-    };
-    Ok(Revocation {
-        target,
-        accounts: match request.account_id {
-            None => caller.accounts.clone(),
-            Some(account) => caller.accounts.narrowed_to(account_id(account)?),
-        },
-        now,
-        caller: caller.name.clone(),
+    }
+}
+
+pub(super) fn key_id(text: &str) -> Result<KeyId, tonic::Status> {
+    KeyId::parse(text).map_err(|error| invalid("key_id", error))
+}
+
+/// Those of the caller's accounts that a request allows.
+pub(super) fn accounts(
+    account: Option<String>,
+    caller: &Caller,
+) -> Result<Accounts, tonic::Status> {
+    Ok(match account {
+        None => caller.accounts.clone(),
+        Some(account) => caller.accounts.narrowed_to(account_id(account)?),
     })
 }
 
-fn expire_time(time: prost_types::Timestamp, now: Timestamp) -> Result<Timestamp, tonic::Status> {
+pub(super) fn request_id(text: String) -> Result<RequestId, tonic::Status> {
+    RequestId::parse(text).map_err(|error| invalid("request_id", error))
+}
+
+pub(super) fn expire_time(
+    time: prost_types::Timestamp,
+    now: Timestamp,
+) -> Result<Timestamp, tonic::Status> {
     let time = u32::try_from(time.nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000)

@@ -9,16 +9,16 @@ use crate::{
         lease::NoLease,
     },
     grpc::{
-        errors::{failed_precondition, unavailable},
+        errors::{aborted, failed_precondition, unavailable},
         proto, timestamp,
         writes::unacknowledged,
     },
     model::{
-        key::{Key, KeyId, Scope, Status},
+        key::{Key, KeyId, Scope, Status, Suspension, change::Refusal},
         time::Timestamp,
     },
     replication::acknowledgement::Unacknowledged,
-    store::{ListQuery, Listed},
+    store::{KeyReplacement, ListQuery, Listed},
 };
 use proto::authorize_response::Decision as ProtoDecision;
 use tonic::Code;
@@ -29,7 +29,9 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         Status::Active => proto::key::Status::Active,
         Status::Revoked => proto::key::Status::Revoked,
         Status::Expired => proto::key::Status::Expired,
+        Status::Suspended => proto::key::Status::Suspended,
     };
+    let etag = key.etag().to_string();
     proto::Key {
         key_id: key.id.to_string(),
         account_id: key.account_id.as_str().to_owned(),
@@ -40,6 +42,17 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         create_time: Some(timestamp(key.create_time)),
         expire_time: key.expire_time.map(timestamp),
         revoke_time: key.revoke_time.map(timestamp),
+        suspension: key.suspension.as_ref().map(suspension),
+        predecessor: key.predecessor.map(|id| id.to_string()),
+        successor: key.successor.map(|id| id.to_string()),
+        etag,
+    }
+}
+
+pub(in crate::grpc) fn suspension(suspension: &Suspension) -> proto::Suspension {
+    proto::Suspension {
+        reason: suspension.reason.as_str().to_owned(),
+        time: Some(timestamp(suspension.time)),
     }
 }
 
@@ -89,6 +102,7 @@ fn denial(reason: DenialReason) -> proto::Denial {
         DenialReason::UnknownToken => Reason::UnknownToken,
         DenialReason::Revoked => Reason::Revoked,
         DenialReason::Expired => Reason::Expired,
+        DenialReason::Suspended => Reason::Suspended,
         DenialReason::DomainNotAllowed => Reason::DomainNotAllowed,
         DenialReason::DomainNotVerified => Reason::DomainNotVerified,
     };
@@ -126,8 +140,20 @@ pub(super) fn domain_not_verified() -> tonic::Status {
     failed_precondition(
         "DOMAIN_NOT_VERIFIED",
         "the domain is not verified for this account; verify it, call \
-         tosend.keys.v1.DomainService/AddDomain, and then create the key",
+         tosend.keys.v1.DomainService/AddDomain, and then try again",
     )
+}
+
+/// The key's state does not allow a change.
+pub(super) fn refused(refusal: Refusal) -> tonic::Status {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::StaleEtag => aborted("ETAG_MISMATCH", &text),
+        Refusal::Revoked(_) => failed_precondition("KEY_REVOKED", &text),
+        Refusal::Rotated(_) => failed_precondition("KEY_ROTATED", &text),
+        Refusal::Expired => failed_precondition("KEY_EXPIRED", &text),
+        Refusal::Suspended => failed_precondition("KEY_SUSPENDED", &text),
+    }
 }
 
 pub(super) fn no_such_key() -> tonic::Status {
@@ -157,4 +183,18 @@ pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
         error,
         "call Revoke again, which waits until every replica denies the key",
     )
+}
+
+/// A key was changed, but it is not certain that every replica decides by that.
+pub(super) fn unacknowledged_change(
+    error: Unacknowledged,
+    replacement: &KeyReplacement,
+) -> tonic::Status {
+    match &replacement.successor {
+        Some(new) => unacknowledged_create(error, new.key.id),
+        None => unacknowledged(
+            error,
+            "call again, which waits until every replica decides by the change",
+        ),
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
     model::{
         account::Accounts, audit_record::AdminMethod, key::Key, time::Timestamp, token::Token,
     },
-    store::{Committed, CreateOutcome, ListQuery, Listed, NewKey, Position, RevokeTarget},
+    store::{Committed, CreateOutcome, KeyTarget, ListQuery, Listed, NewKey, Position},
 };
 use rand::RngExt;
 use std::{
@@ -32,7 +32,7 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(1);
 /// Answers the calls of `KeyService` from the parts of the process.
 #[derive(Clone)]
 pub(in crate::grpc) struct KeyHandlers {
-    app: Arc<App>,
+    pub(super) app: Arc<App>,
 }
 
 impl KeyHandlers {
@@ -198,7 +198,7 @@ impl KeyHandlers {
         const ADVICE: &str = "the key may or may not be revoked: try again";
         let digester = self.app.authorizer.digester();
         let revocation = request::revocation(request, call.caller(), digester, call.time())?;
-        if let RevokeTarget::Id(id) = revocation.target {
+        if let KeyTarget::Id(id) = revocation.target {
             call.set_key(id);
         }
         let turn = call.turn(&self.app.store_turns, ADVICE).await?;
@@ -247,6 +247,11 @@ implement! {
     KeyService for KeyHandlers {
         audited create(Create, CreateRequest) -> CreateResponse = create_key;
         audited list(List, ListRequest) -> ListResponse = list_keys;
+        audited get(Get, GetRequest) -> GetResponse = get_key;
+        audited update(Update, UpdateRequest) -> UpdateResponse = update_key;
+        audited rotate(Rotate, RotateRequest) -> RotateResponse = rotate_key;
+        audited suspend(Suspend, SuspendRequest) -> SuspendResponse = suspend_key;
+        audited resume(Resume, ResumeRequest) -> ResumeResponse = resume_key;
         audited revoke(Revoke, RevokeRequest) -> RevokeResponse = revoke_key;
         unaudited authorize(Authorize, AuthorizeRequest) -> AuthorizeResponse = decide;
     }

@@ -2,21 +2,38 @@
 //!
 //! Must never hold a token. Only its digest and its preview remain.
 
+pub mod change;
+mod etag;
 mod id;
-mod name;
 mod request_id;
 mod status;
 
 use super::{
     account::AccountId,
     domain::Domain,
+    line::Line,
     time::Timestamp,
     token::{Preview, TokenDigest},
 };
+pub use etag::{Etag, Version};
 pub use id::{InvalidKeyId, KeyId};
-pub use name::{InvalidKeyName, KeyName};
 pub use request_id::{InvalidRequestId, RequestId};
 pub use status::Status;
+
+/// The name that people give to a key. Several keys may have the same.
+pub type KeyName = Line<100>;
+
+/// Why somebody suspended a key or an account, for people.
+pub type Reason = Line<200>;
+
+/// Since when a key or an account is suspended, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// Why.
+    pub reason: Reason,
+    /// Since when, by the clock of the replica that suspended it first.
+    pub time: Timestamp,
+}
 
 /// Which of its account's sending domains a key may be used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +67,14 @@ impl Scope {
     }
 }
 
-/// The record of a key, as Create, List and Revoke show it.
+/// The record of a key, as most calls show it. `change` says what may become of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// The service chooses the id.
     pub id: KeyId,
     /// The account that owns the key. It never changes.
     pub account_id: AccountId,
-    /// The name that people gave to the key. Several keys may have the same.
+    /// The name that people gave to the key.
     pub name: KeyName,
     /// The part of the token that may be shown.
     pub preview: Preview,
@@ -69,20 +86,33 @@ pub struct Key {
     pub expire_time: Option<Timestamp>,
     /// When the key was first revoked. `None` means that it is not revoked.
     pub revoke_time: Option<Timestamp>,
+    /// Why the key is suspended. `None` means that it is not suspended.
+    pub suspension: Option<Suspension>,
+    /// The key that this one replaced by a rotation.
+    pub predecessor: Option<KeyId>,
+    /// The key that replaced this one by a rotation.
+    pub successor: Option<KeyId>,
+    /// Counts the changes of the record.
+    pub version: Version,
 }
 
 impl Key {
     /// The status of the key at a time.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Status {
-        Status::at(now, self.revoke_time.is_some(), self.expire_time)
+        let (is_revoked, is_suspended) = (self.revoke_time.is_some(), self.suspension.is_some());
+        Status::at(now, is_revoked, is_suspended, self.expire_time)
+    }
+
+    /// Tells this state of the record from every other.
+    #[must_use]
+    pub fn etag(&self) -> Etag {
+        Etag::of(self.id, self.version)
     }
 }
 
 /// Everything that Authorize must know of a key. A keyring holds it, and a store reports it as a
 /// change.
-///
-/// Only `revoked` ever changes, and only from false to true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyState {
     /// The digest of the key's token.
@@ -97,6 +127,8 @@ pub struct KeyState {
     pub expire_time: Option<Timestamp>,
     /// Whether the key is revoked, at whatever time.
     pub revoked: bool,
+    /// Whether the key itself is suspended. Its account may be too.
+    pub suspended: bool,
 }
 
 impl KeyState {
@@ -110,6 +142,7 @@ impl KeyState {
             scope: key.scope.clone(),
             expire_time: key.expire_time,
             revoked: key.revoke_time.is_some(),
+            suspended: key.suspension.is_some(),
         }
     }
 }
@@ -119,21 +152,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn revoked_outranks_expired() {
+    fn revoked_outranks_expired_and_that_outranks_suspended() {
         let time = |micros| Timestamp::from_micros(micros).expect("in range");
-        let mut key = Key {
-            id: KeyId::from_uuid(uuid::Uuid::from_u128(1)),
-            account_id: AccountId::parse("a".into()).expect("valid"),
-            name: KeyName::parse("n").expect("valid"),
-            preview: Preview::from_stored("tsend_ab…wxyz".into()),
-            scope: Scope::AllDomains,
-            create_time: time(1),
-            expire_time: Some(time(10)),
-            revoke_time: None,
+        let status = |is_revoked, is_suspended, now| {
+            Status::at(time(now), is_revoked, is_suspended, Some(time(10)))
         };
-        assert_eq!(key.status(time(9)), Status::Active);
-        assert_eq!(key.status(time(10)), Status::Expired);
-        key.revoke_time = Some(time(5));
-        assert_eq!(key.status(time(20)), Status::Revoked);
+        assert_eq!(status(false, false, 9), Status::Active);
+        assert_eq!(status(false, false, 10), Status::Expired);
+        assert_eq!(status(false, true, 9), Status::Suspended);
+        assert_eq!(status(false, true, 10), Status::Expired);
+        for (is_suspended, now) in [(false, 9), (false, 10), (true, 9), (true, 10)] {
+            assert_eq!(status(true, is_suspended, now), Status::Revoked);
+        }
     }
 }

@@ -36,6 +36,13 @@ impl Timestamp {
         UNIX_EPOCH + Duration::from_micros(self.as_micros().unsigned_abs())
     }
 
+    /// The time that is so much later, or the last one that there is.
+    pub(crate) fn saturating_add(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let later = Self::from_micros(self.as_micros().saturating_add(micros));
+        later.unwrap_or(Self::MAX)
+    }
+
     /// Takes microseconds since the Unix epoch. Returns `None` for a time outside the years 1970 to
     /// 9999.
     #[must_use]

@@ -5,18 +5,19 @@
 
 use super::{
     database::{Database, Purpose},
+    key_changes::{by_id_or_digest, parents},
     rows,
 };
 use crate::{
     model::{
         audit_record::{AdminMethod, Outcome},
         domain::Domain,
-        key::{Key, KeyId, RequestId, Scope, Status},
+        key::{Key, KeyId, RequestId, Status},
         time::Timestamp,
     },
     store::{
         Committed, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Revocation,
-        RevokeTarget, StoreError,
+        StoreError,
     },
 };
 use uuid::Uuid;
@@ -26,11 +27,6 @@ pub(super) async fn create(
     new: &NewKey,
 ) -> Result<Option<Committed<CreateOutcome>>, StoreError> {
     let key = &new.key;
-    // The names above a domain that must be verified.
-    let parents: Option<Vec<&str>> = match &key.scope {
-        Scope::Domain(domain) if new.must_be_verified => Some(domain.parents().collect()),
-        Scope::Domain(_) | Scope::AllDomains => None,
-    };
     let rows = database
         .write(
             // This statement locks the table of audit records as it starts, and the writers' lock
@@ -52,7 +48,7 @@ pub(super) async fn create(
                 &key.name.as_str(),
                 &key.preview.as_str(),
                 &key.scope.domain(),
-                &parents,
+                &parents(&key.scope, new.must_be_verified),
                 &new.request_id.as_ref().map(RequestId::as_str),
                 &key.create_time.to_system_time(),
                 &key.expire_time.map(Timestamp::to_system_time),
@@ -78,10 +74,7 @@ pub(super) async fn revoke(
     database: &Database,
     revocation: &Revocation,
 ) -> Result<Option<Committed<Key>>, StoreError> {
-    let (key_id, digest) = match &revocation.target {
-        RevokeTarget::Id(id) => (Some(id.as_uuid()), None),
-        RevokeTarget::Digest(digest) => (None, Some(digest.as_bytes().as_slice())),
-    };
+    let (key_id, digest) = by_id_or_digest(&revocation.target);
     let rows = database
         .write(
             &format!(
@@ -130,6 +123,11 @@ pub(super) async fn list(
         Some(Status::Expired) => "revoke_time IS NULL AND expire_time OPERATOR(pg_catalog.<=) $5",
         Some(Status::Active) => {
             "revoke_time IS NULL \
+             AND suspend_time IS NULL \
+             AND (expire_time IS NULL OR expire_time OPERATOR(pg_catalog.>) $5)"
+        }
+        Some(Status::Suspended) => {
+            "revoke_time IS NULL AND suspend_time IS NOT NULL \
              AND (expire_time IS NULL OR expire_time OPERATOR(pg_catalog.>) $5)"
         }
     };

@@ -1,4 +1,4 @@
-//! The load of every key and domain at once.
+//! The load of every key, domain and account at once.
 //!
 //! Promises them all as of one moment, and that moment's position. Must never hold a lock that a
 //! writer waits for.
@@ -59,6 +59,9 @@ pub(super) async fn load(
     let domain = |row: &_| rows::copied_domain_state(row).map(State::Domain);
     let (columns, types) = (rows::DOMAIN_STATE_COLUMNS, &rows::DOMAIN_STATE_TYPES);
     copy.read("domains", columns, types, domain).await?;
+    let account = |row: &_| rows::copied_account_state(row).map(State::Account);
+    let (columns, types) = (rows::ACCOUNT_STATE_COLUMNS, &rows::ACCOUNT_STATE_TYPES);
+    copy.read("accounts", columns, types, account).await?;
     answered_within(limit, transaction.rollback())
         .await?
         .map_err(|error| store_error(&error))?;

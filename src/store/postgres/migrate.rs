@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(6, "0006_audit_checks.sql"),
     migration!(7, "0007_domains.sql"),
     migration!(8, "0008_domain_reports.sql"),
+    migration!(9, "0009_key_life.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -3,6 +3,7 @@
 //! Promises that a write is committed when it returns, and that no call outlasts its limits. Calls,
 //! however many and however slow, must never keep this replica from following the others' writes.
 
+mod accounts;
 mod address;
 mod audit;
 mod connect;
@@ -11,6 +12,7 @@ mod database;
 mod dead_rows;
 mod domains;
 mod errors;
+mod key_changes;
 mod keys;
 mod load;
 mod migrate;
@@ -26,14 +28,19 @@ mod tls_parameters;
 mod trust;
 
 use super::{
-    ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed,
-    ConnectionPool, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    KeyStore, ListQuery, Listed, ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress,
-    RemovedDomain, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
-    ReplicationError, Revocation, Store, StoreError,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
+    ChangePage, Committed, ConnectionPool, CreateOutcome, DomainAddition, DomainQuery,
+    DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, RemovedDomain, Renewal,
+    Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
+    Revocation, Store, StoreError, SuspensionChange,
 };
 use crate::model::{
-    account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
+    account::AccountId,
+    audit_record::AuditRecord,
+    domain::Domain,
+    key::{Key, Suspension},
+    time::Timestamp,
     token::Digester,
 };
 pub use address::Address;
@@ -83,6 +90,7 @@ impl From<PostgresStore> for Store {
             hints: store.notifications.hints(),
             keys: store.clone(),
             domains: store.clone(),
+            accounts: store.clone(),
             audit: store.clone(),
             changes: store.clone(),
             replicas: Some(store.clone()),
@@ -99,6 +107,14 @@ impl KeyStore for PostgresStore {
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
         keys::revoke(&self.database, revocation).await
+    }
+
+    async fn get(&self, lookup: &KeyLookup) -> Result<Option<Key>, StoreError> {
+        key_changes::get(&self.database, lookup).await
+    }
+
+    async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError> {
+        key_changes::replace(&self.database, replacement).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
@@ -140,6 +156,24 @@ impl DomainStore for PostgresStore {
         now: Timestamp,
     ) -> Result<ActiveKeys, StoreError> {
         domains::count_active_keys(&self.database, account_id, domain, now).await
+    }
+}
+
+#[async_trait]
+impl AccountStore for PostgresStore {
+    async fn set_suspension(
+        &self,
+        change: &SuspensionChange,
+    ) -> Result<Committed<Option<Suspension>>, StoreError> {
+        accounts::set_suspension(&self.database, change).await
+    }
+
+    async fn get_account(
+        &self,
+        account_id: &AccountId,
+        now: Timestamp,
+    ) -> Result<AccountSummary, StoreError> {
+        accounts::get(&self.database, account_id, now).await
     }
 }
 

@@ -18,19 +18,19 @@ use uuid::Uuid;
 
 const CHANGES: &str = "
     SELECT r.history_holds, r.head_revision, r.head_write_id, since.*
-    FROM keyservice.read_states($1, $2, $3, $4) r
-    LEFT JOIN LATERAL pg_catalog.unnest(r.states) since ON true";
+    FROM keyservice.read_feed($1, $2, $3, $4) r
+    LEFT JOIN LATERAL pg_catalog.unnest(r.feed) since ON true";
 
 /// Changes and replicas stand side by side in the rows of one answer. The shorter list is filled up
 /// with nulls.
 const RENEW: &str = "
     SELECT r.history_holds, r.head_revision, r.head_write_id, side_by_side.*
-    FROM keyservice.renew($1, $2, $3, $4, $5, $6, $7, $8, $9) r
+    FROM keyservice.renew_by_feed($1, $2, $3, $4, $5, $6, $7, $8, $9) r
     LEFT JOIN LATERAL ROWS FROM (
-        pg_catalog.unnest(r.states), pg_catalog.unnest(r.replicas)) AS side_by_side (
-        revision, write_id, key_id, digest, expire_time, revoked, account_id, domain,
+        pg_catalog.unnest(r.feed), pg_catalog.unnest(r.replicas)) AS side_by_side (
+        revision, write_id, key_id, digest, expire_time, revoked, suspended, account_id, domain,
         include_subdomains, removed,
-        replica_id, name, applied_revision, renewals, lease_millis, renew_time) ON true";
+        replica_id, name, applied_revision, renewals, lease_millis, renew_time, reads_feed) ON true";
 
 const REPLICAS: &str = "
     SELECT l.lost, r.*

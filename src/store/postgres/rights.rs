@@ -45,9 +45,31 @@ pub const SERVICE: &[TableRights] = &[
         &[
             SELECT,
             INSERT,
-            on_columns("UPDATE", &["revoke_time", "revision"]),
+            on_columns(
+                "UPDATE",
+                &[
+                    "name",
+                    "domain",
+                    "expire_time",
+                    "revoke_time",
+                    "suspend_reason",
+                    "suspend_time",
+                    "successor",
+                    "version",
+                    "revision",
+                ],
+            ),
         ],
     ),
+    on(
+        "accounts",
+        &[
+            SELECT,
+            INSERT,
+            on_columns("UPDATE", &["suspend_reason", "suspend_time", "revision"]),
+        ],
+    ),
+    on("first_change", &[SELECT, INSERT]),
     on(
         "domains",
         &[
@@ -65,9 +87,10 @@ pub const SERVICE: &[TableRights] = &[
         ],
     ),
     on("writes", &[SELECT, INSERT]),
-    on("states", &[SELECT]),
-    // Replicas of the release before read it. Without it, grants that are run again during an upgrade
+    on("feed", &[SELECT]),
+    // Replicas of earlier releases read these. Without them, grants that are run again during an upgrade
     // would take their leases.
+    on("states", &[SELECT]),
     on("changes", &[SELECT]),
     on(
         "replicas",

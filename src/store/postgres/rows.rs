@@ -5,9 +5,9 @@
 
 use crate::{
     model::{
-        account::AccountId,
+        account::{AccountId, AccountState},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, Scope},
+        key::{Key, KeyId, KeyName, KeyState, Reason, Scope, Suspension, Version},
         time::{LeaseTerm, Timestamp},
         token::{Preview, TokenDigest},
         verified_domain::{Coverage, DomainState, VerifiedDomain},
@@ -23,8 +23,8 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-pub(super) const KEY_COLUMNS: &str =
-    "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time";
+pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
+     suspend_reason, suspend_time, predecessor, successor, version";
 
 pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
     Ok(Key {
@@ -36,6 +36,10 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
         create_time: Timestamp::from_system_time(column(row, 5)?),
         expire_time: time(column(row, 6)?),
         revoke_time: time(column(row, 7)?),
+        suspension: suspension(column(row, 8)?, column(row, 9)?),
+        predecessor: column::<Option<Uuid>>(row, 10)?.map(KeyId::from_uuid),
+        successor: column::<Option<Uuid>>(row, 11)?.map(KeyId::from_uuid),
+        version: Version::from_stored(column(row, 12)?),
     })
 }
 
@@ -57,16 +61,16 @@ pub(super) fn count(row: &Row, name: &str) -> Result<u64, StoreError> {
     Ok(column::<i64>(row, name)?.unsigned_abs())
 }
 
-pub(super) const KEY_STATE_COLUMNS: &str =
-    "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
+pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL";
 
 /// The types of [`KEY_STATE_COLUMNS`].
-pub(super) const KEY_STATE_TYPES: [Type; 6] = [
+pub(super) const KEY_STATE_TYPES: [Type; 7] = [
     Type::UUID,
     Type::BYTEA,
     Type::TEXT,
     Type::TEXT,
     Type::TIMESTAMPTZ,
+    Type::BOOL,
     Type::BOOL,
 ];
 
@@ -79,6 +83,7 @@ pub(super) fn copied_key_state(row: &BinaryCopyOutRow) -> Result<KeyState, Store
         scope: scope(copied(row, 3)?),
         expire_time: time(copied(row, 4)?),
         revoked: copied(row, 5)?,
+        suspended: copied(row, 6)?,
     })
 }
 
@@ -97,26 +102,51 @@ pub(super) fn copied_domain_state(row: &BinaryCopyOutRow) -> Result<DomainState,
     })
 }
 
-/// Reads a row of `keyservice.states`.
+pub(super) const ACCOUNT_STATE_COLUMNS: &str = "account_id, suspend_time IS NOT NULL";
+
+/// The types of [`ACCOUNT_STATE_COLUMNS`].
+pub(super) const ACCOUNT_STATE_TYPES: [Type; 2] = [Type::TEXT, Type::BOOL];
+
+/// Reads an account's state from a row of a binary COPY.
+pub(super) fn copied_account_state(row: &BinaryCopyOutRow) -> Result<AccountState, StoreError> {
+    Ok(AccountState {
+        account_id: AccountId::from_stored(copied(row, 0)?),
+        suspended: copied(row, 1)?,
+    })
+}
+
+/// Reads a row of `keyservice.feed`.
 pub(super) fn change(row: &Row) -> Result<Change, StoreError> {
-    let state = match column::<Option<Uuid>>(row, "key_id")? {
-        Some(id) => State::Key(KeyState {
-            id: KeyId::from_uuid(id),
-            digest: to_digest(column(row, "digest")?)?,
-            account_id: AccountId::from_stored(column(row, "account_id")?),
-            scope: scope(column(row, "domain")?),
-            expire_time: time(column(row, "expire_time")?),
-            revoked: column(row, "revoked")?,
-        }),
-        None => State::Domain(DomainState {
-            account_id: AccountId::from_stored(column(row, "account_id")?),
-            domain: Domain::from_stored(column(row, "domain")?),
-            coverage: Coverage::of(column(row, "include_subdomains")?, column(row, "removed")?),
-        }),
-    };
     Ok(Change {
         position: position(row)?,
-        state,
+        state: state(row)?,
+    })
+}
+
+fn state(row: &Row) -> Result<State, StoreError> {
+    let account_id = AccountId::from_stored(column(row, "account_id")?);
+    let domain: Option<String> = column(row, "domain")?;
+    if let Some(id) = column::<Option<Uuid>>(row, "key_id")? {
+        return Ok(State::Key(KeyState {
+            id: KeyId::from_uuid(id),
+            digest: to_digest(column(row, "digest")?)?,
+            account_id,
+            scope: scope(domain),
+            expire_time: time(column(row, "expire_time")?),
+            revoked: column(row, "revoked")?,
+            suspended: column(row, "suspended")?,
+        }));
+    }
+    Ok(match domain {
+        Some(domain) => State::Domain(DomainState {
+            account_id,
+            domain: Domain::from_stored(domain),
+            coverage: Coverage::of(column(row, "include_subdomains")?, column(row, "removed")?),
+        }),
+        None => State::Account(AccountState {
+            account_id,
+            suspended: column(row, "suspended")?,
+        }),
     })
 }
 
@@ -173,6 +203,14 @@ fn to_digest(bytes: &[u8]) -> Result<TokenDigest, StoreError> {
 
 fn scope(domain: Option<String>) -> Scope {
     Scope::from_domain(domain.map(Domain::from_stored))
+}
+
+pub(super) fn suspension(reason: Option<String>, time: Option<SystemTime>) -> Option<Suspension> {
+    let (reason, time) = reason.zip(time)?;
+    Some(Suspension {
+        reason: Reason::from_stored(reason),
+        time: Timestamp::from_system_time(time),
+    })
 }
 
 fn time(time: Option<SystemTime>) -> Option<Timestamp> {

@@ -263,8 +263,9 @@ fn count_among_newest(
     connection
         .prepare_cached(
             "SELECT count(*) FILTER ( \
-                 WHERE revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ?3)), count(*) \
-             FROM (SELECT revoke_time, expire_time FROM keys INDEXED BY keys_by_domain \
+                 WHERE revoke_time IS NULL AND suspend_time IS NULL \
+                   AND (expire_time IS NULL OR expire_time > ?3)), count(*) \
+             FROM (SELECT revoke_time, suspend_time, expire_time FROM keys INDEXED BY keys_by_domain \
                    WHERE account_id = ?1 AND domain = ?2 \
                    ORDER BY create_revision DESC LIMIT ?4 + 1)",
         )?

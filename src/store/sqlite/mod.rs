@@ -3,11 +3,13 @@
 //! Promises that a write is on disk when it returns (WAL, `synchronous=FULL`). Must never share its
 //! file with a second process, whose memory would miss the first one's writes.
 
+mod accounts;
 mod audit;
 mod domains;
 mod errors;
 mod file;
 mod inspect;
+mod key_changes;
 mod open;
 mod open_files;
 mod opening;
@@ -20,13 +22,18 @@ mod wal_index;
 mod worker;
 
 use super::{
-    ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed, ChangePage, Committed,
-    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, KeyStore, ListQuery,
-    Listed, ListedDomain, NewKey, OpenError, Position, Progress, RemovedDomain, ReplicationError,
-    Revocation, Store, StoreError,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
+    ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
+    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, OpenError,
+    Position, Progress, RemovedDomain, Replaced, ReplicationError, Revocation, Store, StoreError,
+    SuspensionChange,
 };
 use crate::model::{
-    account::AccountId, audit_record::AuditRecord, domain::Domain, key::Key, time::Timestamp,
+    account::AccountId,
+    audit_record::AuditRecord,
+    domain::Domain,
+    key::{Key, Suspension},
+    time::Timestamp,
     token::Digester,
 };
 use async_trait::async_trait;
@@ -97,6 +104,7 @@ impl From<SqliteStore> for Store {
         Self {
             keys: store.clone(),
             domains: store.clone(),
+            accounts: store.clone(),
             audit: store.clone(),
             changes: store,
             replicas: None,
@@ -118,6 +126,19 @@ impl KeyStore for SqliteStore {
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
         let revocation = revocation.clone();
         self.write(move |transaction| statements::revoke(transaction, &revocation))
+            .await
+    }
+
+    async fn get(&self, lookup: &KeyLookup) -> Result<Option<Key>, StoreError> {
+        let lookup = lookup.clone();
+        self.reader
+            .read(move |connection| Ok(key_changes::get(connection, &lookup)?))
+            .await
+    }
+
+    async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError> {
+        let replacement = replacement.clone();
+        self.write(move |transaction| key_changes::replace(transaction, &replacement))
             .await
     }
 
@@ -177,6 +198,29 @@ impl DomainStore for SqliteStore {
                 let counted = domains::count_active_keys(connection, &account_id, &domain, now);
                 Ok(counted?)
             })
+            .await
+    }
+}
+
+#[async_trait]
+impl AccountStore for SqliteStore {
+    async fn set_suspension(
+        &self,
+        change: &SuspensionChange,
+    ) -> Result<Committed<Option<Suspension>>, StoreError> {
+        let change = change.clone();
+        self.write(move |transaction| accounts::set_suspension(transaction, &change))
+            .await
+    }
+
+    async fn get_account(
+        &self,
+        account_id: &AccountId,
+        now: Timestamp,
+    ) -> Result<AccountSummary, StoreError> {
+        let account_id = account_id.clone();
+        self.reader
+            .read(move |connection| Ok(accounts::get(connection, &account_id, now)?))
             .await
     }
 }

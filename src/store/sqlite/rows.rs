@@ -5,9 +5,9 @@
 
 use crate::{
     model::{
-        account::AccountId,
+        account::{AccountId, AccountState},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, Scope},
+        key::{Key, KeyId, KeyName, KeyState, Reason, Scope, Suspension, Version},
         time::Timestamp,
         token::{Preview, TokenDigest},
         verified_domain::{Coverage, DomainState, VerifiedDomain},
@@ -26,8 +26,8 @@ pub(super) fn position(revision: Revision) -> Position {
     }
 }
 
-pub(super) const KEY_COLUMNS: &str =
-    "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time";
+pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
+     suspend_reason, suspend_time, predecessor, successor, version";
 
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
@@ -39,6 +39,10 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         create_time: time(row, 5)?.ok_or(rusqlite::Error::InvalidQuery)?,
         expire_time: time(row, 6)?,
         revoke_time: time(row, 7)?,
+        suspension: suspension(row, 8, 9)?,
+        predecessor: key_id(row, 10)?,
+        successor: key_id(row, 11)?,
+        version: Version::from_stored(row.get(12)?),
     })
 }
 
@@ -66,8 +70,7 @@ pub(super) fn domain_state(row: &Row<'_>) -> rusqlite::Result<DomainState> {
     })
 }
 
-pub(super) const KEY_STATE_COLUMNS: &str =
-    "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL";
+pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL";
 
 pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
     Ok(KeyState {
@@ -77,7 +80,34 @@ pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
         scope: scope(row, 3)?,
         expire_time: time(row, 4)?,
         revoked: row.get(5)?,
+        suspended: row.get(6)?,
     })
+}
+
+pub(super) const ACCOUNT_STATE_COLUMNS: &str = "account_id, suspend_time IS NOT NULL";
+
+pub(super) fn account_state(row: &Row<'_>) -> rusqlite::Result<AccountState> {
+    Ok(AccountState {
+        account_id: AccountId::from_stored(row.get(0)?),
+        suspended: row.get(1)?,
+    })
+}
+
+pub(super) fn suspension(
+    row: &Row<'_>,
+    reason: usize,
+    since: usize,
+) -> rusqlite::Result<Option<Suspension>> {
+    let (reason, time) = (row.get::<_, Option<String>>(reason)?, time(row, since)?);
+    Ok(reason.zip(time).map(|(reason, time)| Suspension {
+        reason: Reason::from_stored(reason),
+        time,
+    }))
+}
+
+fn key_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<KeyId>> {
+    let bytes: Option<[u8; 16]> = row.get(column)?;
+    Ok(bytes.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))))
 }
 
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(3, "0003_opening.sql"),
     migration!(4, "0004_domains.sql"),
     migration!(5, "0005_audit_subdomains.sql"),
+    migration!(6, "0006_key_life.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -5,9 +5,10 @@
 
 use super::{
     audit, domains,
+    key_changes::by_id_or_digest,
     rows::{
-        DOMAIN_STATE_COLUMNS, KEY_COLUMNS, KEY_STATE_COLUMNS, domain_state, key, key_state,
-        position, uuid,
+        ACCOUNT_STATE_COLUMNS, DOMAIN_STATE_COLUMNS, KEY_COLUMNS, KEY_STATE_COLUMNS, account_state,
+        domain_state, key, key_state, position, uuid,
     },
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     },
     store::{
         Change, ChangePage, Committed, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey,
-        Position, Revision, Revocation, RevokeTarget, State,
+        Position, Revision, Revocation, State,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -45,7 +46,6 @@ pub(super) fn create(
     new: &NewKey,
 ) -> rusqlite::Result<Option<Committed<CreateOutcome>>> {
     let key = &new.key;
-    let request_id = new.request_id.as_ref().map(RequestId::as_str);
     let record = |outcome, key_id| AuditRecord {
         time: key.create_time,
         caller: new.caller.clone(),
@@ -57,19 +57,10 @@ pub(super) fn create(
         outcome,
         calls: 1,
     };
-    let used = transaction
-        .prepare_cached(
-            "SELECT key_id, create_revision FROM keys WHERE account_id = ?1 AND request_id = ?2",
-        )?
-        .query_row(params![key.account_id.as_str(), request_id], |row| {
-            let first = KeyId::from_uuid(uuid(row, 0)?);
-            Ok((first, position(Revision::from_number(row.get(1)?))))
-        })
-        .optional()?;
-    if let Some((first, position)) = used {
+    if let Some((first, revision)) = find_request(transaction, new)? {
         audit::append(transaction, &record(Outcome::ALREADY_EXISTS, first))?;
         let used = CreateOutcome::RequestIdUsed { first };
-        return Ok(Some(Committed::new(used, position)));
+        return Ok(Some(Committed::new(used, position(revision))));
     }
     if let (true, Scope::Domain(domain)) = (new.must_be_verified, &key.scope)
         && !domains::is_verified(transaction, &key.account_id, domain)?
@@ -77,24 +68,7 @@ pub(super) fn create(
         return Ok(None);
     }
     let revision = next_revision(transaction)?;
-    transaction
-        .prepare_cached(
-            "INSERT INTO keys (key_id, digest, account_id, name, preview, domain, request_id, \
-             create_time, expire_time, create_revision, revision) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
-        )?
-        .execute(params![
-            key.id.as_uuid().as_bytes(),
-            new.digest.as_bytes(),
-            key.account_id.as_str(),
-            key.name.as_str(),
-            key.preview.as_str(),
-            key.scope.domain(),
-            request_id,
-            key.create_time.as_micros(),
-            key.expire_time.map(Timestamp::as_micros),
-            revision.number(),
-        ])?;
+    insert_key(transaction, new, revision)?;
     record_write(
         transaction,
         revision,
@@ -106,14 +80,56 @@ pub(super) fn create(
     Ok(Some(Committed::new(created, position(revision))))
 }
 
+/// The key for which the account of a new key has used its request id before, and the write that made it.
+pub(super) fn find_request(
+    connection: &Connection,
+    new: &NewKey,
+) -> rusqlite::Result<Option<(KeyId, Revision)>> {
+    let request_id = new.request_id.as_ref().map(RequestId::as_str);
+    connection
+        .prepare_cached(
+            "SELECT key_id, create_revision FROM keys WHERE account_id = ?1 AND request_id = ?2",
+        )?
+        .query_row(params![new.key.account_id.as_str(), request_id], |row| {
+            let first = KeyId::from_uuid(uuid(row, 0)?);
+            Ok((first, Revision::from_number(row.get(1)?)))
+        })
+        .optional()
+}
+
+pub(super) fn insert_key(
+    transaction: &Transaction<'_>,
+    new: &NewKey,
+    revision: Revision,
+) -> rusqlite::Result<()> {
+    let key = &new.key;
+    transaction
+        .prepare_cached(
+            "INSERT INTO keys (key_id, digest, account_id, name, preview, domain, request_id, \
+             create_time, expire_time, predecessor, create_revision, revision) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+        )?
+        .execute(params![
+            key.id.as_uuid().as_bytes(),
+            new.digest.as_bytes(),
+            key.account_id.as_str(),
+            key.name.as_str(),
+            key.preview.as_str(),
+            key.scope.domain(),
+            new.request_id.as_ref().map(RequestId::as_str),
+            key.create_time.as_micros(),
+            key.expire_time.map(Timestamp::as_micros),
+            key.predecessor.map(|id| *id.as_uuid().as_bytes()),
+            revision.number(),
+        ])
+        .map(drop)
+}
+
 pub(super) fn revoke(
     transaction: &Transaction<'_>,
     revocation: &Revocation,
 ) -> rusqlite::Result<Option<Committed<Key>>> {
-    let (key_id, digest) = match &revocation.target {
-        RevokeTarget::Id(id) => (Some(*id.as_uuid().as_bytes()), None),
-        RevokeTarget::Digest(digest) => (None, Some(*digest.as_bytes())),
-    };
+    let (key_id, digest) = by_id_or_digest(&revocation.target);
     let accounts = revocation.accounts.listed();
     let accounts = accounts.as_deref().map(json_array);
     let found = transaction
@@ -131,12 +147,16 @@ pub(super) fn revoke(
     };
     if key.revoke_time.is_none() {
         key.revoke_time = Some(revocation.now);
+        key.version = key.version.next();
         revision = next_revision(transaction)?;
         transaction
-            .prepare_cached("UPDATE keys SET revoke_time = ?1, revision = ?2 WHERE key_id = ?3")?
+            .prepare_cached(
+                "UPDATE keys SET revoke_time = ?1, revision = ?2, version = ?3 WHERE key_id = ?4",
+            )?
             .execute(params![
                 revocation.now.as_micros(),
                 revision.number(),
+                key.version.number(),
                 key.id.as_uuid().as_bytes()
             ])?;
         record_write(transaction, revision, revocation.now, &Subject::Key(key.id))?;
@@ -158,7 +178,7 @@ pub(super) fn revoke(
 
 /// SQLite takes no list as a parameter, but reads one from JSON. No account id holds a character
 /// that JSON would escape.
-fn json_array(accounts: &[&str]) -> String {
+pub(super) fn json_array(accounts: &[&str]) -> String {
     let quoted: Vec<String> = accounts.iter().map(|name| format!("\"{name}\"")).collect();
     format!("[{}]", quoted.join(","))
 }
@@ -180,6 +200,7 @@ fn current_revision(connection: &Connection) -> rusqlite::Result<Revision> {
 pub(super) enum Subject<'a> {
     Key(KeyId),
     Domain(&'a AccountId, &'a Domain),
+    Account(&'a AccountId),
 }
 
 pub(super) fn record_write(
@@ -193,6 +214,7 @@ pub(super) fn record_write(
         Subject::Domain(account_id, domain) => {
             (None, Some(account_id.as_str()), Some(domain.as_str()))
         }
+        Subject::Account(account_id) => (None, Some(account_id.as_str()), None),
     };
     transaction
         .prepare_cached(
@@ -218,7 +240,14 @@ pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Resu
         None => "?5 IS NOT NULL",
         Some(Status::Revoked) => "revoke_time IS NOT NULL AND ?5 IS NOT NULL",
         Some(Status::Expired) => "revoke_time IS NULL AND expire_time <= ?5",
-        Some(Status::Active) => "revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ?5)",
+        Some(Status::Active) => {
+            "revoke_time IS NULL AND suspend_time IS NULL \
+             AND (expire_time IS NULL OR expire_time > ?5)"
+        }
+        Some(Status::Suspended) => {
+            "revoke_time IS NULL AND suspend_time IS NOT NULL \
+             AND (expire_time IS NULL OR expire_time > ?5)"
+        }
     };
     let domain = domain_condition(query);
     let end = search_end(connection, query, before)?;
@@ -309,7 +338,10 @@ pub(super) fn load(
     let mut domains =
         transaction.prepare(&format!("SELECT {DOMAIN_STATE_COLUMNS} FROM domains"))?;
     let domains = domains.query_map([], |row| domain_state(row).map(State::Domain))?;
-    let mut states = keys.chain(domains);
+    let mut accounts =
+        transaction.prepare(&format!("SELECT {ACCOUNT_STATE_COLUMNS} FROM accounts"))?;
+    let accounts = accounts.query_map([], |row| account_state(row).map(State::Account))?;
+    let mut states = keys.chain(domains).chain(accounts);
     loop {
         let batch: Vec<_> = states.by_ref().take(LOAD_BATCH).collect::<Result<_, _>>()?;
         if batch.is_empty() || batches.blocking_send(batch).is_err() {
@@ -318,7 +350,7 @@ pub(super) fn load(
     }
 }
 
-/// Keys and domains are read in one transaction, and so as of one moment: otherwise a write that comes
+/// All are read in one transaction, and so as of one moment: otherwise a write that comes
 /// in between could be skipped.
 pub(super) fn changes(
     connection: &mut Connection,
@@ -342,6 +374,14 @@ pub(super) fn changes(
         since,
         limit,
         |row| domain_state(row).map(State::Domain),
+    )?);
+    changes.extend(changes_in(
+        "accounts",
+        ACCOUNT_STATE_COLUMNS,
+        &transaction,
+        since,
+        limit,
+        |row| account_state(row).map(State::Account),
     )?);
     changes.sort_unstable_by_key(|change| change.position.revision);
     changes.truncate(limit);

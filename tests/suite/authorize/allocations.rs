@@ -45,6 +45,7 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
             scope: Scope::AllDomains,
             expire_time: None,
             revoked,
+            suspended: false,
         });
     }
     let domain = |text: &str| Domain::parse(text.to_owned()).expect("a domain");

@@ -136,7 +136,7 @@ async fn only_an_admin_is_told_that_a_method_is_not_served_and_nothing_is_record
     let not_served = "no such method is served here: make the client from the protos of this service, and \
                       see that no proxy changes the path";
     for method in [
-        "/tosend.keys.v1.KeyService/Rotate",
+        "/tosend.keys.v1.KeyService/Rename",
         "/tosend.keys.v1.KeyService/create",
         "/grpc.health.v1.Health/List",
         "/grpc.channelz.v1.Channelz/GetServers",

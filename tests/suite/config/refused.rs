@@ -31,11 +31,19 @@ async fn a_digest_secret_that_is_too_short_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endless_digest_secret_file_is_refused() {
+async fn a_digest_secret_file_that_is_endless_or_too_large_is_refused() {
     let directory = directory();
-    let mut command = server::command(&sqlite_in(&directory));
-    command.args(["--digest-secret-file", "/dev/zero"]);
-    assert_refused(&mut command, &["/dev/zero holds more than 64 KiB"]).await;
+    let large = directory.path().join("large");
+    std::fs::write(&large, [b'x'; 64 * 1024 + 1]).expect("written");
+    let large = large.to_str().expect("UTF-8");
+    for (file, told) in [
+        ("/dev/zero", "not a regular file"),
+        (large, "holds more than 64 KiB"),
+    ] {
+        let mut command = server::command(&sqlite_in(&directory));
+        command.args(["--digest-secret-file", file]);
+        assert_refused(&mut command, &[file, told]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

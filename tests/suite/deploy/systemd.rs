@@ -35,6 +35,17 @@ fn systemd_writes_no_core_dump() {
     assert_eq!(values("LimitCORE=").collect::<Vec<_>>(), ["0"]);
 }
 
+/// Otherwise a port that is taken for a moment would end the service for good: systemd gives up after
+/// five starts within ten seconds.
+#[test]
+fn systemd_starts_the_service_again_however_often_it_fails() {
+    assert!(values("Restart=").eq(["on-failure"]));
+    assert!(values("StartLimitIntervalSec=").eq(["0"]));
+    let delay = values("RestartSec=").next().expect("a delay");
+    let delay = *delay.parse::<humantime::Duration>().expect("a duration");
+    assert!((1..=10).contains(&delay.as_secs()), "{delay:?}");
+}
+
 #[test]
 fn systemd_gives_the_process_time_to_drain_before_it_kills_it() {
     let limit = values("TimeoutStopSec=")

@@ -1,4 +1,4 @@
-//! Runs the README's tour with the real grpcurl against the real server.
+//! Runs the commands that pages show with their output: the real grpcurl against the real server.
 
 use crate::support::{
     directory,
@@ -6,18 +6,33 @@ use crate::support::{
     tools::shell,
 };
 
-/// The fields whose values differ in each run. All other output must be as in the README.
-const CHANGING: [&str; 6] = [
+/// The fields whose values differ in each run. All other output must be as on the page.
+const CHANGING: [&str; 11] = [
     "token",
     "keyId",
     "preview",
     "createTime",
     "verifyTime",
+    "expireTime",
     "revokeTime",
+    "time",
+    "predecessor",
+    "successor",
+    "etag",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_tour_print_what_the_readme_shows() {
+    assert_eq!(run_all(include_str!("../../../README.md")).await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_about_keys_print_what_their_page_shows() {
+    assert_eq!(run_all(include_str!("../../../docs/keys.md")).await, 10);
+}
+
+/// Runs the commands of a page in order, and returns how many there are.
+async fn run_all(page: &str) -> usize {
     let directory = directory();
     let mut command = command(&sqlite_in(&directory));
     // As a newcomer starts it.
@@ -25,10 +40,9 @@ async fn the_commands_of_the_tour_print_what_the_readme_shows() {
     let mut values = Substitutions::default();
     values.add("localhost:50051", &format!("localhost:{}", server.port()));
 
-    let steps = tour();
-    assert_eq!(steps.len(), 6);
-    for (command, printed) in steps {
-        let output = run(&values.apply(&command));
+    let steps = steps(page);
+    for (command, printed) in &steps {
+        let output = run(&values.apply(command));
         assert_eq!(
             output.lines().count(),
             printed.lines().count(),
@@ -41,6 +55,7 @@ async fn the_commands_of_the_tour_print_what_the_readme_shows() {
             assert_eq!(values.apply(printed), real, "{command}");
         }
     }
+    steps.len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,24 +67,21 @@ async fn grpcurl_lists_and_describes_the_service_without_its_proto() {
         "grpc.health.v1.Health\n\
          grpc.reflection.v1.ServerReflection\n\
          grpc.reflection.v1alpha.ServerReflection\n\
+         tosend.keys.v1.AccountService\n\
          tosend.keys.v1.DomainService\n\
          tosend.keys.v1.KeyService\n"
     );
     let described = run(&format!("{grpcurl} describe tosend.keys.v1.KeyService"));
-    for method in ["Create", "List", "Revoke", "Authorize"] {
+    for method in ["Create", "List", "Rotate", "Revoke", "Authorize"] {
         assert!(described.contains(&format!("rpc {method} ")), "{described}");
     }
     let health = run(&format!("{grpcurl} grpc.health.v1.Health/Check"));
     assert!(health.contains("\"status\": \"SERVING\""), "{health}");
 }
 
-/// The commands of the README's only `console` block, each with the output below it.
-fn tour() -> Vec<(String, String)> {
-    let readme = include_str!("../../../README.md");
-    let block = readme
-        .split("```console\n")
-        .nth(1)
-        .expect("a console block");
+/// The commands of the page's only `console` block, each with the output below it.
+fn steps(page: &str) -> Vec<(String, String)> {
+    let block = page.split("```console\n").nth(1).expect("a console block");
     let block = block.split("```").next().expect("its end");
     let steps = block.split("$ ").skip(1).map(|step| {
         let last_of_command = step.lines().position(|line| !line.ends_with('\\'));
@@ -83,11 +95,11 @@ fn tour() -> Vec<(String, String)> {
 /// `VALUE` of a line `"FIELD": "VALUE"`, if the values of this field differ in each run.
 fn changing_value(line: &str) -> Option<&str> {
     let (field, value) = line.trim().trim_end_matches(',').split_once(": ")?;
-    let field = field.trim_matches('"');
-    CHANGING.contains(&field).then_some(value.trim_matches('"'))
+    let value = value.strip_prefix('"')?.strip_suffix('"')?;
+    CHANGING.contains(&field.trim_matches('"')).then_some(value)
 }
 
-/// Pairs of a value in the README and the value in this run.
+/// Pairs of a value on the page and the value in this run.
 #[derive(Default)]
 struct Substitutions(Vec<(String, String)>);
 

@@ -88,9 +88,9 @@ async fn list_names_the_invalid_field_and_what_is_valid() {
         let call = |list: &mut ListRequest| list.page_token = page_token.into();
         table.add("page_token", "use the next_page_token", list_with(call));
     }
-    for status in [-1, 4] {
+    for status in [-1, 5] {
         let call = |list: &mut ListRequest| list.status = status;
-        let right = "use STATUS_ACTIVE, STATUS_REVOKED or STATUS_EXPIRED";
+        let right = "use STATUS_ACTIVE, STATUS_REVOKED, STATUS_EXPIRED or STATUS_SUSPENDED";
         table.add("status", right, list_with(call));
     }
     for (domain, right) in NO_DOMAINS {

@@ -3,7 +3,7 @@
 use crate::support::{server::Server, tools::python_client};
 use futures::stream;
 use http::uri::PathAndQuery;
-use keyservice::grpc::proto::{domain_service_server, key_service_server};
+use keyservice::grpc::proto::{account_service_server, domain_service_server, key_service_server};
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use std::collections::BTreeSet;
@@ -18,10 +18,11 @@ use tonic_reflection::pb::v1::{
     server_reflection_response::MessageResponse,
 };
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    account_service_server::SERVICE_NAME,
     domain_service_server::SERVICE_NAME,
     key_service_server::SERVICE_NAME,
 ];

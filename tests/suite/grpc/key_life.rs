@@ -45,6 +45,10 @@ async fn follow_a_key_through_its_life(server: &Server) {
         create_time: key.create_time,
         expire_time: request.expire_time,
         revoke_time: None,
+        suspension: None,
+        predecessor: None,
+        successor: None,
+        etag: key.etag.clone(),
     };
     assert_eq!(key, expected);
     assert!((asked..SystemTime::now()).contains(&time(key.create_time)));
@@ -62,6 +66,7 @@ async fn follow_a_key_through_its_life(server: &Server) {
     let expected = Key {
         status: Status::Revoked.into(),
         revoke_time: revoked.revoke_time,
+        etag: revoked.etag.clone(),
         ..key.clone()
     };
     assert_eq!(revoked, expected);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls_without_a_message;
+mod changes;
 mod discovery;
 mod domains;
 mod key_life;

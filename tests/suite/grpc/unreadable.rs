@@ -124,11 +124,11 @@ async fn a_call_that_is_for_no_method_is_told_what_to_do() {
         "this port serves grpc.health.v1.Health alone: ",
     );
     for (port, method, told) in [
-        (calls.0.port(), "/tosend.keys.v1.KeyService/Rotate", unknown),
+        (calls.0.port(), "/tosend.keys.v1.KeyService/Rename", unknown),
         (calls.0.port(), "/tosend.keys.v2.KeyService/Create", unknown),
         (calls.0.port(), "/grpc.health.v1.Health/List", unknown),
         (calls.0.port(), &format!("/{}", STREAMING[0]), off),
-        (health, "/tosend.keys.v1.KeyService/Rotate", health_alone),
+        (health, "/tosend.keys.v1.KeyService/Rename", health_alone),
         (health, "/tosend.keys.v1.KeyService/Create", health_alone),
         (health, &format!("/{}", STREAMING[1]), health_alone),
     ] {

@@ -19,7 +19,10 @@ use crate::support::{
         sqlite_in,
     },
 };
-use keyservice::grpc::proto::{AuthorizeRequest, CreateRequest};
+use keyservice::grpc::proto::{
+    AuthorizeRequest, CreateRequest, SuspendAccountRequest, SuspendRequest,
+    account_service_client::AccountServiceClient, suspend_request::Target,
+};
 use std::time::{Duration, Instant, SystemTime};
 use tonic::{Code, Request};
 
@@ -83,7 +86,7 @@ async fn counters_of_errors_start_at_zero_and_other_counters_start_with_their_fi
     let directory = directory();
     let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
     let scrape = Scrape::of(&server);
-    for method in ["Authorize", "Create", "List", "Revoke"] {
+    for method in ["Authorize", "Create", "List", "Rotate", "Revoke"] {
         for status in ["UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE"] {
             assert!(scrape.shows_calls(method, status), "{method} {status}");
             assert_eq!(scrape.calls(method, status), 0.0, "{method} {status}");
@@ -115,6 +118,40 @@ async fn a_key_that_expires_is_no_longer_counted_as_active() {
         keys("expired") == 1.0
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspended_keys_and_accounts_are_counted() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    let mut client = server.client().await;
+    let (token, key_id) = client.create_key().await;
+    client.create_key().await;
+    let suspend = SuspendRequest {
+        target: Some(Target::KeyId(key_id)),
+        account_id: None,
+        reason: "abuse".into(),
+    };
+    client.0.suspend(suspend).await.expect("suspended");
+    assert!(!client.is_granted(&token).await);
+    let suspend = SuspendAccountRequest {
+        account_id: "globex".into(),
+        reason: "abuse".into(),
+    };
+    let mut accounts = AccountServiceClient::new(server.channel().await);
+    accounts.suspend_account(suspend).await.expect("suspended");
+
+    let scrape = Scrape::of(&server);
+    for name in [
+        "keyservice_keyring_keys{status=\"active\"}",
+        "keyservice_keyring_keys{status=\"suspended\"}",
+        "keyservice_keyring_suspended_accounts",
+        "keyservice_decisions_total{outcome=\"denial\",reason=\"SUSPENDED\"}",
+        "keyservice_write_wait_seconds_count{method=\"Suspend\"}",
+        "keyservice_write_wait_seconds_count{method=\"SuspendAccount\"}",
+    ] {
+        assert_eq!(scrape.value(name), 1.0, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

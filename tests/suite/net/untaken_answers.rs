@@ -19,8 +19,10 @@ use futures::{StreamExt, stream};
 use keyservice::grpc::{
     method_names,
     proto::{
-        AddDomainRequest, AuthorizeRequest, CreateRequest, ListDomainsRequest, ListRequest,
-        RemoveDomainRequest, RevokeRequest, revoke_request::Target,
+        AddDomainRequest, AuthorizeRequest, CreateRequest, GetAccountRequest, GetRequest,
+        ListDomainsRequest, ListRequest, RemoveDomainRequest, ResumeAccountRequest, ResumeRequest,
+        RevokeRequest, RotateRequest, SuspendAccountRequest, SuspendRequest, UpdateRequest,
+        get_request, revoke_request::Target, rotate_request, suspend_request,
     },
 };
 use prost::Message;
@@ -139,6 +141,41 @@ impl Callers {
             "tosend.keys.v1.KeyService/Revoke" => framed(&RevokeRequest {
                 target: Some(Target::KeyId(self.key_id.clone())),
                 ..Default::default()
+            }),
+            "tosend.keys.v1.KeyService/Get" => framed(&GetRequest {
+                target: Some(get_request::Target::KeyId(self.key_id.clone())),
+                ..Default::default()
+            }),
+            "tosend.keys.v1.KeyService/Update" => framed(&UpdateRequest {
+                key_id: self.key_id.clone(),
+                update_mask: Some(prost_types::FieldMask {
+                    paths: vec!["name".to_owned()],
+                }),
+                name: self.key.name.clone(),
+                ..Default::default()
+            }),
+            "tosend.keys.v1.KeyService/Rotate" => framed(&RotateRequest {
+                target: Some(rotate_request::Target::KeyId(self.key_id.clone())),
+                ..Default::default()
+            }),
+            "tosend.keys.v1.KeyService/Suspend" => framed(&SuspendRequest {
+                target: Some(suspend_request::Target::KeyId(self.key_id.clone())),
+                reason: self.key.name.clone(),
+                ..Default::default()
+            }),
+            "tosend.keys.v1.KeyService/Resume" => framed(&ResumeRequest {
+                key_id: self.key_id.clone(),
+                ..Default::default()
+            }),
+            "tosend.keys.v1.AccountService/SuspendAccount" => framed(&SuspendAccountRequest {
+                account_id: self.key.account_id.clone(),
+                reason: self.key.name.clone(),
+            }),
+            "tosend.keys.v1.AccountService/ResumeAccount" => framed(&ResumeAccountRequest {
+                account_id: self.key.account_id.clone(),
+            }),
+            "tosend.keys.v1.AccountService/GetAccount" => framed(&GetAccountRequest {
+                account_id: self.key.account_id.clone(),
             }),
             "tosend.keys.v1.DomainService/AddDomain" => framed(&self.domain),
             "tosend.keys.v1.DomainService/RemoveDomain" => framed(&RemoveDomainRequest {

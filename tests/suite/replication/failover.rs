@@ -12,8 +12,8 @@ use keyservice::{
         time::{LeaseTerm, Timestamp},
     },
     store::{
-        KeyStore, ListQuery, Position, Progress, Renewal, ReplicaId, ReplicaRegistry, Revocation,
-        RevokeTarget,
+        KeyStore, KeyTarget, ListQuery, Position, Progress, Renewal, ReplicaId, ReplicaRegistry,
+        Revocation,
     },
 };
 use std::time::Duration;
@@ -71,7 +71,7 @@ async fn a_standby_refuses_to_list_the_replicas_that_hold_leases() {
 
 fn revocation(key: &Key) -> Revocation {
     Revocation {
-        target: RevokeTarget::Id(key.id),
+        target: KeyTarget::Id(key.id),
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: caller("tester"),

@@ -7,8 +7,8 @@ use keyservice::{
         time::{LeaseTerm, Timestamp},
     },
     store::{
-        Position, Progress, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry,
-        ReplicationError, Revision, Revocation, RevokeTarget, Store, StoreError, WriteId,
+        KeyTarget, Position, Progress, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry,
+        ReplicationError, Revision, Revocation, Store, StoreError, WriteId,
     },
 };
 use std::time::Duration;
@@ -101,7 +101,7 @@ async fn a_page_counts_only_with_the_last_write_that_there_was_when_it_was_read(
     let created = stores.first.keys.create(&new).await.expect("answered");
     let second = create(&stores.first).await;
     let revocation = Revocation {
-        target: RevokeTarget::Id(new.key.id),
+        target: KeyTarget::Id(new.key.id),
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: new.caller.clone(),

@@ -8,28 +8,82 @@ use crate::support::{
 };
 use futures::future::join_all;
 use keyservice::grpc::proto::authorize_response::Decision;
+use std::{collections::BTreeSet, process::Command};
 
 const ACCOUNT: &str = "acme";
 
+/// Replicas and their database, of which a standby takes over that has missed the last writes.
+pub(super) struct Failover {
+    cluster: ReplicatedCluster,
+    proxy: Proxy,
+    database: String,
+    pub(super) servers: [Server; 2],
+}
+
+impl Failover {
+    /// With what is set on each replica.
+    pub(super) async fn start(set: impl Fn(&mut Command)) -> Self {
+        let cluster = ReplicatedCluster::start(1).await;
+        cluster.make_commits_independent_of_standby();
+        let database = cluster.primary().create_database();
+        let proxy = Proxy::start(cluster.primary().port(), 1).await;
+        let through_proxy = postgres::address(proxy.port(), database_in(&database));
+        let store = through_proxy + "?sslmode=disable";
+        let replica = async || {
+            let mut command = command(&store);
+            set(command.args(["--lease", "1s"]));
+            Server::start_command(&mut command).await
+        };
+        let servers = [replica().await, replica().await];
+        Self {
+            cluster,
+            proxy,
+            database: database_in(&database).to_owned(),
+            servers,
+        }
+    }
+
+    /// The standby misses all that is written from now on.
+    pub(super) fn lose_from_here(&self) {
+        self.cluster.wait_until_replayed();
+        self.cluster.hold_replication(true);
+    }
+
+    pub(super) fn fail_over(&mut self) {
+        self.cluster.lose_primary();
+        self.cluster.promote();
+        self.proxy.set_server(self.cluster.primary().port());
+        self.proxy.cut();
+    }
+
+    /// Runs a statement where the writes are.
+    pub(super) fn psql(&self, sql: &str) -> String {
+        self.cluster.primary().psql(&self.database, sql)
+    }
+
+    /// What the service itself has written, each record once.
+    pub(super) fn written_by_the_service(&self) -> BTreeSet<String> {
+        let store = postgres::address(self.cluster.primary().port(), &self.database);
+        let records = records(&store, &["--caller", "keyservice"]);
+        records.into_iter().collect()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_that_the_promoted_standby_missed_is_written_again() {
-    let mut cluster = ReplicatedCluster::start(1).await;
-    cluster.make_commits_independent_of_standby();
-    let database = cluster.primary().create_database();
-    let proxy = Proxy::start(cluster.primary().port(), 1).await;
-    let through_proxy = postgres::address(proxy.port(), database_in(&database));
-    let store = through_proxy + "?sslmode=disable";
-    let servers = [replica(&store).await, replica(&store).await];
-    let mut domains = servers[0].domains().await;
-    let (token, _) = servers[0].client().await.create_key().await;
+    let mut failover = Failover::start(|command| {
+        command.env_remove("KEYSERVICE_VERIFIED_DOMAINS");
+    })
+    .await;
+    let mut domains = failover.servers[0].domains().await;
+    let (token, _) = failover.servers[0].client().await.create_key().await;
     for (name, include_subdomains) in [("kept", false), ("removed", false), ("narrowed", true)] {
         let name = format!("{name}.example");
         let added = domains.add_with(ACCOUNT, &name, include_subdomains).await;
         added.expect("added");
     }
-    cluster.wait_until_replayed();
 
-    cluster.hold_replication(true);
+    failover.lose_from_here();
     domains
         .remove(ACCOUNT, "removed.example")
         .await
@@ -37,12 +91,9 @@ async fn a_removal_that_the_promoted_standby_missed_is_written_again() {
     let narrowed = domains.add(ACCOUNT, "narrowed.example").await;
     narrowed.expect("narrowed");
     domains.add(ACCOUNT, "lost.example").await.expect("added");
-    cluster.lose_primary();
-    cluster.promote();
-    proxy.set_server(cluster.primary().port());
-    proxy.cut();
+    failover.fail_over();
 
-    join_all(servers.iter().map(async |server| {
+    join_all(failover.servers.iter().map(async |server| {
         eventually("it serves by the new primary", async || {
             for denied in ["removed.example", "a.narrowed.example"] {
                 assert_ne!(
@@ -79,36 +130,26 @@ async fn a_removal_that_the_promoted_standby_missed_is_written_again() {
         listed,
         [("kept.example", false), ("narrowed.example", false)]
     );
-    let by_the_service = records(
-        &postgres::address(cluster.primary().port(), database_in(&database)),
-        &["--caller", "keyservice"],
+    assert_eq!(
+        failover.written_by_the_service(),
+        [
+            "keyservice AddDomain OK acme narrowed.example 1",
+            "keyservice RemoveDomain OK acme removed.example 1",
+        ]
+        .map(String::from)
+        .into()
     );
-    for record in [
-        "keyservice RemoveDomain OK acme removed.example 1",
-        "keyservice AddDomain OK acme narrowed.example 1",
-    ] {
-        assert!(
-            by_the_service.iter().any(|it| it == record),
-            "{by_the_service:?}"
-        );
-    }
-}
-
-async fn replica(store: &str) -> Server {
-    let mut command = command(store);
-    command.args(["--lease", "1s"]);
-    Server::start_command(command.env_remove("KEYSERVICE_VERIFIED_DOMAINS")).await
 }
 
 /// `None` while the replica has no lease.
-async fn is_granted(server: &Server, token: &str, domain: &str) -> Option<bool> {
+pub(super) async fn is_granted(server: &Server, token: &str, domain: &str) -> Option<bool> {
     let decision = server.client().await.authorize(token, domain).await;
     decision
         .ok()
         .map(|decision| matches!(decision, Decision::Grant(_)))
 }
 
-fn assert_is_named(server: &Server, event: &str, domain: &str) {
+pub(super) fn assert_is_named(server: &Server, event: &str, domain: &str) {
     let log = server.log();
     let is_named = |line: &str| line.contains(event) && line.contains(domain);
     assert!(log.lines().any(is_named), "{log}");

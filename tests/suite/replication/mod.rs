@@ -5,5 +5,6 @@ mod failover;
 mod faults;
 mod leases;
 mod lost_history;
+mod lost_key_changes;
 mod notifications;
 mod revocation;

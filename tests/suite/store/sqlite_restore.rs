@@ -6,13 +6,13 @@ use crate::support::{
     server::{self, Server, assert_refused, sqlite_in},
     tools::shell,
 };
-use std::path::PathBuf;
+use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 use tempfile::TempDir;
 
 /// The commands of docs/sqlite.md, with which an operator makes a backup while the service runs.
 const BACKUPS: [&str; 2] = [
-    r#"sqlite3 keys.db ".backup backup.db""#,
-    r#"sqlite3 keys.db "VACUUM INTO 'backup.db'""#,
+    r#"umask 077; sqlite3 keys.db ".backup backup.db""#,
+    r#"umask 077; sqlite3 keys.db "VACUUM INTO 'backup.db'""#,
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +22,12 @@ async fn a_backup_made_beside_the_service_has_every_acknowledged_key() {
         let server = Server::start(&files.store()).await;
         let (token, _) = server.client().await.create_key().await;
         files.run(back_up);
+        let backup = std::fs::metadata(files.path("backup.db")).expect("a file");
+        assert_eq!(
+            backup.permissions().mode() & 0o077,
+            0,
+            "nobody else may read it"
+        );
         server.client().await.create_key().await;
         server.terminate().await;
 

@@ -15,7 +15,7 @@ use keyservice::{
         key::Scope,
         time::Timestamp,
     },
-    store::{CreateOutcome, RevokeTarget},
+    store::{CreateOutcome, KeyTarget},
 };
 
 on_every_store![
@@ -34,7 +34,7 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
     let used_before = stores.second.keys.create(&again).await.expect("answered");
     let used_before = used_before.expect("on record");
     assert_ne!(used_before.value(), &CreateOutcome::Created);
-    let target = || RevokeTarget::Digest(new.digest);
+    let target = || KeyTarget::Digest(new.digest);
     let (first, _) = revoke(stores, target()).await;
     revoke(stores, target()).await;
     let of_others = revocation(target(), Some("globex"));
@@ -65,7 +65,7 @@ async fn the_domain_of_a_key_is_recorded_with_every_write_of_the_key(stores: &St
         drop(created.expect("on record"));
     }
     let unrestricted = create_as(stores, "unrestricted", |_| {}).await;
-    revoke(stores, RevokeTarget::Id(new.key.id)).await;
+    revoke(stores, KeyTarget::Id(new.key.id)).await;
     let id = new.key.id;
     let of_domain = [
         format!("tester Create OK acme {id} example.com 1"),
@@ -131,13 +131,13 @@ async fn a_write_without_its_record_is_not_stored(stores: &Stores) {
     let (_, unstored) = new_key("acme", "does not stand");
     let keys = &stores.first.keys;
     keys.create(&unstored).await.expect_err("no record");
-    let by_id = revocation(RevokeTarget::Id(new.key.id), None);
+    let by_id = revocation(KeyTarget::Id(new.key.id), None);
     keys.revoke(&by_id).await.expect_err("no record");
     assert_eq!(stores.load().await, before);
 
     stores.sql(&rename(&renamed, audit)).await.expect("renamed");
     assert_eq!(records(&stores.address, &[]).len(), 1);
-    revoke(stores, RevokeTarget::Id(new.key.id)).await;
+    revoke(stores, KeyTarget::Id(new.key.id)).await;
     assert_eq!(records(&stores.address, &[]).len(), 2);
 }
 

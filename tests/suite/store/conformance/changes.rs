@@ -6,7 +6,7 @@ use crate::support::{
     stores::{States, Stores, Subject, is_revoked},
 };
 use futures::future::join_all;
-use keyservice::store::{Position, RevokeTarget};
+use keyservice::store::{KeyTarget, Position};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinHandle;
 
@@ -18,7 +18,7 @@ on_every_store![
 
 async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(stores: &Stores) {
     let created = create_many(stores, "acme", 4).await;
-    let (_, revoked_at) = revoke(stores, RevokeTarget::Id(created[0].key.id)).await;
+    let (_, revoked_at) = revoke(stores, KeyTarget::Id(created[0].key.id)).await;
 
     let all = changes_since(stores, Position::START, 100).await;
     let subjects: Vec<_> = all
@@ -92,7 +92,7 @@ async fn read_beside_concurrent_writers(stores: &Stores) -> States {
                 let (_, new) = new_key("acme", "one of many");
                 create(&store, &new).await;
                 if rng.random_bool(0.3) {
-                    let target = RevokeTarget::Digest(new.digest);
+                    let target = KeyTarget::Digest(new.digest);
                     revoke_with(&store, &revocation(target, None)).await;
                 }
             }

@@ -14,7 +14,7 @@ use keyservice::{
     },
     store::{
         ActiveKeys, AddedDomain, COUNT_LEN, Change, CreateOutcome, DomainAddition, DomainQuery,
-        DomainRemoval, LISTED_COUNT_LEN, NewKey, Position, RevokeTarget, State, Store,
+        DomainRemoval, KeyTarget, LISTED_COUNT_LEN, NewKey, Position, State, Store,
     },
 };
 use serde_json::Value;
@@ -186,7 +186,7 @@ async fn domains_are_listed_in_alphabetical_order_with_their_active_keys(stores:
         .await,
         create_for(stores, "globex", "a.example").await,
     ];
-    revoke(stores, RevokeTarget::Id(revoked.key.id)).await;
+    revoke(stores, KeyTarget::Id(revoked.key.id)).await;
 
     let names_and_keys = async |after: Option<&str>, limit, now| {
         let query = DomainQuery {
@@ -321,7 +321,7 @@ async fn keys_and_domains_change_in_one_order(stores: &Stores) {
     let (_, at_domain) = add(&stores.first, &addition("acme", "example.com", false)).await;
     let key = create_for(stores, "acme", "example.com").await;
     let at_removal = remove(&stores.first, "acme", "example.com").await;
-    let (_, at_revocation) = revoke(stores, RevokeTarget::Digest(key.digest)).await;
+    let (_, at_revocation) = revoke(stores, KeyTarget::Digest(key.digest)).await;
 
     let changes = changes_since(stores, Position::START, 10).await;
     let positions: Vec<_> = changes.iter().map(|change| Some(change.position)).collect();

@@ -14,14 +14,16 @@ use keyservice::{
         time::Timestamp,
     },
     store::{
-        Change, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Position, Progress,
-        Revocation, RevokeTarget, State, Store,
+        Change, CreateOutcome, KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Position,
+        Progress, Revocation, State, Store,
     },
 };
 
+mod accounts;
 mod audit;
 mod changes;
 mod domains;
+mod key_changes;
 
 macro_rules! on_every_store {
     ($($fact:ident,)*) => {
@@ -127,7 +129,7 @@ async fn a_list_goes_on_after_a_key_in_the_order_of_creation_whatever_became_of_
         list(&stores.first, &query).await
     };
     assert_eq!(active_after(&third).await, [second.key, first.key.clone()]);
-    revoke(stores, RevokeTarget::Id(third.key.id)).await;
+    revoke(stores, KeyTarget::Id(third.key.id)).await;
     assert_eq!(active_after(&third).await.len(), 2);
     assert_eq!(active_after(&first).await, []);
 }
@@ -157,7 +159,7 @@ async fn a_list_is_filtered_by_status_and_domain(stores: &Stores) {
     let revoked = create_as(stores, "revoked", |_| {}).await;
     let both = create_as(stores, "revoked, would have expired", expiring).await;
     for new in [&revoked, &both] {
-        revoke(stores, RevokeTarget::Id(new.key.id)).await;
+        revoke(stores, KeyTarget::Id(new.key.id)).await;
     }
 
     let names = async |status, domain_only: Option<&str>| {
@@ -192,7 +194,7 @@ async fn a_list_is_filtered_by_status_and_domain(stores: &Stores) {
 /// Otherwise the List of an account with very many keys would keep the store busy for very long.
 async fn a_search_for_a_status_stops_after_a_number_of_keys(stores: &Stores) {
     let revoked = create_as(stores, "revoked", |_| {}).await.key.id;
-    revoke(stores, RevokeTarget::Id(revoked)).await;
+    revoke(stores, KeyTarget::Id(revoked)).await;
     stores.insert_active_keys(LIST_SEARCH_LEN).await;
     let listed = async |after, status| {
         let query = ListQuery {
@@ -258,8 +260,8 @@ async fn a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_tim
     for by_digest in [false, true] {
         let new = create_as(stores, "to be revoked", |_| {}).await;
         let target = || match by_digest {
-            true => RevokeTarget::Digest(new.digest),
-            false => RevokeTarget::Id(new.key.id),
+            true => KeyTarget::Digest(new.digest),
+            false => KeyTarget::Id(new.key.id),
         };
         let first = revoke(stores, target()).await;
         let again = revoke(stores, target()).await;
@@ -268,6 +270,7 @@ async fn a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_tim
         assert_eq!(again, first);
         let unrevoked = Key {
             revoke_time: None,
+            version: new.key.version,
             ..first.0
         };
         assert_eq!(unrevoked, new.key, "nothing else has changed");
@@ -280,12 +283,7 @@ async fn a_key_is_revoked_by_its_id_or_its_digest_and_keeps_its_first_revoke_tim
 async fn unknown_keys_and_keys_of_other_accounts_are_not_found(stores: &Stores) {
     let new = create_as(stores, "acme's", |_| {}).await;
     let (_, unknown) = new_key("acme", "never stored");
-    let both = |new: &NewKey| {
-        [
-            RevokeTarget::Id(new.key.id),
-            RevokeTarget::Digest(new.digest),
-        ]
-    };
+    let both = |new: &NewKey| [KeyTarget::Id(new.key.id), KeyTarget::Digest(new.digest)];
     let before = stores.load().await;
 
     for others in [&["globex"][..], &["globex", "ACME", "acm"], &[]] {
@@ -304,7 +302,7 @@ async fn unknown_keys_and_keys_of_other_accounts_are_not_found(stores: &Stores) 
     }
     assert_eq!(stores.load().await, before, "nothing has changed");
 
-    let by_its_owner = revocation(RevokeTarget::Id(new.key.id), Some("acme"));
+    let by_its_owner = revocation(KeyTarget::Id(new.key.id), Some("acme"));
     revoke_with(&stores.first, &by_its_owner).await;
     for target in both(&create_as(stores, "acme's too", |_| {}).await) {
         let by_one_of_several = Revocation {
@@ -352,7 +350,7 @@ async fn create(store: &Store, new: &NewKey) -> Position {
     position
 }
 
-async fn revoke(stores: &Stores, target: RevokeTarget) -> (Key, Position) {
+async fn revoke(stores: &Stores, target: KeyTarget) -> (Key, Position) {
     revoke_with(&stores.first, &revocation(target, None)).await
 }
 
@@ -361,7 +359,7 @@ async fn revoke_with(store: &Store, revocation: &Revocation) -> (Key, Position) 
     revoked.expect("found").into_parts()
 }
 
-fn revocation(target: RevokeTarget, account: Option<&str>) -> Revocation {
+fn revocation(target: KeyTarget, account: Option<&str>) -> Revocation {
     Revocation {
         target,
         accounts: account.map_or(Accounts::All, |account| Accounts::one(account_id(account))),

@@ -3,6 +3,7 @@
 mod address;
 mod counted_keys;
 mod database_defaults;
+mod old_replica;
 mod other_databases;
 mod other_roles;
 mod outage;
@@ -18,3 +19,4 @@ mod tls_messages;
 mod too_few_connections;
 mod upgrade;
 mod upgrade_from_keys;
+mod upgrade_to_key_life;

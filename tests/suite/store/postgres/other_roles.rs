@@ -120,7 +120,7 @@ async fn a_flood_of_notifications_neither_hurries_renewals_nor_delays_writes() {
     let _floods = futures::future::join_all(floods).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let counted = "SELECT (SELECT sum(renewals) FROM keyservice.replicas), \
-                   (SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'read_states'), \
+                   (SELECT sum(calls) FROM pg_stat_user_functions WHERE funcname = 'read_feed'), \
                    pg_stat_clear_snapshot()";
     let count = || {
         // The sessions report their counts twice a second at most.
@@ -221,8 +221,7 @@ async fn a_replicas_row_holds_nothing_beyond_what_a_replica_may_be() {
     use_everything(&store).await.expect("migrated");
     let session = session(&create_role_for("service", &cluster, &store)).await;
     let insert = async |name: &str, applied: i64, renewals: i64, lease: i32| {
-        let sql =
-            "INSERT INTO keyservice.replicas VALUES (gen_random_uuid(), $1, $2, $3, $4, now())";
+        let sql = "INSERT INTO keyservice.replicas VALUES (gen_random_uuid(), $1, $2, $3, $4, now(), true)";
         session
             .execute(sql, &[&name, &applied, &renewals, &lease])
             .await

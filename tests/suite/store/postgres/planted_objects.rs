@@ -115,8 +115,30 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
     let key = "'00000000-0000-0000-0000-000000000001'";
     let digest = "pg_catalog.decode(pg_catalog.repeat('ab', 32), 'hex')";
     let other_digest = "pg_catalog.decode(pg_catalog.repeat('cd', 32), 'hex')";
+    let [new_digest, successors_digest] = ["12", "34"]
+        .map(|byte| format!("pg_catalog.decode(pg_catalog.repeat('{byte}', 32), 'hex')"));
     let times = "pg_catalog.now()";
-    for call in [
+    let succeed = async |calls: &[String]| {
+        for call in calls {
+            let call = format!("SELECT keyservice.{call}");
+            let ran = session.batch_execute(&call).await;
+            assert!(ran.is_ok(), "{call}: {ran:?}");
+        }
+    };
+    succeed(&[
+        format!("create_key({id}, {new_digest}, 'a', 'b', 'c', NULL, 'r', {times}, {times})"),
+        format!("set_suspension('a', 'why', {times})"),
+        format!("set_suspension('a', NULL, {times})"),
+        format!("renew_by_feed({id}, 'x', 1, 2000, 0, 0, 0, {id}, 10)"),
+        format!("read_feed(0, 0, {id}, 10)"),
+        format!(
+            "replace_key(k.key_id, 2, 'b', 'd', NULL, {times}, NULL, NULL, NULL, {times}, {id}, {successors_digest}, \
+             'c', 's', NULL) FROM keyservice.keys k WHERE k.digest OPERATOR(pg_catalog.=) {new_digest}"
+        ),
+    ]).await;
+    // The functions of the release before would refuse to go on.
+    cluster.psql(database_in(&store), "DELETE FROM keyservice.first_change");
+    succeed(&[
         format!("create_key({key}, {digest}, 'a', 'b', 'c', 'd', 'e', {times}, {times})"),
         format!("create_key({key}, {digest}, 'a', 'b', 'c', 'd', 'e', {times}, {times})"),
         format!("revoke_key({key}, NULL, NULL, {times})"),
@@ -134,11 +156,8 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
         format!("renew({key}, 'x', 2, 2000, 0, 0, 0, {id}, 10)"),
         format!("read_states(0, 0, {id}, 10)"),
         format!("look_at_replicas(ARRAY[1], ARRAY[{id}])"),
-    ] {
-        let call = format!("SELECT keyservice.{call}");
-        let ran = session.batch_execute(&call).await;
-        assert!(ran.is_ok(), "{call}: {ran:?}");
-    }
+    ])
+    .await;
     let delete = session.batch_execute("DELETE FROM keyservice.audit");
     let refused = delete.await.expect_err("append-only");
     let refused = refused.as_db_error().expect("an answer").message();

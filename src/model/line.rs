@@ -1,7 +1,7 @@
-//! The name that people give to a key: one line of visible text.
+//! One line of visible text that people write: the name of a key, or a reason.
 //!
-//! Promises that a name looks as it is stored, and that a secret cannot hide in it.
-//! Must never change a name, except for white space at its ends.
+//! Promises that a line looks as it is stored, and that a secret cannot hide in it.
+//! Must never change a line, except for white space at its ends.
 
 use crate::model::text::{ContainsSecret, is_control_or_format, refuse_secrets};
 use icu_properties::{
@@ -9,17 +9,20 @@ use icu_properties::{
     props::{DefaultIgnorableCodePoint, Emoji, GeneralCategory, JoinControl, VariationSelector},
 };
 
-/// The name of a key, which several keys may have.
+/// A line of 1 to `MAX` characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyName(String);
+pub struct Line<const MAX: usize>(String);
 
-/// The text cannot be the name of a key.
+/// The text cannot be such a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidKeyName {
-    /// The text is only white space, or has more than 100 characters.
-    #[error("must have 1 to 100 characters, not counting white space at its ends")]
-    Length,
-    /// A line feed, for example, would let a name look like a second line of a list.
+pub enum InvalidLine {
+    /// The text is only white space, or too long.
+    #[error("must have 1 to {max} characters, not counting white space at its ends")]
+    Length {
+        /// The most characters.
+        max: usize,
+    },
+    /// A line feed, for example, would let a text look like a second line of a list.
     #[error("contains a control or format character; use printable text on one line")]
     Control,
     /// The text consists of joiners, for example.
@@ -30,20 +33,20 @@ pub enum InvalidKeyName {
     Secret(#[from] ContainsSecret),
 }
 
-impl KeyName {
-    /// Parses a name. White space at its ends is removed.
-    pub fn parse(text: &str) -> Result<Self, InvalidKeyName> {
+impl<const MAX: usize> Line<MAX> {
+    /// Parses a line. White space at its ends is removed.
+    pub fn parse(text: &str) -> Result<Self, InvalidLine> {
         let trimmed = text.trim();
-        if trimmed.is_empty() || trimmed.chars().nth(100).is_some() {
-            return Err(InvalidKeyName::Length);
+        if trimmed.is_empty() || trimmed.chars().nth(MAX).is_some() {
+            return Err(InvalidLine::Length { max: MAX });
         }
         let untagged = without_emoji_tags(trimmed);
         if untagged.contains(is_hidden) {
-            return Err(InvalidKeyName::Control);
+            return Err(InvalidLine::Control);
         }
         let visible: String = untagged.chars().filter(|c| !has_no_width(*c)).collect();
         if visible.trim_matches(is_blank).is_empty() {
-            return Err(InvalidKeyName::Invisible);
+            return Err(InvalidLine::Invisible);
         }
         // Without the joiners and marks, because a secret with these in it is still easy to copy.
         let unmarked: String = visible.chars().filter(|c| !is_mark(*c)).collect();
@@ -54,12 +57,12 @@ impl KeyName {
         Ok(Self(trimmed.to_owned()))
     }
 
-    /// Takes back a name that a store has kept.
+    /// Takes back a line that a store has kept.
     pub(crate) fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The name, without white space at its ends.
+    /// The line, without white space at its ends.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -144,6 +147,7 @@ fn is_blank(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::key::KeyName;
     use proptest::prelude::*;
 
     proptest! {
@@ -165,11 +169,14 @@ mod tests {
         assert!(KeyName::parse(&"ü".repeat(100)).is_ok());
         assert_eq!(
             KeyName::parse(&"ü".repeat(101)),
-            Err(InvalidKeyName::Length)
+            Err(InvalidLine::Length { max: 100 })
         );
-        assert_eq!(KeyName::parse(" \t "), Err(InvalidKeyName::Length));
-        assert_eq!(KeyName::parse("a\nb"), Err(InvalidKeyName::Control));
-        assert_eq!(KeyName::parse("a\u{202e}b"), Err(InvalidKeyName::Control));
+        assert_eq!(
+            KeyName::parse(" \t "),
+            Err(InvalidLine::Length { max: 100 })
+        );
+        assert_eq!(KeyName::parse("a\nb"), Err(InvalidLine::Control));
+        assert_eq!(KeyName::parse("a\u{202e}b"), Err(InvalidLine::Control));
     }
 
     #[test]
@@ -178,10 +185,10 @@ mod tests {
             "\u{200b}\u{2060}\u{feff}\u{ad}\u{200e}\u{200f}\u{61c}\u{3164}\u{e0041}".chars()
         {
             let name = format!("a{hidden}b");
-            assert_eq!(KeyName::parse(&name), Err(InvalidKeyName::Control));
+            assert_eq!(KeyName::parse(&name), Err(InvalidLine::Control));
         }
         for blank in ["\u{200d}", "\u{200c} \u{fe0f}", "\u{2800}"] {
-            assert_eq!(KeyName::parse(blank), Err(InvalidKeyName::Invisible));
+            assert_eq!(KeyName::parse(blank), Err(InvalidLine::Invisible));
         }
         for name in [
             "می\u{200c}خواهم",
@@ -216,7 +223,7 @@ mod tests {
 
     fn assert_refused_within_a_name(character: char) {
         let name = format!("a{character}b");
-        let refused = Err(InvalidKeyName::Control);
+        let refused = Err(InvalidLine::Control);
         assert_eq!(KeyName::parse(&name), refused, "{name:?}");
     }
 
@@ -237,7 +244,7 @@ mod tests {
             let name = format!("a{character}b");
             assert!(KeyName::parse(&name).is_ok(), "{name:?}");
             let alone = KeyName::parse(&character.to_string());
-            assert_eq!(alone, Err(InvalidKeyName::Invisible), "{character:?}");
+            assert_eq!(alone, Err(InvalidLine::Invisible), "{character:?}");
         }
     }
 
@@ -289,7 +296,7 @@ mod tests {
             format!("🏴\u{e0001}{gbeng}{end}"),
             format!("👋{}{end}", tags(&"x".repeat(MAX_TAGS + 1))),
         ] {
-            let refused = Err(InvalidKeyName::Control);
+            let refused = Err(InvalidLine::Control);
             assert_eq!(KeyName::parse(&name), refused, "{name:?}");
         }
     }
@@ -305,7 +312,7 @@ mod tests {
             let name: String = parts.collect();
             assert_eq!(
                 KeyName::parse(&name),
-                Err(InvalidKeyName::Secret(ContainsSecret::Token))
+                Err(InvalidLine::Secret(ContainsSecret::Token))
             );
         }
     }

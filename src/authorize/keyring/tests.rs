@@ -1,0 +1,258 @@
+use super::*;
+use crate::model::key::Scope;
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Once,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+fn state(rng: &mut StdRng) -> KeyState {
+    let mut digest = [0; 32];
+    rng.fill_bytes(&mut digest);
+    let domain = (rng.random_bool(0.5))
+        .then(|| Domain::from_stored(format!("d{}.example", rng.random_range(0..50))));
+    KeyState {
+        digest: TokenDigest::from_bytes(digest),
+        id: KeyId::from_uuid(uuid::Uuid::from_u128(rng.random())),
+        account_id: AccountId::from_stored(format!("account-{}", rng.random_range(0..500))),
+        scope: Scope::from_domain(domain),
+        expire_time: rng
+            .random_bool(0.3)
+            .then(|| Timestamp::from_micros(rng.random_range(0..1 << 50)).expect("in range")),
+        revoked: rng.random_bool(0.2),
+        suspended: rng.random_bool(0.2),
+    }
+}
+
+fn holds(keyring: &Keyring, state: &KeyState) -> bool {
+    let keys = keyring.read();
+    keys.get(&state.digest).is_some_and(|key| {
+        key.id() == state.id
+            && key.account_id() == state.account_id.as_str()
+            && key.domain() == state.scope.domain()
+            && key.expire_time() == state.expire_time
+            && key.is_revoked() == state.revoked
+            && key.is_suspended() == state.suspended
+    })
+}
+
+#[test]
+fn it_answers_as_a_map_would_however_far_it_grows() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let keyring = Keyring::new();
+    let mut model = HashMap::new();
+    for step in 0..50_000 {
+        let mut new = state(&mut rng);
+        if step % 7 == 0 {
+            // The first bytes of a digest choose its slot. Let some digests collide there.
+            let mut digest = *new.digest.as_bytes();
+            digest[..3].fill(0);
+            new.digest = TokenDigest::from_bytes(digest);
+        }
+        keyring.apply_key(&new);
+        model.insert(new.digest, new);
+    }
+    assert_eq!(keyring.key_count(), model.len());
+    assert!(model.values().all(|state| holds(&keyring, state)));
+    for _ in 0..10_000 {
+        assert!(keyring.read().get(&state(&mut rng).digest).is_none());
+    }
+}
+
+#[test]
+fn it_lists_what_it_holds_and_takes_over_what_another_holds() {
+    let mut rng = StdRng::seed_from_u64(3);
+    let (keyring, other) = (Keyring::new(), Keyring::new());
+    let [mine, both, its] = [(); 3].map(|()| state(&mut rng));
+    for (keyring, states) in [(&keyring, [&mine, &both]), (&other, [&both, &its])] {
+        for state in states {
+            keyring.apply_key(state);
+        }
+    }
+    keyring.replace_with(other);
+    assert!(keyring.read().get(&mine.digest).is_none());
+    assert!(holds(&keyring, &both) && holds(&keyring, &its));
+    let listed: HashSet<_> = keyring.read().keys().map(|(digest, _)| digest).collect();
+    assert_eq!(listed, HashSet::from([both.digest, its.digest]));
+    keyring.apply_key(&mine);
+    assert!(holds(&keyring, &mine) && keyring.key_count() == 3);
+}
+
+/// Another state of the same key.
+fn changed(rng: &mut StdRng, before: &KeyState) -> KeyState {
+    KeyState {
+        digest: before.digest,
+        id: before.id,
+        account_id: before.account_id.clone(),
+        ..state(rng)
+    }
+}
+
+#[test]
+fn a_key_has_the_state_that_was_applied_last_however_often_it_changes() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let keyring = Keyring::new();
+    let mut states: Vec<_> = (0..10_000).map(|_| state(&mut rng)).collect();
+    for state in &states {
+        keyring.apply_key(state);
+    }
+    let chunks = keyring.table.load().chunk_count();
+    for _ in 0..200_000 {
+        let at = rng.random_range(0..states.len());
+        states[at] = changed(&mut rng, &states[at]);
+        keyring.apply_key(&states[at]);
+    }
+    assert!(states.iter().all(|state| holds(&keyring, state)));
+    assert_eq!(keyring.key_count(), states.len());
+    assert_eq!(keyring.table.load().chunk_count(), chunks);
+}
+
+/// In each state of a key its expiry and its domain have the same number.
+#[test]
+fn a_reader_sees_a_key_as_it_was_at_one_moment_while_it_changes() {
+    const CHANGES: i64 = 200_000;
+    let (keyring, other) = (Keyring::new(), state(&mut StdRng::seed_from_u64(6)));
+    let before = state(&mut StdRng::seed_from_u64(5));
+    let numbered = |number: i64| {
+        let name = format!("d{number}.example");
+        KeyState {
+            scope: Scope::from_domain(Some(Domain::from_stored(name))),
+            expire_time: Timestamp::from_micros(number),
+            revoked: number % 2 == 0,
+            ..before.clone()
+        }
+    };
+    keyring.apply_key(&numbered(0));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let (domain, expire_time, is_revoked) = keyring
+                        .at_one_moment(|keys| {
+                            let key = keys.get(&before.digest)?;
+                            let domain = key.domain()?.to_owned();
+                            Some((domain, key.expire_time()?, key.is_revoked()))
+                        })
+                        .expect("it is always held");
+                    let number = expire_time.as_micros();
+                    assert_eq!(domain, format!("d{number}.example"));
+                    assert_eq!(is_revoked, number % 2 == 0);
+                }
+            });
+        }
+        for number in 1..CHANGES {
+            keyring.apply_key(&numbered(number));
+            // Takes the record that has just become free.
+            keyring.apply_key(&other);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn an_account_is_suspended_with_all_its_keys_whether_it_has_some_yet_or_not() {
+    let keyring = Keyring::new();
+    let mut rng = StdRng::seed_from_u64(7);
+    let [mine, its] = [0, 1].map(|number| KeyState {
+        account_id: AccountId::from_stored(format!("account {number}")),
+        ..state(&mut rng)
+    });
+    let is_suspended = |state: &KeyState| {
+        let keys = keyring.read();
+        keys.get(&state.digest)
+            .map(|key| key.is_account_suspended())
+    };
+    let suspend = |state: &KeyState, suspended| {
+        keyring.apply_account(&AccountState {
+            account_id: state.account_id.clone(),
+            suspended,
+        });
+    };
+    suspend(&mine, true);
+    keyring.apply_key(&mine);
+    keyring.apply_key(&its);
+    assert_eq!(
+        (is_suspended(&mine), is_suspended(&its)),
+        (Some(true), Some(false))
+    );
+    assert_eq!(
+        keyring.suspended_accounts(),
+        std::slice::from_ref(&mine.account_id)
+    );
+    suspend(&mine, false);
+    suspend(&its, true);
+    assert_eq!(
+        (is_suspended(&mine), is_suspended(&its)),
+        (Some(false), Some(true))
+    );
+}
+
+#[test]
+fn a_look_between_whose_parts_two_changes_come_is_repeated() {
+    let keyring = Keyring::new();
+    let mut key = state(&mut StdRng::seed_from_u64(4));
+    key.revoked = false;
+    keyring.apply_key(&key);
+    key.revoked = true;
+    let domain = DomainState {
+        account_id: key.account_id.clone(),
+        domain: Domain::from_stored("example.com".to_owned()),
+        coverage: Coverage::Domain,
+    };
+    let changes = Once::new();
+    let seen = keyring.at_one_moment(|keys| {
+        let sought = keys.seek(&domain.domain);
+        let found = keys.get(&key.digest).expect("it is held");
+        changes.call_once(|| {
+            keyring.apply_key(&key);
+            keyring.apply_domain(&domain);
+        });
+        let is_verified = found.verified_domain(&sought).is_some();
+        (found.is_revoked(), is_verified)
+    });
+    assert_eq!(seen, (true, true));
+}
+
+#[test]
+fn readers_see_every_key_that_was_applied_while_the_keyring_grows_under_them() {
+    const KEYS: usize = 100_000;
+    let keyring = Keyring::new();
+    let mut rng = StdRng::seed_from_u64(2);
+    let states: Vec<_> = (0..KEYS).map(|_| state(&mut rng)).collect();
+    let applied = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for reader in 0..3 {
+            let (keyring, states, applied) = (&keyring, &states, &applied);
+            scope.spawn(move || {
+                let mut rng = StdRng::seed_from_u64(reader);
+                loop {
+                    let count = applied.load(Ordering::Acquire);
+                    if count > 0 {
+                        assert!(holds(keyring, &states[rng.random_range(0..count)]));
+                        assert!(holds(keyring, &states[count - 1]));
+                    }
+                    // The key that is being applied must be there completely or not at all.
+                    if let Some(next) = states.get(count) {
+                        let held = keyring.read().get(&next.digest).is_some();
+                        assert!(!held || holds(keyring, next));
+                    }
+                    if count == KEYS {
+                        break;
+                    }
+                }
+            });
+        }
+        for state in &states {
+            keyring.apply_key(state);
+            applied.fetch_add(1, Ordering::Release);
+        }
+    });
+}

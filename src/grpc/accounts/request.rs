@@ -1,0 +1,61 @@
+//! Turns requests about accounts into values. Every field is checked here, or in `fields`.
+//!
+//! Must never repeat a field's text in an error, because any field may contain a token by mistake.
+
+use crate::{
+    callers::Caller,
+    grpc::{
+        audited_call::{OfAccount, Unpermitted},
+        fields::account_id,
+        keys::reason,
+        proto,
+    },
+    model::{account::AccountId, time::Timestamp},
+    store::SuspensionChange,
+};
+use tonic::Status;
+
+impl OfAccount for SuspensionChange {
+    fn account_id(&self) -> &AccountId {
+        &self.account_id
+    }
+}
+
+impl OfAccount for AccountId {
+    fn account_id(&self) -> &AccountId {
+        self
+    }
+}
+
+/// Reads a `SuspendAccount`.
+pub fn suspension(
+    request: proto::SuspendAccountRequest,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<Unpermitted<SuspensionChange>, Status> {
+    Ok(Unpermitted::new(SuspensionChange {
+        account_id: account_id(request.account_id)?,
+        reason: Some(reason(&request.reason)?),
+        now,
+        caller: caller.name.clone(),
+    }))
+}
+
+/// Reads a `ResumeAccount`.
+pub fn resumption(
+    request: proto::ResumeAccountRequest,
+    caller: &Caller,
+    now: Timestamp,
+) -> Result<Unpermitted<SuspensionChange>, Status> {
+    Ok(Unpermitted::new(SuspensionChange {
+        account_id: account_id(request.account_id)?,
+        reason: None,
+        now,
+        caller: caller.name.clone(),
+    }))
+}
+
+/// Reads a `GetAccount`.
+pub fn account(request: proto::GetAccountRequest) -> Result<Unpermitted<AccountId>, Status> {
+    account_id(request.account_id).map(Unpermitted::new)
+}

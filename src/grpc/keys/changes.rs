@@ -1,0 +1,258 @@
+//! The handlers of the calls that read or change one key.
+//!
+//! Promises that when a write returns OK, no replica can answer Authorize without it.
+
+use super::{
+    change_requests::{self, Change},
+    response,
+    service::KeyHandlers,
+};
+use crate::{
+    grpc::{
+        audited_call::{AuditedCall, Closed},
+        errors, proto,
+        writes::wait_until_acknowledged,
+    },
+    model::{
+        audit_record::AdminMethod,
+        key::{Key, KeyId, change::Refusal},
+        token::Token,
+    },
+    store::{Committed, KeyChange, KeyReplacement, KeyTarget, Position, Replaced, change_key},
+};
+use rand::RngExt;
+use tonic::Status;
+
+const ADVICE: &str = "the key may or may not be changed: read it with Get, then try again";
+
+/// What the store has made of a change.
+enum Stored {
+    Change(Box<KeyReplacement>, Committed<()>),
+    /// Nothing, since the request id was used before, for this key.
+    Nothing(Committed<KeyId>),
+}
+
+impl KeyHandlers {
+    pub(super) async fn get_key(
+        self,
+        mut call: AuditedCall,
+        request: proto::GetRequest,
+    ) -> Closed<proto::GetResponse> {
+        let now = call.time();
+        match self.read_key(&mut call, request).await {
+            Ok(key) => {
+                let key = Some(response::key(key, now));
+                call.answer(proto::GetResponse { key }).await
+            }
+            Err(status) => call.refuse(status).await,
+        }
+    }
+
+    async fn read_key(
+        &self,
+        call: &mut AuditedCall,
+        request: proto::GetRequest,
+    ) -> Result<Key, Status> {
+        const ADVICE: &str = "try again";
+        let digester = self.app.authorizer.digester();
+        let lookup = change_requests::lookup(request, call.caller(), digester)?;
+        note_target(call, &lookup.target);
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let found = self.app.store.keys.get(&lookup).await;
+        drop(turn);
+        let found = found.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let key = found.ok_or_else(response::no_such_key)?;
+        note_key(call, &key);
+        Ok(key)
+    }
+
+    pub(super) async fn update_key(
+        self,
+        call: AuditedCall,
+        request: proto::UpdateRequest,
+    ) -> Closed<proto::UpdateResponse> {
+        let rule = self.app.authorizer.domain_rule();
+        let (caller, now) = (call.caller(), call.time());
+        let change = change_requests::update(request, caller, rule, now);
+        self.change(call, change, |replacement| proto::UpdateResponse {
+            key: Some(response::key(replacement.key, now)),
+        })
+        .await
+    }
+
+    pub(super) async fn suspend_key(
+        self,
+        call: AuditedCall,
+        request: proto::SuspendRequest,
+    ) -> Closed<proto::SuspendResponse> {
+        let digester = self.app.authorizer.digester();
+        let (caller, now) = (call.caller(), call.time());
+        let change = change_requests::suspension(request, caller, digester, now);
+        self.change(call, change, |replacement| proto::SuspendResponse {
+            key: Some(response::key(replacement.key, now)),
+        })
+        .await
+    }
+
+    pub(super) async fn resume_key(
+        self,
+        call: AuditedCall,
+        request: proto::ResumeRequest,
+    ) -> Closed<proto::ResumeResponse> {
+        let (caller, now) = (call.caller(), call.time());
+        let change = change_requests::resumption(request, caller, now);
+        self.change(call, change, |replacement| proto::ResumeResponse {
+            key: Some(response::key(replacement.key, now)),
+        })
+        .await
+    }
+
+    pub(super) async fn rotate_key(
+        self,
+        call: AuditedCall,
+        request: proto::RotateRequest,
+    ) -> Closed<proto::RotateResponse> {
+        let (token, id_bits) = {
+            let mut rng = rand::rng();
+            (Token::generate(&mut rng), rng.random())
+        };
+        let digester = self.app.authorizer.digester();
+        let (caller, now) = (call.caller(), call.time());
+        let change = change_requests::rotation(request, caller, &token, digester, &id_bits, now);
+        self.change(call, change, |replacement| {
+            let successor = replacement.successor.map(|new| response::key(new.key, now));
+            proto::RotateResponse {
+                token: token.expose().to_owned(),
+                key: successor,
+                predecessor: Some(response::key(replacement.key, now)),
+            }
+        })
+        .await
+    }
+
+    /// Carries a change out. It is answered once every replica decides by it.
+    async fn change<T>(
+        &self,
+        mut call: AuditedCall,
+        change: Result<Change, Status>,
+        answer: impl FnOnce(KeyReplacement) -> T,
+    ) -> Closed<T> {
+        let stored = async { self.commit_change(&mut call, &change?).await };
+        match stored.await {
+            Err(status) => call.refuse(status).await,
+            Ok(Stored::Change(replacement, committed)) => {
+                let call = call.recorded_by(&committed);
+                if call.has_line() {
+                    log_change(&replacement, committed.position());
+                }
+                let (method, position) = (replacement.method, committed.position());
+                let complete = async {
+                    let acknowledged = wait_until_acknowledged(&self.app, method, position).await;
+                    acknowledged
+                        .map_err(|error| response::unacknowledged_change(error, &replacement))?;
+                    Ok(answer(*replacement))
+                };
+                let answer = call.wait_with_caller(complete).await;
+                call.close(answer)
+            }
+            Ok(Stored::Nothing(first)) => {
+                let call = call.recorded_by(&first);
+                let refused = self.refuse_repeated(first);
+                let refused = call.wait_with_caller(refused).await;
+                call.close(refused)
+            }
+        }
+    }
+
+    /// Waits for the first key's write, because the call that made it may not have waited to the end.
+    async fn refuse_repeated<T>(&self, first: Committed<KeyId>) -> Result<T, Status> {
+        let (first, position) = first.into_parts();
+        let acknowledgements = &self.app.acknowledgements;
+        let acknowledged = acknowledgements.wait_until_acknowledged(position).await;
+        acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
+        Err(response::request_id_used(first))
+    }
+
+    async fn commit_change(
+        &self,
+        call: &mut AuditedCall,
+        change: &Change,
+    ) -> Result<Stored, Status> {
+        note_target(call, &change.lookup.target);
+        let keys = &*self.app.store.keys;
+        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let changed = change_key(keys, &change.lookup, |key| change.next(key)).await;
+        let changed = changed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let stored = match changed {
+            KeyChange::Stored(replacement, committed) => {
+                note_key(call, &replacement.key);
+                Stored::Change(replacement, committed)
+            }
+            KeyChange::RequestIdUsed(key, first) => {
+                note_key(call, &key);
+                Stored::Nothing(first)
+            }
+            KeyChange::DomainNotVerified(key) => {
+                note_key(call, &key);
+                return Err(response::domain_not_verified());
+            }
+            KeyChange::Refused(key, refusal) => {
+                note_key(call, &key);
+                self.repeated(change, &key, refusal).await?
+            }
+            KeyChange::NotFound => return Err(response::no_such_key()),
+        };
+        drop(turn);
+        Ok(stored)
+    }
+
+    /// Tells a Rotate that was refused because of an earlier call like it from any other.
+    async fn repeated(
+        &self,
+        change: &Change,
+        key: &Key,
+        refusal: Refusal,
+    ) -> Result<Stored, Status> {
+        let Some(repeated) = change.repeated(key) else {
+            return Err(response::refused(refusal));
+        };
+        let replaced = self.app.store.keys.replace(&repeated).await;
+        match replaced.map_err(|error| errors::store_failed(&error, ADVICE))? {
+            Replaced::RequestIdUsed(first) => Ok(Stored::Nothing(first)),
+            _ => Err(response::refused(refusal)),
+        }
+    }
+}
+
+fn note_target(call: &mut AuditedCall, target: &KeyTarget) {
+    if let KeyTarget::Id(id) = target {
+        call.set_key(*id);
+    }
+}
+
+fn note_key(call: &mut AuditedCall, key: &Key) {
+    call.set_key(key.id);
+    call.set_account(&key.account_id, key.scope.as_domain());
+}
+
+fn log_change(replacement: &KeyReplacement, position: Position) {
+    let KeyReplacement {
+        key,
+        successor,
+        method,
+        ..
+    } = replacement;
+    let what = match method {
+        AdminMethod::Rotate => "key rotated",
+        AdminMethod::Suspend => "key suspended",
+        AdminMethod::Resume => "key resumed",
+        _ => "key updated",
+    };
+    tracing::info!(
+        key_id = %key.id,
+        account_id = key.account_id.as_str(),
+        successor = successor.as_ref().map(|new| tracing::field::display(new.key.id)),
+        revision = position.revision.number(),
+        "{what}"
+    );
+}

@@ -1,0 +1,99 @@
+//! The statements of the PostgreSQL store on accounts.
+//!
+//! Promises that a write and its audit record are one statement, and so one transaction.
+
+use super::{
+    database::{Database, Purpose},
+    errors::unexpected,
+    rows,
+};
+use crate::{
+    model::{
+        account::AccountId,
+        audit_record::{AdminMethod, Outcome},
+        key::{Reason, Suspension},
+        time::Timestamp,
+    },
+    store::{AccountSummary, Committed, KeyCounts, StoreError, SuspensionChange},
+};
+
+pub(super) async fn set_suspension(
+    database: &Database,
+    change: &SuspensionChange,
+) -> Result<Committed<Option<Suspension>>, StoreError> {
+    let method = match change.reason {
+        Some(_) => AdminMethod::SuspendAccount,
+        None => AdminMethod::ResumeAccount,
+    };
+    let reason = change.reason.as_ref().map(Reason::as_str);
+    let rows = database
+        .write(
+            "WITH changed AS MATERIALIZED ( \
+                 SELECT suspend_time, revision, write_id FROM keyservice.set_suspension($1, $2, $3)), \
+             recorded AS ( \
+                 INSERT INTO keyservice.audit (time, caller, method, account_id, outcome, calls) \
+                 SELECT $3, $4, $5, $1, $6, 1 FROM changed) \
+             SELECT suspend_time, revision, write_id FROM changed",
+            &[
+                &change.account_id.as_str(),
+                &reason,
+                &change.now.to_system_time(),
+                &change.caller.as_str(),
+                &method.as_str(),
+                &Outcome::OK.as_str(),
+            ],
+        )
+        .await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| unexpected("set_suspension gave no row"))?;
+    let suspension = rows::suspension(
+        reason.map(str::to_owned),
+        rows::column(row, "suspend_time")?,
+    );
+    Ok(Committed::new(suspension, rows::position(row)?))
+}
+
+/// Both parts are found by indexes. An account with a million keys takes a second.
+pub(super) async fn get(
+    database: &Database,
+    account_id: &AccountId,
+    now: Timestamp,
+) -> Result<AccountSummary, StoreError> {
+    let rows = database
+        .query(
+            Purpose::Calls,
+            "SELECT a.suspend_reason, a.suspend_time, k.active, k.suspended, k.expired, k.revoked, \
+                 (SELECT pg_catalog.count(*) FROM keyservice.domains d \
+                  WHERE d.account_id OPERATOR(pg_catalog.=) $1 AND d.remove_time IS NULL) AS domains \
+             FROM ( \
+                 SELECT pg_catalog.count(*) FILTER (WHERE revoke_time IS NOT NULL) AS revoked, \
+                     pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND is_expired) AS expired, \
+                     pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
+                         AND suspend_time IS NOT NULL) AS suspended, \
+                     pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
+                         AND suspend_time IS NULL) AS active \
+                 FROM ( \
+                     SELECT revoke_time, suspend_time, \
+                         expire_time IS NOT NULL AND expire_time OPERATOR(pg_catalog.<=) $2 AS is_expired \
+                     FROM keyservice.keys \
+                     WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1) k) k \
+             LEFT JOIN keyservice.accounts a ON a.account_id OPERATOR(pg_catalog.=) $1",
+            &[&account_id.as_str(), &now.to_system_time()],
+        )
+        .await?;
+    let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
+    Ok(AccountSummary {
+        suspension: rows::suspension(
+            rows::column(row, "suspend_reason")?,
+            rows::column(row, "suspend_time")?,
+        ),
+        keys: KeyCounts {
+            active: rows::count(row, "active")?,
+            suspended: rows::count(row, "suspended")?,
+            expired: rows::count(row, "expired")?,
+            revoked: rows::count(row, "revoked")?,
+        },
+        domains: rows::count(row, "domains")?,
+    })
+}

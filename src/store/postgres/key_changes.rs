@@ -1,0 +1,121 @@
+//! The statements of the PostgreSQL store that read one key, and give it its next state.
+//!
+//! Promises that a write and its audit record are one statement, and so one transaction.
+
+use super::{
+    database::{Database, Purpose},
+    errors::unexpected,
+    rows,
+};
+use crate::{
+    model::{
+        audit_record::Outcome,
+        key::{Key, KeyId, RequestId, Scope},
+        time::Timestamp,
+    },
+    store::{Committed, KeyLookup, KeyReplacement, KeyTarget, Replaced, StoreError},
+};
+use std::time::SystemTime;
+use uuid::Uuid;
+
+pub(super) async fn get(
+    database: &Database,
+    lookup: &KeyLookup,
+) -> Result<Option<Key>, StoreError> {
+    let (key_id, digest) = by_id_or_digest(&lookup.target);
+    let rows = database
+        .query(
+            Purpose::Calls,
+            &format!(
+                "SELECT {} FROM keyservice.keys \
+                 WHERE (key_id OPERATOR(pg_catalog.=) $1 OR digest OPERATOR(pg_catalog.=) $2) \
+                   AND ($3::pg_catalog.text[] IS NULL \
+                        OR account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3))",
+                rows::KEY_COLUMNS
+            ),
+            &[&key_id, &digest, &lookup.accounts.listed()],
+        )
+        .await?;
+    rows.first().map(rows::key).transpose()
+}
+
+/// The parameters that find a key, of which one is null.
+pub(super) fn by_id_or_digest(target: &KeyTarget) -> (Option<Uuid>, Option<&[u8]>) {
+    match target {
+        KeyTarget::Id(id) => (Some(id.as_uuid()), None),
+        KeyTarget::Digest(digest) => (None, Some(digest.as_bytes().as_slice())),
+    }
+}
+
+/// The names above a domain that must be verified.
+pub(super) fn parents(scope: &Scope, must_be_verified: bool) -> Option<Vec<&str>> {
+    match scope {
+        Scope::Domain(domain) if must_be_verified => Some(domain.parents().collect()),
+        Scope::Domain(_) | Scope::AllDomains => None,
+    }
+}
+
+pub(super) async fn replace(
+    database: &Database,
+    replacement: &KeyReplacement,
+) -> Result<Replaced, StoreError> {
+    let KeyReplacement { key, successor, .. } = replacement;
+    let new = successor.as_ref();
+    let time = |time: Timestamp| -> SystemTime { time.to_system_time() };
+    let suspension = key.suspension.as_ref();
+    let rows = database
+        .write(
+            "WITH replaced AS MATERIALIZED ( \
+                 SELECT outcome, revision, write_id, first_key_id \
+                 FROM keyservice.replace_key( \
+                     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)), \
+             recorded AS ( \
+                 INSERT INTO keyservice.audit \
+                     (time, caller, method, account_id, key_id, domain, outcome, calls) \
+                 SELECT $10, $16, $17, $18, coalesce(first_key_id, $1), $4, \
+                     CASE WHEN first_key_id IS NULL THEN $19 ELSE $20 END, 1 \
+                 FROM replaced WHERE write_id IS NOT NULL) \
+             SELECT outcome, revision, write_id, first_key_id FROM replaced",
+            &[
+                &key.id.as_uuid(),
+                &key.version.number(),
+                &key.name.as_str(),
+                &key.scope.domain(),
+                &parents(&key.scope, replacement.must_be_verified),
+                &key.expire_time.map(time),
+                &key.revoke_time.map(time),
+                &suspension.map(|suspension| suspension.reason.as_str()),
+                &suspension.map(|suspension| time(suspension.time)),
+                &time(replacement.now),
+                &key.successor.map(KeyId::as_uuid),
+                &new.map(|new| new.digest.as_bytes().as_slice()),
+                &new.map(|new| new.key.preview.as_str()),
+                &new.and_then(|new| new.request_id.as_ref().map(RequestId::as_str)),
+                &new.and_then(|new| new.key.expire_time.map(time)),
+                &replacement.caller.as_str(),
+                &replacement.method.as_str(),
+                &key.account_id.as_str(),
+                &Outcome::OK.as_str(),
+                &Outcome::ALREADY_EXISTS.as_str(),
+            ],
+        )
+        .await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| unexpected("replace_key gave no row"))?;
+    match rows::column(row, "outcome")? {
+        "REPLACED" => Ok(Replaced::Replaced(Committed::new((), rows::position(row)?))),
+        "REQUEST_ID_USED" => {
+            let first = KeyId::from_uuid(rows::column(row, "first_key_id")?);
+            Ok(Replaced::RequestIdUsed(Committed::new(
+                first,
+                rows::position(row)?,
+            )))
+        }
+        "CONFLICT" => Ok(Replaced::Conflict),
+        "UNVERIFIED" => Ok(Replaced::DomainNotVerified),
+        _ => Err(unexpected(
+            "replace_key gave an outcome that this release does not know",
+        )),
+    }
+}

@@ -1,0 +1,122 @@
+//! The statements of the SQLite store that read one key, and give it its next state.
+//!
+//! Must never be called on an async thread (see `worker`).
+
+use super::{
+    audit, domains,
+    rows::{KEY_COLUMNS, key, position},
+    statements::{Subject, find_request, insert_key, json_array, next_revision, record_write},
+};
+use crate::{
+    model::{
+        audit_record::{AuditRecord, Outcome},
+        key::{Key, KeyId, Scope},
+        time::Timestamp,
+    },
+    store::{Committed, KeyLookup, KeyReplacement, KeyTarget, Replaced},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+pub(super) fn get(connection: &Connection, lookup: &KeyLookup) -> rusqlite::Result<Option<Key>> {
+    let (key_id, digest) = by_id_or_digest(&lookup.target);
+    let accounts = lookup.accounts.listed();
+    let accounts = accounts.as_deref().map(json_array);
+    connection
+        .prepare_cached(&format!(
+            "SELECT {KEY_COLUMNS} FROM keys \
+             WHERE (key_id = ?1 OR digest = ?2) \
+             AND (?3 IS NULL OR account_id IN (SELECT value FROM json_each(?3)))"
+        ))?
+        .query_row(params![key_id, digest, accounts], key)
+        .optional()
+}
+
+/// The parameters that find a key, of which one is null.
+pub(super) fn by_id_or_digest(target: &KeyTarget) -> (Option<[u8; 16]>, Option<[u8; 32]>) {
+    match target {
+        KeyTarget::Id(id) => (Some(*id.as_uuid().as_bytes()), None),
+        KeyTarget::Digest(digest) => (None, Some(*digest.as_bytes())),
+    }
+}
+
+pub(super) fn replace(
+    transaction: &Transaction<'_>,
+    replacement: &KeyReplacement,
+) -> rusqlite::Result<Replaced> {
+    let KeyReplacement { key, successor, .. } = replacement;
+    if let Some(new) = successor
+        && let Some((first, revision)) = find_request(transaction, new)?
+    {
+        append_record(transaction, replacement, first, Outcome::ALREADY_EXISTS)?;
+        let first = Committed::new(first, position(revision));
+        return Ok(Replaced::RequestIdUsed(first));
+    }
+    if !has_version_before(transaction, key)? {
+        return Ok(Replaced::Conflict);
+    }
+    if let (true, Scope::Domain(domain)) = (replacement.must_be_verified, &key.scope)
+        && !domains::is_verified(transaction, &key.account_id, domain)?
+    {
+        return Ok(Replaced::DomainNotVerified);
+    }
+    let now = replacement.now;
+    if let Some(new) = successor {
+        let revision = next_revision(transaction)?;
+        insert_key(transaction, new, revision)?;
+        record_write(transaction, revision, now, &Subject::Key(new.key.id))?;
+    }
+    let revision = next_revision(transaction)?;
+    let suspension = key.suspension.as_ref();
+    transaction
+        .prepare_cached(
+            "UPDATE keys SET name = ?2, domain = ?3, expire_time = ?4, revoke_time = ?5, \
+             suspend_reason = ?6, suspend_time = ?7, successor = ?8, version = ?9, revision = ?10 \
+             WHERE key_id = ?1",
+        )?
+        .execute(params![
+            key.id.as_uuid().as_bytes(),
+            key.name.as_str(),
+            key.scope.domain(),
+            key.expire_time.map(Timestamp::as_micros),
+            key.revoke_time.map(Timestamp::as_micros),
+            suspension.map(|suspension| suspension.reason.as_str()),
+            suspension.map(|suspension| suspension.time.as_micros()),
+            key.successor.map(|id| *id.as_uuid().as_bytes()),
+            key.version.number(),
+            revision.number(),
+        ])?;
+    record_write(transaction, revision, now, &Subject::Key(key.id))?;
+    append_record(transaction, replacement, key.id, Outcome::OK)?;
+    Ok(Replaced::Replaced(Committed::new((), position(revision))))
+}
+
+fn has_version_before(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM keys WHERE key_id = ?1 AND version = ?2 - 1)",
+        )?
+        .query_row(
+            params![key.id.as_uuid().as_bytes(), key.version.number()],
+            |row| row.get(0),
+        )
+}
+
+fn append_record(
+    transaction: &Transaction<'_>,
+    replacement: &KeyReplacement,
+    key_id: KeyId,
+    outcome: Outcome,
+) -> rusqlite::Result<()> {
+    let record = AuditRecord {
+        time: replacement.now,
+        caller: replacement.caller.clone(),
+        method: replacement.method.into(),
+        account_id: Some(replacement.key.account_id.clone()),
+        key_id: Some(key_id),
+        domain: replacement.key.scope.as_domain().cloned(),
+        include_subdomains: None,
+        outcome,
+        calls: 1,
+    };
+    audit::append(transaction, &record)
+}
