@@ -52,6 +52,10 @@ impl Drop for Measured<'_> {
     }
 }
 
+/// What the caller of a change can do that not every replica is known to have applied.
+pub(super) const CHANGE_AGAIN: &str =
+    "call again, which waits until every replica decides by the change";
+
 /// The line about writes that not every replica is known to have applied, of which every call may cause
 /// one.
 static UNACKNOWLEDGED: RepeatedLine = RepeatedLine::new();

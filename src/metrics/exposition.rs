@@ -136,7 +136,8 @@ impl Exposition {
     }
 
     fn suspended_accounts(&self, families: &mut Families<'_>) -> fmt::Result {
-        let count = self.app.authorizer.keyring().suspended_accounts().len();
+        let keyring = self.app.authorizer.keyring();
+        let count = keyring.read().suspended_account_count();
         let help = "Accounts in memory that are suspended";
         families.gauge(
             "keyservice_keyring_suspended_accounts",

@@ -265,6 +265,10 @@ impl ReadGuard {
             .count()
     }
 
+    pub(crate) fn suspended_account_count(&self) -> usize {
+        self.0.suspended_accounts.count()
+    }
+
     fn key<'a>(&'a self, record: &Record) -> Option<KeyRef<'a>> {
         let (table, held) = (&self.0, record.held());
         let is_complete = table.account_ids.reach(held.account)

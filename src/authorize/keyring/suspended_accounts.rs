@@ -30,6 +30,12 @@ impl SuspendedAccounts {
         chunk.is_some_and(|words| words[word].load(Acquire) & bit != 0)
     }
 
+    pub(super) fn count(&self) -> usize {
+        let words = self.0.iter().flat_map(|words| words.iter());
+        let counts = words.map(|word| word.load(Relaxed).count_ones() as usize);
+        counts.sum()
+    }
+
     /// Only the writer may call this, and there must be room.
     pub(super) fn set(&self, account: NonZeroU32, is_suspended: bool) {
         let (chunk, word, bit) = place(account);

@@ -187,6 +187,7 @@ fn an_account_is_suspended_with_all_its_keys_whether_it_has_some_yet_or_not() {
         keyring.suspended_accounts(),
         std::slice::from_ref(&mine.account_id)
     );
+    assert_eq!(keyring.read().suspended_account_count(), 1);
     suspend(&mine, false);
     suspend(&its, true);
     assert_eq!(

@@ -1,12 +1,10 @@
 //! Turns values into responses about accounts.
 
 use crate::{
-    grpc::{keys, proto, writes::unacknowledged},
+    grpc::{keys, proto},
     model::account::AccountId,
-    replication::acknowledgement::Unacknowledged,
     store::AccountSummary,
 };
-use tonic::Status;
 
 pub(super) fn account(account_id: AccountId, summary: &AccountSummary) -> proto::Account {
     let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
@@ -22,12 +20,4 @@ pub(super) fn account(account_id: AccountId, summary: &AccountSummary) -> proto:
         }),
         domain_count: count(summary.domains),
     }
-}
-
-/// An account was changed, but it is not certain that every replica decides by that.
-pub(super) fn unacknowledged_change(error: Unacknowledged) -> Status {
-    unacknowledged(
-        error,
-        "call again, which waits until every replica decides by the change",
-    )
 }

@@ -11,7 +11,7 @@ use crate::{
         handlers::implement,
         keys,
         proto::{self, account_service_server::AccountService},
-        writes::wait_until_acknowledged,
+        writes::{CHANGE_AGAIN, unacknowledged, wait_until_acknowledged},
     },
     model::{audit_record::AdminMethod, key::Suspension},
     store::{Committed, SuspensionChange},
@@ -78,7 +78,7 @@ impl AccountHandlers {
         }
         let complete = async {
             let acknowledged = wait_until_acknowledged(&self.app, method, position).await;
-            acknowledged.map_err(response::unacknowledged_change)?;
+            acknowledged.map_err(|error| unacknowledged(error, CHANGE_AGAIN))?;
             Ok(answer(suspension))
         };
         let answer = call.wait_with_caller(complete).await;

@@ -5,7 +5,7 @@
 use super::{
     change_requests::{self, Change},
     response,
-    service::KeyHandlers,
+    service::{KeyHandlers, note_key, note_target},
 };
 use crate::{
     grpc::{
@@ -18,7 +18,7 @@ use crate::{
         key::{Key, KeyId, change::Refusal},
         token::Token,
     },
-    store::{Committed, KeyChange, KeyReplacement, KeyTarget, Position, Replaced, change_key},
+    store::{Committed, KeyChange, KeyReplacement, Position, Replaced, change_key},
 };
 use rand::RngExt;
 use tonic::Status;
@@ -157,20 +157,12 @@ impl KeyHandlers {
             }
             Ok(Stored::Nothing(first)) => {
                 let call = call.recorded_by(&first);
-                let refused = self.refuse_repeated(first);
+                let (first, position) = first.into_parts();
+                let refused = self.refuse_repeated(first, position);
                 let refused = call.wait_with_caller(refused).await;
                 call.close(refused)
             }
         }
-    }
-
-    /// Waits for the first key's write, because the call that made it may not have waited to the end.
-    async fn refuse_repeated<T>(&self, first: Committed<KeyId>) -> Result<T, Status> {
-        let (first, position) = first.into_parts();
-        let acknowledgements = &self.app.acknowledgements;
-        let acknowledged = acknowledgements.wait_until_acknowledged(position).await;
-        acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
-        Err(response::request_id_used(first))
     }
 
     async fn commit_change(
@@ -222,17 +214,6 @@ impl KeyHandlers {
             _ => Err(response::refused(refusal)),
         }
     }
-}
-
-fn note_target(call: &mut AuditedCall, target: &KeyTarget) {
-    if let KeyTarget::Id(id) = target {
-        call.set_key(*id);
-    }
-}
-
-fn note_key(call: &mut AuditedCall, key: &Key) {
-    call.set_key(key.id);
-    call.set_account(&key.account_id, key.scope.as_domain());
 }
 
 fn log_change(replacement: &KeyReplacement, position: Position) {

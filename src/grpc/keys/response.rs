@@ -11,7 +11,7 @@ use crate::{
     grpc::{
         errors::{aborted, failed_precondition, unavailable},
         proto, timestamp,
-        writes::unacknowledged,
+        writes::{CHANGE_AGAIN, unacknowledged},
     },
     model::{
         key::{Key, KeyId, Scope, Status, Suspension, change::Refusal},
@@ -192,9 +192,6 @@ pub(super) fn unacknowledged_change(
 ) -> tonic::Status {
     match &replacement.successor {
         Some(new) => unacknowledged_create(error, new.key.id),
-        None => unacknowledged(
-            error,
-            "call again, which waits until every replica decides by the change",
-        ),
+        None => unacknowledged(error, CHANGE_AGAIN),
     }
 }

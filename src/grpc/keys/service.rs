@@ -15,7 +15,11 @@ use crate::{
         writes::wait_until_acknowledged,
     },
     model::{
-        account::Accounts, audit_record::AdminMethod, key::Key, time::Timestamp, token::Token,
+        account::Accounts,
+        audit_record::AdminMethod,
+        key::{Key, KeyId},
+        time::Timestamp,
+        token::Token,
     },
     store::{Committed, CreateOutcome, KeyTarget, ListQuery, Listed, NewKey, Position},
 };
@@ -89,8 +93,7 @@ impl KeyHandlers {
         Ok((token, new, committed))
     }
 
-    /// Waits until every replica knows the key. If the request id was used before, waits for the first
-    /// key's write instead, because the call that made it may not have waited to the end.
+    /// Waits until every replica knows the key, or the first key if the request id was used before.
     async fn acknowledge_key(
         &self,
         key: Key,
@@ -104,16 +107,21 @@ impl KeyHandlers {
                 acknowledged.map_err(|error| response::unacknowledged_create(error, key.id))?;
                 Ok(key)
             }
-            CreateOutcome::RequestIdUsed { first } => {
-                let acknowledged = self
-                    .app
-                    .acknowledgements
-                    .wait_until_acknowledged(position)
-                    .await;
-                acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
-                Err(response::request_id_used(first))
-            }
+            CreateOutcome::RequestIdUsed { first } => self.refuse_repeated(first, position).await,
         }
+    }
+
+    /// Refuses a request id that was used before. It waits for the first key's write, because the call
+    /// that made it may not have waited to the end.
+    pub(super) async fn refuse_repeated<T>(
+        &self,
+        first: KeyId,
+        position: Position,
+    ) -> Result<T, Status> {
+        let acknowledgements = &self.app.acknowledgements;
+        let acknowledged = acknowledgements.wait_until_acknowledged(position).await;
+        acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
+        Err(response::request_id_used(first))
     }
 
     async fn list_keys(
@@ -177,8 +185,7 @@ impl KeyHandlers {
             Err(status) => return call.refuse(status).await,
         };
         let (key, now) = (committed.value(), call.time());
-        call.set_account(&key.account_id, key.scope.as_domain());
-        call.set_key(key.id);
+        note_key(&mut call, key);
         let call = call.recorded_by(&committed);
         if call.has_line() {
             log_write("key revoked", committed.value(), committed.position());
@@ -198,9 +205,7 @@ impl KeyHandlers {
         const ADVICE: &str = "the key may or may not be revoked: try again";
         let digester = self.app.authorizer.digester();
         let revocation = request::revocation(request, call.caller(), digester, call.time())?;
-        if let KeyTarget::Id(id) = revocation.target {
-            call.set_key(id);
-        }
+        note_target(call, &revocation.target);
         let turn = call.turn(&self.app.store_turns, ADVICE).await?;
         let revoked = self.app.store.keys.revoke(&revocation).await;
         drop(turn);
@@ -232,6 +237,19 @@ impl KeyHandlers {
         let decision = self.app.authorizer.authorize(&token, domain, accounts, now);
         Ok(response::decision(decision.map_err(response::no_lease)?))
     }
+}
+
+/// Notes which key a call names.
+pub(super) fn note_target(call: &mut AuditedCall, target: &KeyTarget) {
+    if let KeyTarget::Id(id) = target {
+        call.set_key(*id);
+    }
+}
+
+/// Notes which key a call concerns, once the store has found it.
+pub(super) fn note_key(call: &mut AuditedCall, key: &Key) {
+    call.set_key(key.id);
+    call.set_account(&key.account_id, key.scope.as_domain());
 }
 
 fn log_write(what: &'static str, key: &Key, position: Position) {
