@@ -2,7 +2,12 @@
 
 use crate::support::{
     eventually,
-    postgres::{Cluster, session},
+    postgres::{
+        Cluster, database_in,
+        roles::{create_role_without_rights, grants, role_in},
+        session,
+    },
+    server::Server,
 };
 use std::{
     sync::{
@@ -28,7 +33,7 @@ const MIGRATIONS: [&str; 8] = [
 ];
 
 /// Creates the tables of a release by its first migrations.
-pub fn create_tables(cluster: &Cluster, database: &str, count: usize) {
+fn create_tables(cluster: &Cluster, database: &str, count: usize) {
     let table = format!(
         "CREATE SCHEMA keyservice; CREATE TABLE keyservice.migrations ( \
          number integer PRIMARY KEY, name text NOT NULL, apply_time timestamptz NOT NULL DEFAULT now()); \
@@ -64,6 +69,48 @@ pub struct Outdated(pub u64);
 /// What PostgreSQL says of it: the columns differ from those of the prepared statement, or from its plan.
 const OUTDATED: [SqlState; 2] = [SqlState::FEATURE_NOT_SUPPORTED, SqlState::DATATYPE_MISMATCH];
 
+/// A server of this release, whose start has migrated the tables of an earlier one, and a replica of that
+/// release, which goes on.
+pub struct Upgrade {
+    pub cluster: Arc<Cluster>,
+    pub store: String,
+    /// The address of the old replica, with the rights of its release and of this one.
+    pub address: String,
+    pub old: Arc<OldReplica>,
+    pub server: Server,
+}
+
+impl Upgrade {
+    /// The tables are those of the first migrations. `rights` is what `keyservice grants` of that release
+    /// prints, for the role `{}`.
+    pub async fn from(migrations: usize, rights: &str, release: &'static Release) -> Self {
+        let cluster = Cluster::shared();
+        let store = cluster.create_database();
+        create_tables(&cluster, database_in(&store), migrations);
+        let address = create_role_without_rights("service", &cluster, &store);
+        let role = role_in(&address);
+        cluster.psql(database_in(&store), &rights.replace("{}", &role));
+        let old = OldReplica::start(&address, release).await;
+        old.go_on().await;
+
+        let server = Server::start(&store).await;
+        old.go_on().await;
+        cluster.psql(database_in(&store), &grants(&role, "service", &store));
+        old.go_on().await;
+        Self {
+            cluster,
+            store,
+            address,
+            old,
+            server,
+        }
+    }
+
+    pub fn psql(&self, sql: &str) -> String {
+        self.cluster.psql(database_in(&self.store), sql)
+    }
+}
+
 /// Four tasks of the replica.
 pub struct OldReplica {
     release: &'static Release,
@@ -78,7 +125,7 @@ pub struct OldReplica {
 }
 
 impl OldReplica {
-    pub async fn start(address: &str, release: &'static Release) -> Arc<Self> {
+    async fn start(address: &str, release: &'static Release) -> Arc<Self> {
         let replica = Arc::new(Self {
             release,
             address: address.to_owned(),

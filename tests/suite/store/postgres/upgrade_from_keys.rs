@@ -1,13 +1,6 @@
 //! The upgrade from the release that has keys alone, while a replica of that release goes on.
 
-use super::old_replica::{OldReplica, Outdated, Release, create_tables};
-use crate::support::{
-    postgres::{
-        Cluster, database_in,
-        roles::{create_role_without_rights, grants, role_in},
-    },
-    server::Server,
-};
+use super::old_replica::{Outdated, Release, Upgrade};
 
 /// What `keyservice grants` of that release prints.
 const GRANTS: &str = "
@@ -57,20 +50,8 @@ const RELEASE: Release = Release {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_of_the_release_without_domains_renews_and_writes_all_through_the_upgrade() {
-    let cluster = Cluster::shared();
-    let store = cluster.create_database();
-    let database = database_in(&store);
-    create_tables(&cluster, database, 6);
-    let address = create_role_without_rights("service", &cluster, &store);
-    let role = role_in(&address);
-    cluster.psql(database, &GRANTS.replace("{}", &role));
-    let old = OldReplica::start(&address, &RELEASE).await;
-    old.go_on().await;
-
-    let server = Server::start(&store).await;
-    old.go_on().await;
-    cluster.psql(database, &grants(&role, "service", &store));
-    old.go_on().await;
+    let upgrade = Upgrade::from(6, GRANTS, &RELEASE).await;
+    let (old, server) = (&upgrade.old, &upgrade.server);
 
     let (mut client, mut domains) = (server.client().await, server.domains().await);
     let listed = client.list("acme").await.expect("listed");
@@ -80,7 +61,7 @@ async fn a_replica_of_the_release_without_domains_renews_and_writes_all_through_
     let (_, key_id) = client.create_key().await;
     client.revoke(&key_id).await.expect("revoked");
     let last = "SELECT max(revision) FROM keyservice.writes WHERE domain IS NOT NULL";
-    let last: u64 = cluster.psql(database, last).parse().expect("a revision");
+    let last: u64 = upgrade.psql(last).parse().expect("a revision");
     assert!(old.applied() >= last, "the call has waited for it");
 
     // The migrations have changed the columns of two statements.

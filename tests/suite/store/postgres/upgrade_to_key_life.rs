@@ -1,14 +1,10 @@
 //! The upgrade from the release that only creates and revokes keys, while a replica of that release goes on.
 //! It would not know that a key was suspended or narrowed. So either it is there, or keys are changed so.
 
-use super::old_replica::{OldReplica, Outdated, Release, create_tables};
+use super::old_replica::{Outdated, Release, Upgrade};
 use crate::support::{
     eventually,
-    postgres::{
-        Cluster, database_in,
-        roles::{create_role_without_rights, grants, role_in},
-        session,
-    },
+    postgres::{Cluster, database_in, session},
     server::Server,
 };
 use keyservice::grpc::proto::{
@@ -132,29 +128,17 @@ async fn make_changes(server: &Server, key_id: &str) -> Vec<(&'static str, Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_changed_once_no_replica_of_the_release_before_is_there_which_then_gets_no_lease()
 {
-    let cluster = Cluster::shared();
-    let store = cluster.create_database();
-    let database = database_in(&store);
-    create_tables(&cluster, database, 8);
-    let address = create_role_without_rights("service", &cluster, &store);
-    let role = role_in(&address);
-    cluster.psql(database, &GRANTS.replace("{}", &role));
-    let old = OldReplica::start(&address, &RELEASE).await;
-    old.go_on().await;
-
-    let server = Server::start(&store).await;
-    old.go_on().await;
-    cluster.psql(database, &grants(&role, "service", &store));
-    old.go_on().await;
+    let upgrade = Upgrade::from(8, GRANTS, &RELEASE).await;
+    let (old, server) = (&upgrade.old, &upgrade.server);
     let mut client = server.client().await;
     let (token, key_id) = client.create_key().await;
     let changed = "SELECT (SELECT count(*) FROM keyservice.keys WHERE version > 1 AND revoke_time IS NULL) \
                    + (SELECT count(*) FROM keyservice.accounts) + (SELECT count(*) FROM keyservice.first_change)";
-    for (call, changed) in make_changes(&server, &key_id).await {
+    for (call, changed) in make_changes(server, &key_id).await {
         let refused = changed.expect_err(call);
         assert_eq!(refused.code(), Code::Unavailable, "{call}: {refused}");
     }
-    assert_eq!(cluster.psql(database, changed), "0");
+    assert_eq!(upgrade.psql(changed), "0");
     assert!(client.is_granted(&token).await);
     let reason = "a replica of the release before is running";
     assert!(server.log().contains(reason), "{}", server.log());
@@ -165,19 +149,19 @@ async fn keys_are_changed_once_no_replica_of_the_release_before_is_there_which_t
     assert!(sessions <= 4, "{sessions}");
     eventually("its lease has lapsed", async || {
         let there = "SELECT count(*) FROM keyservice.replicas WHERE NOT reads_feed";
-        cluster.psql(database, there) == "0"
+        upgrade.psql(there) == "0"
     })
     .await;
-    for (call, changed) in make_changes(&server, &key_id).await {
+    for (call, changed) in make_changes(server, &key_id).await {
         changed.expect(call);
     }
     assert_eq!(
-        cluster.psql(database, "SELECT count(*) FROM keyservice.first_change"),
+        upgrade.psql("SELECT count(*) FROM keyservice.first_change"),
         "1"
     );
     assert!(client.is_granted(&token).await);
 
-    let refused = renew_as_the_old(&address).await;
+    let refused = renew_as_the_old(&upgrade.address).await;
     assert_eq!(
         refused.code(),
         Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
