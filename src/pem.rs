@@ -1,7 +1,7 @@
 //! What is wrong with a file that should hold certificates, a private key or revocation lists (PEM).
 //!
-//! Owns the table of such mistakes. Promises that each message says what the file is, and with which
-//! command it becomes what it should be. Must never repeat a part of the file, which may be a key.
+//! Owns the table of such mistakes. Promises that each message says what the file is, and names a command
+//! that turns it into what it should be. Must never repeat a part of the file, which may be a key.
 
 /// What a file should hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -312,8 +312,8 @@ impl Follower {
             }
             Err(error) => {
                 tracing::warn!("cannot load the keys, and will try again: {error}");
-                // A row that stands in the way of what is to be written again may come from the lost
-                // history, and then nobody else removes it.
+                // The row of an older replica keeps lost changes from being written again. That replica
+                // may be gone, and no replica renews now, so nobody else would remove the row.
                 let pause_end = tokio::time::Instant::now() + self.identity.renewal_interval;
                 self.look_at_replicas_until(pause_end).await;
             }

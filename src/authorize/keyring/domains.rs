@@ -23,9 +23,9 @@ const FIRST_SLOTS: usize = 1024;
 /// The table. Domains are added and change, but are never taken out: one that was removed may come
 /// back.
 ///
-/// A domain has one of two places. The first account that has a name is found from the name alone, so
-/// that a look-up can begin before its key, and with it its account, was found. All other accounts
-/// that have this name are found from both, because they would make a long row at one place.
+/// A domain has one of two places. For the first account that has a name, the name alone chooses the
+/// place, so that a look-up can begin before the account is known. For every other account with this name,
+/// the account chooses too, because all of them would fill a long row at one place.
 pub(super) struct Domains {
     slots: Box<[Slot]>,
     /// With a key of this process, so that nobody can choose names whose hashes are alike.

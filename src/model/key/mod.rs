@@ -23,7 +23,7 @@ pub use status::Status;
 /// The name that people give to a key. Several keys may have the same.
 pub type KeyName = Line<100>;
 
-/// Why somebody suspended a key or an account, for people.
+/// The reason why a key or an account is suspended. It is written for people.
 pub type Reason = Line<200>;
 
 /// Since when a key or an account is suspended, and why.

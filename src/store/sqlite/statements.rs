@@ -80,7 +80,8 @@ pub(super) fn create(
     Ok(Some(Committed::new(created, position(revision))))
 }
 
-/// The key for which the account of a new key has used its request id before, and the write that made it.
+/// Finds the key that was created with the same request id for the same account, and the revision of the
+/// write that created it.
 pub(super) fn find_request(
     connection: &Connection,
     new: &NewKey,

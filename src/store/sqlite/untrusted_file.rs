@@ -1,8 +1,8 @@
-//! What SQLite is told about a database that somebody else may have prepared.
+//! The settings with which SQLite opens a database that somebody else may have prepared.
 //!
 //! Promises that no view, trigger, generated column, check or index of a file runs anything that reaches
-//! beyond the file's own tables (<https://www.sqlite.org/security.html>). Every connection is told so
-//! before it reads the file.
+//! beyond the file's own tables (<https://www.sqlite.org/security.html>). Every connection is set
+//! so before it reads the file.
 //!
 //! `SQLITE_DBCONFIG_DEFENSIVE` is left out: it forbids statements that harm the file, and this program
 //! runs no statements but its own.

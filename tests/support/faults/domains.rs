@@ -24,7 +24,7 @@ pub struct DomainWrite {
     pub returned: Option<Duration>,
 }
 
-/// The name for which an Authorize asks.
+/// The name that an Authorize asks about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     Domain,

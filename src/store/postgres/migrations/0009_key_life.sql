@@ -161,7 +161,7 @@ BEGIN
     write_id := keyservice.end_write(v_next, p_revoke_time, revoked.key_id);
 END $$;
 
--- As before. Suspended keys are not active.
+-- Replaces the function of 0008, which says why it is so. Suspended keys are not active.
 CREATE OR REPLACE FUNCTION keyservice.count_active_keys(
     p_account_id text, p_domain text, p_time timestamptz, p_limit bigint,
     OUT active bigint, OUT looked_at bigint)

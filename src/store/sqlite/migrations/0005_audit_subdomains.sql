@@ -1,3 +1,3 @@
--- What an AddDomain said of the names below the domain: 0 or 1. Null: another call, or one of the release
--- before. There is no CHECK, for which every row would be read.
+-- Whether an AddDomain included the names below the domain: 0 or 1. Null: another call, or one of the release
+-- before. The column has no CHECK, because SQLite would read every row to add it.
 ALTER TABLE audit ADD COLUMN include_subdomains INTEGER;
