@@ -33,7 +33,7 @@ const MIGRATIONS: [&str; 8] = [
 ];
 
 /// Creates the tables of a release by its first migrations.
-fn create_tables(cluster: &Cluster, database: &str, count: usize) {
+pub fn create_tables(cluster: &Cluster, database: &str, count: usize) {
     let table = format!(
         "CREATE SCHEMA keyservice; CREATE TABLE keyservice.migrations ( \
          number integer PRIMARY KEY, name text NOT NULL, apply_time timestamptz NOT NULL DEFAULT now()); \

@@ -1,7 +1,7 @@
 //! The upgrade from the release that only creates and revokes keys, while a replica of that release goes on.
 //! It would not know that a key was suspended or narrowed. So either it is there, or keys are changed so.
 
-use super::old_replica::{Outdated, Release, Upgrade};
+use super::old_replica::{Outdated, Release, Upgrade, create_tables};
 use crate::support::{
     eventually,
     postgres::{Cluster, database_in, session},
@@ -168,6 +168,28 @@ async fn keys_are_changed_once_no_replica_of_the_release_before_is_there_which_t
     );
     let message = refused.as_db_error().expect("an answer").message();
     assert!(message.contains("run the newer release"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_migration_waits_for_a_renewal_that_has_read_some_tables() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    create_tables(&cluster, database_in(&store), 8);
+    let renewal = session(&store).await;
+    let begin =
+        "BEGIN; LOCK TABLE keyservice.writers_lock IN ROW SHARE MODE; TABLE keyservice.writes";
+    renewal.batch_execute(begin).await.expect("begun");
+    let read_the_rest = async {
+        eventually("the migration waits", async || {
+            let waiting = "SELECT count(*) FROM pg_locks WHERE mode ~ 'Exclusive' AND NOT granted \
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+            cluster.psql(database_in(&store), waiting) == "1"
+        })
+        .await;
+        let rest = "TABLE keyservice.keys; COMMIT";
+        renewal.batch_execute(rest).await.expect("no deadlock");
+    };
+    tokio::join!(Server::start(&store), read_the_rest);
 }
 
 /// The error of a renewal, by another replica of that release.
