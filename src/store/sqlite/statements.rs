@@ -385,8 +385,7 @@ pub(super) fn changes(
         |row| account_state(row).map(State::Account),
     )?);
     changes.sort_unstable_by_key(|change| change.position.revision);
-    changes.truncate(limit);
-    Ok(ChangePage { changes, head })
+    Ok(ChangePage::new(changes, since, limit, head))
 }
 
 fn changes_in(
@@ -400,7 +399,7 @@ fn changes_in(
     transaction
         .prepare_cached(&format!(
             "SELECT {columns}, revision FROM {table} \
-             WHERE revision > ?1 ORDER BY revision LIMIT ?2"
+             WHERE revision > ?1 AND revision <= ?1 + ?2"
         ))?
         .query_map(
             params![since.number(), i64::try_from(limit).unwrap_or(i64::MAX)],

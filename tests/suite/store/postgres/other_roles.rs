@@ -38,6 +38,24 @@ async fn a_role_that_may_only_connect_holds_up_nothing_with_an_advisory_lock() {
     Server::start(&cluster.create_database()).await;
 }
 
+/// PostgreSQL gives everybody the right to update the view of its settings, and so to lock it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_the_view_of_settings_holds_up_no_new_session() {
+    let cluster = Cluster::start();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let stranger = session(&create_role_without_rights("stranger", &cluster, &store)).await;
+    let lock = "BEGIN; LOCK TABLE pg_catalog.pg_settings";
+    stranger.batch_execute(lock).await.expect("locked");
+    cluster.end_sessions("application_name = 'keyservice'");
+    let mut client = server.client().await;
+    eventually("it writes again", async || {
+        client.create("acme", "a key").await.is_ok()
+    })
+    .await;
+    Server::start(&store).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_other_role_can_take_a_lock_that_a_call_or_a_renewal_waits_for() {
     for version in [Version::Installed, Version::Oldest] {
