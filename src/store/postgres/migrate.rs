@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007_domains.sql"),
     migration!(8, "0008_domain_reports.sql"),
     migration!(9, "0009_key_life.sql"),
+    migration!(10, "0010_labels.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -181,12 +181,14 @@ async fn list_and_revoke(session: &mut Session) {
 }
 
 async fn put_a_token_into_every_field(session: &mut Session, token: &str) {
-    let creates: [fn(&mut CreateRequest, &str); 5] = [
+    let creates: [fn(&mut CreateRequest, &str); 7] = [
         |new, token| new.account_id = token.into(),
         |new, token| new.name = token.into(),
         |new, token| new.name = format!("the key of {token}."),
         |new, token| new.domain = Some(token.into()),
         |new, token| new.request_id = Some(token.into()),
+        |new, token| new.labels = [(token.into(), String::new())].into(),
+        |new, token| new.labels = [("a".into(), token.into())].into(),
     ];
     for put in creates {
         let answer = session.create(|new| put(new, token)).await;
