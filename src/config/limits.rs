@@ -37,7 +37,7 @@ pub struct ClientLimits {
     /// Size of a request's message. A larger one is `RESOURCE_EXHAUSTED`. An Authorize fits into 1 KiB,
     /// and a Create with every field at its longest into the default. At most 1 MiB, which is less than
     /// tonic's own limit.
-    #[arg(long, env = "KEYSERVICE_MAX_MESSAGE_SIZE", value_name = "BYTES", default_value = "4096", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    #[arg(long, env = "KEYSERVICE_MAX_MESSAGE_SIZE", value_name = "BYTES", default_value = "8192", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
     pub max_message_size: u32,
 
     /// Size of a request's metadata, as HTTP/2 counts it: each field's name, its value and 32 bytes

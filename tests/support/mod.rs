@@ -17,7 +17,7 @@ use keyservice::{
     model::{
         account::AccountId,
         caller_name::CallerName,
-        key::{Key, KeyId, KeyName, Scope, Version},
+        key::{Key, KeyId, KeyName, Labels, Scope, Version},
         time::Timestamp,
         token::{Digester, Token},
     },
@@ -59,6 +59,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         name: KeyName::parse(name).expect("a name"),
         preview: token.preview(),
         scope: Scope::AllDomains,
+        labels: Labels::default(),
         create_time: now,
         expire_time: None,
         revoke_time: None,

@@ -10,7 +10,7 @@ use keyservice::{
         account::{AccountId, Accounts},
         audit_record::AdminMethod,
         domain::Domain,
-        key::{Key, Reason, RequestId, Scope, Status},
+        key::{Key, Labels, Reason, RequestId, Scope, Status},
         time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
@@ -231,6 +231,7 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     let rotated = KeyReplacement {
         key: Key {
             successor: Some(successor.key.id),
+            labels: Labels::parse([("a".to_owned(), "c".to_owned())])?,
             ..new.key.suspended(&reason, now)?
         },
         must_be_verified: true,
@@ -272,6 +273,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     new.request_id = Some(RequestId::parse(format!("{:?}", new.key.id))?);
     new.key.scope = Scope::Domain(Domain::parse("example.com".to_owned())?);
     new.key.expire_time = Some(new.key.create_time);
+    new.key.labels = Labels::parse([("a".to_owned(), "b".to_owned())])?;
     let added = use_domains(&store, &mut new).await?;
     let created = store.keys.create(&new).await?.ok_or("it is verified")?;
     let (_, created) = created.into_parts();

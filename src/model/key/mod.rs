@@ -5,6 +5,7 @@
 pub mod change;
 mod etag;
 mod id;
+pub mod labels;
 mod request_id;
 mod status;
 
@@ -17,6 +18,7 @@ use super::{
 };
 pub use etag::{Etag, Version};
 pub use id::{InvalidKeyId, KeyId};
+pub use labels::{InvalidLabels, Labels};
 pub use request_id::{InvalidRequestId, RequestId};
 pub use status::Status;
 
@@ -80,6 +82,8 @@ pub struct Key {
     pub preview: Preview,
     /// The domains for which the key may be used.
     pub scope: Scope,
+    /// How people organise their keys.
+    pub labels: Labels,
     /// When the key was created, by the clock of the replica that created it.
     pub create_time: Timestamp,
     /// When the key stops working. `None` means never.

@@ -50,6 +50,7 @@ pub const SERVICE: &[TableRights] = &[
                 &[
                     "name",
                     "domain",
+                    "labels",
                     "expire_time",
                     "revoke_time",
                     "suspend_reason",
@@ -61,6 +62,7 @@ pub const SERVICE: &[TableRights] = &[
             ),
         ],
     ),
+    on("key_labels", &[SELECT, INSERT, on_the_table("DELETE")]),
     on(
         "accounts",
         &[

@@ -7,7 +7,7 @@ use crate::{
     model::{
         account::{AccountId, AccountState},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, Reason, Scope, Suspension, Version},
+        key::{Key, KeyId, KeyName, KeyState, Labels, Reason, Scope, Suspension, Version},
         time::{LeaseTerm, Timestamp},
         token::{Preview, TokenDigest},
         verified_domain::{Coverage, DomainState, VerifiedDomain},
@@ -24,7 +24,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
-     suspend_reason, suspend_time, predecessor, successor, version";
+     suspend_reason, suspend_time, predecessor, successor, version, labels";
 
 pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
     Ok(Key {
@@ -40,6 +40,7 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
         predecessor: column::<Option<Uuid>>(row, 10)?.map(KeyId::from_uuid),
         successor: column::<Option<Uuid>>(row, 11)?.map(KeyId::from_uuid),
         version: Version::from_stored(column(row, 12)?),
+        labels: Labels::from_stored(column(row, 13)?),
     })
 }
 

@@ -7,14 +7,14 @@ use crate::{
     model::{
         account::{AccountId, AccountState},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, Reason, Scope, Suspension, Version},
+        key::{Key, KeyId, KeyName, KeyState, Labels, Reason, Scope, Suspension, Version},
         time::Timestamp,
         token::{Preview, TokenDigest},
         verified_domain::{Coverage, DomainState, VerifiedDomain},
     },
     store::{Position, Revision, WriteId},
 };
-use rusqlite::Row;
+use rusqlite::{Row, types::Type};
 use uuid::Uuid;
 
 /// Writes have no ids here. The file cannot change under the process that has it, so there is no
@@ -27,7 +27,7 @@ pub(super) fn position(revision: Revision) -> Position {
 }
 
 pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
-     suspend_reason, suspend_time, predecessor, successor, version";
+     suspend_reason, suspend_time, predecessor, successor, version, labels";
 
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
@@ -43,6 +43,7 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         predecessor: key_id(row, 10)?,
         successor: key_id(row, 11)?,
         version: Version::from_stored(row.get(12)?),
+        labels: labels(row, 13)?,
     })
 }
 
@@ -103,6 +104,22 @@ pub(super) fn suspension(
         reason: Reason::from_stored(reason),
         time,
     }))
+}
+
+/// Labels as the store keeps them. `None` if there are none.
+pub(super) fn stored_labels(labels: &Labels) -> Option<String> {
+    let pairs = labels.pairs();
+    (!pairs.is_empty()).then(|| serde_json::json!(pairs).to_string())
+}
+
+fn labels(row: &Row<'_>, column: usize) -> rusqlite::Result<Labels> {
+    let Some(stored) = row.get::<_, Option<String>>(column)? else {
+        return Ok(Labels::default());
+    };
+    let pairs = serde_json::from_str(&stored).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })?;
+    Ok(Labels::from_stored(pairs))
 }
 
 fn key_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<KeyId>> {
