@@ -34,6 +34,10 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
                 format!("the store of keys cannot be reached; {advice}"),
             )
         }
+        StoreError::OlderReplica => unavailable(
+            "OLDER_REPLICA",
+            format!("{error}; update every replica, then try again"),
+        ),
         StoreError::Failed(_) => {
             if let Some(left_out) = FAILED.admit(Instant::now()) {
                 tracing::error!(left_out, "{error}");
