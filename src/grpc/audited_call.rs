@@ -311,6 +311,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        revision: None,
         outcome: Outcome::named(name(Code::Unauthenticated)),
         calls: 1,
     });
@@ -388,6 +389,7 @@ impl Entry {
             key_id: self.key_id,
             domain: self.domain.clone(),
             include_subdomains: self.include_subdomains,
+            revision: None,
             outcome: Outcome::named(name(code)),
             calls: 1,
         }

@@ -27,7 +27,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(8, "0008_domain_reports.sql"),
     migration!(9, "0009_key_life.sql"),
     migration!(10, "0010_strict_revisions.sql"),
-    migration!(11, "0011_labels.sql"),
+    migration!(11, "0011_audit_schema.sql"),
+    migration!(12, "0012_labels.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -215,8 +216,14 @@ const CREATE_MIGRATIONS_TABLE: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
          apply_time timestamptz NOT NULL DEFAULT now())";
 
 /// The schema's version, or `None` if there is no schema.
-pub(super) async fn version(
+async fn version(client: &impl GenericClient) -> Result<Option<i32>, tokio_postgres::Error> {
+    version_in(client, "keyservice.migrations").await
+}
+
+/// The same, read from the table of migrations or from a view of it.
+pub(super) async fn version_in(
     client: &impl GenericClient,
+    migrations: &str,
 ) -> Result<Option<i32>, tokio_postgres::Error> {
     // `to_regclass` would answer from what the session cached at its first query. A migration that
     // another replica has made since would be missing there.
@@ -226,6 +233,6 @@ pub(super) async fn version(
     if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(None);
     }
-    let version = "SELECT pg_catalog.max(number) FROM keyservice.migrations";
-    client.query_one(version, &[]).await?.try_get(0)
+    let version = format!("SELECT pg_catalog.max(number) FROM {migrations}");
+    client.query_one(&version, &[]).await?.try_get(0)
 }

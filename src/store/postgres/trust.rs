@@ -25,24 +25,25 @@ pub(super) const ADVICE: &str = "if you trust that role, make it the owner of th
 /// functions and operators that constraints, defaults, triggers and views use.
 const UNTRUSTED: &str = "
     WITH found AS (
-        SELECT n.oid AS schema, n.nspowner AS owner, 'the schema keyservice' AS object
-        FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice'),
+        SELECT n.oid AS schema, n.nspname AS name, n.nspowner AS owner
+        FROM pg_catalog.pg_namespace n
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice' OR n.nspname OPERATOR(pg_catalog.=) 'keyservice_audit'),
     objects AS (
-        SELECT schema, owner, object FROM found
+        SELECT schema, owner, pg_catalog.concat('the schema ', name) AS object FROM found
         UNION ALL
-        SELECT schema, c.relowner, pg_catalog.concat('the relation keyservice.', c.relname)
+        SELECT schema, c.relowner, pg_catalog.concat('the relation ', name, '.', c.relname)
         FROM found JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, p.proowner, pg_catalog.concat('the function keyservice.', p.proname)
+        SELECT schema, p.proowner, pg_catalog.concat('the function ', name, '.', p.proname)
         FROM found JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, t.typowner, pg_catalog.concat('the type keyservice.', t.typname)
+        SELECT schema, t.typowner, pg_catalog.concat('the type ', name, '.', t.typname)
         FROM found JOIN pg_catalog.pg_type t ON t.typnamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, o.oprowner, pg_catalog.concat('the operator keyservice.', o.oprname)
+        SELECT schema, o.oprowner, pg_catalog.concat('the operator ', name, '.', o.oprname)
         FROM found JOIN pg_catalog.pg_operator o ON o.oprnamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, c.collowner, pg_catalog.concat('the collation keyservice.', c.collname)
+        SELECT schema, c.collowner, pg_catalog.concat('the collation ', name, '.', c.collname)
         FROM found JOIN pg_catalog.pg_collation c ON c.collnamespace OPERATOR(pg_catalog.=) schema),
     users AS (
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS catalog, c.oid

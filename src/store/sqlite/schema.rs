@@ -17,7 +17,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004_domains.sql"),
     migration!(5, "0005_audit_subdomains.sql"),
     migration!(6, "0006_key_life.sql"),
-    migration!(7, "0007_labels.sql"),
+    migration!(7, "0007_audit_revision.sql"),
+    migration!(8, "0008_labels.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -46,7 +46,7 @@ pub(super) fn create(
     new: &NewKey,
 ) -> rusqlite::Result<Option<Committed<CreateOutcome>>> {
     let key = &new.key;
-    let record = |outcome, key_id| AuditRecord {
+    let record = |outcome, key_id, revision: Revision| AuditRecord {
         time: key.create_time,
         caller: new.caller.clone(),
         method: AdminMethod::Create.into(),
@@ -54,11 +54,15 @@ pub(super) fn create(
         key_id: Some(key_id),
         domain: key.scope.as_domain().cloned(),
         include_subdomains: None,
+        revision: Some(revision.number()),
         outcome,
         calls: 1,
     };
     if let Some((first, revision)) = find_request(transaction, new)? {
-        audit::append(transaction, &record(Outcome::ALREADY_EXISTS, first))?;
+        audit::append(
+            transaction,
+            &record(Outcome::ALREADY_EXISTS, first, revision),
+        )?;
         let used = CreateOutcome::RequestIdUsed { first };
         return Ok(Some(Committed::new(used, position(revision))));
     }
@@ -75,7 +79,7 @@ pub(super) fn create(
         key.create_time,
         &Subject::Key(key.id),
     )?;
-    audit::append(transaction, &record(Outcome::OK, key.id))?;
+    audit::append(transaction, &record(Outcome::OK, key.id, revision))?;
     let created = CreateOutcome::Created;
     Ok(Some(Committed::new(created, position(revision))))
 }
@@ -171,6 +175,7 @@ pub(super) fn revoke(
         key_id: Some(key.id),
         domain: key.scope.as_domain().cloned(),
         include_subdomains: None,
+        revision: Some(revision.number()),
         outcome: Outcome::OK,
         calls: 1,
     };

@@ -7,7 +7,7 @@ use crate::support::{
         roles::{create_role_for, role_in},
         session,
     },
-    server::{Server, audit_command::audit_output},
+    server::{Server, audit_command::audit},
 };
 use keyservice::grpc::proto::{
     SuspendAccountRequest, account_service_client::AccountServiceClient,
@@ -238,7 +238,7 @@ async fn settings_of_the_role_neither_weaken_a_commit_nor_end_its_sessions() {
         "{warned}"
     );
     let weak = session(&address).await;
-    let begun = "SET lock_timeout = 0; BEGIN; SELECT keyservice.begin_write()";
+    let begun = "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; BEGIN; SELECT keyservice.begin_write()";
     weak.batch_execute(begun).await.expect("begun");
     let row = weak.query_one("SHOW synchronous_commit", &[]).await;
     assert_eq!(row.expect("an answer").get::<_, String>(0), "on");
@@ -283,9 +283,18 @@ async fn a_false_audit_record_hides_no_other_and_says_nothing_to_a_terminal() {
     }
     let obeyed = record("E'x\\u001b[2J\\n\\u009b\\u202e'", "'Zap'", "'OK'");
     thief.batch_execute(&obeyed).await.expect("inserted");
+    // The newest by their times.
+    for time in ["9999-12-31 23:59:59+00", "2100-01-01 00:00:00+00"] {
+        thief.batch_execute(&at(time)).await.expect("inserted");
+    }
+    let newest = audit(&store, &["--limit", "1", "--format", "json"]);
+    let (printed, said) = (newest.stdout, newest.stderr);
+    assert!(String::from_utf8_lossy(&printed).contains("Zap"));
+    assert!(String::from_utf8_lossy(&said).contains("--until 9999-12-31"));
 
     for format in ["json", "table"] {
-        let printed = audit_output(&store, &["--format", format]);
+        let printed = audit(&store, &["--format", format]).stdout;
+        let printed = String::from_utf8(printed).expect("UTF-8");
         assert!(
             printed.contains("Zap") && printed.contains("Create"),
             "{printed}"

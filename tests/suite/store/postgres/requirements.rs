@@ -167,7 +167,7 @@ async fn a_role_that_may_not_migrate_is_told_who_may() {
     let store = cluster.create_database();
     let limited = create_role_without_rights("limited", &cluster, &store);
     let parts = [
-        "may not create it in the database",
+        "may not create one in the database",
         "GRANT CREATE ON DATABASE",
     ];
     assert_refused(&mut command(&limited), &parts).await;
