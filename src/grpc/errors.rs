@@ -113,6 +113,13 @@ pub(super) fn too_many_admin_calls(why: NoAdminSlot) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
+/// A call that streams its messages gets no slot.
+pub(super) fn too_many_streams() -> Status {
+    Status::resource_exhausted(
+        "too many streams of this caller, or of all, are in flight: end some, then try again",
+    )
+}
+
 /// The end of an answer that has begun, with this status.
 pub(super) fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
     let mut trailers = HeaderMap::new();

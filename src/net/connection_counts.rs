@@ -30,7 +30,7 @@ pub(super) enum Reason {
     NoSlot,
     /// It was evicted because too many calls were in flight.
     TooManyCalls,
-    /// Its client did not take the answer to an admin call in time.
+    /// Its client did not take an answer in time, or took nothing at all.
     AnswerNotTaken,
 }
 
@@ -142,7 +142,7 @@ impl ConnectionCounts {
                     address,
                     closed,
                     "connections were closed: their clients did not take an answer within \
-                     --answer-timeout"
+                     --answer-timeout, or took nothing at all for --keepalive-timeout"
                 );
             }
             let failure = self.tls_failure().take();

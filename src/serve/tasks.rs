@@ -17,6 +17,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -48,16 +49,23 @@ impl Tasks {
         app: &Arc<App>,
         identity: Identity,
         sockets: Sockets,
+        for_clients: &Handle,
     ) -> Self {
         let state = ServingState::not_serving().await;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let lease = app.authorizer.lease().clone();
+        // Until it is dropped, tasks are spawned for clients.
+        let entered = for_clients.enter();
+        let server = serve_api(sockets.api, settings, app, &state, drain.clone());
+        let health_server = sockets
+            .health
+            .map(|socket| serve_health(socket, settings, app, &state));
+        let metrics_server = sockets.metrics.map(|socket| serve_metrics(socket, app));
+        drop(entered);
         Self {
-            server: serve_api(sockets.api, settings, app, &state, drain.clone()),
-            _health_server: sockets
-                .health
-                .map(|socket| serve_health(socket, settings, app, &state)),
-            _metrics_server: sockets.metrics.map(|socket| serve_metrics(socket, app)),
+            server,
+            _health_server: health_server,
+            _metrics_server: metrics_server,
             follow: spawn(follow(app.clone(), identity, stop.clone())),
             report: spawn(report_serving(lease, state.clone())),
             state,
