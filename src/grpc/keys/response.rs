@@ -46,6 +46,7 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         predecessor: key.predecessor.map(|id| id.to_string()),
         successor: key.successor.map(|id| id.to_string()),
         etag,
+        last_used_time: key.last_used_time.map(timestamp),
     }
 }
 

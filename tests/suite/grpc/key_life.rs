@@ -49,6 +49,7 @@ async fn follow_a_key_through_its_life(server: &Server) {
         predecessor: None,
         successor: None,
         etag: key.etag.clone(),
+        last_used_time: None,
     };
     assert_eq!(key, expected);
     assert!((asked..SystemTime::now()).contains(&time(key.create_time)));
