@@ -16,8 +16,8 @@ use keyservice::{
     },
     store::{
         CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup, KeyReplacement,
-        KeyTarget, ListQuery, NewKey, OpenError, Position, Progress, Renewal, Replaced, ReplicaId,
-        Revision, Revocation, State, Store, SuspensionChange,
+        KeyTarget, ListQuery, NewKey, NotedUse, OpenError, Position, Progress, Renewal, Replaced,
+        ReplicaId, Revision, Revocation, State, Store, SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -311,6 +311,14 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             .any(|change| Subject::of(&change.state) == Subject::Key(new.digest))
     );
     use_key(&store, &new).await?;
+    for time in [Timestamp::now(), Timestamp::MAX] {
+        let noted = NotedUse {
+            key_id: new.key.id,
+            time,
+            unless_since: time,
+        };
+        assert_eq!(store.uses.record_uses(&[noted]).await?.len(), 1);
+    }
     renewal.renewals += 1;
     renewal.since = Progress::at(created);
     registry.renew(&renewal).await?;

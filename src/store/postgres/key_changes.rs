@@ -27,7 +27,7 @@ pub(super) async fn get(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT {} FROM keyservice.keys \
+                "SELECT {} FROM keyservice.keys k \
                  WHERE (key_id OPERATOR(pg_catalog.=) $1 OR digest OPERATOR(pg_catalog.=) $2) \
                    AND ($3::pg_catalog.text[] IS NULL \
                         OR account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3))",

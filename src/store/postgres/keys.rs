@@ -88,7 +88,7 @@ pub(super) async fn revoke(
                           revision) \
                      SELECT $4, $5, $6, account_id, key_id, domain, $7, 1, revision \
                      FROM revoked WHERE write_id IS NOT NULL) \
-                 SELECT {}, revision, write_id FROM revoked WHERE write_id IS NOT NULL",
+                 SELECT {}, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
                 rows::KEY_COLUMNS
             ),
             &[
@@ -139,7 +139,7 @@ pub(super) async fn list(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT {} FROM keyservice.keys \
+                "SELECT {} FROM keyservice.keys k \
                  WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 AND {domain} \
                    AND create_revision OPERATOR(pg_catalog.<) $3 \
                    AND create_revision OPERATOR(pg_catalog.>=) $6 AND {status} \

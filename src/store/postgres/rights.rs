@@ -73,6 +73,10 @@ pub const SERVICE: &[TableRights] = &[
     ),
     on("first_change", &[SELECT, INSERT]),
     on(
+        "key_uses",
+        &[SELECT, INSERT, on_columns("UPDATE", &["last_used_time"])],
+    ),
+    on(
         "domains",
         &[
             SELECT,
