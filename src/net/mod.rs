@@ -11,3 +11,4 @@ pub(crate) mod open_files;
 pub(crate) mod reload;
 mod stall;
 pub(crate) mod tls;
+mod tls_errors;

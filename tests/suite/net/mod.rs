@@ -9,6 +9,7 @@ mod limits;
 mod stalled_streams;
 mod takes_nothing;
 mod tls;
+mod tls_failures;
 mod unauthenticated;
 mod untaken_answers;
 
