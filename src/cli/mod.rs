@@ -33,7 +33,7 @@ const WRONG_COMMAND_LINE: u8 = 2;
     // Otherwise it would be whatever name the process was given.
     bin_name = "keyservice",
     about = "The API-key service of a mail platform: create, list, revoke and authorize keys over gRPC",
-    after_help = "Start with `keyservice serve`, then `grpcurl -plaintext localhost:50051 list`."
+    after_help = "Start with `keyservice serve`, then `grpcurl -plaintext 127.0.0.1:50051 list`."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -17,7 +17,7 @@ use crate::{
     callers::{
         Caller,
         admin_slots::{AdminSlot, AdminSlots},
-        store_turns::{StoreTurn, StoreTurns},
+        store_turns::{StoreTurn, StoreTurns, StoreWork},
     },
     model::{
         account::AccountId,
@@ -74,21 +74,31 @@ impl<State> AuditedCall<State> {
         self.entry.time
     }
 
-    /// Waits until the store may work for the call.
-    pub(super) async fn turn<'a>(
+    /// Waits until the store may do this work for the call. Its caller must still have its rights then.
+    pub(super) async fn turn(
         &self,
-        turns: &'a StoreTurns,
+        turns: &StoreTurns,
+        work: StoreWork,
         advice: &str,
-    ) -> Result<StoreTurn<'a>, Status> {
-        let turn = turns.take(self.caller(), self.entry.method).await;
-        turn.map_err(|error| errors::no_turn(&error, advice))
+    ) -> Result<StoreTurn, Status> {
+        let turn = turns.take(self.caller(), self.entry.method, work).await;
+        let turn = turn.map_err(|error| errors::no_turn(&error, advice))?;
+        self.entry.check_caller()?;
+        Ok(turn)
     }
 }
 
 impl AuditedCall {
-    pub(super) fn open(caller: Arc<Caller>, method: AdminMethod, recorder: Arc<Recorder>) -> Self {
+    /// `known_now` tells who the caller is by the credentials file as it is whenever that is asked.
+    pub(super) fn open(
+        caller: Arc<Caller>,
+        known_now: KnownNow,
+        method: AdminMethod,
+        recorder: Arc<Recorder>,
+    ) -> Self {
         let entry = Entry {
             caller,
+            known_now,
             method,
             time: Timestamp::now(),
             account_id: None,
@@ -117,6 +127,10 @@ impl AuditedCall {
             .and_then(|handover| Some((handover, handover.take()?)))
             .ok_or_else(errors::unauthenticated)?;
         call.entry.time = Timestamp::now();
+        // The message may have come long after the headers.
+        if let Err(status) = call.entry.check_caller() {
+            return Err(call.end(status).await);
+        }
         match slots.take(&call.entry.caller, call.entry.method, Instant::now()) {
             Ok(slot) => {
                 let slot = Arc::new(slot);
@@ -329,9 +343,13 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
     });
 }
 
+/// Who a caller is by the credentials file as it is now, if anybody.
+pub(super) type KnownNow = Box<dyn Fn() -> Option<Arc<Caller>> + Send + Sync>;
+
 /// What is known of a call. Dropping it logs or counts the call, and records it if that was not done.
 struct Entry {
     caller: Arc<Caller>,
+    known_now: KnownNow,
     method: AdminMethod,
     time: Timestamp,
     account_id: Option<AccountId>,
@@ -353,6 +371,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Refuses a call whose caller has lost rights since the call was opened.
+    fn check_caller(&self) -> Result<(), Status> {
+        match (self.known_now)() {
+            Some(now) if *now == *self.caller => Ok(()),
+            Some(_) => Err(errors::caller_changed()),
+            None => Err(errors::unauthenticated()),
+        }
+    }
+
     /// Records how the call ended. A call may be answered `OK` only if this succeeds.
     async fn record(&mut self, code: Code) -> Result<(), Status> {
         let record = self.as_record(code);

@@ -54,6 +54,12 @@ pub(super) fn no_turn(error: &NoTurn, advice: &str) -> Status {
     store_failed(&StoreError::Unavailable(error.to_string().into()), advice)
 }
 
+/// The caller's line in the credentials file is another one than when the call began.
+pub(super) fn caller_changed() -> Status {
+    let message = "the rights of this caller have just been changed; try again";
+    unavailable("CALLER_CHANGED", message.to_owned())
+}
+
 /// A read is not answered unless it is on record.
 pub(super) fn unrecorded() -> Status {
     let message = "the store of keys cannot be reached, and a call without a record is not \

@@ -32,7 +32,7 @@ pub struct Stores {
     pub second: Store,
     /// The address for `--store`.
     pub address: String,
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
     pub cluster: Option<(Arc<Cluster>, String)>,
 }
 
@@ -46,9 +46,14 @@ impl Stores {
             second: first.clone(),
             first,
             address: sqlite_in(&directory),
-            _directory: Some(directory),
+            directory: Some(directory),
             cluster: None,
         }
+    }
+
+    /// Closes a file, and gives the directory that it is in.
+    pub fn close(self) -> TempDir {
+        self.directory.expect("it is SQLite")
     }
 
     pub async fn postgres() -> Self {
@@ -62,7 +67,7 @@ impl Stores {
             first: open(&address).await.into(),
             second: open(&address).await.into(),
             address: address.clone(),
-            _directory: None,
+            directory: None,
             cluster: Some((cluster, address)),
         }
     }

@@ -8,10 +8,10 @@ use super::deadline::answer_deadline;
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
-    callers::{Caller, credentials::Credentials, stream_slots::StreamSlots},
+    callers::{Caller, credentials::Credentials, secret::SecretDigest, stream_slots::StreamSlots},
     config::ClientLimits,
     grpc::{
-        audited_call::{AuditedCall, Handover, count_unauthenticated},
+        audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
         call::Call,
         errors,
         methods::{Access, Method},
@@ -180,7 +180,10 @@ impl Callers {
         let Access::Needs(role) = access else {
             return Verdict::Passed;
         };
-        let open = |method| AuditedCall::open(caller.clone(), method, recorder.clone());
+        let open = |method| {
+            let known_now = self.known_now(caller, request);
+            AuditedCall::open(caller.clone(), known_now, method, recorder.clone())
+        };
         match (caller.role.covers(role), method.map(open)) {
             (true, Some(call)) => Verdict::PassedAudited(call),
             (false, Some(call)) => Verdict::RefusedAudited(call),
@@ -193,6 +196,30 @@ impl Callers {
                 Verdict::Passed
             }
         }
+    }
+}
+
+impl Callers {
+    /// Tells who this caller is whenever that is asked, by what it has proved itself with.
+    fn known_now(&self, caller: &Arc<Caller>, request: &Request<Body>) -> KnownNow {
+        let credentials = match self {
+            Self::Anyone(_) => {
+                let caller = caller.clone();
+                return Box::new(move || Some(caller.clone()));
+            }
+            Self::Listed(credentials) => credentials.clone(),
+        };
+        if let Some(authorization) = request.headers().get(AUTHORIZATION) {
+            let digest = bearer(authorization.as_bytes()).and_then(SecretDigest::of_presented);
+            return Box::new(move || credentials.get().find_by_digest(digest?).cloned());
+        }
+        let names = request.extensions().get::<Peer>();
+        let names = names.map(|peer| peer.names.clone());
+        Box::new(move || {
+            let credentials = credentials.get();
+            let found = credentials.find_by_certificate(names.as_deref()?);
+            found.ok().flatten().cloned()
+        })
     }
 }
 

@@ -53,8 +53,11 @@ const LOAD_BATCHES_AHEAD: usize = 4;
 pub struct SqliteStore {
     // Fields are dropped in this order: the connections close before the lock is released.
     writer: Worker,
-    reader: Worker,
-    /// For replication alone: Lists that queue must not keep a lease from being renewed.
+    /// For looks at one key.
+    looker: Worker,
+    /// For lists and counts.
+    searcher: Worker,
+    /// For replication alone: other work must not keep a lease from being renewed.
     follower: Worker,
     files: Arc<OpenFiles>,
 }
@@ -64,13 +67,15 @@ impl SqliteStore {
     pub fn open(path: &Path, digester: &Digester) -> Result<Self, OpenError> {
         let Opened {
             writer,
-            reader,
+            looker,
+            searcher,
             follower,
             files,
         } = open::open(path, digester)?;
         Ok(Self {
             writer,
-            reader,
+            looker,
+            searcher,
             follower,
             files,
         })
@@ -133,7 +138,7 @@ impl KeyStore for SqliteStore {
 
     async fn get(&self, lookup: &KeyLookup) -> Result<Option<Key>, StoreError> {
         let lookup = lookup.clone();
-        self.reader
+        self.looker
             .read(move |connection| Ok(key_changes::get(connection, &lookup)?))
             .await
     }
@@ -146,7 +151,7 @@ impl KeyStore for SqliteStore {
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         let query = query.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(statements::list(connection, &query)?))
             .await
     }
@@ -183,7 +188,7 @@ impl DomainStore for SqliteStore {
 
     async fn list_domains(&self, query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError> {
         let query = query.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(domains::list(connection, &query)?))
             .await
     }
@@ -195,7 +200,7 @@ impl DomainStore for SqliteStore {
         now: Timestamp,
     ) -> Result<ActiveKeys, StoreError> {
         let (account_id, domain) = (account_id.clone(), domain.clone());
-        self.reader
+        self.searcher
             .read(move |connection| {
                 let counted = domains::count_active_keys(connection, &account_id, &domain, now);
                 Ok(counted?)
@@ -221,7 +226,7 @@ impl AccountStore for SqliteStore {
         now: Timestamp,
     ) -> Result<AccountSummary, StoreError> {
         let account_id = account_id.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(accounts::get(connection, &account_id, now)?))
             .await
     }
@@ -288,7 +293,7 @@ mod tests {
         let path = directory.path().join("keys.db");
         let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
         let (release, released) = std::sync::mpsc::channel::<()>();
-        let slow = store.reader.read(move |_| {
+        let slow = store.searcher.read(move |_| {
             let _ = released.recv();
             Ok::<_, StoreError>(())
         });
