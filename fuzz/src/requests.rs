@@ -89,11 +89,13 @@ fn create(message: &[u8]) -> Result<(), Status> {
     assert_eq!(key.scope.domain().is_some(), request.domain.is_some());
     assert!(key.expire_time.is_none_or(|time| time > now));
     for canary in [CANARY, BEARER_CANARY] {
-        let fields: [fn(&mut proto::CreateRequest, &str); 4] = [
+        let fields: [fn(&mut proto::CreateRequest, &str); 6] = [
             |request, canary| canary.clone_into(&mut request.account_id),
             |request, canary| canary.clone_into(&mut request.name),
             |request, canary| request.domain = Some(canary.to_owned()),
             |request, canary| request.request_id = Some(canary.to_owned()),
+            |request, canary| request.labels = [(canary.to_owned(), String::new())].into(),
+            |request, canary| request.labels = [("a".to_owned(), canary.to_owned())].into(),
         ];
         for set in fields {
             let mut request = request.clone();

@@ -36,6 +36,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Status, body::Body};
 
@@ -187,6 +188,17 @@ impl AuditedCall {
             Ok(()) => status,
             Err(unrecorded) => unrecorded,
         }
+    }
+
+    /// The same, but returns before the caller stops waiting, which may be before the record is stored.
+    pub(super) async fn end_before(self, deadline: Option<Instant>, status: Status) -> Status {
+        let answer = status.clone();
+        let ended = self.end(status);
+        let Some(deadline) = deadline else {
+            return ended.await;
+        };
+        let ended = timeout_at(deadline.into(), ended).await;
+        ended.unwrap_or(answer)
     }
 
     /// Notes the account and the domain that the call concerns, if the service learned them from a key.
@@ -387,7 +399,11 @@ impl Entry {
                 self.has_line = Some(false);
                 self.recorder.count(&record);
             }
-            _ if self.decide_refusal() => self.recorder.record_refusal(&record).await,
+            _ if self.decide_refusal() => {
+                // Before the wait, which the caller may not sit out.
+                self.outcome = Some(code);
+                self.recorder.record_refusal(&record).await;
+            }
             _ => self.recorder.count(&record),
         }
         self.outcome = Some(code);

@@ -34,6 +34,10 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
                 format!("the store of keys cannot be reached; {advice}"),
             )
         }
+        StoreError::OlderReplica => unavailable(
+            "OLDER_REPLICA",
+            format!("{error}; update every replica, then try again"),
+        ),
         StoreError::Failed(_) => {
             if let Some(left_out) = FAILED.admit(Instant::now()) {
                 tracing::error!(left_out, "{error}");
@@ -113,6 +117,13 @@ pub(super) fn too_many_admin_calls(why: NoAdminSlot) -> Status {
         }
     };
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A call that streams its messages gets no slot.
+pub(super) fn too_many_streams() -> Status {
+    Status::resource_exhausted(
+        "too many streams of this caller, or of all, are in flight: end some, then try again",
+    )
 }
 
 /// The end of an answer that has begun, with this status.

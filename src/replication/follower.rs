@@ -305,6 +305,7 @@ impl Follower {
         let fresh = Keyring::new();
         match self.load_and_restore(&fresh).await {
             Ok(position) => {
+                fresh.take_over_uses(&self.keyring);
                 self.keyring.replace_with(fresh);
                 self.progress = Progress::at(position);
                 self.set_applied();

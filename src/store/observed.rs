@@ -7,15 +7,16 @@
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
     ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, Position,
-    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
-    ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError, SuspensionChange,
+    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, NotedUse,
+    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
+    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
     audit_record::AuditRecord,
     domain::Domain,
-    key::{Key, Suspension},
+    key::{Key, KeyId, Suspension},
     time::Timestamp,
 };
 use async_trait::async_trait;
@@ -79,6 +80,9 @@ operations! {
         "set_suspension": set_suspension(change: &SuspensionChange) -> Result<Committed<Option<Suspension>>, StoreError>;
         "get_account": get_account(account_id: &AccountId, now: Timestamp) -> Result<AccountSummary, StoreError>;
     }
+    UseLog {
+        "record_uses": record_uses(uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError>;
+    }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
     }
@@ -118,6 +122,10 @@ impl Store {
             }),
             accounts: Arc::new(Observed {
                 store: self.accounts,
+                errors,
+            }),
+            uses: Arc::new(Observed {
+                store: self.uses,
                 errors,
             }),
             audit: Arc::new(Observed {

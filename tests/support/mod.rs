@@ -12,12 +12,13 @@ pub mod search;
 pub mod server;
 pub mod stores;
 pub mod tools;
+pub mod uses;
 
 use keyservice::{
     model::{
         account::AccountId,
         caller_name::CallerName,
-        key::{Key, KeyId, KeyName, Scope, Version},
+        key::{Key, KeyId, KeyName, Labels, Scope, Version},
         time::Timestamp,
         token::{Digester, Token},
     },
@@ -59,6 +60,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         name: KeyName::parse(name).expect("a name"),
         preview: token.preview(),
         scope: Scope::AllDomains,
+        labels: Labels::default(),
         create_time: now,
         expire_time: None,
         revoke_time: None,
@@ -66,6 +68,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         predecessor: None,
         successor: None,
         version: Version::FIRST,
+        last_used_time: None,
     };
     let digest = Digester::new(None).digest(&token);
     let new = NewKey {

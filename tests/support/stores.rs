@@ -10,14 +10,14 @@ use keyservice::{
         account::{AccountId, Accounts},
         audit_record::AdminMethod,
         domain::Domain,
-        key::{Key, Reason, RequestId, Scope, Status},
+        key::{Key, Labels, Reason, RequestId, Scope, Status},
         time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
     store::{
         CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup, KeyReplacement,
-        KeyTarget, ListQuery, NewKey, OpenError, Position, Progress, Renewal, Replaced, ReplicaId,
-        Revision, Revocation, State, Store, SuspensionChange,
+        KeyTarget, ListQuery, NewKey, NotedUse, OpenError, Position, Progress, Renewal, Replaced,
+        ReplicaId, Revision, Revocation, State, Store, SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -243,6 +243,7 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     let rotated = KeyReplacement {
         key: Key {
             successor: Some(successor.key.id),
+            labels: Labels::parse([("a".to_owned(), "c".to_owned())])?,
             ..new.key.suspended(&reason, now)?
         },
         must_be_verified: true,
@@ -284,6 +285,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     new.request_id = Some(RequestId::parse(format!("{:?}", new.key.id))?);
     new.key.scope = Scope::Domain(Domain::parse("example.com".to_owned())?);
     new.key.expire_time = Some(new.key.create_time);
+    new.key.labels = Labels::parse([("a".to_owned(), "b".to_owned())])?;
     let added = use_domains(&store, &mut new).await?;
     let created = store.keys.create(&new).await?.ok_or("it is verified")?;
     let (_, created) = created.into_parts();
@@ -314,6 +316,14 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             .any(|change| Subject::of(&change.state) == Subject::Key(new.digest))
     );
     use_key(&store, &new).await?;
+    for time in [Timestamp::now(), Timestamp::MAX] {
+        let noted = NotedUse {
+            key_id: new.key.id,
+            time,
+            unless_since: time,
+        };
+        assert_eq!(store.uses.record_uses(&[noted]).await?.len(), 1);
+    }
     renewal.renewals += 1;
     renewal.since = Progress::at(created);
     registry.renew(&renewal).await?;

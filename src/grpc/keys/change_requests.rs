@@ -4,7 +4,7 @@
 //! what would be right.
 //! Must never repeat a field's text in an error, because any field may contain a token by mistake.
 
-use super::request::{Named, accounts, expire_time, key_id, request_id, target};
+use super::request::{Named, accounts, expire_time, key_id, labels, request_id, target};
 use crate::{
     authorize::decision::DomainRule,
     callers::Caller,
@@ -120,6 +120,7 @@ impl Change {
                 name: key.name.clone(),
                 preview: rotation.preview.clone(),
                 scope: key.scope.clone(),
+                labels: key.labels.clone(),
                 create_time: self.now,
                 expire_time: rotation.expire_time,
                 revoke_time: None,
@@ -127,6 +128,7 @@ impl Change {
                 predecessor: Some(key.id),
                 successor: None,
                 version: Version::FIRST,
+                last_used_time: None,
             },
             digest: rotation.digest,
             request_id: rotation.request_id.clone(),
@@ -181,6 +183,7 @@ pub fn update(
                 let time = request.expire_time.map(|time| expire_time(time, now));
                 update.expire_time = Some(time.transpose()?);
             }
+            Path::Labels => update.labels = Some(labels(request.labels.clone())?),
         }
     }
     let etag = request.etag;
@@ -268,10 +271,11 @@ enum Path {
     Name,
     Scope,
     ExpireTime,
+    Labels,
 }
 
 fn masked_paths(mask: Option<prost_types::FieldMask>) -> Result<Vec<Path>, Status> {
-    const ALLOWED: &str = "name, scope and expire_time";
+    const ALLOWED: &str = "name, scope, expire_time and labels";
     let paths = mask.unwrap_or_default().paths;
     if paths.is_empty() {
         let advice = format!("is empty; name what to change: {ALLOWED} are allowed");
@@ -281,6 +285,7 @@ fn masked_paths(mask: Option<prost_types::FieldMask>) -> Result<Vec<Path>, Statu
         "name" => Ok(Path::Name),
         "scope" => Ok(Path::Scope),
         "expire_time" => Ok(Path::ExpireTime),
+        "labels" => Ok(Path::Labels),
         _ => {
             let advice = format!("has a path that cannot be changed; {ALLOWED} are allowed");
             Err(invalid("update_mask", advice))

@@ -17,13 +17,14 @@ use crate::{
         account::{AccountId, Accounts},
         caller_name::CallerName,
         domain::Domain,
-        key::{Key, KeyId, KeyName, RequestId, Scope, Status, Version},
+        key::{Key, KeyId, KeyName, Labels, RequestId, Scope, Status, Version},
         time::Timestamp,
         token::{Digester, Token},
     },
     store::{KeyTarget, ListQuery, NewKey, Revocation},
 };
 use proto::revoke_request::Target;
+use std::collections::HashMap;
 
 impl OfAccount for NewKey {
     fn account_id(&self) -> &AccountId {
@@ -71,6 +72,7 @@ pub fn new_key(
             name,
             preview: token.preview(),
             scope: Scope::from_domain(domain),
+            labels: labels(request.labels)?,
             create_time: now,
             expire_time,
             revoke_time: None,
@@ -78,6 +80,7 @@ pub fn new_key(
             predecessor: None,
             successor: None,
             version: Version::FIRST,
+            last_used_time: None,
         },
         digest: digester.digest(token),
         request_id,
@@ -186,6 +189,10 @@ pub(super) fn accounts(
 
 pub(super) fn request_id(text: String) -> Result<RequestId, tonic::Status> {
     RequestId::parse(text).map_err(|error| invalid("request_id", error))
+}
+
+pub(super) fn labels(labels: HashMap<String, String>) -> Result<Labels, tonic::Status> {
+    Labels::parse(labels).map_err(|error| invalid("labels", error))
 }
 
 pub(super) fn expire_time(

@@ -32,6 +32,8 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         Status::Suspended => proto::key::Status::Suspended,
     };
     let etag = key.etag().to_string();
+    let labels = key.labels.iter();
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     proto::Key {
         key_id: key.id.to_string(),
         account_id: key.account_id.as_str().to_owned(),
@@ -46,6 +48,8 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         predecessor: key.predecessor.map(|id| id.to_string()),
         successor: key.successor.map(|id| id.to_string()),
         etag,
+        labels: labels.collect(),
+        last_used_time: key.last_used_time.map(timestamp),
     }
 }
 

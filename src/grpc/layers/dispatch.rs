@@ -9,16 +9,17 @@ use super::{
     cancelled::name_cancelled,
     deadline::answer_time,
     message_limits::MessageLimits,
+    read_ahead::read_ahead,
     request_body::RequestBody,
-    stream_answer::{Failure, ends_with},
+    stream_answer::{Failure, StreamEnd, ends_with},
     unreadable::{broken_headers, unreadable},
 };
-use crate::config::ClientLimits;
 use crate::grpc::{
     call::Call,
     methods::{Method, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
+use crate::{callers::stream_slots::StreamSlot, config::ClientLimits, net::connection::Peer};
 use futures::{
     TryFutureExt,
     future::{BoxFuture, Either, MapOk, ready},
@@ -28,6 +29,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
@@ -42,6 +44,8 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     /// The names of the services that the router calls.
     services: Arc<[&'static str]>,
     message_limits: MessageLimits,
+    /// How long a call that streams its messages may last.
+    stream_limit: Duration,
     /// Cancelled when streams are to end.
     draining: CancellationToken,
 }
@@ -64,6 +68,7 @@ impl<K, R> Dispatch<K, R> {
             router,
             services,
             message_limits,
+            stream_limit: limits.answer_timeout,
             draining,
         }
     }
@@ -126,14 +131,20 @@ where
         let limits = self
             .message_limits
             .before_deadline(answer_time(request.headers()));
-        let mut request = request.map(|body| RequestBody::new(body, limits, method, began));
+        let read = |body| RequestBody::new(body, limits, method, began);
         if method.is_some_and(Method::streams_requests) {
-            let (failure, draining) = (Failure::default(), self.draining.clone());
-            request = request.map(|body| body.telling(failure.clone()));
-            let answer = self.router.call(request);
-            let answer = answer.map_ok(|response| ends_with(failure, draining, response));
+            let mut request = request;
+            let slot: Option<Arc<StreamSlot>> = request.extensions_mut().remove();
+            let peer: Option<&Peer> = request.extensions().get();
+            let peer = peer.map(|peer| peer.slot.clone());
+            let end = StreamEnd::within(self.stream_limit, &self.draining, slot, peer);
+            let failure = Failure::default();
+            let messages = |body| read(read_ahead(body, limits)).telling(failure.clone());
+            let answer = self.router.call(request.map(messages));
+            let answer = answer.map_ok(|response| ends_with(failure, end, response));
             return Either::Left(Box::pin(answer));
         }
+        let request = request.map(read);
         let answer = match &mut self.key_service {
             Some(key_service) if method.map(Method::service) == Some(SERVICE_NAME) => {
                 Either::Left(key_service.call(request))

@@ -2,7 +2,7 @@
 //!
 //! Promises one rule for all stores and doors. Revocation is for good: nothing here takes it back.
 
-use super::{Key, KeyId, KeyName, Reason, Scope, Suspension};
+use super::{Key, KeyId, KeyName, Labels, Reason, Scope, Suspension};
 use crate::model::time::Timestamp;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct KeyUpdate {
     pub scope: Option<Scope>,
     /// When the key expires: `Some(None)` means never.
     pub expire_time: Option<Option<Timestamp>>,
+    /// The labels, all of them.
+    pub labels: Option<Labels>,
 }
 
 /// Why a key cannot be changed so.
@@ -44,7 +46,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum Instead {
     /// For a change of what it may be used for.
-    #[strum(to_string = "only its name can still be changed")]
+    #[strum(to_string = "only its name and labels can still be changed")]
     Rename,
     /// For a rotation, or a suspension that is to end.
     #[strum(to_string = "create another key")]
@@ -69,10 +71,12 @@ impl Key {
             name,
             scope,
             expire_time,
+            labels,
         } = update.clone();
         updated.name = name.unwrap_or(updated.name);
         updated.scope = scope.unwrap_or(updated.scope);
         updated.expire_time = expire_time.unwrap_or(updated.expire_time);
+        updated.labels = labels.unwrap_or(updated.labels);
         Ok(updated)
     }
 
@@ -166,6 +170,7 @@ mod tests {
             name: KeyName::parse("mailer").expect("valid"),
             preview: Preview::from_stored("tsend_ab…wxyz".into()),
             scope: Scope::AllDomains,
+            labels: Labels::default(),
             create_time: time(1),
             expire_time: None,
             revoke_time: None,
@@ -173,6 +178,7 @@ mod tests {
             predecessor: None,
             successor: None,
             version: Version::FIRST,
+            last_used_time: None,
         }
     }
 
@@ -216,8 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_can_be_renamed_and_nothing_else() {
-        assert!(revoked().updated(&rename(), None).is_ok());
+    fn a_revoked_key_can_be_renamed_and_relabelled_and_nothing_else() {
+        let relabel = KeyUpdate {
+            labels: Some(Labels::from_stored(vec!["a=b".into()])),
+            ..rename()
+        };
+        let relabelled = revoked().updated(&relabel, None).expect("allowed");
+        assert_eq!(relabelled.labels.pairs(), ["a=b"]);
         for update in [
             KeyUpdate {
                 scope: Some(Scope::AllDomains),

@@ -5,6 +5,7 @@
 pub mod change;
 mod etag;
 mod id;
+pub mod labels;
 mod request_id;
 mod status;
 
@@ -17,6 +18,7 @@ use super::{
 };
 pub use etag::{Etag, Version};
 pub use id::{InvalidKeyId, KeyId};
+pub use labels::{InvalidLabels, Labels};
 pub use request_id::{InvalidRequestId, RequestId};
 pub use status::Status;
 
@@ -80,6 +82,8 @@ pub struct Key {
     pub preview: Preview,
     /// The domains for which the key may be used.
     pub scope: Scope,
+    /// How people organise their keys.
+    pub labels: Labels,
     /// When the key was created, by the clock of the replica that created it.
     pub create_time: Timestamp,
     /// When the key stops working. `None` means never.
@@ -94,6 +98,9 @@ pub struct Key {
     pub successor: Option<KeyId>,
     /// Counts the changes of the record.
     pub version: Version,
+    /// When the key was last granted, as far as the store knows. `None` means never. It is no change of
+    /// the record.
+    pub last_used_time: Option<Timestamp>,
 }
 
 impl Key {
@@ -129,6 +136,8 @@ pub struct KeyState {
     pub revoked: bool,
     /// Whether the key itself is suspended. Its account may be too.
     pub suspended: bool,
+    /// When it was last granted, as far as the store knows. Only a load says so, and a change does not.
+    pub last_used: Option<Timestamp>,
 }
 
 impl KeyState {
@@ -143,6 +152,7 @@ impl KeyState {
             expire_time: key.expire_time,
             revoked: key.revoke_time.is_some(),
             suspended: key.suspension.is_some(),
+            last_used: None,
         }
     }
 }

@@ -33,12 +33,12 @@ pub(super) async fn create(
             // only after that.
             "WITH created AS MATERIALIZED ( \
                  SELECT revision, write_id, first_key_id \
-                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)), \
+                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
-                 SELECT $9, $11, $12, $3, coalesce(first_key_id, $1), $6, \
-                     CASE WHEN first_key_id IS NULL THEN $13 ELSE $14 END, 1, revision \
+                 SELECT $9, $12, $13, $3, coalesce(first_key_id, $1), $6, \
+                     CASE WHEN first_key_id IS NULL THEN $14 ELSE $15 END, 1, revision \
                  FROM created WHERE write_id IS NOT NULL) \
              SELECT revision, write_id, first_key_id FROM created WHERE write_id IS NOT NULL",
             &[
@@ -52,6 +52,7 @@ pub(super) async fn create(
                 &new.request_id.as_ref().map(RequestId::as_str),
                 &key.create_time.to_system_time(),
                 &key.expire_time.map(Timestamp::to_system_time),
+                &key.labels.pairs(),
                 &new.caller.as_str(),
                 &AdminMethod::Create.as_str(),
                 &Outcome::OK.as_str(),
@@ -87,7 +88,7 @@ pub(super) async fn revoke(
                           revision) \
                      SELECT $4, $5, $6, account_id, key_id, domain, $7, 1, revision \
                      FROM revoked WHERE write_id IS NOT NULL) \
-                 SELECT {}, revision, write_id FROM revoked WHERE write_id IS NOT NULL",
+                 SELECT {}, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
                 rows::KEY_COLUMNS
             ),
             &[
@@ -138,7 +139,7 @@ pub(super) async fn list(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT {} FROM keyservice.keys \
+                "SELECT {} FROM keyservice.keys k \
                  WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 AND {domain} \
                    AND create_revision OPERATOR(pg_catalog.<) $3 \
                    AND create_revision OPERATOR(pg_catalog.>=) $6 AND {status} \

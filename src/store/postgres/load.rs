@@ -60,7 +60,8 @@ pub(super) async fn load(
         apply,
     };
     let key = |row: &_| rows::copied_key_state(row).map(State::Key);
-    copy.read("keys", rows::KEY_STATE_COLUMNS, &rows::KEY_STATE_TYPES, key)
+    let from = "keys k LEFT JOIN keyservice.key_uses u ON u.key_id OPERATOR(pg_catalog.=) k.key_id";
+    copy.read(from, rows::KEY_STATE_COLUMNS, &rows::KEY_STATE_TYPES, key)
         .await?;
     let domain = |row: &_| rows::copied_domain_state(row).map(State::Domain);
     let (columns, types) = (rows::DOMAIN_STATE_COLUMNS, &rows::DOMAIN_STATE_TYPES);

@@ -28,6 +28,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(9, "0009_key_life.sql"),
     migration!(10, "0010_strict_revisions.sql"),
     migration!(11, "0011_audit_schema.sql"),
+    migration!(12, "0012_last_used.sql"),
+    migration!(13, "0013_labels.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

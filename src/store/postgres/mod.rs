@@ -26,20 +26,21 @@ mod rows;
 mod tls;
 mod tls_parameters;
 mod trust;
+mod uses;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
     ChangePage, Committed, ConnectionPool, CreateOutcome, DomainAddition, DomainQuery,
     DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, RemovedDomain, Renewal,
-    Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
-    Revocation, Store, StoreError, SuspensionChange,
+    ListedDomain, NewKey, NotedUse, OpenError, PoolStatus, Position, Progress, RemovedDomain,
+    Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
+    ReplicationError, Revocation, Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
     audit_record::AuditRecord,
     domain::Domain,
-    key::{Key, Suspension},
+    key::{Key, KeyId, Suspension},
     time::Timestamp,
     token::Digester,
 };
@@ -91,6 +92,7 @@ impl From<PostgresStore> for Store {
             keys: store.clone(),
             domains: store.clone(),
             accounts: store.clone(),
+            uses: store.clone(),
             audit: store.clone(),
             changes: store.clone(),
             replicas: Some(store.clone()),
@@ -174,6 +176,13 @@ impl AccountStore for PostgresStore {
         now: Timestamp,
     ) -> Result<AccountSummary, StoreError> {
         accounts::get(&self.database, account_id, now).await
+    }
+}
+
+#[async_trait]
+impl UseLog for PostgresStore {
+    async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
+        uses::record(&self.database, uses).await
     }
 }
 

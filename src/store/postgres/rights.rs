@@ -50,6 +50,7 @@ pub const SERVICE: &[TableRights] = &[
                 &[
                     "name",
                     "domain",
+                    "labels",
                     "expire_time",
                     "revoke_time",
                     "suspend_reason",
@@ -61,6 +62,7 @@ pub const SERVICE: &[TableRights] = &[
             ),
         ],
     ),
+    on("key_labels", &[SELECT, INSERT, on_the_table("DELETE")]),
     on(
         "accounts",
         &[
@@ -70,6 +72,10 @@ pub const SERVICE: &[TableRights] = &[
         ],
     ),
     on("first_change", &[SELECT, INSERT]),
+    on(
+        "key_uses",
+        &[SELECT, INSERT, on_columns("UPDATE", &["last_used_time"])],
+    ),
     on(
         "domains",
         &[

@@ -4,7 +4,7 @@
 
 use super::{
     audit, domains,
-    rows::{KEY_COLUMNS, key, position},
+    rows::{KEY_COLUMNS, key, position, stored_labels},
     statements::{Subject, find_request, insert_key, json_array, next_revision, record_write},
 };
 use crate::{
@@ -76,7 +76,8 @@ pub(super) fn replace(
     transaction
         .prepare_cached(
             "UPDATE keys SET name = ?2, domain = ?3, expire_time = ?4, revoke_time = ?5, \
-             suspend_reason = ?6, suspend_time = ?7, successor = ?8, version = ?9, revision = ?10 \
+             suspend_reason = ?6, suspend_time = ?7, successor = ?8, version = ?9, revision = ?10, \
+             labels = ?11 \
              WHERE key_id = ?1",
         )?
         .execute(params![
@@ -90,6 +91,7 @@ pub(super) fn replace(
             key.successor.map(|id| *id.as_uuid().as_bytes()),
             key.version.number(),
             revision.number(),
+            stored_labels(&key.labels),
         ])?;
     record_write(transaction, revision, now, &Subject::Key(key.id))?;
     append_record(transaction, replacement, key.id, Outcome::OK, revision)?;

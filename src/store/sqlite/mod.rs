@@ -18,21 +18,22 @@ mod rows;
 mod schema;
 mod statements;
 mod untrusted_file;
+mod uses;
 mod wal_index;
 mod worker;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
     ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, OpenError,
-    Position, Progress, RemovedDomain, Replaced, ReplicationError, Revocation, Store, StoreError,
-    SuspensionChange,
+    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, NotedUse,
+    OpenError, Position, Progress, RemovedDomain, Replaced, ReplicationError, Revocation, Store,
+    StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
     audit_record::AuditRecord,
     domain::Domain,
-    key::{Key, Suspension},
+    key::{Key, KeyId, Suspension},
     time::Timestamp,
     token::Digester,
 };
@@ -110,6 +111,7 @@ impl From<SqliteStore> for Store {
             keys: store.clone(),
             domains: store.clone(),
             accounts: store.clone(),
+            uses: store.clone(),
             audit: store.clone(),
             changes: store,
             replicas: None,
@@ -226,6 +228,15 @@ impl AccountStore for SqliteStore {
         let account_id = account_id.clone();
         self.searcher
             .read(move |connection| Ok(accounts::get(connection, &account_id, now)?))
+            .await
+    }
+}
+
+#[async_trait]
+impl UseLog for SqliteStore {
+    async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
+        let uses = uses.to_vec();
+        self.write(move |transaction| uses::record(transaction, &uses))
             .await
     }
 }

@@ -7,14 +7,14 @@ use crate::{
     model::{
         account::{AccountId, AccountState},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, Reason, Scope, Suspension, Version},
+        key::{Key, KeyId, KeyName, KeyState, Labels, Reason, Scope, Suspension, Version},
         time::Timestamp,
         token::{Preview, TokenDigest},
         verified_domain::{Coverage, DomainState, VerifiedDomain},
     },
     store::{Position, Revision, WriteId},
 };
-use rusqlite::Row;
+use rusqlite::{Row, types::Type};
 use uuid::Uuid;
 
 /// Writes have no ids here. The file cannot change under the process that has it, so there is no
@@ -27,7 +27,8 @@ pub(super) fn position(revision: Revision) -> Position {
 }
 
 pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
-     suspend_reason, suspend_time, predecessor, successor, version";
+     suspend_reason, suspend_time, predecessor, successor, version, labels, \
+     (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id)";
 
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
@@ -43,6 +44,8 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         predecessor: key_id(row, 10)?,
         successor: key_id(row, 11)?,
         version: Version::from_stored(row.get(12)?),
+        labels: labels(row, 13)?,
+        last_used_time: time(row, 14)?,
     })
 }
 
@@ -70,7 +73,8 @@ pub(super) fn domain_state(row: &Row<'_>) -> rusqlite::Result<DomainState> {
     })
 }
 
-pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL";
+pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL, \
+     (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id)";
 
 pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
     Ok(KeyState {
@@ -81,6 +85,7 @@ pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
         expire_time: time(row, 4)?,
         revoked: row.get(5)?,
         suspended: row.get(6)?,
+        last_used: time(row, 7)?,
     })
 }
 
@@ -103,6 +108,22 @@ pub(super) fn suspension(
         reason: Reason::from_stored(reason),
         time,
     }))
+}
+
+/// Labels as the store keeps them. `None` if there are none.
+pub(super) fn stored_labels(labels: &Labels) -> Option<String> {
+    let pairs = labels.pairs();
+    (!pairs.is_empty()).then(|| serde_json::json!(pairs).to_string())
+}
+
+fn labels(row: &Row<'_>, column: usize) -> rusqlite::Result<Labels> {
+    let Some(stored) = row.get::<_, Option<String>>(column)? else {
+        return Ok(Labels::default());
+    };
+    let pairs = serde_json::from_str(&stored).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })?;
+    Ok(Labels::from_stored(pairs))
 }
 
 fn key_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<KeyId>> {

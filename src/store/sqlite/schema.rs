@@ -18,6 +18,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_audit_subdomains.sql"),
     migration!(6, "0006_key_life.sql"),
     migration!(7, "0007_audit_revision.sql"),
+    migration!(8, "0008_last_used.sql"),
+    migration!(9, "0009_labels.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -8,7 +8,7 @@ use super::{
     key_changes::by_id_or_digest,
     rows::{
         ACCOUNT_STATE_COLUMNS, DOMAIN_STATE_COLUMNS, KEY_COLUMNS, KEY_STATE_COLUMNS, account_state,
-        domain_state, key, key_state, position, uuid,
+        domain_state, key, key_state, position, stored_labels, uuid,
     },
 };
 use crate::{
@@ -111,8 +111,8 @@ pub(super) fn insert_key(
     transaction
         .prepare_cached(
             "INSERT INTO keys (key_id, digest, account_id, name, preview, domain, request_id, \
-             create_time, expire_time, predecessor, create_revision, revision) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+             create_time, expire_time, predecessor, create_revision, revision, labels) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12)",
         )?
         .execute(params![
             key.id.as_uuid().as_bytes(),
@@ -126,6 +126,7 @@ pub(super) fn insert_key(
             key.expire_time.map(Timestamp::as_micros),
             key.predecessor.map(|id| *id.as_uuid().as_bytes()),
             revision.number(),
+            stored_labels(&key.labels),
         ])
         .map(drop)
 }

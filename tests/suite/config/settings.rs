@@ -150,7 +150,7 @@ fn settings(directory: &TempDir) -> [Setting; 35] {
         ("--max-connections", "4096", "0"),
         ("--max-calls", "8192", "0"),
         ("--max-streams", "256", "0"),
-        ("--max-message-size", "4096", "1"),
+        ("--max-message-size", "8192", "1"),
         ("--max-header-size", "8192", "1"),
         ("--handshake-timeout", "5s", "soon"),
         ("--message-timeout", "5s", "late"),

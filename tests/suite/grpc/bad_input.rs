@@ -65,6 +65,17 @@ async fn create_names_the_invalid_field_and_what_is_valid() {
         let call = |key: &mut CreateRequest| key.expire_time = Some(time);
         table.add("expire_time", right, create_with(call));
     }
+    for (name, value, right) in [
+        ("", "", "has a label whose name is not like"),
+        ("a b", "", "has a label whose name is not like"),
+        ("a", "b c", "has a label whose value is not like"),
+    ] {
+        let call = |key: &mut CreateRequest| key.labels = [(name.into(), value.into())].into();
+        table.add("labels", right, create_with(call));
+    }
+    let many = (0..17).map(|number| (format!("n{number}"), String::new()));
+    let call = |key: &mut CreateRequest| key.labels = many.collect();
+    table.add("labels", "has more than 16 labels", create_with(call));
     for request_id in ["".into(), "a b".into(), "ü".into(), "r".repeat(129)] {
         let call = |key: &mut CreateRequest| key.request_id = Some(request_id);
         let right = "must be 1 to 128 visible ASCII characters";

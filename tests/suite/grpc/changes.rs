@@ -15,7 +15,7 @@ use keyservice::grpc::proto::{
     suspend_request,
 };
 use prost_types::FieldMask;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status as Refused, transport::Channel};
 
 /// Servers that share a store, with clients of the first.
@@ -118,6 +118,7 @@ macro_rules! on_both_stores {
 on_both_stores![
     a_key_is_got_by_its_id_or_its_token,
     an_update_changes_what_its_mask_names_and_decides_everywhere_when_it_returns,
+    labels_are_replaced_as_a_whole_and_inherited_by_a_successor,
     an_update_with_a_stale_etag_changes_nothing,
     a_suspended_key_is_denied_until_it_is_resumed,
     a_rotated_key_and_its_successor_both_work_for_the_overlap,
@@ -270,6 +271,35 @@ async fn a_suspended_key_is_denied_until_it_is_resumed(mut servers: Servers) {
         );
     }
     servers.assert(&created.token, DOMAIN, revoked).await;
+}
+
+async fn labels_are_replaced_as_a_whole_and_inherited_by_a_successor(mut servers: Servers) {
+    let mut client = servers.all[0].client().await;
+    let labels = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter();
+        let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        pairs.collect::<HashMap<_, _>>()
+    };
+    let first = labels(&[("environment", "test"), ("example.com/team", "Mail")]);
+    let created = create(&mut client, |new| new.labels = first.clone()).await;
+    assert_eq!(servers.get(&created.key_id).await.labels, first);
+    let second = labels(&[("environment", "production"), ("empty", "")]);
+    let relabel = UpdateRequest {
+        labels: second.clone(),
+        ..update(&created.key_id, &["labels"])
+    };
+    servers.update(relabel).await.unwrap();
+    let rotated = servers.rotate(rotation(&created.key_id)).await.unwrap();
+    for key in [rotated.key, rotated.predecessor] {
+        let key = key.unwrap();
+        assert_eq!(key.labels, second);
+        assert_eq!(servers.get(&key.key_id).await, key);
+    }
+
+    servers.revoke(&created.key_id).await;
+    let relabel = update(&created.key_id, &["labels"]);
+    let relabelled = servers.update(relabel).await.unwrap();
+    assert_eq!(relabelled.labels, labels(&[]));
 }
 
 async fn a_rotated_key_and_its_successor_both_work_for_the_overlap(mut servers: Servers) {

@@ -29,6 +29,7 @@ async fn follow_a_key_through_its_life(server: &Server) {
         name: " Büro ✉ ".into(),
         domain: Some("Example.COM.".into()),
         expire_time: Some(in_the_future(Duration::from_secs(3600))),
+        labels: [("environment".into(), "production".into())].into(),
         ..create_request()
     };
     let asked = SystemTime::now();
@@ -49,6 +50,8 @@ async fn follow_a_key_through_its_life(server: &Server) {
         predecessor: None,
         successor: None,
         etag: key.etag.clone(),
+        labels: request.labels,
+        last_used_time: None,
     };
     assert_eq!(key, expected);
     assert!((asked..SystemTime::now()).contains(&time(key.create_time)));

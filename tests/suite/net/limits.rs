@@ -211,6 +211,7 @@ async fn the_default_limit_allows_a_create_with_every_field_at_its_longest() {
             nanos: 999_999_000,
         }),
         request_id: Some("r".repeat(128)),
+        labels: (10..26).map(longest_label).collect(),
     };
     let mut client = server.client().await;
     let created = client.create_with(longest).await.expect("created");
@@ -220,6 +221,13 @@ async fn the_default_limit_allows_a_create_with_every_field_at_its_longest() {
             .await
             .is_ok()
     );
+}
+
+/// A label with a number, and a name and a value as long as they may be.
+fn longest_label(number: usize) -> (String, String) {
+    let prefix = format!("{}x", "abc.".repeat(63));
+    let name = format!("{prefix}/{number}{}", "n".repeat(61));
+    (name, "v".repeat(63))
 }
 
 fn authorize_with_metadata(length: usize) -> Request<AuthorizeRequest> {

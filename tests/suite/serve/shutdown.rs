@@ -150,6 +150,12 @@ async fn silent_clients_do_not_delay_a_shutdown_and_a_call_in_flight_finishes() 
         client.send(&sent).await;
         silent.push(client);
     }
+    // It cannot take the end of its watch.
+    let mut stalled = RawClient::connect_with_window(port, 0).await;
+    let watch = frame(DATA, END_STREAM, 1, &[0; 5]);
+    let watch = [open("/grpc.health.v1.Health/Watch"), watch].concat();
+    stalled.send(&watch).await;
+    silent.push(stalled);
     let mut health = draining.server.health().await;
     drop(health.watch("").await);
 

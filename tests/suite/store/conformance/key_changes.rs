@@ -1,6 +1,8 @@
 //! The rules for what may become of a key in every store.
 
-use super::{accounts, after, changes_since, create_as, domain, list, on_every_store, revoke};
+use super::{
+    accounts, after, changes_since, create_as, domain, labels, list, on_every_store, revoke,
+};
 use crate::support::{
     caller, new_key,
     server::audit_command::records,
@@ -61,6 +63,7 @@ async fn a_key_is_replaced_in_every_field_that_can_change(stores: &Stores) {
         name: Some(name("Büro ✉")),
         scope: Some(Scope::Domain(domain("example.com"))),
         expire_time: Some(Some(after(now, 60))),
+        labels: Some(labels("environment=production")),
     };
     let updated = new.key.updated(&update, None).expect("active");
     let suspended = updated.suspended(&reason("abuse"), now).expect("active");

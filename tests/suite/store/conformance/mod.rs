@@ -10,7 +10,7 @@ use keyservice::{
     model::{
         account::{AccountId, Accounts},
         domain::Domain,
-        key::{Key, KeyId, KeyState, RequestId, Scope, Status},
+        key::{Key, KeyId, KeyState, Labels, RequestId, Scope, Status},
         time::Timestamp,
     },
     store::{
@@ -24,6 +24,7 @@ mod audit;
 mod changes;
 mod domains;
 mod key_changes;
+mod uses;
 
 macro_rules! on_every_store {
     ($($fact:ident,)*) => {
@@ -75,6 +76,7 @@ async fn a_key_is_stored_with_every_field(stores: &Stores) {
     let (_, mut new) = new_key("acme", "Büro ✉");
     new.key.scope = Scope::Domain(domain("example.com"));
     new.key.expire_time = Some(after(new.key.create_time, 3600));
+    new.key.labels = labels("a= example.com/team=Mail-1_x.y");
     let position = create(&stores.first, &new).await;
 
     let listed = list(&stores.second, &all_of("acme")).await;
@@ -397,6 +399,14 @@ fn accounts(names: &[&str]) -> Accounts {
 
 fn account_id(text: &str) -> AccountId {
     AccountId::parse(text.to_owned()).expect("an account id")
+}
+
+/// Labels, each as `NAME=VALUE`, with white space between them.
+fn labels(text: &str) -> Labels {
+    let pairs = text.split_whitespace();
+    let pairs = pairs.map(|pair| pair.split_once('=').expect("a label"));
+    let labels = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Labels::parse(labels).expect("valid")
 }
 
 fn domain(text: &str) -> Domain {
