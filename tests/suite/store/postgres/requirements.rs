@@ -9,7 +9,6 @@ use crate::support::{
     server::{Server, assert_refused, command},
     stores::{try_to_open, use_everything},
 };
-use keyservice::grpc::proto::authorize_response::Decision;
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,6 +249,8 @@ async fn a_replica_that_loads_again_checks_the_database_as_at_a_start() {
     let store = cluster.create_database();
     let server = Server::start(&store).await;
     let (token, _) = server.client().await.create_key().await;
+    // None of the triggers is somebody else's.
+    assert!(!server.log().contains("runs after each write"));
     let lose = "SET session_replication_role = replica; \
                 UPDATE keyservice.writes SET write_id = gen_random_uuid(); \
                 ALTER TABLE keyservice.writes DISABLE TRIGGER next_revision";
@@ -262,13 +263,10 @@ async fn a_replica_that_loads_again_checks_the_database_as_at_a_start() {
     assert!(!server.is_serving().await);
     let mend = "ALTER TABLE keyservice.writes ENABLE TRIGGER next_revision";
     cluster.psql(database_in(&store), mend);
-    server.health().await.wait_until_serving().await;
-    let decision = server.client().await.authorize(&token, "example.com").await;
-    assert!(
-        matches!(decision, Ok(Decision::Grant(_))),
-        "{decision:?} {}",
-        server.log()
-    );
+    eventually("it serves again", async || {
+        server.client().await.is_granted(&token).await
+    })
+    .await;
 }
 
 /// Whoever set them had another service in mind.
