@@ -5,7 +5,7 @@
 
 use super::{
     database::PIN_SEARCH_PATH,
-    errors::{GRACE, answered_within},
+    errors::{GRACE, answered_within, store_error},
     requirements::{Unfit, parts, schema, server},
     trust::{self, Untrusted},
 };
@@ -165,6 +165,30 @@ async fn try_to_migrate(
     }
     let commit = async { Ok(transaction.commit().await?) };
     within(statement_limit, commit).await
+}
+
+/// The checks of a start, for a database that may be another one than it was at the start: restored, or on
+/// another server.
+pub(super) async fn check_again(client: &Client, connections: i64) -> Result<(), StoreError> {
+    let check = async {
+        server::check(client, connections).await?;
+        trust::check(client).await?;
+        let parts = parts::look(client).await?;
+        parts.check_kinds()?;
+        schema::look(client).await?.check()?;
+        let found = version(client).await?.unwrap_or(0);
+        migrations::check_current(MIGRATIONS, found).map_err(MigrateError::Schema)?;
+        Ok(parts.check_complete()?)
+    };
+    check.await.map_err(|error| match error {
+        MigrateError::Postgres(error) => store_error(&error),
+        MigrateError::NoAnswer(error) => error,
+        MigrateError::Schema(error) => StoreError::Failed(error.to_string().into()),
+        MigrateError::Untrusted(error) => StoreError::Failed(error.to_string().into()),
+        MigrateError::Unfit(Unfit { problem, remedy }) => {
+            StoreError::Failed(format!("{problem}; {remedy}").into())
+        }
+    })
 }
 
 /// Whether another replica has created what this one was about to.

@@ -64,6 +64,9 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     let files = OpenFiles::new(&path, lock, checkpointed)
         .map_err(|lost| cannot_open(&path, lost, "start again when that is done"))?;
     let files = Arc::new(files);
+    // Somebody may have put the log or its index there after the first look, before SQLite made its own.
+    // From here on, `files` notices another one.
+    file::refuse_planted(&given, &path)?;
     file::warn_of_others(&given, &path);
     let start = |name, connection, end: fn(&Connection, &OpenFiles) -> rusqlite::Result<()>| {
         let files = files.clone();

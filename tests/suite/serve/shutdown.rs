@@ -30,6 +30,21 @@ async fn sigint_reports_not_serving_at_once_and_lets_calls_in_flight_finish() {
     assert_signal_drains("INT").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_people_send_to_daemons_do_not_end_the_process() {
+    let server = Server::on_sqlite().await;
+    let (token, _) = server.client().await.create_key().await;
+    for name in ["HUP", "USR1", "USR2"] {
+        server.signal(name);
+    }
+    eventually("they are ignored", async || {
+        server.log().contains("SIGHUP is ignored")
+    })
+    .await;
+    assert!(server.client().await.is_granted(&token).await);
+    assert_eq!(server.terminate().await.code(), Some(0));
+}
+
 async fn assert_signal_drains(signal: &str) {
     let mut draining = ServerWithCall::start(&[]).await;
     let mut health = draining.server.health().await;
