@@ -7,10 +7,10 @@
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
     ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, NotedUse,
-    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
-    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
-    SuspensionChange, UseLog,
+    Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey,
+    NotedUse, Old, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
+    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision,
+    Revocation, Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -83,6 +83,13 @@ operations! {
     UseLog {
         "record_uses": record_uses(uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError>;
     }
+    RetentionStore {
+        "raise_history_start": raise_history_start(old: &Old) -> Result<bool, StoreError>;
+        "history_start": history_start() -> Result<Revision, StoreError>;
+        "forget_keys": forget_keys(old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError>;
+        "forget_writes": forget_writes(old: &Old, after: Revision) -> Result<Forgotten<Revision>, StoreError>;
+        "missing_keys": missing_keys(keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
+    }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
     }
@@ -126,6 +133,10 @@ impl Store {
             }),
             uses: Arc::new(Observed {
                 store: self.uses,
+                errors,
+            }),
+            retention: Arc::new(Observed {
+                store: self.retention,
                 errors,
             }),
             audit: Arc::new(Observed {

@@ -30,6 +30,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(11, "0011_audit_schema.sql"),
     migration!(12, "0012_last_used.sql"),
     migration!(13, "0013_labels.sql"),
+    migration!(14, "0014_retention.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -21,6 +21,7 @@ mod open;
 mod pool;
 mod replication;
 mod requirements;
+mod retention;
 pub mod rights;
 mod rows;
 mod tls;
@@ -31,10 +32,11 @@ mod uses;
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
     ChangePage, Committed, ConnectionPool, CreateOutcome, DomainAddition, DomainQuery,
-    DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotedUse, OpenError, PoolStatus, Position, Progress, RemovedDomain,
+    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, NotedUse, Old, OpenError, PoolStatus, Position, Progress, RemovedDomain,
     Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
-    ReplicationError, Revocation, Store, StoreError, SuspensionChange, UseLog,
+    ReplicationError, RetentionStore, Revision, Revocation, Store, StoreError, SuspensionChange,
+    UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -93,6 +95,7 @@ impl From<PostgresStore> for Store {
             domains: store.clone(),
             accounts: store.clone(),
             uses: store.clone(),
+            retention: store.clone(),
             audit: store.clone(),
             changes: store.clone(),
             replicas: Some(store.clone()),
@@ -183,6 +186,33 @@ impl AccountStore for PostgresStore {
 impl UseLog for PostgresStore {
     async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
         uses::record(&self.database, uses).await
+    }
+}
+
+#[async_trait]
+impl RetentionStore for PostgresStore {
+    async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError> {
+        retention::raise_history_start(&self.database, old).await
+    }
+
+    async fn history_start(&self) -> Result<Revision, StoreError> {
+        retention::history_start(&self.database).await
+    }
+
+    async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
+        retention::forget_keys(&self.database, old, after).await
+    }
+
+    async fn forget_writes(
+        &self,
+        _: &Old,
+        after: Revision,
+    ) -> Result<Forgotten<Revision>, StoreError> {
+        retention::forget_writes(&self.database, after).await
+    }
+
+    async fn missing_keys(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        retention::missing_keys(&self.database, keys).await
     }
 }
 

@@ -24,6 +24,7 @@ mod audit;
 mod changes;
 mod domains;
 mod key_changes;
+mod retention;
 mod uses;
 
 macro_rules! on_every_store {
