@@ -13,12 +13,11 @@ use keyservice::{
     },
     model::{
         account::AccountId,
-        key::KeyId,
+        key::{KeyId, filter::KeyFilter},
         text::refuse_secrets,
         time::Timestamp,
         token::{Digester, Token},
     },
-    store::ListQuery,
 };
 use prost::Message;
 use rand::{SeedableRng, rngs::StdRng};
@@ -27,13 +26,9 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A page token has only one spelling, and is accepted only for its own list.
 pub fn page_token(bytes: &[u8]) {
-    let list = |account: &str| ListQuery {
-        account_id: AccountId::from_stored(account.to_owned()),
-        status: None,
-        domain: None,
-        after: None,
-        limit: 1,
-        now: Timestamp::MAX,
+    let list = |account: &str| KeyFilter {
+        account_id: AccountId::parse(account.to_owned()).ok(),
+        ..KeyFilter::default()
     };
     if let Some(text) = text(bytes)
         && let Ok(id) = page_tokens::decode(&list("acme"), text)

@@ -20,7 +20,7 @@ use crate::{
         store_turns::{StoreTurn, StoreTurns},
     },
     model::{
-        account::AccountId,
+        account::{AccountId, Accounts},
         audit_record::{AdminMethod, AuditRecord, Outcome},
         caller_name::CallerName,
         domain::Domain,
@@ -142,10 +142,15 @@ impl AuditedCall {
     /// concerns either way.
     pub(super) fn permit<T: OfAccount>(&mut self, read: Unpermitted<T>) -> Result<T, Status> {
         let Unpermitted(read) = read;
-        self.entry.account_id = Some(read.account_id().clone());
+        self.entry.account_id = read.account_id().cloned();
         self.entry.domain = read.domain().cloned();
         self.entry.include_subdomains = read.include_subdomains();
-        if self.caller().accounts.contains(read.account_id().as_str()) {
+        let accounts = &self.caller().accounts;
+        let is_permitted = match read.account_id() {
+            Some(account_id) => accounts.contains(account_id.as_str()),
+            None => matches!(accounts, Accounts::All),
+        };
+        if is_permitted {
             Ok(read)
         } else {
             Err(errors::not_permitted())
@@ -238,10 +243,10 @@ impl<T: OfAccount> Unpermitted<T> {
     }
 }
 
-/// What is asked for one account.
+/// What is asked for an account.
 pub trait OfAccount {
-    /// The account.
-    fn account_id(&self) -> &AccountId;
+    /// The account. `None` if it is asked for all accounts.
+    fn account_id(&self) -> Option<&AccountId>;
 
     /// The domain of the account that is to be changed, or whose keys are asked for.
     fn domain(&self) -> Option<&Domain> {

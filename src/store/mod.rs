@@ -37,8 +37,8 @@ pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
 pub use keys::{
-    CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeyTarget, LIST_SEARCH_LEN, ListQuery,
-    Listed, NewKey, Replaced, Revocation,
+    Counted, CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeyTarget, LIST_SEARCH_LEN,
+    ListQuery, Listed, NewKey, Replaced, Revocation,
 };
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;

@@ -6,10 +6,11 @@
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, Position,
-    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
-    ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError, SuspensionChange,
+    ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval,
+    DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey,
+    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
+    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
+    SuspensionChange,
 };
 use crate::model::{
     account::AccountId,
@@ -67,6 +68,7 @@ operations! {
         "get": get(lookup: &KeyLookup) -> Result<Option<Key>, StoreError>;
         "replace": replace(replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
         "list": list(query: &ListQuery) -> Result<Option<Listed>, StoreError>;
+        "count": count(query: &ListQuery) -> Result<Option<Counted>, StoreError>;
     }
     DomainStore {
         "add_domain": add_domain(addition: &DomainAddition) -> Result<Committed<AddedDomain>, StoreError>;

@@ -10,7 +10,7 @@ use keyservice::{
         account::{AccountId, Accounts},
         audit_record::AdminMethod,
         domain::Domain,
-        key::{Key, Labels, Reason, RequestId, Scope, Status},
+        key::{Key, Labels, Reason, RequestId, Scope, Status, filter::KeyFilter},
         time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
@@ -107,6 +107,33 @@ impl Stores {
             ),
         };
         self.sql(&many).await.expect("inserted");
+    }
+
+    /// Gives the account `acme` so many keys with labels, of which few are revoked, suspended or expired, and
+    /// half are for the domain `half.example`.
+    pub async fn insert_labelled_keys(&self, count: usize) {
+        self.insert_active_keys(count).await;
+        let is_sqlite = self.cluster.is_none();
+        let pick = |sqlite: &'static str, postgres| if is_sqlite { sqlite } else { postgres };
+        let all = pick(r#"'["kind=all"]'"#, "'{kind=all}'");
+        let oldest = pick(r#"'["kind=oldest"]'"#, "'{kind=oldest}'");
+        let now = pick("1", "now()");
+        let later = pick("253402300799000000", "now() + interval '1 year'");
+        let table = self.keys_table();
+        let change = format!(
+            "UPDATE {table} SET \
+                 labels = CASE WHEN create_revision = 1 THEN {oldest} ELSE {all} END, \
+                 domain = CASE WHEN create_revision % 2 = 0 THEN 'half.example' END, \
+                 preview = CASE WHEN create_revision = 7 THEN 'tsend_aa…zzzz' ELSE 'tsend_' || create_revision END, \
+                 revoke_time = CASE WHEN create_revision % 1000 = 1 THEN {now} END, \
+                 suspend_time = CASE WHEN create_revision % 10000 = 2 THEN {now} END, \
+                 suspend_reason = CASE WHEN create_revision % 10000 = 2 THEN 'abuse' END, \
+                 expire_time = CASE WHEN create_revision = 4 THEN {now} WHEN create_revision % 3 = 0 THEN {later} END"
+        );
+        self.sql(&change).await.expect("changed");
+        if self.cluster.is_some() {
+            self.sql("VACUUM ANALYZE").await.expect("done");
+        }
     }
 
     /// The name of the table of keys.
@@ -330,13 +357,17 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     for status in statuses {
         for domain in [None, new.key.scope.domain()] {
             let query = ListQuery {
-                account_id: new.key.account_id.clone(),
-                status,
-                domain: domain
-                    .map(|domain| Domain::parse(domain.to_owned()))
-                    .transpose()?,
+                filter: KeyFilter {
+                    account_id: Some(new.key.account_id.clone()),
+                    status,
+                    domain: domain
+                        .map(|domain| Domain::parse(domain.to_owned()))
+                        .transpose()?,
+                    ..KeyFilter::default()
+                },
                 after: None,
                 limit: 1000,
+                search_len: 1000,
                 now: Timestamp::now(),
             };
             let next_page = ListQuery {

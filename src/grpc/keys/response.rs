@@ -72,11 +72,13 @@ pub(super) fn page(listed: Listed, query: &ListQuery) -> proto::ListResponse {
     } else {
         searched_to
     };
-    let next_page_token = last.map(|last| page_token::encode(query, last));
+    let next_page_token = last.map(|last| page_token::encode(&query.filter, last));
     let next_page_token = next_page_token.unwrap_or_default();
     proto::ListResponse {
         keys: keys.into_iter().map(|it| key(it, query.now)).collect(),
         next_page_token,
+        total_size: None,
+        total_size_is_minimum: false,
     }
 }
 

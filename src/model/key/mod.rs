@@ -4,6 +4,7 @@
 
 pub mod change;
 mod etag;
+pub mod filter;
 mod id;
 pub mod labels;
 mod request_id;

@@ -13,6 +13,7 @@ mod dead_rows;
 mod domains;
 mod errors;
 mod key_changes;
+mod key_list;
 mod keys;
 mod load;
 mod migrate;
@@ -29,7 +30,7 @@ mod trust;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, ConnectionPool, CreateOutcome, DomainAddition, DomainQuery,
+    ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition, DomainQuery,
     DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
     ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, RemovedDomain, Renewal,
     Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
@@ -118,7 +119,11 @@ impl KeyStore for PostgresStore {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
-        keys::list(&self.database, query).await
+        key_list::list(&self.database, query).await
+    }
+
+    async fn count(&self, query: &ListQuery) -> Result<Option<Counted>, StoreError> {
+        key_list::count(&self.database, query).await
     }
 }
 

@@ -10,6 +10,7 @@ mod errors;
 mod file;
 mod inspect;
 mod key_changes;
+mod key_list;
 mod open;
 mod open_files;
 mod opening;
@@ -23,10 +24,10 @@ mod worker;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey, OpenError,
-    Position, Progress, RemovedDomain, Replaced, ReplicationError, Revocation, Store, StoreError,
-    SuspensionChange,
+    ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval,
+    DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey,
+    OpenError, Position, Progress, RemovedDomain, Replaced, ReplicationError, Revocation, Store,
+    StoreError, SuspensionChange,
 };
 use crate::model::{
     account::AccountId,
@@ -145,7 +146,14 @@ impl KeyStore for SqliteStore {
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         let query = query.clone();
         self.reader
-            .read(move |connection| Ok(statements::list(connection, &query)?))
+            .read(move |connection| Ok(key_list::list(connection, &query)?))
+            .await
+    }
+
+    async fn count(&self, query: &ListQuery) -> Result<Option<Counted>, StoreError> {
+        let query = query.clone();
+        self.reader
+            .read(move |connection| Ok(key_list::count(connection, &query)?))
             .await
     }
 }

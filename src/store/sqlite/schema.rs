@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(5, "0005_audit_subdomains.sql"),
     migration!(6, "0006_key_life.sql"),
     migration!(7, "0007_labels.sql"),
+    migration!(8, "0008_key_filters.sql"),
 ];
 
 pub(super) enum MigrateError {

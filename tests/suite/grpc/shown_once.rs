@@ -194,10 +194,13 @@ async fn put_a_token_into_every_field(session: &mut Session, token: &str) {
         let answer = session.create(|new| put(new, token)).await;
         assert_eq!(answer, Err(Code::InvalidArgument));
     }
-    let lists: [fn(&mut ListRequest, &str); 3] = [
+    let lists: [fn(&mut ListRequest, &str); 6] = [
         |list, token| list.account_id = token.into(),
         |list, token| list.page_token = token.into(),
         |list, token| list.domain = Some(token.into()),
+        |list, token| list.name_prefix = token.into(),
+        |list, token| list.preview = token.into(),
+        |list, token| list.labels = [("a".into(), token.into())].into(),
     ];
     for put in lists {
         let answer = session.list(|list| put(list, token)).await;
