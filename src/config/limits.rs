@@ -30,7 +30,7 @@ pub struct ClientLimits {
     /// Calls in flight on all connections together. Above it, unauthenticated connections are evicted if
     /// together they have more than a sixteenth of the calls. Otherwise the caller with the most calls
     /// loses its connection with the most. An Authorize takes microseconds. Only health watches, and
-    /// calls that their client abandons, stay in flight for long. Such a call costs up to 40 KiB, and one to reflection 128 KiB.
+    /// calls that their client abandons, stay in flight for long. Such a call costs up to 40 KiB, and one to reflection 160 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,
 

@@ -21,7 +21,7 @@ use crate::{
     },
     model::{
         account::{AccountId, Accounts},
-        audit_record::{AdminMethod, AuditRecord, Outcome},
+        audit_record::{AdminMethod, AuditRecord, MethodName, Outcome},
         caller_name::CallerName,
         domain::Domain,
         key::KeyId,
@@ -94,6 +94,7 @@ impl AuditedCall {
             key_id: None,
             domain: None,
             include_subdomains: None,
+            is_dry_run: false,
             is_recorded: false,
             has_line: None,
             outcome: None,
@@ -155,6 +156,11 @@ impl AuditedCall {
         } else {
             Err(errors::not_permitted())
         }
+    }
+
+    /// Notes that the call only asks what it would do. It is recorded under another name.
+    pub(super) fn set_dry_run(&mut self) {
+        self.entry.is_dry_run = true;
     }
 
     /// Notes the key that the call concerns.
@@ -330,6 +336,7 @@ struct Entry {
     key_id: Option<KeyId>,
     domain: Option<Domain>,
     include_subdomains: Option<bool>,
+    is_dry_run: bool,
     /// Whether a record is stored, or the recorder is busy with it.
     is_recorded: bool,
     /// Whether the call has a log line of its own, once that is decided.
@@ -388,7 +395,11 @@ impl Entry {
         AuditRecord {
             time: self.time,
             caller: self.caller.name.clone(),
-            method: self.method.into(),
+            method: if self.is_dry_run {
+                MethodName::of_dry_run(self.method)
+            } else {
+                self.method.into()
+            },
             account_id: self.account_id.clone(),
             key_id: self.key_id,
             domain: self.domain.clone(),

@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one transaction. Must never see a token, only its
 //! digest.
 
-use super::{Committed, StoreError};
+use super::{BatchRevocation, Committed, Selected, Selection, StoreError};
 use crate::model::{
     account::Accounts,
     audit_record::AdminMethod,
@@ -38,6 +38,14 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Unavailable while a replica of an older release, which does not know such a change, may hold a
     /// lease.
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
+
+    /// The keys that are to be revoked at once. Holds up no write.
+    async fn select(&self, selection: &Selection) -> Result<Selected, StoreError>;
+
+    /// Revokes keys in one transaction, and gives how many were not revoked before. The position is that of
+    /// the store's last write: whoever waits for it waits for all earlier revocations too. The call is on
+    /// record, once for each of these keys and once by itself.
+    async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError>;
 
     /// The keys that a filter selects, newest first, at most `query.limit` of them. It looks at no more than
     /// `query.search_len` keys: so nobody's List keeps the store busy for long.

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod audit_log;
+mod batch_revocation;
 mod change_key;
 mod changes;
 mod domains;
@@ -27,6 +28,7 @@ pub mod sqlite;
 
 pub use accounts::{AccountStore, AccountSummary, KeyCounts, SuspensionChange};
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
+pub use batch_revocation::{BatchRevocation, MAX_BATCH, Selected, Selection};
 pub use change_key::{KeyChange, change_key};
 pub use changes::{ApplyState, Change, ChangeFeed, ChangePage, State};
 pub use domains::{

@@ -5,12 +5,12 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval,
-    DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey,
-    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
-    ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Store, StoreError,
-    SuspensionChange,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
+    DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
+    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Selected, Selection,
+    Store, StoreError, SuspensionChange,
 };
 use crate::model::{
     account::AccountId,
@@ -67,6 +67,8 @@ operations! {
         "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
         "get": get(lookup: &KeyLookup) -> Result<Option<Key>, StoreError>;
         "replace": replace(replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
+        "select": select(selection: &Selection) -> Result<Selected, StoreError>;
+        "batch_revoke": batch_revoke(batch: &BatchRevocation) -> Result<Committed<u64>, StoreError>;
         "list": list(query: &ListQuery) -> Result<Option<Listed>, StoreError>;
         "count": count(query: &ListQuery) -> Result<Option<Counted>, StoreError>;
     }

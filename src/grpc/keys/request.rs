@@ -76,6 +76,7 @@ pub fn new_key(
             create_time: now,
             expire_time,
             revoke_time: None,
+            revoke_reason: None,
             suspension: None,
             predecessor: None,
             successor: None,
@@ -226,10 +227,22 @@ pub(super) fn labels(labels: HashMap<String, String>) -> Result<Labels, tonic::S
 }
 
 pub(super) fn expire_time(
-    time: prost_types::Timestamp,
+    expire_time: prost_types::Timestamp,
     now: Timestamp,
 ) -> Result<Timestamp, tonic::Status> {
-    let time = u32::try_from(time.nanos)
+    let expire_time = time("expire_time", expire_time)?;
+    if expire_time <= now {
+        return Err(invalid("expire_time", "must lie in the future"));
+    }
+    Ok(expire_time)
+}
+
+/// A time in a field. Digits finer than microseconds are cut off.
+pub(super) fn time(
+    field: &'static str,
+    time: prost_types::Timestamp,
+) -> Result<Timestamp, tonic::Status> {
+    u32::try_from(time.nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000)
         .and_then(|nanos| {
@@ -240,10 +253,6 @@ pub(super) fn expire_time(
         .ok_or_else(|| {
             let advice = "is not a time of the years 1970 to 9999; use RFC 3339, such as \
                           2030-01-31T00:00:00Z";
-            invalid("expire_time", advice)
-        })?;
-    if time <= now {
-        return Err(invalid("expire_time", "must lie in the future"));
-    }
-    Ok(time)
+            invalid(field, advice)
+        })
 }

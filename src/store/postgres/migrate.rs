@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(9, "0009_key_life.sql"),
     migration!(10, "0010_labels.sql"),
     migration!(11, "0011_key_filters.sql"),
+    migration!(12, "0012_batch_revoke.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

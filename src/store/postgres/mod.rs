@@ -6,6 +6,7 @@
 mod accounts;
 mod address;
 mod audit;
+mod batch_revoke;
 mod connect;
 mod connections;
 mod database;
@@ -29,12 +30,12 @@ mod tls_parameters;
 mod trust;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition, DomainQuery,
-    DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, RemovedDomain, Renewal,
-    Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
-    Revocation, Store, StoreError, SuspensionChange,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition,
+    DomainQuery, DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery,
+    Listed, ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, RemovedDomain,
+    Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
+    ReplicationError, Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
 };
 use crate::model::{
     account::AccountId,
@@ -116,6 +117,14 @@ impl KeyStore for PostgresStore {
 
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError> {
         key_changes::replace(&self.database, replacement).await
+    }
+
+    async fn select(&self, selection: &Selection) -> Result<Selected, StoreError> {
+        batch_revoke::select(&self.database, selection).await
+    }
+
+    async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError> {
+        batch_revoke::revoke(&self.database, batch).await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {

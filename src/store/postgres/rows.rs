@@ -24,7 +24,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
-     suspend_reason, suspend_time, predecessor, successor, version, labels";
+     suspend_reason, suspend_time, predecessor, successor, version, labels, revoke_reason";
 
 pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
     Ok(Key {
@@ -41,6 +41,7 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
         successor: column::<Option<Uuid>>(row, 11)?.map(KeyId::from_uuid),
         version: Version::from_stored(column(row, 12)?),
         labels: Labels::from_stored(column(row, 13)?),
+        revoke_reason: column::<Option<String>>(row, 14)?.map(Reason::from_stored),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod batch_revoke;
 mod domains;
 mod errors;
 mod file;
@@ -23,11 +24,11 @@ mod wal_index;
 mod worker;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval,
-    DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey,
-    OpenError, Position, Progress, RemovedDomain, Replaced, ReplicationError, Revocation, Store,
-    StoreError, SuspensionChange,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
+    DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, OpenError, Position, Progress, RemovedDomain, Replaced, ReplicationError,
+    Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
 };
 use crate::model::{
     account::AccountId,
@@ -140,6 +141,19 @@ impl KeyStore for SqliteStore {
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError> {
         let replacement = replacement.clone();
         self.write(move |transaction| key_changes::replace(transaction, &replacement))
+            .await
+    }
+
+    async fn select(&self, selection: &Selection) -> Result<Selected, StoreError> {
+        let selection = selection.clone();
+        self.reader
+            .read(move |connection| Ok(batch_revoke::select(connection, &selection)?))
+            .await
+    }
+
+    async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError> {
+        let batch = batch.clone();
+        self.write(move |transaction| batch_revoke::revoke(transaction, &batch))
             .await
     }
 

@@ -27,7 +27,7 @@ pub(super) fn position(revision: Revision) -> Position {
 }
 
 pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
-     suspend_reason, suspend_time, predecessor, successor, version, labels";
+     suspend_reason, suspend_time, predecessor, successor, version, labels, revoke_reason";
 
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
@@ -44,6 +44,7 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         successor: key_id(row, 11)?,
         version: Version::from_stored(row.get(12)?),
         labels: labels(row, 13)?,
+        revoke_reason: row.get::<_, Option<String>>(14)?.map(Reason::from_stored),
     })
 }
 

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(6, "0006_key_life.sql"),
     migration!(7, "0007_labels.sql"),
     migration!(8, "0008_key_filters.sql"),
+    migration!(9, "0009_batch_revoke.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -190,7 +190,7 @@ pub(super) fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<R
     ))
 }
 
-fn current_revision(connection: &Connection) -> rusqlite::Result<Revision> {
+pub(super) fn current_revision(connection: &Connection) -> rusqlite::Result<Revision> {
     connection
         .prepare_cached("SELECT coalesce(max(revision), 0) FROM writes")?
         .query_row([], |row| row.get(0))

@@ -13,6 +13,7 @@ use keyservice::{
     model::key::KeyId,
     store::LIST_SEARCH_LEN,
 };
+use prost::Message;
 use std::time::{Duration, SystemTime};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -31,6 +32,43 @@ async fn a_page_holds_50_keys_by_default_and_at_most_1000() {
         assert_eq!(page.keys.len(), held);
         assert!(!page.next_page_token.is_empty());
     }
+}
+
+/// Otherwise answers that nobody takes could fill the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_keys_has_fewer_of_them_and_none_is_left_out() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    let prefix = format!("{}x", "abc.".repeat(63));
+    let label = |number| {
+        (
+            format!("{prefix}/{number}{}", "n".repeat(61)),
+            "v".repeat(63),
+        )
+    };
+    let mut created = Vec::new();
+    for _ in 0..200 {
+        let large = create(&mut client, |key| {
+            key.labels = (10..26).map(label).collect()
+        });
+        created.insert(0, large.await.key_id);
+    }
+    let mut request = ListRequest {
+        page_size: 1000,
+        ..list_request()
+    };
+    let mut listed = Vec::new();
+    for pages in 1.. {
+        let page = client.list_with(request.clone()).await.unwrap();
+        assert!(page.encoded_len() < 1 << 20);
+        listed.extend(page.keys.into_iter().map(|key| key.key_id));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            assert_eq!(pages, 2);
+            break;
+        }
+    }
+    assert_eq!(listed, created);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use keyservice::{
 
 mod accounts;
 mod audit;
+mod batch_revoke;
 mod changes;
 mod domains;
 mod filters;
