@@ -93,6 +93,7 @@ fn measure(keys: usize, rng: &mut StdRng) {
                 expire_time: None,
                 revoked: false,
                 suspended: false,
+                last_used: None,
             };
             verified.keyring().apply_key(&state);
             any.keyring().apply_key(&state);
@@ -210,6 +211,7 @@ fn measure_memory(rng: &mut StdRng) {
             expire_time: None,
             revoked: false,
             suspended: false,
+            last_used: None,
         });
     }
     let before = resident_bytes();

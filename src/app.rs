@@ -9,7 +9,7 @@ use crate::{
     model::audit_record::AdminMethod,
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     observe::{call_counts::Calls, histogram::Histogram},
-    replication::acknowledgement::Acknowledgements,
+    replication::{acknowledgement::Acknowledgements, uses::UseCounts},
     store::{Store, observed::StoreErrors},
 };
 use std::sync::Arc;
@@ -67,6 +67,8 @@ pub struct Counts {
     pub write_waits: WriteWaits,
     /// The errors of the store.
     pub store_errors: StoreErrors,
+    /// The uses of keys that the store was told.
+    pub uses: UseCounts,
 }
 
 impl Counts {
@@ -80,6 +82,7 @@ impl Counts {
             calls,
             write_waits: WriteWaits::default(),
             store_errors: StoreErrors::default(),
+            uses: UseCounts::default(),
         }))
     }
 }

@@ -19,3 +19,4 @@ pub(crate) mod pem;
 pub mod replication;
 pub(crate) mod serve;
 pub mod store;
+pub(crate) mod tls_faults;

@@ -316,6 +316,7 @@ fn as_record((alike, count): (Alike, Count)) -> AuditRecord {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        revision: None,
         outcome: alike.outcome,
         calls: count.calls,
     }

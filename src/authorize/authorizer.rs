@@ -51,9 +51,15 @@ impl Authorizer {
         accounts: &Accounts,
         now: Timestamp,
     ) -> Result<Decision, NoLease> {
-        let decision = self.lease.covering(|| {
+        let decided = self.lease.covering(|| {
             let (keyring, digester) = (&self.keyring, &self.digester);
             decide(keyring, digester, self.rule, accounts, token, domain, now)
+        });
+        let decision = decided.map(|decided| {
+            if let Some(granted) = decided.granted {
+                granted.note_use(now);
+            }
+            decided.decision
         });
         self.counts.count(&decision);
         decision

@@ -3,7 +3,7 @@
 //! Owns the order of the reasons for a denial.
 //! Must never wait, lock or log: it runs on every request of the mail platform.
 
-use super::keyring::{KeyRef, Keyring, SoughtDomain};
+use super::keyring::{KeyNumber, KeyRef, Keyring, ReadGuard, SoughtDomain};
 use crate::model::{
     account::{AccountId, Accounts},
     domain::Domain,
@@ -74,12 +74,12 @@ pub(super) fn decide(
     token: &str,
     domain: Domain,
     now: Timestamp,
-) -> Decision {
+) -> Decided {
     let Ok(token) = Token::parse(token) else {
-        return Decision::Denial(DenialReason::MalformedToken);
+        return Decided::denial(DenialReason::MalformedToken);
     };
     let digest = digester.digest(&token);
-    let found = keyring.at_one_moment(|keys| {
+    let (found, keys) = keyring.at_one_moment(|keys| {
         let sought = (rule == DomainRule::Verified).then(|| keys.seek(&domain));
         let key = keys.get(&digest);
         let key = key.filter(|key| accounts.contains(key.account_id()));
@@ -90,13 +90,48 @@ pub(super) fn decide(
         }
     });
     match found {
-        Ok(key) => Decision::Grant(key.grant(domain)),
-        Err(reason) => Decision::Denial(reason),
+        Ok(key) => Decided {
+            granted: Some(Granted {
+                keys,
+                number: key.number,
+            }),
+            decision: Decision::Grant(key.grant(domain)),
+        },
+        Err(reason) => Decided::denial(reason),
+    }
+}
+
+/// A decision, and the key to which a grant is due.
+pub(super) struct Decided {
+    pub(super) decision: Decision,
+    pub(super) granted: Option<Granted>,
+}
+
+impl Decided {
+    fn denial(reason: DenialReason) -> Self {
+        Self {
+            decision: Decision::Denial(reason),
+            granted: None,
+        }
+    }
+}
+
+/// A key in memory that is granted.
+pub(super) struct Granted {
+    keys: ReadGuard,
+    number: KeyNumber,
+}
+
+impl Granted {
+    /// Notes the use of the key, once the grant is certain.
+    pub(super) fn note_use(&self, now: Timestamp) {
+        self.keys.note_use(self.number, now);
     }
 }
 
 /// What a grant says of its key.
 struct GrantedKey {
+    number: KeyNumber,
     id: KeyId,
     account_id: AccountId,
     is_restricted: bool,
@@ -105,6 +140,7 @@ struct GrantedKey {
 impl GrantedKey {
     fn of(key: &KeyRef<'_>) -> Self {
         Self {
+            number: key.number(),
             id: key.id(),
             account_id: AccountId::from_stored(key.account_id().to_owned()),
             is_restricted: key.domain_name().is_some(),
@@ -198,6 +234,7 @@ mod tests {
             domain,
             time(NOW),
         )
+        .decision
     }
 
     /// Puts a key of the account `acme` into the keyring.
@@ -215,6 +252,7 @@ mod tests {
             expire_time: None,
             revoked: false,
             suspended: false,
+            last_used: None,
         };
         change(&mut state);
         keyring.apply_key(&state);
@@ -312,7 +350,7 @@ mod tests {
         let unknown = Token::generate(&mut StdRng::seed_from_u64(2));
         let decide = |token| {
             let (domain, all, rule) = (domain("a.example"), Accounts::All, DomainRule::Verified);
-            decide(&keyring, &digester, rule, &all, token, domain, time(NOW))
+            decide(&keyring, &digester, rule, &all, token, domain, time(NOW)).decision
         };
         assert_eq!(decide(""), Decision::Denial(DenialReason::MalformedToken));
         assert_eq!(
@@ -340,7 +378,7 @@ mod tests {
         }
         let (rule, all, domain) = (DomainRule::Verified, Accounts::All, domain(sending_domain));
         let token = token.expose();
-        match decide(&keyring, &digester, rule, &all, token, domain, time(NOW)) {
+        match decide(&keyring, &digester, rule, &all, token, domain, time(NOW)).decision {
             Decision::Grant(grant) => {
                 assert_eq!(grant.scope.domain(), only);
                 None
@@ -472,7 +510,8 @@ mod tests {
             while !is_done.load(Relaxed) {
                 let domain = domain("a.example.com");
                 let decided = decide(&keyring, &digester, rule, &all, token, domain, time(NOW));
-                assert!(matches!(decided, Decision::Grant(_)), "{decided:?}");
+                let decision = decided.decision;
+                assert!(matches!(decision, Decision::Grant(_)), "{decision:?}");
             }
         });
     }

@@ -188,7 +188,13 @@ impl Credentials {
     /// Finds the caller that has this bearer secret.
     #[must_use]
     pub fn find_by_secret(&self, presented: &[u8]) -> Option<&Arc<Caller>> {
-        self.by_secret.get(&SecretDigest::of_presented(presented)?)
+        self.find_by_digest(SecretDigest::of_presented(presented)?)
+    }
+
+    /// Finds the caller whose secret has this digest.
+    #[must_use]
+    pub(crate) fn find_by_digest(&self, digest: SecretDigest) -> Option<&Arc<Caller>> {
+        self.by_secret.get(&digest)
     }
 
     /// Finds the caller whose certificate has these names. All names that are listed must be that

@@ -9,6 +9,7 @@ pub mod certificate_name;
 pub mod credentials;
 pub mod secret;
 pub(crate) mod store_turns;
+pub(crate) mod stream_slots;
 
 use crate::model::{account::Accounts, caller_name::CallerName};
 use strum::{Display, EnumString};

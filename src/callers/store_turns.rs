@@ -1,36 +1,82 @@
-//! The turns of admin calls at the store: how many of them it works for at once.
+//! The turns of admin calls at the store: how many of them it works for at once, and whose is next.
 //!
 //! Owns the division of the store's connections. Promises that calls which must always get through,
-//! those that take rights away and those of admins of all accounts, find some that no other call may use.
-//! Slots alone do not see to that: there are many more slots than connections.
+//! those that take rights away and those of admins of all accounts, each find some that no other call may
+//! use, and that no caller keeps another waiting by the number of its calls. Slots alone do not see to
+//! that: there are many more slots than connections.
 //! Must never be held by a call that waits for anything but the store.
 
 use super::Caller;
-use crate::model::{account::Accounts, audit_record::AdminMethod};
+use crate::model::{account::Accounts, audit_record::AdminMethod, caller_name::CallerName};
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
+
+/// What the store does for a call. SQLite has a thread for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreWork {
+    /// It makes a write, or looks at one key in order to make one.
+    Write,
+    /// It looks at one key.
+    LookUp,
+    /// It searches or counts, which takes up to some ten milliseconds.
+    Search,
+}
 
 /// The turns of one process.
 #[derive(Debug)]
 pub(crate) struct StoreTurns {
-    /// For calls with neither reason to use what is kept: half of the connections.
-    without_reason: Semaphore,
-    /// For all calls but those with both reasons: three quarters.
-    without_both: Semaphore,
-    waiting: AtomicUsize,
+    /// In the order of [`StoreWork`]. They may be one and the same.
+    gates: [Arc<Gate>; 3],
     wait_limit: Duration,
+}
+
+/// So many turns, and the calls that wait for one.
+#[derive(Debug)]
+struct Gate {
+    sizes: Parts,
+    state: Mutex<State>,
+}
+
+/// A number of turns for each part: the one that is open to every call, and those that are kept for calls
+/// that take rights away and for admins of all accounts.
+type Parts = [usize; 3];
+
+#[derive(Debug, Default)]
+struct State {
+    taken: Parts,
+    /// The callers that have a turn or wait for one.
+    callers: HashMap<CallerName, Standing>,
+    /// In the order in which they came. The slots of admin calls bound their number.
+    waiting: Vec<Waiting>,
+    grants: u64,
+}
+
+/// How a caller stands among the others. The lowest is next.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    turns: usize,
+    /// The number of the last turn that it was given.
+    last_grant: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    caller: CallerName,
+    may_take: [bool; 3],
+    turn: oneshot::Sender<StoreTurn>,
 }
 
 /// A call's turn, which ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct StoreTurn<'a> {
-    _permits: [Option<SemaphorePermit<'a>>; 2],
+pub(crate) struct StoreTurn {
+    gate: Arc<Gate>,
+    caller: CallerName,
+    /// The index of the part that the turn is of.
+    part: usize,
 }
 
 /// A call got no turn in time.
@@ -42,15 +88,21 @@ pub(crate) struct StoreTurn<'a> {
 pub(crate) struct NoTurn(Duration);
 
 impl StoreTurns {
-    /// Divides so many connections, of which a quarter is kept for each reason.
+    /// Divides so many connections, each of which does any work.
     #[must_use]
-    pub(crate) fn new(connections: usize, wait_limit: Duration) -> Self {
-        let quarter = (connections / 4).max(1);
-        let all_but = |kept| Semaphore::new(connections.saturating_sub(kept).max(1));
+    pub(crate) fn of_connections(connections: usize, wait_limit: Duration) -> Self {
+        let gate = Gate::new(connections);
         Self {
-            without_reason: all_but(2 * quarter),
-            without_both: all_but(quarter),
-            waiting: AtomicUsize::new(0),
+            gates: [gate.clone(), gate.clone(), gate],
+            wait_limit,
+        }
+    }
+
+    /// Gives each kind of work so many turns of its own.
+    #[must_use]
+    pub(crate) fn of_threads(turns: usize, wait_limit: Duration) -> Self {
+        Self {
+            gates: [turns; 3].map(Gate::new),
             wait_limit,
         }
     }
@@ -60,115 +112,254 @@ impl StoreTurns {
         &self,
         caller: &Caller,
         method: AdminMethod,
-    ) -> Result<StoreTurn<'_>, NoTurn> {
-        let takes_rights_away = method.takes_rights_away();
-        let has_all_accounts = caller.accounts == Accounts::All;
-        let without_reason =
-            (!takes_rights_away && !has_all_accounts).then_some(&self.without_reason);
-        let without_both = (!takes_rights_away || !has_all_accounts).then_some(&self.without_both);
-
-        let _waiting = Waiting::count(&self.waiting);
-        let permits = async {
-            // In this order, so that calls with one reason wait behind few without any.
-            [enter(without_reason).await, enter(without_both).await]
-        };
-        let permits = timeout(self.wait_limit, permits).await;
-        let permits = permits.map_err(|_| NoTurn(self.wait_limit))?;
-        Ok(StoreTurn { _permits: permits })
+        work: StoreWork,
+    ) -> Result<StoreTurn, NoTurn> {
+        let gate = &self.gates[work as usize];
+        let may_take = [
+            true,
+            method.takes_rights_away(),
+            caller.accounts == Accounts::All,
+        ];
+        let turn = gate.enter(caller.name.clone(), may_take);
+        let turn = timeout(self.wait_limit, turn).await;
+        let turn = turn.map_err(|_| NoTurn(self.wait_limit))?;
+        Ok(turn.expect("it is given before the gate forgets the call"))
     }
 
     /// How many calls wait for their turn.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Relaxed)
+        let [write, look_up, search] = &self.gates;
+        let others = if Arc::ptr_eq(write, look_up) {
+            0
+        } else {
+            look_up.waiting() + search.waiting()
+        };
+        write.waiting() + others
     }
 }
 
-async fn enter(gate: Option<&Semaphore>) -> Option<SemaphorePermit<'_>> {
-    Some(gate?.acquire().await.expect("nothing closes it"))
+/// A quarter of the turns for each part but the first.
+fn sizes(turns: usize) -> Parts {
+    // Fewer than three cannot be divided.
+    let quarter = if turns < 3 { 0 } else { (turns / 4).max(1) };
+    [turns.max(1) - 2 * quarter, quarter, quarter]
 }
 
-/// Counts one more for as long as it lives.
-struct Waiting<'a>(&'a AtomicUsize);
+impl Gate {
+    fn new(turns: usize) -> Arc<Self> {
+        Arc::new(Self {
+            sizes: sizes(turns),
+            state: Mutex::default(),
+        })
+    }
 
-impl<'a> Waiting<'a> {
-    fn count(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Relaxed);
-        Self(waiting)
+    fn enter(
+        self: &Arc<Self>,
+        caller: CallerName,
+        may_take: [bool; 3],
+    ) -> oneshot::Receiver<StoreTurn> {
+        let (turn, given) = oneshot::channel();
+        let mut state = self.lock();
+        state.callers.entry(caller.clone()).or_default();
+        state.waiting.push(Waiting {
+            caller,
+            may_take,
+            turn,
+        });
+        self.give_turns(state);
+        given
+    }
+
+    /// Gives what is free to those who wait: each time to the caller with the fewest turns, among those to
+    /// the one that got its last turn first, and there to the call that came first.
+    fn give_turns(self: &Arc<Self>, mut locked: MutexGuard<'_, State>) {
+        let mut given = Vec::new();
+        let state = &mut *locked;
+        state.waiting.retain(|waiting| !waiting.turn.is_closed());
+        while let Some((index, part)) = self.next(state) {
+            let waiting = state.waiting.remove(index);
+            state.grants += 1;
+            state.taken[part] += 1;
+            let standing = state.callers.entry(waiting.caller.clone()).or_default();
+            standing.turns += 1;
+            standing.last_grant = state.grants;
+            let turn = StoreTurn {
+                gate: self.clone(),
+                caller: waiting.caller,
+                part,
+            };
+            given.push((waiting.turn, turn));
+        }
+        let State {
+            callers, waiting, ..
+        } = state;
+        callers.retain(|name, standing| {
+            standing.turns > 0 || waiting.iter().any(|waiting| waiting.caller == *name)
+        });
+        drop(locked);
+        for (waiting, turn) in given {
+            // If nobody waits any more, the turn is dropped here, and given to the next.
+            let _ = waiting.send(turn);
+        }
+    }
+
+    /// The call whose turn it is, if there is a free one that it may take, and the part of that.
+    fn next(&self, state: &State) -> Option<(usize, usize)> {
+        let free_part = |waiting: &Waiting| {
+            (0..self.sizes.len())
+                .find(|part| waiting.may_take[*part] && state.taken[*part] < self.sizes[*part])
+        };
+        let waiting = state.waiting.iter().enumerate();
+        let able = waiting.filter_map(|(index, waiting)| Some((index, free_part(waiting)?)));
+        able.min_by_key(|(index, _)| {
+            let caller = &state.waiting[*index].caller;
+            (state.callers.get(caller).copied(), *index)
+        })
+    }
+
+    fn waiting(&self) -> usize {
+        let state = self.lock();
+        let waiting = state.waiting.iter();
+        waiting.filter(|waiting| !waiting.turn.is_closed()).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The counts are right at any time: nothing that is done under the lock can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for StoreTurn {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        let mut state = self.gate.lock();
+        state.taken[self.part] -= 1;
+        if let Some(standing) = state.callers.get_mut(&self.caller) {
+            standing.turns -= 1;
+        }
+        self.gate.give_turns(state);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{callers::Role, model::caller_name::CallerName};
+    use crate::callers::Role;
     use AdminMethod::{Create, List, Revoke};
+    use StoreWork::{LookUp, Search, Write};
     use futures::FutureExt;
-    use std::sync::Arc;
 
-    fn admin(accounts: Accounts) -> Caller {
+    fn admin(name: &str, accounts: Accounts) -> Caller {
         Caller {
-            name: CallerName::parse("admin").expect("valid"),
+            name: CallerName::parse(name).expect("valid"),
             role: Role::Admin,
             accounts,
         }
     }
 
+    fn limited(name: &str) -> Caller {
+        admin(name, Accounts::Only(Arc::new([])))
+    }
+
     const MANY: usize = 20;
+    const LIMIT: Duration = Duration::from_secs(3);
 
     /// Takes turns until one more would have to wait, or there are many, and gives their number.
-    fn take_all<'a>(
-        turns: &'a StoreTurns,
-        held: &mut Vec<StoreTurn<'a>>,
+    fn take_all(
+        turns: &StoreTurns,
+        held: &mut Vec<StoreTurn>,
         caller: &Caller,
         method: AdminMethod,
     ) -> usize {
-        let taken = std::iter::from_fn(|| turns.take(caller, method).now_or_never());
+        let taken = std::iter::from_fn(|| turns.take(caller, method, Write).now_or_never());
         let before = held.len();
         held.extend(taken.take(MANY).map(|turn| turn.expect("in time")));
         held.len() - before
     }
 
     #[tokio::test]
-    async fn each_reason_finds_turns_that_calls_without_it_cannot_take() {
-        let (limited, operator) = (admin(Accounts::Only(Arc::new([]))), admin(Accounts::All));
-        for (connections, ordinary, kept) in [(1, 1, 0), (2, 1, 0), (3, 1, 1), (4, 2, 1), (8, 4, 2)]
-        {
-            let turns = StoreTurns::new(connections, Duration::from_secs(3));
+    async fn each_reason_finds_turns_that_no_other_call_can_take() {
+        let (limited, operator) = (limited("limited"), admin("operator", Accounts::All));
+        for (connections, shared, kept) in [(1, 1, 0), (2, 2, 0), (3, 1, 1), (4, 2, 1), (8, 4, 2)] {
+            let turns = StoreTurns::of_connections(connections, LIMIT);
+            for first in [Create, Revoke] {
+                let mut held = Vec::new();
+                let mut take = |caller, method| take_all(&turns, &mut held, caller, method);
+                let expected = if first == Revoke {
+                    shared + kept
+                } else {
+                    shared
+                };
+                assert_eq!(take(&limited, first), expected);
+                assert_eq!(take(&limited, Create), 0);
+                assert_eq!(take(&operator, List), kept);
+                assert_eq!(take(&limited, Revoke), shared + kept - expected);
+                assert_eq!(take(&operator, Revoke), 0);
+                assert_eq!(turns.waiting(), 0);
+            }
             let mut held = Vec::new();
-            let mut take = |caller, method| take_all(&turns, &mut held, caller, method);
-            assert_eq!(take(&limited, Create), ordinary);
-            assert_eq!(take(&limited, List), 0);
-            assert_eq!(take(&limited, Revoke), kept);
-            assert_eq!(take(&operator, List), 0);
-            assert_eq!(take(&operator, Revoke), MANY);
-            assert_eq!(turns.waiting(), 0);
-            held.clear();
-
-            assert_eq!(take_all(&turns, &mut held, &limited, List), ordinary);
-            assert_eq!(take_all(&turns, &mut held, &operator, List), kept);
+            assert_eq!(take_all(&turns, &mut held, &operator, List), shared + kept);
+            assert_eq!(take_all(&turns, &mut held, &limited, Revoke), kept);
         }
     }
 
     #[tokio::test]
-    async fn a_call_waits_for_its_turn_for_a_limited_time() {
-        let (limited, limit) = (
-            admin(Accounts::Only(Arc::new([]))),
-            Duration::from_millis(20),
-        );
-        let turns = StoreTurns::new(1, limit);
-        let held = turns.take(&limited, List).await.expect("the first");
-        let refused = turns.take(&limited, List).await.expect_err("the second");
+    async fn callers_take_turns_however_many_calls_each_has() {
+        let turns = StoreTurns::of_connections(1, LIMIT);
+        let (many, few) = (limited("many"), limited("few"));
+        let mut now = turns.take(&many, List, Search).await.expect("the first");
+        let order = Mutex::new(Vec::new());
+        let call = |caller: &'static str| {
+            let (turns, order, caller) = (&turns, &order, limited(caller));
+            async move {
+                let turn = turns.take(&caller, List, Search).await.expect("in time");
+                order.lock().expect("whole").push(caller.name.clone());
+                turn
+            }
+        };
+        let calls = ["many", "many", "many", "few", "few"].map(|caller| Box::pin(call(caller)));
+        let mut calls: Vec<_> = calls.into_iter().collect();
+        assert!(calls.iter_mut().all(|call| call.now_or_never().is_none()));
+        assert_eq!(turns.waiting(), 5);
+        while !calls.is_empty() {
+            drop(now);
+            let (turn, _, rest) = futures::future::select_all(calls).await;
+            (now, calls) = (turn, rest);
+        }
+        let order = order.lock().expect("whole");
+        let (many, few) = (&many.name, &few.name);
         assert_eq!(
-            refused.to_string(),
+            order.iter().collect::<Vec<_>>(),
+            [few, many, few, many, many]
+        );
+    }
+
+    #[tokio::test]
+    async fn work_of_one_kind_waits_for_none_of_another_kind_if_each_has_a_thread() {
+        let turns = StoreTurns::of_threads(1, LIMIT);
+        let limited = limited("limited");
+        let mut held = Vec::new();
+        for work in [Write, LookUp, Search] {
+            held.push(turns.take(&limited, List, work).now_or_never());
+        }
+        assert!(held.iter().all(Option::is_some));
+        let next = turns.take(&limited, List, Search);
+        assert!(next.now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_its_turn_for_a_limited_time() {
+        let (limited, limit) = (limited("limited"), Duration::from_millis(20));
+        let turns = StoreTurns::of_connections(1, limit);
+        let held = turns.take(&limited, List, Search).await.expect("the first");
+        let refused = turns.take(&limited, List, Search).await;
+        assert_eq!(
+            refused.expect_err("the second").to_string(),
             "no connection came free within 20ms; those that the call may use are all in use"
         );
+        assert_eq!(turns.waiting(), 0);
         drop(held);
-        turns.take(&limited, List).await.expect("the next");
+        let next = turns.take(&limited, List, Search).await.expect("the next");
+        drop(next);
+        assert!(turns.gates[0].lock().callers.is_empty());
     }
 }

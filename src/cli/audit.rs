@@ -15,7 +15,7 @@ use crate::{
         printable::{printable, printable_json},
         time::Timestamp,
     },
-    store::{ReadAuditError, ReadRecord, Unreadable, postgres, sqlite},
+    store::{ApplyRecord, ReadAuditError, ReadRecord, Unreadable, postgres, sqlite},
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -98,7 +98,6 @@ impl AuditCommand {
         if as_table {
             writeln!(output, "{}", row(HEADINGS))?;
         }
-        let query = self.query();
         let mut unreadable = 0;
         let mut print = |read: ReadRecord| {
             unreadable += u64::from(read.is_err());
@@ -106,26 +105,53 @@ impl AuditCommand {
             let show = if as_table { printable } else { printable_json };
             writeln!(output, "{}", show(&line(&read)))
         };
-        match &self.store.address {
-            StoreAddress::Sqlite(path) => sqlite::read_audit(path, &query, &mut print)?,
-            StoreAddress::Postgres(address) => {
-                let runtime = runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                runtime.block_on(postgres::read_audit(address.expose(), &query, &mut print))?;
-            }
+        let end = end_of(Timestamp::now());
+        self.read(&self.query(end), &mut print)?;
+        let mut times_to_come = 0_u64;
+        if self.until.is_none() {
+            let query = AuditQuery {
+                since: self.since.map_or(end, |since| since.max(end)),
+                until: None,
+                limit: None,
+                ..self.query(end)
+            };
+            self.read(&query, &mut |read| match read {
+                Ok(_) => {
+                    times_to_come += 1;
+                    Ok(())
+                }
+                Err(_) => print(read),
+            })?;
         }
         output.flush()?;
+        if times_to_come > 0 {
+            eprintln!(
+                "keyservice: left out {times_to_come} records with times to come, which a wrong clock or \
+                 somebody has made up: --until 9999-12-31 shows them"
+            );
+        }
         match unreadable {
             0 => Ok(()),
             some => Err(ReadAuditError::Unreadable(some)),
         }
     }
 
-    fn query(&self) -> AuditQuery {
+    fn read(&self, query: &AuditQuery, apply: &mut ApplyRecord<'_>) -> Result<(), ReadAuditError> {
+        match &self.store.address {
+            StoreAddress::Sqlite(path) => sqlite::read_audit(path, query, apply),
+            StoreAddress::Postgres(address) => {
+                let runtime = runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(postgres::read_audit(address.expose(), query, apply))
+            }
+        }
+    }
+
+    fn query(&self, end: Timestamp) -> AuditQuery {
         AuditQuery {
             since: self.since.unwrap_or(Timestamp::EPOCH),
-            until: self.until,
+            until: Some(self.until.unwrap_or(end)),
             account_id: self.account.clone(),
             key_id: self.key,
             domain: self.domain.clone(),
@@ -135,8 +161,18 @@ impl AuditCommand {
     }
 }
 
-const HEADINGS: [&str; 9] = [
+/// How far the clock of a replica may be ahead of this machine's.
+const CLOCK_TOLERANCE_MICROS: i64 = 5 * 60 * 1_000_000;
+
+/// Until when records are read. Whoever may insert records may give them any time, and those with times
+/// to come would stand in the place of the newest.
+fn end_of(now: Timestamp) -> Timestamp {
+    Timestamp::from_micros(now.as_micros() + CLOCK_TOLERANCE_MICROS).unwrap_or(now)
+}
+
+const HEADINGS: [&str; 10] = [
     "TIME",
+    "REVISION",
     "CALLER",
     "METHOD",
     "OUTCOME",
@@ -149,9 +185,10 @@ const HEADINGS: [&str; 9] = [
 
 /// The columns are wide enough for common texts. A longer text moves the rest of its line, because the
 /// widest text is known only at the end.
-fn row(cells: [&str; 9]) -> String {
+fn row(cells: [&str; 10]) -> String {
     let [
         time,
+        revision,
         caller,
         method,
         outcome,
@@ -162,7 +199,7 @@ fn row(cells: [&str; 9]) -> String {
         subdomains,
     ] = cells;
     format!(
-        "{time:<27}  {caller:<16}  {method:<14}  {outcome:<18}  {count:>5}  {key:<30}  \
+        "{time:<27}  {revision:>8}  {caller:<16}  {method:<14}  {outcome:<18}  {count:>5}  {key:<30}  \
          {account:<16}  {domain:<24}  {subdomains}"
     )
 }
@@ -174,6 +211,9 @@ fn table_line(read: &ReadRecord) -> String {
     };
     row([
         &rfc3339(record.time),
+        &record
+            .revision
+            .map_or("-".to_owned(), |revision| revision.to_string()),
         record.caller.as_str(),
         record.method.as_str(),
         record.outcome.as_str(),
@@ -198,9 +238,10 @@ fn json_line(read: &ReadRecord) -> String {
         }
     };
     format!(
-        "{{\"time\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
+        "{{\"time\":{},\"revision\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
          \"include_subdomains\":{},\"outcome\":{},\"calls\":{}}}",
         json!(rfc3339(record.time)),
+        json!(record.revision),
         json!(record.caller.as_str()),
         json!(record.method.as_str()),
         json!(record.account_id.as_ref().map(AccountId::as_str)),

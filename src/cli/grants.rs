@@ -43,28 +43,25 @@ impl GrantsCommand {
 
     fn statements(&self) -> String {
         let (role, database) = (quoted(&self.role), quoted(&self.database));
-        let tables = match self.task {
-            Task::Service => rights::SERVICE,
-            Task::Audit => rights::AUDIT,
+        let (schema, tables) = match self.task {
+            Task::Service => ("keyservice", rights::SERVICE),
+            Task::Audit => ("keyservice_audit", rights::AUDIT),
         };
         let mut statements = format!(
             "BEGIN;\n\
              {}\n\
              REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
              REVOKE ALL ON DATABASE {database} FROM {role};\n\
-             REVOKE ALL ON SCHEMA keyservice FROM {role};\n\
-             REVOKE ALL ON ALL TABLES IN SCHEMA keyservice FROM {role};\n\
+             REVOKE ALL ON SCHEMA keyservice, keyservice_audit FROM {role};\n\
+             REVOKE ALL ON ALL TABLES IN SCHEMA keyservice, keyservice_audit FROM {role};\n\
              GRANT CONNECT ON DATABASE {database} TO {role};\n\
-             GRANT USAGE ON SCHEMA keyservice TO {role};\n",
+             GRANT USAGE ON SCHEMA {schema} TO {role};\n",
             owners_only(&self.database)
         );
         for TableRights { table, rights } in tables {
             let rights: Vec<_> = rights.iter().map(ToString::to_string).collect();
             let rights = rights.join(", ");
-            let written = writeln!(
-                statements,
-                "GRANT {rights} ON keyservice.{table} TO {role};"
-            );
+            let written = writeln!(statements, "GRANT {rights} ON {schema}.{table} TO {role};");
             written.expect("a string takes everything");
         }
         statements.push_str("COMMIT;\n");

@@ -33,7 +33,7 @@ const WRONG_COMMAND_LINE: u8 = 2;
     // Otherwise it would be whatever name the process was given.
     bin_name = "keyservice",
     about = "The API-key service of a mail platform: create, list, revoke and authorize keys over gRPC",
-    after_help = "Start with `keyservice serve`, then `grpcurl -plaintext localhost:50051 list`."
+    after_help = "Start with `keyservice serve`, then `grpcurl -plaintext 127.0.0.1:50051 list`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -174,9 +174,23 @@ fn hide_variable(setting: clap::Arg) -> clap::Arg {
     ignore_empty_variable(setting.hide_env_values(true))
 }
 
+/// Without one of these, the service would be open to more people, or work with another store.
+const NEVER_EMPTY: [&str; 7] = [
+    "credentials",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "tls_client_crl",
+    "digest_secret_file",
+    "store",
+];
+
 /// An empty variable counts as unset. Compose files and unit files leave one empty when they are given
-/// no value.
+/// no value. If that matters to security, the start is refused.
 fn ignore_empty_variable(setting: clap::Arg) -> clap::Arg {
+    if NEVER_EMPTY.contains(&setting.get_id().as_str()) {
+        return setting;
+    }
     let variable = setting.get_env().and_then(env::var_os);
     if variable.is_some_and(|value| value.is_empty()) {
         setting.env(Resettable::Reset)

@@ -17,8 +17,8 @@ pub struct ClientLimits {
     /// sixteenth of the slots is reserved for unauthenticated connections. If callers have taken more
     /// than the rest, the caller with the most connections loses the one that has made no call for
     /// longest. If each has only one, the new connection is closed unless one has been idle for a
-    /// second. A gRPC client needs one or two connections. An idle one costs some 20 KiB, and one whose
-    /// headers do not end up to 140 KiB.
+    /// second. A gRPC client needs one or two connections. An idle one costs some 20 KiB, and a
+    /// hostile one up to 400 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub max_connections: usize,
 
@@ -30,7 +30,7 @@ pub struct ClientLimits {
     /// Calls in flight on all connections together. Above it, unauthenticated connections are evicted if
     /// together they have more than a sixteenth of the calls. Otherwise the caller with the most calls
     /// loses its connection with the most. An Authorize takes microseconds. Only health watches, and
-    /// calls that their client abandons, stay in flight for long. Such a call costs up to 40 KiB, and one to reflection 160 KiB.
+    /// calls that their client abandons, stay in flight for long. Such a call costs up to 40 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CALLS", value_name = "COUNT", default_value = "8192", value_parser = count)]
     pub max_calls: usize,
 
@@ -61,7 +61,8 @@ pub struct ClientLimits {
     /// How long a client may need to take the answer to an admin call. Until then the answer stays
     /// in memory, up to 1 MiB for a List of 1000 keys, and the call keeps its slot of --max-admin-calls.
     /// After that, the server closes the connection: nothing else frees the part of the answer that
-    /// HTTP/2 holds. The default lets a slow line take a page of a List.
+    /// HTTP/2 holds. A call to reflection, which may have any number of answers, ends after this time.
+    /// The default lets a slow line take a page of a List.
     #[arg(long, env = "KEYSERVICE_ANSWER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub answer_timeout: Duration,
 
@@ -70,7 +71,8 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_KEEPALIVE_INTERVAL", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub keepalive_interval: Duration,
 
-    /// How long a client may take to answer such a ping. It needs one round trip.
+    /// How long a client may take to answer such a ping, which needs one round trip, and how long it
+    /// may take nothing of what the server writes.
     #[arg(long, env = "KEYSERVICE_KEEPALIVE_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub keepalive_timeout: Duration,
 

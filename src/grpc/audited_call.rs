@@ -17,7 +17,7 @@ use crate::{
     callers::{
         Caller,
         admin_slots::{AdminSlot, AdminSlots},
-        store_turns::{StoreTurn, StoreTurns},
+        store_turns::{StoreTurn, StoreTurns, StoreWork},
     },
     model::{
         account::{AccountId, Accounts},
@@ -36,6 +36,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Status, body::Body};
 
@@ -73,21 +74,31 @@ impl<State> AuditedCall<State> {
         self.entry.time
     }
 
-    /// Waits until the store may work for the call.
-    pub(super) async fn turn<'a>(
+    /// Waits until the store may do this work for the call. Its caller must still have its rights then.
+    pub(super) async fn turn(
         &self,
-        turns: &'a StoreTurns,
+        turns: &StoreTurns,
+        work: StoreWork,
         advice: &str,
-    ) -> Result<StoreTurn<'a>, Status> {
-        let turn = turns.take(self.caller(), self.entry.method).await;
-        turn.map_err(|error| errors::no_turn(&error, advice))
+    ) -> Result<StoreTurn, Status> {
+        let turn = turns.take(self.caller(), self.entry.method, work).await;
+        let turn = turn.map_err(|error| errors::no_turn(&error, advice))?;
+        self.entry.check_caller()?;
+        Ok(turn)
     }
 }
 
 impl AuditedCall {
-    pub(super) fn open(caller: Arc<Caller>, method: AdminMethod, recorder: Arc<Recorder>) -> Self {
+    /// `known_now` tells who the caller is by the credentials file as it is whenever that is asked.
+    pub(super) fn open(
+        caller: Arc<Caller>,
+        known_now: KnownNow,
+        method: AdminMethod,
+        recorder: Arc<Recorder>,
+    ) -> Self {
         let entry = Entry {
             caller,
+            known_now,
             method,
             time: Timestamp::now(),
             account_id: None,
@@ -117,6 +128,10 @@ impl AuditedCall {
             .and_then(|handover| Some((handover, handover.take()?)))
             .ok_or_else(errors::unauthenticated)?;
         call.entry.time = Timestamp::now();
+        // The message may have come long after the headers.
+        if let Err(status) = call.entry.check_caller() {
+            return Err(call.end(status).await);
+        }
         match slots.take(&call.entry.caller, call.entry.method, Instant::now()) {
             Ok(slot) => {
                 let slot = Arc::new(slot);
@@ -184,6 +199,17 @@ impl AuditedCall {
             Ok(()) => status,
             Err(unrecorded) => unrecorded,
         }
+    }
+
+    /// The same, but returns before the caller stops waiting, which may be before the record is stored.
+    pub(super) async fn end_before(self, deadline: Option<Instant>, status: Status) -> Status {
+        let answer = status.clone();
+        let ended = self.end(status);
+        let Some(deadline) = deadline else {
+            return ended.await;
+        };
+        let ended = timeout_at(deadline.into(), ended).await;
+        ended.unwrap_or(answer)
     }
 
     /// Notes the account and the domain that the call concerns, if the service learned them from a key.
@@ -322,14 +348,19 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        revision: None,
         outcome: Outcome::named(name(Code::Unauthenticated)),
         calls: 1,
     });
 }
 
+/// Who a caller is by the credentials file as it is now, if anybody.
+pub(super) type KnownNow = Box<dyn Fn() -> Option<Arc<Caller>> + Send + Sync>;
+
 /// What is known of a call. Dropping it logs or counts the call, and records it if that was not done.
 struct Entry {
     caller: Arc<Caller>,
+    known_now: KnownNow,
     method: AdminMethod,
     time: Timestamp,
     account_id: Option<AccountId>,
@@ -352,6 +383,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Refuses a call whose caller has lost rights since the call was opened.
+    fn check_caller(&self) -> Result<(), Status> {
+        match (self.known_now)() {
+            Some(now) if *now == *self.caller => Ok(()),
+            Some(_) => Err(errors::caller_changed()),
+            None => Err(errors::unauthenticated()),
+        }
+    }
+
     /// Records how the call ended. A call may be answered `OK` only if this succeeds.
     async fn record(&mut self, code: Code) -> Result<(), Status> {
         let record = self.as_record(code);
@@ -371,7 +411,11 @@ impl Entry {
                 self.has_line = Some(false);
                 self.recorder.count(&record);
             }
-            _ if self.decide_refusal() => self.recorder.record_refusal(&record).await,
+            _ if self.decide_refusal() => {
+                // Before the wait, which the caller may not sit out.
+                self.outcome = Some(code);
+                self.recorder.record_refusal(&record).await;
+            }
             _ => self.recorder.count(&record),
         }
         self.outcome = Some(code);
@@ -404,6 +448,7 @@ impl Entry {
             key_id: self.key_id,
             domain: self.domain.clone(),
             include_subdomains: self.include_subdomains,
+            revision: None,
             outcome: Outcome::named(name(code)),
             calls: 1,
         }

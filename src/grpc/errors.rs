@@ -34,6 +34,10 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
                 format!("the store of keys cannot be reached; {advice}"),
             )
         }
+        StoreError::OlderReplica => unavailable(
+            "OLDER_REPLICA",
+            format!("{error}; update every replica, then try again"),
+        ),
         StoreError::Failed(_) => {
             if let Some(left_out) = FAILED.admit(Instant::now()) {
                 tracing::error!(left_out, "{error}");
@@ -48,6 +52,12 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
 /// A call was not let to the store in time.
 pub(super) fn no_turn(error: &NoTurn, advice: &str) -> Status {
     store_failed(&StoreError::Unavailable(error.to_string().into()), advice)
+}
+
+/// The caller's line in the credentials file is another one than when the call began.
+pub(super) fn caller_changed() -> Status {
+    let message = "the rights of this caller have just been changed; try again";
+    unavailable("CALLER_CHANGED", message.to_owned())
 }
 
 /// A read is not answered unless it is on record.
@@ -107,6 +117,13 @@ pub(super) fn too_many_admin_calls(why: NoAdminSlot) -> Status {
         }
     };
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// A call that streams its messages gets no slot.
+pub(super) fn too_many_streams() -> Status {
+    Status::resource_exhausted(
+        "too many streams of this caller, or of all, are in flight: end some, then try again",
+    )
 }
 
 /// The end of an answer that has begun, with this status.

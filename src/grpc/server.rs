@@ -10,7 +10,7 @@ use super::{
     accounts::AccountHandlers,
     domains::DomainHandlers,
     keys::KeyHandlers,
-    layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight},
+    layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight, PREFIX_SIZE},
     methods::assert_has_rows,
     proto::{
         account_service_server::AccountServiceServer,
@@ -44,10 +44,22 @@ use tower::Service;
 /// then takes no more memory for headers that do not come to an end.
 const HEADER_LEEWAY: u32 = 56 * 1024;
 
-/// How many streams of one connection the server may have to reset because they break the protocol, in
-/// all its life. HTTP/2 keeps each until the client takes the `RST_STREAM`, and a client that takes none
-/// filled the memory. tonic's default is no limit; this is hyper's own.
-const MAX_BROKEN_STREAMS: usize = 1024;
+/// What a client may send on one stream before the server has read some of it, unless a message is
+/// larger. This is what HTTP/2 begins with.
+const LEAST_WINDOW: u32 = 64 * 1024 - 1;
+
+/// What a client may send on all streams together before the server has read some of it, for each stream
+/// that it may have. hyper's default is 1 MiB a connection. h2 closes a connection if it has so many small
+/// DATA frames to keep that 256 bytes for each exceed half of this. A client that sends a message and its
+/// end in two frames may have one such frame on each stream, and h2 goes on counting those of calls that
+/// were refused before their message came.
+const WINDOW_PER_STREAM: u32 = 1024;
+
+/// How many streams of one connection the server may have to reset, in all its life: because they break
+/// the protocol, or because `--max-streams` are open. h2 keeps 600 bytes for each until the connection
+/// ends, and more until the client takes the `RST_STREAM`. tonic's default is no limit, and hyper's 1024.
+/// A proxy that has not read the server's SETTINGS yet may open some more than these admit.
+const MAX_RESET_STREAMS: usize = 100;
 
 /// Serves the API to those who may call, until told to drain, and then to the last call.
 pub(crate) async fn serve(
@@ -153,10 +165,17 @@ impl Services {
     }
 }
 
+/// What HTTP/2 buffers of answers cannot be set. Whoever answers holds that down: `held_answer` and
+/// `stream_answer`.
 fn http2(limits: &ClientLimits) -> Server {
+    // A whole message fits into it, so none waits for a WINDOW_UPDATE that no service asks for.
+    let stream_window = LEAST_WINDOW.max(PREFIX_SIZE.saturating_add(limits.max_message_size));
+    let all_windows = WINDOW_PER_STREAM.saturating_mul(limits.max_streams);
     Server::builder()
         .max_concurrent_streams(limits.max_streams)
-        .http2_max_local_error_reset_streams(Some(MAX_BROKEN_STREAMS))
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(all_windows.max(stream_window))
+        .http2_max_local_error_reset_streams(Some(MAX_RESET_STREAMS))
         .http2_max_header_list_size(limits.max_header_size.saturating_add(HEADER_LEEWAY))
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))

@@ -47,6 +47,7 @@ impl Collector for Exposition {
         self.keys(&mut families)?;
         self.domains(&mut families)?;
         self.suspended_accounts(&mut families)?;
+        self.uses(&mut families)?;
         self.lease(&mut families)?;
         self.store(&mut families)?;
         self.files(&mut families)?;
@@ -144,6 +145,12 @@ impl Exposition {
             help,
             &(count as u64),
         )
+    }
+
+    fn uses(&self, families: &mut Families<'_>) -> fmt::Result {
+        let help = "Times of last use of keys that this replica brought to the store";
+        let stored = self.app.counts.uses.stored();
+        families.counter("keyservice_stored_uses", help, stored)
     }
 
     fn lease(&self, families: &mut Families<'_>) -> fmt::Result {

@@ -25,7 +25,7 @@ pub enum InvalidLine {
     /// A line feed, for example, would let a text look like a second line of a list.
     #[error("contains a control or format character; use printable text on one line")]
     Control,
-    /// The text consists of joiners, for example.
+    /// The text consists of joiners or of combining marks, for example.
     #[error("has no visible character; use printable text on one line")]
     Invisible,
     /// Somebody put a secret into the wrong field.
@@ -44,12 +44,15 @@ impl<const MAX: usize> Line<MAX> {
         if untagged.contains(is_hidden) {
             return Err(InvalidLine::Control);
         }
-        let visible: String = untagged.chars().filter(|c| !has_no_width(*c)).collect();
-        if visible.trim_matches(is_blank).is_empty() {
+        // Without the joiners and marks, because a secret with these in it is still easy to copy, and
+        // because a mark alone is hardly seen.
+        let unmarked = untagged
+            .chars()
+            .filter(|c| !has_no_width(*c) && !is_mark(*c));
+        let unmarked: String = unmarked.collect();
+        if unmarked.trim_matches(is_blank).is_empty() {
             return Err(InvalidLine::Invisible);
         }
-        // Without the joiners and marks, because a secret with these in it is still easy to copy.
-        let unmarked: String = visible.chars().filter(|c| !is_mark(*c)).collect();
         refuse_secrets(&unmarked)?;
         // Each tag encodes an ASCII character, which nobody sees.
         let tags: String = trimmed.chars().filter_map(character_of_tag).collect();
@@ -246,6 +249,15 @@ mod tests {
             let alone = KeyName::parse(&character.to_string());
             assert_eq!(alone, Err(InvalidLine::Invisible), "{character:?}");
         }
+    }
+
+    #[test]
+    fn marks_alone_are_no_name() {
+        for marks in ["\u{301}", "\u{20dd}\u{489}", "\u{302} \u{200d}"] {
+            let refused = KeyName::parse(marks);
+            assert_eq!(refused, Err(InvalidLine::Invisible), "{marks:?}");
+        }
+        assert!(KeyName::parse("e\u{301}").is_ok());
     }
 
     fn tags(text: &str) -> String {

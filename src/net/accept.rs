@@ -9,7 +9,7 @@ use super::{
     connection_counts::{ConnectionCounts, Reason},
     open_files::Acceptor,
 };
-use super::{reload::Reloaded, tls::Tls};
+use super::{reload::Reloaded, stall::Writes, tls::Tls};
 use crate::{callers::credentials::Credentials, config::ClientLimits};
 use futures::Stream;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -50,6 +50,8 @@ pub(crate) fn accept_connections(
         counts,
         handshake_timeout: limits.handshake_timeout,
         max_age: limits.max_connection_age + limits.max_connection_age_grace,
+        // A client that takes nothing would not answer a PING either.
+        stall_limit: limits.keepalive_timeout,
     };
     // It outlasts the accepting, which ends when the drain begins.
     tokio::spawn(setup.admission.clone().close_idle_connections(drain));
@@ -108,6 +110,8 @@ struct ConnectionSetup {
     handshake_timeout: Duration,
     /// At which a connection is cut off.
     max_age: Duration,
+    /// How long a connection may take nothing of what is written to it.
+    stall_limit: Duration,
 }
 
 impl ConnectionSetup {
@@ -164,6 +168,7 @@ impl ConnectionSetup {
             },
             transport,
             unread_preface: PREFACE,
+            writes: Writes::new(self.stall_limit),
             end,
             slot_guard,
         })

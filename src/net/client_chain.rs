@@ -4,7 +4,7 @@
 //! Must never make a chain valid that is not: it only refuses.
 
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     pki_types::{CertificateDer, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
@@ -22,10 +22,10 @@ const MAX_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the client sent {intermediates} certificates behind its own, and {bytes} bytes of them all; \
-     at most {MAX_INTERMEDIATES} and {MAX_BYTES} bytes are read"
+    "comes with {intermediates} others, and takes {bytes} bytes with them; at most {MAX_INTERMEDIATES} \
+     and {MAX_BYTES} bytes are read: let the client send only those between its own and the authority's"
 )]
-struct ChainTooLong {
+pub(super) struct ChainTooLong {
     intermediates: usize,
     bytes: usize,
 }
@@ -41,8 +41,17 @@ impl ClientCertVerifier for BoundedChain {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        check_length(own, intermediates).map_err(|error| OtherError(Arc::new(error)))?;
-        self.0.verify_client_cert(own, intermediates, now)
+        // Each is an error of a certificate, so that the client gets an alert about its certificates.
+        check_length(own, intermediates)
+            .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))))?;
+        let verified = self.0.verify_client_cert(own, intermediates, now);
+        verified.map_err(|error| match error {
+            // Another authority of the same name has signed it. The handshake is not signed yet.
+            Error::InvalidCertificate(CertificateError::BadSignature) => {
+                CertificateError::UnknownIssuer.into()
+            }
+            other => other,
+        })
     }
 
     fn offer_client_auth(&self) -> bool {

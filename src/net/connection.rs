@@ -1,10 +1,13 @@
 //! One connection that is set up, plain or encrypted.
 //! Owns its bytes, its slot and its end.
-//! Promises that it is cut off at its end, or when it is evicted, whatever its client does, and
-//! whatever HTTP/2 waits for.
+//! Promises that it is cut off at its end, when it is evicted, or when its client takes nothing, whatever
+//! HTTP/2 waits for.
 //! Must never free its slot before it is closed.
 
-use super::admission::{ConnectionSlot, SlotGuard};
+use super::{
+    admission::{ConnectionSlot, SlotGuard},
+    stall::Writes,
+};
 use crate::callers::certificate_name::CertificateName;
 use std::{
     io,
@@ -35,6 +38,7 @@ pub(crate) struct Connection {
     pub(super) transport: Transport,
     /// What the server has yet to read of the preface, which is read from the transport already.
     pub(super) unread_preface: &'static [u8],
+    pub(super) writes: Writes,
     /// When it is cut off. Its client was told to end it a grace period before.
     pub(super) end: Pin<Box<Sleep>>,
     #[expect(dead_code, reason = "it frees the slot when it is dropped")]
@@ -82,15 +86,22 @@ impl Connection {
         }
     }
 
-    /// Whoever waits for a client that takes no bytes waits no longer than until the end. After an
-    /// error or a close, HTTP/2 reads and writes no more, and only flushes and shuts down.
-    fn pending_until_end<T>(
+    /// Whoever waits for a client that takes no bytes waits no longer than until the end, or than a
+    /// write may be stalled. After an error or a close, HTTP/2 reads and writes no more, and only
+    /// flushes and shuts down.
+    fn written<T>(
         &mut self,
         context: &mut Context<'_>,
         polled: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if polled.is_pending() {
             self.check_end(context)?;
+            if let Poll::Ready(too_long) = self.writes.poll_stalled(context) {
+                self.peer.slot.close_for_untaken_answer();
+                return Poll::Ready(Err(too_long));
+            }
+        } else {
+            self.writes.go_on();
         }
         polled
     }
@@ -121,7 +132,8 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_end(context)?;
-        Pin::new(&mut self.transport).poll_write(context, bytes)
+        let written = Pin::new(&mut self.transport).poll_write(context, bytes);
+        self.written(context, written)
     }
 
     fn poll_write_vectored(
@@ -130,7 +142,8 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_end(context)?;
-        Pin::new(&mut self.transport).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.transport).poll_write_vectored(context, slices);
+        self.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -139,12 +152,12 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.transport).poll_flush(context);
-        self.pending_until_end(context, flushed)
+        self.written(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut_down = Pin::new(&mut self.transport).poll_shutdown(context);
-        self.pending_until_end(context, shut_down)
+        self.written(context, shut_down)
     }
 }
 

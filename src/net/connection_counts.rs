@@ -3,9 +3,10 @@
 //! Promises that each connection is counted once, and that the first is logged at once.
 //! Must never log more for a flood than for a few: each kind of line comes once in ten seconds.
 
+use super::tls_errors::sentence;
 use rustls::Error as TlsError;
 use std::{
-    io,
+    io, mem,
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard,
@@ -30,7 +31,7 @@ pub(super) enum Reason {
     NoSlot,
     /// It was evicted because too many calls were in flight.
     TooManyCalls,
-    /// Its client did not take the answer to an admin call in time.
+    /// Its client did not take an answer in time, or took nothing at all.
     AnswerNotTaken,
 }
 
@@ -61,9 +62,25 @@ impl Reason {
 pub(crate) struct ConnectionCounts {
     open: AtomicU64,
     closed: [AtomicU64; Reason::ALL.len()],
-    /// The first since one was last logged.
-    tls_failure: Mutex<Option<(SocketAddr, String)>>,
+    tls_failures: Mutex<TlsFailures>,
     has_news: Notify,
+}
+
+/// The TLS handshakes that have failed since one was last logged.
+#[derive(Debug, Default)]
+struct TlsFailures {
+    /// The peer, and why.
+    first: Option<(SocketAddr, String)>,
+    others: u64,
+}
+
+impl TlsFailures {
+    fn add(&mut self, peer: SocketAddr, error: &TlsError) {
+        match self.first {
+            None => self.first = Some((peer, sentence(error))),
+            Some(_) => self.others += 1,
+        }
+    }
 }
 
 impl ConnectionCounts {
@@ -99,14 +116,9 @@ impl ConnectionCounts {
 
     /// Counts a TLS handshake that failed, unless only because the client left.
     pub(super) fn count_failed_handshake(&self, peer: SocketAddr, error: &io::Error) {
-        let by_tls = match error.get_ref() {
-            Some(inner) => inner.is::<TlsError>(),
-            None => false,
-        };
-        if by_tls {
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
             self.count_closed(Reason::HandshakeFailed);
-            let mut failure = self.tls_failure();
-            failure.get_or_insert_with(|| (peer, error.to_string()));
+            self.tls_failures().add(peer, error);
             self.has_news.notify_one();
         }
     }
@@ -142,24 +154,45 @@ impl ConnectionCounts {
                     address,
                     closed,
                     "connections were closed: their clients did not take an answer within \
-                     --answer-timeout"
+                     --answer-timeout, or took nothing at all for --keepalive-timeout"
                 );
             }
-            let failure = self.tls_failure().take();
-            if let Some((peer, error)) = failure {
-                tracing::info!(address, %peer, "a TLS handshake failed: {error}");
+            let TlsFailures { first, others } = mem::take(&mut *self.tls_failures());
+            if let Some((peer, why)) = first {
+                tracing::info!(address, %peer, left_out = others, "a TLS handshake failed: {why}");
             }
             logged = counts;
             sleep(BETWEEN_LINES).await;
         }
     }
 
-    fn tls_failure(&self) -> MutexGuard<'_, Option<(SocketAddr, String)>> {
-        let failure = self.tls_failure.lock();
-        failure.expect("nothing panics while it holds the failure")
+    fn tls_failures(&self) -> MutexGuard<'_, TlsFailures> {
+        let failures = self.tls_failures.lock();
+        failures.expect("nothing panics while it holds the failures")
     }
 
     fn read(&self, reason: Reason) -> u64 {
         self.closed[reason as usize].load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_failed_handshakes_the_first_is_kept_and_the_others_are_counted() {
+        let counts = ConnectionCounts::default();
+        let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for port in 1..=4 {
+            let error = io::Error::other(TlsError::NoApplicationProtocol);
+            counts.count_failed_handshake(peer(port), &error);
+        }
+        // The client has left, which is no failure.
+        counts.count_failed_handshake(peer(5), &io::ErrorKind::UnexpectedEof.into());
+        let TlsFailures { first, others } = mem::take(&mut *counts.tls_failures());
+        let (first, why) = first.expect("there are some");
+        assert_eq!((first, others), (peer(1), 3));
+        assert!(why.starts_with("the client does not offer HTTP/2"), "{why}");
     }
 }

@@ -9,4 +9,6 @@ mod identity;
 pub(crate) mod named_file;
 pub(crate) mod open_files;
 pub(crate) mod reload;
+mod stall;
 pub(crate) mod tls;
+mod tls_errors;

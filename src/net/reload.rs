@@ -200,6 +200,13 @@ where
                 self.state.is_failed.store(false, Relaxed);
                 tracing::info!("{settings}: changed, and in use from now on");
             }
+            Err(FileError::Missing { setting, folder }) => {
+                self.state.is_failed.store(true, Relaxed);
+                tracing::error!(
+                    "{setting}: the file is gone from {folder}; what was read of {settings} before \
+                     stays in use, but no restart would succeed: put the file back"
+                );
+            }
             Err(error) => {
                 self.state.is_failed.store(true, Relaxed);
                 tracing::error!(

@@ -20,10 +20,10 @@ use std::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How many changes one read asks for, which bounds what its answer holds in memory.
+/// How many writes one read looks at, which bounds how long it takes and what its answer holds in memory.
 const CHANGES_LIMIT: usize = 1000;
 
-/// How many changes a renewal may bring, which bounds how long it holds up writers. If there are
+/// How many writes a renewal looks at, which bounds how long it holds up writers. If there are
 /// more, the follower reads them first, and then asks for the lease again.
 const RENEWAL_LIMIT: usize = 100;
 
@@ -168,11 +168,11 @@ impl Follower {
         let renewed = self.in_time(registry.renew(&renewal)).await?;
         let answered = Moment::now();
         self.certified = renewal.applied;
-        if renewed.page.changes.len() == RENEWAL_LIMIT {
+        if !renewed.page.is_last() {
             self.catch_up().await?;
             return Ok(BroughtChanges(true));
         }
-        let brought = BroughtChanges(!renewed.page.changes.is_empty());
+        let brought = BroughtChanges(renewed.page.read_to > self.progress.read_to);
         self.apply(&renewed.page);
         self.set_applied();
         self.lease.extend(self.identity.term.usable_until(asked));
@@ -243,7 +243,7 @@ impl Follower {
             let page = self.in_time(self.store.changes.changes(self.progress, CHANGES_LIMIT));
             let page = page.await?;
             self.apply(&page);
-            if page.changes.len() < CHANGES_LIMIT {
+            if page.is_last() {
                 self.set_applied();
                 return Ok(());
             }
@@ -253,9 +253,8 @@ impl Follower {
     fn apply(&mut self, page: &ChangePage) {
         for change in &page.changes {
             apply(&self.keyring, &change.state);
-            self.progress.read_to = change.position.revision;
         }
-        self.progress.head = page.head;
+        self.progress = page.progress();
     }
 
     /// Certifies everything that was read so far, once there is no more.
@@ -306,6 +305,7 @@ impl Follower {
         let fresh = Keyring::new();
         match self.load_and_restore(&fresh).await {
             Ok(position) => {
+                fresh.take_over_uses(&self.keyring);
                 self.keyring.replace_with(fresh);
                 self.progress = Progress::at(position);
                 self.set_applied();

@@ -218,6 +218,7 @@ fn state_of(digest: TokenDigest, key: &KeyRef<'_>) -> KeyState {
         expire_time: key.expire_time(),
         revoked: key.is_revoked(),
         suspended: key.is_suspended(),
+        last_used: None,
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod acknowledgement;
 pub mod follower;
 mod lost_history;
+pub mod uses;

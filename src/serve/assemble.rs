@@ -93,15 +93,15 @@ fn domain_rule(settings: &Settings) -> DomainRule {
     }
 }
 
-/// PostgreSQL works on as many statements as there are connections. SQLite has a thread that writes and
-/// one that reads, and so much more may wait for them that they are never idle.
+/// PostgreSQL works on as many statements as there are connections. SQLite has a thread for each kind of
+/// work, and so many calls may wait for it that it is never idle.
 fn store_turns(settings: &Settings) -> StoreTurns {
-    const ON_SQLITE: usize = 8;
+    const ON_SQLITE: usize = 4;
     let postgres = &settings.postgres;
     match &settings.store.address {
-        StoreAddress::Sqlite(_) => StoreTurns::new(ON_SQLITE, Duration::from_secs(10)),
+        StoreAddress::Sqlite(_) => StoreTurns::of_threads(ON_SQLITE, Duration::from_secs(10)),
         StoreAddress::Postgres(_) => {
-            StoreTurns::new(postgres.pool_size.into(), postgres.acquire_timeout)
+            StoreTurns::of_connections(postgres.pool_size.into(), postgres.acquire_timeout)
         }
     }
 }

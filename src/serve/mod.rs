@@ -25,7 +25,7 @@ pub(crate) use protection::Unprotected;
 use signals::asked_to_end;
 use std::{net::SocketAddr, sync::Arc};
 use tasks::Tasks;
-use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio::{net::TcpListener, runtime::Handle, task::spawn_blocking};
 use uuid::Uuid;
 
 /// The service did not start, or broke. Each variant says what to do.
@@ -62,11 +62,11 @@ pub(crate) enum ServeError {
     Server(#[from] tonic::transport::Error),
 }
 
-/// Runs the service until a signal ends it.
+/// Runs the service until a signal ends it. All that clients can keep busy runs on the runtime for them.
 ///
 /// # Errors
 /// What kept the service from starting, or broke it, with what to do.
-pub(crate) async fn serve(settings: Arc<Settings>) -> Result<(), ServeError> {
+pub(crate) async fn serve(settings: Arc<Settings>, for_clients: &Handle) -> Result<(), ServeError> {
     let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
     let lease = LeaseTiming::new(&settings.postgres)?;
     protection::check(&settings.callers, settings.listen)?;
@@ -88,7 +88,7 @@ pub(crate) async fn serve(settings: Arc<Settings>) -> Result<(), ServeError> {
     };
     let app = assemble::app(settings, store, &identity, digester, callers, tls);
     let id = identity.id;
-    let mut tasks = Tasks::start(settings, &app, identity, sockets).await;
+    let mut tasks = Tasks::start(settings, &app, identity, sockets, for_clients).await;
     tokio::select! {
         ended = &mut tasks.follow => {
             let ended = ended.expect("the follower's task does not panic");

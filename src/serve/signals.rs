@@ -1,18 +1,39 @@
-//! The meaning of SIGTERM and SIGINT.
+//! The meaning of signals.
 //!
-//! Promises that the first one asks the process to end, and that a second one ends it.
+//! Promises that the first SIGTERM or SIGINT asks the process to end, and that a second one ends it.
+//! Promises that no other signal that people send to daemons ends it.
 //! Must never leave a signal to the system, which would end the process with calls in flight.
 
+use crate::observe::repeated_line::RepeatedLine;
 use signal_hook::flag;
 use std::{
     io,
     sync::{Arc, atomic::AtomicBool},
+    time::Instant,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// What the process exits with at a second signal.
 const CUT_OFF: i32 = 1;
+
+/// The line about a signal that means nothing here. Others of the same user may send any number.
+static IGNORED: RepeatedLine = RepeatedLine::new();
+
+/// Says of each such signal that it does nothing. By default, the system would end the process.
+fn ignore(mut signals: Signal, name: &'static str) {
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            if let Some(left_out) = IGNORED.admit(Instant::now()) {
+                tracing::warn!(
+                    left_out,
+                    "{name} is ignored: files of callers and certificates are read again by themselves, \
+                     and other settings count at a start"
+                );
+            }
+        }
+    });
+}
 
 /// A token that the first signal cancels. A second signal ends the process at once, whatever it is busy
 /// with.
@@ -24,6 +45,13 @@ pub(crate) fn asked_to_end() -> io::Result<CancellationToken> {
         // process ends even if every thread hangs.
         flag::register_conditional_shutdown(kind.as_raw_value(), CUT_OFF, is_asked.clone())?;
         flag::register(kind.as_raw_value(), is_asked.clone())?;
+    }
+    for (kind, name) in [
+        (SignalKind::hangup(), "SIGHUP"),
+        (SignalKind::user_defined1(), "SIGUSR1"),
+        (SignalKind::user_defined2(), "SIGUSR2"),
+    ] {
+        ignore(signal(kind)?, name);
     }
     let (mut terminate, mut interrupt) = (signal(terminate)?, signal(interrupt)?);
     let first = CancellationToken::new();

@@ -11,12 +11,16 @@ use crate::{
     grpc::{self, ServingState},
     metrics,
     net::{accept, open_files},
-    replication::follower::{Follower, Identity},
+    replication::{
+        follower::{Follower, Identity},
+        uses::UseRecorder,
+    },
     store::{ReplicaId, StoreError},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -27,6 +31,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 /// it is far away or busy.
 const WATCHERS_GRACE: Duration = Duration::from_millis(500);
 
+/// How long the end may take to store when keys were last used: some ten thousand keys a second.
+const LAST_USES_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long leaving may take. Writers then wait for this replica's lease to lapse.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -35,6 +42,7 @@ pub(super) struct Tasks {
     pub(super) server: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
     pub(super) follow: AbortOnDropHandle<Result<(), StoreError>>,
     report: AbortOnDropHandle<()>,
+    uses: AbortOnDropHandle<()>,
     _health_server: Option<AbortOnDropHandle<()>>,
     _metrics_server: Option<AbortOnDropHandle<()>>,
     state: ServingState,
@@ -48,18 +56,26 @@ impl Tasks {
         app: &Arc<App>,
         identity: Identity,
         sockets: Sockets,
+        for_clients: &Handle,
     ) -> Self {
         let state = ServingState::not_serving().await;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let lease = app.authorizer.lease().clone();
+        // Until it is dropped, tasks are spawned for clients.
+        let entered = for_clients.enter();
+        let server = serve_api(sockets.api, settings, app, &state, drain.clone());
+        let health_server = sockets
+            .health
+            .map(|socket| serve_health(socket, settings, app, &state));
+        let metrics_server = sockets.metrics.map(|socket| serve_metrics(socket, app));
+        drop(entered);
         Self {
-            server: serve_api(sockets.api, settings, app, &state, drain.clone()),
-            _health_server: sockets
-                .health
-                .map(|socket| serve_health(socket, settings, app, &state)),
-            _metrics_server: sockets.metrics.map(|socket| serve_metrics(socket, app)),
+            server,
+            _health_server: health_server,
+            _metrics_server: metrics_server,
             follow: spawn(follow(app.clone(), identity, stop.clone())),
             report: spawn(report_serving(lease, state.clone())),
+            uses: spawn(store_uses(app.clone())),
             state,
             drain,
             stop,
@@ -78,6 +94,7 @@ impl Tasks {
             mut server,
             follow,
             report,
+            uses,
             state,
             drain,
             stop,
@@ -87,6 +104,8 @@ impl Tasks {
         drop(report);
         // The lease is renewed meanwhile, so that no writer waits for this replica.
         drain_server(&mut server, &state, &drain, drain_limit).await?;
+        drop(uses);
+        store_last_uses(app).await;
         stop.cancel();
         // A renewal that came after the leave would register this replica again. So the last one
         // finishes first. A load renews nothing.
@@ -103,6 +122,27 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+async fn store_uses(app: Arc<App>) {
+    use_recorder(&app).run().await;
+}
+
+fn use_recorder(app: &App) -> UseRecorder<'_> {
+    UseRecorder {
+        keyring: app.authorizer.keyring(),
+        store: &*app.store.uses,
+        counts: &app.counts.uses,
+    }
+}
+
+/// No call is answered any more, so these are the last uses. The lease is renewed meanwhile.
+async fn store_last_uses(app: &App) {
+    match timeout(LAST_USES_LIMIT, use_recorder(app).store_all()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("cannot store when keys were last used: {error}"),
+        Err(_) => tracing::warn!("not all last uses of keys were stored in time"),
+    }
 }
 
 /// Loads the keyring and follows the store until it is told to stop.

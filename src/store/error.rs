@@ -8,6 +8,10 @@ pub enum StoreError {
     /// The store could not be reached, or not in time. Trying again later may help.
     #[error("the store is unavailable: {0}")]
     Unavailable(#[source] Cause),
+    /// A replica of an earlier release holds or may hold a lease, and would not decide by this change.
+    /// Trying again helps once that replica is updated.
+    #[error("a replica of the release before is running, which does not know this change")]
+    OlderReplica,
     /// The store failed in a way that trying again will not mend.
     #[error("the store failed: {0}")]
     Failed(#[source] Cause),

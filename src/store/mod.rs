@@ -25,6 +25,7 @@ mod position;
 pub mod postgres;
 mod replicas;
 pub mod sqlite;
+mod uses;
 
 pub use accounts::{AccountStore, AccountSummary, KeyCounts, SuspensionChange};
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
@@ -49,6 +50,7 @@ pub use pool::{ConnectionPool, PoolStatus};
 pub use position::{Committed, Position, Progress, Revision, WriteId};
 pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot};
 use std::sync::Arc;
+pub use uses::{NotedUse, UseLog};
 
 /// One store, by its tasks.
 #[derive(Clone)]
@@ -61,6 +63,8 @@ pub struct Store {
     pub accounts: Arc<dyn AccountStore>,
     /// Takes the audit records of calls that wrote nothing.
     pub audit: Arc<dyn AuditLog>,
+    /// Keeps when keys were last used.
+    pub uses: Arc<dyn UseLog>,
     /// Gives what a replica's memory is filled from.
     pub changes: Arc<dyn ChangeFeed>,
     /// The replicas that share the store. None if no other process can write to it: then a lease

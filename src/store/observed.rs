@@ -8,15 +8,15 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
     DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
-    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Selected, Selection,
-    Store, StoreError, SuspensionChange,
+    ListedDomain, NewKey, NotedUse, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced,
+    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Selected,
+    Selection, Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
     audit_record::AuditRecord,
     domain::Domain,
-    key::{Key, Suspension},
+    key::{Key, KeyId, Suspension},
     time::Timestamp,
 };
 use async_trait::async_trait;
@@ -83,6 +83,9 @@ operations! {
         "set_suspension": set_suspension(change: &SuspensionChange) -> Result<Committed<Option<Suspension>>, StoreError>;
         "get_account": get_account(account_id: &AccountId, now: Timestamp) -> Result<AccountSummary, StoreError>;
     }
+    UseLog {
+        "record_uses": record_uses(uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError>;
+    }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
     }
@@ -122,6 +125,10 @@ impl Store {
             }),
             accounts: Arc::new(Observed {
                 store: self.accounts,
+                errors,
+            }),
+            uses: Arc::new(Observed {
+                store: self.uses,
                 errors,
             }),
             audit: Arc::new(Observed {

@@ -148,6 +148,15 @@ const INPUTS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a client that breaks streams without end, or takes nothing, or leaves reflection's answers",
+        "its connection is closed, and memory stays small",
+        &[
+            "a_client_that_breaks_streams_without_end_is_closed",
+            "a_client_that_takes_no_answers_is_closed_and_costs_little_until_then",
+            "what_waits_for_a_stalled_stream_takes_little_memory",
+        ],
+    ),
+    (
         "a client that stays connected and silent, and SIGTERM",
         "the process ends within a moment",
         &["silent_clients_do_not_delay_a_shutdown_and_a_call_in_flight_finishes"],

@@ -6,13 +6,13 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use x509_cert::der::Decode;
@@ -302,5 +302,83 @@ impl Resuming {
         let name = "localhost".try_into().expect("a name");
         let session = self.0.connect(name, stream.expect("it listens")).await;
         session.expect("a handshake")
+    }
+}
+
+/// A client whose handshake with the server may fail.
+pub struct TlsClient {
+    roots: RootCertStore,
+    shown: Option<Issued>,
+    protocol: Vec<u8>,
+    name: &'static str,
+}
+
+impl TlsClient {
+    /// A client that trusts one authority, and otherwise does what the server asks for.
+    pub fn new(trusted: &Authority) -> Self {
+        let mut roots = RootCertStore::empty();
+        let root = PemObject::from_pem_slice(trusted.pem().as_bytes()).expect("PEM");
+        roots.add(root).expect("a root");
+        Self {
+            roots,
+            shown: None,
+            protocol: b"h2".to_vec(),
+            name: "localhost",
+        }
+    }
+
+    pub fn shows(self, certificate: &Issued) -> Self {
+        let shown = Some(certificate.clone());
+        Self { shown, ..self }
+    }
+
+    pub fn offers(self, protocol: &[u8]) -> Self {
+        let protocol = protocol.to_vec();
+        Self { protocol, ..self }
+    }
+
+    pub fn calls(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Connects, and returns the alert with which the server ends the connection, if it is not the client
+    /// that ends it.
+    pub async fn alert(self, port: u16) -> Option<AlertDescription> {
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(self.roots);
+        let mut config = match self.shown {
+            None => config.with_no_client_auth(),
+            Some(Issued {
+                certificate, key, ..
+            }) => {
+                let chain = CertificateDer::pem_slice_iter(certificate.as_bytes());
+                let chain = chain.collect::<Result<_, _>>().expect("PEM");
+                let key = PemObject::from_pem_slice(key.as_bytes()).expect("PEM");
+                config.with_client_auth_cert(chain, key).expect("a key")
+            }
+        };
+        config.alpn_protocols = vec![self.protocol];
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
+        let name = self.name.try_into().expect("a name");
+        let connecting =
+            TlsConnector::from(Arc::new(config)).connect(name, stream.expect("it listens"));
+        // With TLS 1.3, a client completes its handshake before the server refuses it.
+        let error = match connecting.await {
+            Ok(mut stream) => loop {
+                match stream.read(&mut [0; 1024]).await {
+                    Ok(1..) => {}
+                    Ok(0) => return None,
+                    Err(error) => break error,
+                }
+            },
+            Err(error) => error,
+        };
+        match error.get_ref()?.downcast_ref()? {
+            rustls::Error::AlertReceived(alert) => Some(*alert),
+            _ => None,
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod search;
 pub mod server;
 pub mod stores;
 pub mod tools;
+pub mod uses;
 
 use keyservice::{
     model::{
@@ -68,6 +69,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         predecessor: None,
         successor: None,
         version: Version::FIRST,
+        last_used_time: None,
     };
     let digest = Digester::new(None).digest(&token);
     let new = NewKey {

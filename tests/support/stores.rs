@@ -16,8 +16,9 @@ use keyservice::{
     },
     store::{
         BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
-        KeyReplacement, KeyTarget, ListQuery, NewKey, OpenError, Position, Progress, Renewal,
-        Replaced, ReplicaId, Revision, Revocation, Selection, State, Store, SuspensionChange,
+        KeyReplacement, KeyTarget, ListQuery, NewKey, NotedUse, OpenError, Position, Progress,
+        Renewal, Replaced, ReplicaId, Revision, Revocation, Selection, State, Store,
+        SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -32,7 +33,7 @@ pub struct Stores {
     pub second: Store,
     /// The address for `--store`.
     pub address: String,
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
     pub cluster: Option<(Arc<Cluster>, String)>,
 }
 
@@ -46,9 +47,14 @@ impl Stores {
             second: first.clone(),
             first,
             address: sqlite_in(&directory),
-            _directory: Some(directory),
+            directory: Some(directory),
             cluster: None,
         }
+    }
+
+    /// Closes a file, and gives the directory that it is in.
+    pub fn close(self) -> TempDir {
+        self.directory.expect("it is SQLite")
     }
 
     pub async fn postgres() -> Self {
@@ -62,7 +68,7 @@ impl Stores {
             first: open(&address).await.into(),
             second: open(&address).await.into(),
             address: address.clone(),
-            _directory: None,
+            directory: None,
             cluster: Some((cluster, address)),
         }
     }
@@ -77,6 +83,15 @@ impl Stores {
             let ran = session.batch_execute(sql).await;
             ran.map_err(|error| error.as_db_error().expect("an answer").to_string())
         }
+    }
+
+    /// The same, without the triggers by which a row changes only in a write of its own.
+    pub async fn sql_without_triggers(&self, sql: &str) -> Result<(), String> {
+        let without = match self.cluster {
+            None => "",
+            Some(_) => "SET session_replication_role = replica; ",
+        };
+        self.sql(&format!("{without}{sql}")).await
     }
 
     /// Gives the account `acme` so many keys, newer than all that there are.
@@ -97,16 +112,14 @@ impl Stores {
                  FROM numbers, (SELECT coalesce(max(revision), 0) AS last FROM keys)"
             ),
             Some(_) => format!(
-                // Otherwise a key may have no revision but that of the next write.
-                "SET session_replication_role = replica; \
-                 INSERT INTO keyservice.keys ({columns}) \
+                "INSERT INTO keyservice.keys ({columns}) \
                  SELECT gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'acme', {domain}, 'one of many', 'tsend_', now(), \
                      last + n, last + n \
                  FROM generate_series(1, {count}) n, \
                      (SELECT coalesce(max(revision), 0) AS last FROM keyservice.keys) latest"
             ),
         };
-        self.sql(&many).await.expect("inserted");
+        self.sql_without_triggers(&many).await.expect("inserted");
     }
 
     /// Gives the account `acme` so many keys with labels, of which few are revoked, suspended or expired, and
@@ -402,6 +415,14 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             .any(|change| Subject::of(&change.state) == Subject::Key(new.digest))
     );
     use_key(&store, &new).await?;
+    for time in [Timestamp::now(), Timestamp::MAX] {
+        let noted = NotedUse {
+            key_id: new.key.id,
+            time,
+            unless_since: time,
+        };
+        assert_eq!(store.uses.record_uses(&[noted]).await?.len(), 1);
+    }
     renewal.renewals += 1;
     renewal.since = Progress::at(created);
     registry.renew(&renewal).await?;

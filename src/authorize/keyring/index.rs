@@ -104,12 +104,6 @@ impl Index {
             .store(entry(tag, after), Ordering::Release);
     }
 
-    /// The numbers of all records.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
-        let used = self.slots.iter().map(|slot| slot.load(Ordering::Acquire));
-        used.filter(|&slot| slot != 0).map(number)
-    }
-
     /// An index of twice the size that leads to the same records.
     pub(super) fn doubled(&self) -> Self {
         let doubled = Self::with_mixer(self.slots.len() * 2, self.mixer);

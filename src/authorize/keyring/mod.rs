@@ -12,6 +12,7 @@ mod suspended_accounts;
 mod table;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod writer;
 
 use crate::model::{
@@ -39,22 +40,26 @@ use std::{
     },
 };
 use table::Table;
+use uses::{Due, LastUse, Minute};
 use writer::Writer;
+
+/// At how many keys one search for uses looks, which bounds how long it takes: some 100 µs.
+const LOOK_LEN: usize = 100_000;
 
 /// Every key and every verified domain, in memory.
 ///
 /// Readers and the writer share one table, without a lock. If a part of the table must grow, the writer
 /// replaces the table by one that shares all other parts.
 ///
-/// A key's new state is written to a record of its own, and then one store makes the index lead to this
-/// record instead of the old one. So a reader finds the old state or the new one as a whole. There is one
-/// record more than keys, and the next change fills the one that became free: however often keys change,
-/// the table does not grow. A reader that is still at that record may see a mixture, and looks again (see
-/// [`Self::at_one_moment`]). A domain's coverage is one word, and changes in its place.
+/// A key's new state is written to a spare record, and then one store makes the index lead there instead
+/// of to the key's own record. So a reader finds the old state or the new one as a whole. Then the new
+/// state is written to the key's own record, and the index leads there again: however often keys change,
+/// the table does not grow. A reader that is still at a record which is written again may see a mixture,
+/// and looks again (see [`Self::at_one_moment`]). A domain's coverage is one word, and changes in its
+/// place.
 pub struct Keyring {
     table: ArcSwap<Table>,
-    /// How many changes were applied. Each is counted after it can be seen, and before the next one
-    /// begins.
+    /// How many changes can be seen. Each is counted after it can be seen, and before the next one begins.
     changes: AtomicU64,
     writer: Mutex<Writer>,
 }
@@ -72,10 +77,33 @@ impl Keyring {
     /// applied in the order in which they were written.
     ///
     /// # Panics
-    /// The keyring panics at more than 2^31 keys, which would take 200 GB.
+    /// The keyring panics at 2^31 keys, which would take 200 GB.
     pub fn apply_key(&self, state: &KeyState) {
         let mut writer = self.begin_change();
-        let grown = self.table.load().with_room_for_key(&writer);
+        self.make_room_for_key(&writer);
+        let table = self.table.load();
+        let (account, domain) = writer.intern(state, &table);
+        let number = match table.find_number(&state.digest) {
+            Some(number) => {
+                table.replace_by_spare(number, state, account, domain);
+                // A reader that is still at the key's own record must not take what is written there now.
+                self.count_change();
+                fence(Release);
+                table.bring_home(number, state, account, domain);
+                number
+            }
+            None => table.add(state, account, domain),
+        };
+        if let Some(minute) = state.last_used.and_then(Minute::of)
+            && let Some(last_use) = table.last_use(number)
+        {
+            last_use.set_stored(minute);
+        }
+        self.count_change();
+    }
+
+    fn make_room_for_key(&self, writer: &Writer) {
+        let grown = self.table.load().with_room_for_key(writer);
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));
             // Both tables may share the index. A reader of the old one, which does not reach the texts of
@@ -83,13 +111,6 @@ impl Keyring {
             self.count_change();
             fence(Release);
         }
-        let table = self.table.load();
-        let account = state.account_id.as_str();
-        let account = writer.account_ids.intern(account, &table.account_ids);
-        let domain = state.scope.domain();
-        let domain = domain.map(|name| writer.names.intern(name, &table.names));
-        writer.spare_record = table.put(writer.spare_record, state, account, domain);
-        self.count_change();
     }
 
     /// Adds a domain, or changes what a domain covers that is here already. The changes of a domain must
@@ -160,8 +181,8 @@ impl Keyring {
         self.changes.fetch_add(1, Release);
     }
 
-    /// Gives what `look` finds, as it was at one moment, although keys and domains change meanwhile. It
-    /// may look several times.
+    /// Gives what `look` finds, as it was at one moment, although keys and domains change meanwhile, and
+    /// where it was found. It may look several times.
     ///
     /// Two looks at different things could otherwise see the first before two changes and the second
     /// after them: a key that is not revoked yet, and a domain that was added later.
@@ -169,14 +190,90 @@ impl Keyring {
     /// If no change is counted between the beginning and the end, at most one was seen that was not
     /// there at the beginning, because each is counted before the next can be seen. Without it the look
     /// was at the moment before that change, and with it at the moment after.
-    pub(crate) fn at_one_moment<T>(&self, look: impl Fn(&ReadGuard) -> T) -> T {
+    pub(crate) fn at_one_moment<T>(&self, look: impl Fn(&ReadGuard) -> T) -> (T, ReadGuard) {
         loop {
             let before = self.changes.load(Acquire);
-            let found = look(&self.read());
+            let keys = self.read();
+            let found = look(&keys);
             // What was seen was read before this.
             fence(Acquire);
             if self.changes.load(Acquire) == before {
-                return found;
+                return (found, keys);
+            }
+        }
+    }
+
+    /// Last uses that are to be stored now: at most `limit`, of keys with numbers from `from` on. Gives the
+    /// number from which to go on, if there are more keys.
+    pub(crate) fn due_uses(
+        &self,
+        now: Timestamp,
+        from: KeyNumber,
+        limit: usize,
+    ) -> (Vec<KeyUse>, Option<KeyNumber>) {
+        let now = Minute::of(now);
+        self.uses(from, limit, |last_use| last_use.due(now?))
+    }
+
+    /// The same for all uses that the store does not know.
+    pub(crate) fn unstored_uses(
+        &self,
+        from: KeyNumber,
+        limit: usize,
+    ) -> (Vec<KeyUse>, Option<KeyNumber>) {
+        self.uses(from, limit, LastUse::unstored)
+    }
+
+    fn uses(
+        &self,
+        from: KeyNumber,
+        limit: usize,
+        due: impl Fn(&LastUse) -> Option<Due>,
+    ) -> (Vec<KeyUse>, Option<KeyNumber>) {
+        let keys = self.read();
+        let mut uses = Vec::new();
+        let mut numbers = from.0..=u32::try_from(keys.0.len()).expect("at most 2^31");
+        for number in numbers.by_ref().take(LOOK_LEN) {
+            if uses.len() == limit {
+                return (uses, Some(KeyNumber(number)));
+            }
+            let last_use = keys.0.last_use(number);
+            if let Some(due) = last_use.and_then(&due)
+                && let Some(record) = keys.0.record(number)
+            {
+                let key_id = record.held().id;
+                uses.push(KeyUse {
+                    number,
+                    key_id,
+                    due,
+                });
+            }
+        }
+        (uses, numbers.next().map(KeyNumber))
+    }
+
+    /// Notes which use of a key the store knows.
+    pub(crate) fn set_stored(&self, used: &KeyUse, stored: Timestamp) {
+        let keys = self.read();
+        // Everything may have been replaced meanwhile.
+        let is_same = |record: &Record| record.held().id == used.key_id;
+        if keys.0.record(used.number).is_some_and(is_same)
+            && let Some(last_use) = keys.0.last_use(used.number)
+            && let Some(stored) = Minute::of(stored)
+        {
+            last_use.set_stored(stored);
+        }
+    }
+
+    /// Takes over the uses that another keyring has noted.
+    pub(crate) fn take_over_uses(&self, from: &Self) {
+        let (keys, others) = (self.read(), from.read());
+        for (number, record) in (1..).zip(others.0.records()) {
+            if let Some(minute) = others.0.last_use(number).and_then(LastUse::minute)
+                && let Some(number) = keys.0.find_number(&record.digest())
+                && let Some(last_use) = keys.0.last_use(number)
+            {
+                last_use.note(minute);
             }
         }
     }
@@ -242,7 +339,17 @@ impl ReadGuard {
     /// The key whose token has this digest. A key that was added after the guard was taken may be
     /// missing.
     pub(crate) fn get(&self, digest: &TokenDigest) -> Option<KeyRef<'_>> {
-        self.key(self.0.find(digest)?)
+        let number = self.0.find_number(digest)?;
+        self.key(self.0.own_number(number), self.0.record(number)?)
+    }
+
+    /// Notes that the key with this number was granted.
+    pub(crate) fn note_use(&self, number: KeyNumber, now: Timestamp) {
+        if let Some(last_use) = self.0.last_use(number.0)
+            && let Some(minute) = Minute::of(now)
+        {
+            last_use.note(minute);
+        }
     }
 
     /// Begins to look for a domain. Done before [`Self::get`], it lets the processor fetch the domain
@@ -251,10 +358,11 @@ impl ReadGuard {
         SoughtDomain(self.0.domains.seek(domain.as_str()))
     }
 
-    /// Every key with the digest of its token, in no particular order.
+    /// Every key with the digest of its token, in no particular order. One that changes meanwhile may be
+    /// a mixture of both states.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (TokenDigest, KeyRef<'_>)> {
-        let records = self.0.records();
-        records.filter_map(|record| Some((record.digest(), self.key(record)?)))
+        let records = self.0.records().zip(1..);
+        records.filter_map(|(record, number)| Some((record.digest(), self.key(number, record)?)))
     }
 
     /// How many domains are verified. One that several accounts have counts for each of them.
@@ -269,17 +377,22 @@ impl ReadGuard {
         self.0.suspended_accounts.count()
     }
 
-    fn key<'a>(&'a self, record: &Record) -> Option<KeyRef<'a>> {
+    fn key<'a>(&'a self, number: u32, record: &Record) -> Option<KeyRef<'a>> {
         let (table, held) = (&self.0, record.held());
         let is_complete = table.account_ids.reach(held.account)
             && held.domain.is_none_or(|number| table.names.reach(number));
-        is_complete.then(|| KeyRef { table, held })
+        is_complete.then(|| KeyRef {
+            number: KeyNumber(number),
+            table,
+            held,
+        })
     }
 }
 
 /// A key as it was when it was found. The keyring owns its texts.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyRef<'a> {
+    number: KeyNumber,
     table: &'a Table,
     held: Held,
 }
@@ -292,7 +405,43 @@ pub(crate) struct SoughtDomain<'a>(Sought<'a>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name(NonZeroU32);
 
+/// Finds a key again where it was found, in the memory of one [`ReadGuard`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyNumber(u32);
+
+impl KeyNumber {
+    pub(crate) const FIRST: Self = Self(1);
+}
+
+/// A key's last use, as far as this process knows.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyUse {
+    number: u32,
+    key_id: KeyId,
+    due: Due,
+}
+
+impl KeyUse {
+    pub(crate) fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// Not later than the use, and at most a minute earlier.
+    pub(crate) fn time(&self) -> Timestamp {
+        self.due.minute.start()
+    }
+
+    /// It need not be stored if the store knows a use since then.
+    pub(crate) fn unless_since(&self) -> Timestamp {
+        self.due.unless_since.start()
+    }
+}
+
 impl<'a> KeyRef<'a> {
+    pub(crate) fn number(&self) -> KeyNumber {
+        self.number
+    }
+
     pub(crate) fn id(&self) -> KeyId {
         self.held.id
     }

@@ -10,6 +10,7 @@ use super::{
     interner::Texts,
     record::Record,
     suspended_accounts::SuspendedAccounts,
+    uses::LastUse,
     writer::Writer,
 };
 use crate::model::{key::KeyState, token::TokenDigest};
@@ -28,12 +29,41 @@ const CHUNK_LEN: usize = 4096;
 /// How many slots the first index has.
 const FIRST_SLOTS: usize = 1024;
 
+/// The number of a record that belongs to no key. A key's new state stands there while the key's own
+/// record is written, so that a key keeps its number.
+const SPARE: u32 = 0;
+
+/// Some records, and what is noted beside them.
+#[derive(Clone)]
+struct Chunk {
+    records: Arc<[Record]>,
+    last_uses: Arc<[LastUse]>,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self {
+            records: (0..CHUNK_LEN).map(|_| Record::default()).collect(),
+            last_uses: (0..CHUNK_LEN).map(|_| LastUse::default()).collect(),
+        }
+    }
+}
+
+/// A place in a chunk.
+struct Place<'a> {
+    record: &'a Record,
+    last_use: &'a LastUse,
+}
+
 /// A table of keys and domains. A clone shares its parts.
 #[derive(Clone)]
 pub(super) struct Table {
     index: Arc<Index>,
-    records: Vec<Arc<[Record]>>,
+    chunks: Vec<Chunk>,
+    /// How many keys there are. Their records have the numbers from 1 on.
     len: Arc<AtomicU32>,
+    /// The number of the key whose state is in the spare record.
+    in_spare: Arc<AtomicU32>,
     pub(super) domains: Arc<Domains>,
     pub(super) account_ids: Texts,
     pub(super) suspended_accounts: SuspendedAccounts,
@@ -44,8 +74,10 @@ impl Default for Table {
     fn default() -> Self {
         Self {
             index: Arc::new(Index::with_slots(FIRST_SLOTS)),
-            records: Vec::new(),
+            // The first one has the spare record.
+            chunks: vec![Chunk::default()],
             len: Arc::default(),
+            in_spare: Arc::default(),
             domains: Arc::default(),
             account_ids: Texts::default(),
             suspended_accounts: SuspendedAccounts::default(),
@@ -61,14 +93,10 @@ impl Table {
 
     #[cfg(test)]
     pub(super) fn chunk_count(&self) -> usize {
-        self.records.len()
+        self.chunks.len()
     }
 
-    pub(super) fn find(&self, digest: &TokenDigest) -> Option<&Record> {
-        self.record(self.find_number(digest)?)
-    }
-
-    /// The number of the record of the key with this digest.
+    /// The number of the record to which the index leads for this digest.
     pub(super) fn find_number(&self, digest: &TokenDigest) -> Option<u32> {
         let mut candidates = self.index.candidates(self.index.tag(digest));
         candidates.find(|&number| {
@@ -77,41 +105,75 @@ impl Table {
         })
     }
 
-    /// Every record, in no particular order. Records that are added meanwhile may be missing.
+    /// Every key's own record. Keys that are added meanwhile may be missing.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
-        let numbers = self.index.numbers();
+        let numbers = 1..=self.len.load(Ordering::Acquire);
         numbers.filter_map(|number| self.record(number))
     }
 
-    /// Writes a key's state to the spare record, and makes the index lead to it. Gives the record that is
-    /// spare now. Only the writer may call this, and there must be room.
-    pub(super) fn put(
+    /// The number of the key whose state is in a record.
+    pub(super) fn own_number(&self, number: u32) -> u32 {
+        match number {
+            SPARE => self.in_spare.load(Ordering::Relaxed),
+            own => own,
+        }
+    }
+
+    /// Adds a key that the table does not have, and gives its number. Only the writer may call this, and
+    /// there must be room.
+    pub(super) fn add(
         &self,
-        spare: u32,
         state: &KeyState,
         account: NonZeroU32,
         domain: Option<NonZeroU32>,
     ) -> u32 {
-        let record = self.record(spare);
-        let record = record.expect("a table with room has the record's chunk");
-        record.fill(state, account, domain);
-        let tag = self.index.tag(&state.digest);
-        // The spare record itself is not in the index.
-        if let Some(before) = self.find_number(&state.digest) {
-            self.index.replace(tag, before, spare);
-            return before;
-        }
-        self.index.insert(tag, spare);
-        self.len.fetch_add(1, Ordering::Release) + 1
+        let number = self.len.load(Ordering::Relaxed) + 1;
+        self.room(number).record.fill(state, account, domain);
+        self.index.insert(self.index.tag(&state.digest), number);
+        self.len.store(number, Ordering::Release);
+        number
     }
 
-    /// The same table with room for one more key, or for one more state of a key, if this one has no room.
+    /// Writes a key's new state to the spare record, and makes the index lead there. Only the writer may
+    /// call this.
+    pub(super) fn replace_by_spare(
+        &self,
+        number: u32,
+        state: &KeyState,
+        account: NonZeroU32,
+        domain: Option<NonZeroU32>,
+    ) {
+        self.in_spare.store(number, Ordering::Relaxed);
+        self.room(SPARE).record.fill(state, account, domain);
+        let tag = self.index.tag(&state.digest);
+        self.index.replace(tag, number, SPARE);
+    }
+
+    /// Writes the state that the spare record has to the key's own record, and makes the index lead there
+    /// again.
+    pub(super) fn bring_home(
+        &self,
+        number: u32,
+        state: &KeyState,
+        account: NonZeroU32,
+        domain: Option<NonZeroU32>,
+    ) {
+        self.room(number).record.fill(state, account, domain);
+        let tag = self.index.tag(&state.digest);
+        self.index.replace(tag, SPARE, number);
+    }
+
+    /// The last use of the key with this number.
+    pub(super) fn last_use(&self, number: u32) -> Option<&LastUse> {
+        Some(self.place(number)?.last_use)
+    }
+
+    /// The same table with room for one more key, if this one has no room.
     pub(super) fn with_room_for_key(&self, writer: &Writer) -> Option<Self> {
         let len = self.len();
         assert!(len < MAX_RECORDS, "a keyring holds at most 2^31 keys");
         let index = (len == self.index.capacity()).then(|| self.index.doubled());
-        // The keys and the spare record have the numbers up to `len`.
-        let needs_chunk = len == self.records.len() * CHUNK_LEN;
+        let needs_chunk = len + 1 == self.chunks.len() * CHUNK_LEN;
         let texts = self.with_room_for_texts(writer);
         if index.is_none() && !needs_chunk {
             return texts;
@@ -121,8 +183,7 @@ impl Table {
             grown.index = Arc::new(index);
         }
         if needs_chunk {
-            let chunk = (0..CHUNK_LEN).map(|_| Record::default()).collect();
-            grown.records.push(chunk);
+            grown.chunks.push(Chunk::default());
         }
         Some(grown)
     }
@@ -158,8 +219,21 @@ impl Table {
     /// The record with a number that the index gave. Tables share the index, so the number may
     /// belong to a key that was added after this clone of the table was read. Then there is no
     /// record.
-    fn record(&self, number: u32) -> Option<&Record> {
+    pub(super) fn record(&self, number: u32) -> Option<&Record> {
+        Some(self.place(number)?.record)
+    }
+
+    fn place(&self, number: u32) -> Option<Place<'_>> {
         let at = number as usize;
-        self.records.get(at / CHUNK_LEN)?.get(at % CHUNK_LEN)
+        let chunk = self.chunks.get(at / CHUNK_LEN)?;
+        Some(Place {
+            record: &chunk.records[at % CHUNK_LEN],
+            last_use: &chunk.last_uses[at % CHUNK_LEN],
+        })
+    }
+
+    fn room(&self, number: u32) -> Place<'_> {
+        self.place(number)
+            .expect("a table with room has the record's chunk")
     }
 }

@@ -24,6 +24,7 @@ fn state(rng: &mut StdRng) -> KeyState {
             .then(|| Timestamp::from_micros(rng.random_range(0..1 << 50)).expect("in range")),
         revoked: rng.random_bool(0.2),
         suspended: rng.random_bool(0.2),
+        last_used: None,
     }
 }
 
@@ -135,13 +136,12 @@ fn a_reader_sees_a_key_as_it_was_at_one_moment_while_it_changes() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    let (domain, expire_time, is_revoked) = keyring
-                        .at_one_moment(|keys| {
-                            let key = keys.get(&before.digest)?;
-                            let domain = key.domain()?.to_owned();
-                            Some((domain, key.expire_time()?, key.is_revoked()))
-                        })
-                        .expect("it is always held");
+                    let (seen, _) = keyring.at_one_moment(|keys| {
+                        let key = keys.get(&before.digest)?;
+                        let domain = key.domain()?.to_owned();
+                        Some((domain, key.expire_time()?, key.is_revoked()))
+                    });
+                    let (domain, expire_time, is_revoked) = seen.expect("it is always held");
                     let number = expire_time.as_micros();
                     assert_eq!(domain, format!("d{number}.example"));
                     assert_eq!(is_revoked, number % 2 == 0);
@@ -150,7 +150,7 @@ fn a_reader_sees_a_key_as_it_was_at_one_moment_while_it_changes() {
         }
         for number in 1..CHANGES {
             keyring.apply_key(&numbered(number));
-            // Takes the record that has just become free.
+            // Takes the spare record in between.
             keyring.apply_key(&other);
         }
         is_over.store(true, Ordering::Relaxed);
@@ -209,7 +209,7 @@ fn a_look_between_whose_parts_two_changes_come_is_repeated() {
         coverage: Coverage::Domain,
     };
     let changes = Once::new();
-    let seen = keyring.at_one_moment(|keys| {
+    let (seen, _) = keyring.at_one_moment(|keys| {
         let sought = keys.seek(&domain.domain);
         let found = keys.get(&key.digest).expect("it is held");
         changes.call_once(|| {
@@ -256,4 +256,112 @@ fn readers_see_every_key_that_was_applied_while_the_keyring_grows_under_them() {
             applied.fetch_add(1, Ordering::Release);
         }
     });
+}
+
+#[test]
+fn the_uses_that_another_keyring_has_noted_are_taken_over() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let [key, other] = [(); 2].map(|()| state(&mut rng));
+    let [stored, used] = [1_800_000_000_000_000, 1_800_000_600_000_000]
+        .map(|micros| Timestamp::from_micros(micros).expect("in range"));
+    let (before, fresh) = (Keyring::new(), Keyring::new());
+    for (keyring, last_used) in [(&before, None), (&fresh, Some(stored))] {
+        // In another order, so with other numbers.
+        for state in [&key, &other, &key]
+            .into_iter()
+            .skip(usize::from(last_used.is_some()))
+        {
+            let state = KeyState {
+                last_used,
+                ..state.clone()
+            };
+            keyring.apply_key(&state);
+        }
+    }
+    before.note_use(&key.digest, used);
+    fresh.take_over_uses(&before);
+    let (unstored, _) = fresh.unstored_uses(KeyNumber::FIRST, 10);
+    let noted: Vec<_> = unstored
+        .iter()
+        .map(|noted| (noted.key_id(), noted.time()))
+        .collect();
+    assert_eq!(noted, [(key.id, used)]);
+}
+
+#[test]
+fn uses_are_found_page_by_page_whichever_keys_change_meanwhile() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let keyring = Keyring::new();
+    let states: Vec<_> = (0..10_000).map(|_| state(&mut rng)).collect();
+    let noon = Timestamp::from_micros(1_800_000_000_000_000).expect("in range");
+    for state in &states {
+        keyring.apply_key(state);
+        keyring.note_use(&state.digest, noon);
+    }
+    let (mut next, mut found) = (Some(KeyNumber::FIRST), Vec::new());
+    while let Some(from) = next {
+        let (uses, after) = keyring.due_uses(noon, from, 1000);
+        assert!(uses.len() <= 1000);
+        for noted in &uses {
+            keyring.set_stored(noted, noon);
+            assert_eq!(noted.time(), noon);
+        }
+        found.extend(uses.iter().map(KeyUse::key_id));
+        keyring.apply_key(&changed(&mut rng, &states[found.len() - 1]));
+        next = after;
+    }
+    let expected: Vec<_> = states.iter().map(|state| state.id).collect();
+    assert_eq!(found, expected);
+    assert!(keyring.unstored_uses(KeyNumber::FIRST, 1).0.is_empty());
+}
+
+/// Each key is used at a time of its own.
+#[test]
+fn a_use_is_noted_for_its_own_key_while_keys_change_and_are_added() {
+    let mut rng = StdRng::seed_from_u64(10);
+    let keyring = Keyring::new();
+    let used_at = |number: i64| {
+        Timestamp::from_micros(1_800_000_000_000_000 + number * 60_000_000).expect("in range")
+    };
+    let states: Vec<_> = (0..100).map(|_| state(&mut rng)).collect();
+    for state in &states {
+        keyring.apply_key(state);
+    }
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    for (number, state) in (0..).zip(&states) {
+                        let (key, keys) =
+                            keyring.at_one_moment(|keys| Some(keys.get(&state.digest)?.number()));
+                        keys.note_use(key.expect("it is held"), used_at(number));
+                    }
+                }
+            });
+        }
+        for _ in 0..50_000 {
+            keyring.apply_key(&changed(&mut rng, &states[0]));
+            keyring.apply_key(&changed(&mut rng, &states[99]));
+            keyring.apply_key(&state(&mut rng));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let (uses, _) = keyring.unstored_uses(KeyNumber::FIRST, usize::MAX);
+    let uses: Vec<_> = uses
+        .iter()
+        .map(|noted| (noted.key_id(), noted.time()))
+        .collect();
+    let expected = (0..)
+        .zip(&states)
+        .map(|(number, state)| (state.id, used_at(number)));
+    assert_eq!(uses, expected.collect::<Vec<_>>());
+}
+
+impl Keyring {
+    fn note_use(&self, digest: &TokenDigest, time: Timestamp) {
+        let keys = self.read();
+        let key = keys.get(digest).expect("it is held");
+        keys.note_use(key.number(), time);
+    }
 }

@@ -1,6 +1,8 @@
 //! What only the one writer of the keyring needs.
 
-use super::interner::Interner;
+use super::{interner::Interner, table::Table};
+use crate::model::key::KeyState;
+use std::num::NonZeroU32;
 
 /// The texts that records refer to by number, and how many domains there are.
 #[derive(Default)]
@@ -10,6 +12,19 @@ pub(super) struct Writer {
     pub(super) names: Interner,
     /// How many domains the table has.
     pub(super) domains: usize,
-    /// The one record to which the index does not lead. The next change fills it.
-    pub(super) spare_record: u32,
+}
+
+impl Writer {
+    /// The numbers of a key's account and of its only domain. There must be room for one more of each.
+    pub(super) fn intern(
+        &mut self,
+        state: &KeyState,
+        table: &Table,
+    ) -> (NonZeroU32, Option<NonZeroU32>) {
+        let account = state.account_id.as_str();
+        let account = self.account_ids.intern(account, &table.account_ids);
+        let domain = state.scope.domain();
+        let domain = domain.map(|name| self.names.intern(name, &table.names));
+        (account, domain)
+    }
 }

@@ -5,6 +5,7 @@
 use super::{request, response};
 use crate::{
     app::App,
+    callers::store_turns::StoreWork,
     grpc::{
         audited_call::{AuditedCall, Closed, Unpermitted},
         errors,
@@ -92,7 +93,9 @@ impl AccountHandlers {
     ) -> Result<(SuspensionChange, Committed<Option<Suspension>>), Status> {
         const ADVICE: &str = "the account may or may not be changed: try again";
         let change = call.permit(change?)?;
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .await?;
         let committed = self.app.store.accounts.set_suspension(&change).await;
         drop(turn);
         let committed = committed.map_err(|error| errors::store_failed(&error, ADVICE))?;
@@ -121,7 +124,9 @@ impl AccountHandlers {
         const ADVICE: &str = "try again";
         let account_id = call.permit(request::account(request)?)?;
         let (accounts, now) = (&self.app.store.accounts, call.time());
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
+            .await?;
         let summary = accounts.get_account(&account_id, now).await;
         drop(turn);
         let summary = summary.map_err(|error| errors::store_failed(&error, ADVICE))?;

@@ -5,6 +5,7 @@
 use super::{request, response};
 use crate::{
     app::App,
+    callers::store_turns::StoreWork,
     grpc::{
         audited_call::{AuditedCall, Closed, Recorded},
         errors,
@@ -14,13 +15,16 @@ use crate::{
     },
     model::{account::AccountId, audit_record::AdminMethod, domain::Domain},
     store::{
-        ActiveKeys, AddedDomain, Committed, DomainAddition, DomainQuery, DomainRemoval, Position,
-        RemovedDomain,
+        ActiveKeys, AddedDomain, Committed, DomainAddition, DomainRemoval, Position, RemovedDomain,
     },
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tonic::Status;
+
+/// How many domains of a list are read in one turn, keys counted: some ten milliseconds' work. A longer page
+/// takes several turns, so that other calls get theirs in between.
+const LIST_STEP_LEN: usize = 100;
 
 /// How long a write may take to count keys. It should take milliseconds, and the write waits for it.
 const COUNT_LIMIT: Duration = Duration::from_secs(1);
@@ -76,7 +80,9 @@ impl DomainHandlers {
         const ADVICE: &str = "the domain may or may not have been added: try again";
         let addition = request::addition(request, call.caller(), call.time())?;
         let addition = call.permit(addition)?;
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .await?;
         let added = self.app.store.domains.add_domain(&addition).await;
         drop(turn);
         let committed = added.map_err(|error| errors::store_failed(&error, ADVICE))?;
@@ -120,7 +126,9 @@ impl DomainHandlers {
         const ADVICE: &str = "the domain may or may not have been removed: try again";
         let removal = request::removal(request, call.caller(), call.time())?;
         let removal = call.permit(removal)?;
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .await?;
         let removed = self.app.store.domains.remove_domain(&removal).await;
         drop(turn);
         let removed = removed.map_err(|error| errors::store_failed(&error, ADVICE))?;
@@ -139,7 +147,9 @@ impl DomainHandlers {
         let counted = async {
             const ADVICE: &str = "the domain was changed, and its keys are not counted";
             let (store, now) = (&self.app.store.domains, call.time());
-            let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+            let turn = call
+                .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
+                .await?;
             let counted = store.count_active_keys(account_id, domain, now).await;
             drop(turn);
             // The error is logged here.
@@ -170,15 +180,25 @@ impl DomainHandlers {
         const ADVICE: &str = "try again";
         let query = call.permit(request::query(request, call.time())?)?;
         // A domain more than the page holds tells whether there is another page.
-        let with_one_more = DomainQuery {
-            limit: query.limit + 1,
-            ..query.clone()
-        };
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
-        let listed = self.app.store.domains.list_domains(&with_one_more).await;
-        drop(turn);
-        let listed = listed.map_err(|error| errors::store_failed(&error, ADVICE))?;
-        Ok(response::page(listed, &query))
+        let len = query.limit + 1;
+        let (mut step, mut listed) = (query.clone(), Vec::new());
+        loop {
+            step.limit = LIST_STEP_LEN.min(len - listed.len());
+            let turn = call.turn(&self.app.store_turns, StoreWork::Search, ADVICE);
+            let turn = turn.await?;
+            if call.is_abandoned() {
+                return Err(errors::abandoned());
+            }
+            let found = self.app.store.domains.list_domains(&step).await;
+            drop(turn);
+            let found = found.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let was_last = found.len() < step.limit;
+            listed.extend(found);
+            if was_last || listed.len() == len {
+                return Ok(response::page(listed, &query));
+            }
+            step.after = listed.last().map(|last| last.domain.domain.clone());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     service::KeyHandlers,
 };
 use crate::{
+    callers::store_turns::StoreWork,
     grpc::{
         audited_call::{AuditedCall, Closed},
         errors, proto,
@@ -83,8 +84,10 @@ impl KeyHandlers {
             }
         };
         let keys = &self.app.store.keys;
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turns = &self.app.store_turns;
+        let turn = call.turn(turns, StoreWork::Search, ADVICE).await?;
         let selected = keys.select(&selection).await;
+        drop(turn);
         let selected = selected.map_err(|error| errors::store_failed(&error, ADVICE))?;
         if is_dry_run {
             return Ok(Done::Counted(selected));
@@ -97,6 +100,7 @@ impl KeyHandlers {
             now: call.time(),
             caller: call.caller().name.clone(),
         };
+        let turn = call.turn(turns, StoreWork::Write, ADVICE).await?;
         let committed = keys.batch_revoke(&revocation).await;
         drop(turn);
         let committed = committed.map_err(|error| errors::store_failed(&error, ADVICE))?;

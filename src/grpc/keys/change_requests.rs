@@ -129,6 +129,7 @@ impl Change {
                 predecessor: Some(key.id),
                 successor: None,
                 version: Version::FIRST,
+                last_used_time: None,
             },
             digest: rotation.digest,
             request_id: rotation.request_id.clone(),

@@ -8,6 +8,7 @@ use super::{
     service::{KeyHandlers, note_key, note_target},
 };
 use crate::{
+    callers::store_turns::StoreWork,
     grpc::{
         audited_call::{AuditedCall, Closed},
         errors, proto,
@@ -57,7 +58,9 @@ impl KeyHandlers {
         let digester = self.app.authorizer.digester();
         let lookup = change_requests::lookup(request, call.caller(), digester)?;
         note_target(call, &lookup.target);
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::LookUp, ADVICE)
+            .await?;
         let found = self.app.store.keys.get(&lookup).await;
         drop(turn);
         let found = found.map_err(|error| errors::store_failed(&error, ADVICE))?;
@@ -172,7 +175,9 @@ impl KeyHandlers {
     ) -> Result<Stored, Status> {
         note_target(call, &change.lookup.target);
         let keys = &*self.app.store.keys;
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .await?;
         let changed = change_key(keys, &change.lookup, |key| change.next(key)).await;
         let changed = changed.map_err(|error| errors::store_failed(&error, ADVICE))?;
         let stored = match changed {

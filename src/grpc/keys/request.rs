@@ -81,6 +81,7 @@ pub fn new_key(
             predecessor: None,
             successor: None,
             version: Version::FIRST,
+            last_used_time: None,
         },
         digest: digester.digest(token),
         request_id,

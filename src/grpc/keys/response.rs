@@ -51,6 +51,7 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         successor: key.successor.map(|id| id.to_string()),
         etag,
         labels: labels.collect(),
+        last_used_time: key.last_used_time.map(timestamp),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{page_token::InvalidPageToken, request, response};
 use crate::{
     app::App,
-    callers::Caller,
+    callers::{Caller, store_turns::StoreWork},
     grpc::{
         audited_call::{AuditedCall, Closed},
         errors, fields,
@@ -95,7 +95,9 @@ impl KeyHandlers {
         let (rule, now) = (self.app.authorizer.domain_rule(), call.time());
         let new = request::new_key(request, caller, &token, digester, &id_bits, rule, now)?;
         let new = call.permit(new)?;
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .await?;
         let created = self.app.store.keys.create(&new).await;
         drop(turn);
         let created = created.map_err(|error| errors::store_failed(&error, ADVICE))?;
@@ -176,7 +178,9 @@ impl KeyHandlers {
             ..query.clone()
         };
         loop {
-            let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+            let turn = call
+                .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
+                .await?;
             if call.is_abandoned() {
                 return Err(errors::abandoned());
             }
@@ -204,7 +208,9 @@ impl KeyHandlers {
             ..query.clone()
         };
         loop {
-            let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+            let turn = call
+                .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
+                .await?;
             if call.is_abandoned() {
                 return Err(errors::abandoned());
             }
@@ -251,7 +257,9 @@ impl KeyHandlers {
         let digester = self.app.authorizer.digester();
         let revocation = request::revocation(request, call.caller(), digester, call.time())?;
         note_target(call, &revocation.target);
-        let turn = call.turn(&self.app.store_turns, ADVICE).await?;
+        let turn = call
+            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .await?;
         let revoked = self.app.store.keys.revoke(&revocation).await;
         drop(turn);
         let revoked = revoked.map_err(|error| errors::store_failed(&error, ADVICE))?;

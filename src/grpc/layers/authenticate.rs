@@ -4,13 +4,14 @@
 //! Promises that a call reaches a service only if the table of methods lets its caller make it.
 //! Must never lock, allocate or format for an Authorize by a caller with all accounts.
 
+use super::deadline::answer_deadline;
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
-    callers::{Caller, credentials::Credentials},
+    callers::{Caller, credentials::Credentials, secret::SecretDigest, stream_slots::StreamSlots},
     config::ClientLimits,
     grpc::{
-        audited_call::{AuditedCall, Handover, count_unauthenticated},
+        audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
         call::Call,
         errors,
         methods::{Access, Method},
@@ -36,6 +37,7 @@ pub(in crate::grpc) struct Authenticate<S> {
     callers: Callers,
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
+    stream_slots: Arc<StreamSlots>,
     inner: S,
 }
 
@@ -50,6 +52,7 @@ impl<S> Authenticate<S> {
             callers,
             recorder,
             answer_timeout: limits.answer_timeout,
+            stream_slots: Arc::default(),
             inner,
         }
     }
@@ -69,7 +72,10 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        match self.callers.check(&mut call, &self.recorder) {
+        match self
+            .callers
+            .check(&mut call, &self.recorder, &self.stream_slots)
+        {
             Verdict::Passed => Either::Left(self.inner.call(call)),
             Verdict::PassedAudited(audited) => {
                 let handover = Handover::new(audited);
@@ -79,10 +85,14 @@ where
                 let answer = handover.finish(peer, self.answer_timeout, answer);
                 Either::Right(Box::pin(answer))
             }
-            Verdict::RefusedAudited(audited) => Either::Right(Box::pin(async move {
-                let status = audited.end(errors::not_permitted()).await;
-                Ok(status.into_http())
-            })),
+            Verdict::RefusedAudited(audited) => {
+                // tonic would answer CANCELLED at the deadline, in the place of the verdict.
+                let deadline = answer_deadline(&call);
+                Either::Right(Box::pin(async move {
+                    let refused = audited.end_before(deadline, errors::not_permitted());
+                    Ok(refused.await.into_http())
+                }))
+            }
             Verdict::Unauthenticated(method, why) => {
                 if let Some(method) = method {
                     count_unauthenticated(method, &self.recorder);
@@ -93,6 +103,7 @@ where
                 }))
             }
             Verdict::Refused => Either::Right(refused(errors::not_permitted())),
+            Verdict::TooManyStreams => Either::Right(refused(errors::too_many_streams())),
         }
     }
 }
@@ -109,6 +120,8 @@ enum Verdict {
     Refused,
     /// The same of a call that is audited.
     RefusedAudited(AuditedCall),
+    /// The caller, or all callers, have as many calls that stream their messages as there may be.
+    TooManyStreams,
     /// Nobody knows the caller. The call is counted if its method is audited.
     Unauthenticated(Option<AdminMethod>, Unauthenticated),
 }
@@ -132,7 +145,12 @@ impl Callers {
     }
 
     /// Decides whether a call passes, and notes a caller that the service must know.
-    fn check(&self, call: &mut Call, recorder: &Arc<Recorder>) -> Verdict {
+    fn check(
+        &self,
+        call: &mut Call,
+        recorder: &Arc<Recorder>,
+        stream_slots: &Arc<StreamSlots>,
+    ) -> Verdict {
         let access = Access::to(call.method);
         if access == Access::Open {
             return Verdict::Passed;
@@ -153,10 +171,19 @@ impl Callers {
         if let Some(peer) = request.extensions().get::<Peer>() {
             peer.slot.record_call(&caller.name, began);
         }
+        if call.method.is_some_and(Method::streams_requests) {
+            let Some(slot) = stream_slots.take(&caller.name) else {
+                return Verdict::TooManyStreams;
+            };
+            request.extensions_mut().insert(Arc::new(slot));
+        }
         let Access::Needs(role) = access else {
             return Verdict::Passed;
         };
-        let open = |method| AuditedCall::open(caller.clone(), method, recorder.clone());
+        let open = |method| {
+            let known_now = self.known_now(caller, request);
+            AuditedCall::open(caller.clone(), known_now, method, recorder.clone())
+        };
         match (caller.role.covers(role), method.map(open)) {
             (true, Some(call)) => Verdict::PassedAudited(call),
             (false, Some(call)) => Verdict::RefusedAudited(call),
@@ -169,6 +196,30 @@ impl Callers {
                 Verdict::Passed
             }
         }
+    }
+}
+
+impl Callers {
+    /// Tells who this caller is whenever that is asked, by what it has proved itself with.
+    fn known_now(&self, caller: &Arc<Caller>, request: &Request<Body>) -> KnownNow {
+        let credentials = match self {
+            Self::Anyone(_) => {
+                let caller = caller.clone();
+                return Box::new(move || Some(caller.clone()));
+            }
+            Self::Listed(credentials) => credentials.clone(),
+        };
+        if let Some(authorization) = request.headers().get(AUTHORIZATION) {
+            let digest = bearer(authorization.as_bytes()).and_then(SecretDigest::of_presented);
+            return Box::new(move || credentials.get().find_by_digest(digest?).cloned());
+        }
+        let names = request.extensions().get::<Peer>();
+        let names = names.map(|peer| peer.names.clone());
+        Box::new(move || {
+            let credentials = credentials.get();
+            let found = credentials.find_by_certificate(names.as_deref()?);
+            found.ok().flatten().cloned()
+        })
     }
 }
 

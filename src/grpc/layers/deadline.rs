@@ -11,7 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::time::Sleep;
 use tonic::{Status, body::Body};
@@ -46,7 +46,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let end = answer_time(call.request.headers()).and_then(|time| call.began.checked_add(time));
+        let end = answer_deadline(&call);
         DeadlineFuture {
             method: call.method,
             inner: self.inner.call(call),
@@ -93,6 +93,12 @@ where
 fn deadline_exceeded(method: Option<Method>) -> Status {
     let advice = method.map_or("try again", Method::advice_at_deadline);
     Status::deadline_exceeded(format!("the deadline came before the answer; {advice}"))
+}
+
+/// When a call is answered at the latest, if its caller has a deadline.
+pub(super) fn answer_deadline(call: &Call) -> Option<Instant> {
+    let time = answer_time(call.request.headers())?;
+    call.began.checked_add(time)
 }
 
 /// How long after its beginning a call is answered at the latest, if its caller has a deadline.

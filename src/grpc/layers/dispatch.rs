@@ -9,16 +9,17 @@ use super::{
     cancelled::name_cancelled,
     deadline::answer_time,
     message_limits::MessageLimits,
+    read_ahead::read_ahead,
     request_body::RequestBody,
-    stream_answer::{Failure, ends_with},
+    stream_answer::{Failure, StreamEnd, ends_with},
     unreadable::{broken_headers, unreadable},
 };
-use crate::config::ClientLimits;
 use crate::grpc::{
     call::Call,
     methods::{Method, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
+use crate::{callers::stream_slots::StreamSlot, config::ClientLimits, net::connection::Peer};
 use futures::{
     TryFutureExt,
     future::{BoxFuture, Either, MapOk, ready},
@@ -28,6 +29,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +50,8 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     message_limits: MessageLimits,
     /// For large messages, which could fill the memory.
     large_messages: Arc<Semaphore>,
+    /// How long a call that streams its messages may last.
+    stream_limit: Duration,
     /// Cancelled when streams are to end.
     draining: CancellationToken,
 }
@@ -71,6 +75,7 @@ impl<K, R> Dispatch<K, R> {
             services,
             message_limits,
             large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES)),
+            stream_limit: limits.answer_timeout,
             draining,
         }
     }
@@ -147,15 +152,20 @@ where
         } = call;
         let (limits, large) = self.message_limits(method);
         let limits = limits.before_deadline(answer_time(request.headers()));
-        let mut request =
-            request.map(|body| RequestBody::new(body, limits, method, began).holding(large));
+        let read = |body| RequestBody::new(body, limits, method, began).holding(large);
         if method.is_some_and(Method::streams_requests) {
-            let (failure, draining) = (Failure::default(), self.draining.clone());
-            request = request.map(|body| body.telling(failure.clone()));
-            let answer = self.router.call(request);
-            let answer = answer.map_ok(|response| ends_with(failure, draining, response));
+            let mut request = request;
+            let slot: Option<Arc<StreamSlot>> = request.extensions_mut().remove();
+            let peer: Option<&Peer> = request.extensions().get();
+            let peer = peer.map(|peer| peer.slot.clone());
+            let end = StreamEnd::within(self.stream_limit, &self.draining, slot, peer);
+            let failure = Failure::default();
+            let messages = |body| read(read_ahead(body, limits)).telling(failure.clone());
+            let answer = self.router.call(request.map(messages));
+            let answer = answer.map_ok(|response| ends_with(failure, end, response));
             return Either::Left(Box::pin(answer));
         }
+        let request = request.map(read);
         let answer = match &mut self.key_service {
             Some(key_service) if method.map(Method::service) == Some(SERVICE_NAME) => {
                 Either::Left(key_service.call(request))

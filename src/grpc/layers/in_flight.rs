@@ -13,10 +13,7 @@ use crate::grpc::{
 };
 use crate::{
     app::Counts,
-    net::{
-        admission::{ConnectionSlot, InFlightCall},
-        connection::Peer,
-    },
+    net::{admission::InFlightCall, connection::Peer},
     observe::call_counts::Calls,
 };
 use http::{Request, Response};
@@ -91,6 +88,8 @@ where
         let slot = request.extensions().get::<Peer>();
         let slot = slot.map(|peer| peer.slot.clone());
         let call = Call::new(request);
+        // Watches and streams have no end of their own, and who is asked to end one may not read it.
+        let is_awaited = call.method.is_some_and(Method::needs_role);
         let mut in_flight = CallInFlight {
             slot: None,
             calls: self.calls,
@@ -100,7 +99,7 @@ where
         // Authenticates the call before it counts as in flight: the first call of a caller makes its
         // connection that caller's.
         let inner = self.inner.call(call);
-        in_flight.slot = slot.map(ConnectionSlot::begin_call);
+        in_flight.slot = slot.map(|slot| slot.begin_call(is_awaited));
         InFlightFuture {
             inner,
             call: Some(Unended::new(in_flight)),

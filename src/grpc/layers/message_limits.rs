@@ -2,7 +2,7 @@
 //!
 //! Promises that a message which has come already costs no timer.
 
-use super::cancelled::cancelled;
+use super::{cancelled::cancelled, messages::PREFIX_SIZE};
 use crate::config::ClientLimits;
 use std::{
     pin::Pin,
@@ -73,6 +73,11 @@ impl MessageLimits {
 impl MessageLimits {
     pub(super) fn size(&self) -> u32 {
         self.size
+    }
+
+    /// The most bytes that a message takes on its way.
+    pub(super) fn whole_message(&self) -> usize {
+        self.size.saturating_add(PREFIX_SIZE) as usize
     }
 
     pub(super) fn too_large(&self, size: u32) -> Status {

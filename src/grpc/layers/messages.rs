@@ -19,7 +19,7 @@ pub(super) struct Messages {
     /// A byte has passed that stands behind the first message.
     pub(super) more_than_one: bool,
     /// How many of the five bytes have passed.
-    prefix_bytes: u8,
+    prefix_bytes: u32,
     /// As far as its bytes have passed.
     length: u32,
     /// How many bytes of the message are still to pass.
@@ -40,7 +40,8 @@ pub(super) enum Refused {
     Unreadable(Unreadable),
 }
 
-const PREFIX_SIZE: u8 = 5;
+/// How many bytes stand before each message.
+pub(in crate::grpc) const PREFIX_SIZE: u32 = 5;
 
 impl Messages {
     pub(super) fn limited_to(limit: u32, is_message: Option<IsMessage>) -> Self {

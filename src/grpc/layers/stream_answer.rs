@@ -1,12 +1,14 @@
 //! The answer to a call that streams its messages.
 //!
-//! Owns what such an answer ends with when the client's messages cannot be read, or do not come, and how
-//! much of it HTTP/2 is given at once.
+//! Owns what such an answer ends with when the client's messages cannot be read, or do not come, how
+//! long the call may last, and how much of the answer HTTP/2 is given at once.
 //! Promises the status that says so. tonic's reflection ends with `OK` then. Promises too that HTTP/2
 //! holds no more than one frame for a client that does not read. It would take up to 400 KiB a call.
-//! Must never keep a server from draining.
+//! Must never keep a server from draining, nor last for as long as its client likes.
 
-use crate::grpc::errors::trailers;
+use crate::{
+    callers::stream_slots::StreamSlot, grpc::errors::trailers, net::admission::ConnectionSlot,
+};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use http::Response;
@@ -21,24 +23,68 @@ use std::{
         },
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio::time::sleep;
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::AbortOnDropHandle,
+};
 use tonic::{Status, body::Body};
 
 /// What was wrong with a call's messages, if something was. The request's body sets it.
 pub(super) type Failure = Arc<OnceLock<Status>>;
 
-/// The response, which ends with the failure if there is one by then, and when the server drains.
+/// How long a client has to take the end of its answer. It needs one round trip.
+const END_TIME: Duration = Duration::from_secs(1);
+
+/// When a call ends at the latest, and its slot, which is free when this is dropped.
+pub(super) struct StreamEnd {
+    asked_to_end: Pin<Box<WaitForCancellationFutureOwned>>,
+    #[expect(dead_code, reason = "it matters when it is dropped")]
+    timer: AbortOnDropHandle<()>,
+    #[expect(dead_code, reason = "it matters when it is dropped")]
+    slot: Option<Arc<StreamSlot>>,
+}
+
+impl StreamEnd {
+    /// The call is asked to end after this time, or when the server drains. If its client does not take
+    /// that, its connection is closed: HTTP/2 asks for no more of the answer meanwhile.
+    pub(super) fn within(
+        limit: Duration,
+        draining: &CancellationToken,
+        slot: Option<Arc<StreamSlot>>,
+        connection: Option<Arc<ConnectionSlot>>,
+    ) -> Self {
+        let ending = draining.child_token();
+        let asked_to_end = Box::pin(ending.clone().cancelled_owned());
+        let timer = tokio::spawn(async move {
+            sleep(limit).await;
+            ending.cancel();
+            sleep(END_TIME).await;
+            if let Some(connection) = connection {
+                connection.close_for_untaken_answer();
+            }
+        });
+        Self {
+            asked_to_end,
+            timer: AbortOnDropHandle::new(timer),
+            slot,
+        }
+    }
+}
+
+/// The response, which ends with the failure if there is one by then, and when it is asked to end.
 pub(super) fn ends_with(
     failure: Failure,
-    draining: CancellationToken,
+    end: StreamEnd,
     response: Response<Body>,
 ) -> Response<Body> {
     response.map(|inner| {
         Body::new(StreamAnswer {
             inner,
             failure,
-            draining: Box::pin(draining.cancelled_owned()),
+            end,
             unwritten: Arc::default(),
             has_ended: false,
         })
@@ -48,7 +94,7 @@ pub(super) fn ends_with(
 struct StreamAnswer {
     inner: Body,
     failure: Failure,
-    draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    end: StreamEnd,
     unwritten: Arc<Unwritten>,
     has_ended: bool,
 }
@@ -125,9 +171,9 @@ impl HttpBody for StreamAnswer {
             return Poll::Ready(None);
         }
         let Poll::Ready(frame) = self.poll_next(context) else {
-            ready!(self.draining.as_mut().poll(context));
+            ready!(self.end.asked_to_end.as_mut().poll(context));
             self.has_ended = true;
-            let ending = Status::unavailable("the server is ending: call again");
+            let ending = Status::unavailable("the server ends this stream: call again");
             return Poll::Ready(Some(trailers(&ending)));
         };
         let is_end = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());

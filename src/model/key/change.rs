@@ -179,6 +179,7 @@ mod tests {
             predecessor: None,
             successor: None,
             version: Version::FIRST,
+            last_used_time: None,
         }
     }
 

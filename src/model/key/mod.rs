@@ -101,6 +101,9 @@ pub struct Key {
     pub successor: Option<KeyId>,
     /// Counts the changes of the record.
     pub version: Version,
+    /// When the key was last granted, as far as the store knows. `None` means never. It is no change of
+    /// the record.
+    pub last_used_time: Option<Timestamp>,
 }
 
 impl Key {
@@ -136,6 +139,8 @@ pub struct KeyState {
     pub revoked: bool,
     /// Whether the key itself is suspended. Its account may be too.
     pub suspended: bool,
+    /// When it was last granted, as far as the store knows. Only a load says so, and a change does not.
+    pub last_used: Option<Timestamp>,
 }
 
 impl KeyState {
@@ -150,6 +155,7 @@ impl KeyState {
             expire_time: key.expire_time,
             revoked: key.revoke_time.is_some(),
             suspended: key.suspension.is_some(),
+            last_used: None,
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct ConnectionSlot {
     /// connections is held, so that whoever holds it sees both the same.
     caller: AtomicU64,
     calls: Calls,
+    /// How many of these calls a server that drains does not wait for.
+    unawaited_calls: AtomicUsize,
     /// How many answers to admin calls its client has yet to take.
     held_answers: AtomicUsize,
     /// Wakes the task that sets the connection up, or later the one that serves it.
@@ -50,6 +52,7 @@ impl ConnectionSlot {
             last_called_millis: AtomicU64::new(0),
             caller: AtomicU64::new(Self::UNAUTHENTICATED),
             calls: Calls::default(),
+            unawaited_calls: AtomicUsize::new(0),
             held_answers: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
         };
@@ -82,9 +85,10 @@ impl ConnectionSlot {
         (number != Self::UNAUTHENTICATED).then_some(CallerNumber(number))
     }
 
-    /// Counts one more call as in flight. If these are too many, connections are evicted.
+    /// Counts one more call as in flight. If these are too many, connections are evicted. `is_awaited`
+    /// says whether a server that drains waits for its end.
     #[must_use]
-    pub(crate) fn begin_call(self: Arc<Self>) -> InFlightCall {
+    pub(crate) fn begin_call(self: Arc<Self>, is_awaited: bool) -> InFlightCall {
         let total = &self.admission.calls_in_flight;
         let before = total.fetch_add(1, Relaxed);
         if self.calls.begin() {
@@ -94,7 +98,13 @@ impl ConnectionSlot {
         } else {
             total.fetch_sub(1, Relaxed);
         }
-        InFlightCall(self)
+        if !is_awaited {
+            self.unawaited_calls.fetch_add(1, AcqRel);
+        }
+        InFlightCall {
+            slot: self,
+            is_awaited,
+        }
     }
 
     /// Makes the connection close as soon as its task runs.
@@ -128,9 +138,12 @@ impl ConnectionSlot {
         self.admission.evict_for_untaken_answer(self);
     }
 
-    /// Whether no call is in flight, and no answer to an admin call is left to take.
+    /// Whether no call is in flight that a server that drains waits for, and no answer to an admin call
+    /// is left to take.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.count() == 0 && self.held_answers.load(Relaxed) == 0
+        // Other threads may change both in between. So whoever asks twice can rely on it.
+        let unawaited = self.unawaited_calls.load(Acquire);
+        self.calls.count() <= unawaited && self.held_answers.load(Relaxed) == 0
     }
 
     pub(super) fn view(&self) -> ConnectionView {
@@ -151,12 +164,18 @@ impl fmt::Debug for ConnectionSlot {
 
 /// A call that counts as in flight until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InFlightCall(Arc<ConnectionSlot>);
+pub(crate) struct InFlightCall {
+    slot: Arc<ConnectionSlot>,
+    is_awaited: bool,
+}
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        if self.0.calls.end() {
-            self.0.admission.calls_in_flight.fetch_sub(1, Relaxed);
+        if !self.is_awaited {
+            self.slot.unawaited_calls.fetch_sub(1, AcqRel);
+        }
+        if self.slot.calls.end() {
+            self.slot.admission.calls_in_flight.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -27,7 +27,7 @@ fn call(connection: &SlotGuard, caller: &str) {
 }
 
 fn begin_calls(connection: &SlotGuard, count: usize) -> Vec<InFlightCall> {
-    let begin = |_| connection.slot.clone().begin_call();
+    let begin = |_| connection.slot.clone().begin_call(true);
     (0..count).map(begin).collect()
 }
 
@@ -134,7 +134,7 @@ async fn a_call_that_is_not_the_first_of_its_connection_allocates_nothing() {
     let (caller, now) = (CallerName::parse("a").expect("valid"), Instant::now());
     let measured = allocation_counter::measure(|| {
         connection.slot.record_call(&caller, now);
-        drop(connection.slot.clone().begin_call());
+        drop(connection.slot.clone().begin_call(true));
     });
     assert_eq!(measured.count_total, 0);
 }
@@ -182,4 +182,18 @@ async fn calls_that_end_count_no_more() {
         drop(begin_calls(&connection, 10));
     }
     assert!(!is_evicted(&connection));
+}
+
+#[tokio::test]
+async fn a_server_that_drains_waits_for_calls_with_an_end_of_their_own() {
+    let admission = admission(1, 10);
+    let connection = connect(&admission).await;
+    let watch = connection.slot.clone().begin_call(false);
+    assert!(connection.slot.is_idle());
+    let list = connection.slot.clone().begin_call(true);
+    assert!(!connection.slot.is_idle());
+    drop(watch);
+    assert!(!connection.slot.is_idle());
+    drop(list);
+    assert!(connection.slot.is_idle());
 }

@@ -31,8 +31,9 @@ pub(super) async fn set_suspension(
             "WITH changed AS MATERIALIZED ( \
                  SELECT suspend_time, revision, write_id FROM keyservice.set_suspension($1, $2, $3)), \
              recorded AS ( \
-                 INSERT INTO keyservice.audit (time, caller, method, account_id, outcome, calls) \
-                 SELECT $3, $4, $5, $1, $6, 1 FROM changed) \
+                 INSERT INTO keyservice.audit \
+                     (time, caller, method, account_id, outcome, calls, revision) \
+                 SELECT $3, $4, $5, $1, $6, 1, revision FROM changed) \
              SELECT suspend_time, revision, write_id FROM changed",
             &[
                 &change.account_id.as_str(),

@@ -12,7 +12,7 @@ use crate::{
     model::text,
     store::{OpenError, with_causes},
 };
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use tokio_postgres::{
     Config,
     config::{Host, SslMode, SslNegotiation},
@@ -21,6 +21,9 @@ use tokio_postgres::{
 /// After this long without a byte, the system asks whether the server is still there. The system's
 /// default of two hours would leave half-open connections in the pool.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+
+/// Of the mode of a folder.
+const OTHERS_MAY_WRITE: u32 = 0o002;
 
 /// Where the database is, and how to connect to it.
 #[derive(Clone)]
@@ -69,6 +72,25 @@ impl Address {
     /// [`Self::connect_timeout`].
     pub(super) async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
         self.hosts.connect(&self.tls, self.connect_timeout).await
+    }
+
+    /// Warns of folders of Unix sockets in which everybody may create one. A client cannot tell it from the
+    /// server's.
+    pub(super) fn warn_of_open_folders(&self) {
+        for host in self.config.get_hosts() {
+            let Host::Unix(folder) = host else {
+                continue;
+            };
+            let mode = folder.metadata().map(|found| found.permissions().mode());
+            if mode.is_ok_and(|mode| mode & OTHERS_MAY_WRITE != 0) {
+                tracing::warn!(
+                    "every user of this machine may create files in {}, and so take the place of the \
+                     database's socket while the server is down: give the server another folder \
+                     (unix_socket_directories), in which only its own user may",
+                    folder.display()
+                );
+            }
+        }
     }
 
     /// How long it may take to establish one connection, whichever host accepts it.

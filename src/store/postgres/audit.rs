@@ -45,6 +45,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
         .map(|r| r.domain.as_ref().map(Domain::as_str))
         .collect();
     let include_subdomains: Vec<_> = records.iter().map(|r| r.include_subdomains).collect();
+    let revisions: Vec<_> = records.iter().map(|r| r.revision).collect();
     let calls: Vec<_> = records
         .iter()
         .map(|r| i32::try_from(r.calls).unwrap_or(i32::MAX))
@@ -54,7 +55,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
             Purpose::Calls,
             "INSERT INTO keyservice.audit \
                  (time, caller, method, account_id, key_id, outcome, calls, domain, \
-                  include_subdomains) \
+                  include_subdomains, revision) \
              SELECT r.* FROM keyservice.begin_transaction(), ROWS FROM ( \
                  pg_catalog.unnest($1::pg_catalog.timestamptz[]), \
                  pg_catalog.unnest($2::pg_catalog.text[]), \
@@ -64,7 +65,8 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
                  pg_catalog.unnest($6::pg_catalog.text[]), \
                  pg_catalog.unnest($7::pg_catalog.int4[]), \
                  pg_catalog.unnest($8::pg_catalog.text[]), \
-                 pg_catalog.unnest($9::pg_catalog.bool[])) r",
+                 pg_catalog.unnest($9::pg_catalog.bool[]), \
+                 pg_catalog.unnest($10::pg_catalog.int8[])) r",
             &[
                 &times,
                 &column(|r| r.caller.as_str()),
@@ -75,6 +77,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
                 &calls,
                 &domains,
                 &include_subdomains,
+                &revisions,
             ],
         )
         .await
@@ -102,7 +105,7 @@ pub async fn read(
         what: address.to_string(),
         cause: said(error).into(),
         advice: "check that the server runs, that the address is right, and that the role may \
-                 SELECT from the tables in schema keyservice",
+                 SELECT from the views in schema keyservice_audit",
     };
     let connected = answered_within(address.connect_timeout(), address.connect());
     let (mut client, connection) = connected.await?.map_err(|error| cannot_read(&error))?;
@@ -116,17 +119,20 @@ pub async fn read(
         }
         .into());
     }
-    let found = version(&mut client).await;
+    let source = source(&mut client).await;
+    let source = source.map_err(|error| cannot_read(&error))?;
+    let found = version(&mut client, source).await;
     let found = found.map_err(|error| cannot_read(&error))?;
     let found = found.ok_or_else(|| OpenError::Missing(address.to_string()))?;
     migrations::check_current(migrate::MIGRATIONS, found).map_err(OpenError::Schema)?;
-    let bounds = answered_within(PAGE_LIMIT, bounds(&mut client, query)).await?;
+    let bounds = answered_within(PAGE_LIMIT, bounds(&mut client, source, query)).await?;
     let bounds = bounds.map_err(|error| cannot_read(&error))?;
     let Some((mut next, last)) = bounds else {
         return Ok(());
     };
     loop {
-        let page = answered_within(PAGE_LIMIT, page(&mut client, query, next, last)).await?;
+        let page =
+            answered_within(PAGE_LIMIT, page(&mut client, source, query, next, last)).await?;
         let page = page.map_err(|error| store_error(&error))?;
         for row in &page {
             let place = Place::of(row).map_err(|error| store_error(&error))?;
@@ -188,20 +194,52 @@ async fn untrusted(client: &mut Client) -> Result<Option<Untrusted>, tokio_postg
     trust::check_owners(&begin(client).await?).await
 }
 
+/// The relations that a role reads.
+#[derive(Clone, Copy)]
+struct Source {
+    records: &'static str,
+    migrations: &'static str,
+}
+
+/// The views for those who may use their schema. The grants of earlier releases are on the tables.
+async fn source(client: &mut Client) -> Result<Source, tokio_postgres::Error> {
+    let may_use = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n \
+                   WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice_audit' \
+                     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))";
+    let transaction = begin(client).await?;
+    let may_use = transaction.query_typed_one(may_use, &[]).await?;
+    Ok(if may_use.try_get(0)? {
+        Source {
+            records: "keyservice_audit.records",
+            migrations: "keyservice_audit.migrations",
+        }
+    } else {
+        Source {
+            records: "keyservice.audit",
+            migrations: "keyservice.migrations",
+        }
+    })
+}
+
 /// The schema's version, or `None` if there is no schema.
-async fn version(client: &mut Client) -> Result<Option<i32>, tokio_postgres::Error> {
-    migrate::version(&begin(client).await?).await
+async fn version(
+    client: &mut Client,
+    source: Source,
+) -> Result<Option<i32>, tokio_postgres::Error> {
+    migrate::version_in(&begin(client).await?, source.migrations).await
 }
 
 /// The places of the first and the last record to read, or `None` if there is none.
 async fn bounds(
     client: &mut Client,
+    source: Source,
     query: &AuditQuery,
 ) -> Result<Option<(Place, Place)>, tokio_postgres::Error> {
     let transaction = begin(client).await?;
+    let records = source.records;
     let newest =
-        "SELECT time, number FROM keyservice.audit ORDER BY time DESC, number DESC LIMIT 1";
-    let newest = transaction.query_typed(newest, &[]).await?;
+        format!("SELECT time, number FROM {records} ORDER BY time DESC, number DESC LIMIT 1");
+    let newest = transaction.query_typed(&newest, &[]).await?;
     let Some(last) = newest.first().map(Place::of).transpose()? else {
         return Ok(None);
     };
@@ -214,7 +252,7 @@ async fn bounds(
     let mut parameters = filter.parameters();
     parameters.push((&before_first, Type::INT8));
     let first = format!(
-        "SELECT time, number FROM keyservice.audit WHERE {FILTER} \
+        "SELECT time, number FROM {records} WHERE {FILTER} \
          ORDER BY time DESC, number DESC LIMIT 1 OFFSET $7"
     );
     let first = transaction.query_typed(&first, &parameters).await?;
@@ -226,17 +264,19 @@ async fn bounds(
 /// The records from one place to another, at most a page of them.
 async fn page(
     client: &mut Client,
+    source: Source,
     query: &AuditQuery,
     next: Place,
     last: Place,
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let records = source.records;
     let sql = format!(
         // Whoever may insert records may insert long texts.
         "SELECT time, pg_catalog.left(caller, 400) AS caller, pg_catalog.left(method, 400) AS method, \
              pg_catalog.left(account_id, 400) AS account_id, key_id, \
              pg_catalog.left(outcome, 400) AS outcome, calls, pg_catalog.left(domain, 400) AS domain, \
-             include_subdomains, number \
-         FROM keyservice.audit WHERE {FILTER} \
+             include_subdomains, revision, number \
+         FROM {records} WHERE {FILTER} \
            AND (time, number) OPERATOR(pg_catalog.>=) ($7, $8) \
            AND (time, number) OPERATOR(pg_catalog.<=) ($9, $10) \
          ORDER BY time, number LIMIT {PAGE}"
@@ -312,6 +352,7 @@ fn record(row: &Row) -> Result<AuditRecord, String> {
         key_id: key_id.map(KeyId::from_uuid),
         domain: domain.map(Domain::from_stored),
         include_subdomains: column(row, "include_subdomains")?,
+        revision: column(row, "revision")?,
         outcome: Outcome::from_stored(column(row, "outcome")?),
         calls: u32::try_from(calls).map_err(|_| "it stands for less than no call".to_owned())?,
     })

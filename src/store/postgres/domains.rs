@@ -35,8 +35,8 @@ pub(super) async fn add(
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \
-                          calls) \
-                     SELECT $4, $5, $6, $1, $2, $3, $7, 1 FROM added) \
+                          calls, revision) \
+                     SELECT $4, $5, $6, $1, $2, $3, $7, 1, revision FROM added) \
                  SELECT {}, is_shared, revision, write_id FROM added",
                 rows::DOMAIN_COLUMNS
             ),
@@ -105,8 +105,8 @@ async fn remove_by(
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \
-                          calls) \
-                     SELECT $3, $4, $5, $1, $2, $8, $6, 1 FROM removed WHERE write_id IS NOT NULL) \
+                          calls, revision) \
+                     SELECT $3, $4, $5, $1, $2, $8, $6, 1, revision FROM removed WHERE write_id IS NOT NULL) \
                  SELECT revision, write_id, ( \
                      SELECT d.domain FROM keyservice.domains d \
                      WHERE d.account_id OPERATOR(pg_catalog.=) $1 \

@@ -24,12 +24,16 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
     }
     let cause = with_causes(error).into();
     match error.code() {
+        Some(code) if code.code() == OLDER_REPLICA => StoreError::OlderReplica,
         // The server did not send this error, so it arose on the way.
         None => StoreError::Unavailable(cause),
         Some(code) if may_pass(code.code()) => StoreError::Unavailable(cause),
         Some(_) => StoreError::Failed(cause),
     }
 }
+
+/// The code of an error that this service's function `begin_change` raises.
+const OLDER_REPLICA: &str = "KS001";
 
 /// Trying again may help.
 const PASSES: bool = true;

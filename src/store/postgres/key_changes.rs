@@ -27,7 +27,7 @@ pub(super) async fn get(
         .query(
             Purpose::Calls,
             &format!(
-                "SELECT {} FROM keyservice.keys \
+                "SELECT {} FROM keyservice.keys k \
                  WHERE (key_id OPERATOR(pg_catalog.=) $1 OR digest OPERATOR(pg_catalog.=) $2) \
                    AND ($3::pg_catalog.text[] IS NULL \
                         OR account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3))",
@@ -71,9 +71,9 @@ pub(super) async fn replace(
                      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
-                     (time, caller, method, account_id, key_id, domain, outcome, calls) \
+                     (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
                  SELECT $11, $17, $18, $19, coalesce(first_key_id, $1), $4, \
-                     CASE WHEN first_key_id IS NULL THEN $20 ELSE $21 END, 1 \
+                     CASE WHEN first_key_id IS NULL THEN $20 ELSE $21 END, 1, revision \
                  FROM replaced WHERE write_id IS NOT NULL) \
              SELECT outcome, revision, write_id, first_key_id FROM replaced",
             &[

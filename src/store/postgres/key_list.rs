@@ -24,20 +24,20 @@ use uuid::Uuid;
 
 /// The keys that a walk comes to, in its order, and whether a filter selects them. `$1` to `$5` are the
 /// arguments of the walk, and the filter's come after these.
-const WALKED: &str = "(SELECT k.*, \
-         ($6::pg_catalog.text IS NULL OR k.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $6) \
+const WALKED: &str = "(SELECT w.*, \
+         ($6::pg_catalog.text IS NULL OR w.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $6) \
          AND ($7::pg_catalog.text IS NULL OR $7 OPERATOR(pg_catalog.=) CASE \
-             WHEN k.revoke_time IS NOT NULL THEN 'REVOKED' \
-             WHEN k.expire_time OPERATOR(pg_catalog.<=) $8 THEN 'EXPIRED' \
-             WHEN k.suspend_time IS NOT NULL THEN 'SUSPENDED' \
+             WHEN w.revoke_time IS NOT NULL THEN 'REVOKED' \
+             WHEN w.expire_time OPERATOR(pg_catalog.<=) $8 THEN 'EXPIRED' \
+             WHEN w.suspend_time IS NOT NULL THEN 'SUSPENDED' \
              ELSE 'ACTIVE' END) \
-         AND ($9::pg_catalog.text IS NULL OR k.domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $9) \
-         AND k.labels OPERATOR(pg_catalog.@>) $10 \
-         AND ($11::pg_catalog.text IS NULL OR pg_catalog.starts_with(k.name, $11)) \
-         AND ($12::pg_catalog.text IS NULL OR k.preview COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $12) \
-         AND ($13::pg_catalog.timestamptz IS NULL OR k.create_time OPERATOR(pg_catalog.<) $13) \
+         AND ($9::pg_catalog.text IS NULL OR w.domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $9) \
+         AND w.labels OPERATOR(pg_catalog.@>) $10 \
+         AND ($11::pg_catalog.text IS NULL OR pg_catalog.starts_with(w.name, $11)) \
+         AND ($12::pg_catalog.text IS NULL OR w.preview COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $12) \
+         AND ($13::pg_catalog.timestamptz IS NULL OR w.create_time OPERATOR(pg_catalog.<) $13) \
          AS is_selected \
-     FROM keyservice.walk_keys($1, $2, $3, $4, $5) WITH ORDINALITY k) walked";
+     FROM keyservice.walk_keys($1, $2, $3, $4, $5) WITH ORDINALITY w) k";
 
 pub(super) async fn list(
     database: &Database,

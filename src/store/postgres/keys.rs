@@ -32,9 +32,9 @@ pub(super) async fn create(
                  FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
-                     (time, caller, method, account_id, key_id, domain, outcome, calls) \
+                     (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
                  SELECT $9, $12, $13, $3, coalesce(first_key_id, $1), $6, \
-                     CASE WHEN first_key_id IS NULL THEN $14 ELSE $15 END, 1 \
+                     CASE WHEN first_key_id IS NULL THEN $14 ELSE $15 END, 1, revision \
                  FROM created WHERE write_id IS NOT NULL) \
              SELECT revision, write_id, first_key_id FROM created WHERE write_id IS NOT NULL",
             &[
@@ -80,10 +80,11 @@ pub(super) async fn revoke(
                      FROM keyservice.revoke_key($1, $2, $3, $4) r), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
-                         (time, caller, method, account_id, key_id, domain, outcome, calls) \
-                     SELECT $4, $5, $6, account_id, key_id, domain, $7, 1 \
+                         (time, caller, method, account_id, key_id, domain, outcome, calls, \
+                          revision) \
+                     SELECT $4, $5, $6, account_id, key_id, domain, $7, 1, revision \
                      FROM revoked WHERE write_id IS NOT NULL) \
-                 SELECT {}, revision, write_id FROM revoked WHERE write_id IS NOT NULL",
+                 SELECT {}, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
                 rows::KEY_COLUMNS
             ),
             &[

@@ -1,12 +1,12 @@
 //! The load of every key, domain and account at once.
 //!
-//! Promises them all as of one moment, and that moment's position. Must never hold a lock that a
+//! Promises them all as of one moment, and that moment's position, of a database that is fit for this service. Must never hold a lock that a
 //! writer waits for.
 
 use super::{
     database::{Database, PIN_SEARCH_PATH, Purpose},
     errors::{answered_within, store_error},
-    rows,
+    migrate, rows,
 };
 use crate::store::{ApplyState, Position, State, StoreError};
 use futures::TryStreamExt;
@@ -26,6 +26,12 @@ pub(super) async fn load(
 ) -> Result<Position, StoreError> {
     let mut client = database.acquire(Purpose::Leases).await?;
     let limit = database.answer_limit();
+    // After a loss of writes, the database may be a restored one.
+    answered_within(
+        limit,
+        migrate::check_again(&client, database.max_connections()),
+    )
+    .await??;
     let begin = async {
         let transaction = client
             .build_transaction()
@@ -54,7 +60,8 @@ pub(super) async fn load(
         apply,
     };
     let key = |row: &_| rows::copied_key_state(row).map(State::Key);
-    copy.read("keys", rows::KEY_STATE_COLUMNS, &rows::KEY_STATE_TYPES, key)
+    let from = "keys k LEFT JOIN keyservice.key_uses u ON u.key_id OPERATOR(pg_catalog.=) k.key_id";
+    copy.read(from, rows::KEY_STATE_COLUMNS, &rows::KEY_STATE_TYPES, key)
         .await?;
     let domain = |row: &_| rows::copied_domain_state(row).map(State::Domain);
     let (columns, types) = (rows::DOMAIN_STATE_COLUMNS, &rows::DOMAIN_STATE_TYPES);

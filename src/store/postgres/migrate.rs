@@ -5,7 +5,7 @@
 
 use super::{
     database::PIN_SEARCH_PATH,
-    errors::{GRACE, answered_within},
+    errors::{GRACE, answered_within, store_error},
     requirements::{Unfit, parts, schema, server},
     trust::{self, Untrusted},
 };
@@ -26,9 +26,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007_domains.sql"),
     migration!(8, "0008_domain_reports.sql"),
     migration!(9, "0009_key_life.sql"),
-    migration!(10, "0010_labels.sql"),
-    migration!(11, "0011_key_filters.sql"),
-    migration!(12, "0012_batch_revoke.sql"),
+    migration!(10, "0010_strict_revisions.sql"),
+    migration!(11, "0011_audit_schema.sql"),
+    migration!(12, "0012_last_used.sql"),
+    migration!(13, "0013_labels.sql"),
+    migration!(14, "0014_key_filters.sql"),
+    migration!(15, "0015_batch_revoke.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -40,18 +43,20 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 /// report reads for longer, the start fails, and can be tried again.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits for the writes under way, and keeps out further ones. A write locks these tables in this order,
-/// and then the writers' lock. A migration that took them in another order would meet a write half way, and
-/// one of them would fail. Renewals go on.
-const DRAIN_WRITES: &str = "LOCK TABLE keyservice.audit, keyservice.keys, keyservice.writes \
-                            IN SHARE ROW EXCLUSIVE MODE";
-
-/// The same before there were audit records.
-const DRAIN_WRITES_WITHOUT_AUDIT: &str =
-    "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE";
-
-/// The version in which audit records came.
-const AUDIT_VERSION: i32 = 3;
+/// Waits for the writes and renewals under way, and keeps out further ones. A write locks these tables in
+/// this order, and then the writers' lock. A renewal takes the writers' lock, and reads tables in an order
+/// that PostgreSQL plans. A migration that took them in another order would meet one of them half way, and
+/// PostgreSQL would end either as a deadlock.
+///
+/// With each, the version in which it came.
+const DRAIN: [(i32, &str); 3] = [
+    (3, "LOCK TABLE keyservice.audit IN SHARE ROW EXCLUSIVE MODE"),
+    (
+        1,
+        "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE",
+    ),
+    (4, "LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE"),
+];
 
 /// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
 /// where there is no schema yet there is no such replica, so a first start goes without.
@@ -148,13 +153,10 @@ async fn try_to_migrate(
     })
     .await?;
     if let Some(found) = found {
-        let tables = if found < AUDIT_VERSION {
-            DRAIN_WRITES_WITHOUT_AUDIT
-        } else {
-            DRAIN_WRITES
-        };
-        let drain = async { Ok(transaction.batch_execute(tables).await?) };
-        within(statement_limit, drain).await?;
+        for (_, lock) in DRAIN.iter().filter(|(since, _)| *since <= found) {
+            let drain = async { Ok(transaction.batch_execute(lock).await?) };
+            within(statement_limit, drain).await?;
+        }
     }
     for migration in within(statement_limit, pending(&transaction)).await? {
         let sql = match found {
@@ -165,6 +167,30 @@ async fn try_to_migrate(
     }
     let commit = async { Ok(transaction.commit().await?) };
     within(statement_limit, commit).await
+}
+
+/// The checks of a start, for a database that may be another one than it was at the start: restored, or on
+/// another server.
+pub(super) async fn check_again(client: &Client, connections: i64) -> Result<(), StoreError> {
+    let check = async {
+        server::check(client, connections).await?;
+        trust::check(client).await?;
+        let parts = parts::look(client).await?;
+        parts.check_kinds()?;
+        schema::look(client).await?.check()?;
+        let found = version(client).await?.unwrap_or(0);
+        migrations::check_current(MIGRATIONS, found).map_err(MigrateError::Schema)?;
+        Ok(parts.check_complete()?)
+    };
+    check.await.map_err(|error| match error {
+        MigrateError::Postgres(error) => store_error(&error),
+        MigrateError::NoAnswer(error) => error,
+        MigrateError::Schema(error) => StoreError::Failed(error.to_string().into()),
+        MigrateError::Untrusted(error) => StoreError::Failed(error.to_string().into()),
+        MigrateError::Unfit(Unfit { problem, remedy }) => {
+            StoreError::Failed(format!("{problem}; {remedy}").into())
+        }
+    })
 }
 
 /// Whether another replica has created what this one was about to.
@@ -217,8 +243,14 @@ const CREATE_MIGRATIONS_TABLE: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
          apply_time timestamptz NOT NULL DEFAULT now())";
 
 /// The schema's version, or `None` if there is no schema.
-pub(super) async fn version(
+async fn version(client: &impl GenericClient) -> Result<Option<i32>, tokio_postgres::Error> {
+    version_in(client, "keyservice.migrations").await
+}
+
+/// The same, read from the table of migrations or from a view of it.
+pub(super) async fn version_in(
     client: &impl GenericClient,
+    migrations: &str,
 ) -> Result<Option<i32>, tokio_postgres::Error> {
     // `to_regclass` would answer from what the session cached at its first query. A migration that
     // another replica has made since would be missing there.
@@ -228,6 +260,6 @@ pub(super) async fn version(
     if !client.query_one(exists, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(None);
     }
-    let version = "SELECT pg_catalog.max(number) FROM keyservice.migrations";
-    client.query_one(version, &[]).await?.try_get(0)
+    let version = format!("SELECT pg_catalog.max(number) FROM {migrations}");
+    client.query_one(&version, &[]).await?.try_get(0)
 }

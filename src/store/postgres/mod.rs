@@ -28,20 +28,22 @@ mod rows;
 mod tls;
 mod tls_parameters;
 mod trust;
+mod uses;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition,
     DomainQuery, DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery,
-    Listed, ListedDomain, NewKey, OpenError, PoolStatus, Position, Progress, RemovedDomain,
-    Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
-    ReplicationError, Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
+    Listed, ListedDomain, NewKey, NotedUse, OpenError, PoolStatus, Position, Progress,
+    RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, Revocation, Selected, Selection, Store, StoreError,
+    SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
     audit_record::AuditRecord,
     domain::Domain,
-    key::{Key, Suspension},
+    key::{Key, KeyId, Suspension},
     time::Timestamp,
     token::Digester,
 };
@@ -93,6 +95,7 @@ impl From<PostgresStore> for Store {
             keys: store.clone(),
             domains: store.clone(),
             accounts: store.clone(),
+            uses: store.clone(),
             audit: store.clone(),
             changes: store.clone(),
             replicas: Some(store.clone()),
@@ -188,6 +191,13 @@ impl AccountStore for PostgresStore {
         now: Timestamp,
     ) -> Result<AccountSummary, StoreError> {
         accounts::get(&self.database, account_id, now).await
+    }
+}
+
+#[async_trait]
+impl UseLog for PostgresStore {
+    async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
+        uses::record(&self.database, uses).await
     }
 }
 

@@ -113,6 +113,8 @@ const OTHER_LIMITS: &str = "lock_timeout, idle_session_timeout, transaction_time
 
 /// The statements with which every session of the pool begins, whatever the server's defaults are.
 fn session_setup(statement_timeout: Duration) -> String {
+    // The view pg_settings is not read, because everybody may lock it.
+    // Without keepalives, the server keeps a session whose connection was cut for two hours, and counts it.
     // The functions that write need READ COMMITTED. A commit must be on disk, and on the synchronous
     // standbys', when it is acknowledged. If an operator has set synchronous_commit more strictly, it
     // stays as it is.
@@ -120,9 +122,11 @@ fn session_setup(statement_timeout: Duration) -> String {
         "SET search_path = pg_catalog, pg_temp; \
          SET statement_timeout = {}; \
          SET client_min_messages = 'warning'; \
+         SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
          SET default_transaction_isolation = 'read committed'; \
-         SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings s \
-         WHERE s.name OPERATOR(pg_catalog.=) ANY ('{{{OTHER_LIMITS}}}'); \
+         SELECT pg_catalog.set_config(s.name, '0', false) \
+         FROM pg_catalog.unnest('{{{OTHER_LIMITS}}}'::pg_catalog.text[]) s (name) \
+         WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL; \
          SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
          WHERE pg_catalog.current_setting('synchronous_commit') \
              OPERATOR(pg_catalog.<>) ALL ('{{on, remote_apply}}')",

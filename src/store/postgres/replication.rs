@@ -53,7 +53,7 @@ pub(super) async fn changes(
             ],
         )
         .await?;
-    page(&rows)
+    page(&rows, since, limit)
 }
 
 pub(super) async fn renew(
@@ -78,20 +78,19 @@ pub(super) async fn renew(
         )
         .await?;
     Ok(Renewed {
-        page: page(&rows)?,
+        page: page(&rows, renewal.since, renewal.limit)?,
         replicas: where_present::<Uuid, _>(&rows, "replica_id", rows::replica)?,
     })
 }
 
-fn page(rows: &[Row]) -> Result<ChangePage, ReplicationError> {
+fn page(rows: &[Row], since: Progress, limit: usize) -> Result<ChangePage, ReplicationError> {
     let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
     if !rows::column::<bool>(row, "history_holds")? {
         return Err(ReplicationError::OtherHistory);
     }
-    Ok(ChangePage {
-        changes: where_present::<i64, _>(rows, "revision", rows::change)?,
-        head: rows::head(row)?,
-    })
+    let changes = where_present::<i64, _>(rows, "revision", rows::change)?;
+    let head = rows::head(row)?;
+    Ok(ChangePage::new(changes, since.read_to, limit, head))
 }
 
 pub(super) async fn replicas(

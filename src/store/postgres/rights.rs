@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What a table or a view of the schema `keyservice` lets a role do.
+/// What a table or a view lets a role do.
 #[derive(Debug, Clone, Copy)]
 pub struct TableRights {
     /// The table's name, without its schema.
@@ -74,6 +74,10 @@ pub const SERVICE: &[TableRights] = &[
     ),
     on("first_change", &[SELECT, INSERT]),
     on(
+        "key_uses",
+        &[SELECT, INSERT, on_columns("UPDATE", &["last_used_time"])],
+    ),
+    on(
         "domains",
         &[
             SELECT,
@@ -112,11 +116,8 @@ pub const SERVICE: &[TableRights] = &[
     on("audit", &[INSERT]),
 ];
 
-/// The rights of `keyservice audit`.
-pub const AUDIT: &[TableRights] = &[
-    on("migrations", &[on_columns("SELECT", &["number"])]),
-    on("audit", &[SELECT]),
-];
+/// The rights of `keyservice audit`, in a schema of its own.
+pub const AUDIT: &[TableRights] = &[on("migrations", &[SELECT]), on("records", &[SELECT])];
 
 const fn on(table: &'static str, rights: &'static [Right]) -> TableRights {
     TableRights { table, rights }

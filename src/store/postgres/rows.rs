@@ -23,8 +23,11 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
-     suspend_reason, suspend_time, predecessor, successor, version, labels, revoke_reason";
+/// Of a row of `keyservice.keys` by the name of `k`.
+pub(super) const KEY_COLUMNS: &str = "k.key_id, k.account_id, k.name, k.preview, k.domain, k.create_time, k.expire_time, k.revoke_time, \
+     k.suspend_reason, k.suspend_time, k.predecessor, k.successor, k.version, k.labels, \
+     (SELECT u.last_used_time FROM keyservice.key_uses u WHERE u.key_id OPERATOR(pg_catalog.=) k.key_id), \
+     k.revoke_reason";
 
 pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
     Ok(Key {
@@ -41,7 +44,8 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
         successor: column::<Option<Uuid>>(row, 11)?.map(KeyId::from_uuid),
         version: Version::from_stored(column(row, 12)?),
         labels: Labels::from_stored(column(row, 13)?),
-        revoke_reason: column::<Option<String>>(row, 14)?.map(Reason::from_stored),
+        last_used_time: time(column(row, 14)?),
+        revoke_reason: column::<Option<String>>(row, 15)?.map(Reason::from_stored),
     })
 }
 
@@ -63,10 +67,12 @@ pub(super) fn count(row: &Row, name: &str) -> Result<u64, StoreError> {
     Ok(column::<i64>(row, name)?.unsigned_abs())
 }
 
-pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL";
+/// Of a row of `keyservice.keys` by the name of `k`, and one of `keyservice.key_uses` by that of `u`.
+pub(super) const KEY_STATE_COLUMNS: &str = "k.key_id, k.digest, k.account_id, k.domain, k.expire_time, k.revoke_time IS NOT NULL, \
+     k.suspend_time IS NOT NULL, u.last_used_time";
 
 /// The types of [`KEY_STATE_COLUMNS`].
-pub(super) const KEY_STATE_TYPES: [Type; 7] = [
+pub(super) const KEY_STATE_TYPES: [Type; 8] = [
     Type::UUID,
     Type::BYTEA,
     Type::TEXT,
@@ -74,6 +80,7 @@ pub(super) const KEY_STATE_TYPES: [Type; 7] = [
     Type::TIMESTAMPTZ,
     Type::BOOL,
     Type::BOOL,
+    Type::TIMESTAMPTZ,
 ];
 
 /// Reads a key's state from a row of a binary COPY, whose type shares no trait with [`Row`].
@@ -86,6 +93,7 @@ pub(super) fn copied_key_state(row: &BinaryCopyOutRow) -> Result<KeyState, Store
         expire_time: time(copied(row, 4)?),
         revoked: copied(row, 5)?,
         suspended: copied(row, 6)?,
+        last_used: time(copied(row, 7)?),
     })
 }
 
@@ -137,6 +145,7 @@ fn state(row: &Row) -> Result<State, StoreError> {
             expire_time: time(column(row, "expire_time")?),
             revoked: column(row, "revoked")?,
             suspended: column(row, "suspended")?,
+            last_used: None,
         }));
     }
     Ok(match domain {

@@ -3,7 +3,7 @@
 //! Promises that a start fails if somebody else owns the schema, an object in it, or code that runs
 //! with it. Must never run anything of what it looks at.
 
-use super::migrate::MigrateError;
+use super::{migrate::MigrateError, rights::quoted};
 use tokio_postgres::{Client, GenericClient};
 
 /// Something in the schema, or used by it, belongs to a role that has no business there.
@@ -25,24 +25,25 @@ pub(super) const ADVICE: &str = "if you trust that role, make it the owner of th
 /// functions and operators that constraints, defaults, triggers and views use.
 const UNTRUSTED: &str = "
     WITH found AS (
-        SELECT n.oid AS schema, n.nspowner AS owner, 'the schema keyservice' AS object
-        FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice'),
+        SELECT n.oid AS schema, n.nspname AS name, n.nspowner AS owner
+        FROM pg_catalog.pg_namespace n
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice' OR n.nspname OPERATOR(pg_catalog.=) 'keyservice_audit'),
     objects AS (
-        SELECT schema, owner, object FROM found
+        SELECT schema, owner, pg_catalog.concat('the schema ', name) AS object FROM found
         UNION ALL
-        SELECT schema, c.relowner, pg_catalog.concat('the relation keyservice.', c.relname)
+        SELECT schema, c.relowner, pg_catalog.concat('the relation ', name, '.', c.relname)
         FROM found JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, p.proowner, pg_catalog.concat('the function keyservice.', p.proname)
+        SELECT schema, p.proowner, pg_catalog.concat('the function ', name, '.', p.proname)
         FROM found JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, t.typowner, pg_catalog.concat('the type keyservice.', t.typname)
+        SELECT schema, t.typowner, pg_catalog.concat('the type ', name, '.', t.typname)
         FROM found JOIN pg_catalog.pg_type t ON t.typnamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, o.oprowner, pg_catalog.concat('the operator keyservice.', o.oprname)
+        SELECT schema, o.oprowner, pg_catalog.concat('the operator ', name, '.', o.oprname)
         FROM found JOIN pg_catalog.pg_operator o ON o.oprnamespace OPERATOR(pg_catalog.=) schema
         UNION ALL
-        SELECT schema, c.collowner, pg_catalog.concat('the collation keyservice.', c.collname)
+        SELECT schema, c.collowner, pg_catalog.concat('the collation ', name, '.', c.collname)
         FROM found JOIN pg_catalog.pg_collation c ON c.collnamespace OPERATOR(pg_catalog.=) schema),
     users AS (
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS catalog, c.oid
@@ -97,6 +98,27 @@ const WRITABLE: &str = "
       AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
       AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'";
 
+/// Whether every role may connect to the database.
+const OPEN_TO_ALL: &str = "
+    SELECT d.datname::pg_catalog.text
+    FROM pg_catalog.pg_database d,
+        pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+      AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+      AND a.privilege_type OPERATOR(pg_catalog.=) 'CONNECT'
+      AND EXISTS (
+        SELECT FROM pg_catalog.pg_roles r
+        WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname OPERATOR(pg_catalog.<>) SESSION_USER)";
+
+/// The roles that may act as this one.
+const MEMBERS: &str = "
+    SELECT pg_catalog.string_agg(m.rolname::pg_catalog.text, ', ')
+    FROM pg_catalog.pg_auth_members am
+    JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) am.roleid
+    JOIN pg_catalog.pg_roles m ON m.oid OPERATOR(pg_catalog.=) am.member
+    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER AND NOT m.rolsuper AND NOT m.rolcreaterole
+      AND m.rolname OPERATOR(pg_catalog.<>) SESSION_USER";
+
 /// The settings that this role has beside those of the database and the server. Each role may change its
 /// own.
 const OWN_SETTINGS: &str = "
@@ -119,6 +141,22 @@ pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
         tracing::warn!(
             "every role may create objects in the schema {schema} of the database: \
              REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
+        );
+    }
+    for row in client.query(OPEN_TO_ALL, &[]).await? {
+        let database: String = row.try_get(0)?;
+        let database = quoted(&database);
+        tracing::warn!(
+            "every role of the server may connect to the database, and can hold up what all sessions \
+             share: REVOKE CONNECT ON DATABASE {database} FROM PUBLIC"
+        );
+    }
+    let members: Option<String> = client.query_one(MEMBERS, &[]).await?.try_get(0)?;
+    if let Some(roles) = members {
+        tracing::warn!(
+            roles,
+            "other roles are members of this service's role and may do all that it may: if you did not \
+             grant that, whoever had its password may have, so use a new role"
         );
     }
     let own: Option<String> = client.query_one(OWN_SETTINGS, &[]).await?.try_get(0)?;

@@ -33,8 +33,8 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
     connection
         .prepare_cached(
             "INSERT INTO audit (time, caller, method, account_id, key_id, outcome, calls, domain, \
-                 include_subdomains) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                 include_subdomains, revision) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             record.time.as_micros(),
@@ -46,6 +46,7 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
             record.calls,
             record.domain.as_ref().map(Domain::as_str),
             record.include_subdomains,
+            record.revision,
         ])?;
     Ok(())
 }
@@ -201,7 +202,7 @@ fn page(
     let sql = format!(
         "SELECT time, substr(caller, 1, 400), substr(method, 1, 400), substr(account_id, 1, 400), key_id, \
              substr(outcome, 1, 400), calls, substr(domain, 1, 400), number, \
-             include_subdomains \
+             include_subdomains, revision \
          FROM audit \
          WHERE {CONDITION} AND (time > ?8 OR number >= ?9) ORDER BY time, number LIMIT {PAGE}"
     );
@@ -280,6 +281,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
         key_id: key_id.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))),
         domain: domain.map(Domain::from_stored),
         include_subdomains: row.get(9)?,
+        revision: row.get(10)?,
         outcome: Outcome::from_stored(row.get(5)?),
         calls: row.get(6)?,
     })

@@ -16,7 +16,7 @@ use crate::{
         key::{KeyId, filter::KeyFilter},
         time::Timestamp,
     },
-    store::{BatchRevocation, Committed, KeyTarget, MAX_BATCH, Selected, Selection},
+    store::{BatchRevocation, Committed, KeyTarget, MAX_BATCH, Revision, Selected, Selection},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -127,20 +127,21 @@ pub(super) fn revoke(
         record_write(transaction, revision, batch.now, &Subject::Key(*id))?;
         audit::append(
             transaction,
-            &record(batch, Some(account_id), Some(*id), domain),
+            &record(batch, revision, Some(account_id), Some(*id), domain),
         )?;
     }
     let KeyFilter {
         account_id, domain, ..
     } = batch.filter.clone();
-    audit::append(transaction, &record(batch, account_id, None, domain))?;
     // Whoever waits for the last write waits for all earlier ones too.
     let last = current_revision(transaction)?;
+    audit::append(transaction, &record(batch, last, account_id, None, domain))?;
     Ok(Committed::new(revoked, position(last)))
 }
 
 fn record(
     batch: &BatchRevocation,
+    revision: Revision,
     account_id: Option<AccountId>,
     key_id: Option<KeyId>,
     domain: Option<Domain>,
@@ -154,6 +155,7 @@ fn record(
         domain,
         include_subdomains: None,
         outcome: Outcome::OK,
+        revision: Some(revision.number()),
         calls: 1,
     }
 }

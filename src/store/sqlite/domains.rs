@@ -45,6 +45,7 @@ pub(super) fn add(
     };
     let record = AuditRecord {
         include_subdomains: Some(addition.include_subdomains),
+        revision: Some(revision.number()),
         ..record(
             AdminMethod::AddDomain,
             addition.now,
@@ -100,7 +101,7 @@ pub(super) fn remove(
     } else {
         change(transaction, removal, "remove_time = ?3")?
     };
-    record_removal(transaction, AdminMethod::RemoveDomain, removal)?;
+    record_removal(transaction, AdminMethod::RemoveDomain, removal, revision)?;
     let (account_id, name) = (&removal.account_id, &removal.domain);
     let removed = RemovedDomain {
         still_verified_by: verifying_parent(transaction, account_id, name)?,
@@ -118,7 +119,7 @@ pub(super) fn remove_subdomains(
         return Ok(None);
     }
     let revision = change(transaction, removal, "include_subdomains = 0")?;
-    record_removal(transaction, AdminMethod::AddDomain, removal)?;
+    record_removal(transaction, AdminMethod::AddDomain, removal, revision)?;
     Ok(Some(Committed::new((), position(revision))))
 }
 
@@ -149,11 +150,13 @@ fn record_removal(
     transaction: &Transaction<'_>,
     method: AdminMethod,
     removal: &DomainRemoval,
+    revision: Revision,
 ) -> rusqlite::Result<()> {
     let (now, caller) = (removal.now, &removal.caller);
     let subject = (&removal.account_id, &removal.domain);
     let record = AuditRecord {
         include_subdomains: (method == AdminMethod::AddDomain).then_some(false),
+        revision: Some(revision.number()),
         ..record(method, now, caller, subject)
     };
     audit::append(transaction, &record)
@@ -299,6 +302,7 @@ fn record(
         key_id: None,
         domain: Some(domain.clone()),
         include_subdomains: None,
+        revision: None,
         outcome: Outcome::OK,
         calls: 1,
     }

@@ -13,7 +13,7 @@ use crate::{
         key::{Key, KeyId, Scope},
         time::Timestamp,
     },
-    store::{Committed, KeyLookup, KeyReplacement, KeyTarget, Replaced},
+    store::{Committed, KeyLookup, KeyReplacement, KeyTarget, Replaced, Revision},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -47,7 +47,13 @@ pub(super) fn replace(
     if let Some(new) = successor
         && let Some((first, revision)) = find_request(transaction, new)?
     {
-        append_record(transaction, replacement, first, Outcome::ALREADY_EXISTS)?;
+        append_record(
+            transaction,
+            replacement,
+            first,
+            Outcome::ALREADY_EXISTS,
+            revision,
+        )?;
         let first = Committed::new(first, position(revision));
         return Ok(Replaced::RequestIdUsed(first));
     }
@@ -88,7 +94,7 @@ pub(super) fn replace(
             stored_labels(&key.labels),
         ])?;
     record_write(transaction, revision, now, &Subject::Key(key.id))?;
-    append_record(transaction, replacement, key.id, Outcome::OK)?;
+    append_record(transaction, replacement, key.id, Outcome::OK, revision)?;
     Ok(Replaced::Replaced(Committed::new((), position(revision))))
 }
 
@@ -108,6 +114,7 @@ fn append_record(
     replacement: &KeyReplacement,
     key_id: KeyId,
     outcome: Outcome,
+    revision: Revision,
 ) -> rusqlite::Result<()> {
     let record = AuditRecord {
         time: replacement.now,
@@ -117,6 +124,7 @@ fn append_record(
         key_id: Some(key_id),
         domain: replacement.key.scope.as_domain().cloned(),
         include_subdomains: None,
+        revision: Some(revision.number()),
         outcome,
         calls: 1,
     };

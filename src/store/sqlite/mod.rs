@@ -20,6 +20,7 @@ mod rows;
 mod schema;
 mod statements;
 mod untrusted_file;
+mod uses;
 mod wal_index;
 mod worker;
 
@@ -27,14 +28,14 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
     DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, OpenError, Position, Progress, RemovedDomain, Replaced, ReplicationError,
-    Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
+    ListedDomain, NewKey, NotedUse, OpenError, Position, Progress, RemovedDomain, Replaced,
+    ReplicationError, Revocation, Selected, Selection, Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
     audit_record::AuditRecord,
     domain::Domain,
-    key::{Key, Suspension},
+    key::{Key, KeyId, Suspension},
     time::Timestamp,
     token::Digester,
 };
@@ -54,8 +55,11 @@ const LOAD_BATCHES_AHEAD: usize = 4;
 pub struct SqliteStore {
     // Fields are dropped in this order: the connections close before the lock is released.
     writer: Worker,
-    reader: Worker,
-    /// For replication alone: Lists that queue must not keep a lease from being renewed.
+    /// For looks at one key.
+    looker: Worker,
+    /// For lists and counts.
+    searcher: Worker,
+    /// For replication alone: other work must not keep a lease from being renewed.
     follower: Worker,
     files: Arc<OpenFiles>,
 }
@@ -65,13 +69,15 @@ impl SqliteStore {
     pub fn open(path: &Path, digester: &Digester) -> Result<Self, OpenError> {
         let Opened {
             writer,
-            reader,
+            looker,
+            searcher,
             follower,
             files,
         } = open::open(path, digester)?;
         Ok(Self {
             writer,
-            reader,
+            looker,
+            searcher,
             follower,
             files,
         })
@@ -107,6 +113,7 @@ impl From<SqliteStore> for Store {
             keys: store.clone(),
             domains: store.clone(),
             accounts: store.clone(),
+            uses: store.clone(),
             audit: store.clone(),
             changes: store,
             replicas: None,
@@ -133,7 +140,7 @@ impl KeyStore for SqliteStore {
 
     async fn get(&self, lookup: &KeyLookup) -> Result<Option<Key>, StoreError> {
         let lookup = lookup.clone();
-        self.reader
+        self.looker
             .read(move |connection| Ok(key_changes::get(connection, &lookup)?))
             .await
     }
@@ -146,7 +153,7 @@ impl KeyStore for SqliteStore {
 
     async fn select(&self, selection: &Selection) -> Result<Selected, StoreError> {
         let selection = selection.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(batch_revoke::select(connection, &selection)?))
             .await
     }
@@ -159,14 +166,14 @@ impl KeyStore for SqliteStore {
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         let query = query.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(key_list::list(connection, &query)?))
             .await
     }
 
     async fn count(&self, query: &ListQuery) -> Result<Option<Counted>, StoreError> {
         let query = query.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(key_list::count(connection, &query)?))
             .await
     }
@@ -203,7 +210,7 @@ impl DomainStore for SqliteStore {
 
     async fn list_domains(&self, query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError> {
         let query = query.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(domains::list(connection, &query)?))
             .await
     }
@@ -215,7 +222,7 @@ impl DomainStore for SqliteStore {
         now: Timestamp,
     ) -> Result<ActiveKeys, StoreError> {
         let (account_id, domain) = (account_id.clone(), domain.clone());
-        self.reader
+        self.searcher
             .read(move |connection| {
                 let counted = domains::count_active_keys(connection, &account_id, &domain, now);
                 Ok(counted?)
@@ -241,8 +248,17 @@ impl AccountStore for SqliteStore {
         now: Timestamp,
     ) -> Result<AccountSummary, StoreError> {
         let account_id = account_id.clone();
-        self.reader
+        self.searcher
             .read(move |connection| Ok(accounts::get(connection, &account_id, now)?))
+            .await
+    }
+}
+
+#[async_trait]
+impl UseLog for SqliteStore {
+    async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
+        let uses = uses.to_vec();
+        self.write(move |transaction| uses::record(transaction, &uses))
             .await
     }
 }
@@ -299,7 +315,7 @@ mod tests {
         let path = directory.path().join("keys.db");
         let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
         let (release, released) = std::sync::mpsc::channel::<()>();
-        let slow = store.reader.read(move |_| {
+        let slow = store.searcher.read(move |_| {
             let _ = released.recv();
             Ok::<_, StoreError>(())
         });

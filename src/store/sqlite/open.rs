@@ -32,7 +32,8 @@ const CHECKPOINT_LIMIT: Duration = Duration::from_millis(500);
 /// A file that is open for serving.
 pub(super) struct Opened {
     pub(super) writer: Worker,
-    pub(super) reader: Worker,
+    pub(super) looker: Worker,
+    pub(super) searcher: Worker,
     pub(super) follower: Worker,
     pub(super) files: Arc<OpenFiles>,
 }
@@ -57,11 +58,15 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
         return Err(other_secret(stored));
     }
     let checkpointed = begin(&mut writer).map_err(failed)?;
-    let reader = connect(&path).map_err(failed)?;
+    let looker = connect(&path).map_err(failed)?;
+    let searcher = connect(&path).map_err(failed)?;
     let follower = connect(&path).map_err(failed)?;
     let files = OpenFiles::new(&path, lock, checkpointed)
         .map_err(|lost| cannot_open(&path, lost, "start again when that is done"))?;
     let files = Arc::new(files);
+    // Somebody may have put the log or its index there after the first look, before SQLite made its own.
+    // From here on, `files` notices another one.
+    file::refuse_planted(&given, &path)?;
     file::warn_of_others(&given, &path);
     let start = |name, connection, end: fn(&Connection, &OpenFiles) -> rusqlite::Result<()>| {
         let files = files.clone();
@@ -75,7 +80,8 @@ pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError
     };
     Ok(Opened {
         writer: start("sqlite-writer", writer, close_in_order)?,
-        reader: start("sqlite-reader", reader, forbid_checkpoint_if_lost)?,
+        looker: start("sqlite-looker", looker, forbid_checkpoint_if_lost)?,
+        searcher: start("sqlite-searcher", searcher, forbid_checkpoint_if_lost)?,
         follower: start("sqlite-follower", follower, forbid_checkpoint_if_lost)?,
         files,
     })

@@ -27,7 +27,9 @@ pub(super) fn position(revision: Revision) -> Position {
 }
 
 pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
-     suspend_reason, suspend_time, predecessor, successor, version, labels, revoke_reason";
+     suspend_reason, suspend_time, predecessor, successor, version, labels, \
+     (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id), \
+     revoke_reason";
 
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
@@ -44,7 +46,8 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         successor: key_id(row, 11)?,
         version: Version::from_stored(row.get(12)?),
         labels: labels(row, 13)?,
-        revoke_reason: row.get::<_, Option<String>>(14)?.map(Reason::from_stored),
+        last_used_time: time(row, 14)?,
+        revoke_reason: row.get::<_, Option<String>>(15)?.map(Reason::from_stored),
     })
 }
 
@@ -72,7 +75,8 @@ pub(super) fn domain_state(row: &Row<'_>) -> rusqlite::Result<DomainState> {
     })
 }
 
-pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL";
+pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL, \
+     (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id)";
 
 pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
     Ok(KeyState {
@@ -83,6 +87,7 @@ pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
         expire_time: time(row, 4)?,
         revoked: row.get(5)?,
         suspended: row.get(6)?,
+        last_used: time(row, 7)?,
     })
 }
 

@@ -17,9 +17,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004_domains.sql"),
     migration!(5, "0005_audit_subdomains.sql"),
     migration!(6, "0006_key_life.sql"),
-    migration!(7, "0007_labels.sql"),
-    migration!(8, "0008_key_filters.sql"),
-    migration!(9, "0009_batch_revoke.sql"),
+    migration!(7, "0007_audit_revision.sql"),
+    migration!(8, "0008_last_used.sql"),
+    migration!(9, "0009_labels.sql"),
+    migration!(10, "0010_key_filters.sql"),
+    migration!(11, "0011_batch_revoke.sql"),
 ];
 
 pub(super) enum MigrateError {

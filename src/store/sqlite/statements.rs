@@ -45,7 +45,7 @@ pub(super) fn create(
     new: &NewKey,
 ) -> rusqlite::Result<Option<Committed<CreateOutcome>>> {
     let key = &new.key;
-    let record = |outcome, key_id| AuditRecord {
+    let record = |outcome, key_id, revision: Revision| AuditRecord {
         time: key.create_time,
         caller: new.caller.clone(),
         method: AdminMethod::Create.into(),
@@ -53,11 +53,15 @@ pub(super) fn create(
         key_id: Some(key_id),
         domain: key.scope.as_domain().cloned(),
         include_subdomains: None,
+        revision: Some(revision.number()),
         outcome,
         calls: 1,
     };
     if let Some((first, revision)) = find_request(transaction, new)? {
-        audit::append(transaction, &record(Outcome::ALREADY_EXISTS, first))?;
+        audit::append(
+            transaction,
+            &record(Outcome::ALREADY_EXISTS, first, revision),
+        )?;
         let used = CreateOutcome::RequestIdUsed { first };
         return Ok(Some(Committed::new(used, position(revision))));
     }
@@ -74,7 +78,7 @@ pub(super) fn create(
         key.create_time,
         &Subject::Key(key.id),
     )?;
-    audit::append(transaction, &record(Outcome::OK, key.id))?;
+    audit::append(transaction, &record(Outcome::OK, key.id, revision))?;
     let created = CreateOutcome::Created;
     Ok(Some(Committed::new(created, position(revision))))
 }
@@ -170,6 +174,7 @@ pub(super) fn revoke(
         key_id: Some(key.id),
         domain: key.scope.as_domain().cloned(),
         include_subdomains: None,
+        revision: Some(revision.number()),
         outcome: Outcome::OK,
         calls: 1,
     };
@@ -291,8 +296,7 @@ pub(super) fn changes(
         |row| account_state(row).map(State::Account),
     )?);
     changes.sort_unstable_by_key(|change| change.position.revision);
-    changes.truncate(limit);
-    Ok(ChangePage { changes, head })
+    Ok(ChangePage::new(changes, since, limit, head))
 }
 
 fn changes_in(
@@ -306,7 +310,7 @@ fn changes_in(
     transaction
         .prepare_cached(&format!(
             "SELECT {columns}, revision FROM {table} \
-             WHERE revision > ?1 ORDER BY revision LIMIT ?2"
+             WHERE revision > ?1 AND revision <= ?1 + ?2"
         ))?
         .query_map(
             params![since.number(), i64::try_from(limit).unwrap_or(i64::MAX)],

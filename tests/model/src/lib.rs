@@ -25,8 +25,9 @@
 //! "Has applied revision r" means in the first model that a number was reached. A number would prove
 //! nothing if memory could have the right number and the wrong contents. As long as a key only went from
 //! absent to held to revoked, any order of changes led to the same contents. What can be given back needs
-//! the order: the second model proves that loads, and changes that are applied in revision order, make
-//! memory at revision r equal to the database at r, and that a call sees it so.
+//! the order, and so does a key that is widened and narrowed, suspended and resumed: the second model proves
+//! that loads, and whole states that are applied in revision order, make memory at revision r equal to the
+//! database at r, and that a call sees it so.
 //!
 //! # What is proved while no write is lost
 //!
@@ -66,6 +67,8 @@
 //!   it denied. If no such replica has survived, they continue to.
 //! - A replica that finds the loss late writes its denials again even if a caller has granted the same
 //!   since the loss. That grant is then undone, as a state of the model shows.
+//! - A caller who resumes a key after the loss grants it as it is then, even if a narrowing was lost while
+//!   it was suspended. The log says so to whoever resumes it.
 //! - A second loss is outside the scope.
 
 pub mod contents;

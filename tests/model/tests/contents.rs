@@ -2,13 +2,14 @@
 //! every known mistake breaks one. Run with `-- --nocapture` to see the number of states, and the steps
 //! by which each mistake breaks the promise.
 
-use revocation_model::contents::{Protocol, Scope, Variant};
+use revocation_model::contents::{Protocol, Scope, Start, Things, Variant};
 use stateright::{Checker, HasDiscoveries, Model};
 
 /// More than there are domains. So every answer brings all changes.
 const ALL_CHANGES: usize = 3;
 
 const TWO_WRITES: Scope = Scope {
+    things: Things::Domains,
     writes: 2,
     lost: 0,
     page: ALL_CHANGES,
@@ -171,4 +172,93 @@ fn knowing_history_by_the_last_change_alone_breaks_the_promise() {
         ..with_loss(THREE_WRITES)
     };
     assert_breaks(Protocol::SAFE, Variant::HistoryByLastChange, scope);
+}
+
+const fn key(starts: &'static [Start]) -> Things {
+    Things::KeyAndAccount { starts }
+}
+
+const KEY_THREE_WRITES: Scope = Scope {
+    things: key(&[Start::Absent, Start::Narrow, Start::Wide]),
+    ..THREE_WRITES
+};
+
+/// Enough to narrow or suspend a key that is there from the beginning, lose that, and change it again.
+const KEY_WITH_LOSS: Scope = Scope {
+    things: key(&[Start::Wide]),
+    lost: 2,
+    ..TWO_WRITES
+};
+
+#[test]
+fn a_key_that_is_narrowed_widened_suspended_and_resumed_is_seen_as_it_is() {
+    assert_keeps_its_promises(KEY_THREE_WRITES);
+}
+
+#[test]
+fn key_changes_that_come_one_at_a_time_are_seen_as_they_are() {
+    assert_keeps_its_promises(Scope {
+        page: 1,
+        ..KEY_THREE_WRITES
+    });
+}
+
+#[test]
+fn after_a_loss_no_key_is_granted_that_was_denied() {
+    assert_keeps_its_promises(KEY_WITH_LOSS);
+}
+
+#[test]
+fn changing_the_key_s_record_in_place_breaks_the_promise() {
+    let variant = Variant::PartsWrittenSeparately;
+    assert_breaks(Protocol::SAFE, variant, KEY_THREE_WRITES);
+}
+
+/// The record that the call has found may hold a newer state when it looks at the other part.
+#[test]
+fn looking_only_once_at_a_key_that_changes_breaks_the_promise() {
+    assert_breaks(Protocol::SAFE, Variant::LookNotRepeated, KEY_THREE_WRITES);
+}
+
+/// The keyring takes the state that it is given: nothing in a state says that it is older.
+#[test]
+fn applying_an_older_answer_after_a_newer_one_breaks_the_promise() {
+    let variant = Variant::OlderPageAfterNewer;
+    assert_breaks(Protocol::SAFE, variant, KEY_THREE_WRITES);
+}
+
+#[test]
+fn reading_the_revision_of_a_key_after_the_load_breaks_the_promise() {
+    let variant = Variant::RevisionReadAfterLoad;
+    assert_breaks(Protocol::SAFE, variant, KEY_THREE_WRITES);
+}
+
+#[test]
+fn applying_older_changes_of_a_key_after_a_reload_breaks_the_promise() {
+    let variant = Variant::OlderChangesAfterReload;
+    let scope = Scope {
+        things: key(&[Start::Narrow]),
+        ..KEY_WITH_LOSS
+    };
+    assert_breaks(Protocol::DENIALS_KEPT, variant, scope);
+}
+
+#[test]
+fn not_writing_a_lost_suspension_again_breaks_the_promise() {
+    for variant in [Variant::NotWrittenAgain, Variant::AccountNotWrittenAgain] {
+        assert_breaks(Protocol::DENIALS_KEPT, variant, KEY_WITH_LOSS);
+    }
+}
+
+#[test]
+fn forgetting_a_lost_narrowing_of_a_key_breaks_the_promise() {
+    let variant = Variant::NarrowingNotWrittenAgain;
+    assert_breaks(Protocol::DENIALS_KEPT, variant, KEY_WITH_LOSS);
+}
+
+/// A key that was narrowed was active, and may have been suspended since.
+#[test]
+fn writing_a_narrowed_key_again_as_it_was_breaks_the_promise() {
+    let variant = Variant::RestoredAsItWas;
+    assert_breaks(Protocol::NO_GRANTS, variant, KEY_WITH_LOSS);
 }

@@ -36,8 +36,12 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
     authorizer.lease().extend(Moment::LATEST);
     let mut rng = rand::rng();
     let now = Timestamp::now();
-    let [held, revoked, unknown] = [(); 3].map(|()| Token::generate(&mut rng));
-    for (token, revoked) in [(&held, false), (&revoked, true)] {
+    let [held, revoked, suspended, unknown] = [(); 4].map(|()| Token::generate(&mut rng));
+    for (token, revoked, suspended) in [
+        (&held, false, false),
+        (&revoked, true, false),
+        (&suspended, false, true),
+    ] {
         authorizer.keyring().apply_key(&KeyState {
             digest: authorizer.digester().digest(token),
             id: KeyId::new(now, &rng.random()),
@@ -45,7 +49,8 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
             scope: Scope::AllDomains,
             expire_time: None,
             revoked,
-            suspended: false,
+            suspended,
+            last_used: None,
         });
     }
     let domain = |text: &str| Domain::parse(text.to_owned()).expect("a domain");
@@ -76,7 +81,11 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
     let (unverified, count) = allocations(held.expose(), "a.b.c.example.org");
     let reason = DenialReason::DomainNotVerified;
     assert_eq!((unverified, count), (Decision::Denial(reason), 0));
-    for token in [revoked.expose(), unknown.expose(), "no token"] {
+    for token in [&revoked, &suspended, &unknown]
+        .map(Token::expose)
+        .into_iter()
+        .chain(["no token"])
+    {
         let (denied, count) = allocations(token, "example.com");
         assert!(matches!(denied, Decision::Denial(_)), "{denied:?}");
         assert_eq!(count, 0, "{denied:?}");

@@ -4,7 +4,13 @@ use super::{Guarded, KEY_SERVICE};
 use crate::support::{
     clients::callers::{Bearer, Credential, answer, client, client_with, outcome},
     eventually,
-    server::{Server, assert_refused, audit_command::records, serve, sqlite_in},
+    hostile::frames::{END_HEADERS, HEADERS, RawClient, frame, headers_of},
+    server::{
+        Server, assert_refused,
+        audit_command::records,
+        scrape::{METRICS, Scrape},
+        serve, sqlite_in,
+    },
     tools::shell,
 };
 use keyservice::grpc::proto::{
@@ -125,6 +131,30 @@ async fn a_refusal_tells_the_caller_nothing_more() {
         assert_eq!((refused.code(), refused.message()), (code, message));
         assert!(refused.details().is_empty(), "{refused:?}");
     }
+}
+
+/// The refusal waits for its record, and would otherwise be cancelled at the deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_call_is_counted_and_logged_as_refused_whatever_its_deadline() {
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let guarded = Guarded::start_with(&[&sender.line], &[METRICS]).await;
+    let bearer = format!("Bearer {}", sender.secret);
+    let deadline = [("authorization", &*bearer), ("grpc-timeout", "1n")];
+    let headers = headers_of(&format!("{KEY_SERVICE}/Create"), &deadline);
+    let mut client = RawClient::connect_with_preface(guarded.server.port()).await;
+    for call in 0..20 {
+        let call = frame(HEADERS, END_HEADERS, 2 * call + 1, &headers);
+        client.send(&call).await;
+    }
+    eventually("all are counted as refused", async || {
+        Scrape::of(&guarded.server).calls("Create", "PERMISSION_DENIED") == 20.0
+    })
+    .await;
+    eventually("all are logged as refused", async || {
+        let log = guarded.server.log();
+        log.matches("\"outcome\":\"PERMISSION_DENIED\"").count() == 20
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

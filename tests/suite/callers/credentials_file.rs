@@ -48,6 +48,28 @@ async fn a_changed_credentials_file_is_reloaded_and_applies_to_open_connections(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_credentials_file_that_is_removed_goes_on_to_apply_and_the_log_says_so() {
+    let admin = Credential::new("dashboard", &["--role", "admin"]);
+    let mut guarded = Guarded::start(&[&admin.line]).await;
+    guarded.file.swap(&[]);
+    eventually("it is logged", async || {
+        guarded
+            .server
+            .log()
+            .contains("--credentials: the file is gone from ")
+    })
+    .await;
+    let log = guarded.server.log();
+    let advice = "what was read of --credentials before stays in use, but no restart would succeed: \
+                  put the file back";
+    assert!(log.contains(advice), "{log}");
+    let channel = guarded.server.channel().await;
+    let bearer = Bearer::secret(&admin.secret);
+    let outcome = outcome(channel, &bearer, &format!("{KEY_SERVICE}/List")).await;
+    assert_eq!(outcome, Code::InvalidArgument, "it may call");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_error_for_an_invalid_credentials_file_does_not_repeat_its_text() {
     let admin = Credential::new("operator", &["--role", "admin"]);
     let pasted = format!("operator admin bearer={}\n", admin.secret);

@@ -3,6 +3,8 @@
 mod access;
 mod admin_slots;
 mod credentials_file;
+mod lost_rights;
+mod store_turns;
 
 use crate::support::{
     mount::Mount,

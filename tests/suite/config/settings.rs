@@ -4,7 +4,7 @@ use crate::support::{
     certificates::Authority,
     clients::callers::Credential,
     directory, eventually,
-    server::{self, Server, sqlite_in},
+    server::{self, Server, assert_refused, sqlite_in},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
@@ -45,11 +45,35 @@ async fn an_empty_environment_variable_counts_as_unset() {
     let mut command = server::serve();
     command.args(["--listen", "127.0.0.1:0"]);
     for setting in settings(&directory) {
-        command.env(variable(setting.flag), "");
+        if !NEVER_EMPTY.contains(&setting.flag) {
+            command.env(variable(setting.flag), "");
+        }
     }
     let server = Server::start_command_listening(command.current_dir(&directory)).await;
     server.health().await.wait_until_serving().await;
     assert!(directory.path().join("keyservice.db").exists());
+}
+
+/// Without them, more people could call, or the keys would be others.
+const NEVER_EMPTY: [&str; 7] = [
+    "--store",
+    "--credentials",
+    "--tls-cert",
+    "--tls-key",
+    "--tls-client-ca",
+    "--tls-client-crl",
+    "--digest-secret-file",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_of_a_setting_that_protects_refuses_the_start() {
+    let directory = directory();
+    for flag in NEVER_EMPTY {
+        let mut command = server::serve();
+        command.args(["--listen", "127.0.0.1:0"]);
+        command.env(variable(flag), "").current_dir(&directory);
+        assert_refused(&mut command, &[flag]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

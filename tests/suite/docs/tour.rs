@@ -38,7 +38,7 @@ async fn run_all(page: &str) -> usize {
     // As a newcomer starts it.
     let server = Server::start_command(command.env_remove("KEYSERVICE_VERIFIED_DOMAINS")).await;
     let mut values = Substitutions::default();
-    values.add("localhost:50051", &format!("localhost:{}", server.port()));
+    values.add("127.0.0.1:50051", &format!("127.0.0.1:{}", server.port()));
 
     let steps = steps(page);
     for (command, printed) in &steps {

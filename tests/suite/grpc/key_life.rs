@@ -52,6 +52,7 @@ async fn follow_a_key_through_its_life(server: &Server) {
         successor: None,
         etag: key.etag.clone(),
         labels: request.labels,
+        last_used_time: None,
     };
     assert_eq!(key, expected);
     assert!((asked..SystemTime::now()).contains(&time(key.create_time)));

@@ -3,7 +3,10 @@
 //! they search every byte that the server has written for any part of a token.
 
 use crate::support::{
-    clients::session::{DIGEST_SECRET, Session},
+    clients::{
+        reflected,
+        session::{DIGEST_SECRET, Session},
+    },
     directory, eventually,
     hostile::wire::{self, RawAuthorizeRequest},
     postgres::Cluster,
@@ -14,11 +17,12 @@ use data_encoding::{BASE64, HEXLOWER};
 use keyservice::{
     callers::secret::Secret,
     grpc::proto::{
-        AuthorizeRequest, CreateRequest, ListRequest, denial::Reason,
-        key_service_server::SERVICE_NAME, revoke_request::Target,
+        AuthorizeRequest, CreateRequest, denial::Reason, key_service_server::SERVICE_NAME,
+        revoke_request::Target,
     },
     model::token::{PREFIX, Token},
 };
+use protox::prost_reflect::{DynamicMessage, MethodDescriptor};
 use std::time::{Duration, SystemTime};
 use tonic::{Code, Request};
 
@@ -117,6 +121,7 @@ fn audit_records(store: &str) -> Vec<u8> {
 async fn make_every_call(session: &mut Session) {
     get_every_decision(session).await;
     list_and_revoke(session).await;
+    find_keys_by_their_tokens(session).await;
     // A caller's secret is as secret as a token. It is among those that are searched for at the end.
     let secret = Secret::generate(&mut rand::rng()).expose().to_owned();
     session.tokens.push(secret.clone());
@@ -180,41 +185,74 @@ async fn list_and_revoke(session: &mut Session) {
     assert_eq!(decision, Ok(Some(Reason::Revoked)));
 }
 
+/// Nothing but a field that is named `token` takes a token or a secret, in any call.
 async fn put_a_token_into_every_field(session: &mut Session, token: &str) {
-    let creates: [fn(&mut CreateRequest, &str); 7] = [
-        |new, token| new.account_id = token.into(),
-        |new, token| new.name = token.into(),
-        |new, token| new.name = format!("the key of {token}."),
-        |new, token| new.domain = Some(token.into()),
-        |new, token| new.request_id = Some(token.into()),
-        |new, token| new.labels = [(token.into(), String::new())].into(),
-        |new, token| new.labels = [("a".into(), token.into())].into(),
-    ];
-    for put in creates {
-        let answer = session.create(|new| put(new, token)).await;
-        assert_eq!(answer, Err(Code::InvalidArgument));
+    for method in reflected::methods() {
+        for path in reflected::text_fields(&method.input()) {
+            let field = path.last().expect("a field").full_name().to_owned();
+            if !field.ends_with(".token") && !field.ends_with(".tokens") {
+                let mut message = request(&method, session, path[0].name());
+                reflected::put_text(&mut message, &path, token);
+                let answer = session.call(&method, &message).await;
+                let right = match field.ends_with(".etag") {
+                    true => Code::Aborted,
+                    false => Code::InvalidArgument,
+                };
+                assert_eq!(answer, Err(right), "{} with {field}", method.full_name());
+            }
+        }
     }
-    let lists: [fn(&mut ListRequest, &str); 6] = [
-        |list, token| list.account_id = token.into(),
-        |list, token| list.page_token = token.into(),
-        |list, token| list.domain = Some(token.into()),
-        |list, token| list.name_prefix = token.into(),
-        |list, token| list.preview = token.into(),
-        |list, token| list.labels = [("a".into(), token.into())].into(),
-    ];
-    for put in lists {
-        let answer = session.list(|list| put(list, token)).await;
-        assert_eq!(answer, Err(Code::InvalidArgument));
+    let answer = session
+        .authorize(token, &format!("{token}.example.com"))
+        .await;
+    assert_eq!(answer, Err(Code::InvalidArgument));
+}
+
+/// Each call that finds a key by its token gets that of a new key.
+async fn find_keys_by_their_tokens(session: &mut Session) {
+    for method in reflected::methods() {
+        for path in reflected::text_fields(&method.input()) {
+            let field = path.last().expect("a field");
+            if ["token", "tokens"].contains(&field.name()) {
+                let token = session.create(|_| {}).await.expect("created");
+                let mut message = request(&method, session, path[0].name());
+                reflected::put_text(&mut message, &path, &token);
+                let answer = session.call(&method, &message).await;
+                assert_eq!(answer, Ok(()), "{}", field.full_name());
+            }
+        }
     }
-    let key_id = session.key.key_id.clone();
-    for (target, account) in [(token, None), (&key_id, Some(token))] {
-        let answer = session.revoke(Target::KeyId(target.into()), account).await;
-        assert_eq!(answer, Err(Code::InvalidArgument));
+}
+
+/// A request that has what every request needs. An update takes this field.
+fn request(method: &MethodDescriptor, session: &Session, field_name: &str) -> DynamicMessage {
+    let mut message = DynamicMessage::new(method.input());
+    for field in method.input().fields() {
+        let value = match field.name() {
+            "account_id" => "acme",
+            "key_id" => &session.key.key_id,
+            "domain" => "example.com",
+            "name" => "a key",
+            "reason" => "leaked",
+            "update_mask" => {
+                let mask = field.kind().as_message().expect("a mask").clone();
+                let paths = mask.get_field_by_name("paths").expect("it has paths");
+                let is_identity = ["key_id", "etag"].contains(&field_name);
+                let masked = if is_identity { "name" } else { field_name };
+                reflected::put_text(&mut message, &[field, paths], masked);
+                continue;
+            }
+            "keys" => {
+                let keys = field.kind().as_message().expect("keys").clone();
+                let ids = keys.get_field_by_name("key_ids").expect("it has ids");
+                reflected::put_text(&mut message, &[field, ids], &session.key.key_id);
+                continue;
+            }
+            _ => continue,
+        };
+        reflected::put_text(&mut message, &[field], value);
     }
-    for domain in [token, &format!("{token}.example.com")] {
-        let answer = session.authorize(token, domain).await;
-        assert_eq!(answer, Err(Code::InvalidArgument));
-    }
+    message
 }
 
 async fn put_tokens_into_headers_and_paths(session: &mut Session) {
@@ -285,6 +323,13 @@ async fn call_with_a_broken_store(session: &mut Session, code: Code) {
     assert_eq!(session.list(|_| {}).await, Err(code));
     let revoked = session.revoke(Target::Token(token.clone()), None).await;
     assert_eq!(revoked, Err(code));
+    for method in reflected::methods() {
+        if method.parent_service().full_name() == SERVICE_NAME && method.name() != "Authorize" {
+            let message = request(&method, session, "name");
+            let answer = session.call(&method, &message).await;
+            assert_eq!(answer, Err(code), "{}", method.full_name());
+        }
+    }
     assert_eq!(session.authorize(&token, "example.com").await, Ok(None));
 }
 

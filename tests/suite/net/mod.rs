@@ -4,8 +4,12 @@ mod admission;
 mod flood;
 mod health_port;
 mod hostile_caller;
+mod http2;
 mod limits;
+mod stalled_streams;
+mod takes_nothing;
 mod tls;
+mod tls_failures;
 mod unauthenticated;
 mod untaken_answers;
 

@@ -4,10 +4,7 @@ use super::start;
 use crate::support::{
     clients::callers::{BearerClient, Credential, client, domains_client},
     eventually,
-    hostile::frames::{
-        DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RawClient, SETTINGS, WINDOW_UPDATE, frame,
-        headers_of,
-    },
+    hostile::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, headers_of},
     mount::Mount,
     server::{
         Server,
@@ -31,8 +28,6 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_request::MessageRequest,
 };
 
-const INITIAL_WINDOW_SIZE: u16 = 4;
-
 /// No window, so that HTTP/2 may send nothing of a message, and one that no answer fills, so that only
 /// the socket stops it.
 const WINDOWS: [u32; 2] = [0, (1 << 31) - 1];
@@ -49,7 +44,6 @@ const CALLS: u64 = (CALLS_PER_CONNECTION * CONNECTIONS) as u64;
 /// In KiB, as the page says.
 const LARGEST_ANSWER: u64 = 1024;
 const UNFINISHED_CALL: u64 = 40;
-const REFLECTION: u64 = 160;
 
 /// The callers of each role, and pages of lists that are as large as any.
 struct Callers {
@@ -230,7 +224,7 @@ impl Callers {
         let messages = self.messages(method);
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
-            clients.push(connect_with_window(self.server.port(), window).await);
+            clients.push(RawClient::connect_with_window(self.server.port(), window).await);
         }
         for wave in 0..WAVES {
             for client in &mut clients {
@@ -258,22 +252,6 @@ impl Callers {
 fn framed(message: &impl Message) -> Vec<u8> {
     let length = u32::try_from(message.encoded_len()).expect("short");
     [&[0][..], &length.to_be_bytes(), &message.encode_to_vec()].concat()
-}
-
-/// A client that lets the server send this much on each stream, and any amount on all together.
-async fn connect_with_window(port: u16, window: u32) -> RawClient {
-    let setting = [
-        &INITIAL_WINDOW_SIZE.to_be_bytes()[..],
-        &window.to_be_bytes(),
-    ];
-    let all = (1_u32 << 31) - 1 - 65_535;
-    let mut client = RawClient::connect(port).await;
-    client.send(PREFACE).await;
-    client.send(&frame(SETTINGS, 0, 0, &setting.concat())).await;
-    client
-        .send(&frame(WINDOW_UPDATE, 0, 0, &all.to_be_bytes()))
-        .await;
-    client
 }
 
 /// Waits until the server has done all that its clients let it do.
@@ -304,7 +282,6 @@ async fn the_memory_for_answers_has_its_bound_for_every_method_and_every_role() 
         let is_admins = method.starts_with("tosend.") && !method.ends_with("/Authorize");
         let answers = match is_admins {
             true => ADMIN_SLOTS * LARGEST_ANSWER,
-            false if method.contains("reflection") => CALLS * REFLECTION,
             false => CALLS * UNFINISHED_CALL,
         };
         let bound = before + answers / 1024;

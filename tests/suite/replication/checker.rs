@@ -2,10 +2,12 @@
 
 use crate::support::{
     faults::{
-        domains::{Asked, DomainWrite, right_answers},
+        domains::{Asked, right_answers},
         history::{
             Answer, Authorize, Change, History, KeyNumber, Verdict, Write, check, check_end,
         },
+        key_states::{AskedDomain, Decided, Expiry, KeyState, right_decisions},
+        subjects::StateWrite,
     },
     postgres::proxy::{Messages, NOTIFICATION_RESPONSE},
 };
@@ -176,7 +178,7 @@ fn the_proxy_finds_messages_however_they_are_split_into_packets() {
 }
 
 /// The writes to a domain: it is added and removed, and then a write has no answer.
-fn domain_writes() -> Vec<DomainWrite> {
+fn domain_writes() -> Vec<StateWrite<Coverage>> {
     writes_of([
         (Coverage::Domain, 10, Some(20)),
         (Coverage::Removed, 30, Some(40)),
@@ -184,10 +186,12 @@ fn domain_writes() -> Vec<DomainWrite> {
     ])
 }
 
-fn writes_of<const N: usize>(writes: [(Coverage, u64, Option<u64>); N]) -> Vec<DomainWrite> {
+fn writes_of<const N: usize>(
+    writes: [(Coverage, u64, Option<u64>); N],
+) -> Vec<StateWrite<Coverage>> {
     writes
-        .map(|(coverage, start, returned)| DomainWrite {
-            coverage,
+        .map(|(coverage, start, returned)| StateWrite {
+            state: coverage,
             start: Duration::from_millis(start),
             returned: returned.map(Duration::from_millis),
         })
@@ -246,4 +250,98 @@ fn a_subdomain_is_verified_only_while_its_domain_includes_subdomains() {
             assert_eq!(answers, right, "{asked:?}, {start} to {end}");
         }
     }
+}
+
+const CREATED: KeyState = KeyState {
+    is_revoked: false,
+    is_suspended: false,
+    is_account_suspended: false,
+    is_wide: true,
+    expiry: None,
+};
+
+fn expires_at(millis: u64) -> KeyState {
+    let at = Duration::from_millis(millis);
+    KeyState {
+        expiry: Some(Expiry {
+            earliest: at,
+            latest: at,
+        }),
+        ..CREATED
+    }
+}
+
+#[test]
+fn a_decision_about_a_changed_key_is_right_if_it_was_so_at_some_moment_of_the_call() {
+    use Decided::{DomainNotAllowed, Expired, Granted, Revoked, Suspended};
+    let narrow = KeyState {
+        is_wide: false,
+        ..CREATED
+    };
+    let suspended = KeyState {
+        is_suspended: true,
+        ..narrow
+    };
+    let account_suspended = KeyState {
+        is_account_suspended: true,
+        ..narrow
+    };
+    let revoked = KeyState {
+        is_revoked: true,
+        ..suspended
+    };
+    let writes = [
+        (CREATED, 10, 10),
+        (narrow, 20, 30),
+        (suspended, 40, 50),
+        (account_suspended, 60, 70),
+        (expires_at(95), 80, 90),
+        (revoked, 100, 110),
+    ]
+    .map(|(state, start, returned)| StateWrite {
+        state,
+        start: Duration::from_millis(start),
+        returned: Some(Duration::from_millis(returned)),
+    });
+    let rows: [(u64, u64, &[Decided], &[Decided]); 9] = [
+        (11, 19, &[Granted], &[Granted]),
+        (11, 25, &[Granted], &[Granted, DomainNotAllowed]),
+        (31, 39, &[Granted], &[DomainNotAllowed]),
+        (
+            31,
+            45,
+            &[Granted, Suspended],
+            &[Suspended, DomainNotAllowed],
+        ),
+        (61, 75, &[Suspended], &[Suspended]),
+        (71, 79, &[Suspended], &[Suspended]),
+        (91, 94, &[Granted], &[Granted]),
+        (91, 96, &[Granted, Expired], &[Granted, Expired]),
+        (111, 120, &[Revoked], &[Revoked]),
+    ];
+    for (start, end, first, second) in rows {
+        for (asked, right) in AskedDomain::BOTH.into_iter().zip([first, second]) {
+            let [from, to] = [start, end].map(Duration::from_millis);
+            let decisions = right_decisions(&writes, asked, from, to);
+            let decisions: Vec<_> = decisions.into_iter().collect();
+            assert_eq!(decisions, right, "{asked:?}, {start} to {end}");
+        }
+    }
+}
+
+#[test]
+fn a_key_may_be_suspended_after_a_change_without_an_answer() {
+    let [from, to] = [30, 40].map(Duration::from_millis);
+    let mut writes = [CREATED, expires_at(1000)].map(|state| StateWrite {
+        state,
+        start: Duration::from_millis(10),
+        returned: Some(Duration::from_millis(20)),
+    });
+    let right = |writes: &[_]| right_decisions(writes, AskedDomain::First, from, to);
+    assert_eq!(right(&writes), [Decided::Granted].into());
+    writes[1].returned = None;
+    assert_eq!(
+        right(&writes),
+        [Decided::Granted, Decided::Suspended].into()
+    );
 }

@@ -6,6 +6,7 @@ use crate::support::{
         deployment::Deployment,
         fault::{Deck, Kind, Step},
         history::Violation,
+        key_states::Decided,
         load::Load,
     },
     postgres::proxy::Effects,
@@ -48,6 +49,10 @@ async fn no_answer_contradicts_a_returned_write_whatever_fails() {
     assert!(all.grants >= 2000, "{} grants", all.grants);
     let denied = load.history.denials_after_revoke();
     assert!(denied >= 200, "{denied} denials after a Revoke");
+    for decided in Decided::ALL {
+        let count = load.decided().get(&decided).copied().unwrap_or_default();
+        assert!(count >= 20, "{count} times {decided:?} of changed keys");
+    }
     assert!(all.lapsed >= 10, "{} answers without a lease", all.lapsed);
 }
 
@@ -77,6 +82,10 @@ async fn run(length: Duration, seed: u64) -> Arc<Load> {
     let ended = AssertUnwindSafe(run).catch_unwind().await;
     let denied = load.history.denials_after_revoke();
     println!("{}", load.tally);
+    println!(
+        "Decisions about keys that are changed: {:?}",
+        load.decided()
+    );
     println!("{denied} Authorizes were denied because a Revoke had returned before they started.");
     if let Err(panic) = ended {
         println!("The history began at {began:?}\n{}", deployment.log_tails());

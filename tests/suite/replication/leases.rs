@@ -109,7 +109,7 @@ async fn a_page_counts_only_with_the_last_write_that_there_was_when_it_was_read(
     let revoked = stores.first.keys.revoke(&revocation).await;
     let revoked = revoked.expect("answered").expect("revoked");
     let start = Progress::at(Position::START);
-    let page = stores.first.changes.changes(start, 1).await.expect("read");
+    let page = stores.first.changes.changes(start, 2).await.expect("read");
     assert_eq!(page.changes[0].position, second);
     assert_eq!(page.head, revoked.position());
 
@@ -122,10 +122,8 @@ async fn a_page_counts_only_with_the_last_write_that_there_was_when_it_was_read(
         created = created.expect("created").position().revision.number(),
     );
     cluster.psql(database_in(address), &lose_the_revocation);
-    let since = Progress {
-        read_to: second.revision,
-        head: page.head,
-    };
+    let since = page.progress();
+    assert_eq!(since.read_to, second.revision);
     let next = stores.first.changes.changes(since, 1).await;
     assert!(matches!(next, Err(ReplicationError::OtherHistory)));
     let renewal = Renewal {

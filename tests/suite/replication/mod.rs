@@ -8,3 +8,4 @@ mod lost_history;
 mod lost_key_changes;
 mod notifications;
 mod revocation;
+mod uses;

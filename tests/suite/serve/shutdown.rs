@@ -30,6 +30,21 @@ async fn sigint_reports_not_serving_at_once_and_lets_calls_in_flight_finish() {
     assert_signal_drains("INT").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_people_send_to_daemons_do_not_end_the_process() {
+    let server = Server::on_sqlite().await;
+    let (token, _) = server.client().await.create_key().await;
+    for name in ["HUP", "USR1", "USR2"] {
+        server.signal(name);
+    }
+    eventually("they are ignored", async || {
+        server.log().contains("SIGHUP is ignored")
+    })
+    .await;
+    assert!(server.client().await.is_granted(&token).await);
+    assert_eq!(server.terminate().await.code(), Some(0));
+}
+
 async fn assert_signal_drains(signal: &str) {
     let mut draining = ServerWithCall::start(&[]).await;
     let mut health = draining.server.health().await;
@@ -135,6 +150,12 @@ async fn silent_clients_do_not_delay_a_shutdown_and_a_call_in_flight_finishes() 
         client.send(&sent).await;
         silent.push(client);
     }
+    // It cannot take the end of its watch.
+    let mut stalled = RawClient::connect_with_window(port, 0).await;
+    let watch = frame(DATA, END_STREAM, 1, &[0; 5]);
+    let watch = [open("/grpc.health.v1.Health/Watch"), watch].concat();
+    stalled.send(&watch).await;
+    silent.push(stalled);
     let mut health = draining.server.health().await;
     drop(health.watch("").await);
 

@@ -2,7 +2,6 @@
 
 mod conformance;
 mod crash;
-mod crash_domains;
 mod postgres;
 mod refused;
 mod sqlite_file;

@@ -3,5 +3,6 @@
 pub mod balanced_load;
 pub mod callers;
 pub mod health;
+pub mod reflected;
 pub mod session;
 pub mod well_behaved;

@@ -1,6 +1,7 @@
 //! A server that logs and traces as much as possible, and a client that keeps every answer.
 
 use crate::support::{
+    clients::reflected,
     directory,
     search::contains,
     server::{Client, Server, collector::Collector},
@@ -13,6 +14,7 @@ use keyservice::{
     model::token::{Digester, Token},
 };
 use prost::Message;
+use protox::prost_reflect::{DynamicMessage, MethodDescriptor};
 use tempfile::TempDir;
 use tonic::{Code, Response, Status};
 
@@ -127,6 +129,24 @@ impl Session {
                 Err(status.code())
             }
         }
+    }
+
+    /// Calls any method. A token in the answer counts as created, and the rest of the answer is kept.
+    pub async fn call(
+        &mut self,
+        method: &MethodDescriptor,
+        message: &DynamicMessage,
+    ) -> Result<(), Code> {
+        let answer = reflected::call(self.server.channel().await, method, message).await;
+        let answer = answer.map(|mut answer| {
+            if let Some(token) = answer.get_field_by_name("token") {
+                let token = token.as_str().expect("text").to_owned();
+                self.tokens.push(token);
+                answer.clear_field_by_name("token");
+            }
+            Response::new(answer.encode_to_vec())
+        });
+        self.keep_answer(answer).map(drop)
     }
 
     /// A token that is granted.

@@ -4,6 +4,8 @@ pub mod deployment;
 pub mod domains;
 pub mod fault;
 pub mod history;
+pub mod key_states;
 pub mod keys;
 pub mod load;
+pub mod subjects;
 pub mod tally;

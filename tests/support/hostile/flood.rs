@@ -211,11 +211,11 @@ async fn hold_connections(
         .sum()
 }
 
-/// Sends calls, each with almost 1 MiB of a message that claims to have 4 MB. The server's windows
+/// Sends calls, each with almost 64 KiB of a message that claims to have 4 MB. The server's windows
 /// allow no more before it has read some. Returns how many bytes could be sent.
 async fn send_unfinished(client: &mut RawClient, calls: u32) -> u64 {
     const PIECE: usize = 16_000;
-    const PIECES: usize = 64;
+    const PIECES: usize = 4;
     let header = [&[0][..], &4_000_000_u32.to_be_bytes(), &[0x12]].concat();
     let block = headers_of("/grpc.health.v1.Health/Check", &[]);
     // The server's SETTINGS enlarge its windows only after they are acknowledged.

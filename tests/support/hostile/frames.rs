@@ -12,12 +12,16 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Types of frames (RFC 9113, section 6).
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
+
+/// A parameter in SETTINGS.
+const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// Flags of frames.
 pub const ACK: u8 = 0x1;
@@ -99,6 +103,30 @@ impl RawClient {
         stream.ok().map(Self)
     }
 
+    /// Connects with a buffer that a few answers fill, and reads none of them unless it is asked to.
+    pub async fn connect_with_small_buffer(port: u16) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a size");
+        let stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await;
+        Self(stream.expect("it listens"))
+    }
+
+    /// Connects, lets the server send this much on each stream, and any amount on all together.
+    pub async fn connect_with_window(port: u16, window: u32) -> Self {
+        let setting = [
+            &INITIAL_WINDOW_SIZE.to_be_bytes()[..],
+            &window.to_be_bytes(),
+        ];
+        let all = (1_u32 << 31) - 1 - 65_535;
+        let mut client = Self::connect(port).await;
+        client.send(PREFACE).await;
+        client.send(&frame(SETTINGS, 0, 0, &setting.concat())).await;
+        client
+            .send(&frame(WINDOW_UPDATE, 0, 0, &all.to_be_bytes()))
+            .await;
+        client
+    }
+
     /// Connects, and sends the preface and empty SETTINGS. The client will acknowledge nothing.
     pub async fn connect_with_preface(port: u16) -> Self {
         let mut client = Self::connect(port).await;
@@ -110,6 +138,11 @@ impl RawClient {
     /// Ignores errors: a read shows whether the server has closed the connection.
     pub async fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).await;
+    }
+
+    /// Like [`RawClient::send`]. Returns false when the connection is closed.
+    pub async fn can_send(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok()
     }
 
     /// Returns `None` when the connection is closed.

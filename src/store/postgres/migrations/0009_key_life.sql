@@ -119,7 +119,7 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM keyservice.replicas r WHERE NOT r.reads_feed) THEN
         RAISE 'a replica of the release before is running, which does not know this change: update it'
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'KS001';  -- of this service's own
     END IF;
     IF NOT EXISTS (SELECT FROM keyservice.first_change) THEN
         INSERT INTO keyservice.first_change VALUES (true);

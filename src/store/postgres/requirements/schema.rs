@@ -91,7 +91,7 @@ const FINDINGS: &str = "
     JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
       AND NOT (p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (
-              '{refuse_change, refuse_other_revision, refuse_earlier_revision, refuse_many_replicas, refuse_older_replica, index_labels}'::pg_catalog.text[])
+              '{refuse_change, refuse_other_revision, refuse_earlier_revision, refuse_many_replicas, refuse_older_replica, refuse_empty_write, index_labels}'::pg_catalog.text[])
           AND p.pronamespace OPERATOR(pg_catalog.=) (SELECT s.oid FROM schema s))
     ORDER BY 1, 2, 3";
 
@@ -213,13 +213,16 @@ impl Finding {
     }
 }
 
-/// Whether the role may create the schema, or change its tables if they exist; and who owns them.
+/// Whether the role may change the tables if they exist, and create the schemas that do not; and who owns
+/// the tables.
 const MAY_MIGRATE: &str = "
     SELECT CURRENT_USER::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text,
         pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text,
         CASE WHEN c.oid IS NOT NULL THEN pg_catalog.pg_has_role(c.relowner, 'USAGE')
             WHEN n.oid IS NOT NULL THEN pg_catalog.has_schema_privilege(n.oid, 'CREATE, USAGE')
-            ELSE pg_catalog.has_database_privilege(pg_catalog.current_database()::pg_catalog.text, 'CREATE') END
+            ELSE true END,
+        EXISTS (SELECT FROM pg_catalog.pg_namespace a WHERE a.nspname OPERATOR(pg_catalog.=) 'keyservice_audit')
+            OR pg_catalog.has_database_privilege(pg_catalog.current_database()::pg_catalog.text, 'CREATE')
     FROM (SELECT) one_row
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) 'keyservice'
     LEFT JOIN pg_catalog.pg_class c
@@ -230,24 +233,25 @@ pub(in crate::store::postgres) async fn check_may_migrate(
     client: &impl GenericClient,
 ) -> Result<(), MigrateError> {
     let row = client.query_one(MAY_MIGRATE, &[]).await?;
-    if row.try_get(3)? {
+    let (may_change, may_create): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
+    if may_change && may_create {
         return Ok(());
     }
     let (role, database): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     Err(match row.try_get::<_, Option<String>>(2)? {
-        Some(owner) => unfit(
+        Some(owner) if !may_change => unfit(
             format!(
                 "this release migrates the tables, and the role {role} does not own them: {owner} does"
             ),
             format!("start this release once with an address for the role {owner}"),
         ),
-        None => unfit(
+        _ => unfit(
             format!(
-                "the first start creates the schema keyservice, and the role {role} may not create it \
-                 in the database {database}"
+                "this release creates the schemas keyservice and keyservice_audit, and the role {role} \
+                 may not create one in the database {database}"
             ),
             format!(
-                "start once with an address for the owner of the database, or GRANT CREATE ON DATABASE \
+                "start it once with an address for the owner of the database, or GRANT CREATE ON DATABASE \
                  {} TO {}",
                 quoted(&database),
                 quoted(&role)

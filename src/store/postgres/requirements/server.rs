@@ -40,8 +40,11 @@ const SETTINGS: [&str; 13] = [
     "transaction_read_only",
 ];
 
+/// Not from the view `pg_settings`, which everybody may lock.
 const READ_SETTINGS: &str = "
-    SELECT s.name, s.setting FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) ANY ($1)";
+    SELECT s.name, pg_catalog.current_setting(s.name, true) AS setting
+    FROM pg_catalog.unnest($1::pg_catalog.text[]) s (name)
+    WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
 
 /// The server counts a connection for the role that it was opened as, whatever `SET ROLE` says. Its
 /// limits on roles and databases do not hold for superusers.

@@ -2,45 +2,49 @@
 //!
 //! Promises plain sentences: the names that rustls has for its errors are only logged, below info.
 
-use rustls::{AlertDescription, CertificateError, Error, OtherError};
+use crate::tls_faults;
+use rustls::{
+    AlertDescription, CertificateError, Error, OtherError, pki_types::InvalidDnsNameError,
+};
 use std::{io, sync::Arc};
 
-/// What is wrong with the server's certificate, and what to do.
+/// What is wrong with the server's certificate, and what to do, where rustls has no error for it.
 #[derive(Debug, thiserror::Error)]
-#[error("the database server's certificate {0}")]
+#[error("{0}")]
 pub(super) struct Unusable(pub(super) &'static str);
 
 impl From<Unusable> for Error {
+    /// An error of a certificate, so that the server gets an alert about its certificate.
     fn from(unusable: Unusable) -> Self {
-        OtherError(Arc::new(unusable)).into()
+        CertificateError::Other(OtherError(Arc::new(unusable))).into()
     }
 }
 
-const UNSUPPORTED: &str = "has a key or a signature of a kind or size that is not supported: use ECDSA \
-                           (P-256 or P-384), Ed25519, or RSA with 2048 to 8192 bits, and SHA-256, \
-                           SHA-384 or SHA-512";
+/// The error for a handshake that was not signed with the certificate's key, as far as is known.
+pub(super) fn signature_error(error: Error) -> Error {
+    match error {
+        // That is also what is said of an RSA key with too few bits.
+        Error::InvalidCertificate(CertificateError::BadSignature) => Unusable(
+            "has another key than the server, or an RSA key of a size that is not supported: use 2048 \
+             to 8192 bits",
+        )
+        .into(),
+        _ => error,
+    }
+}
 
-const INCOMPATIBLE: &str = "the database server and this service have no TLS version, cipher or kind \
-                            of certificate in common: use TLS 1.2 or 1.3, and a certificate with an \
-                            ECDSA key (P-256 or P-384), an Ed25519 key, or an RSA key of 2048 to 8192 \
-                            bits";
-
-/// The error for a certificate that was not verified.
-pub(super) fn chain_error(error: Error) -> Error {
+/// What is wrong with the server's certificate, and what to do.
+fn of_certificate(error: &CertificateError) -> &'static str {
     use CertificateError::{
-        BadSignature, Expired, ExpiredContext, InvalidPurpose, InvalidPurposeContext,
-        NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, UnknownIssuer,
+        BadSignature, InvalidPurpose, InvalidPurposeContext, NotValidForName,
+        NotValidForNameContext, UnknownIssuer,
     };
-    let Error::InvalidCertificate(found) = &error else {
-        return error;
-    };
-    Unusable(match found {
-        Expired | ExpiredContext { .. } => {
-            "or one that has signed it has expired: renew it, or set this machine's clock right"
-        }
-        NotValidYet | NotValidYetContext { .. } => {
-            "is not valid yet: compare the clocks of both machines"
-        }
+    if let CertificateError::Other(OtherError(other)) = error
+        && let Some(Unusable(why)) = other.downcast_ref()
+    {
+        return why;
+    }
+    match error {
         UnknownIssuer | BadSignature => {
             "is signed by none of the roots of sslrootcert: give the root that has signed it, and \
              let the server send the certificates between the two"
@@ -54,65 +58,32 @@ pub(super) fn chain_error(error: Error) -> Error {
             "is for another purpose than to be a server's: make one whose extended key usage, if it has \
              one, has serverAuth, and whose key usage, if it has one, has digitalSignature"
         }
-        // webpki's errors have no types here.
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+        other if tls_faults::is_authority(other) => {
             "is that of an authority, and not itself in the file of sslrootcert: put it there, or have \
              the authority sign another one for the server"
         }
-        other => return unusable(other),
-    })
-    .into()
-}
-
-/// The error for a handshake that was not signed with the certificate's key, as far as is known.
-pub(super) fn signature_error(error: Error) -> Error {
-    match &error {
-        // That is also what is said of an RSA key with too few bits.
-        Error::InvalidCertificate(CertificateError::BadSignature) => Unusable(
-            "has another key than the server, or an RSA key of a size that is not supported: use 2048 \
-             to 8192 bits",
-        )
-        .into(),
-        Error::InvalidCertificate(other) => unusable(other),
-        _ => error,
+        other => tls_faults::of_certificate(other),
     }
-}
-
-fn unusable(error: &CertificateError) -> Error {
-    use CertificateError::{
-        UnsupportedSignatureAlgorithmContext, UnsupportedSignatureAlgorithmForPublicKeyContext,
-    };
-    tracing::debug!("the database server's certificate: {error}");
-    Unusable(match error {
-        UnsupportedSignatureAlgorithmContext { .. }
-        | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => UNSUPPORTED,
-        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
-            "is of X.509 version 1: make one of version 3"
-        }
-        _ => {
-            "or one that has signed it cannot be used: it is damaged, or has extensions that are not \
-             supported or forbid this use"
-        }
-    })
-    .into()
 }
 
 /// The error of a TLS stream, as a sentence.
 pub(super) fn plain(error: io::Error) -> io::Error {
     let kind = error.kind();
-    let said = match kind {
-        io::ErrorKind::UnexpectedEof => {
-            "the database server closed the connection; its log may say why".to_owned()
-        }
-        io::ErrorKind::InvalidInput => {
-            "the address's host is neither a DNS name nor an IP address".to_owned()
-        }
-        _ => match error.get_ref().and_then(|cause| cause.downcast_ref()) {
-            Some(cause) => sentence(cause),
-            None => return error,
-        },
+    if kind == io::ErrorKind::UnexpectedEof {
+        let closed = "the database server closed the connection; its log may say why";
+        return io::Error::new(kind, closed);
+    }
+    let Some(cause) = error.get_ref() else {
+        return error;
     };
-    io::Error::new(kind, said)
+    if cause.is::<InvalidDnsNameError>() {
+        let invalid = "the address's host is neither a DNS name nor an IP address";
+        io::Error::new(kind, invalid)
+    } else if let Some(cause) = cause.downcast_ref() {
+        io::Error::new(kind, sentence(cause))
+    } else {
+        error
+    }
 }
 
 fn sentence(error: &Error) -> String {
@@ -122,10 +93,12 @@ fn sentence(error: &Error) -> String {
     };
     tracing::debug!("TLS to the database server: {error}");
     match error {
-        Error::Other(OtherError(ours)) => ours.to_string(),
+        Error::InvalidCertificate(error) => {
+            format!("the database server's certificate {}", of_certificate(error))
+        }
         Error::PeerIncompatible(_)
         | Error::AlertReceived(HandshakeFailure | InsufficientSecurity | ProtocolVersion) => {
-            INCOMPATIBLE.to_owned()
+            tls_faults::incompatible("the database server")
         }
         Error::AlertReceived(CertificateRequired) => {
             "the database server demands a client certificate, and this service sends none: let the \
@@ -144,5 +117,32 @@ fn sentence(error: &Error) -> String {
         _ => "the database server's answer is not valid TLS: check the host and the port, and what is \
               between"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::ServerName;
+
+    #[test]
+    fn only_a_host_that_is_no_name_is_told_to_be_none() {
+        let no_name = ServerName::try_from("no name").expect_err("it has a space");
+        let said = plain(io::Error::new(io::ErrorKind::InvalidInput, no_name)).to_string();
+        assert!(said.contains("neither a DNS name nor"), "{said}");
+        let other = io::Error::new(io::ErrorKind::InvalidInput, "another cause");
+        assert_eq!(plain(other).to_string(), "another cause");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_alone_is_told_to_the_server_as_such() {
+        let error = Error::from(Unusable("is odd"));
+        let said = plain(io::Error::new(io::ErrorKind::InvalidData, error.clone())).to_string();
+        assert_eq!(said, "the database server's certificate is odd");
+        let Error::InvalidCertificate(error) = error else {
+            panic!("{error}");
+        };
+        let alert = AlertDescription::from(error);
+        assert_eq!(alert, AlertDescription::CertificateUnknown);
     }
 }

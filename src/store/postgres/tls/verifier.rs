@@ -3,7 +3,7 @@
 //! Promises that the server has the private key of its certificate, whatever else is verified. Where
 //! there are roots, it must never accept a certificate that no root has signed and that is no root itself.
 
-use super::errors::{Unusable, chain_error, signature_error};
+use super::errors::{Unusable, signature_error};
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -143,8 +143,7 @@ impl ServerCertVerifier for Verifier {
                 )
                 .into());
             }
-            let verified = self.verify(trust, own, intermediates, host, now);
-            verified.map_err(chain_error)?;
+            self.verify(trust, own, intermediates, host, now)?;
         }
         Ok(ServerCertVerified::assertion())
     }

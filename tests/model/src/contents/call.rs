@@ -1,11 +1,11 @@
 //! Owns what a call of Authorize does with the keyring.
-//! Promises that the correct call sees both domains as they were at one moment.
+//! Promises that the correct call sees both things as they were at one moment.
 //! Must never look at the database.
 
 use super::{
     Protocol, Variant,
     promise::Outcome,
-    state::{Call, State},
+    state::{Call, Part, Record, State},
     step::Step,
 };
 
@@ -15,13 +15,14 @@ impl Protocol {
             (Step::StartAuthorize, Some(lease)) => {
                 state.call = Some(Call::new(lease, state.returned));
             }
-            (Step::See(domain), _) => {
-                state.see(domain, 0);
-                state.see(domain, 1);
+            (Step::Find, _) => state.find(),
+            (Step::See(thing), _) => {
+                state.see(thing, Part::Standing);
+                state.see(thing, Part::Width);
                 self.answer(state);
             }
-            (Step::SeePart(domain, part), _) => {
-                state.see(domain, part);
+            (Step::SeePart(thing, part), _) => {
+                state.see(thing, part);
                 self.answer(state);
             }
             _ => {}
@@ -40,20 +41,33 @@ impl Protocol {
         if call.has_counted && self.variant != Variant::LookNotRepeated {
             state.call = Some(Call::new(call.lease, call.returned));
         } else {
-            let answer = state.judge(&call, contents, replica.held);
+            let answer = state.judge(self.scope.things, &call, contents, replica.held);
             state.end(Outcome::Answered(answer));
         }
     }
 }
 
 impl State {
-    fn see(&mut self, domain: usize, part: usize) {
+    /// The key's record may become the spare one later, and then be filled with a state that is newer still.
+    fn find(&mut self) {
+        let (Some(call), Some(replica)) = (&mut self.call, &self.replica) else {
+            return;
+        };
+        call.record = Some(Record {
+            condition: call.replaced.unwrap_or(replica.keyring)[0],
+            is_current: true,
+        });
+        call.met_skipping |= replica.is_skipping;
+    }
+
+    fn see(&mut self, thing: usize, part: Part) {
         let (Some(call), Some(replica)) = (&mut self.call, &self.replica) else {
             return;
         };
         let keyring = call.replaced.unwrap_or(replica.keyring);
-        let parts = [keyring[domain].name, keyring[domain].subdomains];
-        call.seen[domain][part] = Some(parts[part]);
+        let record = call.record.filter(|_| thing == 0);
+        let condition = record.map_or(keyring[thing], |record| record.condition);
+        call.seen[thing].see(part, condition);
         call.met_skipping |= replica.is_skipping;
     }
 }

@@ -1,8 +1,8 @@
 //! Owns what PostgreSQL keeps: the writes in the order of their commits.
-//! Promises to give what a real read gives, the last state of each domain and not its earlier ones.
+//! Promises to give what a real read gives, the last state of each thing and not its earlier ones.
 //! Must never decide what a replica does with an answer.
 
-use super::state::{Contents, Coverage, DOMAINS};
+use super::things::{Condition, Contents, THINGS};
 
 /// A write's place in the order of commits, from 1. Revision 0 is an empty database.
 pub type Revision = usize;
@@ -28,9 +28,9 @@ pub(crate) enum Author {
 /// One committed write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Write {
-    pub(crate) domain: usize,
-    /// What the domain covers from then on.
-    pub(crate) coverage: Coverage,
+    pub(crate) thing: usize,
+    /// The thing's state from then on.
+    pub(crate) condition: Condition,
     pub(crate) history: History,
     pub(crate) author: Author,
     /// The last write that had returned when this one was committed.
@@ -58,27 +58,30 @@ impl Position {
     };
 }
 
-/// The whole state of one domain, and the write that made it so.
+/// The whole state of one thing, and the write that made it so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Change {
     pub(crate) position: Position,
-    pub(crate) domain: usize,
-    pub(crate) coverage: Coverage,
+    pub(crate) thing: usize,
+    pub(crate) condition: Condition,
 }
 
 /// Some changes, in the order in which they are applied. Vacant places come last.
-pub(crate) type Changes = [Option<Change>; DOMAINS];
+pub(crate) type Changes = [Option<Change>; THINGS];
 
 /// What PostgreSQL keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Database {
+    /// What it held before the first write.
+    pub(crate) start: Contents,
     writes: [Option<Write>; CAPACITY],
     pub(crate) history: History,
 }
 
 impl Database {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(start: Contents) -> Self {
         Self {
+            start,
             writes: [None; CAPACITY],
             history: History::BeforeLoss,
         }
@@ -111,21 +114,17 @@ impl Database {
         self.history = History::AfterLoss;
     }
 
-    /// The last write to a domain among those up to a revision.
-    pub(crate) fn last_write_to(
-        &self,
-        domain: usize,
-        until: Revision,
-    ) -> Option<(Revision, Write)> {
+    /// The last write to a thing among those up to a revision.
+    pub(crate) fn last_write_to(&self, thing: usize, until: Revision) -> Option<(Revision, Write)> {
         let mut writes = self.writes().rev();
-        writes.find(|(revision, write)| *revision <= until && write.domain == domain)
+        writes.find(|(revision, write)| *revision <= until && write.thing == thing)
     }
 
     /// The truth at a revision.
     pub(crate) fn contents_at(&self, revision: Revision) -> Contents {
-        std::array::from_fn(|domain| {
-            let last = self.last_write_to(domain, revision);
-            last.map_or(Coverage::REMOVED, |(_, write)| write.coverage)
+        std::array::from_fn(|thing| {
+            let last = self.last_write_to(thing, revision);
+            last.map_or(self.start[thing], |(_, write)| write.condition)
         })
     }
 
@@ -134,9 +133,10 @@ impl Database {
         self.contents_at(self.revision())
     }
 
-    /// Whether a domain has a row. A row stays when its domain is removed.
-    pub(crate) fn has_row(&self, domain: usize) -> bool {
-        self.last_write_to(domain, self.revision()).is_some()
+    /// Whether a thing has a row. A row stays when its thing is removed.
+    pub(crate) fn has_row(&self, thing: usize) -> bool {
+        self.start[thing] != Condition::ABSENT
+            || self.last_write_to(thing, self.revision()).is_some()
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -155,14 +155,14 @@ impl Database {
                 .any(|(revision, Write { history, .. })| position == Position { revision, history })
     }
 
-    /// The last state of each domain that has changed since a revision, the earliest change first.
+    /// The last state of each thing that has changed since a revision, the earliest change first.
     pub(crate) fn changes_since(&self, since: Revision, limit: usize) -> Changes {
         let is_last = |(revision, write): &(Revision, Write)| {
-            let last = self.last_write_to(write.domain, self.revision());
+            let last = self.last_write_to(write.thing, self.revision());
             last.is_some_and(|(last, _)| last == *revision)
         };
         let recent = self.writes().filter(|(revision, _)| *revision > since);
-        let mut changes = [None; DOMAINS];
+        let mut changes = [None; THINGS];
         for (place, (revision, write)) in changes.iter_mut().zip(recent.filter(is_last)).take(limit)
         {
             *place = Some(Change {
@@ -170,8 +170,8 @@ impl Database {
                     revision,
                     history: write.history,
                 },
-                domain: write.domain,
-                coverage: write.coverage,
+                thing: write.thing,
+                condition: write.condition,
             });
         }
         changes

@@ -6,8 +6,9 @@ use super::{
     Protocol, Variant,
     database::{Author, Change},
     promise::Outcome,
-    state::{Contents, Coverage, Fresh, Page, Replica, State, Unfinished},
+    state::{Call, Fresh, Page, Replica, State, Unfinished},
     step::Step,
+    things::{Condition, Contents},
 };
 
 impl Protocol {
@@ -25,8 +26,12 @@ impl Protocol {
             return;
         };
         let outcome = match step {
-            Step::Restore(domain) => self.restore(state, &mut replica, domain),
-            Step::Replace => replace(self.variant, state, &mut replica),
+            Step::Restore(thing) => self.restore(state, &mut replica, thing),
+            Step::Replace => self.replace(state, &mut replica),
+            Step::Apply => {
+                self.apply_next(&mut replica, state.call.as_mut());
+                None
+            }
             _ => {
                 self.follow(step, state, &mut replica);
                 None
@@ -44,12 +49,13 @@ impl Protocol {
                 *replica = Replica::loaded(replica.keyring, state.database.position());
             }
             Step::ReadChanges => replica.page = Some(self.read_page(state, replica)),
+            Step::ReadAside => replica.older_page = Some(self.read_page(state, replica)),
+            Step::TurnToAside => replica.page = replica.older_page.take(),
             Step::Renew => {
                 let grants = Some(state.database.history);
                 let page = self.read_page(state, replica);
                 replica.page = Some(Page { grants, ..page });
             }
-            Step::Apply => self.apply_next(replica),
             Step::Count => {
                 replica.unfinished = None;
                 if let Some(call) = &mut state.call {
@@ -103,7 +109,7 @@ impl Protocol {
         }
     }
 
-    fn apply_next(&self, replica: &mut Replica) {
+    fn apply_next(&self, replica: &mut Replica, call: Option<&mut Call>) {
         let Some(page) = &mut replica.page else {
             return;
         };
@@ -111,34 +117,40 @@ impl Protocol {
             return;
         };
         if self.variant == Variant::PartsWrittenSeparately && replica.unfinished.is_none() {
-            replica.keyring[change.domain].name = change.coverage.name;
+            replica.keyring[change.thing].standing = change.condition.standing;
             replica.unfinished = Some(Unfinished::HalfWritten);
+            fill_record(call, replica.keyring[0]);
             return;
         }
         page.changes = [next, None];
         let Page { skips, read_at, .. } = *page;
         replica.unfinished = Some(Unfinished::Uncounted);
         self.apply(replica, change);
+        if self.variant == Variant::PartsWrittenSeparately {
+            fill_record(call, replica.keyring[0]);
+        } else if self.scope.things.has_record(change.thing) {
+            turn_to_other_record(call, change.condition);
+        }
         replica.is_skipping = (replica.is_skipping || skips) && replica.reached != read_at;
     }
 
     fn apply(&self, replica: &mut Replica, change: Change) {
         let Change {
             position,
-            domain,
-            coverage,
+            thing,
+            condition,
         } = change;
-        if self.variant != Variant::NewestFirst || position.revision > replica.reached.revision {
+        if position.revision > replica.reached.revision {
             replica.reached = position;
         }
         if self.variant == Variant::RemovalIsFinal {
-            replica.is_removed[domain] |= coverage == Coverage::REMOVED;
-            if replica.is_removed[domain] {
-                replica.keyring[domain] = Coverage::REMOVED;
+            replica.is_removed[thing] |= !condition.is_active();
+            if replica.is_removed[thing] {
+                replica.keyring[thing] = Condition::ABSENT;
                 return;
             }
         }
-        replica.keyring[domain] = coverage;
+        replica.keyring[thing] = condition;
     }
 }
 
@@ -166,22 +178,25 @@ impl Replica {
 /// Recovering from lost writes.
 impl Protocol {
     fn reload(&self, state: &State, replica: &mut Replica) {
-        let (held, database) = (replica.keyring, &state.database);
+        let (held, database): (Contents, _) = (replica.keyring, &state.database);
         let loaded = database.contents();
         let keeps_old_state =
-            |domain| self.variant == Variant::LoadedIntoKeyringInUse && !database.has_row(domain);
-        let keyring: Contents = std::array::from_fn(|domain| {
-            if keeps_old_state(domain) {
-                held[domain]
+            |thing| self.variant == Variant::LoadedIntoKeyringInUse && !database.has_row(thing);
+        let keyring: Contents = std::array::from_fn(|thing| {
+            if keeps_old_state(thing) {
+                held[thing]
             } else {
-                loaded[domain]
+                loaded[thing]
             }
         });
-        let is_lost = |domain: usize| !keyring[domain].is_within(held[domain]);
-        let writes_again = |domain| match self.variant {
+        let things = self.scope.things;
+        let is_lost = |thing: usize| things.has_lost_denial(thing, held[thing], keyring[thing]);
+        let writes_again = |thing| match self.variant {
             Variant::NotWrittenAgain => false,
+            Variant::NarrowingNotWrittenAgain => !Condition::is_active(held[thing]),
+            Variant::AccountNotWrittenAgain => thing == 0,
             Variant::NewerRowsLeftAlone => {
-                let last = database.last_write_to(domain, database.revision());
+                let last = database.last_write_to(thing, database.revision());
                 last.is_none_or(|(last, _)| last <= replica.read_at.revision)
             }
             _ => true,
@@ -191,49 +206,72 @@ impl Protocol {
         replica.fresh = Some(Fresh {
             keyring,
             position: database.position(),
-            to_restore: std::array::from_fn(|domain| writes_again(domain) && is_lost(domain)),
+            to_restore: std::array::from_fn(|thing| writes_again(thing) && is_lost(thing)),
         });
     }
 
-    /// Writes again what memory denies of a domain, and denies it in the new keyring at once, because a
+    /// Writes again what memory denies of a thing, and denies it in the new keyring at once, because a
     /// call that found a lease before may still look there.
-    fn restore(&self, state: &mut State, replica: &mut Replica, domain: usize) -> Option<Outcome> {
+    fn restore(&self, state: &mut State, replica: &mut Replica, thing: usize) -> Option<Outcome> {
+        let things = self.scope.things;
         let fresh = replica.fresh.as_mut()?;
-        let (held, now) = (replica.keyring[domain], state.database.contents()[domain]);
-        fresh.to_restore[domain] = false;
+        let (held, now) = (replica.keyring[thing], state.database.contents()[thing]);
+        fresh.to_restore[thing] = false;
         if self.variant != Variant::RestoredInStoreAlone {
-            fresh.keyring[domain] = fresh.keyring[domain].and(held);
+            fresh.keyring[thing] = things.repaired(thing, held, fresh.keyring[thing]);
         }
-        let coverage = match self.variant {
+        let condition = match self.variant {
             Variant::RestoredInMemoryAlone => now,
             Variant::RestoredAsItWas => held,
-            _ => now.and(held),
+            _ => things.repaired(thing, held, now),
         };
-        if coverage != now {
-            state.write(domain, coverage, Author::Replica);
+        if condition != now {
+            state.write(thing, condition, Author::Replica);
         }
-        (!coverage.is_within(now)).then_some(Outcome::GrantedByReplica)
+        (!condition.is_within(now)).then_some(Outcome::GrantedByReplica)
+    }
+
+    /// Ends the recovery. A call that has looked at the old keyring continues to.
+    fn replace(&self, state: &mut State, replica: &mut Replica) -> Option<Outcome> {
+        let Fresh {
+            keyring, position, ..
+        } = replica.fresh?;
+        if let Some(call) = &mut state.call
+            && call.has_looked()
+        {
+            call.replaced.get_or_insert(replica.keyring);
+        }
+        let keeps_page = self.variant == Variant::OlderChangesAfterReload;
+        *replica = Replica {
+            unfinished: Some(Unfinished::Uncounted),
+            held: replica.held,
+            page: replica.page.filter(|_| keeps_page),
+            ..Replica::loaded(keyring, position)
+        };
+        let (things, truth) = (self.scope.things, state.database.contents());
+        let is_kept = state.database.keeps_denials(things, replica.held?, truth);
+        (!is_kept).then_some(Outcome::DenialForgotten)
     }
 }
 
-/// Ends the recovery. A call that has looked at the old keyring continues to.
-fn replace(variant: Variant, state: &mut State, replica: &mut Replica) -> Option<Outcome> {
-    let Fresh {
-        keyring, position, ..
-    } = replica.fresh?;
-    if let Some(call) = &mut state.call
-        && call.seen.as_flattened().iter().any(Option::is_some)
-    {
-        call.replaced.get_or_insert(replica.keyring);
-    }
-    let keeps_page = variant == Variant::OlderChangesAfterReload;
-    *replica = Replica {
-        unfinished: Some(Unfinished::Uncounted),
-        held: replica.held,
-        page: replica.page.filter(|_| keeps_page),
-        ..Replica::loaded(keyring, position)
+/// The key's new state is written to the spare record, which then becomes the current one. A call that looks
+/// at what was the spare one meets the new state there.
+fn turn_to_other_record(call: Option<&mut Call>, condition: Condition) {
+    let Some(call) = call.filter(|call| call.replaced.is_none()) else {
+        return;
     };
-    let truth = state.database.contents();
-    let held = replica.held?;
-    (!state.database.keeps_denials(held, truth)).then_some(Outcome::DenialForgotten)
+    if let Some(record) = &mut call.record {
+        if !record.is_current {
+            record.condition = condition;
+        }
+        record.is_current = !record.is_current;
+    }
+}
+
+/// Only in a trap: the current record is changed.
+fn fill_record(call: Option<&mut Call>, condition: Condition) {
+    let call = call.filter(|call| call.replaced.is_none());
+    if let Some(record) = call.and_then(|call| call.record.as_mut()) {
+        record.condition = condition;
+    }
 }

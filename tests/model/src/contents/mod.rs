@@ -5,16 +5,19 @@
 //!
 //! # What a run is
 //!
-//! Callers add and remove two domains of an account, again and again. One of them is verified with or
-//! without its subdomains, so that its state has two parts. A key is such a thing too: it goes from
-//! absent to held to revoked, and never back.
+//! There are two things, which callers change again and again. They are two domains of an account, which
+//! are added and removed; one of them is verified with or without its subdomains, so that its state has two
+//! parts. Or they are a key and its account: the key's scope is narrowed and widened (a change of its expiry
+//! is like that), both are suspended and resumed, and the key is created and revoked, which is for good.
 //!
 //! One replica joins at any time: it loads everything in one snapshot, with the snapshot's revision. Then
 //! it reads the changes since the last one that it has applied, with a renewal or without one. The
 //! database gives the last state of each domain and not the earlier ones, and at most so many at a time.
 //! The replica applies them one after the other in revision order. Meanwhile, anything else may happen.
 //!
-//! One call of Authorize looks at both domains, in any order and at any time. A change is counted after
+//! One call of Authorize looks at both things, in any order and at any time. It sees a domain or an account
+//! at once. It finds the key's record, and sees one part of it after the other. The key's next state is
+//! written to a spare record and not to this one, but the state after that may be, while the call is there. A change is counted after
 //! it can be seen and before the next one, and a call whose first look was before a count looks again. It
 //! is answered if the lease that it found at its beginning has not lapsed at its end.
 //!
@@ -26,9 +29,10 @@
 //! a fresh keyring. Then it compares: what the old keyring denied and the fresh one grants, it writes
 //! again, as a change to what the database has then, which can only take away. It denies it in the fresh
 //! keyring too. Only then does the fresh keyring take the place of the old one. Before it serves, it must
-//! renew, which brings what was written meanwhile. If the database cannot be reached, it begins again.
+//! renew, which brings what was written meanwhile. A key of which it has lost a narrowing is suspended, and
+//! not narrowed: what else was lost is not known. If the database cannot be reached, it begins again.
 //! Another replica may do the same before or meanwhile, and remember less: it narrows a domain of which
-//! this one remembers the removal.
+//! this one remembers the removal, or suspends a key of which this one remembers the revocation.
 //!
 //! # What is left out
 //!
@@ -41,10 +45,12 @@ mod follower;
 mod promise;
 mod state;
 mod step;
+mod things;
 
 pub use database::Revision;
-pub use state::{Coverage, State};
+pub use state::{Part, State};
 pub use step::Step;
+pub use things::{Condition, Start, Things};
 
 use promise::{Finding, Outcome};
 use stateright::{Model, Property};
@@ -54,9 +60,9 @@ use stateright::{Model, Property};
 pub enum Variant {
     /// The protocol.
     Correct,
-    /// A call reads the parts of a domain one after the other.
+    /// A call reads the parts of a domain one after the other, where they stand.
     PartsReadSeparately,
-    /// The follower writes the parts of a domain one after the other.
+    /// The follower writes the parts of a domain or of a key one after the other, where they stand.
     PartsWrittenSeparately,
     /// A call looks at two domains, and does not look again if they changed meanwhile.
     LookNotRepeated,
@@ -69,12 +75,18 @@ pub enum Variant {
     RemovalIsFinal,
     /// A load reads its revision after its snapshot.
     RevisionReadAfterLoad,
+    /// The follower has two reads under way, and applies the older answer after the newer one.
+    OlderPageAfterNewer,
     /// Changes that were read before a reload are applied after it.
     OlderChangesAfterReload,
     /// A reload goes into the keyring in use. What the database has lost stays there.
     LoadedIntoKeyringInUse,
-    /// A lost removal is not written again.
+    /// A lost removal or suspension is not written again.
     NotWrittenAgain,
+    /// Only a lost suspension or revocation is looked for, and not a lost change of a key's scope.
+    NarrowingNotWrittenAgain,
+    /// A lost suspension of an account is not written again.
+    AccountNotWrittenAgain,
     /// A lost removal is not written again if the domain was written to since. But that may have been another
     /// replica, which remembers less.
     NewerRowsLeftAlone,
@@ -94,6 +106,8 @@ pub enum Variant {
 /// What a check covers.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
+    /// What there is.
+    pub things: Things,
     /// How many writes callers commit, the lost ones included.
     pub writes: usize,
     /// How many of the last writes a standby may miss that takes over, at most once.
@@ -116,7 +130,8 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::new()]
+        let starts = self.scope.things.starts();
+        starts.into_iter().map(State::new).collect()
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
@@ -157,7 +172,7 @@ impl Model for Protocol {
         ];
         if self.scope.writes > 2 {
             properties.extend([
-                Property::sometimes("a domain that is back is seen", |_, state| {
+                Property::sometimes("what was given back is seen", |_, state| {
                     shows(state, Finding::GiveBack)
                 }),
                 Property::sometimes("the contents of no revision are seen", |_, state| {

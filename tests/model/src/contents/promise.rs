@@ -4,7 +4,8 @@
 
 use super::{
     database::{Author, Database, Revision},
-    state::{Call, Contents, Coverage, DOMAINS, State},
+    state::{Call, State},
+    things::{Condition, Contents, THINGS, Things},
 };
 
 /// What the end of a run shows.
@@ -28,11 +29,11 @@ pub(crate) enum Finding {
     MixtureBySkipping,
     /// The call saw as granted what was denied when a loss was found.
     ForgottenDenial,
-    /// The call saw a domain as removed by a write that had returned.
+    /// The call saw a thing as removed by a write that had returned.
     Removal,
-    /// The call saw a domain that was removed and is back, and both writes had returned.
+    /// The call saw a thing that was removed and is back, and both writes had returned.
     GiveBack,
-    /// The call saw a domain as removed by a replica that has written a lost removal again.
+    /// The call saw a thing as removed by a replica that has written a lost removal again.
     RestoredRemoval,
 }
 
@@ -48,7 +49,13 @@ impl Answer {
 
 impl State {
     /// Judges the answer to a call.
-    pub(crate) fn judge(&self, call: &Call, seen: Contents, held: Option<Contents>) -> Answer {
+    pub(crate) fn judge(
+        &self,
+        things: Things,
+        call: &Call,
+        seen: Contents,
+        held: Option<Contents>,
+    ) -> Answer {
         let (database, returned) = (&self.database, call.returned);
         // A lease from before a loss vouches for nothing that was written since.
         let is_bound = call.lease == database.history;
@@ -68,32 +75,32 @@ impl State {
         }
         // This one binds every lease.
         answer.0[Finding::ForgottenDenial as usize] =
-            held.is_some_and(|held| !database.keeps_denials(held, seen));
+            held.is_some_and(|held| !database.keeps_denials(things, held, seen));
         answer
     }
 }
 
 impl Database {
-    /// Whether the writes can stand in an order that explains what a call saw. The writes to one domain
+    /// Whether the writes can stand in an order that explains what a call saw. The writes to one thing
     /// keep their order, and a write stands after those that had returned before its commit. The call
     /// stands after those that had returned before it began.
     ///
-    /// So the call stands directly after one write to each domain, or before all. What these two and the
-    /// call need must not include a later write to either domain.
+    /// So the call stands directly after one write to each thing, or before all. What these two and the
+    /// call need must not include a later write to either thing.
     fn explains(&self, seen: Contents, returned: Revision) -> bool {
-        let candidates = |domain: usize| {
-            let before_all = (seen[domain] == Coverage::REMOVED).then_some((0, 0));
+        let candidates = |thing: usize| {
+            let before_all = (seen[thing] == self.start[thing]).then_some((0, 0));
             let writes = self
                 .writes()
-                .filter(move |(_, write)| (write.domain, write.coverage) == (domain, seen[domain]));
+                .filter(move |(_, write)| (write.thing, write.condition) == (thing, seen[thing]));
             let writes = writes.map(|(revision, write)| (revision, write.returned_before));
             before_all.into_iter().chain(writes)
         };
         candidates(0).any(|(first, before_first)| {
             candidates(1).any(|(second, before_second)| {
                 let needed = returned.max(before_first).max(before_second);
-                let has_needed = |domain, revision| {
-                    let last = self.last_write_to(domain, needed);
+                let has_needed = |thing, revision| {
+                    let last = self.last_write_to(thing, needed);
                     last.is_none_or(|(last, _)| last <= revision)
                 };
                 has_needed(0, first) && has_needed(1, second)
@@ -101,56 +108,58 @@ impl Database {
         })
     }
 
-    /// Whether each part that was denied is still denied, or was granted by a caller since the loss.
-    pub(crate) fn keeps_denials(&self, held: Contents, seen: Contents) -> bool {
-        (0..DOMAINS).all(|domain| {
+    /// Whether all that was denied is still denied, or was granted by a caller since the loss. A caller who
+    /// resumes a key grants it as it is then.
+    pub(crate) fn keeps_denials(&self, things: Things, held: Contents, seen: Contents) -> bool {
+        (0..THINGS).all(|thing| {
             let given_back = self
                 .writes()
-                .filter(|(_, write)| write.domain == domain && write.is_a_callers_since_the_loss());
-            let is_granted = |part: fn(Coverage) -> bool| {
-                part(held[domain]) || given_back.clone().any(|(_, write)| part(write.coverage))
-            };
-            let Coverage { name, subdomains } = seen[domain];
-            (!name || is_granted(|coverage| coverage.name))
-                && (!subdomains || is_granted(|coverage| coverage.subdomains))
+                .filter(|(_, write)| write.thing == thing && write.is_a_callers_since_the_loss())
+                .map(|(_, write)| write.condition);
+            let held_or_given_back = std::iter::once(held[thing]).chain(given_back);
+            let granted = held_or_given_back.map(Condition::grants);
+            let granted = granted.fold([false; 2], |[a, b], [c, d]| [a || c, b || d]);
+            let is_kept = |(seen, granted): (bool, bool)| granted || !seen;
+            !things.is_known(thing, held[thing])
+                || seen[thing].grants().into_iter().zip(granted).all(is_kept)
         })
     }
 
     /// Whether a replica has taken something away that a caller had given after the loss.
     pub(crate) fn has_undone_a_callers_write(&self) -> bool {
         self.writes().any(|(revision, write)| {
-            let before = self.last_write_to(write.domain, revision - 1);
+            let before = self.last_write_to(write.thing, revision - 1);
             write.author == Author::Replica
                 && before.is_some_and(|(_, before)| before.is_a_callers_since_the_loss())
         })
     }
 
     fn has_removed(&self, seen: Contents, returned: Revision) -> bool {
-        (0..DOMAINS).any(|domain| {
-            let last = self.last_write_to(domain, returned);
-            seen[domain] == Coverage::REMOVED
-                && last.is_some_and(|(_, write)| write.coverage == Coverage::REMOVED)
+        (0..THINGS).any(|thing| {
+            let last = self.last_write_to(thing, returned);
+            !seen[thing].is_active() && last.is_some_and(|(_, write)| !write.condition.is_active())
         })
     }
 
     fn has_given_back(&self, seen: Contents, returned: Revision) -> bool {
-        (0..DOMAINS).any(|domain| {
-            let last = self.last_write_to(domain, returned);
+        (0..THINGS).any(|thing| {
+            let last = self.last_write_to(thing, returned);
             last.is_some_and(|(last, write)| {
-                let before = self.last_write_to(domain, last - 1);
-                write.coverage == seen[domain]
-                    && before.is_some_and(|(_, before)| before.coverage == Coverage::REMOVED)
+                let before = self.last_write_to(thing, last - 1);
+                write.condition == seen[thing]
+                    && write.condition.is_active()
+                    && before.is_some_and(|(_, before)| !before.condition.is_active())
             })
         })
     }
 
     fn has_restored(&self, seen: Contents) -> bool {
-        (0..DOMAINS).any(|domain| {
-            let last = self.last_write_to(domain, self.revision());
+        (0..THINGS).any(|thing| {
+            let last = self.last_write_to(thing, self.revision());
             let is_restored = last.is_some_and(|(_, write)| {
-                (write.coverage, write.author) == (Coverage::REMOVED, Author::Replica)
+                !write.condition.is_active() && write.author == Author::Replica
             });
-            seen[domain] == Coverage::REMOVED && is_restored
+            !seen[thing].is_active() && is_restored
         })
     }
 }

@@ -5,40 +5,8 @@
 use super::{
     database::{Changes, Database, History, Position, Revision},
     promise::Outcome,
+    things::{Condition, Contents, Standing, THINGS},
 };
-
-/// How many domains the account may have. The first may be verified with its subdomains.
-pub(crate) const DOMAINS: usize = 2;
-
-/// What is verified by a domain, in two parts, of which a careless reader may see only one change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Coverage {
-    pub(crate) name: bool,
-    pub(crate) subdomains: bool,
-}
-
-impl Coverage {
-    pub(crate) const REMOVED: Self = Self::of(false, false);
-    pub(crate) const NAME: Self = Self::of(true, false);
-    pub(crate) const NAME_AND_SUBDOMAINS: Self = Self::of(true, true);
-
-    const fn of(name: bool, subdomains: bool) -> Self {
-        Self { name, subdomains }
-    }
-
-    /// What both cover.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self::of(self.name && other.name, self.subdomains && other.subdomains)
-    }
-
-    /// Whether the other one covers all that this one covers.
-    pub(crate) fn is_within(self, other: Self) -> bool {
-        self.and(other) == self
-    }
-}
-
-/// What is verified, by domain.
-pub(crate) type Contents = [Coverage; DOMAINS];
 
 /// The answer to a read of changes, which is in flight or is being applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +15,7 @@ pub(crate) struct Page {
     pub(crate) changes: Changes,
     /// Whether these were all changes.
     pub(crate) is_last: bool,
-    /// Whether a domain has changed more often than the page says.
+    /// Whether a thing has changed more often than the page says.
     pub(crate) skips: bool,
     /// The last write when it was read.
     pub(crate) read_at: Position,
@@ -60,8 +28,8 @@ pub(crate) struct Page {
 pub(crate) struct Fresh {
     pub(crate) keyring: Contents,
     pub(crate) position: Position,
-    /// The domains of which a denial was lost that is not yet written again.
-    pub(crate) to_restore: [bool; DOMAINS],
+    /// The things of which a denial was lost that is not yet written again.
+    pub(crate) to_restore: [bool; THINGS],
 }
 
 /// What a replica has begun and not finished.
@@ -95,8 +63,10 @@ pub(crate) struct Replica {
     pub(crate) fresh: Option<Fresh>,
     /// What it held when it found that writes are lost.
     pub(crate) held: Option<Contents>,
-    /// Only in a trap: the domains that it holds as removed.
-    pub(crate) is_removed: [bool; DOMAINS],
+    /// Only in a trap: the things that it holds as removed.
+    pub(crate) is_removed: [bool; THINGS],
+    /// Only in a trap: an answer that was read earlier than the one that is being applied.
+    pub(crate) older_page: Option<Page>,
 }
 
 impl Replica {
@@ -113,13 +83,52 @@ impl Replica {
             lease: None,
             fresh: None,
             held: None,
-            is_removed: [false; DOMAINS],
+            is_removed: [false; THINGS],
+            older_page: None,
         }
     }
 }
 
-/// The parts of a domain that a call has seen.
-pub(crate) type Seen = [Option<bool>; 2];
+/// The parts of a thing that a call has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Seen {
+    pub(crate) standing: Option<Standing>,
+    pub(crate) is_wide: Option<bool>,
+}
+
+/// One part of a thing's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Whether anything is granted.
+    Standing,
+    /// How much.
+    Width,
+}
+
+impl Seen {
+    pub(crate) fn has(self, part: Part) -> bool {
+        match part {
+            Part::Standing => self.standing.is_some(),
+            Part::Width => self.is_wide.is_some(),
+        }
+    }
+
+    pub(crate) fn see(&mut self, part: Part, condition: Condition) {
+        match part {
+            Part::Standing => self.standing = Some(condition.standing),
+            Part::Width => self.is_wide = Some(condition.is_wide),
+        }
+    }
+}
+
+/// The record of the key that a call has found. There are two: one that holds the key's state, and a spare
+/// one for its next state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Record {
+    pub(crate) condition: Condition,
+    /// Whether it is not the spare one now.
+    pub(crate) is_current: bool,
+}
 
 /// One Authorize call that has found a lease. One is enough, since calls do not affect each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,8 +137,10 @@ pub(crate) struct Call {
     pub(crate) lease: History,
     /// The last write that had returned when the call began.
     pub(crate) returned: Revision,
-    /// What it has seen, by domain.
-    pub(crate) seen: [Seen; DOMAINS],
+    /// Where it has found the key, if there is one among the things.
+    pub(crate) record: Option<Record>,
+    /// What it has seen, by thing.
+    pub(crate) seen: [Seen; THINGS],
     /// Whether a change was counted since it began to look.
     pub(crate) has_counted: bool,
     /// The keyring in which it looks, if another has taken its place since.
@@ -143,7 +154,8 @@ impl Call {
         Self {
             lease,
             returned,
-            seen: [[None; 2]; DOMAINS],
+            record: None,
+            seen: [Seen::default(); THINGS],
             has_counted: false,
             replaced: None,
             met_skipping: false,
@@ -152,11 +164,16 @@ impl Call {
 
     /// Everything that it needs, once it has seen it.
     pub(crate) fn contents(&self) -> Option<Contents> {
-        let mut contents = [Coverage::REMOVED; DOMAINS];
-        for (coverage, [name, subdomains]) in contents.iter_mut().zip(self.seen) {
-            *coverage = Coverage::of(name?, subdomains?);
+        let mut contents = [Condition::ABSENT; THINGS];
+        for (condition, seen) in contents.iter_mut().zip(self.seen) {
+            *condition = Condition::of(seen.standing?, seen.is_wide?);
         }
         Some(contents)
+    }
+
+    /// Whether it has begun to look, and so has a keyring.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.record.is_some() || self.seen != [Seen::default(); THINGS]
     }
 }
 
@@ -178,9 +195,9 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(start: Contents) -> Self {
         Self {
-            database: Database::new(),
+            database: Database::new(start),
             commits: 0,
             returned: 0,
             replica: None,
@@ -193,7 +210,7 @@ impl State {
     pub(crate) fn end(&mut self, outcome: Outcome) {
         *self = Self {
             outcome: Some(outcome),
-            ..Self::new()
+            ..Self::new([Condition::ABSENT; THINGS])
         };
     }
 }

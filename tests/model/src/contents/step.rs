@@ -5,27 +5,33 @@
 use super::{
     Protocol, Variant,
     database::{Author, History, Revision, Write},
-    state::{Coverage, DOMAINS, Replica, State, Unfinished},
+    state::{Part, Replica, State, Unfinished},
+    things::{Condition, THINGS},
 };
 
-/// One step. A `usize` identifies a domain.
+/// One step. A `usize` identifies a thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// A caller adds or removes a domain, or changes whether its subdomains are included. Commits.
-    Write(usize, Coverage),
+    /// A caller gives a thing another state. Commits.
+    Write(usize, Condition),
     /// The write of this revision, and with it each earlier one, may have returned.
     Return(Revision),
     /// A standby takes over that has only the writes up to this revision.
     LoseAfter(Revision),
     /// After that, another replica takes the subdomains from the first domain, because it remembers a lost
-    /// write that did so. It may not have known a later one that removed the domain.
-    NarrowByOther,
+    /// write that did so. It may not have known a later one that removed the domain. Or it suspends the key,
+    /// and may not have known that it was revoked.
+    RepairByOther(Condition),
     /// The replica loads everything in one snapshot.
     Join,
     /// Only in a trap: it reads afterwards what revision it has loaded.
     ReadPosition,
     /// The database answers a read of changes outside a renewal.
     ReadChanges,
+    /// Only in a trap: another read is answered, and is applied later.
+    ReadAside,
+    /// Only in a trap: now.
+    TurnToAside,
     /// The database answers a renewal.
     Renew,
     /// The replica applies the next change. Readers can see it.
@@ -40,17 +46,19 @@ pub enum Step {
     Reload,
     /// The database cannot be reached. It will load once more.
     FailReload,
-    /// It writes the lost denials of a domain again.
+    /// It writes the lost denials of a thing again.
     Restore(usize),
     /// The new keyring takes the place of the old one.
     Replace,
     /// A call of Authorize begins, and finds a lease.
     StartAuthorize,
-    /// The call looks at a domain. After the last one it begins again if a change was counted since its
+    /// The call finds the record of the key.
+    Find,
+    /// The call looks at a thing. After the last one it begins again if a change was counted since its
     /// first look, and is answered otherwise.
     See(usize),
-    /// Only in a trap: it looks at one part of a domain.
-    SeePart(usize, usize),
+    /// It looks at one part of a thing: of the key's record, or of a domain in a trap.
+    SeePart(usize, Part),
 }
 
 /// When each step may be taken.
@@ -58,17 +66,8 @@ impl Protocol {
     pub(crate) fn database_steps(&self, state: &State, steps: &mut Vec<Step>) {
         let (database, truth) = (&state.database, state.database.contents());
         if state.commits < self.scope.writes && !database.is_full() {
-            let coverages = [
-                (0, Coverage::REMOVED),
-                (0, Coverage::NAME),
-                (0, Coverage::NAME_AND_SUBDOMAINS),
-                (1, Coverage::REMOVED),
-                (1, Coverage::NAME),
-            ];
-            let changes = coverages
-                .into_iter()
-                .filter(|(domain, coverage)| *coverage != truth[*domain]);
-            steps.extend(changes.map(|(domain, coverage)| Step::Write(domain, coverage)));
+            let changes = self.scope.things.changes(truth).into_iter();
+            steps.extend(changes.map(|(thing, condition)| Step::Write(thing, condition)));
         }
         let last = database.revision();
         let may_return = (state.returned + 1..=last).filter(|write| state.may_return(*write));
@@ -76,8 +75,9 @@ impl Protocol {
         if database.history == History::BeforeLoss {
             let kept = last.saturating_sub(self.scope.lost)..last;
             steps.extend(kept.map(Step::LoseAfter));
-        } else if truth[0].subdomains && !state.has_other_narrowed && !database.is_full() {
-            steps.push(Step::NarrowByOther);
+        } else if !state.has_other_narrowed && !database.is_full() {
+            let repaired = self.scope.things.repaired_by_other(truth[0]);
+            steps.extend(repaired.map(Step::RepairByOther));
         }
     }
 
@@ -92,9 +92,8 @@ impl Protocol {
         }
         if let Some(fresh) = &replica.fresh {
             steps.push(Step::FailReload);
-            let may_restore =
-                |domain: &usize| fresh.to_restore[*domain] && !state.database.is_full();
-            let to_restore = (0..DOMAINS).filter(may_restore);
+            let may_restore = |thing: &usize| fresh.to_restore[*thing] && !state.database.is_full();
+            let to_restore = (0..THINGS).filter(may_restore);
             steps.extend(to_restore.map(Step::Restore));
             if !fresh.to_restore.contains(&true) {
                 steps.push(Step::Replace);
@@ -118,6 +117,12 @@ impl Protocol {
             steps.push(Step::Reload);
             return;
         }
+        if self.variant == Variant::OlderPageAfterNewer {
+            steps.push(match replica.older_page {
+                None => Step::ReadAside,
+                Some(_) => Step::TurnToAside,
+            });
+        }
         steps.push(Step::ReadChanges);
         // An answer that does not bring all changes grants no lease, and is not applied.
         if self.read_page(state, replica).is_last {
@@ -130,12 +135,17 @@ impl Protocol {
             steps.extend(replica.lease.map(|_| Step::StartAuthorize));
             return;
         };
-        for (domain, seen) in call.seen.iter().enumerate() {
-            if self.variant == Variant::PartsReadSeparately {
-                let unseen = (0..2).filter(|part| seen[*part].is_none());
-                steps.extend(unseen.map(|part| Step::SeePart(domain, part)));
-            } else if seen[0].is_none() {
-                steps.push(Step::See(domain));
+        for (thing, seen) in call.seen.iter().enumerate() {
+            let in_parts = self.variant == Variant::PartsReadSeparately;
+            let in_record = self.scope.things.has_record(thing);
+            if in_record && call.record.is_none() {
+                steps.push(Step::Find);
+            } else if in_record || in_parts {
+                let parts = [Part::Standing, Part::Width].into_iter();
+                let unseen = parts.filter(|part| !seen.has(*part));
+                steps.extend(unseen.map(|part| Step::SeePart(thing, part)));
+            } else if !seen.has(Part::Standing) {
+                steps.push(Step::See(thing));
             }
         }
     }
@@ -156,21 +166,21 @@ impl State {
 impl Protocol {
     pub(crate) fn take(&self, step: Step, state: &mut State) {
         match step {
-            Step::Write(domain, coverage) => {
+            Step::Write(thing, condition) => {
                 state.commits += 1;
-                state.write(domain, coverage, Author::Caller);
+                state.write(thing, condition, Author::Caller);
             }
             Step::Return(revision) => state.returned = revision,
             Step::LoseAfter(revision) => {
                 state.database.lose_after(revision);
                 state.returned = state.returned.min(revision);
             }
-            Step::NarrowByOther => {
+            Step::RepairByOther(condition) => {
                 state.has_other_narrowed = true;
-                state.write(0, Coverage::NAME, Author::Replica);
+                state.write(0, condition, Author::Replica);
             }
             Step::Join => self.join(state),
-            Step::StartAuthorize | Step::See(_) | Step::SeePart(..) => {
+            Step::StartAuthorize | Step::Find | Step::See(_) | Step::SeePart(..) => {
                 self.take_in_call(step, state);
             }
             _ => self.take_in_follower(step, state),
@@ -179,10 +189,10 @@ impl Protocol {
 }
 
 impl State {
-    pub(crate) fn write(&mut self, domain: usize, coverage: Coverage, author: Author) {
+    pub(crate) fn write(&mut self, thing: usize, condition: Condition, author: Author) {
         self.database.commit(Write {
-            domain,
-            coverage,
+            thing,
+            condition,
             history: self.database.history,
             author,
             returned_before: self.returned,

@@ -118,7 +118,7 @@ fn reason(text: &str) -> Reason {
     Reason::parse(text).expect("a reason")
 }
 
-fn suspend(account: &str, why: &str) -> SuspensionChange {
+pub(super) fn suspend(account: &str, why: &str) -> SuspensionChange {
     SuspensionChange {
         account_id: account_id(account),
         reason: Some(reason(why)),

@@ -1,8 +1,8 @@
 //! The rules for audit records in every store.
 
 use super::{
-    account_id, after, create, create_as, domain, on_every_store, revocation, revoke,
-    with_request_id,
+    account_id, accounts::suspend, after, create, create_as, domain, domains::addition,
+    on_every_store, revocation, revoke, revoke_with, with_request_id,
 };
 use crate::support::{
     caller, new_key,
@@ -15,11 +15,13 @@ use keyservice::{
         key::Scope,
         time::Timestamp,
     },
-    store::{CreateOutcome, KeyTarget},
+    store::{CreateOutcome, KeyTarget, Revocation},
 };
+use serde_json::Value;
 
 on_every_store![
     every_write_is_recorded_with_its_outcome,
+    every_write_is_recorded_with_its_revision,
     the_domain_of_a_key_is_recorded_with_every_write_of_the_key,
     appended_records_are_stored_with_every_field,
     a_write_without_its_record_is_not_stored,
@@ -54,6 +56,48 @@ async fn every_write_is_recorded_with_its_outcome(stores: &Stores) {
         let time = humantime::format_rfc3339_micros(time.to_system_time());
         let time = format!("\"time\":\"{time}\"");
         assert!(printed.contains(&time), "{time} is not in {printed}");
+    }
+}
+
+/// The time of a record is that of the call, and a call may wait before it writes.
+async fn every_write_is_recorded_with_its_revision(stores: &Stores) {
+    let new = with_request_id("acme", "once");
+    let created = create(&stores.first, &new).await;
+    let again = stores.first.keys.create(&new).await.expect("answered");
+    assert_eq!(again.expect("on record").position(), created);
+    let earlier = Revocation {
+        now: after(new.key.create_time, -60),
+        ..revocation(KeyTarget::Id(new.key.id), None)
+    };
+    let (_, revoked) = revoke_with(&stores.first, &earlier).await;
+    let addition = addition("acme", "example.com", true);
+    let added = stores
+        .first
+        .domains
+        .add_domain(&addition)
+        .await
+        .expect("added");
+    let suspension = suspend("acme", "unpaid");
+    let suspended = stores.first.accounts.set_suspension(&suspension).await;
+    let suspended = suspended.expect("suspended").position();
+    let read = record_of_a_list(Timestamp::now());
+    let appended = stores.first.audit.append_records(&[read]).await;
+    appended.expect("appended");
+
+    let expected = [
+        ("Revoke", Some(revoked)),
+        ("Create", Some(created)),
+        ("Create", Some(created)),
+        ("AddDomain", Some(added.position())),
+        ("SuspendAccount", Some(suspended)),
+        ("List", None),
+    ];
+    let printed = audit_output(&stores.address, &[]);
+    for (line, (method, position)) in printed.lines().zip(expected) {
+        let record: Value = serde_json::from_str(line).expect(line);
+        assert_eq!(record["method"], method);
+        let revision = position.map(|position| position.revision.number());
+        assert_eq!(record["revision"].as_i64(), revision, "{line}");
     }
 }
 
@@ -94,6 +138,7 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        revision: None,
         outcome: Outcome::named("RESOURCE_EXHAUSTED"),
         calls: 57,
     };
@@ -133,9 +178,8 @@ async fn a_write_without_its_record_is_not_stored(stores: &Stores) {
     keys.create(&unstored).await.expect_err("no record");
     let by_id = revocation(KeyTarget::Id(new.key.id), None);
     keys.revoke(&by_id).await.expect_err("no record");
-    assert_eq!(stores.load().await, before);
-
     stores.sql(&rename(&renamed, audit)).await.expect("renamed");
+    assert_eq!(stores.load().await, before);
     assert_eq!(records(&stores.address, &[]).len(), 1);
     revoke(stores, KeyTarget::Id(new.key.id)).await;
     assert_eq!(records(&stores.address, &[]).len(), 2);

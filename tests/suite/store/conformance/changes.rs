@@ -1,22 +1,26 @@
 //! The rules for reading changes, and for loading everything, from every store.
 
-use super::{changes_since, create, create_many, on_every_store, revocation, revoke, revoke_with};
+use super::{
+    changes_page, changes_since, create, create_many, on_every_store, revocation, revoke,
+    revoke_with,
+};
 use crate::support::{
     new_key,
     stores::{States, Stores, Subject, is_revoked},
 };
 use futures::future::join_all;
-use keyservice::store::{KeyTarget, Position};
+use keyservice::store::{KeyTarget, Position, Progress};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinHandle;
 
 on_every_store![
-    changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested,
+    changes_are_in_the_order_of_revisions,
+    a_page_of_changes_is_of_as_many_writes_as_requested,
     a_load_and_the_changes_after_it_miss_no_concurrent_write,
     the_changes_since_a_revision_skip_no_row_of_concurrent_writers,
 ];
 
-async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(stores: &Stores) {
+async fn changes_are_in_the_order_of_revisions(stores: &Stores) {
     let created = create_many(stores, "acme", 4).await;
     let (_, revoked_at) = revoke(stores, KeyTarget::Id(created[0].key.id)).await;
 
@@ -36,6 +40,23 @@ async fn changes_are_in_the_order_of_revisions_and_at_most_as_many_as_requested(
 
     assert_eq!(changes_since(stores, all[0].position, 2).await, all[1..3]);
     assert_eq!(changes_since(stores, all[3].position, 2).await, []);
+}
+
+/// To find the next state could take long, where the same thing was changed again and again.
+async fn a_page_of_changes_is_of_as_many_writes_as_requested(stores: &Stores) {
+    let created = create_many(stores, "acme", 3).await;
+    for key in &created {
+        revoke(stores, KeyTarget::Id(key.key.id)).await;
+    }
+    let mut progress = Progress::at(Position::START);
+    for (end, found) in [(2, 0), (4, 1), (6, 2)] {
+        let page = changes_page(stores, progress, 2).await;
+        assert_eq!((page.read_to.number(), page.changes.len()), (end, found));
+        assert_eq!(page.is_last(), end == 6);
+        progress = page.progress();
+    }
+    let beyond = changes_page(stores, progress, 2).await;
+    assert!(beyond.is_last() && beyond.changes.is_empty());
 }
 
 async fn a_load_and_the_changes_after_it_miss_no_concurrent_write(stores: &Stores) {
@@ -100,19 +121,20 @@ async fn read_beside_concurrent_writers(stores: &Stores) -> States {
     });
     let writers: Vec<_> = writers.collect();
 
-    let (mut applied, mut states, mut done) = (Position::START, States::new(), false);
+    let (mut progress, mut states, mut done) =
+        (Progress::at(Position::START), States::new(), false);
     loop {
-        let changes = changes_since(stores, applied, 5).await;
-        if changes.is_empty() && done {
+        let page = changes_page(stores, progress, 5).await;
+        if page.read_to == progress.read_to && done {
             break;
         }
         // Reads once more after the last write, which may be later than this answer.
         done = writers.iter().all(JoinHandle::is_finished);
-        for change in changes {
-            assert!(change.position.revision > applied.revision);
-            applied = change.position;
-            states.insert(Subject::of(&change.state), change.state);
+        for change in &page.changes {
+            assert!(change.position.revision > progress.read_to);
+            states.insert(Subject::of(&change.state), change.state.clone());
         }
+        progress = page.progress();
     }
     join_all(writers)
         .await

@@ -257,7 +257,9 @@ async fn only_the_newest_keys_of_a_domain_are_counted(stores: &Stores) {
         "UPDATE {keys} SET revoke_time = create_time \
          WHERE create_revision > (SELECT min(create_revision) FROM {keys})"
     );
-    let revoked = stores.sql(&revoke_all_but_the_oldest).await;
+    let revoked = stores
+        .sql_without_triggers(&revoke_all_but_the_oldest)
+        .await;
     revoked.expect("revoked");
     assert_eq!(counts().await, [count(0, true); 2]);
 }
@@ -332,7 +334,7 @@ async fn keys_and_domains_change_in_one_order(stores: &Stores) {
         .collect();
     let name = Subject::Domain(account_id("acme"), domain("example.com"));
     assert_eq!(subjects, [name, Subject::Key(key.digest)]);
-    assert_eq!(changes_since(stores, at_domain, 1).await, changes[..1]);
+    assert_eq!(changes_since(stores, at_domain, 2).await, changes[..1]);
     assert_eq!(
         changes_since(stores, changes[0].position, 1).await,
         changes[1..]
@@ -388,7 +390,7 @@ async fn create_with(
     new
 }
 
-fn addition(account: &str, name: &str, include_subdomains: bool) -> DomainAddition {
+pub(super) fn addition(account: &str, name: &str, include_subdomains: bool) -> DomainAddition {
     DomainAddition {
         account_id: account_id(account),
         domain: domain(name),

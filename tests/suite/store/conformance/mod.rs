@@ -14,8 +14,8 @@ use keyservice::{
         time::Timestamp,
     },
     store::{
-        Change, CreateOutcome, KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, Position,
-        Progress, Revocation, State, Store,
+        Change, ChangePage, CreateOutcome, KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey,
+        Position, Progress, Revocation, State, Store,
     },
 };
 
@@ -26,6 +26,7 @@ mod changes;
 mod domains;
 mod filters;
 mod key_changes;
+mod uses;
 
 macro_rules! on_every_store {
     ($($fact:ident,)*) => {
@@ -309,9 +310,14 @@ async fn unknown_keys_and_keys_of_other_accounts_are_not_found(stores: &Stores) 
 }
 
 async fn changes_since(stores: &Stores, since: Position, limit: usize) -> Vec<Change> {
-    let since = Progress::at(since);
+    changes_page(stores, Progress::at(since), limit)
+        .await
+        .changes
+}
+
+async fn changes_page(stores: &Stores, since: Progress, limit: usize) -> ChangePage {
     let page = stores.second.changes.changes(since, limit).await;
-    page.expect("changes").changes
+    page.expect("changes")
 }
 
 async fn create_many(stores: &Stores, account: &str, count: usize) -> Vec<NewKey> {

@@ -7,11 +7,15 @@ use crate::support::{
         roles::{create_role_for, create_role_without_rights, grants, role_in},
         session,
     },
-    server::{Client, Server, audit_command::audit},
+    server::{
+        Client, Server,
+        audit_command::{audit, records},
+    },
     stores::{Stores, use_everything},
 };
 use keyservice::{config::Settings, model::time::LeaseTerm};
 use std::time::{Duration, Instant};
+use tokio_postgres::error::SqlState;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Everybody may take any advisory lock, so none may matter.
@@ -36,6 +40,24 @@ async fn a_role_that_may_only_connect_holds_up_nothing_with_an_advisory_lock() {
     client.create_key().await;
     // A start that migrates waits for nobody either.
     Server::start(&cluster.create_database()).await;
+}
+
+/// PostgreSQL gives everybody the right to update the view of its settings, and so to lock it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_the_view_of_settings_holds_up_no_new_session() {
+    let cluster = Cluster::start();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let stranger = session(&create_role_without_rights("stranger", &cluster, &store)).await;
+    let lock = "BEGIN; LOCK TABLE pg_catalog.pg_settings";
+    stranger.batch_execute(lock).await.expect("locked");
+    cluster.end_sessions("application_name = 'keyservice'");
+    let mut client = server.client().await;
+    eventually("it writes again", async || {
+        client.create("acme", "a key").await.is_ok()
+    })
+    .await;
+    Server::start(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +95,55 @@ async fn no_other_role_can_take_a_lock_that_a_call_or_a_renewal_waits_for() {
     }
 }
 
+/// This statement locks its table before it looks at the rights on it, and then waits for the other table.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_role_can_hold_a_lock_with_a_trigger_that_waits_for_another_table() {
+    let cluster = Cluster::start();
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let stranger = create_role_without_rights("stranger", &cluster, &store);
+    let audit = create_role_for("audit", &cluster, &store);
+    let locker = session(&stranger).await;
+    let lock = "BEGIN; LOCK TABLE pg_catalog.pg_settings";
+    locker.batch_execute(lock).await.expect("locked");
+    let tables = "SELECT relname FROM pg_class \
+                  WHERE relnamespace = 'keyservice'::regnamespace AND relkind IN ('r', 'v')";
+    let tables = cluster.psql(database_in(&store), tables);
+    for address in [stranger, audit] {
+        let session = session(&address).await;
+        let limit = "SET lock_timeout = '1s'";
+        session.batch_execute(limit).await.expect("set");
+        for table in tables.lines() {
+            let trigger = format!(
+                "CREATE CONSTRAINT TRIGGER mine AFTER INSERT ON keyservice.{table} \
+                 FROM pg_catalog.pg_settings FOR EACH ROW EXECUTE FUNCTION pg_catalog.now()"
+            );
+            let refused = session.batch_execute(&trigger).await.expect_err(table);
+            assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE));
+        }
+    }
+}
+
+/// What `keyservice grants --for audit` of the releases before printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auditor_with_the_grants_of_the_release_before_still_reads_the_records() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let address = create_role_without_rights("audit", &cluster, &store);
+    let before = "GRANT USAGE ON SCHEMA keyservice TO {}; \
+                  GRANT SELECT (number) ON keyservice.migrations TO {}; \
+                  GRANT SELECT ON keyservice.audit TO {}";
+    let role = role_in(&address);
+    cluster.psql(database_in(&store), &before.replace("{}", &role));
+    let all = records(&store, &[]);
+    assert_eq!(records(&address, &[]), all);
+    cluster.psql(database_in(&store), &grants(&role, "audit", &store));
+    assert_eq!(records(&address, &[]), all);
+    let may_use = format!("SELECT has_schema_privilege('{role}', 'keyservice', 'USAGE')");
+    assert_eq!(cluster.psql(database_in(&store), &may_use), "f");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_and_a_report_that_never_end_hold_up_nothing() {
     let cluster = Cluster::shared();
@@ -81,7 +152,7 @@ async fn a_dump_and_a_report_that_never_end_hold_up_nothing() {
     let mut client = server.client().await;
     let (token, _) = client.create_key().await;
     let report = session(&create_role_for("audit", &cluster, &store)).await;
-    let read = "BEGIN; SELECT * FROM keyservice.audit";
+    let read = "BEGIN; SELECT * FROM keyservice_audit.records";
     report.batch_execute(read).await.expect("read");
     let dump = session(&store).await;
     let tables = "keys, writes, replicas, writers_lock, audit, migrations, digest_key";

@@ -7,8 +7,12 @@ use crate::support::{
         roles::{create_role_for, role_in},
         session,
     },
-    server::{Server, audit_command::audit_output},
+    server::{Server, audit_command::audit},
 };
+use keyservice::grpc::proto::{
+    SuspendAccountRequest, account_service_client::AccountServiceClient,
+};
+use tokio_postgres::error::SqlState;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_row_keeps_later_writes_from_their_revisions() {
@@ -56,6 +60,101 @@ async fn no_row_keeps_later_writes_from_their_revisions() {
     }
     client.create_key().await;
     client.revoke(&key_id).await.expect("revoked");
+}
+
+/// Replicas learn of a change by its revision, and a Revoke of a revoked key changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_changes_without_a_write_of_its_own() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let (token, key_id) = server.client().await.create_key().await;
+    server
+        .domains()
+        .await
+        .add("acme", "example.net")
+        .await
+        .expect("added");
+    let mut accounts = AccountServiceClient::new(server.channel().await);
+    let suspend = SuspendAccountRequest {
+        account_id: "globex".into(),
+        reason: "unpaid".into(),
+    };
+    accounts.suspend_account(suspend).await.expect("suspended");
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+
+    let next = "(SELECT max(revision) + 1 FROM keyservice.writes)";
+    let revoke = format!("UPDATE keyservice.keys SET revoke_time = now(), revision = {next}");
+    let widen = format!(
+        "UPDATE keyservice.domains SET include_subdomains = true, revision = {next} \
+         WHERE domain = 'example.net'"
+    );
+    let resume = format!(
+        "UPDATE keyservice.accounts SET suspend_time = NULL, suspend_reason = NULL, revision = {next}"
+    );
+    let write_of = |columns, values, table| {
+        format!(
+            "INSERT INTO keyservice.writes (revision, write_time, {columns}) \
+             SELECT {next}, now(), {values} FROM keyservice.{table} LIMIT 1"
+        )
+    };
+    let write_of_a_key = write_of("key_id", "key_id", "keys");
+    let write_of_a_domain = write_of("account_id, domain", "account_id, domain", "domains");
+    for refused in [
+        "UPDATE keyservice.keys SET revoke_time = now()".to_owned(),
+        "UPDATE keyservice.domains SET remove_time = now()".to_owned(),
+        "UPDATE keyservice.accounts SET suspend_reason = 'x'".to_owned(),
+        write_of_a_key.clone(),
+        write_of_a_domain.clone(),
+        write_of("account_id", "account_id", "accounts"),
+        // Two rows with one revision, and a write that names another row.
+        format!("{revoke}; {widen}; {write_of_a_key}"),
+        format!("{revoke}; {resume}; {write_of_a_key}"),
+        format!("{revoke}; {write_of_a_domain}"),
+        format!("{resume}; {write_of_a_key}"),
+        format!("{revoke}; {revoke}; {write_of_a_key}"),
+        // Here the next revision could be one that was taken meanwhile.
+        format!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {revoke}; {write_of_a_key}"),
+    ] {
+        let done = thief
+            .batch_execute(&format!("BEGIN; {refused}; COMMIT"))
+            .await;
+        assert!(done.is_err(), "{refused}");
+        thief.batch_execute("ROLLBACK").await.expect("ended");
+    }
+    let mut client = server.client().await;
+    assert!(client.is_granted(&token).await);
+    client.revoke(&key_id).await.expect("revoked");
+    assert!(!client.is_granted(&token).await);
+    // The same in a write of its own is known at once.
+    let resumed = format!(
+        "BEGIN; {resume}; {}; COMMIT",
+        write_of("account_id", "'globex'", "accounts")
+    );
+    thief.batch_execute(&resumed).await.expect("written");
+    client.create_key().await;
+}
+
+/// Two sessions may each find the same revision free.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_a_revision_waits_for_the_writer_before() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    server.client().await.create_key().await;
+    let added = server.domains().await.add("acme", "example.net").await;
+    added.expect("added");
+    let address = create_role_for("service", &cluster, &store);
+    let (first, second) = (session(&address).await, session(&address).await);
+    let next = "(SELECT max(revision) + 1 FROM keyservice.writes)";
+    let revoke =
+        format!("BEGIN; UPDATE keyservice.keys SET revoke_time = now(), revision = {next}");
+    first.batch_execute(&revoke).await.expect("updated");
+    let widen = format!(
+        "SET lock_timeout = 300; UPDATE keyservice.domains SET include_subdomains = true, revision = {next}"
+    );
+    let waited = second.batch_execute(&widen).await.expect_err("it waits");
+    assert_eq!(waited.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +238,7 @@ async fn settings_of_the_role_neither_weaken_a_commit_nor_end_its_sessions() {
         "{warned}"
     );
     let weak = session(&address).await;
-    let begun = "SET lock_timeout = 0; BEGIN; SELECT keyservice.begin_write()";
+    let begun = "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; BEGIN; SELECT keyservice.begin_write()";
     weak.batch_execute(begun).await.expect("begun");
     let row = weak.query_one("SHOW synchronous_commit", &[]).await;
     assert_eq!(row.expect("an answer").get::<_, String>(0), "on");
@@ -184,9 +283,18 @@ async fn a_false_audit_record_hides_no_other_and_says_nothing_to_a_terminal() {
     }
     let obeyed = record("E'x\\u001b[2J\\n\\u009b\\u202e'", "'Zap'", "'OK'");
     thief.batch_execute(&obeyed).await.expect("inserted");
+    // The newest by their times.
+    for time in ["9999-12-31 23:59:59+00", "2100-01-01 00:00:00+00"] {
+        thief.batch_execute(&at(time)).await.expect("inserted");
+    }
+    let newest = audit(&store, &["--limit", "1", "--format", "json"]);
+    let (printed, said) = (newest.stdout, newest.stderr);
+    assert!(String::from_utf8_lossy(&printed).contains("Zap"));
+    assert!(String::from_utf8_lossy(&said).contains("--until 9999-12-31"));
 
     for format in ["json", "table"] {
-        let printed = audit_output(&store, &["--format", format]);
+        let printed = audit(&store, &["--format", format]).stdout;
+        let printed = String::from_utf8(printed).expect("UTF-8");
         assert!(
             printed.contains("Zap") && printed.contains("Create"),
             "{printed}"

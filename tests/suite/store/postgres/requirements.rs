@@ -1,6 +1,7 @@
 //! What the service needs of a server, a database and its role is checked at each start.
 
 use crate::support::{
+    eventually,
     postgres::{
         Cluster, Version, database_in,
         roles::{create_role_for, create_role_without_rights, role_in},
@@ -8,7 +9,7 @@ use crate::support::{
     server::{Server, assert_refused, command},
     stores::{try_to_open, use_everything},
 };
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_not_utf_8_is_refused_and_not_changed() {
@@ -167,7 +168,7 @@ async fn a_role_that_may_not_migrate_is_told_who_may() {
     let store = cluster.create_database();
     let limited = create_role_without_rights("limited", &cluster, &store);
     let parts = [
-        "may not create it in the database",
+        "may not create one in the database",
         "GRANT CREATE ON DATABASE",
     ];
     assert_refused(&mut command(&limited), &parts).await;
@@ -198,6 +199,7 @@ async fn what_only_may_hurt_is_a_warning() {
              AS 'BEGIN RETURN NULL; END'; \
              CREATE TRIGGER copies AFTER INSERT ON keyservice.keys \
              FOR EACH ROW EXECUTE FUNCTION public.follow(); \
+             CREATE ROLE thief LOGIN; GRANT {role} TO thief; GRANT CONNECT ON DATABASE {database} TO PUBLIC; \
              ALTER ROLE {role} CONNECTION LIMIT 8; ALTER DATABASE {database} CONNECTION LIMIT 10"
         ),
     );
@@ -210,6 +212,8 @@ async fn what_only_may_hurt_is_a_warning() {
         "fsync=off: acknowledged writes may be lost",
         "full_page_writes=off: acknowledged writes may be lost",
         "autovacuum=off",
+        "every role of the server may connect to the database",
+        "\"roles\":\"thief\"",
         "the trigger copies runs after each write to keyservice.keys",
         &format!("the role {role} allows 8 connections, and others have 0 of them"),
         &format!("ALTER DATABASE \\\"{database}\\\" CONNECTION LIMIT 11"),
@@ -218,6 +222,51 @@ async fn what_only_may_hurt_is_a_warning() {
     }
     assert!(!log.contains("max_connections"), "{log}");
     server.client().await.create_key().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_in_a_folder_that_everybody_may_write_to_is_a_warning() {
+    let cluster = Cluster::start();
+    let store = cluster.create_database();
+    let data = cluster.data_directory();
+    let folder = data.parent().expect("a folder");
+    let encoded = folder.to_str().expect("UTF-8").replace('/', "%2F");
+    let (port, database) = (cluster.port(), database_in(&store));
+    let address = format!("postgres://keyservice@{encoded}:{port}/{database}");
+    for (mode, warns) in [(0o755, false), (0o1777, true)] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder, mode).expect("set");
+        let server = Server::start(&address).await;
+        let log = server.log();
+        assert_eq!(log.contains("unix_socket_directories"), warns, "{log}");
+    }
+}
+
+/// The database may be a restored one, or that of another server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_loads_again_checks_the_database_as_at_a_start() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let (token, _) = server.client().await.create_key().await;
+    // None of the triggers is somebody else's.
+    assert!(!server.log().contains("runs after each write"));
+    let lose = "SET session_replication_role = replica; \
+                UPDATE keyservice.writes SET write_id = gen_random_uuid(); \
+                ALTER TABLE keyservice.writes DISABLE TRIGGER next_revision";
+    cluster.psql(database_in(&store), lose);
+    eventually("it refuses the database", async || {
+        let log = server.log();
+        log.contains("these are disabled or invalid: the trigger next_revision on writes")
+    })
+    .await;
+    assert!(!server.is_serving().await);
+    let mend = "ALTER TABLE keyservice.writes ENABLE TRIGGER next_revision";
+    cluster.psql(database_in(&store), mend);
+    eventually("it serves again", async || {
+        server.client().await.is_granted(&token).await
+    })
+    .await;
 }
 
 /// Whoever set them had another service in mind.

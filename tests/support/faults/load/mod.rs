@@ -1,26 +1,31 @@
-//! Clients that create, revoke and authorize keys and add and remove domains on every replica without a
-//! pause, and record every answer.
+//! Clients that create, change, revoke and authorize keys and add and remove domains on every replica
+//! without a pause, and record every answer.
 
+mod changed_keys;
+mod changes;
 mod domains;
 
 use crate::support::{
     eventually,
     faults::{
-        domains::DomainHistory,
         history::{Answer, Change, History, KeyNumber, Verdict, Violation},
+        key_states::{Decided, KeyState},
         keys::{Keys, KnownKey},
+        subjects::Subjects,
         tally::Tally,
     },
     server::{Client, domains::Domains, error_reason},
 };
 use keyservice::grpc::proto::{
-    AuthorizeRequest, CreateRequest, Key, ListRequest, RevokeRequest, authorize_response::Decision,
-    denial::Reason, domain_service_client::DomainServiceClient, key,
-    key_service_client::KeyServiceClient, revoke_request::Target,
+    AuthorizeRequest, CreateRequest, Key, ListRequest, RevokeRequest,
+    account_service_client::AccountServiceClient, authorize_response::Decision, denial::Reason,
+    domain_service_client::DomainServiceClient, key, key_service_client::KeyServiceClient,
+    revoke_request::Target,
 };
+use keyservice::model::verified_domain::Coverage;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     error::Error,
     sync::{
         Arc, Mutex,
@@ -45,6 +50,9 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The number of clients that add and remove domains. Each uses all replicas.
 const DOMAIN_WRITERS: usize = 2;
+
+/// The number of clients that change keys. Each uses all replicas.
+const KEY_CHANGERS: usize = 2;
 
 /// The timeout of some writes, which is shorter than a lease.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
@@ -72,6 +80,10 @@ impl ReplicaClient {
         Client(KeyServiceClient::new(self.channel()))
     }
 
+    pub fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.channel())
+    }
+
     pub fn domains(&self) -> Domains {
         Domains(DomainServiceClient::new(self.channel()))
     }
@@ -81,10 +93,19 @@ impl ReplicaClient {
     }
 }
 
+/// The keys that are changed, by the number of the subject.
+#[derive(Default)]
+struct ChangingKeys {
+    states: Subjects<KeyState>,
+    keys: Mutex<Vec<Arc<changes::ChangingKey>>>,
+    decided: Mutex<BTreeMap<Decided, u64>>,
+}
+
 pub struct Load {
     replica_clients: Vec<ReplicaClient>,
     pub history: History,
-    domain_history: DomainHistory,
+    domains: Subjects<Coverage>,
+    changing_keys: ChangingKeys,
     /// The token of a key that is not restricted to a domain.
     unrestricted: KnownKey,
     pub tally: Tally,
@@ -103,7 +124,8 @@ impl Load {
         let load = Arc::new(Self {
             replica_clients,
             history: History::start(),
-            domain_history: DomainHistory::default(),
+            domains: Subjects::default(),
+            changing_keys: ChangingKeys::default(),
             unrestricted: KnownKey {
                 number: KeyNumber::MAX,
                 token: unrestricted.0,
@@ -123,14 +145,22 @@ impl Load {
             }
         }
         for replica in 0..load.replica_clients.len() {
-            let random = StdRng::seed_from_u64(random.random());
-            let client = load.clone().ask_for_domains_until_stopped(replica, random);
-            load.clients.spawn(client);
+            let mut fork = || StdRng::seed_from_u64(random.random());
+            let (domains, keys) = (load.clone(), load.clone());
+            let ask = domains.ask_for_domains_until_stopped(replica, fork());
+            load.clients.spawn(ask);
+            let ask = keys.ask_for_changing_keys_until_stopped(replica, fork());
+            load.clients.spawn(ask);
         }
         for _ in 0..DOMAIN_WRITERS {
             let random = StdRng::seed_from_u64(random.random());
             load.clients
                 .spawn(load.clone().write_domains_until_stopped(random));
+        }
+        for _ in 0..KEY_CHANGERS {
+            let random = StdRng::seed_from_u64(random.random());
+            load.clients
+                .spawn(load.clone().change_keys_until_stopped(random));
         }
         for _ in 0..WRITERS {
             let random = StdRng::seed_from_u64(random.random());
@@ -331,6 +361,7 @@ impl Load {
     pub async fn violations_at_the_end(&self) -> Vec<Violation> {
         let mut violations = self.history.check_end(&self.verdicts().await);
         violations.extend(self.domain_violations_at_the_end().await);
+        violations.extend(self.key_violations_at_the_end().await);
         violations
     }
 

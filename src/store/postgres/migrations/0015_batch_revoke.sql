@@ -8,23 +8,34 @@ ALTER TABLE keyservice.keys
     -- The rows of before have none, so they need not be read.
     ADD CONSTRAINT revoke_reason_length CHECK (char_length(revoke_reason) <= 400) NOT VALID;
 
--- Many keys change in one statement, so a key may have a later revision than the next. A row that no write
--- of the same transaction stands for is refused at its end by the foreign key revision_is_a_write, and writes
--- take no revision but the next.
+-- Many keys change in one statement, before their writes are stored. So a key may have a later revision than
+-- the next. One that no write of the same transaction stands for is refused at its end, by the foreign key
+-- revision_is_a_write; and writes take no revision but the next, each for the row that has it. All else is as
+-- in refuse_other_revision.
 CREATE FUNCTION keyservice.refuse_earlier_revision() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_next bigint := (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
+    v_next bigint;
 BEGIN
+    PERFORM keyservice.begin_transaction();
+    LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
+    v_next := (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
     IF NEW.revision < v_next THEN
         RAISE 'the next revision of keyservice.% is %, not %', TG_TABLE_NAME, v_next, NEW.revision
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF EXISTS (SELECT FROM keyservice.keys k WHERE k.revision = NEW.revision)
+        OR EXISTS (SELECT FROM keyservice.domains d WHERE d.revision = NEW.revision)
+        OR EXISTS (SELECT FROM keyservice.accounts a WHERE a.revision = NEW.revision)
+    THEN
+        RAISE 'revision % is taken by another row', NEW.revision
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     RETURN NEW;
 END $$;
 
 DROP TRIGGER next_revision ON keyservice.keys;
-CREATE TRIGGER next_revision BEFORE INSERT OR UPDATE OF revision ON keyservice.keys
+CREATE TRIGGER next_revision BEFORE INSERT OR UPDATE ON keyservice.keys
     FOR EACH ROW EXECUTE FUNCTION keyservice.refuse_earlier_revision();
 
 DO $$
@@ -65,11 +76,11 @@ BEGIN
     INSERT INTO keyservice.writes (revision, write_time, key_id)
     SELECT k.revision, p_time, k.key_id FROM keyservice.keys k
     WHERE k.revision >= v_next ORDER BY k.revision;
-    INSERT INTO keyservice.audit (time, caller, method, account_id, key_id, domain, outcome, calls)
-    SELECT p_time, p_caller, p_method, k.account_id, k.key_id, k.domain, p_outcome, 1
+    INSERT INTO keyservice.audit (time, caller, method, account_id, key_id, domain, outcome, calls, revision)
+    SELECT p_time, p_caller, p_method, k.account_id, k.key_id, k.domain, p_outcome, 1, k.revision
     FROM keyservice.keys k WHERE k.revision >= v_next ORDER BY k.revision;
-    INSERT INTO keyservice.audit (time, caller, method, account_id, domain, outcome, calls)
-    VALUES (p_time, p_caller, p_method, p_account_id, p_domain, p_outcome, 1);
     SELECT w.revision, w.write_id INTO revision, write_id FROM keyservice.writes w
     WHERE w.revision = (SELECT max(x.revision) FROM keyservice.writes x);
+    INSERT INTO keyservice.audit (time, caller, method, account_id, domain, outcome, calls, revision)
+    VALUES (p_time, p_caller, p_method, p_account_id, p_domain, p_outcome, 1, batch_revoke.revision);
 END $$;

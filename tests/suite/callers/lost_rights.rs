@@ -1,0 +1,136 @@
+//! What a caller can still do with calls that it opened before it lost its rights.
+
+use super::Guarded;
+use crate::support::{
+    clients::callers::{Bearer, BearerClient, Credential, client},
+    eventually,
+    server::error_reason,
+};
+use futures::stream;
+use keyservice::grpc::proto::{CreateRequest, CreateResponse};
+use tokio::sync::oneshot;
+use tonic::{
+    Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery,
+    service::interceptor::InterceptedService, transport::Channel,
+};
+use tonic_prost::ProstCodec;
+
+struct Callers {
+    guarded: Guarded,
+    operator: Credential,
+    acme: Credential,
+    channel: Channel,
+}
+
+impl Callers {
+    async fn start() -> Self {
+        let operator = Credential::new("operator", &["--role", "admin"]);
+        let acme = Credential::new("acme", &["--role", "admin", "--accounts", "acme"]);
+        let guarded = Guarded::start(&[&operator.line, &acme.line]).await;
+        let channel = guarded.server.channel().await;
+        Self {
+            guarded,
+            operator,
+            acme,
+            channel,
+        }
+    }
+
+    fn client(&self, credential: &Credential) -> BearerClient {
+        client(self.channel.clone(), &credential.secret)
+    }
+
+    /// Leaves the operator and this line in the file, and waits until that counts.
+    async fn replace_acme(&mut self, line: &str) {
+        let lines = format!("{}\n{line}", self.operator.line);
+        self.guarded.file.swap(&[("callers", &lines)]);
+        eventually("the file is read again", async || {
+            let log = self.guarded.server.log();
+            log.contains("--credentials: changed, and in use")
+        })
+        .await;
+    }
+
+    async fn key_count(&self) -> usize {
+        let keys = self.client(&self.operator).list("acme").await;
+        keys.expect("listed").len()
+    }
+}
+
+/// Opens a Create, whose message is sent when that is told.
+async fn open_create(
+    channel: Channel,
+    bearer: Bearer,
+    send: oneshot::Receiver<CreateRequest>,
+) -> Result<CreateResponse, Status> {
+    let mut grpc = Grpc::new(InterceptedService::new(channel, bearer));
+    grpc.ready().await.expect("it is connected");
+    let message = stream::once(async { send.await.expect("it is told") });
+    let path = PathAndQuery::from_static("/tosend.keys.v1.KeyService/Create");
+    let codec = ProstCodec::<CreateRequest, CreateResponse>::default();
+    let answer = grpc.client_streaming(Request::new(message), path, codec);
+    Ok(answer.await?.into_inner())
+}
+
+fn create_request() -> CreateRequest {
+    CreateRequest {
+        account_id: "acme".into(),
+        name: "late".into(),
+        ..CreateRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_was_removed_writes_nothing_with_a_call_that_is_open() {
+    let mut callers = Callers::start().await;
+    let (send, told) = oneshot::channel();
+    let bearer = Bearer::secret(&callers.acme.secret);
+    let open = tokio::spawn(open_create(callers.channel.clone(), bearer, told));
+    callers.replace_acme("").await;
+    send.send(create_request()).expect("it waits");
+    let refused = open.await.expect("no panic").expect_err("removed");
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    assert_eq!(callers.key_count().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_was_removed_writes_nothing_with_a_call_that_waits_for_its_turn() {
+    let mut callers = Callers::start().await;
+    let file = callers.guarded.directory.path().join("keys.db");
+    let file = rusqlite::Connection::open(file).expect("opened");
+    file.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let creates: Vec<_> = (0..4)
+        .map(|_| {
+            let mut acme = callers.client(&callers.acme);
+            tokio::spawn(async move { acme.create("acme", "one of some").await })
+        })
+        .collect();
+    callers.replace_acme("").await;
+    file.execute_batch("ROLLBACK").expect("writes go on");
+    let mut created = 0;
+    for create in creates {
+        match create.await.expect("no panic") {
+            Ok(_) => created += 1,
+            Err(refused) => assert_eq!(refused.code(), Code::Unauthenticated, "{refused}"),
+        }
+    }
+    assert!(created <= 2, "{created} had their turns before");
+    assert_eq!(callers.key_count().await, created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_accounts_were_changed_is_told_to_try_again() {
+    let mut callers = Callers::start().await;
+    let (send, told) = oneshot::channel();
+    let bearer = Bearer::secret(&callers.acme.secret);
+    let open = tokio::spawn(open_create(callers.channel.clone(), bearer, told));
+    let other = callers
+        .acme
+        .line
+        .replace("accounts=acme", "accounts=globex");
+    callers.replace_acme(&other).await;
+    send.send(create_request()).expect("it waits");
+    let refused = open.await.expect("no panic").expect_err("changed");
+    assert_eq!(error_reason(&refused).as_deref(), Some("CALLER_CHANGED"));
+    assert_eq!(callers.key_count().await, 0);
+}

@@ -1,0 +1,59 @@
+//! The turns at the store: long searches hold up neither writes nor the calls of others.
+
+use crate::support::{
+    clients::callers::{Credential, client},
+    mount::Mount,
+    server::Server,
+    stores::Stores,
+};
+use keyservice::grpc::proto::{ListRequest, key::Status};
+use std::time::{Duration, Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Enough for each List to search for a second.
+const KEYS: usize = 200_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_of_one_caller_hold_up_no_call_of_another_on_sqlite() {
+    let stores = Stores::sqlite();
+    stores.insert_active_keys(KEYS).await;
+    let last = "INSERT INTO writes (revision, write_time, key_id) \
+                SELECT revision, 0, key_id FROM keys ORDER BY revision DESC LIMIT 1";
+    stores.sql(last).await.expect("written");
+    let address = stores.address.clone();
+    let directory = stores.close();
+    let limited = |name: &str| Credential::new(name, &["--role", "admin", "--accounts", name]);
+    let (acme, globex) = (limited("acme"), limited("globex"));
+    let file = Mount::new(&[("callers", &(acme.line + &globex.line))]);
+    let credentials = ["--credentials", &file.arg("callers")];
+    let server = Server::start_with(&address, &credentials, &[]).await;
+    let channel = server.channel().await;
+    let mut globex = client(channel.clone(), &globex.secret);
+    let searches = (0..16).map(|_| {
+        let mut acme = client(channel.clone(), &acme.secret);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            // There is none, so that all keys are looked at.
+            let request = ListRequest {
+                account_id: "acme".into(),
+                status: Status::Revoked.into(),
+                ..ListRequest::default()
+            };
+            loop {
+                acme.list_with(request.clone()).await.expect("listed");
+            }
+        }))
+    });
+    let _searches: Vec<_> = searches.collect();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        let started = Instant::now();
+        let created = globex.create("globex", "a key").await.expect("created");
+        let key_id = created.key.expect("a key").key_id;
+        globex.list("globex").await.expect("listed");
+        globex.revoke(&key_id).await.expect("revoked");
+        slowest = slowest.max(started.elapsed());
+    }
+    println!("the slowest Create, List and Revoke took {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    drop(directory);
+}

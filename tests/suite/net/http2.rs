@@ -1,0 +1,53 @@
+//! The limits of HTTP/2 itself.
+
+use super::{SOON, start};
+use crate::support::{
+    eventually,
+    hostile::frames::{
+        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RawClient, frame, headers_of,
+    },
+    server::scrape::{METRICS, Scrape},
+};
+
+/// As many as `--max-streams` admits by default.
+const STREAMS: u32 = 256;
+
+/// The streams that a connection may break.
+const MOST_BROKEN: u32 = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_breaks_streams_without_end_is_closed() {
+    // `accept-encoding` and `:method` in HPACK's static table: a pseudo-header must come first.
+    const MISPLACED: [u8; 2] = [0x90, 0x83];
+    let (server, _directory) = start(&[]).await;
+    let mut client = RawClient::connect_with_preface(server.port()).await;
+    for number in 0..=MOST_BROKEN {
+        let stream = 2 * number + 1;
+        let broken = frame(HEADERS, END_HEADERS | END_STREAM, stream, &MISPLACED);
+        client.send(&broken).await;
+    }
+    let kinds = client.read_kinds_until_closed(SOON).await;
+    assert!(kinds.contains(&GOAWAY), "{kinds:?}");
+}
+
+/// h2 counts small frames that the server has not read, and closes the connection if there are too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_messages_and_ends_come_apart_may_use_all_streams_at_once() {
+    let (server, _directory) = start(&[METRICS]).await;
+    let path = "tosend.keys.v1.KeyService/Authorize";
+    let headers = headers_of(&format!("/{path}"), &[]);
+    let message = [0; 5];
+    let streams = (0..STREAMS).map(|number| 2 * number + 1);
+    let begin = streams.clone().flat_map(|stream| {
+        let call = frame(HEADERS, END_HEADERS, stream, &headers);
+        [call, frame(DATA, 0, stream, &message)].concat()
+    });
+    let end = streams.flat_map(|stream| frame(DATA, END_STREAM, stream, &[]));
+    let mut client = RawClient::connect_with_preface(server.port()).await;
+    client.send(&begin.chain(end).collect::<Vec<_>>()).await;
+    eventually("all are answered", async || {
+        Scrape::of(&server).calls("Authorize", "INVALID_ARGUMENT") == f64::from(STREAMS)
+    })
+    .await;
+    assert!(client.is_open());
+}

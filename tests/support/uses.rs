@@ -1,0 +1,110 @@
+//! A key that is used, and what of a replica notes uses and stores them.
+
+use crate::support::{new_key, stores::Stores};
+use keyservice::{
+    authorize::{
+        Authorizer,
+        decision::{Decision, DomainRule},
+    },
+    model::{
+        account::Accounts,
+        domain::Domain,
+        key::KeyId,
+        time::{Moment, Timestamp},
+        token::{Digester, Token},
+    },
+    replication::uses::{UseCounts, UseRecorder},
+    store::{KeyLookup, KeyTarget, State, Store},
+};
+
+/// A minute of the clock, counted from a whole hour.
+pub fn minute(number: i64) -> Timestamp {
+    let hour = Timestamp::from_micros(1_800_000_000_000_000).expect("in range");
+    seconds_after(hour, number * 60)
+}
+
+pub fn seconds_after(time: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp::from_micros(time.as_micros() + seconds * 1_000_000).expect("in range")
+}
+
+/// A key of the account `acme`.
+pub struct Used {
+    pub token: Token,
+    pub id: KeyId,
+}
+
+impl Used {
+    pub async fn create(stores: &Stores) -> Self {
+        let (token, new) = new_key("acme", "used");
+        let created = stores.first.keys.create(&new).await.expect("answered");
+        assert!(created.is_some());
+        Self {
+            token,
+            id: new.key.id,
+        }
+    }
+
+    /// The last use that the store knows.
+    pub async fn stored(&self, stores: &Stores) -> Option<Timestamp> {
+        let lookup = KeyLookup {
+            target: KeyTarget::Id(self.id),
+            accounts: Accounts::All,
+        };
+        let found = stores.second.keys.get(&lookup).await.expect("answered");
+        found.expect("it is there").last_used_time
+    }
+}
+
+/// What of a replica notes uses, and stores them.
+pub struct Replica {
+    authorizer: Authorizer,
+    store: Store,
+    counts: UseCounts,
+}
+
+impl Replica {
+    pub async fn start(stores: &Stores, store: &Store) -> Self {
+        let authorizer = Authorizer::new(Digester::new(None), DomainRule::Any);
+        authorizer.lease().extend(Moment::LATEST);
+        for state in stores.load().await.1.into_values() {
+            if let State::Key(key) = state {
+                authorizer.keyring().apply_key(&key);
+            }
+        }
+        Self {
+            authorizer,
+            store: store.clone(),
+            counts: UseCounts::default(),
+        }
+    }
+
+    pub fn decide(&self, key: &Used, now: Timestamp) -> Decision {
+        let domain = Domain::parse("example.com".to_owned()).expect("a domain");
+        let all = Accounts::All;
+        let decision = self
+            .authorizer
+            .authorize(key.token.expose(), domain, &all, now);
+        decision.expect("a lease")
+    }
+
+    pub fn grant(&self, key: &Used, now: Timestamp) {
+        let granted = self.decide(key, now);
+        assert!(matches!(granted, Decision::Grant(_)), "{granted:?}");
+    }
+
+    pub fn recorder(&self) -> UseRecorder<'_> {
+        UseRecorder {
+            keyring: self.authorizer.keyring(),
+            store: &*self.store.uses,
+            counts: &self.counts,
+        }
+    }
+
+    pub async fn store_due(&self, now: Timestamp) {
+        self.recorder().store_due(now).await.expect("stored");
+    }
+
+    pub async fn store_all(&self) {
+        self.recorder().store_all().await.expect("stored");
+    }
+}
