@@ -106,7 +106,14 @@ fn shown(line: &[u8]) -> Vec<u8> {
 }
 
 fn line(level: &str, message: &str) -> Vec<u8> {
-    let time = humantime::format_rfc3339_micros(SystemTime::now());
+    line_at(SystemTime::now(), level, message)
+}
+
+/// Some of these lines are about a panic. A second panic, about a clock that is set before 1970, would abort
+/// the process.
+fn line_at(now: SystemTime, level: &str, message: &str) -> Vec<u8> {
+    let now = now.max(SystemTime::UNIX_EPOCH);
+    let time = humantime::format_rfc3339_micros(now);
     let line = if IS_JSON.load(Relaxed) {
         let (time, target) = (time.to_string(), env!("CARGO_PKG_NAME"));
         json!({"timestamp": time, "level": level, "message": message, "target": target}).to_string()
@@ -271,6 +278,13 @@ fn write_now(text: &[u8]) -> Result<(), Unwritten> {
 mod tests {
     use super::*;
     use std::{sync::mpsc, time::Instant};
+
+    #[test]
+    fn a_clock_before_1970_is_no_panic() {
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        let line = String::from_utf8(line_at(early, "ERROR", "a panic")).expect("UTF-8");
+        assert!(line.contains("1970-01-01T00:00:00"), "{line}");
+    }
 
     /// A queue whose thread writes to a channel as soon as it gets a permit: to write, or to fail.
     struct Written {
