@@ -7,18 +7,20 @@ use keyservice::{
     grpc::{
         domains::request as domain_requests,
         fields,
-        keys::{page_token as page_tokens, request as requests},
+        keys::{
+            batch_request as batch_requests, change_requests, page_token as page_tokens,
+            request as requests,
+        },
         layers::patience,
         proto,
     },
     model::{
         account::AccountId,
-        key::KeyId,
+        key::{KeyId, filter::KeyFilter},
         text::refuse_secrets,
         time::Timestamp,
         token::{Digester, Token},
     },
-    store::ListQuery,
 };
 use prost::Message;
 use rand::{SeedableRng, rngs::StdRng};
@@ -27,13 +29,9 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A page token has only one spelling, and is accepted only for its own list.
 pub fn page_token(bytes: &[u8]) {
-    let list = |account: &str| ListQuery {
-        account_id: AccountId::from_stored(account.to_owned()),
-        status: None,
-        domain: None,
-        after: None,
-        limit: 1,
-        now: Timestamp::MAX,
+    let list = |account: &str| KeyFilter {
+        account_id: AccountId::parse(account.to_owned()).ok(),
+        ..KeyFilter::default()
     };
     if let Some(text) = text(bytes)
         && let Ok(id) = page_tokens::decode(&list("acme"), text)
@@ -55,13 +53,15 @@ pub fn request(bytes: &[u8]) {
     let Some((kind, message)) = bytes.split_first() else {
         return;
     };
-    let refused = match kind % 7 {
+    let refused = match kind % 9 {
         0 => create(message),
         1 => list(message),
         2 => revoke(message),
         3 => add_domain(message),
         4 => remove_domain(message),
         5 => list_domains(message),
+        6 => update(message),
+        7 => batch_revoke(message),
         _ => authorize(message),
     };
     if let Err(status) = refused {
@@ -116,6 +116,19 @@ fn list(message: &[u8]) -> Result<(), Status> {
     let query = read.as_ref();
     assert!((1..=1000).contains(&query.limit));
     assert_eq!(query.after.is_some(), !request.page_token.is_empty());
+    let fields: [fn(&mut proto::ListRequest); 4] = [
+        |request| CANARY.clone_into(&mut request.name_prefix),
+        |request| CANARY.clone_into(&mut request.preview),
+        |request| request.labels = [("a".to_owned(), CANARY.to_owned())].into(),
+        |request| CANARY.clone_into(&mut request.page_token),
+    ];
+    for set in fields {
+        let mut request = request.clone();
+        set(&mut request);
+        let status = requests::list_query(request, Timestamp::MAX);
+        let status = status.expect_err("no filter contains a secret");
+        assert_hides_canary(&format!("{status:?}"));
+    }
     CANARY.clone_into(&mut request.page_token);
     let status = requests::list_query(request, Timestamp::MAX);
     Err(status.expect_err("this is not a page token"))
@@ -131,6 +144,45 @@ fn revoke(message: &[u8]) -> Result<(), Status> {
     read(request.clone())?;
     request.target = Some(Target::KeyId(CANARY.to_owned()));
     Err(read(request).expect_err("a token is no key id"))
+}
+
+fn update(message: &[u8]) -> Result<(), Status> {
+    let Ok(mut request) = proto::UpdateRequest::decode(message) else {
+        return Ok(());
+    };
+    let (caller, now) = (
+        Caller::anyone(),
+        Timestamp::from_micros(1).expect("in range"),
+    );
+    let rule = DomainRule::Verified;
+    let paths = request.update_mask.clone().unwrap_or_default().paths;
+    change_requests::update(request.clone(), &caller, rule, now)?;
+    assert!(!paths.is_empty());
+    let known = |path: &String| ["name", "scope", "expire_time", "labels"].contains(&path.as_str());
+    assert!(paths.iter().all(known));
+    request
+        .update_mask
+        .get_or_insert_default()
+        .paths
+        .push(CANARY.to_owned());
+    let read = change_requests::update(request, &caller, rule, now).map(|_| ());
+    Err(read.expect_err("a token is no path"))
+}
+
+fn batch_revoke(message: &[u8]) -> Result<(), Status> {
+    use proto::batch_revoke_request::Selection;
+    let Ok(mut request) = proto::BatchRevokeRequest::decode(message) else {
+        return Ok(());
+    };
+    let (caller, digester) = (Caller::anyone(), Digester::new(None));
+    let read = batch_requests::batch(request.clone(), &caller, &digester)?;
+    assert_eq!(read.is_dry_run, request.dry_run);
+    match request.selection.as_mut().expect("it is required") {
+        Selection::Filter(filter) => filter.domain = Some(CANARY.to_owned()),
+        Selection::Keys(keys) => keys.key_ids.push(CANARY.to_owned()),
+    }
+    let read = batch_requests::batch(request, &caller, &digester);
+    Err(read.expect_err("a token is no domain and no key id"))
 }
 
 fn add_domain(message: &[u8]) -> Result<(), Status> {

@@ -20,8 +20,8 @@ use crate::{
         store_turns::{StoreTurn, StoreTurns, StoreWork},
     },
     model::{
-        account::AccountId,
-        audit_record::{AdminMethod, AuditRecord, Outcome},
+        account::{AccountId, Accounts},
+        audit_record::{AdminMethod, AuditRecord, MethodName, Outcome},
         caller_name::CallerName,
         domain::Domain,
         key::KeyId,
@@ -105,6 +105,7 @@ impl AuditedCall {
             key_id: None,
             domain: None,
             include_subdomains: None,
+            is_dry_run: false,
             is_recorded: false,
             has_line: None,
             outcome: None,
@@ -157,14 +158,24 @@ impl AuditedCall {
     /// concerns either way.
     pub(super) fn permit<T: OfAccount>(&mut self, read: Unpermitted<T>) -> Result<T, Status> {
         let Unpermitted(read) = read;
-        self.entry.account_id = Some(read.account_id().clone());
+        self.entry.account_id = read.account_id().cloned();
         self.entry.domain = read.domain().cloned();
         self.entry.include_subdomains = read.include_subdomains();
-        if self.caller().accounts.contains(read.account_id().as_str()) {
+        let accounts = &self.caller().accounts;
+        let is_permitted = match read.account_id() {
+            Some(account_id) => accounts.contains(account_id.as_str()),
+            None => matches!(accounts, Accounts::All),
+        };
+        if is_permitted {
             Ok(read)
         } else {
             Err(errors::not_permitted())
         }
+    }
+
+    /// Notes that the call only asks what it would do. It is recorded under another name.
+    pub(super) fn set_dry_run(&mut self) {
+        self.entry.is_dry_run = true;
     }
 
     /// Notes the key that the call concerns.
@@ -264,10 +275,10 @@ impl<T: OfAccount> Unpermitted<T> {
     }
 }
 
-/// What is asked for one account.
+/// What is asked for an account.
 pub trait OfAccount {
-    /// The account.
-    fn account_id(&self) -> &AccountId;
+    /// The account. `None` if it is asked for all accounts.
+    fn account_id(&self) -> Option<&AccountId>;
 
     /// The domain of the account that is to be changed, or whose keys are asked for.
     fn domain(&self) -> Option<&Domain> {
@@ -356,6 +367,7 @@ struct Entry {
     key_id: Option<KeyId>,
     domain: Option<Domain>,
     include_subdomains: Option<bool>,
+    is_dry_run: bool,
     /// Whether a record is stored, or the recorder is busy with it.
     is_recorded: bool,
     /// Whether the call has a log line of its own, once that is decided.
@@ -427,7 +439,11 @@ impl Entry {
         AuditRecord {
             time: self.time,
             caller: self.caller.name.clone(),
-            method: self.method.into(),
+            method: if self.is_dry_run {
+                MethodName::of_dry_run(self.method)
+            } else {
+                self.method.into()
+            },
             account_id: self.account_id.clone(),
             key_id: self.key_id,
             domain: self.domain.clone(),

@@ -29,6 +29,8 @@ pub(super) enum Method {
     List,
     /// Revokes a key.
     Revoke,
+    /// Revokes many keys.
+    BatchRevoke,
     /// Gives one key.
     Get,
     /// Changes a key.
@@ -113,6 +115,8 @@ const CREATE_AGAIN: &str = "the key may have been created all the same: call Cre
      the same request_id, and the answer names that key";
 const REVOKE_AGAIN: &str = "the key may have been revoked all the same: call Revoke again, which \
      waits until every replica denies the key";
+const BATCH_REVOKE_AGAIN: &str = "the keys may have been revoked all the same: call BatchRevoke again, \
+     which waits until every replica denies them";
 const UPDATE_AGAIN: &str = "the key may have been changed all the same: Get says whether it was";
 const ROTATE_AGAIN: &str = "the key may have been rotated all the same: call Rotate again with the \
      same request_id, and the answer names the successor";
@@ -164,6 +168,16 @@ impl Method {
                 audit: Some(AdminMethod::Revoke),
                 effect: Writes {
                     advice: REVOKE_AGAIN,
+                },
+            },
+            Self::BatchRevoke => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/BatchRevoke",
+                streams_requests: false,
+                access: Needs(Role::Admin),
+                audit: Some(AdminMethod::BatchRevoke),
+                effect: Writes {
+                    advice: BATCH_REVOKE_AGAIN,
                 },
             },
             Self::Get => &Rules {
@@ -343,6 +357,7 @@ impl Method {
             | Self::Create
             | Self::List
             | Self::Revoke
+            | Self::BatchRevoke
             | Self::Get
             | Self::Update
             | Self::Rotate
@@ -365,6 +380,16 @@ impl Method {
     /// Whether only callers with some role may call it, as is so of this product's own services.
     pub(super) fn needs_role(self) -> bool {
         matches!(self.rules().access, Access::Needs(_))
+    }
+
+    /// The size in bytes of the largest message that a caller needs, if that is more than any setting of
+    /// the usual limit has to allow.
+    pub(super) const fn large_message_size(self) -> Option<u32> {
+        match self {
+            // 10,000 tokens take 570,000.
+            Self::BatchRevoke => Some(640 * 1024),
+            _ => None,
+        }
     }
 
     /// What a caller can do when its deadline passed before the answer.

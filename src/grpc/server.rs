@@ -247,6 +247,7 @@ mod tests {
             suspend(SuspendRequest) -> SuspendResponse;
             resume(ResumeRequest) -> ResumeResponse;
             revoke(RevokeRequest) -> RevokeResponse;
+            batch_revoke(BatchRevokeRequest) -> BatchRevokeResponse;
             authorize(AuthorizeRequest) -> AuthorizeResponse;
         }
         AccountService {

@@ -20,6 +20,8 @@ pub enum AdminMethod {
     List,
     /// Revokes a key by its id or its token.
     Revoke,
+    /// Revokes many keys at once.
+    BatchRevoke,
     /// Reads a key by its id or its token.
     Get,
     /// Changes what a key is called, or what it may be used for.
@@ -51,6 +53,7 @@ impl AdminMethod {
         match self {
             Self::Create
             | Self::Revoke
+            | Self::BatchRevoke
             | Self::Update
             | Self::Rotate
             | Self::Suspend
@@ -68,7 +71,11 @@ impl AdminMethod {
     pub const fn takes_rights_away(self) -> bool {
         matches!(
             self,
-            Self::Revoke | Self::Suspend | Self::SuspendAccount | Self::RemoveDomain
+            Self::Revoke
+                | Self::BatchRevoke
+                | Self::Suspend
+                | Self::SuspendAccount
+                | Self::RemoveDomain
         )
     }
 
@@ -89,6 +96,12 @@ impl MethodName {
     #[must_use]
     pub fn from_stored(name: String) -> Self {
         Self(Cow::Owned(name))
+    }
+
+    /// The name for a call that only says what the method would do.
+    #[must_use]
+    pub fn of_dry_run(method: AdminMethod) -> Self {
+        Self(Cow::Owned(format!("{method}DryRun")))
     }
 
     /// The name, which in the proto is that of a method of this release, as a rule.

@@ -109,10 +109,29 @@ fn checksum(text: &[u8; TOKEN_LEN]) -> [u8; CHECKSUM_LEN] {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview(String);
 
+/// The text is not a preview. It may be a token, so the error says no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is not like `tsend_ab…wxyz`: give a token's first 8 and last 4 characters with `…` or `...` between \
+     them; if you have the whole token, call Get"
+)]
+pub struct InvalidPreview;
+
 impl Preview {
     /// Takes back a preview that a store has kept.
     pub(crate) fn from_stored(text: String) -> Self {
         Self(text)
+    }
+
+    /// Parses a preview as people copy it, with `…` or `...`.
+    pub fn parse(text: &str) -> Result<Self, InvalidPreview> {
+        let shown = text.strip_prefix(PREFIX).ok_or(InvalidPreview)?;
+        let ends = shown.split_once('…').or_else(|| shown.split_once("..."));
+        let is_end =
+            |text: &str, len| text.len() == len && text.bytes().all(|byte| BASE62.contains(&byte));
+        ends.filter(|(first, last)| is_end(first, 2) && is_end(last, 4))
+            .map(|(first, last)| Self(format!("{PREFIX}{first}…{last}")))
+            .ok_or(InvalidPreview)
     }
 
     /// The text to show, such as `tsend_Ke…Xm9s`.

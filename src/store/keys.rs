@@ -3,13 +3,12 @@
 //! Promises that a write and its audit record are one transaction. Must never see a token, only its
 //! digest.
 
-use super::{Committed, StoreError};
+use super::{BatchRevocation, Committed, Selected, Selection, StoreError};
 use crate::model::{
-    account::{AccountId, Accounts},
+    account::Accounts,
     audit_record::AdminMethod,
     caller_name::CallerName,
-    domain::Domain,
-    key::{Key, KeyId, RequestId, Status},
+    key::{Key, KeyId, RequestId, filter::KeyFilter},
     time::Timestamp,
     token::TokenDigest,
 };
@@ -40,14 +39,27 @@ pub trait KeyStore: Send + Sync + 'static {
     /// lease.
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
 
-    /// The keys of one account, newest first, at most `query.limit` of them. To find those with a status,
-    /// it looks at no more than [`LIST_SEARCH_LEN`] keys: so nobody's List keeps the store busy for long.
+    /// The keys that are to be revoked at once. Holds up no write.
+    async fn select(&self, selection: &Selection) -> Result<Selected, StoreError>;
+
+    /// Revokes keys in one transaction, and gives how many were not revoked before. The position is that of
+    /// the store's last write: whoever waits for it waits for all earlier revocations too. The call is on
+    /// record, once for each of these keys and once by itself.
+    async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError>;
+
+    /// The keys that a filter selects, newest first, at most `query.limit` of them. It looks at no more than
+    /// `query.search_len` keys: so nobody's List keeps the store busy for long.
     ///
     /// Gives `None` if `query.after` is not a key of the account.
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError>;
+
+    /// How many keys a filter selects among the next `query.search_len`.
+    ///
+    /// Gives `None` if `query.after` is not a key of the account.
+    async fn count(&self, query: &ListQuery) -> Result<Option<Counted>, StoreError>;
 }
 
-/// How many keys one List looks at to find those with a status: some ten milliseconds' work.
+/// How many keys a List or a count looks at in one statement, at most: some ten milliseconds' work.
 pub const LIST_SEARCH_LEN: usize = 5000;
 
 /// What a List found.
@@ -55,8 +67,17 @@ pub const LIST_SEARCH_LEN: usize = 5000;
 pub struct Listed {
     /// The keys.
     pub keys: Vec<Key>,
-    /// The last key that it looked at, if it stopped its search there. The keys after that one are not
-    /// searched yet.
+    /// The last key that it looked at, if it stopped its search there. Whether there are keys after that one
+    /// is not known.
+    pub searched_to: Option<KeyId>,
+}
+
+/// What a count found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// How many keys the filter selects.
+    pub count: u64,
+    /// As in [`Listed`].
     pub searched_to: Option<KeyId>,
 }
 
@@ -151,17 +172,15 @@ pub enum KeyTarget {
 /// Which keys to list.
 #[derive(Debug, Clone)]
 pub struct ListQuery {
-    /// The account that owns them.
-    pub account_id: AccountId,
-    /// Only keys with this status at `now`.
-    pub status: Option<Status>,
-    /// Only keys that are restricted to exactly this domain.
-    pub domain: Option<Domain>,
+    /// Selects them.
+    pub filter: KeyFilter,
     /// Only keys that come after this one in the list, because earlier writes created them. Whether
-    /// the key itself still passes the filters does not matter.
+    /// the key itself still passes the filter does not matter.
     pub after: Option<KeyId>,
     /// The most keys to give, at least 1.
     pub limit: usize,
-    /// The time at which `status` is judged.
+    /// The most keys to look at, at least 1.
+    pub search_len: usize,
+    /// The time at which a status is judged.
     pub now: Timestamp,
 }

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod audit_log;
+mod batch_revocation;
 mod change_key;
 mod changes;
 mod domains;
@@ -29,6 +30,7 @@ mod uses;
 
 pub use accounts::{AccountStore, AccountSummary, KeyCounts, SuspensionChange};
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
+pub use batch_revocation::{BatchRevocation, MAX_BATCH, Selected, Selection};
 pub use change_key::{KeyChange, change_key};
 pub use changes::{ApplyState, Change, ChangeFeed, ChangePage, State};
 pub use domains::{
@@ -39,8 +41,8 @@ pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
 pub use keys::{
-    CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeyTarget, LIST_SEARCH_LEN, ListQuery,
-    Listed, NewKey, Replaced, Revocation,
+    Counted, CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeyTarget, LIST_SEARCH_LEN,
+    ListQuery, Listed, NewKey, Replaced, Revocation,
 };
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;

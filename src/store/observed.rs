@@ -5,12 +5,13 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey,
-    NotedUse, Old, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
-    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision,
-    Revocation, Store, StoreError, SuspensionChange, UseLog,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
+    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, NotedUse, Old, Position, Progress, RemovedDomain, Renewal, Renewed,
+    Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
+    RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
+    UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -67,7 +68,10 @@ operations! {
         "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
         "get": get(lookup: &KeyLookup) -> Result<Option<Key>, StoreError>;
         "replace": replace(replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
+        "select": select(selection: &Selection) -> Result<Selected, StoreError>;
+        "batch_revoke": batch_revoke(batch: &BatchRevocation) -> Result<Committed<u64>, StoreError>;
         "list": list(query: &ListQuery) -> Result<Option<Listed>, StoreError>;
+        "count": count(query: &ListQuery) -> Result<Option<Counted>, StoreError>;
     }
     DomainStore {
         "add_domain": add_domain(addition: &DomainAddition) -> Result<Committed<AddedDomain>, StoreError>;

@@ -64,6 +64,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         create_time: now,
         expire_time: None,
         revoke_time: None,
+        revoke_reason: None,
         suspension: None,
         predecessor: None,
         successor: None,

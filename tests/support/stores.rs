@@ -10,14 +10,15 @@ use keyservice::{
         account::{AccountId, Accounts},
         audit_record::AdminMethod,
         domain::Domain,
-        key::{Key, KeyId, Labels, Reason, RequestId, Scope, Status},
+        key::{Key, KeyId, Labels, Reason, RequestId, Scope, Status, filter::KeyFilter},
         time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
     store::{
-        CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup, KeyReplacement,
-        KeyTarget, ListQuery, NewKey, NotedUse, Old, OpenError, Position, Progress, Renewal,
-        Replaced, ReplicaId, Revision, Revocation, State, Store, SuspensionChange,
+        BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
+        KeyReplacement, KeyTarget, ListQuery, NewKey, NotedUse, Old, OpenError, Position, Progress,
+        Renewal, Replaced, ReplicaId, Revision, Revocation, Selection, State, Store,
+        SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -140,6 +141,57 @@ impl Stores {
             ),
         };
         self.sql_without_triggers(&many).await.expect("inserted");
+    }
+
+    /// Gives the account `acme` so many keys with labels, of which few are revoked, suspended or expired, and
+    /// half are for the domain `half.example`.
+    pub async fn insert_labelled_keys(&self, count: usize) {
+        let is_sqlite = self.cluster.is_none();
+        let pick = |sqlite: &'static str, postgres| if is_sqlite { sqlite } else { postgres };
+        let all = pick(r#"'["kind=all"]'"#, "'{kind=all}'::text[]");
+        let oldest = pick(r#"'["kind=oldest"]'"#, "'{kind=oldest}'::text[]");
+        let now = pick("1", "now()");
+        let later = pick("253402300799000000", "now() + interval '1 year'");
+        let id = pick("randomblob(16)", "gen_random_uuid()");
+        let digest = pick("randomblob(32)", "sha256(gen_random_uuid()::text::bytea)");
+        let numbers = match is_sqlite {
+            true => format!(
+                "(WITH RECURSIVE numbers (n) AS \
+                     (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) SELECT n FROM numbers)"
+            ),
+            false => format!("generate_series(1, {count}) n"),
+        };
+        let (before, table, after) = match is_sqlite {
+            true => (
+                "PRAGMA cache_size = -400000; PRAGMA synchronous = OFF;",
+                self.keys_table(),
+                String::new(),
+            ),
+            // Otherwise a key may have no revision but that of the next write. Triggers are off then.
+            false => (
+                "SET session_replication_role = replica;",
+                self.keys_table(),
+                "INSERT INTO keyservice.key_labels SELECT account_id, labels[1], create_revision FROM keyservice.keys;"
+                    .to_owned(),
+            ),
+        };
+        let insert = format!(
+            "{before} INSERT INTO {table} (key_id, digest, account_id, name, create_time, create_revision, \
+                 revision, labels, domain, preview, revoke_time, suspend_time, suspend_reason, expire_time) \
+             SELECT {id}, {digest}, 'acme', 'one of many', {now}, n, n, \
+                 CASE WHEN n = 1 THEN {oldest} ELSE {all} END, \
+                 CASE WHEN n % 2 = 0 THEN 'half.example' END, \
+                 CASE WHEN n = 7 THEN 'tsend_aa…zzzz' ELSE 'tsend_' || n END, \
+                 CASE WHEN n % 1000 = 1 THEN {now} END, \
+                 CASE WHEN n % 10000 = 2 THEN {now} END, \
+                 CASE WHEN n % 10000 = 2 THEN 'abuse' END, \
+                 CASE WHEN n = 4 THEN {now} WHEN n % 3 = 0 THEN {later} END \
+             FROM {numbers}; {after}"
+        );
+        self.sql(&insert).await.expect("inserted");
+        if !is_sqlite {
+            self.sql("VACUUM ANALYZE").await.expect("done");
+        }
     }
 
     /// The name of the table of keys.
@@ -299,6 +351,53 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Revokes what is left of the account's keys, and selects, lists and counts keys in every way.
+async fn use_batch(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
+    let target = KeyTarget::Id(new.key.id);
+    let given = Selection::Keys(vec![target], Accounts::one(new.key.account_id.clone()));
+    assert_eq!(store.keys.select(&given).await?.already_revoked, 1);
+    let mut filter = KeyFilter {
+        account_id: Some(new.key.account_id.clone()),
+        ..KeyFilter::default()
+    };
+    let selected = store
+        .keys
+        .select(&Selection::Filter(filter.clone()))
+        .await?;
+    let batch = BatchRevocation {
+        key_ids: selected.key_ids,
+        filter: filter.clone(),
+        reason: Reason::parse("a reason")?,
+        now: Timestamp::now(),
+        caller: new.caller.clone(),
+    };
+    assert!(
+        *store.keys.batch_revoke(&batch).await?.value() > 0,
+        "the successor"
+    );
+    filter.labels = new.key.labels.clone();
+    let labelled = Selection::Filter(filter.clone());
+    assert_eq!(store.keys.select(&labelled).await?.key_ids, []);
+    let query = ListQuery {
+        filter,
+        after: None,
+        limit: 10,
+        search_len: 10,
+        now: Timestamp::now(),
+    };
+    store
+        .keys
+        .list(&query)
+        .await?
+        .ok_or("there is no page token")?;
+    store
+        .keys
+        .count(&query)
+        .await?
+        .ok_or("there is no page token")?;
+    Ok(())
+}
+
 /// Opens a store and does everything with it that the service does. Returns the first error.
 pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     let store = Store::from(try_to_open(address).await?);
@@ -357,6 +456,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
         };
         assert!(store.keys.revoke(&revocation).await?.is_some());
     }
+    use_batch(&store, &new).await?;
     assert!(added.revision < created.revision);
     let changes = store.changes.changes(renewal.since, 1000).await?.changes;
     assert!(changes.iter().any(|change| is_revoked(&change.state)));
@@ -371,13 +471,17 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     for status in statuses {
         for domain in [None, new.key.scope.domain()] {
             let query = ListQuery {
-                account_id: new.key.account_id.clone(),
-                status,
-                domain: domain
-                    .map(|domain| Domain::parse(domain.to_owned()))
-                    .transpose()?,
+                filter: KeyFilter {
+                    account_id: Some(new.key.account_id.clone()),
+                    status,
+                    domain: domain
+                        .map(|domain| Domain::parse(domain.to_owned()))
+                        .transpose()?,
+                    ..KeyFilter::default()
+                },
                 after: None,
                 limit: 1000,
+                search_len: 1000,
                 now: Timestamp::now(),
             };
             let next_page = ListQuery {

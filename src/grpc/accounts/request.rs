@@ -16,14 +16,14 @@ use crate::{
 use tonic::Status;
 
 impl OfAccount for SuspensionChange {
-    fn account_id(&self) -> &AccountId {
-        &self.account_id
+    fn account_id(&self) -> Option<&AccountId> {
+        Some(&self.account_id)
     }
 }
 
 impl OfAccount for AccountId {
-    fn account_id(&self) -> &AccountId {
-        self
+    fn account_id(&self) -> Option<&AccountId> {
+        Some(self)
     }
 }
 

@@ -21,8 +21,8 @@ use crate::{
 use tonic::Status;
 
 impl OfAccount for DomainAddition {
-    fn account_id(&self) -> &AccountId {
-        &self.account_id
+    fn account_id(&self) -> Option<&AccountId> {
+        Some(&self.account_id)
     }
 
     fn domain(&self) -> Option<&Domain> {
@@ -35,8 +35,8 @@ impl OfAccount for DomainAddition {
 }
 
 impl OfAccount for DomainRemoval {
-    fn account_id(&self) -> &AccountId {
-        &self.account_id
+    fn account_id(&self) -> Option<&AccountId> {
+        Some(&self.account_id)
     }
 
     fn domain(&self) -> Option<&Domain> {
@@ -45,8 +45,8 @@ impl OfAccount for DomainRemoval {
 }
 
 impl OfAccount for DomainQuery {
-    fn account_id(&self) -> &AccountId {
-        &self.account_id
+    fn account_id(&self) -> Option<&AccountId> {
+        Some(&self.account_id)
     }
 }
 

@@ -124,6 +124,7 @@ impl Change {
                 create_time: self.now,
                 expire_time: rotation.expire_time,
                 revoke_time: None,
+                revoke_reason: None,
                 suspension: None,
                 predecessor: Some(key.id),
                 successor: None,

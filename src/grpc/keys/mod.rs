@@ -1,5 +1,7 @@
 //! The service `tosend.keys.v1.KeyService`.
 
+mod batch;
+pub mod batch_request;
 pub mod change_requests;
 mod changes;
 pub mod page_token;

@@ -6,8 +6,7 @@
 
 use crate::{
     grpc::page_token::{open, seal},
-    model::{domain::Domain, key::KeyId},
-    store::ListQuery,
+    model::key::{KeyId, filter::KeyFilter},
 };
 use uuid::Uuid;
 
@@ -15,7 +14,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is not a page token of this list; use the next_page_token of the previous response with the \
-     same account_id, status and domain, or leave it empty to begin again"
+     same account and filters, or leave it empty to begin again"
 )]
 pub struct InvalidPageToken;
 
@@ -27,44 +26,37 @@ const MAX_LEN: usize = 64;
 /// Makes the page token for a list that goes on after the key `last`. The key's place among all writes
 /// would say how many keys the whole platform creates and revokes, so the page token has the key's id.
 #[must_use]
-pub fn encode(query: &ListQuery, last: KeyId) -> String {
-    seal(KIND, &filters(query), last.as_uuid().as_bytes())
+pub fn encode(filter: &KeyFilter, last: KeyId) -> String {
+    seal(KIND, &fingerprint(filter), last.as_uuid().as_bytes())
 }
 
-/// Parses a page token that [`encode`] made for a query with the same filters.
-pub fn decode(query: &ListQuery, text: &str) -> Result<KeyId, InvalidPageToken> {
+/// Parses a page token that [`encode`] made for the same filter.
+pub fn decode(filter: &KeyFilter, text: &str) -> Result<KeyId, InvalidPageToken> {
     if text.len() > MAX_LEN {
         return Err(InvalidPageToken);
     }
-    let id = open(KIND, &filters(query), text).ok_or(InvalidPageToken)?;
+    let id = open(KIND, &fingerprint(filter), text).ok_or(InvalidPageToken)?;
     let id = Uuid::from_slice(&id).map_err(|_| InvalidPageToken)?;
     Ok(KeyId::from_uuid(id))
 }
 
-fn filters(query: &ListQuery) -> String {
-    format!(
-        "{}\n{:?}\n{:?}\n",
-        query.account_id.as_str(),
-        query.status,
-        query.domain.as_ref().map(Domain::as_str),
-    )
+/// Whatever a filter has, so that none of it can be forgotten here.
+fn fingerprint(filter: &KeyFilter) -> String {
+    format!("{filter:?}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{account::AccountId, key::Status, time::Timestamp};
+    use crate::model::{account::AccountId, key::Status};
     use data_encoding::BASE64URL_NOPAD;
     use proptest::prelude::*;
 
-    fn query(account: &str, status: Option<Status>) -> ListQuery {
-        ListQuery {
-            account_id: AccountId::from_stored(account.to_owned()),
+    fn query(account: &str, status: Option<Status>) -> KeyFilter {
+        KeyFilter {
+            account_id: Some(AccountId::from_stored(account.to_owned())),
             status,
-            domain: None,
-            after: None,
-            limit: 1,
-            now: Timestamp::MAX,
+            ..KeyFilter::default()
         }
     }
 

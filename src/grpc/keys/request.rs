@@ -17,18 +17,18 @@ use crate::{
         account::{AccountId, Accounts},
         caller_name::CallerName,
         domain::Domain,
-        key::{Key, KeyId, KeyName, Labels, RequestId, Scope, Status, Version},
+        key::{Key, KeyId, KeyName, Labels, RequestId, Scope, Status, Version, filter::KeyFilter},
         time::Timestamp,
-        token::{Digester, Token},
+        token::{Digester, Preview, Token},
     },
-    store::{KeyTarget, ListQuery, NewKey, Revocation},
+    store::{KeyTarget, LIST_SEARCH_LEN, ListQuery, NewKey, Revocation},
 };
 use proto::revoke_request::Target;
 use std::collections::HashMap;
 
 impl OfAccount for NewKey {
-    fn account_id(&self) -> &AccountId {
-        &self.key.account_id
+    fn account_id(&self) -> Option<&AccountId> {
+        Some(&self.key.account_id)
     }
 
     fn domain(&self) -> Option<&Domain> {
@@ -37,12 +37,12 @@ impl OfAccount for NewKey {
 }
 
 impl OfAccount for ListQuery {
-    fn account_id(&self) -> &AccountId {
-        &self.account_id
+    fn account_id(&self) -> Option<&AccountId> {
+        self.filter.account_id.as_ref()
     }
 
     fn domain(&self) -> Option<&Domain> {
-        self.domain.as_ref()
+        self.filter.domain.as_ref()
     }
 }
 
@@ -76,6 +76,7 @@ pub fn new_key(
             create_time: now,
             expire_time,
             revoke_time: None,
+            revoke_reason: None,
             suspension: None,
             predecessor: None,
             successor: None,
@@ -94,33 +95,64 @@ pub fn list_query(
     request: proto::ListRequest,
     now: Timestamp,
 ) -> Result<Unpermitted<ListQuery>, tonic::Status> {
-    let account_id = account_id(request.account_id)?;
     let limit = page_size(request.page_size)?;
-    let status = match proto::key::Status::try_from(request.status) {
-        Ok(proto::key::Status::Unspecified) => None,
-        Ok(proto::key::Status::Active) => Some(Status::Active),
-        Ok(proto::key::Status::Revoked) => Some(Status::Revoked),
-        Ok(proto::key::Status::Expired) => Some(Status::Expired),
-        Ok(proto::key::Status::Suspended) => Some(Status::Suspended),
+    let filter = KeyFilter {
+        account_id: listed_account(request.account_id, request.all_accounts)?,
+        status: status(request.status)?,
+        domain: request.domain.map(domain).transpose()?,
+        labels: labels(request.labels)?,
+        name_prefix: given(request.name_prefix)
+            .map(|prefix| KeyName::parse(&prefix))
+            .transpose()
+            .map_err(|error| invalid("name_prefix", error))?,
+        preview: given(request.preview)
+            .map(|preview| Preview::parse(&preview))
+            .transpose()
+            .map_err(|error| invalid("preview", error))?,
+        created_before: None,
+    };
+    let page_token = given(request.page_token);
+    let after = page_token.map(|text| page_token::decode(&filter, &text));
+    Ok(Unpermitted::new(ListQuery {
+        after: after.transpose().map_err(invalid_page_token)?,
+        filter,
+        limit,
+        search_len: LIST_SEARCH_LEN,
+        now,
+    }))
+}
+
+/// The account whose keys are listed. `None` for those of all accounts, which must be asked for: a client
+/// that forgets the account must not get those of others.
+fn listed_account(text: String, all_accounts: bool) -> Result<Option<AccountId>, tonic::Status> {
+    match (all_accounts, text.as_str()) {
+        (false, _) => account_id(text).map(Some),
+        (true, "") => Ok(None),
+        (true, _) => Err(invalid(
+            "all_accounts",
+            "excludes account_id; give one of them",
+        )),
+    }
+}
+
+fn status(status: i32) -> Result<Option<Status>, tonic::Status> {
+    match proto::key::Status::try_from(status) {
+        Ok(proto::key::Status::Unspecified) => Ok(None),
+        Ok(proto::key::Status::Active) => Ok(Some(Status::Active)),
+        Ok(proto::key::Status::Revoked) => Ok(Some(Status::Revoked)),
+        Ok(proto::key::Status::Expired) => Ok(Some(Status::Expired)),
+        Ok(proto::key::Status::Suspended) => Ok(Some(Status::Suspended)),
         Err(_) => {
             let advice = "is not a status; use STATUS_ACTIVE, STATUS_REVOKED, STATUS_EXPIRED or \
                           STATUS_SUSPENDED, or STATUS_UNSPECIFIED for all";
-            return Err(invalid("status", advice));
+            Err(invalid("status", advice))
         }
-    };
-    let mut query = ListQuery {
-        account_id,
-        status,
-        domain: request.domain.map(domain).transpose()?,
-        after: None,
-        limit,
-        now,
-    };
-    if !request.page_token.is_empty() {
-        let after = page_token::decode(&query, &request.page_token).map_err(invalid_page_token)?;
-        query.after = Some(after);
     }
-    Ok(Unpermitted::new(query))
+}
+
+/// A text, unless it is empty, which excludes nothing.
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// The error for a page token that this list did not give.
@@ -196,10 +228,22 @@ pub(super) fn labels(labels: HashMap<String, String>) -> Result<Labels, tonic::S
 }
 
 pub(super) fn expire_time(
-    time: prost_types::Timestamp,
+    expire_time: prost_types::Timestamp,
     now: Timestamp,
 ) -> Result<Timestamp, tonic::Status> {
-    let time = u32::try_from(time.nanos)
+    let expire_time = time("expire_time", expire_time)?;
+    if expire_time <= now {
+        return Err(invalid("expire_time", "must lie in the future"));
+    }
+    Ok(expire_time)
+}
+
+/// A time in a field. Digits finer than microseconds are cut off.
+pub(super) fn time(
+    field: &'static str,
+    time: prost_types::Timestamp,
+) -> Result<Timestamp, tonic::Status> {
+    u32::try_from(time.nanos)
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000)
         .and_then(|nanos| {
@@ -210,10 +254,6 @@ pub(super) fn expire_time(
         .ok_or_else(|| {
             let advice = "is not a time of the years 1970 to 9999; use RFC 3339, such as \
                           2030-01-31T00:00:00Z";
-            invalid("expire_time", advice)
-        })?;
-    if time <= now {
-        return Err(invalid("expire_time", "must lie in the future"));
-    }
-    Ok(time)
+            invalid(field, advice)
+        })
 }

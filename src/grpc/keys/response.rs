@@ -18,8 +18,9 @@ use crate::{
         time::Timestamp,
     },
     replication::acknowledgement::Unacknowledged,
-    store::{KeyReplacement, ListQuery, Listed},
+    store::{KeyReplacement, ListQuery, Listed, Selected},
 };
+use prost::Message;
 use proto::authorize_response::Decision as ProtoDecision;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
@@ -44,6 +45,7 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         create_time: Some(timestamp(key.create_time)),
         expire_time: key.expire_time.map(timestamp),
         revoke_time: key.revoke_time.map(timestamp),
+        revoke_reason: key.revoke_reason.map(|reason| reason.as_str().to_owned()),
         suspension: key.suspension.as_ref().map(suspension),
         predecessor: key.predecessor.map(|id| id.to_string()),
         successor: key.successor.map(|id| id.to_string()),
@@ -60,24 +62,37 @@ pub(in crate::grpc) fn suspension(suspension: &Suspension) -> proto::Suspension 
     }
 }
 
-/// Makes a page of `query.limit` keys. `listed` has one more if that is full and there is another page.
+/// The most bytes of keys on a page, so that answers which nobody takes fill no memory. A key with the
+/// longest labels takes 8 KiB.
+const MAX_PAGE_SIZE: usize = 1_000_000;
+
+/// Makes a page of `query.limit` keys, or of fewer if these are too large. `listed` has one more if that is
+/// full and there is another page.
 pub(super) fn page(listed: Listed, query: &ListQuery) -> proto::ListResponse {
-    let Listed {
-        mut keys,
-        searched_to,
-    } = listed;
-    let there_are_more = keys.len() > query.limit;
-    keys.truncate(query.limit);
-    let last = if there_are_more {
-        keys.last().map(|last| last.id)
+    let Listed { keys, searched_to } = listed;
+    let (found, mut size) = (keys.len(), 0);
+    let mut last = None;
+    let keys = keys.into_iter().take(query.limit).map_while(|it| {
+        let id = it.id;
+        let shown = key(it, query.now);
+        size += shown.encoded_len();
+        (size <= MAX_PAGE_SIZE).then(|| {
+            last = Some(id);
+            shown
+        })
+    });
+    let keys: Vec<_> = keys.collect();
+    let last = if keys.len() < found {
+        last
     } else {
         searched_to
     };
-    let next_page_token = last.map(|last| page_token::encode(query, last));
-    let next_page_token = next_page_token.unwrap_or_default();
+    let next_page_token = last.map(|last| page_token::encode(&query.filter, last));
     proto::ListResponse {
-        keys: keys.into_iter().map(|it| key(it, query.now)).collect(),
-        next_page_token,
+        keys,
+        next_page_token: next_page_token.unwrap_or_default(),
+        total_size: None,
+        total_size_is_minimum: false,
     }
 }
 
@@ -187,6 +202,26 @@ pub(super) fn unacknowledged_revoke(error: Unacknowledged) -> tonic::Status {
         error,
         "call Revoke again, which waits until every replica denies the key",
     )
+}
+
+/// Keys were revoked, but it is not certain that every replica denies them.
+pub(super) fn unacknowledged_batch(error: Unacknowledged) -> tonic::Status {
+    unacknowledged(
+        error,
+        "call BatchRevoke again, which waits until every replica denies the keys",
+    )
+}
+
+pub(super) fn batch_revoked(revoked: u64, selected: &Selected) -> proto::BatchRevokeResponse {
+    let not_found = selected.not_found.iter();
+    proto::BatchRevokeResponse {
+        revoked_count: i32::try_from(revoked).unwrap_or(i32::MAX),
+        already_revoked_count: i32::try_from(selected.already_revoked).unwrap_or(i32::MAX),
+        not_found: not_found
+            .map(|place| i32::try_from(*place).unwrap_or(i32::MAX))
+            .collect(),
+        there_are_more: selected.there_are_more,
+    }
 }
 
 /// A key was changed, but it is not certain that every replica decides by that.

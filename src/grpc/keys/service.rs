@@ -21,7 +21,10 @@ use crate::{
         time::Timestamp,
         token::Token,
     },
-    store::{Committed, CreateOutcome, KeyTarget, ListQuery, Listed, NewKey, Position},
+    store::{
+        Committed, Counted, CreateOutcome, KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey,
+        Position,
+    },
 };
 use rand::RngExt;
 use std::{
@@ -30,8 +33,15 @@ use std::{
 };
 use tonic::{Request, Status};
 
-/// How long a List searches for keys with a status, before it answers with what it has found.
-const SEARCH_LIMIT: Duration = Duration::from_secs(1);
+/// How long a List goes on searching for keys that pass its filters, before it answers with what it has
+/// found. One more step takes some ten milliseconds.
+const SEARCH_LIMIT: Duration = Duration::from_millis(5);
+
+/// How long a List counts the keys that pass its filters.
+const COUNT_LIMIT: Duration = Duration::from_secs(1);
+
+/// How many keys a count looks at before other calls get a turn.
+const COUNT_STEP: usize = 4 * LIST_SEARCH_LEN;
 
 /// Answers the calls of `KeyService` from the parts of the process.
 #[derive(Clone)]
@@ -143,9 +153,16 @@ impl KeyHandlers {
         call: &mut AuditedCall,
         request: proto::ListRequest,
     ) -> Result<proto::ListResponse, Status> {
+        let shows_total_size = request.show_total_size;
         let query = call.permit(request::list_query(request, call.time())?)?;
         let listed = self.search(call, &query).await?;
-        Ok(response::page(listed, &query))
+        let mut page = response::page(listed, &query);
+        if shows_total_size {
+            let counted = self.count(call, &query).await?;
+            page.total_size = Some(i64::try_from(counted.count).unwrap_or(i64::MAX));
+            page.total_size_is_minimum = counted.searched_to.is_some();
+        }
+        Ok(page)
     }
 
     /// Searches until it has one key more than the page holds, so that it knows whether there is another
@@ -154,8 +171,10 @@ impl KeyHandlers {
     async fn search(&self, call: &AuditedCall, query: &ListQuery) -> Result<Listed, Status> {
         const ADVICE: &str = "try again";
         let (began, mut keys) = (Instant::now(), Vec::new());
+        // Nearly always these are enough.
         let mut rest = ListQuery {
             limit: query.limit + 1,
+            search_len: query.limit + 1,
             ..query.clone()
         };
         loop {
@@ -171,10 +190,38 @@ impl KeyHandlers {
             let listed = listed.ok_or_else(|| request::invalid_page_token(InvalidPageToken))?;
             keys.extend(listed.keys);
             rest.limit = query.limit + 1 - keys.len();
-            rest.after = listed.searched_to;
+            (rest.after, rest.search_len) = (listed.searched_to, LIST_SEARCH_LEN);
             if rest.limit == 0 || rest.after.is_none() || began.elapsed() > SEARCH_LIMIT {
                 let searched_to = listed.searched_to;
                 return Ok(Listed { keys, searched_to });
+            }
+        }
+    }
+
+    /// Counts from the beginning of the list, until all are counted or the time is over.
+    async fn count(&self, call: &AuditedCall, query: &ListQuery) -> Result<Counted, Status> {
+        const ADVICE: &str = "try again, or without show_total_size";
+        let (began, mut count) = (Instant::now(), 0);
+        let mut rest = ListQuery {
+            after: None,
+            search_len: COUNT_STEP,
+            ..query.clone()
+        };
+        loop {
+            let turn = call
+                .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
+                .await?;
+            if call.is_abandoned() {
+                return Err(errors::abandoned());
+            }
+            let counted = self.app.store.keys.count(&rest).await;
+            drop(turn);
+            let counted = counted.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let counted = counted.ok_or_else(|| request::invalid_page_token(InvalidPageToken))?;
+            count += counted.count;
+            rest.after = counted.searched_to;
+            if rest.after.is_none() || began.elapsed() > COUNT_LIMIT {
+                return Ok(Counted { count, ..counted });
             }
         }
     }
@@ -277,6 +324,7 @@ implement! {
         audited suspend(Suspend, SuspendRequest) -> SuspendResponse = suspend_key;
         audited resume(Resume, ResumeRequest) -> ResumeResponse = resume_key;
         audited revoke(Revoke, RevokeRequest) -> RevokeResponse = revoke_key;
+        audited batch_revoke(BatchRevoke, BatchRevokeRequest) -> BatchRevokeResponse = batch_revoke_keys;
         unaudited authorize(Authorize, AuthorizeRequest) -> AuthorizeResponse = decide;
     }
 }

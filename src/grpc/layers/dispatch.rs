@@ -31,9 +31,13 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::Service;
+
+/// How many large messages may be read at once: together less than 6 MiB.
+const LARGE_MESSAGES: usize = 8;
 
 /// Calls `KeyService`, where it is served, and a router for all other services.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     /// The names of the services that the router calls.
     services: Arc<[&'static str]>,
     message_limits: MessageLimits,
+    /// For large messages, which could fill the memory.
+    large_messages: Arc<Semaphore>,
     /// How long a call that streams its messages may last.
     stream_limit: Duration,
     /// Cancelled when streams are to end.
@@ -68,8 +74,24 @@ impl<K, R> Dispatch<K, R> {
             router,
             services,
             message_limits,
+            large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES)),
             stream_limit: limits.answer_timeout,
             draining,
+        }
+    }
+
+    /// The limits on the message of a call, and the permit for a large one. A large message is for those who
+    /// may call the method: authentication comes before this.
+    fn message_limits(
+        &self,
+        method: Option<Method>,
+    ) -> (MessageLimits, Option<OwnedSemaphorePermit>) {
+        let Some(size) = method.and_then(Method::large_message_size) else {
+            return (self.message_limits, None);
+        };
+        match self.large_messages.clone().try_acquire_owned() {
+            Ok(permit) => (self.message_limits.with_large_size(size), Some(permit)),
+            Err(_) => (self.message_limits.beside_large_messages(), None),
         }
     }
 
@@ -128,10 +150,9 @@ where
             request,
             began,
         } = call;
-        let limits = self
-            .message_limits
-            .before_deadline(answer_time(request.headers()));
-        let read = |body| RequestBody::new(body, limits, method, began);
+        let (limits, large) = self.message_limits(method);
+        let limits = limits.before_deadline(answer_time(request.headers()));
+        let read = |body| RequestBody::new(body, limits, method, began).holding(large);
         if method.is_some_and(Method::streams_requests) {
             let mut request = request;
             let slot: Option<Arc<StreamSlot>> = request.extensions_mut().remove();

@@ -17,7 +17,7 @@ use tonic::Status;
 pub(in crate::grpc) struct MessageLimits {
     /// In bytes.
     size: u32,
-    /// The flag that limits the size, if one can raise it.
+    /// The flag that limits the size, if one can raise it, or why the size is not larger.
     setting: Option<&'static str>,
     /// From the call's headers.
     time: Duration,
@@ -38,6 +38,21 @@ impl MessageLimits {
     /// These, where no setting raises the size.
     pub(super) fn with_fixed_size(self) -> Self {
         let setting = None;
+        Self { setting, ..self }
+    }
+
+    /// These, for a message of up to this size, which no setting changes.
+    pub(super) fn with_large_size(self, size: u32) -> Self {
+        Self {
+            size: self.size.max(size),
+            setting: None,
+            ..self
+        }
+    }
+
+    /// These, while as many large messages are read as may be at once.
+    pub(super) fn beside_large_messages(self) -> Self {
+        let setting = Some("while other large calls are in flight; try again in a moment");
         Self { setting, ..self }
     }
 

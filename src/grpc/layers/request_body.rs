@@ -20,6 +20,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Instant,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Status, body::Body};
 
 /// A request's body.
@@ -31,6 +32,8 @@ pub(in crate::grpc) struct RequestBody {
     patience: Patience,
     /// Set if the messages of a stream cannot be read.
     failure: Option<Failure>,
+    /// The permit for a large message, until it is read.
+    large_permit: Option<OwnedSemaphorePermit>,
 }
 
 impl RequestBody {
@@ -47,7 +50,14 @@ impl RequestBody {
             limits,
             patience: Patience::of(&limits, began),
             failure: None,
+            large_permit: None,
         }
+    }
+
+    /// The body, which keeps the permit for a large message until it is dropped.
+    pub(super) fn holding(mut self, large: Option<OwnedSemaphorePermit>) -> Self {
+        self.large_permit = large;
+        self
     }
 
     /// The body, which tells also this of what is wrong with it.

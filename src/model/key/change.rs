@@ -174,6 +174,7 @@ mod tests {
             create_time: time(1),
             expire_time: None,
             revoke_time: None,
+            revoke_reason: None,
             suspension: None,
             predecessor: None,
             successor: None,

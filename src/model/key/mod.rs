@@ -4,6 +4,7 @@
 
 pub mod change;
 mod etag;
+pub mod filter;
 mod id;
 pub mod labels;
 mod request_id;
@@ -25,7 +26,7 @@ pub use status::Status;
 /// The name that people give to a key. Several keys may have the same.
 pub type KeyName = Line<100>;
 
-/// The reason why a key or an account is suspended. It is written for people.
+/// The reason why a key was revoked, or why a key or an account is suspended. It is written for people.
 pub type Reason = Line<200>;
 
 /// Since when a key or an account is suspended, and why.
@@ -90,6 +91,8 @@ pub struct Key {
     pub expire_time: Option<Timestamp>,
     /// When the key was first revoked. `None` means that it is not revoked.
     pub revoke_time: Option<Timestamp>,
+    /// Why the key was revoked. `None` means that nobody said.
+    pub revoke_reason: Option<Reason>,
     /// Why the key is suspended. `None` means that it is not suspended.
     pub suspension: Option<Suspension>,
     /// The key that this one replaced by a rotation.

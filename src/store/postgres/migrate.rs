@@ -30,7 +30,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(11, "0011_audit_schema.sql"),
     migration!(12, "0012_last_used.sql"),
     migration!(13, "0013_labels.sql"),
-    migration!(14, "0014_retention.sql"),
+    migration!(14, "0014_key_filters.sql"),
+    migration!(15, "0015_batch_revoke.sql"),
+    migration!(16, "0016_retention.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -6,6 +6,7 @@
 mod accounts;
 mod address;
 mod audit;
+mod batch_revoke;
 mod connect;
 mod connections;
 mod database;
@@ -13,6 +14,7 @@ mod dead_rows;
 mod domains;
 mod errors;
 mod key_changes;
+mod key_list;
 mod keys;
 mod load;
 mod migrate;
@@ -30,13 +32,13 @@ mod trust;
 mod uses;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, ConnectionPool, CreateOutcome, DomainAddition, DomainQuery,
-    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotedUse, Old, OpenError, PoolStatus, Position, Progress, RemovedDomain,
-    Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
-    ReplicationError, RetentionStore, Revision, Revocation, Store, StoreError, SuspensionChange,
-    UseLog,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition,
+    DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
+    ListQuery, Listed, ListedDomain, NewKey, NotedUse, Old, OpenError, PoolStatus, Position,
+    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
+    Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -122,8 +124,20 @@ impl KeyStore for PostgresStore {
         key_changes::replace(&self.database, replacement).await
     }
 
+    async fn select(&self, selection: &Selection) -> Result<Selected, StoreError> {
+        batch_revoke::select(&self.database, selection).await
+    }
+
+    async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError> {
+        batch_revoke::revoke(&self.database, batch).await
+    }
+
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
-        keys::list(&self.database, query).await
+        key_list::list(&self.database, query).await
+    }
+
+    async fn count(&self, query: &ListQuery) -> Result<Option<Counted>, StoreError> {
+        key_list::count(&self.database, query).await
     }
 }
 

@@ -53,6 +53,7 @@ pub const SERVICE: &[TableRights] = &[
                     "labels",
                     "expire_time",
                     "revoke_time",
+                    "revoke_reason",
                     "suspend_reason",
                     "suspend_time",
                     "successor",

@@ -26,7 +26,8 @@ use uuid::Uuid;
 /// Of a row of `keyservice.keys` by the name of `k`.
 pub(super) const KEY_COLUMNS: &str = "k.key_id, k.account_id, k.name, k.preview, k.domain, k.create_time, k.expire_time, k.revoke_time, \
      k.suspend_reason, k.suspend_time, k.predecessor, k.successor, k.version, k.labels, \
-     (SELECT u.last_used_time FROM keyservice.key_uses u WHERE u.key_id OPERATOR(pg_catalog.=) k.key_id)";
+     (SELECT u.last_used_time FROM keyservice.key_uses u WHERE u.key_id OPERATOR(pg_catalog.=) k.key_id), \
+     k.revoke_reason";
 
 pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
     Ok(Key {
@@ -44,6 +45,7 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
         version: Version::from_stored(column(row, 12)?),
         labels: Labels::from_stored(column(row, 13)?),
         last_used_time: time(column(row, 14)?),
+        revoke_reason: column::<Option<String>>(row, 15)?.map(Reason::from_stored),
     })
 }
 

@@ -5,11 +5,13 @@
 
 mod accounts;
 mod audit;
+mod batch_revoke;
 mod domains;
 mod errors;
 mod file;
 mod inspect;
 mod key_changes;
+mod key_list;
 mod open;
 mod open_files;
 mod opening;
@@ -24,11 +26,12 @@ mod wal_index;
 mod worker;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, ChangeFeed,
-    ChangePage, Committed, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
-    Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed, ListedDomain, NewKey,
-    NotedUse, Old, OpenError, Position, Progress, RemovedDomain, Replaced, ReplicationError,
-    RetentionStore, Revision, Revocation, Store, StoreError, SuspensionChange, UseLog,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
+    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, NotedUse, Old, OpenError, Position, Progress, RemovedDomain, Replaced,
+    ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError,
+    SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -151,10 +154,30 @@ impl KeyStore for SqliteStore {
             .await
     }
 
+    async fn select(&self, selection: &Selection) -> Result<Selected, StoreError> {
+        let selection = selection.clone();
+        self.searcher
+            .read(move |connection| Ok(batch_revoke::select(connection, &selection)?))
+            .await
+    }
+
+    async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError> {
+        let batch = batch.clone();
+        self.write(move |transaction| batch_revoke::revoke(transaction, &batch))
+            .await
+    }
+
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
         let query = query.clone();
         self.searcher
-            .read(move |connection| Ok(statements::list(connection, &query)?))
+            .read(move |connection| Ok(key_list::list(connection, &query)?))
+            .await
+    }
+
+    async fn count(&self, query: &ListQuery) -> Result<Option<Counted>, StoreError> {
+        let query = query.clone();
+        self.searcher
+            .read(move |connection| Ok(key_list::count(connection, &query)?))
             .await
     }
 }

@@ -28,7 +28,8 @@ pub(super) fn position(revision: Revision) -> Position {
 
 pub(super) const KEY_COLUMNS: &str = "key_id, account_id, name, preview, domain, create_time, expire_time, revoke_time, \
      suspend_reason, suspend_time, predecessor, successor, version, labels, \
-     (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id)";
+     (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id), \
+     revoke_reason";
 
 pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
@@ -46,6 +47,7 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         version: Version::from_stored(row.get(12)?),
         labels: labels(row, 13)?,
         last_used_time: time(row, 14)?,
+        revoke_reason: row.get::<_, Option<String>>(15)?.map(Reason::from_stored),
     })
 }
 

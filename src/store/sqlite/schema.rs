@@ -20,6 +20,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007_audit_revision.sql"),
     migration!(8, "0008_last_used.sql"),
     migration!(9, "0009_labels.sql"),
+    migration!(10, "0010_key_filters.sql"),
+    migration!(11, "0011_batch_revoke.sql"),
 ];
 
 pub(super) enum MigrateError {

@@ -16,12 +16,11 @@ use crate::{
         account::AccountId,
         audit_record::{AdminMethod, AuditRecord, Outcome},
         domain::Domain,
-        key::{Key, KeyId, RequestId, Scope, Status},
+        key::{Key, KeyId, RequestId, Scope},
         time::Timestamp,
     },
     store::{
-        Change, ChangePage, Committed, CreateOutcome, LIST_SEARCH_LEN, ListQuery, Listed, NewKey,
-        Position, Revision, Revocation, State,
+        Change, ChangePage, Committed, CreateOutcome, NewKey, Position, Revision, Revocation, State,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -196,7 +195,7 @@ pub(super) fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<R
     ))
 }
 
-fn current_revision(connection: &Connection) -> rusqlite::Result<Revision> {
+pub(super) fn current_revision(connection: &Connection) -> rusqlite::Result<Revision> {
     connection
         .prepare_cached("SELECT coalesce(max(revision), 0) FROM writes")?
         .query_row([], |row| row.get(0))
@@ -236,100 +235,6 @@ pub(super) fn record_write(
             domain
         ])
         .map(drop)
-}
-
-pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Option<Listed>> {
-    let Some(before) = list_position(connection, query)? else {
-        return Ok(None);
-    };
-    // Each condition names its parameter, so that every statement takes the same parameters.
-    let status = match query.status {
-        None => "?5 IS NOT NULL",
-        Some(Status::Revoked) => "revoke_time IS NOT NULL AND ?5 IS NOT NULL",
-        Some(Status::Expired) => "revoke_time IS NULL AND expire_time <= ?5",
-        Some(Status::Active) => {
-            "revoke_time IS NULL AND suspend_time IS NULL \
-             AND (expire_time IS NULL OR expire_time > ?5)"
-        }
-        Some(Status::Suspended) => {
-            "revoke_time IS NULL AND suspend_time IS NOT NULL \
-             AND (expire_time IS NULL OR expire_time > ?5)"
-        }
-    };
-    let domain = domain_condition(query);
-    let end = search_end(connection, query, before)?;
-    let keys = connection
-        .prepare_cached(&format!(
-            "SELECT {KEY_COLUMNS} FROM keys \
-             WHERE account_id = ?1 AND {domain} AND create_revision < ?3 AND create_revision >= ?6 \
-               AND {status} \
-             ORDER BY create_revision DESC LIMIT ?4"
-        ))?
-        .query_map(
-            params![
-                query.account_id.as_str(),
-                query.domain.as_ref().map(Domain::as_str),
-                before,
-                i64::try_from(query.limit).unwrap_or(i64::MAX),
-                query.now.as_micros(),
-                end.map_or(0, |(_, create_revision)| create_revision),
-            ],
-            key,
-        )?
-        .collect::<rusqlite::Result<_>>()?;
-    let searched_to = end.map(|(key_id, _)| key_id);
-    Ok(Some(Listed { keys, searched_to }))
-}
-
-fn domain_condition(query: &ListQuery) -> &'static str {
-    match query.domain {
-        None => "?2 IS NULL",
-        Some(_) => "domain = ?2",
-    }
-}
-
-/// The last key that a search for keys with a status looks at, with its revision, or `None` if that looks
-/// at all of them. Without a status, every key is one to list.
-fn search_end(
-    connection: &Connection,
-    query: &ListQuery,
-    before: i64,
-) -> rusqlite::Result<Option<(KeyId, i64)>> {
-    if query.status.is_none() {
-        return Ok(None);
-    }
-    let domain = domain_condition(query);
-    connection
-        .prepare_cached(&format!(
-            "SELECT key_id, create_revision FROM keys \
-             WHERE account_id = ?1 AND {domain} AND create_revision < ?3 \
-             ORDER BY create_revision DESC LIMIT 1 OFFSET {}",
-            LIST_SEARCH_LEN - 1
-        ))?
-        .query_row(
-            params![
-                query.account_id.as_str(),
-                query.domain.as_ref().map(Domain::as_str),
-                before,
-            ],
-            |row| Ok((KeyId::from_uuid(uuid(row, 0)?), row.get(1)?)),
-        )
-        .optional()
-}
-
-/// The listed keys were created by writes before this revision. The key to go on after must belong
-/// to the account: otherwise the list would tell when another account created a key.
-fn list_position(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Option<i64>> {
-    let Some(after) = query.after else {
-        return Ok(Some(i64::MAX));
-    };
-    connection
-        .prepare_cached("SELECT create_revision FROM keys WHERE key_id = ?1 AND account_id = ?2")?
-        .query_row(
-            params![after.as_uuid().as_bytes(), query.account_id.as_str()],
-            |row| row.get("create_revision"),
-        )
-        .optional()
 }
 
 /// Reads everything in one transaction, and so as of one moment. Ends early when nobody takes the

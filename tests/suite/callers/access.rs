@@ -266,6 +266,13 @@ async fn an_admin_of_some_accounts_finds_no_key_of_other_accounts() {
     let refused = some.list("globex").await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(some.list("initech").await.unwrap(), []);
+    let everywhere = || ListRequest {
+        all_accounts: true,
+        ..Default::default()
+    };
+    let refused = some.list_with(everywhere()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(all.list_with(everywhere()).await.unwrap().keys.len(), 2);
     for target in [
         Target::KeyId(others_id),
         Target::Token(others.token.clone()),

@@ -99,6 +99,24 @@ async fn list_names_the_invalid_field_and_what_is_valid() {
         let call = |list: &mut ListRequest| list.page_token = page_token.into();
         table.add("page_token", "use the next_page_token", list_with(call));
     }
+    for prefix in [" ", "two\nlines"] {
+        let call = |list: &mut ListRequest| list.name_prefix = prefix.into();
+        table.add("name_prefix", "", list_with(call));
+    }
+    for preview in [
+        "tsend_ab",
+        "tsend_ab…wxy",
+        "ab…wxyz",
+        "tsend_ab…wx-z",
+        "tsend_abc…wxyz",
+    ] {
+        let call = |list: &mut ListRequest| list.preview = preview.into();
+        table.add("preview", "first 8 and last 4 characters", list_with(call));
+    }
+    let call = |list: &mut ListRequest| list.all_accounts = true;
+    table.add("all_accounts", "give one of them", list_with(call));
+    let call = |list: &mut ListRequest| list.labels = [("-".into(), String::new())].into();
+    table.add("labels", "has a label whose name", list_with(call));
     for status in [-1, 5] {
         let call = |list: &mut ListRequest| list.status = status;
         let right = "use STATUS_ACTIVE, STATUS_REVOKED, STATUS_EXPIRED or STATUS_SUSPENDED";

@@ -46,6 +46,7 @@ async fn follow_a_key_through_its_life(server: &Server) {
         create_time: key.create_time,
         expire_time: request.expire_time,
         revoke_time: None,
+        revoke_reason: None,
         suspension: None,
         predecessor: None,
         successor: None,

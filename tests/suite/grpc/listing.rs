@@ -13,6 +13,7 @@ use keyservice::{
     model::key::KeyId,
     store::LIST_SEARCH_LEN,
 };
+use prost::Message;
 use std::time::{Duration, SystemTime};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -31,6 +32,43 @@ async fn a_page_holds_50_keys_by_default_and_at_most_1000() {
         assert_eq!(page.keys.len(), held);
         assert!(!page.next_page_token.is_empty());
     }
+}
+
+/// Otherwise answers that nobody takes could fill the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_keys_has_fewer_of_them_and_none_is_left_out() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    let prefix = format!("{}x", "abc.".repeat(63));
+    let label = |number| {
+        (
+            format!("{prefix}/{number}{}", "n".repeat(61)),
+            "v".repeat(63),
+        )
+    };
+    let mut created = Vec::new();
+    for _ in 0..200 {
+        let large = create(&mut client, |key| {
+            key.labels = (10..26).map(label).collect()
+        });
+        created.insert(0, large.await.key_id);
+    }
+    let mut request = ListRequest {
+        page_size: 1000,
+        ..list_request()
+    };
+    let mut listed = Vec::new();
+    for pages in 1.. {
+        let page = client.list_with(request.clone()).await.unwrap();
+        assert!(page.encoded_len() < 1 << 20);
+        listed.extend(page.keys.into_iter().map(|key| key.key_id));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            assert_eq!(pages, 2);
+            break;
+        }
+    }
+    assert_eq!(listed, created);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,11 +135,18 @@ async fn a_page_token_is_valid_only_for_its_own_list() {
     let page = client.list_with(next.clone()).await.unwrap();
     assert_eq!(page.keys.len(), 2, "the page size may change");
 
-    let (mut of_another, mut by_status, mut by_domain) = (next.clone(), next.clone(), next);
-    of_another.account_id = "globex".into();
-    by_status.set_status(Status::Active);
-    by_domain.domain = Some("example.com".into());
-    for another_list in [of_another, by_status, by_domain] {
+    let other_lists: [fn(&mut ListRequest); 7] = [
+        |list| list.account_id = "globex".into(),
+        |list| list.set_status(Status::Active),
+        |list| list.domain = Some("example.com".into()),
+        |list| list.labels = [("a".into(), "b".into())].into(),
+        |list| list.name_prefix = "N".into(),
+        |list| list.preview = "tsend_ab...wxyz".into(),
+        |list| (list.account_id, list.all_accounts) = (String::new(), true),
+    ];
+    for change in other_lists {
+        let mut another_list = next.clone();
+        change(&mut another_list);
         let refused = client.list_with(another_list).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
         let details = refused.get_details_bad_request().unwrap();
@@ -181,6 +226,100 @@ async fn create_many(client: &Client, count: usize) {
     while let Some(created) = answers.next().await {
         created.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_found_in_all_accounts_by_their_preview_their_labels_or_their_name() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    let first = create(&mut client, |key| key.name = "Büro 1".into()).await;
+    let label = |value: &str| [("environment".to_owned(), value.to_owned())].into();
+    let second = create(&mut client, |key| {
+        key.account_id = "globex".into();
+        key.labels = label("production");
+        key.name = "Büro 2".into();
+    });
+    let second = second.await;
+    let preview = |token: &str, between| format!("{}{between}{}", &token[..8], &token[51..]);
+    let everywhere = || ListRequest {
+        all_accounts: true,
+        show_total_size: true,
+        ..Default::default()
+    };
+    let requests = [
+        (everywhere(), vec![&second.key_id, &first.key_id]),
+        (
+            ListRequest {
+                preview: preview(&second.token, "…"),
+                ..everywhere()
+            },
+            vec![&second.key_id],
+        ),
+        (
+            ListRequest {
+                preview: preview(&first.token, "..."),
+                ..everywhere()
+            },
+            vec![&first.key_id],
+        ),
+        (
+            ListRequest {
+                labels: label("production"),
+                ..everywhere()
+            },
+            vec![&second.key_id],
+        ),
+        (
+            ListRequest {
+                labels: label("test"),
+                ..everywhere()
+            },
+            vec![],
+        ),
+        (
+            ListRequest {
+                name_prefix: "Büro 1".into(),
+                ..everywhere()
+            },
+            vec![&first.key_id],
+        ),
+    ];
+    for (request, expected) in requests {
+        let page = client.list_with(request).await.unwrap();
+        let ids: Vec<_> = page.keys.iter().map(|key| &key.key_id).collect();
+        assert_eq!(ids, expected);
+        let total = i64::try_from(expected.len()).unwrap();
+        assert_eq!(
+            (page.total_size, page.total_size_is_minimum),
+            (Some(total), false)
+        );
+    }
+    let page = client.list_with(list_request()).await.unwrap();
+    assert_eq!(page.total_size, None, "nobody asked");
+}
+
+/// Every step of a long search is short, so a page may end before it is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_without_keys_leads_on_to_those_that_are_left() {
+    let stores = Stores::postgres().await;
+    let server = Server::start(&stores.address).await;
+    let mut client = server.client().await;
+    let first = create(&mut client, |key| key.name = "The first".into()).await;
+    stores.insert_active_keys(3 * LIST_SEARCH_LEN).await;
+    let mut request = ListRequest {
+        name_prefix: "The first".into(),
+        ..list_request()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = client.list_with(request.clone()).await.unwrap();
+        found.extend(page.keys.into_iter().map(|key| key.key_id));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(found, [first.key_id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

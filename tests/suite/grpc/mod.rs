@@ -1,6 +1,7 @@
 //! The API: a tonic client calls the real server over a real socket.
 
 mod bad_input;
+mod batch_revoke;
 mod calls_without_a_message;
 mod changes;
 mod discovery;

@@ -190,7 +190,7 @@ async fn put_a_token_into_every_field(session: &mut Session, token: &str) {
     for method in reflected::methods() {
         for path in reflected::text_fields(&method.input()) {
             let field = path.last().expect("a field").full_name().to_owned();
-            if !field.ends_with(".token") {
+            if !field.ends_with(".token") && !field.ends_with(".tokens") {
                 let mut message = request(&method, session, path[0].name());
                 reflected::put_text(&mut message, &path, token);
                 let answer = session.call(&method, &message).await;
@@ -213,7 +213,7 @@ async fn find_keys_by_their_tokens(session: &mut Session) {
     for method in reflected::methods() {
         for path in reflected::text_fields(&method.input()) {
             let field = path.last().expect("a field");
-            if field.name() == "token" {
+            if ["token", "tokens"].contains(&field.name()) {
                 let token = session.create(|_| {}).await.expect("created");
                 let mut message = request(&method, session, path[0].name());
                 reflected::put_text(&mut message, &path, &token);
@@ -240,6 +240,12 @@ fn request(method: &MethodDescriptor, session: &Session, field_name: &str) -> Dy
                 let is_identity = ["key_id", "etag"].contains(&field_name);
                 let masked = if is_identity { "name" } else { field_name };
                 reflected::put_text(&mut message, &[field, paths], masked);
+                continue;
+            }
+            "keys" => {
+                let keys = field.kind().as_message().expect("keys").clone();
+                let ids = keys.get_field_by_name("key_ids").expect("it has ids");
+                reflected::put_text(&mut message, &[field, ids], &session.key.key_id);
                 continue;
             }
             _ => continue,

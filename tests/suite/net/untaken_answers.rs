@@ -16,10 +16,11 @@ use futures::{StreamExt, stream};
 use keyservice::grpc::{
     method_names,
     proto::{
-        AddDomainRequest, AuthorizeRequest, CreateRequest, GetAccountRequest, GetRequest,
-        ListDomainsRequest, ListRequest, RemoveDomainRequest, ResumeAccountRequest, ResumeRequest,
-        RevokeRequest, RotateRequest, SuspendAccountRequest, SuspendRequest, UpdateRequest,
-        get_request, revoke_request::Target, rotate_request, suspend_request,
+        AddDomainRequest, AuthorizeRequest, BatchRevokeRequest, CreateRequest, GetAccountRequest,
+        GetRequest, ListDomainsRequest, ListRequest, RemoveDomainRequest, ResumeAccountRequest,
+        ResumeRequest, RevokeRequest, RotateRequest, SuspendAccountRequest, SuspendRequest,
+        UpdateRequest, batch_revoke_request, get_request, revoke_request::Target, rotate_request,
+        suspend_request,
     },
 };
 use prost::Message;
@@ -134,6 +135,16 @@ impl Callers {
             }),
             "tosend.keys.v1.KeyService/Revoke" => framed(&RevokeRequest {
                 target: Some(Target::KeyId(self.key_id.clone())),
+                ..Default::default()
+            }),
+            "tosend.keys.v1.KeyService/BatchRevoke" => framed(&BatchRevokeRequest {
+                selection: Some(batch_revoke_request::Selection::Keys(
+                    batch_revoke_request::Keys {
+                        key_ids: vec![self.key_id.clone(); 200],
+                        tokens: Vec::new(),
+                    },
+                )),
+                reason: self.key.name.clone(),
                 ..Default::default()
             }),
             "tosend.keys.v1.KeyService/Get" => framed(&GetRequest {

@@ -8,7 +8,7 @@ use crate::support::{
 use keyservice::{
     model::{
         account::Accounts,
-        key::{Key, Status},
+        key::{Key, Status, filter::KeyFilter},
         time::{LeaseTerm, Timestamp},
     },
     store::{
@@ -80,11 +80,13 @@ fn revocation(key: &Key) -> Revocation {
 
 async fn status(store: &dyn KeyStore, key: &Key) -> Status {
     let all = ListQuery {
-        account_id: key.account_id.clone(),
-        status: None,
-        domain: None,
+        filter: KeyFilter {
+            account_id: Some(key.account_id.clone()),
+            ..KeyFilter::default()
+        },
         after: None,
         limit: 10,
+        search_len: 10,
         now: Timestamp::now(),
     };
     let listed = store.list(&all).await.expect("answered");

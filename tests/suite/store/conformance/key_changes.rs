@@ -14,7 +14,7 @@ use keyservice::{
         account::Accounts,
         audit_record::AdminMethod,
         key::{
-            Key, KeyName, KeyState, Reason, RequestId, Scope, Status,
+            Key, KeyId, KeyName, KeyState, Reason, RequestId, Scope, Status,
             change::{KeyUpdate, Refusal},
         },
         time::Timestamp,
@@ -183,7 +183,7 @@ async fn suspended_keys_are_listed_as_such(stores: &Stores) {
         (Status::Active, &active),
     ] {
         let query = ListQuery {
-            status: Some(status),
+            filter: super::with_status(Some(status)),
             now: after(now, 1),
             ..super::all_of("acme")
         };
@@ -226,8 +226,12 @@ fn rename(text: &str) -> KeyUpdate {
 }
 
 fn lookup(new: &NewKey) -> KeyLookup {
+    lookup_of(new.key.id)
+}
+
+pub(super) fn lookup_of(id: KeyId) -> KeyLookup {
     KeyLookup {
-        target: KeyTarget::Id(new.key.id),
+        target: KeyTarget::Id(id),
         accounts: Accounts::All,
     }
 }
@@ -237,7 +241,7 @@ async fn get(store: &Store, new: &NewKey) -> Key {
     found.expect("it is there")
 }
 
-fn replacement(next: &Key) -> KeyReplacement {
+pub(super) fn replacement(next: &Key) -> KeyReplacement {
     KeyReplacement {
         key: next.clone(),
         must_be_verified: false,
@@ -262,7 +266,7 @@ fn rotation(new: &NewKey, request_id: Option<RequestId>) -> (NewKey, KeyReplacem
     (successor, replacement)
 }
 
-async fn replace(store: &Store, replacement: &KeyReplacement) -> Position {
+pub(super) async fn replace(store: &Store, replacement: &KeyReplacement) -> Position {
     let replaced = store.keys.replace(replacement).await;
     let Ok(Replaced::Replaced(committed)) = replaced else {
         panic!("{replaced:?}");

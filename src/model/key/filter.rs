@@ -1,0 +1,92 @@
+//! Which keys a call selects, and by which index a store finds them.
+//!
+//! Promises one meaning for every store and call: a key is selected if it has all that the filter names.
+
+use super::{Key, KeyName, Labels, Status};
+use crate::model::{account::AccountId, domain::Domain, time::Timestamp, token::Preview};
+
+/// Selects keys. A field that is `None`, or has no labels, excludes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// Only keys of this account.
+    pub account_id: Option<AccountId>,
+    /// Only keys with this status at the time of the call.
+    pub status: Option<Status>,
+    /// Only keys that are restricted to exactly this domain.
+    pub domain: Option<Domain>,
+    /// Only keys with all of these labels.
+    pub labels: Labels,
+    /// Only keys whose name begins so.
+    pub name_prefix: Option<KeyName>,
+    /// Only keys whose token is shown so.
+    pub preview: Option<Preview>,
+    /// Only keys that were created before this time.
+    pub created_before: Option<Timestamp>,
+}
+
+/// The index by which a store goes through keys, newest first. What else a filter names is looked at in each
+/// key. If the filter names an account, these are keys of that account alone: a page token names the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Walk<'a> {
+    /// The keys whose token is shown so, of an account if there is one. Nearly always it is one key.
+    Preview(Option<&'a AccountId>, &'a Preview),
+    /// The keys of an account that have a label, given as `NAME=VALUE`.
+    Label(&'a AccountId, String),
+    /// The keys of an account that are restricted to a domain.
+    Domain(&'a AccountId, &'a Domain),
+    /// The keys of an account that may have a status. The index does not know the time.
+    Status(&'a AccountId, Status),
+    /// The suspended keys of all accounts.
+    Suspended,
+    /// The keys of an account.
+    Account(&'a AccountId),
+    /// All keys.
+    All,
+}
+
+impl KeyFilter {
+    /// The index that leads past the fewest other keys, as a rule.
+    #[must_use]
+    pub fn walk(&self) -> Walk<'_> {
+        if let Some(preview) = &self.preview {
+            return Walk::Preview(self.account_id.as_ref(), preview);
+        }
+        let Some(account_id) = &self.account_id else {
+            return match self.status {
+                Some(Status::Suspended) => Walk::Suspended,
+                _ => Walk::All,
+            };
+        };
+        if let Some(label) = self.labels.pairs().pop() {
+            return Walk::Label(account_id, label);
+        }
+        match (&self.domain, self.status) {
+            (Some(domain), _) => Walk::Domain(account_id, domain),
+            (None, Some(status)) => Walk::Status(account_id, status),
+            (None, None) => Walk::Account(account_id),
+        }
+    }
+
+    /// Whether a key is selected.
+    #[must_use]
+    pub fn selects(&self, key: &Key, now: Timestamp) -> bool {
+        let Self {
+            account_id,
+            status,
+            domain,
+            labels,
+            name_prefix,
+            preview,
+            created_before,
+        } = self;
+        let begins = |prefix: &KeyName| key.name.as_str().starts_with(prefix.as_str());
+        let has = |label: (&str, &str)| key.labels.iter().any(|own| own == label);
+        account_id.as_ref().is_none_or(|id| *id == key.account_id)
+            && status.is_none_or(|status| status == key.status(now))
+            && (domain.is_none() || domain.as_ref() == key.scope.as_domain())
+            && labels.iter().all(has)
+            && name_prefix.as_ref().is_none_or(begins)
+            && preview.as_ref().is_none_or(|it| *it == key.preview)
+            && created_before.is_none_or(|time| key.create_time < time)
+    }
+}

@@ -1,0 +1,150 @@
+//! The statements of the PostgreSQL store that select many keys and revoke them.
+//!
+//! Promises that the selection, which may take long, holds up no write.
+
+use super::{
+    database::{Database, Purpose},
+    rows,
+};
+use crate::{
+    model::{
+        account::{AccountId, Accounts},
+        audit_record::{AdminMethod, Outcome},
+        domain::Domain,
+        key::{KeyId, filter::KeyFilter},
+        time::Timestamp,
+    },
+    store::{
+        BatchRevocation, Committed, KeyTarget, MAX_BATCH, Position, Selected, Selection, StoreError,
+    },
+};
+use uuid::Uuid;
+
+pub(super) async fn select(
+    database: &Database,
+    selection: &Selection,
+) -> Result<Selected, StoreError> {
+    match selection {
+        Selection::Filter(filter) => select_by_filter(database, filter).await,
+        Selection::Keys(targets, accounts) => select_given(database, targets, accounts).await,
+    }
+}
+
+async fn select_by_filter(database: &Database, filter: &KeyFilter) -> Result<Selected, StoreError> {
+    let labels = filter.labels.pairs();
+    // The last is the label by whose index the keys are found.
+    let from = match labels.last() {
+        None => "keyservice.keys k WHERE $4::pg_catalog.text IS NULL",
+        Some(_) => {
+            "keyservice.key_labels l JOIN keyservice.keys k ON k.create_revision OPERATOR(pg_catalog.=) l.create_revision \
+             WHERE l.account_id OPERATOR(pg_catalog.=) $1 AND l.label OPERATOR(pg_catalog.=) $4"
+        }
+    };
+    let domain = match filter.domain {
+        None => "$2::pg_catalog.text IS NULL",
+        Some(_) => "k.domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2",
+    };
+    let rows = database
+        .query(
+            Purpose::Calls,
+            &format!(
+                "SELECT k.key_id FROM {from} \
+                   AND k.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 \
+                   AND k.revoke_time IS NULL AND {domain} \
+                   AND k.labels OPERATOR(pg_catalog.@>) $3 \
+                   AND ($5::pg_catalog.timestamptz IS NULL OR k.create_time OPERATOR(pg_catalog.<) $5) \
+                 LIMIT {}",
+                MAX_BATCH + 1
+            ),
+            &[
+                &filter.account_id.as_ref().map(AccountId::as_str),
+                &filter.domain.as_ref().map(Domain::as_str),
+                &labels,
+                &labels.last(),
+                &filter.created_before.map(Timestamp::to_system_time),
+            ],
+        )
+        .await?;
+    let ids = rows.iter().take(MAX_BATCH);
+    Ok(Selected {
+        key_ids: ids
+            .map(|row| Ok(KeyId::from_uuid(rows::column(row, 0)?)))
+            .collect::<Result<_, StoreError>>()?,
+        there_are_more: rows.len() > MAX_BATCH,
+        ..Selected::default()
+    })
+}
+
+async fn select_given(
+    database: &Database,
+    targets: &[KeyTarget],
+    accounts: &Accounts,
+) -> Result<Selected, StoreError> {
+    let id = |target: &KeyTarget| match target {
+        KeyTarget::Id(id) => Some(id.as_uuid()),
+        KeyTarget::Digest(_) => None,
+    };
+    let digest = |target: &KeyTarget| match target {
+        KeyTarget::Id(_) => None,
+        KeyTarget::Digest(digest) => Some(digest.as_bytes().to_vec()),
+    };
+    let ids: Vec<Option<Uuid>> = targets.iter().map(id).collect();
+    let digests: Vec<Option<Vec<u8>>> = targets.iter().map(digest).collect();
+    let rows = database
+        .query(
+            Purpose::Calls,
+            // The LIMIT keeps PostgreSQL from reading all keys to join them.
+            "SELECT k.key_id, k.revoke_time IS NOT NULL AS is_revoked \
+             FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.bytea[])) \
+                 WITH ORDINALITY t (key_id, digest, place) \
+             LEFT JOIN LATERAL ( \
+                 SELECT x.key_id, x.revoke_time FROM keyservice.keys x \
+                 WHERE (x.key_id OPERATOR(pg_catalog.=) t.key_id OR x.digest OPERATOR(pg_catalog.=) t.digest) \
+                   AND ($3::pg_catalog.text[] IS NULL \
+                        OR x.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3)) \
+                 LIMIT 1) k ON true \
+             ORDER BY t.place",
+            &[&ids, &digests, &accounts.listed()],
+        )
+        .await?;
+    let found = rows.iter().map(|row| {
+        let id: Option<Uuid> = rows::column(row, "key_id")?;
+        Ok((id.map(KeyId::from_uuid), rows::column(row, "is_revoked")?))
+    });
+    Ok(Selected::of_given(
+        found.collect::<Result<Vec<_>, StoreError>>()?,
+    ))
+}
+
+pub(super) async fn revoke(
+    database: &Database,
+    batch: &BatchRevocation,
+) -> Result<Committed<u64>, StoreError> {
+    let ids: Vec<Uuid> = batch.key_ids.iter().map(|id| id.as_uuid()).collect();
+    let rows = database
+        .write(
+            "SELECT revoked, revision, write_id \
+             FROM keyservice.batch_revoke($1, $2, $3, $4, $5, $6, $7, $8)",
+            &[
+                &ids,
+                &batch.reason.as_str(),
+                &batch.now.to_system_time(),
+                &batch.caller.as_str(),
+                &AdminMethod::BatchRevoke.as_str(),
+                &batch.filter.account_id.as_ref().map(AccountId::as_str),
+                &batch.filter.domain.as_ref().map(Domain::as_str),
+                &Outcome::OK.as_str(),
+            ],
+        )
+        .await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| super::errors::unexpected("batch_revoke gave no row"))?;
+    let has_writes = rows::column::<Option<i64>>(row, "revision")?.is_some();
+    let position = if has_writes {
+        rows::position(row)?
+    } else {
+        Position::START
+    };
+    Ok(Committed::new(rows::count(row, "revoked")?, position))
+}

@@ -1,0 +1,161 @@
+//! The statements of the SQLite store that select many keys and revoke them.
+//!
+//! Must never be called on an async thread (see `worker`).
+
+use super::{
+    audit,
+    key_changes::by_id_or_digest,
+    rows::{position, uuid},
+    statements::{Subject, current_revision, json_array, next_revision, record_write},
+};
+use crate::{
+    model::{
+        account::{AccountId, Accounts},
+        audit_record::{AdminMethod, AuditRecord, Outcome},
+        domain::Domain,
+        key::{KeyId, filter::KeyFilter},
+        time::Timestamp,
+    },
+    store::{BatchRevocation, Committed, KeyTarget, MAX_BATCH, Revision, Selected, Selection},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+pub(super) fn select(connection: &Connection, selection: &Selection) -> rusqlite::Result<Selected> {
+    match selection {
+        Selection::Filter(filter) => select_by_filter(connection, filter),
+        Selection::Keys(targets, accounts) => select_given(connection, targets, accounts),
+    }
+}
+
+fn select_by_filter(connection: &Connection, filter: &KeyFilter) -> rusqlite::Result<Selected> {
+    let labels = filter.labels.pairs();
+    let from = match (labels.last(), &filter.domain) {
+        (Some(_), _) => {
+            "key_labels CROSS JOIN keys USING (account_id, create_revision) \
+             WHERE label = ?4 AND (?2 IS NULL OR domain = ?2)"
+        }
+        (None, Some(_)) => "keys INDEXED BY keys_by_domain WHERE ?4 IS NULL AND domain = ?2",
+        (None, None) => "keys INDEXED BY keys_unrevoked WHERE ?4 IS NULL AND ?2 IS NULL",
+    };
+    let wanted = serde_json::json!(labels).to_string();
+    let mut key_ids = connection
+        .prepare_cached(&format!(
+            "SELECT key_id FROM {from} \
+               AND account_id = ?1 AND revoke_time IS NULL \
+               AND (?5 IS NULL OR create_time < ?5) \
+               AND NOT EXISTS (SELECT 1 FROM json_each(?3) wanted \
+                   WHERE wanted.value NOT IN (SELECT value FROM json_each(keys.labels))) \
+             LIMIT {}",
+            MAX_BATCH + 1
+        ))?
+        .query_map(
+            params![
+                filter.account_id.as_ref().map(AccountId::as_str),
+                filter.domain.as_ref().map(Domain::as_str),
+                wanted,
+                labels.last(),
+                filter.created_before.map(Timestamp::as_micros),
+            ],
+            |row| Ok(KeyId::from_uuid(uuid(row, 0)?)),
+        )?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let there_are_more = key_ids.len() > MAX_BATCH;
+    key_ids.truncate(MAX_BATCH);
+    Ok(Selected {
+        key_ids,
+        there_are_more,
+        ..Selected::default()
+    })
+}
+
+fn select_given(
+    connection: &Connection,
+    targets: &[KeyTarget],
+    accounts: &Accounts,
+) -> rusqlite::Result<Selected> {
+    let accounts = accounts.listed();
+    let accounts = accounts.as_deref().map(json_array);
+    let mut statement = connection.prepare_cached(
+        "SELECT key_id, revoke_time IS NOT NULL FROM keys WHERE (key_id = ?1 OR digest = ?2) \
+         AND (?3 IS NULL OR account_id IN (SELECT value FROM json_each(?3)))",
+    )?;
+    let found = targets.iter().map(|target| {
+        let (key_id, digest) = by_id_or_digest(target);
+        let found = statement
+            .query_row(params![key_id, digest, accounts], |row| {
+                Ok((KeyId::from_uuid(uuid(row, 0)?), row.get(1)?))
+            })
+            .optional()?;
+        Ok(found.map_or((None, false), |(id, is_revoked)| (Some(id), is_revoked)))
+    });
+    let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(Selected::of_given(found))
+}
+
+pub(super) fn revoke(
+    transaction: &Transaction<'_>,
+    batch: &BatchRevocation,
+) -> rusqlite::Result<Committed<u64>> {
+    let mut revoked = 0;
+    let mut update = transaction.prepare_cached(
+        "UPDATE keys SET revoke_time = ?1, revoke_reason = ?2, version = version + 1, revision = ?3 \
+         WHERE key_id = ?4 AND revoke_time IS NULL RETURNING account_id, domain",
+    )?;
+    for id in &batch.key_ids {
+        let revision = next_revision(transaction)?;
+        let key = update
+            .query_row(
+                params![
+                    batch.now.as_micros(),
+                    batch.reason.as_str(),
+                    revision.number(),
+                    id.as_uuid().as_bytes()
+                ],
+                |row| {
+                    let domain: Option<String> = row.get(1)?;
+                    Ok((
+                        AccountId::from_stored(row.get(0)?),
+                        domain.map(Domain::from_stored),
+                    ))
+                },
+            )
+            .optional()?;
+        let Some((account_id, domain)) = key else {
+            continue;
+        };
+        revoked += 1;
+        record_write(transaction, revision, batch.now, &Subject::Key(*id))?;
+        audit::append(
+            transaction,
+            &record(batch, revision, Some(account_id), Some(*id), domain),
+        )?;
+    }
+    let KeyFilter {
+        account_id, domain, ..
+    } = batch.filter.clone();
+    // Whoever waits for the last write waits for all earlier ones too.
+    let last = current_revision(transaction)?;
+    audit::append(transaction, &record(batch, last, account_id, None, domain))?;
+    Ok(Committed::new(revoked, position(last)))
+}
+
+fn record(
+    batch: &BatchRevocation,
+    revision: Revision,
+    account_id: Option<AccountId>,
+    key_id: Option<KeyId>,
+    domain: Option<Domain>,
+) -> AuditRecord {
+    AuditRecord {
+        time: batch.now,
+        caller: batch.caller.clone(),
+        method: AdminMethod::BatchRevoke.into(),
+        account_id,
+        key_id,
+        domain,
+        include_subdomains: None,
+        outcome: Outcome::OK,
+        revision: Some(revision.number()),
+        calls: 1,
+    }
+}

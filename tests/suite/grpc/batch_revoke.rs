@@ -1,0 +1,162 @@
+//! BatchRevoke: many keys are denied everywhere when it returns.
+
+use super::{ACCOUNT, Created, DOMAIN, create, denial, grant};
+use crate::support::{
+    postgres::Cluster,
+    server::{Server, audit_command::records},
+};
+use keyservice::{
+    grpc::proto::{
+        BatchRevokeRequest, BatchRevokeResponse,
+        batch_revoke_request::{Filter, Keys, Selection},
+        denial::Reason,
+        key::Status,
+        key_service_client::KeyServiceClient,
+    },
+    model::token::Token,
+};
+use tonic::{Code, transport::Channel};
+use tonic_types::StatusExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replica_denies_the_keys_of_a_compromised_account() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let servers = [Server::start(&store).await, Server::start(&store).await];
+    let mut client = servers[0].client().await;
+    let mut keys = client.0.clone();
+    let labelled = create(&mut client, |new| new.labels = label("test")).await;
+    let plain = create(&mut client, |_| {}).await;
+    let others = create(&mut client, |new| new.account_id = "globex".into()).await;
+    let filter = |filter| batch(Selection::Filter(filter));
+    let of_test = Filter {
+        labels: label("test"),
+        ..Filter::default()
+    };
+
+    let mut request = filter(of_test);
+    request.dry_run = true;
+    assert_eq!(revoke(&mut keys, request.clone()).await, counts(1, 0));
+    for server in &servers {
+        grant(&mut server.client().await, &labelled.token, DOMAIN).await;
+    }
+    request.dry_run = false;
+    assert_eq!(revoke(&mut keys, request.clone()).await, counts(1, 0));
+    assert_denied(&servers, &[&labelled]).await;
+    assert_eq!(revoke(&mut keys, request).await, counts(0, 0), "again");
+
+    let all = filter(Filter::default());
+    assert_eq!(revoke(&mut keys, all).await, counts(1, 0));
+    assert_denied(&servers, &[&labelled, &plain]).await;
+    grant(&mut client, &others.token, DOMAIN).await;
+    for key in client.list(ACCOUNT).await.unwrap() {
+        assert_eq!(key.status, i32::from(Status::Revoked));
+        assert_eq!(key.revoke_reason.as_deref(), Some("compromised"));
+    }
+    let history = records(&store, &["--key", &labelled.key_id]);
+    assert!(history[1].contains("BatchRevoke"), "{history:?}");
+    let calls = records(&store, &["--account", ACCOUNT]).join("\n");
+    assert_eq!(calls.matches("BatchRevokeDryRun").count(), 1, "{calls}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_tokens_fit_into_a_call_and_not_one_more() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    let mut keys = client.0.clone();
+    let by_id = create(&mut client, |_| {}).await;
+    let by_token = create(&mut client, |_| {}).await;
+    let unknown = || Token::generate(&mut rand::rng()).expose().to_owned();
+    let mut tokens: Vec<_> = (0..9_998).map(|_| unknown()).collect();
+    tokens.push(by_token.token.clone());
+    let given = |tokens: &[String]| {
+        batch(Selection::Keys(Keys {
+            key_ids: vec![by_id.key_id.clone()],
+            tokens: tokens.to_vec(),
+        }))
+    };
+    let answer = revoke(&mut keys, given(&tokens)).await;
+    assert_eq!(answer.revoked_count, 2);
+    assert_eq!(answer.not_found, (1..=9_998).collect::<Vec<_>>());
+    assert_denied(std::slice::from_ref(&server), &[&by_id, &by_token]).await;
+    assert_eq!(
+        revoke(&mut keys, given(&tokens[9_998..])).await,
+        counts(0, 2)
+    );
+
+    tokens.push(unknown());
+    let refused = keys.batch_revoke(given(&tokens)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_batch_is_refused_and_revokes_nothing() {
+    let server = Server::on_sqlite().await;
+    let mut client = server.client().await;
+    let mut keys = client.0.clone();
+    let created = create(&mut client, |_| {}).await;
+    let all = || Selection::Filter(Filter::default());
+    let given = |key_ids: &[&str], tokens: &[&str]| {
+        Selection::Keys(Keys {
+            key_ids: key_ids.iter().map(|&id| id.to_owned()).collect(),
+            tokens: tokens.iter().map(|&token| token.to_owned()).collect(),
+        })
+    };
+    let with = |change: fn(&mut BatchRevokeRequest)| {
+        let mut request = batch(all());
+        change(&mut request);
+        request
+    };
+    for (field, request) in [
+        ("selection", with(|batch| batch.selection = None)),
+        ("reason", with(|batch| batch.reason = String::new())),
+        ("account_id", with(|batch| batch.account_id = None)),
+        ("keys", batch(given(&[], &[]))),
+        ("key_id", batch(given(&[&created.key_id, "key_"], &[]))),
+        ("token", batch(given(&[&created.key_id], &["tsend_"]))),
+    ] {
+        let refused = keys.batch_revoke(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
+        let details = refused.get_details_bad_request().unwrap();
+        assert_eq!(details.field_violations[0].field, field);
+    }
+    grant(&mut client, &created.token, DOMAIN).await;
+}
+
+fn label(value: &str) -> std::collections::HashMap<String, String> {
+    [("environment".to_owned(), value.to_owned())].into()
+}
+
+fn batch(selection: Selection) -> BatchRevokeRequest {
+    BatchRevokeRequest {
+        selection: Some(selection),
+        account_id: Some(ACCOUNT.into()),
+        reason: "compromised".into(),
+        dry_run: false,
+    }
+}
+
+fn counts(revoked_count: i32, already_revoked_count: i32) -> BatchRevokeResponse {
+    BatchRevokeResponse {
+        revoked_count,
+        already_revoked_count,
+        ..BatchRevokeResponse::default()
+    }
+}
+
+async fn revoke(
+    keys: &mut KeyServiceClient<Channel>,
+    request: BatchRevokeRequest,
+) -> BatchRevokeResponse {
+    keys.batch_revoke(request).await.unwrap().into_inner()
+}
+
+async fn assert_denied(servers: &[Server], keys: &[&Created]) {
+    for server in servers {
+        let mut client = server.client().await;
+        for key in keys {
+            let denied = denial(&mut client, &key.token, DOMAIN).await;
+            assert_eq!(denied, Reason::Revoked);
+        }
+    }
+}
