@@ -5,7 +5,7 @@
 //!
 //! Each account has ten keys and three verified domains, which keys ask for in random order. Half of the
 //! keys are restricted to one of these. *Any domain* is the same decision with `--verified-domains off`,
-//! in the same run.
+//! in the same run. *Without its use* is the same decision at a time of which no use is noted.
 
 #![allow(clippy::cast_precision_loss, clippy::too_many_lines)]
 
@@ -111,7 +111,10 @@ fn measure(keys: usize, rng: &mut StdRng) {
     let asked: Vec<Question> = (0..DECISIONS)
         .map(|_| held[rng.random_range(0..keys)].clone())
         .collect();
-    let pass = |authorizer: &Authorizer, asked: &[Question], is_expected: fn(&Decision) -> bool| {
+    let pass_at = |now: Timestamp,
+                   authorizer: &Authorizer,
+                   asked: &[Question],
+                   is_expected: fn(&Decision) -> bool| {
         let started = Instant::now();
         for question in asked {
             // A call brings a new text, and a grant takes it along. The copy costs the same.
@@ -122,6 +125,9 @@ fn measure(keys: usize, rng: &mut StdRng) {
             assert!(is_expected(&decision), "{decision:?}");
         }
         i128::try_from(started.elapsed().as_nanos()).expect("short") / asked.len() as i128
+    };
+    let pass = |authorizer: &Authorizer, asked: &[Question], is_expected| {
+        pass_at(now, authorizer, asked, is_expected)
     };
     let print = |kind: &str, mut nanos: Vec<i128>| {
         nanos.sort_unstable();
@@ -141,6 +147,23 @@ fn measure(keys: usize, rng: &mut StdRng) {
     print("more than for any domain", more.collect());
     print("granted", with_domains);
     print("granted, any domain", with_any);
+
+    // Each pass is in another minute, so that the first use of each key in it is written.
+    let (noted, without): (Vec<_>, Vec<_>) = (1..=PASSES as i64)
+        .map(|minute| {
+            let later = Timestamp::from_micros(now.as_micros() + minute * 60_000_000);
+            let [later, long_ago] =
+                [later, Timestamp::from_micros(0)].map(|time| time.expect("in range"));
+            let noted = pass_at(later, &verified, &asked, is_granted);
+            (noted, pass_at(long_ago, &verified, &asked, is_granted))
+        })
+        .unzip();
+    let more = noted.iter().zip(&without);
+    print(
+        "more than without its use",
+        more.map(|(noted, without)| noted - without).collect(),
+    );
+    print("granted, without its use", without);
 
     let time = |kind, asked: &[Question], is_expected| {
         print(

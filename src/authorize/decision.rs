@@ -3,7 +3,7 @@
 //! Owns the order of the reasons for a denial.
 //! Must never wait, lock or log: it runs on every request of the mail platform.
 
-use super::keyring::{KeyNumber, KeyRef, Keyring, ReadGuard, SoughtDomain};
+use super::keyring::{KeyPlace, KeyRef, Keyring, ReadGuard, SoughtDomain};
 use crate::model::{
     account::{AccountId, Accounts},
     domain::Domain,
@@ -93,7 +93,7 @@ pub(super) fn decide(
         Ok(key) => Decided {
             granted: Some(Granted {
                 keys,
-                number: key.number,
+                place: key.place,
             }),
             decision: Decision::Grant(key.grant(domain)),
         },
@@ -119,19 +119,19 @@ impl Decided {
 /// A key in memory that is granted.
 pub(super) struct Granted {
     keys: ReadGuard,
-    number: KeyNumber,
+    place: KeyPlace,
 }
 
 impl Granted {
     /// Notes the use of the key, once the grant is certain.
     pub(super) fn note_use(&self, now: Timestamp) {
-        self.keys.note_use(self.number, now);
+        self.keys.note_use(self.place, now);
     }
 }
 
 /// What a grant says of its key.
 struct GrantedKey {
-    number: KeyNumber,
+    place: KeyPlace,
     id: KeyId,
     account_id: AccountId,
     is_restricted: bool,
@@ -140,7 +140,7 @@ struct GrantedKey {
 impl GrantedKey {
     fn of(key: &KeyRef<'_>) -> Self {
         Self {
-            number: key.number(),
+            place: key.place(),
             id: key.id(),
             account_id: AccountId::from_stored(key.account_id().to_owned()),
             is_restricted: key.domain_name().is_some(),

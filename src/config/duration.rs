@@ -13,6 +13,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+pub(super) fn retention(text: &str) -> Result<Duration, String> {
+    let retention = humantime::parse_duration(text)
+        .map_err(|_| "give a number with a unit, such as 90days or 1year".to_owned())?;
+    let limits = Duration::from_secs(24 * 3600)..=Duration::from_secs(100 * 365 * 24 * 3600);
+    if limits.contains(&retention) {
+        Ok(retention)
+    } else {
+        Err("must be from 1day to 100years".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

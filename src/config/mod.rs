@@ -17,7 +17,7 @@ mod store;
 pub use callers::CallerSettings;
 use clap::{ArgAction, Args, Command, FromArgMatches};
 pub use domains::VerifiedDomains;
-use duration::duration;
+use duration::{duration, retention};
 pub use hidden::Hidden;
 pub use limits::ClientLimits;
 pub use logs::{LogFormat, LogSettings};
@@ -83,6 +83,14 @@ pub struct Settings {
         default_value = "required"
     )]
     pub verified_domains: VerifiedDomains,
+
+    /// How long a key is kept after it was revoked or has expired. Then it leaves the store and memory,
+    /// and its token is unknown. Its audit records stay. At least a day, and longer than the age of any
+    /// backup that you would restore: a key that a backup still has is granted again if it was forgotten
+    /// since. By default, keys are kept for ever, because only you know for how long you must tell what
+    /// became of one. Where keys are rotated daily, `90days` keeps the store small.
+    #[arg(long, env = "KEYSERVICE_RETENTION", value_name = "DURATION", value_parser = retention)]
+    pub retention: Option<Duration>,
 
     /// How long calls in flight may take to finish at shutdown. The default is shorter than the 30 s
     /// after which Kubernetes sends SIGKILL.

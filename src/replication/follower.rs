@@ -322,8 +322,16 @@ impl Follower {
 
     /// Loads the history that the store has now, and writes again what must not be lost.
     async fn load_and_restore(&self, fresh: &Keyring) -> Result<Position, StoreError> {
+        let start = self.store.retention.history_start().await?;
         let position = load(&*self.store.changes, fresh).await?;
-        lost_history::restore(&self.store, &self.keyring, fresh).await?;
+        if self.progress.read_to < start {
+            tracing::warn!(
+                "this replica was away for longer than --retention: what its memory holds is too old to \
+                 tell whether the store has lost writes since"
+            );
+        } else {
+            lost_history::restore(&self.store, &self.keyring, fresh).await?;
+        }
         Ok(position)
     }
 }

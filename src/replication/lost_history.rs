@@ -9,11 +9,10 @@
 use crate::{
     authorize::keyring::{KeyRef, Keyring},
     model::{
-        account::{AccountId, AccountState, Accounts},
+        account::{AccountState, Accounts},
         audit_record::AdminMethod,
         caller_name::CallerName,
-        domain::Domain,
-        key::{Key, KeyState, Reason, Scope, change::Refusal},
+        key::{Key, Reason, change::Refusal},
         time::Timestamp,
         token::TokenDigest,
         verified_domain::{Coverage, DomainState},
@@ -166,7 +165,7 @@ async fn write_key_again(
     loaded: &KeyRef<'_>,
     loss: KeyLoss,
 ) -> Result<(), StoreError> {
-    let mut state = state_of(digest, loaded);
+    let mut state = loaded.to_state(digest);
     match loss {
         KeyLoss::Key | KeyLoss::DenialsOnceResumed | KeyLoss::Grants => return Ok(()),
         KeyLoss::Revocation => {
@@ -206,20 +205,6 @@ async fn suspend(store: &Store, digest: TokenDigest) -> Result<(), StoreError> {
         })
     };
     change_key(&*store.keys, &lookup, suspend).await.map(drop)
-}
-
-fn state_of(digest: TokenDigest, key: &KeyRef<'_>) -> KeyState {
-    let domain = key.domain();
-    KeyState {
-        digest,
-        id: key.id(),
-        account_id: AccountId::from_stored(key.account_id().to_owned()),
-        scope: Scope::from_domain(domain.map(|domain| Domain::from_stored(domain.to_owned()))),
-        expire_time: key.expire_time(),
-        revoked: key.is_revoked(),
-        suspended: key.is_suspended(),
-        last_used: None,
-    }
 }
 
 async fn restore_domains(

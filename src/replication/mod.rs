@@ -3,4 +3,5 @@
 pub mod acknowledgement;
 pub mod follower;
 mod lost_history;
+pub mod retention;
 pub mod uses;

@@ -13,6 +13,7 @@ use crate::{
     net::{accept, open_files},
     replication::{
         follower::{Follower, Identity},
+        retention::Retention,
         uses::UseRecorder,
     },
     store::{ReplicaId, StoreError},
@@ -32,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 const WATCHERS_GRACE: Duration = Duration::from_millis(500);
 
 /// How long the end may take to store when keys were last used: some ten thousand keys a second.
-const LAST_USES_LIMIT: Duration = Duration::from_secs(5);
+const LAST_USES_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long leaving may take. Writers then wait for this replica's lease to lapse.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
@@ -43,6 +44,7 @@ pub(super) struct Tasks {
     pub(super) follow: AbortOnDropHandle<Result<(), StoreError>>,
     report: AbortOnDropHandle<()>,
     uses: AbortOnDropHandle<()>,
+    _retention: AbortOnDropHandle<()>,
     _health_server: Option<AbortOnDropHandle<()>>,
     _metrics_server: Option<AbortOnDropHandle<()>>,
     state: ServingState,
@@ -76,6 +78,7 @@ impl Tasks {
             follow: spawn(follow(app.clone(), identity, stop.clone())),
             report: spawn(report_serving(lease, state.clone())),
             uses: spawn(store_uses(app.clone())),
+            _retention: spawn(let_old_keys_go(app.clone(), settings.retention)),
             state,
             drain,
             stop,
@@ -126,6 +129,16 @@ where
 
 async fn store_uses(app: Arc<App>) {
     use_recorder(&app).run().await;
+}
+
+async fn let_old_keys_go(app: Arc<App>, limit: Option<Duration>) {
+    let retention = Retention {
+        keyring: app.authorizer.keyring(),
+        store: &*app.store.retention,
+        acknowledgements: &app.acknowledgements,
+        limit,
+    };
+    retention.run().await;
 }
 
 fn use_recorder(app: &App) -> UseRecorder<'_> {

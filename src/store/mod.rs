@@ -24,6 +24,7 @@ mod pool;
 mod position;
 pub mod postgres;
 mod replicas;
+mod retention;
 pub mod sqlite;
 mod uses;
 
@@ -49,6 +50,7 @@ pub use open_error::{OpenError, ReadAuditError};
 pub use pool::{ConnectionPool, PoolStatus};
 pub use position::{Committed, Position, Progress, Revision, WriteId};
 pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot};
+pub use retention::{Forgotten, Old, RetentionStore};
 use std::sync::Arc;
 pub use uses::{NotedUse, UseLog};
 
@@ -65,6 +67,8 @@ pub struct Store {
     pub audit: Arc<dyn AuditLog>,
     /// Keeps when keys were last used.
     pub uses: Arc<dyn UseLog>,
+    /// Lets old keys go.
+    pub retention: Arc<dyn RetentionStore>,
     /// Gives what a replica's memory is filled from.
     pub changes: Arc<dyn ChangeFeed>,
     /// The replicas that share the store. None if no other process can write to it: then a lease

@@ -7,10 +7,11 @@
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
-    DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotedUse, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced,
-    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, Revocation, Selected,
-    Selection, Store, StoreError, SuspensionChange, UseLog,
+    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, NotedUse, Old, Position, Progress, RemovedDomain, Renewal, Renewed,
+    Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
+    RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
+    UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -86,6 +87,13 @@ operations! {
     UseLog {
         "record_uses": record_uses(uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError>;
     }
+    RetentionStore {
+        "raise_history_start": raise_history_start(old: &Old) -> Result<bool, StoreError>;
+        "history_start": history_start() -> Result<Revision, StoreError>;
+        "forget_keys": forget_keys(old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError>;
+        "forget_writes": forget_writes(old: &Old, after: Revision) -> Result<Forgotten<Revision>, StoreError>;
+        "missing_keys": missing_keys(keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
+    }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
     }
@@ -129,6 +137,10 @@ impl Store {
             }),
             uses: Arc::new(Observed {
                 store: self.uses,
+                errors,
+            }),
+            retention: Arc::new(Observed {
+                store: self.retention,
                 errors,
             }),
             audit: Arc::new(Observed {

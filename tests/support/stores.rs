@@ -10,13 +10,13 @@ use keyservice::{
         account::{AccountId, Accounts},
         audit_record::AdminMethod,
         domain::Domain,
-        key::{Key, Labels, Reason, RequestId, Scope, Status, filter::KeyFilter},
+        key::{Key, KeyId, Labels, Reason, RequestId, Scope, Status, filter::KeyFilter},
         time::{LeaseTerm, Timestamp},
         token::{Digester, TokenDigest},
     },
     store::{
         BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
-        KeyReplacement, KeyTarget, ListQuery, NewKey, NotedUse, OpenError, Position, Progress,
+        KeyReplacement, KeyTarget, ListQuery, NewKey, NotedUse, Old, OpenError, Position, Progress,
         Renewal, Replaced, ReplicaId, Revision, Revocation, Selection, State, Store,
         SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
@@ -92,6 +92,27 @@ impl Stores {
             Some(_) => "SET session_replication_role = replica; ",
         };
         self.sql(&format!("{without}{sql}")).await
+    }
+
+    /// Runs SQL that the triggers of the schema would refuse.
+    pub async fn sql_behind_its_back(&self, sql: &str) {
+        let sql = match self.cluster {
+            None => sql.to_owned(),
+            Some(_) => format!("SET session_replication_role = replica; {sql}"),
+        };
+        self.sql(&sql).await.expect("run");
+    }
+
+    /// How many rows a table has.
+    pub async fn count(&self, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        if let Some(file) = self.address.strip_prefix("sqlite:") {
+            let file = rusqlite::Connection::open(file).expect("it opens");
+            return file.query_row(&sql, [], |row| row.get(0)).expect("counted");
+        }
+        let sql = sql.replace("FROM ", "FROM keyservice.");
+        let row = session(&self.address).await.query_one(&sql, &[]).await;
+        row.expect("counted").get(0)
     }
 
     /// Gives the account `acme` so many keys, newer than all that there are.
@@ -402,7 +423,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
         renewals: 1,
         term: LeaseTerm::LONGEST,
         applied: Revision::ZERO,
-        since: Progress::at(Position::START),
+        since: Progress::at(added),
         limit: 1000,
     };
     let registry = store.replicas.clone().expect("replicas share it");
@@ -484,6 +505,18 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     let own = snapshot.replicas.iter().find(|replica| replica.id == id);
     assert!(registry.remove_lapsed(own.expect("it has renewed")).await?);
     registry.leave(id).await?;
+    let mut old = Old {
+        before: Timestamp::MAX,
+        applied: created.revision,
+    };
+    store.retention.raise_history_start(&old).await?;
+    assert!(store.retention.history_start().await? > Revision::ZERO);
+    // No key was denied for long.
+    old.before = Timestamp::from_micros(0).ok_or("in range")?;
+    let none = KeyId::from_uuid(uuid::Uuid::nil());
+    assert_eq!(store.retention.forget_keys(&old, none).await?.count, 0);
+    store.retention.forget_writes(&old, Revision::ZERO).await?;
+    assert_eq!(store.retention.missing_keys(&[none]).await?, [none]);
     Ok(())
 }
 

@@ -10,12 +10,17 @@ use keyservice::{
         account::Accounts,
         domain::Domain,
         key::KeyId,
-        time::{Moment, Timestamp},
+        time::{LeaseTerm, Moment, Timestamp},
         token::{Digester, Token},
     },
-    replication::uses::{UseCounts, UseRecorder},
-    store::{KeyLookup, KeyTarget, State, Store},
+    replication::{
+        acknowledgement::Acknowledgements,
+        retention::Retention,
+        uses::{UseCounts, UseRecorder},
+    },
+    store::{KeyLookup, KeyTarget, ReplicaId, State, Store},
 };
+use std::time::Duration;
 
 /// A minute of the clock, counted from a whole hour.
 pub fn minute(number: i64) -> Timestamp {
@@ -60,21 +65,27 @@ pub struct Replica {
     authorizer: Authorizer,
     store: Store,
     counts: UseCounts,
+    acknowledgements: Acknowledgements,
 }
 
 impl Replica {
     pub async fn start(stores: &Stores, store: &Store) -> Self {
         let authorizer = Authorizer::new(Digester::new(None), DomainRule::Any);
         authorizer.lease().extend(Moment::LATEST);
-        for state in stores.load().await.1.into_values() {
+        let (position, states) = stores.load().await;
+        for state in states.into_values() {
             if let State::Key(key) = state {
                 authorizer.keyring().apply_key(&key);
             }
         }
+        let id = ReplicaId::from_uuid(uuid::Uuid::nil());
+        let acknowledgements = Acknowledgements::new(None, id, LeaseTerm::LONGEST);
+        acknowledgements.set_applied(position.revision);
         Self {
             authorizer,
             store: store.clone(),
             counts: UseCounts::default(),
+            acknowledgements,
         }
     }
 
@@ -106,5 +117,15 @@ impl Replica {
 
     pub async fn store_all(&self) {
         self.recorder().store_all().await.expect("stored");
+    }
+
+    pub async fn let_go(&self, limit: Option<Duration>) {
+        let retention = Retention {
+            keyring: self.authorizer.keyring(),
+            store: &*self.store.retention,
+            acknowledgements: &self.acknowledgements,
+            limit,
+        };
+        retention.let_go(Timestamp::now()).await.expect("let go");
     }
 }

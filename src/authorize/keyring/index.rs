@@ -15,6 +15,9 @@ pub(super) struct Index {
     mixer: Mixer,
 }
 
+/// The number to which the slot of a key leads that was forgotten. There is no such record.
+const FORGOTTEN: u32 = u32::MAX - 1;
+
 /// An index for more records would need more than 2^32 slots, and a tag has only 32 bits to choose
 /// one.
 pub(super) const MAX_RECORDS: usize = 1 << 31;
@@ -102,6 +105,12 @@ impl Index {
             .find(|slot| slot.load(Ordering::Relaxed) == entry(tag, before))
             .expect("the record of a key that is held is in the index")
             .store(entry(tag, after), Ordering::Release);
+    }
+
+    /// Leads to no record any more where it led to the one with this number. The slot stays used, because
+    /// a look-up ends at a slot that is not.
+    pub(super) fn forget(&self, tag: Tag, number: u32) {
+        self.replace(tag, number, FORGOTTEN);
     }
 
     /// An index of twice the size that leads to the same records.

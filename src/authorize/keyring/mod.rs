@@ -5,6 +5,7 @@
 //! not a cache.
 
 mod domains;
+mod forget;
 mod index;
 mod interner;
 mod record;
@@ -18,13 +19,14 @@ mod writer;
 use crate::model::{
     account::{AccountId, AccountState},
     domain::Domain,
-    key::{KeyId, KeyState, Status},
+    key::{KeyId, KeyState, Scope, Status},
     time::Timestamp,
     token::TokenDigest,
     verified_domain::{Coverage, DomainState},
 };
 use arc_swap::{ArcSwap, Guard};
 use domains::{Entry, Sought};
+pub(crate) use forget::DeniedKey;
 use interner::Texts;
 use record::{Held, Record};
 use std::{
@@ -39,12 +41,12 @@ use std::{
         },
     },
 };
-use table::Table;
+use table::{StoredKey, Table};
 use uses::{Due, LastUse, Minute};
 use writer::Writer;
 
-/// At how many keys one search for uses looks, which bounds how long it takes: some 100 µs.
-const LOOK_LEN: usize = 100_000;
+/// At how many keys one search looks, which bounds how long it takes: some 100 µs.
+const LOOK_LEN: u32 = 100_000;
 
 /// Every key and every verified domain, in memory.
 ///
@@ -80,11 +82,18 @@ impl Keyring {
     /// The keyring panics at 2^31 keys, which would take 200 GB.
     pub fn apply_key(&self, state: &KeyState) {
         let mut writer = self.begin_change();
+        if let Some(copy) = &writer.copy {
+            copy.apply_key(state);
+        }
         self.make_room_for_key(&writer);
         let table = self.table.load();
         let (account, domain) = writer.intern(state, &table);
         let number = match table.find_number(&state.digest) {
             Some(number) => {
+                let before = table.record(number).map(Record::held);
+                if before.is_some_and(|before| before.domain.is_some() && before.domain != domain) {
+                    writer.lost_names += 1;
+                }
                 table.replace_by_spare(number, state, account, domain);
                 // A reader that is still at the key's own record must not take what is written there now.
                 self.count_change();
@@ -120,6 +129,9 @@ impl Keyring {
     /// The keyring panics at 2^32 different names, which would take 200 GB.
     pub fn apply_domain(&self, state: &DomainState) {
         let mut writer = self.begin_change();
+        if let Some(copy) = &writer.copy {
+            copy.apply_domain(state);
+        }
         let table = self.table.load();
         let grown = table.with_room_for_domain(&writer);
         let table = grown.as_ref().unwrap_or(&table);
@@ -147,6 +159,9 @@ impl Keyring {
     /// The keyring panics at 2^32 accounts.
     pub fn apply_account(&self, state: &AccountState) {
         let mut writer = self.begin_change();
+        if let Some(copy) = &writer.copy {
+            copy.apply_account(state);
+        }
         let table = self.table.load();
         let grown = table.with_room_for_texts(&writer);
         let table = grown.as_ref().unwrap_or(&table);
@@ -230,26 +245,34 @@ impl Keyring {
         limit: usize,
         due: impl Fn(&LastUse) -> Option<Due>,
     ) -> (Vec<KeyUse>, Option<KeyNumber>) {
+        self.page(from, limit, |key| {
+            Some(KeyUse {
+                due: due(key.last_use)?,
+                number: key.number,
+                key_id: key.record.held().id,
+            })
+        })
+    }
+
+    /// What is found of the keys with numbers from `from` on: at most `limit`, and the number from which to
+    /// go on.
+    fn page<T>(
+        &self,
+        from: KeyNumber,
+        limit: usize,
+        find: impl Fn(StoredKey<'_>) -> Option<T>,
+    ) -> (Vec<T>, Option<KeyNumber>) {
         let keys = self.read();
-        let mut uses = Vec::new();
-        let mut numbers = from.0..=u32::try_from(keys.0.len()).expect("at most 2^31");
-        for number in numbers.by_ref().take(LOOK_LEN) {
-            if uses.len() == limit {
-                return (uses, Some(KeyNumber(number)));
+        let end = *keys.0.numbers().end();
+        let last = end.min(from.0.saturating_add(LOOK_LEN - 1));
+        let mut found = Vec::new();
+        for key in keys.0.keys(from.0..=last) {
+            if found.len() == limit {
+                return (found, Some(KeyNumber(key.number)));
             }
-            let last_use = keys.0.last_use(number);
-            if let Some(due) = last_use.and_then(&due)
-                && let Some(record) = keys.0.record(number)
-            {
-                let key_id = record.held().id;
-                uses.push(KeyUse {
-                    number,
-                    key_id,
-                    due,
-                });
-            }
+            found.extend(find(key));
         }
-        (uses, numbers.next().map(KeyNumber))
+        (found, (last < end).then(|| KeyNumber(last + 1)))
     }
 
     /// Notes which use of a key the store knows.
@@ -268,9 +291,9 @@ impl Keyring {
     /// Takes over the uses that another keyring has noted.
     pub(crate) fn take_over_uses(&self, from: &Self) {
         let (keys, others) = (self.read(), from.read());
-        for (number, record) in (1..).zip(others.0.records()) {
-            if let Some(minute) = others.0.last_use(number).and_then(LastUse::minute)
-                && let Some(number) = keys.0.find_number(&record.digest())
+        for key in others.0.keys(others.0.numbers()) {
+            if let Some(minute) = key.last_use.minute()
+                && let Some(number) = keys.0.find_number(&key.record.digest())
                 && let Some(last_use) = keys.0.last_use(number)
             {
                 last_use.note(minute);
@@ -301,7 +324,10 @@ impl Keyring {
 
     /// The accounts that are suspended, in no particular order. Nothing can be applied meanwhile.
     pub(crate) fn suspended_accounts(&self) -> Vec<AccountId> {
-        let writer = self.writer();
+        self.suspended_of(&self.writer())
+    }
+
+    fn suspended_of(&self, writer: &Writer) -> Vec<AccountId> {
         let table = self.table.load();
         let numbers = (1..=u32::MAX).take(writer.account_ids.len());
         let suspended = numbers.filter_map(NonZeroU32::new);
@@ -316,7 +342,8 @@ impl Keyring {
 
     /// How many keys there are, including revoked and expired ones.
     pub(crate) fn key_count(&self) -> usize {
-        self.table.load().len()
+        let writer = self.writer();
+        self.table.load().len() - writer.forgotten
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -343,10 +370,13 @@ impl ReadGuard {
         self.key(self.0.own_number(number), self.0.record(number)?)
     }
 
-    /// Notes that the key with this number was granted.
-    pub(crate) fn note_use(&self, number: KeyNumber, now: Timestamp) {
-        if let Some(last_use) = self.0.last_use(number.0)
-            && let Some(minute) = Minute::of(now)
+    /// Notes that the key that was found in this place was granted.
+    pub(crate) fn note_use(&self, place: KeyPlace, now: Timestamp) {
+        let Some(minute) = Minute::of(now) else {
+            return;
+        };
+        if place.last_use < Some(minute)
+            && let Some(last_use) = self.0.last_use(place.number)
         {
             last_use.note(minute);
         }
@@ -361,8 +391,8 @@ impl ReadGuard {
     /// Every key with the digest of its token, in no particular order. One that changes meanwhile may be
     /// a mixture of both states.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (TokenDigest, KeyRef<'_>)> {
-        let records = self.0.records().zip(1..);
-        records.filter_map(|(record, number)| Some((record.digest(), self.key(number, record)?)))
+        let keys = self.0.keys(self.0.numbers());
+        keys.filter_map(|key| Some((key.record.digest(), self.key(key.number, key.record)?)))
     }
 
     /// How many domains are verified. One that several accounts have counts for each of them.
@@ -381,8 +411,10 @@ impl ReadGuard {
         let (table, held) = (&self.0, record.held());
         let is_complete = table.account_ids.reach(held.account)
             && held.domain.is_none_or(|number| table.names.reach(number));
+        // Read now, so that the processor fetches it together with the record.
+        let last_use = table.last_use(number).and_then(LastUse::minute);
         is_complete.then(|| KeyRef {
-            number: KeyNumber(number),
+            place: KeyPlace { number, last_use },
             table,
             held,
         })
@@ -392,7 +424,7 @@ impl ReadGuard {
 /// A key as it was when it was found. The keyring owns its texts.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyRef<'a> {
-    number: KeyNumber,
+    place: KeyPlace,
     table: &'a Table,
     held: Held,
 }
@@ -405,7 +437,14 @@ pub(crate) struct SoughtDomain<'a>(Sought<'a>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name(NonZeroU32);
 
-/// Finds a key again where it was found, in the memory of one [`ReadGuard`].
+/// Where a key was found, in the memory of one [`ReadGuard`], and its last use at that time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyPlace {
+    number: u32,
+    last_use: Option<Minute>,
+}
+
+/// Where a search goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyNumber(u32);
 
@@ -438,8 +477,8 @@ impl KeyUse {
 }
 
 impl<'a> KeyRef<'a> {
-    pub(crate) fn number(&self) -> KeyNumber {
-        self.number
+    pub(crate) fn place(&self) -> KeyPlace {
+        self.place
     }
 
     pub(crate) fn id(&self) -> KeyId {
@@ -477,6 +516,21 @@ impl<'a> KeyRef<'a> {
 
     pub(crate) fn is_account_suspended(&self) -> bool {
         self.table.suspended_accounts.contains(self.held.account)
+    }
+
+    /// Everything but its last use.
+    pub(crate) fn to_state(self, digest: TokenDigest) -> KeyState {
+        let domain = self.domain();
+        KeyState {
+            digest,
+            id: self.id(),
+            account_id: AccountId::from_stored(self.account_id().to_owned()),
+            scope: Scope::from_domain(domain.map(|domain| Domain::from_stored(domain.to_owned()))),
+            expire_time: self.expire_time(),
+            revoked: self.is_revoked(),
+            suspended: self.is_suspended(),
+            last_used: None,
+        }
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> Status {

@@ -1,6 +1,6 @@
 //! The state of one key in memory: 64 bytes, which is one cache line.
 //!
-//! Promises that a record is not changed while the index leads to it.
+//! Promises that a record is not changed while the index leads to it, but for being marked as forgotten.
 //! Must never hold text. A record has numbers for its account and its domain (see `interner`).
 
 use crate::model::{
@@ -33,12 +33,13 @@ const KEY_ID: usize = 4;
 const TEXTS: usize = 6;
 const VALIDITY: usize = 7;
 
-/// The two top bits of the validity word. The other bits are the expiry in microseconds since 1970.
+/// The top bits of the validity word. The other bits are the expiry in microseconds since 1970.
 const REVOKED: u64 = 1 << 63;
 const SUSPENDED: u64 = 1 << 62;
+const FORGOTTEN: u64 = 1 << 61;
 
 /// The expiry of a key that never expires. It is larger than every [`Timestamp`].
-const NEVER: u64 = SUSPENDED - 1;
+const NEVER: u64 = FORGOTTEN - 1;
 
 /// What a record says, beside its digest.
 #[derive(Clone, Copy)]
@@ -68,6 +69,15 @@ impl Record {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let flags = flag(state.revoked, REVOKED) | flag(state.suspended, SUSPENDED);
         self.0[VALIDITY].store(expiry | flags, Relaxed);
+    }
+
+    /// Marks the record of a key that the keyring is to hold no more.
+    pub(super) fn forget(&self) {
+        self.0[VALIDITY].fetch_or(FORGOTTEN, Relaxed);
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.0[VALIDITY].load(Relaxed) & FORGOTTEN != 0
     }
 
     /// Whether this is the record of the token with this digest. The comparison may take a time

@@ -16,6 +16,7 @@ use super::{
 use crate::model::{key::KeyState, token::TokenDigest};
 use std::{
     num::NonZeroU32,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -49,6 +50,14 @@ impl Default for Chunk {
     }
 }
 
+/// A key where it is.
+#[derive(Clone, Copy)]
+pub(super) struct StoredKey<'a> {
+    pub(super) number: u32,
+    pub(super) record: &'a Record,
+    pub(super) last_use: &'a LastUse,
+}
+
 /// A place in a chunk.
 struct Place<'a> {
     record: &'a Record,
@@ -60,7 +69,7 @@ struct Place<'a> {
 pub(super) struct Table {
     index: Arc<Index>,
     chunks: Vec<Chunk>,
-    /// How many keys there are. Their records have the numbers from 1 on.
+    /// How many records keys have, those that were forgotten too. They have the numbers from 1 on.
     len: Arc<AtomicU32>,
     /// The number of the key whose state is in the spare record.
     in_spare: Arc<AtomicU32>,
@@ -105,10 +114,25 @@ impl Table {
         })
     }
 
-    /// Every key's own record. Keys that are added meanwhile may be missing.
-    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
-        let numbers = 1..=self.len.load(Ordering::Acquire);
-        numbers.filter_map(|number| self.record(number))
+    /// The keys with these numbers, by their own records. Keys that are added meanwhile may be missing.
+    pub(super) fn keys(
+        &self,
+        numbers: impl IntoIterator<Item = u32>,
+    ) -> impl Iterator<Item = StoredKey<'_>> {
+        let keys = numbers.into_iter().map_while(|number| {
+            let Place { record, last_use } = self.place(number)?;
+            Some(StoredKey {
+                number,
+                record,
+                last_use,
+            })
+        });
+        keys.filter(|key| !key.record.is_forgotten())
+    }
+
+    /// The numbers that keys have, or had before they were forgotten.
+    pub(super) fn numbers(&self) -> RangeInclusive<u32> {
+        1..=self.len.load(Ordering::Acquire)
     }
 
     /// The number of the key whose state is in a record.
@@ -161,6 +185,19 @@ impl Table {
         self.room(number).record.fill(state, account, domain);
         let tag = self.index.tag(&state.digest);
         self.index.replace(tag, SPARE, number);
+    }
+
+    /// Makes the index lead to a key no more. Only the writer may call this.
+    pub(super) fn forget(&self, key: StoredKey<'_>) {
+        let tag = self.index.tag(&key.record.digest());
+        self.index.forget(tag, key.number);
+        key.record.forget();
+    }
+
+    /// Whether a table of before, which somebody still reads, has the same keys.
+    pub(super) fn shares_uses(&self) -> bool {
+        let mut chunks = self.chunks.iter();
+        chunks.any(|chunk| Arc::strong_count(&chunk.last_uses) > 1)
     }
 
     /// The last use of the key with this number.

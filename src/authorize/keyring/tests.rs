@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-fn state(rng: &mut StdRng) -> KeyState {
+pub(super) fn state(rng: &mut StdRng) -> KeyState {
     let mut digest = [0; 32];
     rng.fill_bytes(&mut digest);
     let domain = (rng.random_bool(0.5))
@@ -28,7 +28,7 @@ fn state(rng: &mut StdRng) -> KeyState {
     }
 }
 
-fn holds(keyring: &Keyring, state: &KeyState) -> bool {
+pub(super) fn holds(keyring: &Keyring, state: &KeyState) -> bool {
     let keys = keyring.read();
     keys.get(&state.digest).is_some_and(|key| {
         key.id() == state.id
@@ -85,7 +85,7 @@ fn it_lists_what_it_holds_and_takes_over_what_another_holds() {
 }
 
 /// Another state of the same key.
-fn changed(rng: &mut StdRng, before: &KeyState) -> KeyState {
+pub(super) fn changed(rng: &mut StdRng, before: &KeyState) -> KeyState {
     KeyState {
         digest: before.digest,
         id: before.id,
@@ -334,7 +334,7 @@ fn a_use_is_noted_for_its_own_key_while_keys_change_and_are_added() {
                 while !is_over.load(Ordering::Relaxed) {
                     for (number, state) in (0..).zip(&states) {
                         let (key, keys) =
-                            keyring.at_one_moment(|keys| Some(keys.get(&state.digest)?.number()));
+                            keyring.at_one_moment(|keys| Some(keys.get(&state.digest)?.place()));
                         keys.note_use(key.expect("it is held"), used_at(number));
                     }
                 }
@@ -362,6 +362,6 @@ impl Keyring {
     fn note_use(&self, digest: &TokenDigest, time: Timestamp) {
         let keys = self.read();
         let key = keys.get(digest).expect("it is held");
-        keys.note_use(key.number(), time);
+        keys.note_use(key.place(), time);
     }
 }

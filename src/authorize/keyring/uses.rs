@@ -140,6 +140,17 @@ impl LastUse {
         });
     }
 
+    /// Takes over what is noted of the same key elsewhere.
+    pub(super) fn merge(&self, other: &Self) {
+        let Some(other) = Noted::of(other.0.load(Relaxed)) else {
+            return;
+        };
+        self.note(other.minute);
+        if other.behind < NEVER_STORED {
+            self.set_stored(Minute(other.minute.0 - other.behind));
+        }
+    }
+
     fn change(&self, change: impl Fn(Option<Noted>) -> Option<Noted>) {
         let changed = |word| change(Noted::of(word)).map(Noted::word);
         // Fails if there is nothing to change.

@@ -1,8 +1,8 @@
 //! What only the one writer of the keyring needs.
 
-use super::{interner::Interner, table::Table};
+use super::{Keyring, interner::Interner, table::Table};
 use crate::model::key::KeyState;
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 /// The texts that records refer to by number, and how many domains there are.
 #[derive(Default)]
@@ -12,6 +12,12 @@ pub(super) struct Writer {
     pub(super) names: Interner,
     /// How many domains the table has.
     pub(super) domains: usize,
+    /// How many keys were forgotten, whose records are still there.
+    pub(super) forgotten: usize,
+    /// How many names may have lost the last key that refers to them.
+    pub(super) lost_names: usize,
+    /// The keyring that is to take this one's place. Each change goes to both.
+    pub(super) copy: Option<Arc<Keyring>>,
 }
 
 impl Writer {

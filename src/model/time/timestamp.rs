@@ -43,6 +43,12 @@ impl Timestamp {
         later.unwrap_or(Self::MAX)
     }
 
+    /// The time that is so much earlier, or 1970.
+    pub(crate) fn saturating_sub(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(micros).max(0))
+    }
+
     /// Takes microseconds since the Unix epoch. Returns `None` for a time outside the years 1970 to
     /// 9999.
     #[must_use]

@@ -32,6 +32,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(13, "0013_labels.sql"),
     migration!(14, "0014_key_filters.sql"),
     migration!(15, "0015_batch_revoke.sql"),
+    migration!(16, "0016_retention.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -23,6 +23,7 @@ mod open;
 mod pool;
 mod replication;
 mod requirements;
+mod retention;
 pub mod rights;
 mod rows;
 mod tls;
@@ -33,11 +34,11 @@ mod uses;
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition,
-    DomainQuery, DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery,
-    Listed, ListedDomain, NewKey, NotedUse, OpenError, PoolStatus, Position, Progress,
-    RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
-    ReplicaSnapshot, ReplicationError, Revocation, Selected, Selection, Store, StoreError,
-    SuspensionChange, UseLog,
+    DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
+    ListQuery, Listed, ListedDomain, NewKey, NotedUse, Old, OpenError, PoolStatus, Position,
+    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
+    Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -96,6 +97,7 @@ impl From<PostgresStore> for Store {
             domains: store.clone(),
             accounts: store.clone(),
             uses: store.clone(),
+            retention: store.clone(),
             audit: store.clone(),
             changes: store.clone(),
             replicas: Some(store.clone()),
@@ -198,6 +200,33 @@ impl AccountStore for PostgresStore {
 impl UseLog for PostgresStore {
     async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
         uses::record(&self.database, uses).await
+    }
+}
+
+#[async_trait]
+impl RetentionStore for PostgresStore {
+    async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError> {
+        retention::raise_history_start(&self.database, old).await
+    }
+
+    async fn history_start(&self) -> Result<Revision, StoreError> {
+        retention::history_start(&self.database).await
+    }
+
+    async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
+        retention::forget_keys(&self.database, old, after).await
+    }
+
+    async fn forget_writes(
+        &self,
+        _: &Old,
+        after: Revision,
+    ) -> Result<Forgotten<Revision>, StoreError> {
+        retention::forget_writes(&self.database, after).await
+    }
+
+    async fn missing_keys(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        retention::missing_keys(&self.database, keys).await
     }
 }
 

@@ -61,9 +61,14 @@ pub const SERVICE: &[TableRights] = &[
                     "revision",
                 ],
             ),
+            on_the_table("DELETE"),
         ],
     ),
     on("key_labels", &[SELECT, INSERT, on_the_table("DELETE")]),
+    on(
+        "history_start",
+        &[SELECT, on_columns("UPDATE", &["revision"])],
+    ),
     on(
         "accounts",
         &[
@@ -75,7 +80,12 @@ pub const SERVICE: &[TableRights] = &[
     on("first_change", &[SELECT, INSERT]),
     on(
         "key_uses",
-        &[SELECT, INSERT, on_columns("UPDATE", &["last_used_time"])],
+        &[
+            SELECT,
+            INSERT,
+            on_columns("UPDATE", &["last_used_time"]),
+            on_the_table("DELETE"),
+        ],
     ),
     on(
         "domains",
@@ -93,7 +103,7 @@ pub const SERVICE: &[TableRights] = &[
             ),
         ],
     ),
-    on("writes", &[SELECT, INSERT]),
+    on("writes", &[SELECT, INSERT, on_the_table("DELETE")]),
     on("feed", &[SELECT]),
     // Replicas of earlier releases read these. Without them, grants that are run again during an upgrade
     // would take their leases.

@@ -16,6 +16,7 @@ mod open;
 mod open_files;
 mod opening;
 mod read_only;
+mod retention;
 mod rows;
 mod schema;
 mod statements;
@@ -27,9 +28,10 @@ mod worker;
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
-    DomainRemoval, DomainStore, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotedUse, OpenError, Position, Progress, RemovedDomain, Replaced,
-    ReplicationError, Revocation, Selected, Selection, Store, StoreError, SuspensionChange, UseLog,
+    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
+    ListedDomain, NewKey, NotedUse, Old, OpenError, Position, Progress, RemovedDomain, Replaced,
+    ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError,
+    SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -114,6 +116,7 @@ impl From<SqliteStore> for Store {
             domains: store.clone(),
             accounts: store.clone(),
             uses: store.clone(),
+            retention: store.clone(),
             audit: store.clone(),
             changes: store,
             replicas: None,
@@ -259,6 +262,42 @@ impl UseLog for SqliteStore {
     async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
         let uses = uses.to_vec();
         self.write(move |transaction| uses::record(transaction, &uses))
+            .await
+    }
+}
+
+#[async_trait]
+impl RetentionStore for SqliteStore {
+    async fn raise_history_start(&self, _: &Old) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn history_start(&self) -> Result<Revision, StoreError> {
+        Ok(Revision::ZERO)
+    }
+
+    async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
+        let old = *old;
+        self.write(move |transaction| retention::forget_keys(transaction, &old, after))
+            .await
+    }
+
+    async fn forget_writes(
+        &self,
+        old: &Old,
+        after: Revision,
+    ) -> Result<Forgotten<Revision>, StoreError> {
+        let old = *old;
+        self.write(move |transaction| retention::forget_writes(transaction, &old, after))
+            .await
+    }
+
+    async fn missing_keys(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        let keys = keys.to_vec();
+        self.looker
+            .read(move |connection| {
+                retention::missing_keys(connection, &keys).map_err(StoreError::from)
+            })
             .await
     }
 }

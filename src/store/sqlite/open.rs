@@ -155,7 +155,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
+    // What is forgotten may still be named by a write, a predecessor or a successor.
+    connection.pragma_update(None, "foreign_keys", false)?;
     connection.busy_timeout(BUSY_LIMIT)?;
     Ok(connection)
 }

@@ -70,6 +70,7 @@
 //! - A caller who resumes a key after the loss grants it as it is then, even if a narrowing was lost while
 //!   it was suspended. The log says so to whoever resumes it.
 //! - A second loss is outside the scope.
+//! - A key leaves the store long after its revocation. A backup from before that brings it back.
 
 pub mod contents;
 pub mod lease;

@@ -13,6 +13,7 @@ const TWO_WRITES: Scope = Scope {
     writes: 2,
     lost: 0,
     page: ALL_CHANGES,
+    forgets: false,
 };
 
 /// Enough to add a domain, remove it, and add it again.
@@ -261,4 +262,31 @@ fn forgetting_a_lost_narrowing_of_a_key_breaks_the_promise() {
 fn writing_a_narrowed_key_again_as_it_was_breaks_the_promise() {
     let variant = Variant::RestoredAsItWas;
     assert_breaks(Protocol::NO_GRANTS, variant, KEY_WITH_LOSS);
+}
+
+/// Enough to revoke a key that is there from the beginning, let it go, and change its account.
+const KEY_THAT_GOES: Scope = Scope {
+    things: key(&[Start::Absent, Start::Wide]),
+    forgets: true,
+    ..THREE_WRITES
+};
+
+#[test]
+fn a_key_that_has_left_the_store_is_denied_by_every_replica() {
+    assert_keeps_its_promises(KEY_THAT_GOES);
+}
+
+#[test]
+fn after_a_loss_a_key_that_has_left_the_store_is_denied_too() {
+    assert_keeps_its_promises(Scope {
+        forgets: true,
+        ..KEY_WITH_LOSS
+    });
+}
+
+/// A replica that was away would never learn that the key was revoked.
+#[test]
+fn following_a_history_that_starts_later_breaks_the_promise() {
+    let variant = Variant::HistoryStartNotChecked;
+    assert_breaks(Protocol::SAFE, variant, KEY_THAT_GOES);
 }

@@ -112,7 +112,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 35] {
+fn settings(directory: &TempDir) -> [Setting; 36] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -168,6 +168,7 @@ fn settings(directory: &TempDir) -> [Setting; 35] {
             "/no/such/file",
         ),
         ("--verified-domains", "required", "perhaps"),
+        ("--retention", "90days", "12h"),
         ("--drain-limit", "20s", "20"),
         ("--lease", "2s", "for ever"),
         ("--renewal-interval", "500ms", "often"),

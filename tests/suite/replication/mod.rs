@@ -7,5 +7,6 @@ mod leases;
 mod lost_history;
 mod lost_key_changes;
 mod notifications;
+mod retention;
 mod revocation;
 mod uses;

@@ -76,6 +76,8 @@ pub(crate) struct Database {
     pub(crate) start: Contents,
     writes: [Option<Write>; CAPACITY],
     pub(crate) history: History,
+    /// The history starts after this write, by which the key was revoked that has no row any more.
+    pub(crate) history_start: Option<Revision>,
 }
 
 impl Database {
@@ -84,6 +86,7 @@ impl Database {
             start,
             writes: [None; CAPACITY],
             history: History::BeforeLoss,
+            history_start: None,
         }
     }
 
@@ -133,8 +136,30 @@ impl Database {
         self.contents_at(self.revision())
     }
 
+    /// The contents of the rows, as a load finds them.
+    pub(crate) fn rows(&self) -> Contents {
+        let [first, second] = self.contents();
+        match self.history_start {
+            Some(_) => [Condition::ABSENT, second],
+            None => [first, second],
+        }
+    }
+
+    /// The write that has revoked the key, if the key still has its row.
+    pub(crate) fn revocation(&self) -> Option<Revision> {
+        let last = self.last_write_to(0, self.revision());
+        let revoked = last.filter(|(_, write)| write.condition == Condition::REVOKED);
+        revoked
+            .map(|(revision, _)| revision)
+            .filter(|_| self.history_start.is_none())
+    }
+
     /// Whether a thing has a row. A row stays when its thing is removed.
     pub(crate) fn has_row(&self, thing: usize) -> bool {
+        (thing != 0 || self.history_start.is_none()) && self.had_row(thing)
+    }
+
+    fn had_row(&self, thing: usize) -> bool {
         self.start[thing] != Condition::ABSENT
             || self.last_write_to(thing, self.revision()).is_some()
     }
@@ -161,7 +186,9 @@ impl Database {
             let last = self.last_write_to(write.thing, self.revision());
             last.is_some_and(|(last, _)| last == *revision)
         };
-        let recent = self.writes().filter(|(revision, _)| *revision > since);
+        let recent = self
+            .writes()
+            .filter(|(revision, write)| *revision > since && self.has_row(write.thing));
         let mut changes = [None; THINGS];
         for (place, (revision, write)) in changes.iter_mut().zip(recent.filter(is_last)).take(limit)
         {

@@ -4,7 +4,7 @@
 
 use super::{
     Protocol, Variant,
-    database::{Author, Change},
+    database::{Author, Change, History},
     promise::Outcome,
     state::{Call, Fresh, Page, Replica, State, Unfinished},
     step::Step,
@@ -13,7 +13,7 @@ use super::{
 
 impl Protocol {
     pub(crate) fn join(&self, state: &mut State) {
-        let (contents, position) = (state.database.contents(), state.database.position());
+        let (contents, position) = (state.database.rows(), state.database.position());
         let mut replica = Replica::loaded(contents, position);
         if self.variant == Variant::RevisionReadAfterLoad {
             replica.unfinished = Some(Unfinished::RevisionUnknown);
@@ -62,6 +62,7 @@ impl Protocol {
                     call.has_counted = true;
                 }
             }
+            Step::ForgetInMemory => replica.keyring[0] = Condition::ABSENT,
             Step::Finish => replica.finish(state),
             Step::Lapse => {
                 replica.lease = None;
@@ -79,13 +80,18 @@ impl Protocol {
 
 /// Reading and applying.
 impl Protocol {
-    /// Whether the database holds the write by which the replica knows its history.
+    /// Whether the database holds the write by which the replica knows its history, and the history since
+    /// the last change that the replica knows.
     pub(crate) fn is_in_history(&self, state: &State, replica: &Replica) -> bool {
         let database = &state.database;
         match self.variant {
             Variant::HistoryByRevisionAlone => replica.reached.revision <= database.revision(),
             Variant::HistoryByLastChange => database.holds(replica.reached),
-            _ => database.holds(replica.read_at),
+            Variant::HistoryStartNotChecked => database.holds(replica.read_at),
+            _ => {
+                let has_start = database.history_start <= Some(replica.reached.revision);
+                has_start && database.holds(replica.read_at)
+            }
         }
     }
 
@@ -165,6 +171,9 @@ impl Replica {
         if !page.is_last {
             return;
         }
+        if page.read_at.revision > self.reached.revision {
+            self.reached = page.read_at;
+        }
         self.applied = self.reached.revision;
         self.is_skipping = false;
         if let Some(history) = page.grants {
@@ -179,7 +188,7 @@ impl Replica {
 impl Protocol {
     fn reload(&self, state: &State, replica: &mut Replica) {
         let (held, database): (Contents, _) = (replica.keyring, &state.database);
-        let loaded = database.contents();
+        let loaded = database.rows();
         let keeps_old_state =
             |thing| self.variant == Variant::LoadedIntoKeyringInUse && !database.has_row(thing);
         let keyring: Contents = std::array::from_fn(|thing| {
@@ -202,7 +211,7 @@ impl Protocol {
             _ => true,
         };
         replica.lease = None;
-        replica.held = Some(held);
+        replica.held = (database.history == History::AfterLoss).then_some(held);
         replica.fresh = Some(Fresh {
             keyring,
             position: database.position(),
@@ -215,13 +224,15 @@ impl Protocol {
     fn restore(&self, state: &mut State, replica: &mut Replica, thing: usize) -> Option<Outcome> {
         let things = self.scope.things;
         let fresh = replica.fresh.as_mut()?;
-        let (held, now) = (replica.keyring[thing], state.database.contents()[thing]);
+        let (held, now) = (replica.keyring[thing], state.database.rows()[thing]);
         fresh.to_restore[thing] = false;
         if self.variant != Variant::RestoredInStoreAlone {
             fresh.keyring[thing] = things.repaired(thing, held, fresh.keyring[thing]);
         }
         let condition = match self.variant {
             Variant::RestoredInMemoryAlone => now,
+            // A row that has gone cannot be changed.
+            _ if !state.database.has_row(thing) => now,
             Variant::RestoredAsItWas => held,
             _ => things.repaired(thing, held, now),
         };
@@ -249,8 +260,9 @@ impl Protocol {
             ..Replica::loaded(keyring, position)
         };
         let (things, truth) = (self.scope.things, state.database.contents());
-        let is_kept = state.database.keeps_denials(things, replica.held?, truth);
-        (!is_kept).then_some(Outcome::DenialForgotten)
+        let is_kept = |held| state.database.keeps_denials(things, held, truth);
+        let is_forgotten = replica.held.is_some_and(|held| !is_kept(held));
+        is_forgotten.then_some(Outcome::DenialForgotten)
     }
 }
 

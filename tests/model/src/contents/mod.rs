@@ -34,6 +34,13 @@
 //! Another replica may do the same before or meanwhile, and remember less: it narrows a domain of which
 //! this one remembers the removal, or suspends a key of which this one remembers the revocation.
 //!
+//! # A key that goes
+//!
+//! At any time, the row of a revoked key may go. The history then starts after its revocation: a replica that
+//! has not got so far reads nothing that tells of it, and must load everything anew. One that has may forget
+//! the key, whenever it finds that the store has no such row. An unknown token is denied as a revoked one is. The
+//! revocation is not among the writes that are lost: a key goes only long after it.
+//!
 //! # What is left out
 //!
 //! A replica that ends: a run may stop anywhere. Answers that are lost: a read that is never answered
@@ -98,6 +105,8 @@ pub enum Variant {
     RestoredAsItWas,
     /// The database looks for the replica's revision, and not for the write that had it.
     HistoryByRevisionAlone,
+    /// A replica goes on that has not got to where the history starts, and certifies that it knows everything.
+    HistoryStartNotChecked,
     /// A replica knows its history by the last change that it has applied. While more changes are to be
     /// read, it has seen signs of later writes, which may be lost unnoticed.
     HistoryByLastChange,
@@ -114,6 +123,8 @@ pub struct Scope {
     pub lost: Revision,
     /// How many changes an answer has at most.
     pub page: usize,
+    /// Whether a key that is revoked may leave the store.
+    pub forgets: bool,
 }
 
 /// The protocol for one replica.
@@ -179,6 +190,12 @@ impl Model for Protocol {
                     shows(state, Finding::MixtureBySkipping)
                 }),
             ]);
+        }
+        if self.scope.forgets {
+            properties.push(Property::sometimes(
+                "a key that has left the store is unknown",
+                |_, state| shows(state, Finding::Gone),
+            ));
         }
         if self.scope.lost > 0 {
             properties.extend([

@@ -35,11 +35,13 @@ pub(crate) enum Finding {
     GiveBack,
     /// The call saw a thing as removed by a replica that has written a lost removal again.
     RestoredRemoval,
+    /// The call did not find a key that has left the store.
+    Gone,
 }
 
 /// All that an answer shows: whether it shows each [`Finding`], in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Answer([bool; Finding::RestoredRemoval as usize + 1]);
+pub(crate) struct Answer([bool; Finding::Gone as usize + 1]);
 
 impl Answer {
     pub(crate) fn shows(self, finding: Finding) -> bool {
@@ -60,7 +62,10 @@ impl State {
         // A lease from before a loss vouches for nothing that was written since.
         let is_bound = call.lease == database.history;
         let mut revisions = returned..=database.revision();
-        let is_mixture = !revisions.any(|revision| database.contents_at(revision) == seen);
+        let is_mixture = !revisions.any(|revision| {
+            let truth = database.contents_at(revision);
+            (0..THINGS).all(|thing| database.shows(thing, truth[thing], seen[thing]))
+        });
         let findings = [
             (Finding::Contradiction, !database.explains(seen, returned)),
             (Finding::Mixture, is_mixture && !call.met_skipping),
@@ -68,6 +73,10 @@ impl State {
             (Finding::Removal, database.has_removed(seen, returned)),
             (Finding::GiveBack, database.has_given_back(seen, returned)),
             (Finding::RestoredRemoval, database.has_restored(seen)),
+            (
+                Finding::Gone,
+                database.history_start.is_some() && seen[0] == Condition::ABSENT,
+            ),
         ];
         let mut answer = Answer::default();
         for (finding, is_shown) in findings {
@@ -81,6 +90,12 @@ impl State {
 }
 
 impl Database {
+    /// Whether a call may see this as that. A key that has left the store is unknown, and revoked all the same.
+    fn shows(&self, thing: usize, truth: Condition, seen: Condition) -> bool {
+        let is_gone = thing == 0 && self.history_start.is_some();
+        seen == truth || is_gone && (seen, truth) == (Condition::ABSENT, Condition::REVOKED)
+    }
+
     /// Whether the writes can stand in an order that explains what a call saw. The writes to one thing
     /// keep their order, and a write stands after those that had returned before its commit. The call
     /// stands after those that had returned before it began.
@@ -89,10 +104,11 @@ impl Database {
     /// call need must not include a later write to either thing.
     fn explains(&self, seen: Contents, returned: Revision) -> bool {
         let candidates = |thing: usize| {
-            let before_all = (seen[thing] == self.start[thing]).then_some((0, 0));
+            let shows = move |truth| self.shows(thing, truth, seen[thing]);
+            let before_all = shows(self.start[thing]).then_some((0, 0));
             let writes = self
                 .writes()
-                .filter(move |(_, write)| (write.thing, write.condition) == (thing, seen[thing]));
+                .filter(move |(_, write)| write.thing == thing && shows(write.condition));
             let writes = writes.map(|(revision, write)| (revision, write.returned_before));
             before_all.into_iter().chain(writes)
         };

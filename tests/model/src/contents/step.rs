@@ -22,6 +22,10 @@ pub enum Step {
     /// write that did so. It may not have known a later one that removed the domain. Or it suspends the key,
     /// and may not have known that it was revoked.
     RepairByOther(Condition),
+    /// A key that is revoked leaves the store: its row goes, and the history starts after its last write.
+    Forget,
+    /// The replica learns that the store has no row of a key that it denies as revoked, and forgets it.
+    ForgetInMemory,
     /// The replica loads everything in one snapshot.
     Join,
     /// Only in a trap: it reads afterwards what revision it has loaded.
@@ -72,8 +76,17 @@ impl Protocol {
         let last = database.revision();
         let may_return = (state.returned + 1..=last).filter(|write| state.may_return(*write));
         steps.extend(may_return.map(Step::Return));
+        let may_forget = |write: Revision| self.scope.forgets && state.may_return(write);
+        steps.extend(
+            database
+                .revocation()
+                .filter(|write| may_forget(*write))
+                .map(|_| Step::Forget),
+        );
         if database.history == History::BeforeLoss {
-            let kept = last.saturating_sub(self.scope.lost)..last;
+            // A key goes long after its revocation, which no standby has missed.
+            let first = database.history_start.unwrap_or_default();
+            let kept = first.max(last.saturating_sub(self.scope.lost))..last;
             steps.extend(kept.map(Step::LoseAfter));
         } else if !state.has_other_narrowed && !database.is_full() {
             let repaired = self.scope.things.repaired_by_other(truth[0]);
@@ -123,6 +136,9 @@ impl Protocol {
                 Some(_) => Step::TurnToAside,
             });
         }
+        if state.database.history_start.is_some() && replica.keyring[0] == Condition::REVOKED {
+            steps.push(Step::ForgetInMemory);
+        }
         steps.push(Step::ReadChanges);
         // An answer that does not bring all changes grants no lease, and is not applied.
         if self.read_page(state, replica).is_last {
@@ -171,6 +187,7 @@ impl Protocol {
                 state.write(thing, condition, Author::Caller);
             }
             Step::Return(revision) => state.returned = revision,
+            Step::Forget => state.database.history_start = state.database.revocation(),
             Step::LoseAfter(revision) => {
                 state.database.lose_after(revision);
                 state.returned = state.returned.min(revision);

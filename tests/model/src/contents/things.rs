@@ -30,7 +30,7 @@ impl Condition {
     pub(crate) const ABSENT: Self = Self::of(Standing::Absent, false);
     pub(crate) const NARROW: Self = Self::of(Standing::Active, false);
     pub(crate) const WIDE: Self = Self::of(Standing::Active, true);
-    const REVOKED: Self = Self::of(Standing::Revoked, false);
+    pub(crate) const REVOKED: Self = Self::of(Standing::Revoked, false);
 
     pub(crate) const fn of(standing: Standing, is_wide: bool) -> Self {
         Self { standing, is_wide }

@@ -26,6 +26,7 @@ mod changes;
 mod domains;
 mod filters;
 mod key_changes;
+mod retention;
 mod uses;
 
 macro_rules! on_every_store {

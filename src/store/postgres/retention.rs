@@ -1,0 +1,84 @@
+//! The statements of the PostgreSQL store that let keys and writes go.
+
+use super::{
+    database::{Database, Purpose},
+    errors::unexpected,
+    rows,
+};
+use crate::{
+    model::key::KeyId,
+    store::{Forgotten, Old, Revision, StoreError},
+};
+use tokio_postgres::{Row, types::ToSql};
+use uuid::Uuid;
+
+/// At how many keys or writes one statement looks, which takes some milliseconds.
+const LOOK_LEN: i64 = 1000;
+
+pub(super) async fn raise_history_start(
+    database: &Database,
+    old: &Old,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT keyservice.raise_history_start($1, $2) AS more";
+    let params: [&(dyn ToSql + Sync); 2] = [&old.before.to_system_time(), &LOOK_LEN];
+    rows::column(&one(database, sql, &params).await?, "more")
+}
+
+pub(super) async fn history_start(database: &Database) -> Result<Revision, StoreError> {
+    let sql = "SELECT revision FROM keyservice.history_start";
+    let row = one(database, sql, &[]).await?;
+    rows::column(&row, "revision").map(Revision::from_number)
+}
+
+pub(super) async fn forget_keys(
+    database: &Database,
+    old: &Old,
+    after: KeyId,
+) -> Result<Forgotten<KeyId>, StoreError> {
+    let sql = "SELECT last_key_id, forgotten FROM keyservice.forget_keys($1, $2, $3)";
+    let params: [&(dyn ToSql + Sync); 3] =
+        [&old.before.to_system_time(), &after.as_uuid(), &LOOK_LEN];
+    let row = one(database, sql, &params).await?;
+    let last: Option<Uuid> = rows::column(&row, "last_key_id")?;
+    Ok(Forgotten {
+        count: rows::count(&row, "forgotten")?,
+        last: last.map(KeyId::from_uuid),
+    })
+}
+
+pub(super) async fn forget_writes(
+    database: &Database,
+    after: Revision,
+) -> Result<Forgotten<Revision>, StoreError> {
+    let sql = "SELECT last_revision, forgotten FROM keyservice.forget_writes($1, $2)";
+    let row = one(database, sql, &[&after.number(), &LOOK_LEN]).await?;
+    let last: Option<i64> = rows::column(&row, "last_revision")?;
+    Ok(Forgotten {
+        count: rows::count(&row, "forgotten")?,
+        last: last.map(Revision::from_number),
+    })
+}
+
+pub(super) async fn missing_keys(
+    database: &Database,
+    keys: &[KeyId],
+) -> Result<Vec<KeyId>, StoreError> {
+    let ids: Vec<Uuid> = keys.iter().map(|id| id.as_uuid()).collect();
+    let sql = "SELECT n.key_id FROM pg_catalog.unnest($1::pg_catalog.uuid[]) n (key_id) \
+               WHERE (SELECT k.key_id FROM keyservice.keys k \
+                      WHERE k.key_id OPERATOR(pg_catalog.=) n.key_id) IS NULL";
+    let rows = database.query(Purpose::Calls, sql, &[&ids]).await?;
+    let missing = rows
+        .iter()
+        .map(|row| rows::column(row, "key_id").map(KeyId::from_uuid));
+    missing.collect()
+}
+
+async fn one(
+    database: &Database,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Row, StoreError> {
+    let mut rows = database.query(Purpose::Calls, sql, params).await?;
+    rows.pop().ok_or_else(|| unexpected("no row came back"))
+}

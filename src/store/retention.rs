@@ -1,0 +1,51 @@
+//! What a store lets go: the trait [`RetentionStore`] and its arguments.
+//!
+//! A key that is gone was denied, and stays denied, as unknown. So it is no write that replicas have to
+//! learn of: it takes no revision, and wakes nobody. Each asks which of the keys that it denies are gone.
+
+use super::{Revision, StoreError};
+use crate::model::{key::KeyId, time::Timestamp};
+use async_trait::async_trait;
+
+/// Lets keys and writes go, some at a time, so that no other write has to wait.
+#[async_trait]
+pub trait RetentionStore: Send + Sync + 'static {
+    /// Lets the history start after the writes that may go. A replica that has not got so far must load
+    /// everything anew. Gives whether there may be more of them.
+    async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError>;
+
+    /// Where the history starts.
+    async fn history_start(&self) -> Result<Revision, StoreError>;
+
+    /// Looks at some keys after the given one, in the order of their ids, and forgets those that may go.
+    async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError>;
+
+    /// Looks at some writes after the given one, and forgets those that may go: those before the start of the
+    /// history, except what stands in a row as its last write, or as the one that created it.
+    async fn forget_writes(
+        &self,
+        old: &Old,
+        after: Revision,
+    ) -> Result<Forgotten<Revision>, StoreError>;
+
+    /// Which of these keys the store does not have.
+    async fn missing_keys(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
+}
+
+/// What may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Old {
+    /// A key that was revoked or has expired before this, and a write of before.
+    pub before: Timestamp,
+    /// A write that this replica has applied.
+    pub applied: Revision,
+}
+
+/// What went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten<T> {
+    /// How many.
+    pub count: u64,
+    /// The last one that was looked at. `None`: there are no more.
+    pub last: Option<T>,
+}

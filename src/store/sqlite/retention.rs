@@ -1,0 +1,108 @@
+//! The statements of the SQLite store that let keys and writes go.
+//!
+//! No other process follows this store, and this one loads everything when it starts. So the history need
+//! not start anywhere: what this process has applied may go.
+//!
+//! Must never be called on an async thread (see `worker`).
+
+use super::rows::uuid;
+use crate::{
+    model::key::KeyId,
+    store::{Forgotten, Old, Revision},
+};
+use rusqlite::{Connection, Transaction, params};
+
+/// At how many keys or writes one transaction looks, which takes some milliseconds.
+const LOOK_LEN: u32 = 1000;
+
+pub(super) fn forget_keys(
+    transaction: &Transaction<'_>,
+    old: &Old,
+    after: KeyId,
+) -> rusqlite::Result<Forgotten<KeyId>> {
+    let mut look = transaction.prepare_cached(
+        "SELECT key_id, revision, create_revision, \
+             revision <= ?2 AND (coalesce(revoke_time < ?3, 0) OR coalesce(expire_time < ?3, 0)) \
+         FROM keys WHERE key_id > ?1 ORDER BY key_id LIMIT ?4",
+    )?;
+    let mut forget = transaction.prepare_cached("DELETE FROM keys WHERE key_id = ?1")?;
+    let mut forget_use = transaction.prepare_cached("DELETE FROM key_uses WHERE key_id = ?1")?;
+    let mut forget_writes = transaction.prepare_cached(
+        "DELETE FROM writes WHERE revision IN (?1, ?2) AND revision < (SELECT max(revision) FROM writes)",
+    )?;
+    let after = after.as_uuid();
+    let keys = look.query_map(
+        params![
+            after.as_bytes(),
+            old.applied.number(),
+            old.before.as_micros(),
+            LOOK_LEN
+        ],
+        |row| {
+            let revisions: (i64, i64) = (row.get(1)?, row.get(2)?);
+            Ok((uuid(row, 0)?, revisions, row.get::<_, bool>(3)?))
+        },
+    )?;
+    let keys: Vec<_> = keys.collect::<rusqlite::Result<_>>()?;
+    let mut count = 0;
+    for (id, (revision, create_revision), _) in keys.iter().filter(|(_, _, may_go)| *may_go) {
+        forget.execute([id.as_bytes()])?;
+        forget_use.execute([id.as_bytes()])?;
+        forget_writes.execute([revision, create_revision])?;
+        count += 1;
+    }
+    let is_full = keys.len() == LOOK_LEN as usize;
+    let last = keys
+        .last()
+        .filter(|_| is_full)
+        .map(|(id, ..)| KeyId::from_uuid(*id));
+    Ok(Forgotten { count, last })
+}
+
+pub(super) fn forget_writes(
+    transaction: &Transaction<'_>,
+    old: &Old,
+    after: Revision,
+) -> rusqlite::Result<Forgotten<Revision>> {
+    let mut look = transaction.prepare_cached(
+        "SELECT revision FROM writes \
+         WHERE revision > ?1 AND revision <= ?2 AND revision < (SELECT max(revision) FROM writes) \
+         ORDER BY revision LIMIT ?3",
+    )?;
+    let mut forget = transaction.prepare_cached(
+        "DELETE FROM writes WHERE revision = ?1 AND write_time < ?2 \
+           AND NOT EXISTS (SELECT 1 FROM keys WHERE revision = ?1) \
+           AND NOT EXISTS (SELECT 1 FROM keys WHERE create_revision = ?1) \
+           AND NOT EXISTS (SELECT 1 FROM domains WHERE revision = ?1) \
+           AND NOT EXISTS (SELECT 1 FROM accounts WHERE revision = ?1)",
+    )?;
+    let revisions = look.query_map(
+        params![after.number(), old.applied.number(), LOOK_LEN],
+        |row| row.get::<_, i64>(0),
+    )?;
+    let revisions: Vec<i64> = revisions.collect::<rusqlite::Result<_>>()?;
+    let mut count = 0;
+    for revision in &revisions {
+        count += forget.execute([*revision, old.before.as_micros()])? as u64;
+    }
+    let is_full = revisions.len() == LOOK_LEN as usize;
+    let last = revisions.last().filter(|_| is_full);
+    Ok(Forgotten {
+        count,
+        last: last.map(|revision| Revision::from_number(*revision)),
+    })
+}
+
+pub(super) fn missing_keys(
+    connection: &Connection,
+    keys: &[KeyId],
+) -> rusqlite::Result<Vec<KeyId>> {
+    let mut find = connection.prepare_cached("SELECT 1 FROM keys WHERE key_id = ?1")?;
+    let mut missing = Vec::new();
+    for id in keys {
+        if !find.exists([id.as_uuid().as_bytes()])? {
+            missing.push(*id);
+        }
+    }
+    Ok(missing)
+}

@@ -1,0 +1,201 @@
+//! Keys that leave the store while replicas follow it, and replicas that were away meanwhile.
+
+use crate::support::{
+    postgres::{Cluster, database_in, session},
+    server::Server,
+    stores::Stores,
+    uses::Used,
+};
+use keyservice::{
+    grpc::proto::{ResumeRequest, SuspendRequest, suspend_request},
+    model::{account::Accounts, time::Timestamp},
+    store::{KeyTarget, Old, Position, Progress, ReplicationError, Revision, Revocation},
+};
+use std::error::Error;
+
+const DAYS: i64 = 3 * 24 * 3600 * 1_000_000;
+
+/// Otherwise it would go on granting a key of whose revocation no row tells any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_has_not_got_to_where_the_history_starts_must_load_anew() {
+    let stores = Stores::postgres().await;
+    let key = Used::create(&stores).await;
+    let (asleep, _) = stores.load().await;
+    revoke(&stores, &key).await;
+    let (awake, _) = stores.load().await;
+    Used::create(&stores).await;
+    let (newest, _) = stores.load().await;
+    make_older(&stores).await;
+    forget(&stores, newest.revision).await;
+    let start = stores
+        .first
+        .retention
+        .history_start()
+        .await
+        .expect("a start");
+    assert_eq!(start, newest.revision);
+    for position in [asleep, awake, Position::START] {
+        let changes = stores
+            .second
+            .changes
+            .changes(Progress::at(position), 10)
+            .await;
+        let other = matches!(changes, Err(ReplicationError::OtherHistory));
+        assert!(other, "{changes:?}");
+    }
+    let changes = stores
+        .second
+        .changes
+        .changes(Progress::at(newest), 10)
+        .await;
+    assert_eq!(changes.expect("it follows").changes, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_replica_that_holds_a_lease_is_left_behind() {
+    let stores = Stores::postgres().await;
+    let key = Used::create(&stores).await;
+    let (position, _) = stores.load().await;
+    let row = format!(
+        "INSERT INTO keyservice.replicas (replica_id, name, applied_revision, renewals, lease_millis, \
+         renew_time, reads_feed) VALUES (gen_random_uuid(), 'it', {}, 1, 60000, now(), true)",
+        position.revision.number()
+    );
+    stores.sql(&row).await.expect("inserted");
+    revoke(&stores, &key).await;
+    Used::create(&stores).await;
+    make_older(&stores).await;
+    forget(&stores, Revision::from_number(1000)).await;
+    let start = stores
+        .first
+        .retention
+        .history_start()
+        .await
+        .expect("a start");
+    assert_eq!(start, position.revision);
+    assert_eq!(stores.count("keys").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_password_of_the_service_deletes_no_key_that_may_be_granted() {
+    let stores = Stores::postgres().await;
+    let key = Used::create(&stores).await;
+    let delete = format!(
+        "DELETE FROM keyservice.keys WHERE key_id = '{}'",
+        key.id.as_uuid()
+    );
+    let refused = stores.sql(&delete).await.expect_err("it is active");
+    assert!(refused.contains("was not denied for long"), "{refused}");
+    revoke(&stores, &key).await;
+    stores
+        .sql(&delete)
+        .await
+        .expect_err("it was revoked just now");
+    let refused = stores.sql("DELETE FROM keyservice.writes").await;
+    let refused = refused.expect_err("a replica may need it");
+    assert!(refused.contains("may have to learn"), "{refused}");
+    for start in [-1, 1000] {
+        let change = format!("UPDATE keyservice.history_start SET revision = {start}");
+        stores
+            .sql(&change)
+            .await
+            .expect_err("there is no such write");
+    }
+}
+
+/// A replica that was away for long is no sign that the store has lost writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_away_too_long_starts_anew_and_suspends_nothing()
+-> Result<(), Box<dyn Error>> {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let away = Server::start_with(&store, &["--lease=2s"], &[]).await;
+    let (resumed, key_id) = away.client().await.create_key().await;
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    client
+        .0
+        .suspend(SuspendRequest {
+            target: Some(suspend_request::Target::KeyId(key_id.clone())),
+            reason: "ticket".into(),
+            ..Default::default()
+        })
+        .await?;
+    let (gone, gone_id) = client.create_key().await;
+    away.signal("STOP");
+    client.revoke(&gone_id).await?;
+    client
+        .0
+        .resume(ResumeRequest {
+            key_id,
+            ..Default::default()
+        })
+        .await?;
+    client.create_key().await;
+    let database = session(&store).await;
+    database.batch_execute(
+        "SET session_replication_role = replica; \
+         UPDATE keyservice.keys SET revoke_time = revoke_time - interval '3 days'; \
+         UPDATE keyservice.writes SET write_time = write_time - interval '3 days'; \
+         SET session_replication_role = origin; \
+         SELECT keyservice.raise_history_start(now() - interval '2 days', 1000); \
+         SELECT keyservice.forget_keys(now() - interval '2 days', '00000000-0000-0000-0000-000000000000', 1000); \
+         SELECT keyservice.forget_writes(0, 1000)",
+    ).await?;
+    assert_eq!(
+        cluster.psql(database_in(&store), "SELECT count(*) FROM keyservice.keys"),
+        "2"
+    );
+    away.signal("CONT");
+    let mut back = away.client().await;
+    crate::support::eventually("it serves again", async || {
+        matches!(back.authorize(&gone, "example.com").await, Ok(_))
+            && away.log().contains("away for longer")
+    })
+    .await;
+    assert!(!back.is_granted(&gone).await);
+    assert!(back.is_granted(&resumed).await);
+    assert!(!away.log().contains("LOST_WRITE"));
+    Ok(())
+}
+
+async fn revoke(stores: &Stores, key: &Used) {
+    let revocation = Revocation {
+        target: KeyTarget::Id(key.id),
+        accounts: Accounts::All,
+        now: Timestamp::now(),
+        caller: crate::support::caller("tester"),
+    };
+    let revoked = stores
+        .first
+        .keys
+        .revoke(&revocation)
+        .await
+        .expect("answered");
+    assert!(revoked.is_some());
+}
+
+async fn make_older(stores: &Stores) {
+    for change in [
+        "UPDATE keyservice.keys SET revoke_time = revoke_time - interval '3 days'",
+        "UPDATE keyservice.writes SET write_time = write_time - interval '3 days'",
+    ] {
+        stores.sql_behind_its_back(change).await;
+    }
+}
+
+async fn forget(stores: &Stores, applied: Revision) {
+    let before = Timestamp::now().as_micros() - DAYS + 3_600_000_000;
+    let old = Old {
+        before: Timestamp::from_micros(before).expect("in range"),
+        applied,
+    };
+    let retention = &stores.first.retention;
+    while retention.raise_history_start(&old).await.expect("raised") {}
+    let none = keyservice::model::key::KeyId::from_uuid(uuid::Uuid::nil());
+    retention.forget_keys(&old, none).await.expect("forgotten");
+    retention
+        .forget_writes(&old, Revision::ZERO)
+        .await
+        .expect("forgotten");
+}
