@@ -1,5 +1,5 @@
-//! Measures Lists of an account with a million keys: each filter's pages, at the begin, in the middle, and
-//! where few keys pass.
+//! Measures Lists of an account with a million keys, and `BatchRevoke`: each filter's pages, at the begin, in
+//! the middle, and where few keys pass; and 10,000 keys that are revoked at once.
 //!
 //! `cargo bench --bench organising`
 #![allow(
@@ -13,185 +13,209 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use keyservice::grpc::proto::{ListRequest, key::Status};
-use std::time::{Duration, Instant};
-use support::{
-    postgres::Version,
-    server::{Client, Server},
-    stores::Stores,
+use keyservice::grpc::proto::{
+    BatchRevokeRequest,
+    batch_revoke_request::{Filter, Selection},
 };
+use keyservice::{
+    model::{
+        account::AccountId,
+        domain::Domain,
+        key::{KeyId, KeyName, Labels, Status, filter::KeyFilter},
+        time::Timestamp,
+        token::Preview,
+    },
+    store::{LIST_SEARCH_LEN, ListQuery},
+};
+use std::time::{Duration, Instant};
+use support::{postgres::Version, server::Server, stores::Stores};
 
 const KEYS: usize = 1_000_000;
 const PAGES: usize = 20;
 
 #[tokio::main]
 async fn main() {
-    println!(
-        "\n| store | filter | keys | first page | most of {PAGES} pages | from the middle on, most | total_size |"
-    );
-    println!("|---|---|---:|---:|---:|---:|---:|");
+    println!("\n| store | filter | first page | most of {PAGES} pages | deep in the list |");
+    println!("|---|---|---:|---:|---:|");
     measure_lists("SQLite", &Stores::sqlite()).await;
     for version in [Version::Oldest, Version::Newest] {
         let stores = Stores::postgres_of(version).await;
         measure_lists(&format!("PostgreSQL {version:?}"), &stores).await;
+        if version == Version::Newest {
+            measure_batches(&stores).await;
+        }
     }
 }
 
-async fn measure_lists(name: &str, stores: &Stores) {
-    stores.insert_labelled_keys(KEYS).await;
-    let server = Server::start(&stores.address).await;
-    let mut client = server.client().await;
-    let label = |label: &str| [("kind".to_owned(), label.to_owned())].into();
-    let of_acme = || ListRequest {
-        account_id: "acme".into(),
-        ..Default::default()
-    };
-    let status = |status: Status| ListRequest {
-        status: status.into(),
-        ..of_acme()
-    };
-    let filters = [
-        ("none", of_acme()),
-        (
-            "all accounts",
-            ListRequest {
-                account_id: String::new(),
-                all_accounts: true,
-                ..Default::default()
-            },
-        ),
-        ("active, nearly all", status(Status::Active)),
-        ("revoked, 1 in 1000", status(Status::Revoked)),
-        ("suspended, 1 in 10,000", status(Status::Suspended)),
-        ("expired, few of many that will", status(Status::Expired)),
-        (
-            "domain, half",
-            ListRequest {
-                domain: Some("half.example".into()),
-                ..of_acme()
-            },
-        ),
-        (
-            "domain, none",
-            ListRequest {
-                domain: Some("none.example".into()),
-                ..of_acme()
-            },
-        ),
-        (
-            "label, all",
-            ListRequest {
-                labels: label("all"),
-                ..of_acme()
-            },
-        ),
-        (
-            "label, the oldest alone",
-            ListRequest {
-                labels: label("oldest"),
-                ..of_acme()
-            },
-        ),
-        (
-            "label, none",
-            ListRequest {
-                labels: label("none"),
-                ..of_acme()
-            },
-        ),
-        (
-            "name prefix, all",
-            ListRequest {
-                name_prefix: "one of".into(),
-                ..of_acme()
-            },
-        ),
-        (
-            "name prefix, none",
-            ListRequest {
-                name_prefix: "none".into(),
-                ..of_acme()
-            },
-        ),
-        (
-            "preview",
-            ListRequest {
-                preview: "tsend_aa…zzzz".into(),
-                ..of_acme()
-            },
-        ),
-        (
-            "label and revoked",
-            ListRequest {
-                labels: label("all"),
-                ..status(Status::Revoked)
-            },
-        ),
+/// BatchRevoke of 10,000 keys on one of two replicas, beside the same statement by hand, and what Authorize on
+/// the other replica takes meanwhile.
+async fn measure_batches(stores: &Stores) {
+    println!("\n| 10,000 keys | time | Authorize elsewhere, p99 |");
+    println!("|---|---:|---:|");
+    let by_hand = "SELECT keyservice.batch_revoke(ARRAY(SELECT key_id FROM keyservice.keys \
+                   WHERE revoke_time IS NULL LIMIT 10000), 'x', now(), 'x', 'BatchRevoke', 'acme', NULL, 'OK')";
+    let began = Instant::now();
+    stores.sql(by_hand).await.unwrap();
+    println!(
+        "| by hand, without a replica | {} | |",
+        millis(began.elapsed())
+    );
+    let servers = [
+        Server::start(&stores.address).await,
+        Server::start(&stores.address).await,
     ];
-    for (filter, request) in filters {
-        let (first, most, _) = pages(&mut client, request.clone()).await;
-        let middle = ListRequest {
-            page_token: token_after(&mut client, &request, 50).await,
-            ..request.clone()
+    let mut keys = servers[0].client().await.0;
+    let calm = authorize_for(&servers[1], Duration::from_secs(2)).await;
+    println!("| none | | {} |", millis(calm));
+    for _ in 0..3 {
+        let request = BatchRevokeRequest {
+            selection: Some(Selection::Filter(Filter::default())),
+            account_id: Some("acme".into()),
+            reason: "compromised".into(),
+            dry_run: false,
         };
-        let from_middle = match middle.page_token.is_empty() {
-            true => "–".to_owned(),
-            false => millis(pages(&mut client, middle).await.1),
+        let revoke = async {
+            let began = Instant::now();
+            let answer = keys.batch_revoke(request).await.unwrap().into_inner();
+            assert_eq!(answer.revoked_count, 10_000);
+            began.elapsed()
         };
-        let began = Instant::now();
-        let counted = ListRequest {
-            show_total_size: true,
-            page_size: 1,
-            ..request
-        };
-        let counted = client.list_with(counted).await.unwrap();
-        let at_least = if counted.total_size_is_minimum {
-            "≥ "
-        } else {
-            ""
-        };
+        let (time, p99) = tokio::join!(revoke, authorize_for(&servers[1], Duration::from_secs(2)));
         println!(
-            "| {name} | {filter} | {at_least}{} | {} | {} | {from_middle} | {} |",
-            counted.total_size.unwrap(),
-            millis(first),
-            millis(most),
-            millis(began.elapsed()),
+            "| BatchRevoke, two replicas | {} | {} |",
+            millis(time),
+            millis(p99)
         );
     }
 }
 
-/// The time of the first page, the longest of the first pages, and the token of the next.
-async fn pages(client: &mut Client, mut request: ListRequest) -> (Duration, Duration, String) {
-    let mut times = Vec::new();
-    for _ in 0..PAGES {
-        let began = Instant::now();
-        let page = client.list_with(request.clone()).await.unwrap();
-        times.push(began.elapsed());
-        request.page_token = page.next_page_token;
-        if request.page_token.is_empty() {
-            break;
-        }
+/// The 99th percentile of calls one after the other.
+async fn authorize_for(server: &Server, time: Duration) -> Duration {
+    let mut client = server.client().await;
+    let token = keyservice::model::token::Token::generate(&mut rand::rng());
+    let (began, mut times) = (Instant::now(), Vec::new());
+    while began.elapsed() < time {
+        let call = Instant::now();
+        client
+            .authorize(token.expose(), "example.com")
+            .await
+            .unwrap();
+        times.push(call.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    (times[0], *times.iter().max().unwrap(), request.page_token)
+    times.sort();
+    times[times.len() * 99 / 100]
 }
 
-/// The token after so many pages of 1000 keys, or nothing if the list ends before.
-async fn token_after(client: &mut Client, request: &ListRequest, pages: usize) -> String {
-    let mut request = ListRequest {
-        page_size: 1000,
-        ..request.clone()
+async fn measure_lists(name: &str, stores: &Stores) {
+    stores.insert_labelled_keys(KEYS).await;
+    let acme = || KeyFilter {
+        account_id: Some(AccountId::parse("acme".into()).unwrap()),
+        ..KeyFilter::default()
     };
-    for _ in 0..pages {
-        request.page_token = client
-            .list_with(request.clone())
-            .await
-            .unwrap()
-            .next_page_token;
-        if request.page_token.is_empty() {
-            break;
+    let status = |status| KeyFilter {
+        status: Some(status),
+        ..acme()
+    };
+    let domain = |name: &str| KeyFilter {
+        domain: Some(Domain::parse(name.into()).unwrap()),
+        ..acme()
+    };
+    let label = |value: &str| KeyFilter {
+        labels: Labels::parse([("kind".to_owned(), value.to_owned())]).unwrap(),
+        ..acme()
+    };
+    let prefix = |text| KeyFilter {
+        name_prefix: Some(KeyName::parse(text).unwrap()),
+        ..acme()
+    };
+    let filters = [
+        ("none", acme()),
+        ("all accounts", KeyFilter::default()),
+        ("active, nearly all", status(Status::Active)),
+        ("revoked, 1 in 1000", status(Status::Revoked)),
+        ("suspended, 1 in 10,000", status(Status::Suspended)),
+        ("expired, 1 of 300,000 that will", status(Status::Expired)),
+        ("domain, half", domain("half.example")),
+        ("domain, none", domain("none.example")),
+        ("label, all", label("all")),
+        ("label, the oldest alone", label("oldest")),
+        ("label, none", label("none")),
+        ("name prefix, all", prefix("one of")),
+        ("name prefix, none", prefix("none")),
+        (
+            "preview",
+            KeyFilter {
+                preview: Some(Preview::parse("tsend_aa…zzzz").unwrap()),
+                ..acme()
+            },
+        ),
+        (
+            "label and revoked",
+            KeyFilter {
+                status: Some(Status::Revoked),
+                ..label("all")
+            },
+        ),
+    ];
+    for (filter, of) in filters {
+        let mut query = ListQuery {
+            filter: of,
+            after: None,
+            limit: 51,
+            search_len: 51,
+            now: Timestamp::now(),
+        };
+        let (first, _) = page(stores, &query).await;
+        let (mut most, mut pages) = (first, 1);
+        while pages < PAGES {
+            let (time, after) = page(stores, &query).await;
+            (most, pages, query.after) = (most.max(time), pages + 1, after);
+            if query.after.is_none() {
+                break;
+            }
         }
+        // Deep in the list.
+        let mut deep = "–".to_owned();
+        query = ListQuery {
+            search_len: 200_000,
+            limit: 200_000,
+            after: None,
+            ..query
+        };
+        let counted = stores.first.keys.count(&query).await.unwrap().unwrap();
+        if counted.searched_to.is_some() {
+            query = ListQuery {
+                search_len: 51,
+                limit: 51,
+                after: counted.searched_to,
+                ..query
+            };
+            deep = millis(page(stores, &query).await.0);
+        }
+        println!(
+            "| {name} | {filter} | {} | {} | {deep} |",
+            millis(first),
+            millis(most)
+        );
     }
-    request.page_token
+}
+
+/// A page as the service makes one: a short step, and a long one if that is not enough. Gives where it ended.
+async fn page(stores: &Stores, query: &ListQuery) -> (Duration, Option<KeyId>) {
+    let began = Instant::now();
+    let keys = &stores.first.keys;
+    let first = keys.list(query).await.unwrap().unwrap();
+    if first.keys.len() >= query.limit || first.searched_to.is_none() {
+        return (began.elapsed(), first.searched_to);
+    }
+    let long = ListQuery {
+        after: first.searched_to,
+        search_len: LIST_SEARCH_LEN,
+        ..query.clone()
+    };
+    let second = keys.list(&long).await.unwrap().unwrap();
+    (began.elapsed(), second.searched_to)
 }
 
 fn millis(time: Duration) -> String {

@@ -59,8 +59,8 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn count(&self, query: &ListQuery) -> Result<Option<Counted>, StoreError>;
 }
 
-/// How many keys a List or a count looks at in one statement, at most: some ten milliseconds' work.
-pub const LIST_SEARCH_LEN: usize = 5000;
+/// How many keys a List or a count looks at in one statement, at most: some five milliseconds' work.
+pub const LIST_SEARCH_LEN: usize = 2500;
 
 /// What a List found.
 #[derive(Debug, Clone, PartialEq, Eq)]

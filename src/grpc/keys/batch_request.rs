@@ -82,6 +82,10 @@ fn filter(filter: Filter, account: Option<String>) -> Result<BatchSelection, Sta
         domain: filter.domain.map(domain).transpose()?,
         labels: labels(filter.labels)?,
         created_before: created_before.transpose()?,
+        unused_since: filter
+            .unused_since
+            .map(|since| time("unused_since", since))
+            .transpose()?,
         ..KeyFilter::default()
     };
     Ok(BatchSelection::Filter(Unpermitted::new(filter)))

@@ -110,6 +110,10 @@ pub fn list_query(
             .transpose()
             .map_err(|error| invalid("preview", error))?,
         created_before: None,
+        unused_since: request
+            .unused_since
+            .map(|since| time("unused_since", since))
+            .transpose()?,
     };
     let page_token = given(request.page_token);
     let after = page_token.map(|text| page_token::decode(&filter, &text));

@@ -22,6 +22,9 @@ pub struct KeyFilter {
     pub preview: Option<Preview>,
     /// Only keys that were created before this time.
     pub created_before: Option<Timestamp>,
+    /// Only keys that were not used at or after this time. One that was never used counts as used when it was
+    /// created.
+    pub unused_since: Option<Timestamp>,
 }
 
 /// The index by which a store goes through keys, newest first. What else a filter names is looked at in each
@@ -78,6 +81,7 @@ impl KeyFilter {
             name_prefix,
             preview,
             created_before,
+            unused_since,
         } = self;
         let begins = |prefix: &KeyName| key.name.as_str().starts_with(prefix.as_str());
         let has = |label: (&str, &str)| key.labels.iter().any(|own| own == label);
@@ -88,5 +92,6 @@ impl KeyFilter {
             && name_prefix.as_ref().is_none_or(begins)
             && preview.as_ref().is_none_or(|it| *it == key.preview)
             && created_before.is_none_or(|time| key.create_time < time)
+            && unused_since.is_none_or(|time| key.last_used_time.unwrap_or(key.create_time) < time)
     }
 }

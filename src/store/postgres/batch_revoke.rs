@@ -53,6 +53,9 @@ async fn select_by_filter(database: &Database, filter: &KeyFilter) -> Result<Sel
                    AND k.revoke_time IS NULL AND {domain} \
                    AND k.labels OPERATOR(pg_catalog.@>) $3 \
                    AND ($5::pg_catalog.timestamptz IS NULL OR k.create_time OPERATOR(pg_catalog.<) $5) \
+                   AND ($6::pg_catalog.timestamptz IS NULL OR coalesce( \
+                       (SELECT u.last_used_time FROM keyservice.key_uses u WHERE u.key_id OPERATOR(pg_catalog.=) k.key_id), \
+                       k.create_time) OPERATOR(pg_catalog.<) $6) \
                  LIMIT {}",
                 MAX_BATCH + 1
             ),
@@ -62,6 +65,7 @@ async fn select_by_filter(database: &Database, filter: &KeyFilter) -> Result<Sel
                 &labels,
                 &labels.last(),
                 &filter.created_before.map(Timestamp::to_system_time),
+                &filter.unused_since.map(Timestamp::to_system_time),
             ],
         )
         .await?;

@@ -36,6 +36,9 @@ const WALKED: &str = "(SELECT w.*, \
          AND ($11::pg_catalog.text IS NULL OR pg_catalog.starts_with(w.name, $11)) \
          AND ($12::pg_catalog.text IS NULL OR w.preview COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $12) \
          AND ($13::pg_catalog.timestamptz IS NULL OR w.create_time OPERATOR(pg_catalog.<) $13) \
+         AND ($14::pg_catalog.timestamptz IS NULL OR coalesce( \
+             (SELECT u.last_used_time FROM keyservice.key_uses u WHERE u.key_id OPERATOR(pg_catalog.=) w.key_id), \
+             w.create_time) OPERATOR(pg_catalog.<) $14) \
          AS is_selected \
      FROM keyservice.walk_keys($1, $2, $3, $4, $5) WITH ORDINALITY w) k";
 
@@ -49,7 +52,7 @@ pub(super) async fn list(
     let sql = format!(
         "SELECT {}, ordinality, is_selected IS TRUE AS is_selected FROM {WALKED} \
          WHERE is_selected OR ordinality OPERATOR(pg_catalog.=) $5 \
-         ORDER BY ordinality LIMIT $14",
+         ORDER BY ordinality LIMIT $15",
         rows::KEY_COLUMNS
     );
     let limit = to_i64(query.limit);
@@ -109,6 +112,7 @@ async fn search(
         name_prefix,
         preview,
         created_before,
+        unused_since,
     } = filter;
     let walk = filter.walk();
     let (name, walked_account, walked_text) = arguments(&walk);
@@ -120,6 +124,7 @@ async fn search(
     let name_prefix = name_prefix.as_ref().map(KeyName::as_str);
     let preview = preview.as_ref().map(Preview::as_str);
     let created_before = created_before.map(Timestamp::to_system_time);
+    let unused_since = unused_since.map(Timestamp::to_system_time);
     let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
         &name,
         &walked_account,
@@ -134,6 +139,7 @@ async fn search(
         &name_prefix,
         &preview,
         &created_before,
+        &unused_since,
     ];
     parameters.extend(limit.map(|limit| limit as &(dyn ToSql + Sync)));
     database.query(Purpose::Calls, sql, &parameters).await

@@ -43,6 +43,8 @@ fn select_by_filter(connection: &Connection, filter: &KeyFilter) -> rusqlite::Re
             "SELECT key_id FROM {from} \
                AND account_id = ?1 AND revoke_time IS NULL \
                AND (?5 IS NULL OR create_time < ?5) \
+               AND (?6 IS NULL OR coalesce( \
+                   (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id), create_time) < ?6) \
                AND NOT EXISTS (SELECT 1 FROM json_each(?3) wanted \
                    WHERE wanted.value NOT IN (SELECT value FROM json_each(keys.labels))) \
              LIMIT {}",
@@ -55,6 +57,7 @@ fn select_by_filter(connection: &Connection, filter: &KeyFilter) -> rusqlite::Re
                 wanted,
                 labels.last(),
                 filter.created_before.map(Timestamp::as_micros),
+                filter.unused_since.map(Timestamp::as_micros),
             ],
             |row| Ok(KeyId::from_uuid(uuid(row, 0)?)),
         )?

@@ -12,7 +12,16 @@ use crate::{
     store::{Counted, ListQuery, Listed},
 };
 use rusqlite::{Connection, OptionalExtension, params};
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+/// How long one search takes. Keys that are not in the cache take long, so their number alone is no bound.
+const SEARCH_TIME: Duration = Duration::from_millis(8);
+
+/// How many keys are looked at between two looks at the clock.
+const LOOK_AT_CLOCK: usize = 64;
 
 pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Option<Listed>> {
     let Some(before) = position(connection, query)? else {
@@ -63,13 +72,14 @@ fn search(
     ))?;
     let search_len = i64::try_from(query.search_len).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![account, text, before, search_len])?;
-    let mut walked = 0;
+    let (began, mut walked) = (Instant::now(), 0);
     while let Some(row) = rows.next()? {
         let key = key(row)?;
         walked += 1;
         let id = key.id;
         let is_selected = query.filter.selects(&key, query.now);
-        if is_selected && take(key).is_break() || walked == query.search_len {
+        let is_over = walked % LOOK_AT_CLOCK == 0 && began.elapsed() > SEARCH_TIME;
+        if is_selected && take(key).is_break() || walked == query.search_len || is_over {
             return Ok(Some(id));
         }
     }

@@ -8,7 +8,7 @@ use keyservice::{
         key::{Key, KeyId, KeyName, Reason, Scope, Status, filter::KeyFilter},
         time::Timestamp,
     },
-    store::{KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey},
+    store::{KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey, NotedUse},
 };
 
 on_every_store![
@@ -60,6 +60,10 @@ fn filters(preview_of: &NewKey, now: Timestamp) -> Vec<KeyFilter> {
             created_before: Some(now),
             ..none()
         },
+        KeyFilter {
+            unused_since: Some(now),
+            ..none()
+        },
     ]
 }
 
@@ -77,6 +81,7 @@ fn and(one: &KeyFilter, other: &KeyFilter) -> KeyFilter {
         name_prefix: one.name_prefix.or_else(|| other.name_prefix.clone()),
         preview: one.preview.or_else(|| other.preview.clone()),
         created_before: one.created_before.or(other.created_before),
+        unused_since: one.unused_since.or(other.unused_since),
     }
 }
 
@@ -104,6 +109,13 @@ async fn a_list_has_the_keys_that_pass_each_filter_and_any_two(stores: &Stores) 
         }
         all.push(new);
     }
+    let uses = all.iter().step_by(4).map(|new| NotedUse {
+        key_id: new.key.id,
+        time: later,
+        unless_since: now,
+    });
+    let uses: Vec<_> = uses.collect();
+    stores.first.uses.record_uses(&uses).await.expect("stored");
     let mut keys = everything(stores, later).await;
     assert_eq!(keys.len(), all.len());
     let filters = filters(&all[5], all[12].key.create_time);
