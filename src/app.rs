@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub admin_slots: Arc<AdminSlots>,
     /// For how many of them the store works at once.
     pub store_turns: StoreTurns,
+    /// How many keys an account may have that are neither revoked nor expired.
+    pub max_keys_per_account: u32,
     /// The connections that calls come on.
     pub connections: Arc<ConnectionCounts>,
     /// What is counted while calls run.

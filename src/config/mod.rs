@@ -92,6 +92,13 @@ pub struct Settings {
     #[arg(long, env = "KEYSERVICE_RETENTION", value_name = "DURATION", value_parser = retention)]
     pub retention: Option<Duration>,
 
+    /// How many keys an account may have that are neither revoked nor expired. One more is
+    /// `RESOURCE_EXHAUSTED`. An account that has more keeps them. The default is far more than people can look
+    /// after, so that a program that goes wrong is stopped before it fills the memory of every replica. Give
+    /// every replica the same.
+    #[arg(long, env = "KEYSERVICE_MAX_KEYS_PER_ACCOUNT", value_name = "COUNT", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub max_keys_per_account: u32,
+
     /// How long calls in flight may take to finish at shutdown. The default is shorter than the 30 s
     /// after which Kubernetes sends SIGKILL.
     #[arg(long, env = "KEYSERVICE_DRAIN_LIMIT", value_name = "DURATION", default_value = "20s", value_parser = duration)]

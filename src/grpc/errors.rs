@@ -84,6 +84,13 @@ pub(super) fn failed_precondition(reason: &str, message: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
+/// Something that has a limit is used up, with the reason for programs. `subject` is what has the limit.
+pub(super) fn quota_exceeded(reason: &str, subject: &str, message: &str) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);
+    details.add_quota_failure_violation(subject, message);
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// Somebody else's change came first, with its reason for programs.
 pub(super) fn aborted(reason: &str, message: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);

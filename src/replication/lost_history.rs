@@ -229,6 +229,7 @@ async fn suspend(store: &Store, digest: TokenDigest) -> Result<(), StoreError> {
         Ok::<_, Refusal>(KeyReplacement {
             key: key.suspended(&lost_write(), now)?,
             must_be_verified: false,
+            max_keys: None,
             successor: None,
             method: AdminMethod::Suspend,
             now,

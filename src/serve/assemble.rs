@@ -76,6 +76,7 @@ pub(super) fn app(
         tls,
         admin_slots: Arc::new(AdminSlots::new(settings.limits.max_admin_calls)),
         store_turns: store_turns(settings),
+        max_keys_per_account: settings.max_keys_per_account,
         connections: Arc::new(ConnectionCounts::default()),
         counts,
     })

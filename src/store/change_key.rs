@@ -17,6 +17,8 @@ pub enum KeyChange<E> {
     RequestIdUsed(Key, Committed<KeyId>),
     /// Nothing was stored: the domain is not verified for the key's account.
     DomainNotVerified(Key),
+    /// Nothing was stored: the account has as many keys as it may have.
+    TooManyKeys(Key),
     /// The key, as it is, cannot be changed so.
     Refused(Key, E),
     /// There is no such key.
@@ -44,6 +46,7 @@ pub async fn change_key<E>(
             Replaced::Replaced(committed) => KeyChange::Stored(Box::new(replacement), committed),
             Replaced::RequestIdUsed(first) => KeyChange::RequestIdUsed(key, first),
             Replaced::DomainNotVerified => KeyChange::DomainNotVerified(key),
+            Replaced::TooManyKeys => KeyChange::TooManyKeys(key),
         });
     }
     let busy = "other calls keep changing this key";

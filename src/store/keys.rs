@@ -19,9 +19,11 @@ use async_trait::async_trait;
 pub trait KeyStore: Send + Sync + 'static {
     /// Stores a new key, unless its request id was used before. The call is on record either way.
     ///
-    /// Gives `None` if the key's domain must be verified for its account and is not. That leaves no
-    /// record: the caller appends one.
-    async fn create(&self, new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError>;
+    /// A refusal leaves no record: the caller appends one.
+    async fn create(
+        &self,
+        new: &NewKey,
+    ) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError>;
 
     /// Revokes a key. A key that was revoked before keeps its first `revoke_time` and its revision,
     /// and the call is on record all the same.
@@ -92,8 +94,19 @@ pub struct NewKey {
     pub request_id: Option<RequestId>,
     /// Whether the domain of its scope must be verified for its account.
     pub must_be_verified: bool,
+    /// How many keys its account may have that are neither revoked nor expired. `None` sets no limit.
+    pub max_keys: Option<u32>,
     /// Who creates it.
     pub caller: CallerName,
+}
+
+/// Why a key was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotCreated {
+    /// The key's domain must be verified for its account, and is not.
+    DomainNotVerified,
+    /// The account has as many keys as it may have.
+    TooManyKeys,
 }
 
 /// What became of a Create.
@@ -124,6 +137,8 @@ pub struct KeyReplacement {
     pub key: Key,
     /// Whether the domain of its scope must be verified for its account.
     pub must_be_verified: bool,
+    /// As in [`NewKey`], if the account then has one key more. `None` sets no limit.
+    pub max_keys: Option<u32>,
     /// The key that replaces it by a rotation, to be stored with it.
     pub successor: Option<NewKey>,
     /// The call, under its name.
@@ -145,6 +160,8 @@ pub enum Replaced {
     Conflict,
     /// Nothing was stored: the domain is not verified for the key's account.
     DomainNotVerified,
+    /// Nothing was stored: the account has as many keys as it may have.
+    TooManyKeys,
 }
 
 /// Which key to revoke.

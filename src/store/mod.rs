@@ -42,7 +42,7 @@ pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
 pub use keys::{
     Counted, CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeyTarget, LIST_SEARCH_LEN,
-    ListQuery, Listed, NewKey, Replaced, Revocation,
+    ListQuery, Listed, NewKey, NotCreated, Replaced, Revocation,
 };
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;

@@ -8,8 +8,8 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
     DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotedUse, Old, Position, Progress, RemovedDomain, Renewal, Renewed,
-    Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
+    ListedDomain, NewKey, NotCreated, NotedUse, Old, Position, Progress, RemovedDomain, Renewal,
+    Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
     RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
     UseLog,
 };
@@ -64,7 +64,7 @@ macro_rules! operations {
 
 operations! {
     KeyStore {
-        "create": create(new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError>;
+        "create": create(new: &NewKey) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError>;
         "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
         "get": get(lookup: &KeyLookup) -> Result<Option<Key>, StoreError>;
         "replace": replace(replacement: &KeyReplacement) -> Result<Replaced, StoreError>;

@@ -77,6 +77,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         digest,
         request_id: None,
         must_be_verified: false,
+        max_keys: None,
         caller: caller("tester"),
     };
     (token, new)

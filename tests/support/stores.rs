@@ -16,9 +16,9 @@ use keyservice::{
     },
     store::{
         BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
-        KeyReplacement, KeyTarget, ListQuery, NewKey, NotedUse, Old, OpenError, Position, Progress,
-        Renewal, Replaced, ReplicaId, Revision, Revocation, Selection, State, Store,
-        SuspensionChange,
+        KeyReplacement, KeyTarget, ListQuery, NewKey, NotCreated, NotedUse, Old, OpenError,
+        Position, Progress, Renewal, Replaced, ReplicaId, Revision, Revocation, Selection, State,
+        Store, SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -171,7 +171,9 @@ impl Stores {
             false => (
                 "SET session_replication_role = replica;",
                 self.keys_table(),
-                "INSERT INTO keyservice.key_labels SELECT account_id, labels[1], create_revision FROM keyservice.keys;"
+                "INSERT INTO keyservice.key_labels SELECT account_id, labels[1], create_revision FROM keyservice.keys; \
+                 INSERT INTO keyservice.writes (revision, write_time, key_id) \
+                 SELECT revision, now(), key_id FROM keyservice.keys ORDER BY revision DESC LIMIT 1;"
                     .to_owned(),
             ),
         };
@@ -284,7 +286,9 @@ async fn use_domains(store: &Store, new: &mut NewKey) -> Result<Position, Box<dy
         assert!(store.domains.remove_domain(&removal).await?.is_some());
     }
     new.must_be_verified = true;
-    assert_eq!(store.keys.create(new).await?, None);
+    new.max_keys = Some(1_000_000);
+    let refused = store.keys.create(new).await?;
+    assert_eq!(refused, Err(NotCreated::DomainNotVerified));
     addition.include_subdomains = false;
     let first = store.domains.add_domain(&addition).await?;
     let again = store.domains.add_domain(&addition).await?;
@@ -320,6 +324,7 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
             ..new.key.suspended(&reason, now)?
         },
         must_be_verified: true,
+        max_keys: Some(1_000_000),
         successor: Some(successor.clone()),
         method: AdminMethod::Rotate,
         now,
@@ -407,9 +412,17 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     new.key.expire_time = Some(new.key.create_time);
     new.key.labels = Labels::parse([("a".to_owned(), "b".to_owned())])?;
     let added = use_domains(&store, &mut new).await?;
-    let created = store.keys.create(&new).await?.ok_or("it is verified")?;
+    let created = store
+        .keys
+        .create(&new)
+        .await?
+        .map_err(|_| "it is verified")?;
     let (_, created) = created.into_parts();
-    let again = store.keys.create(&new).await?.ok_or("it is verified")?;
+    let again = store
+        .keys
+        .create(&new)
+        .await?
+        .map_err(|_| "it is verified")?;
     let (again, _) = again.into_parts();
     assert!(matches!(again, CreateOutcome::RequestIdUsed { .. }));
 

@@ -42,7 +42,7 @@ impl Used {
     pub async fn create(stores: &Stores) -> Self {
         let (token, new) = new_key("acme", "used");
         let created = stores.first.keys.create(&new).await.expect("answered");
-        assert!(created.is_some());
+        assert!(created.is_ok());
         Self {
             token,
             id: new.key.id,

@@ -16,7 +16,7 @@ use crate::{
         audit_record::AdminMethod,
         caller_name::CallerName,
         key::{
-            Key, KeyId, KeyName, Reason, RequestId, Scope, Version,
+            Key, KeyId, KeyName, Reason, RequestId, Scope, Status as KeyStatus, Version,
             change::{KeyUpdate, Refusal},
         },
         time::Timestamp,
@@ -38,6 +38,7 @@ pub struct Change {
     /// The key.
     pub lookup: KeyLookup,
     kind: Kind,
+    max_keys: Option<u32>,
     caller: CallerName,
     now: Timestamp,
 }
@@ -93,7 +94,21 @@ impl Change {
         Some(self.replacement(unstored, key))
     }
 
+    /// The change, of a key whose account may have so many that are neither revoked nor expired.
+    pub(super) fn limited_to(mut self, max_keys: u32) -> Self {
+        self.max_keys = Some(max_keys);
+        self
+    }
+
     fn replacement(&self, next: Key, key: &Key) -> KeyReplacement {
+        let is_in_force = |key: &Key| {
+            !matches!(
+                key.status(self.now),
+                KeyStatus::Revoked | KeyStatus::Expired
+            )
+        };
+        let has_successor = matches!(self.kind, Kind::Rotate(_));
+        let next_is_one_more = is_in_force(&next) && (has_successor || !is_in_force(key));
         KeyReplacement {
             key: next,
             must_be_verified: match &self.kind {
@@ -102,6 +117,7 @@ impl Change {
                 }
                 Kind::Suspend(_) | Kind::Resume | Kind::Rotate(_) => false,
             },
+            max_keys: self.max_keys.filter(|_| next_is_one_more),
             successor: match &self.kind {
                 Kind::Rotate(rotation) => Some(self.successor(rotation, key)),
                 Kind::Update { .. } | Kind::Suspend(_) | Kind::Resume => None,
@@ -134,6 +150,7 @@ impl Change {
             digest: rotation.digest,
             request_id: rotation.request_id.clone(),
             must_be_verified: false,
+            max_keys: None,
             caller: self.caller.clone(),
         }
     }
@@ -261,6 +278,7 @@ fn change(
     Ok(Change {
         lookup: KeyLookup { target, accounts },
         kind,
+        max_keys: None,
         caller: caller.name.clone(),
         now,
     })

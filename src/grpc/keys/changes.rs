@@ -140,6 +140,8 @@ impl KeyHandlers {
         change: Result<Change, Status>,
         answer: impl FnOnce(KeyReplacement) -> T,
     ) -> Closed<T> {
+        let max_keys = self.app.max_keys_per_account;
+        let change = change.map(|change| change.limited_to(max_keys));
         let stored = async { self.commit_change(&mut call, &change?).await };
         match stored.await {
             Err(status) => call.refuse(status).await,
@@ -192,6 +194,11 @@ impl KeyHandlers {
             KeyChange::DomainNotVerified(key) => {
                 note_key(call, &key);
                 return Err(response::domain_not_verified());
+            }
+            KeyChange::TooManyKeys(key) => {
+                note_key(call, &key);
+                let max = self.app.max_keys_per_account;
+                return Err(response::too_many_keys(&key.account_id, max));
             }
             KeyChange::Refused(key, refusal) => {
                 note_key(call, &key);

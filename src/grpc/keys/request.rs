@@ -86,6 +86,7 @@ pub fn new_key(
         digest: digester.digest(token),
         request_id,
         must_be_verified: rule == DomainRule::Verified,
+        max_keys: None,
         caller: caller.clone(),
     }))
 }

@@ -9,11 +9,12 @@ use crate::{
         lease::NoLease,
     },
     grpc::{
-        errors::{aborted, failed_precondition, unavailable},
+        errors::{self, aborted, failed_precondition, unavailable},
         proto, timestamp,
         writes::{CHANGE_AGAIN, unacknowledged},
     },
     model::{
+        account::AccountId,
         key::{Key, KeyId, Scope, Status, Suspension, change::Refusal},
         time::Timestamp,
     },
@@ -161,6 +162,15 @@ pub(super) fn domain_not_verified() -> tonic::Status {
         "the domain is not verified for this account; verify it, call \
          tosend.keys.v1.DomainService/AddDomain, and then try again",
     )
+}
+
+/// The account has as many keys as it may have.
+pub(super) fn too_many_keys(account_id: &AccountId, max_keys: u32) -> tonic::Status {
+    let text = format!(
+        "the account has {max_keys} keys or more that are neither revoked nor expired, and may have no \
+         more (--max-keys-per-account): revoke those that are not needed, and then try again"
+    );
+    errors::quota_exceeded("TOO_MANY_KEYS", account_id.as_str(), &text)
 }
 
 /// The key's state does not allow a change.

@@ -23,7 +23,7 @@ use crate::{
     },
     store::{
         Committed, Counted, CreateOutcome, KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey,
-        Position,
+        NotCreated, Position,
     },
 };
 use rand::RngExt;
@@ -94,14 +94,19 @@ impl KeyHandlers {
         let (caller, digester) = (&call.caller().name, self.app.authorizer.digester());
         let (rule, now) = (self.app.authorizer.domain_rule(), call.time());
         let new = request::new_key(request, caller, &token, digester, &id_bits, rule, now)?;
-        let new = call.permit(new)?;
+        let mut new = call.permit(new)?;
+        let max_keys = self.app.max_keys_per_account;
+        new.max_keys = Some(max_keys);
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;
         let created = self.app.store.keys.create(&new).await;
         drop(turn);
         let created = created.map_err(|error| errors::store_failed(&error, ADVICE))?;
-        let committed = created.ok_or_else(response::domain_not_verified)?;
+        let committed = created.map_err(|refused| match refused {
+            NotCreated::DomainNotVerified => response::domain_not_verified(),
+            NotCreated::TooManyKeys => response::too_many_keys(&new.key.account_id, max_keys),
+        })?;
         Ok((token, new, committed))
     }
 

@@ -68,7 +68,7 @@ pub(super) async fn replace(
             "WITH replaced AS MATERIALIZED ( \
                  SELECT outcome, revision, write_id, first_key_id \
                  FROM keyservice.replace_key( \
-                     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)), \
+                     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $22)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
@@ -98,6 +98,7 @@ pub(super) async fn replace(
                 &key.account_id.as_str(),
                 &Outcome::OK.as_str(),
                 &Outcome::ALREADY_EXISTS.as_str(),
+                &replacement.max_keys.map(i64::from),
             ],
         )
         .await?;
@@ -115,6 +116,7 @@ pub(super) async fn replace(
         }
         "CONFLICT" => Ok(Replaced::Conflict),
         "UNVERIFIED" => Ok(Replaced::DomainNotVerified),
+        "FULL" => Ok(Replaced::TooManyKeys),
         _ => Err(unexpected(
             "replace_key gave an outcome that this release does not know",
         )),

@@ -5,6 +5,7 @@
 
 use super::{
     database::Database,
+    errors::unexpected,
     key_changes::{by_id_or_digest, parents},
     rows,
 };
@@ -14,29 +15,29 @@ use crate::{
         key::{Key, KeyId, RequestId},
         time::Timestamp,
     },
-    store::{Committed, CreateOutcome, NewKey, Revocation, StoreError},
+    store::{Committed, CreateOutcome, NewKey, NotCreated, Revocation, StoreError},
 };
 use uuid::Uuid;
 
 pub(super) async fn create(
     database: &Database,
     new: &NewKey,
-) -> Result<Option<Committed<CreateOutcome>>, StoreError> {
+) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError> {
     let key = &new.key;
     let rows = database
         .write(
             // This statement locks the table of audit records as it starts, and the writers' lock
             // only after that.
             "WITH created AS MATERIALIZED ( \
-                 SELECT revision, write_id, first_key_id \
-                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)), \
+                 SELECT is_full, revision, write_id, first_key_id \
+                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $16)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
                  SELECT $9, $12, $13, $3, coalesce(first_key_id, $1), $6, \
                      CASE WHEN first_key_id IS NULL THEN $14 ELSE $15 END, 1, revision \
                  FROM created WHERE write_id IS NOT NULL) \
-             SELECT revision, write_id, first_key_id FROM created WHERE write_id IS NOT NULL",
+             SELECT is_full, revision, write_id, first_key_id FROM created",
             &[
                 &key.id.as_uuid(),
                 &new.digest.as_bytes().as_slice(),
@@ -53,18 +54,25 @@ pub(super) async fn create(
                 &AdminMethod::Create.as_str(),
                 &Outcome::OK.as_str(),
                 &Outcome::ALREADY_EXISTS.as_str(),
+                &new.max_keys.map(i64::from),
             ],
         )
         .await?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
+    let row = rows
+        .first()
+        .ok_or_else(|| unexpected("create_key gave no row"))?;
+    if rows::column(row, "is_full")? {
+        return Ok(Err(NotCreated::TooManyKeys));
+    }
+    if rows::column::<Option<Uuid>>(row, "write_id")?.is_none() {
+        return Ok(Err(NotCreated::DomainNotVerified));
+    }
     let first: Option<Uuid> = rows::column(row, "first_key_id")?;
     let outcome = first.map_or(CreateOutcome::Created, |first| {
         let first = KeyId::from_uuid(first);
         CreateOutcome::RequestIdUsed { first }
     });
-    Ok(Some(Committed::new(outcome, rows::position(row)?)))
+    Ok(Ok(Committed::new(outcome, rows::position(row)?)))
 }
 
 pub(super) async fn revoke(

@@ -35,10 +35,10 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition,
     DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
-    ListQuery, Listed, ListedDomain, NewKey, NotedUse, Old, OpenError, PoolStatus, Position,
-    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
-    ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
-    Store, StoreError, SuspensionChange, UseLog,
+    ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError, PoolStatus,
+    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
+    ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation,
+    Selected, Selection, Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -108,7 +108,10 @@ impl From<PostgresStore> for Store {
 
 #[async_trait]
 impl KeyStore for PostgresStore {
-    async fn create(&self, new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError> {
+    async fn create(
+        &self,
+        new: &NewKey,
+    ) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError> {
         keys::create(&self.database, new).await
     }
 

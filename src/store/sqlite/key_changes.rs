@@ -5,7 +5,9 @@
 use super::{
     audit, domains,
     rows::{KEY_COLUMNS, key, position, stored_labels},
-    statements::{Subject, find_request, insert_key, json_array, next_revision, record_write},
+    statements::{
+        Subject, find_request, has_room, insert_key, json_array, next_revision, record_write,
+    },
 };
 use crate::{
     model::{
@@ -66,6 +68,9 @@ pub(super) fn replace(
         return Ok(Replaced::DomainNotVerified);
     }
     let now = replacement.now;
+    if !has_room(transaction, &key.account_id, replacement.max_keys, now)? {
+        return Ok(Replaced::TooManyKeys);
+    }
     if let Some(new) = successor {
         let revision = next_revision(transaction)?;
         insert_key(transaction, new, revision)?;

@@ -29,9 +29,9 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
     DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotedUse, Old, OpenError, Position, Progress, RemovedDomain, Replaced,
-    ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError,
-    SuspensionChange, UseLog,
+    ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError, Position, Progress, RemovedDomain,
+    Replaced, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store,
+    StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -129,7 +129,10 @@ impl From<SqliteStore> for Store {
 
 #[async_trait]
 impl KeyStore for SqliteStore {
-    async fn create(&self, new: &NewKey) -> Result<Option<Committed<CreateOutcome>>, StoreError> {
+    async fn create(
+        &self,
+        new: &NewKey,
+    ) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError> {
         let new = new.clone();
         self.write(move |transaction| statements::create(transaction, &new))
             .await

@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(9, "0009_labels.sql"),
     migration!(10, "0010_key_filters.sql"),
     migration!(11, "0011_batch_revoke.sql"),
+    migration!(12, "0012_key_limit.sql"),
 ];
 
 pub(super) enum MigrateError {

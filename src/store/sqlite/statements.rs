@@ -20,7 +20,8 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Change, ChangePage, Committed, CreateOutcome, NewKey, Position, Revision, Revocation, State,
+        Change, ChangePage, Committed, CreateOutcome, NewKey, NotCreated, Position, Revision,
+        Revocation, State,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -43,7 +44,7 @@ pub(super) fn write<T>(
 pub(super) fn create(
     transaction: &Transaction<'_>,
     new: &NewKey,
-) -> rusqlite::Result<Option<Committed<CreateOutcome>>> {
+) -> rusqlite::Result<Result<Committed<CreateOutcome>, NotCreated>> {
     let key = &new.key;
     let record = |outcome, key_id, revision: Revision| AuditRecord {
         time: key.create_time,
@@ -63,12 +64,15 @@ pub(super) fn create(
             &record(Outcome::ALREADY_EXISTS, first, revision),
         )?;
         let used = CreateOutcome::RequestIdUsed { first };
-        return Ok(Some(Committed::new(used, position(revision))));
+        return Ok(Ok(Committed::new(used, position(revision))));
     }
     if let (true, Scope::Domain(domain)) = (new.must_be_verified, &key.scope)
         && !domains::is_verified(transaction, &key.account_id, domain)?
     {
-        return Ok(None);
+        return Ok(Err(NotCreated::DomainNotVerified));
+    }
+    if !has_room(transaction, &key.account_id, new.max_keys, key.create_time)? {
+        return Ok(Err(NotCreated::TooManyKeys));
     }
     let revision = next_revision(transaction)?;
     insert_key(transaction, new, revision)?;
@@ -80,7 +84,31 @@ pub(super) fn create(
     )?;
     audit::append(transaction, &record(Outcome::OK, key.id, revision))?;
     let created = CreateOutcome::Created;
-    Ok(Some(Committed::new(created, position(revision))))
+    Ok(Ok(Committed::new(created, position(revision))))
+}
+
+/// Whether an account may have one more key that is neither revoked nor expired. Stops counting at the
+/// limit.
+pub(super) fn has_room(
+    connection: &Connection,
+    account_id: &AccountId,
+    max_keys: Option<u32>,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let Some(max_keys) = max_keys else {
+        return Ok(true);
+    };
+    let in_force = "SELECT 1 FROM keys INDEXED BY keys_in_force \
+                    WHERE account_id = ?1 AND revoke_time IS NULL AND expire_time";
+    connection
+        .prepare_cached(&format!(
+            "SELECT count(*) < ?3 FROM (SELECT * FROM ({in_force} > ?2 LIMIT ?3) \
+             UNION ALL SELECT * FROM ({in_force} IS NULL LIMIT ?3))"
+        ))?
+        .query_row(
+            params![account_id.as_str(), now.as_micros(), max_keys],
+            |row| row.get(0),
+        )
 }
 
 /// Finds the key that was created with the same request id for the same account, and the revision of the

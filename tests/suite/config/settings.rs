@@ -112,7 +112,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 36] {
+fn settings(directory: &TempDir) -> [Setting; 37] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -150,6 +150,7 @@ fn settings(directory: &TempDir) -> [Setting; 36] {
         ("--max-connections", "4096", "0"),
         ("--max-calls", "8192", "0"),
         ("--max-streams", "256", "0"),
+        ("--max-keys-per-account", "10000", "0"),
         ("--max-message-size", "8192", "1"),
         ("--max-header-size", "8192", "1"),
         ("--handshake-timeout", "5s", "soon"),

@@ -7,6 +7,7 @@ mod changes;
 mod discovery;
 mod domains;
 mod key_life;
+mod key_limit;
 mod listing;
 mod request_id;
 mod shown_once;

@@ -299,7 +299,7 @@ async fn a_key_that_must_be_verified_is_stored_only_for_a_verified_domain(stores
         new.key.scope = Scope::from_domain(name.map(domain));
         new.must_be_verified = true;
         let created = stores.second.keys.create(&new).await.expect("answered");
-        created.is_some_and(|created| *created.value() == CreateOutcome::Created)
+        created.is_ok_and(|created| *created.value() == CreateOutcome::Created)
     };
     assert!(is_stored("acme", None).await, "it is restricted to none");
     assert!(!is_stored("acme", Some("example.com")).await);

@@ -245,6 +245,7 @@ pub(super) fn replacement(next: &Key) -> KeyReplacement {
     KeyReplacement {
         key: next.clone(),
         must_be_verified: false,
+        max_keys: None,
         successor: None,
         method: AdminMethod::Update,
         now: Timestamp::now(),

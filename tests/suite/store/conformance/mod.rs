@@ -26,6 +26,7 @@ mod changes;
 mod domains;
 mod filters;
 mod key_changes;
+mod key_limit;
 mod retention;
 mod uses;
 
