@@ -54,7 +54,9 @@ impl Mixer {
             u128::from(word.wrapping_add(self.0[at]))
         };
         let sum = (keyed(0) * keyed(1)).wrapping_add(keyed(2) * keyed(3));
-        let (upper, lower) = ((sum >> 64) as u64, sum as u64);
+        let sum = sum.to_be_bytes();
+        let (halves, _) = sum.as_chunks::<8>();
+        let [upper, lower] = [0, 1].map(|at| u64::from_be_bytes(halves[at]));
         Tag(upper_half(upper ^ lower))
     }
 }
