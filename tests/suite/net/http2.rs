@@ -13,7 +13,7 @@ use crate::support::{
 const STREAMS: u32 = 256;
 
 /// The streams that a connection may break.
-const MOST_BROKEN: u32 = 100;
+const MOST_BROKEN: u32 = 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_breaks_streams_without_end_is_closed() {
