@@ -89,7 +89,6 @@ async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
     cluster.psql(
         database,
         "DROP TRIGGER next_revision ON keyservice.keys; \
-         DROP TRIGGER next_revision_of_new ON keyservice.keys; \
          DROP TRIGGER next_revision ON keyservice.writes; \
          CREATE SEQUENCE keyservice.revisions; \
          CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint LANGUAGE plpgsql AS $$ \
