@@ -84,8 +84,27 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // Otherwise, the address would stay in use for a minute after the last process on it.
     socket.set_reuseaddr(true)?;
+    limit_kernel_memory(&socket)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// How many bytes the kernel keeps of what a client sends, and of what it does not take. Linux doubles it for its
+/// own needs. By itself it keeps up to 10 MiB a connection, which no limit of this process counts.
+const KERNEL_BUFFER: u32 = 128 * 1024;
+
+/// How long the kernel keeps what a client does not take, also once the connection is closed here and no longer
+/// counts. A client that still answers the kernel's probes could otherwise keep it for ever.
+#[cfg(target_os = "linux")]
+const UNDELIVERED_MILLIS: u32 = 20_000;
+
+/// Each connection that the socket accepts inherits these limits.
+fn limit_kernel_memory(socket: &TcpSocket) -> io::Result<()> {
+    socket.set_send_buffer_size(KERNEL_BUFFER)?;
+    socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+    #[cfg(target_os = "linux")]
+    rustix::net::sockopt::set_tcp_user_timeout(socket, UNDELIVERED_MILLIS)?;
+    Ok(())
 }
 
 /// The limits of the socket for probes, which needs less than the API's.
@@ -140,4 +159,30 @@ pub(crate) fn raise_open_files_limit() -> usize {
     limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::sockopt::{
+        socket_recv_buffer_size, socket_send_buffer_size, tcp_user_timeout,
+    };
+
+    /// Otherwise a client that takes nothing would have megabytes of the kernel's memory, for as long as it likes.
+    #[tokio::test]
+    async fn what_the_kernel_keeps_for_a_connection_is_bounded() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("it listens");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (_client, (accepted, _)) = (client.expect("connected"), accepted.expect("accepted"));
+        let sizes = [
+            socket_send_buffer_size(&accepted),
+            socket_recv_buffer_size(&accepted),
+        ];
+        for size in sizes {
+            assert!(size.expect("a size") <= 256 * 1024);
+        }
+        #[cfg(target_os = "linux")]
+        assert_eq!(tcp_user_timeout(&accepted).expect("a limit"), 20_000);
+    }
 }

@@ -32,9 +32,26 @@ pub(super) async fn restore(
     before: &Keyring,
     fresh: &Keyring,
 ) -> Result<(), StoreError> {
-    restore_accounts(store, before, fresh).await?;
-    restore_keys(store, before, fresh).await?;
-    restore_domains(store, before, fresh).await
+    let mut failures = Failures::default();
+    restore_accounts(store, before, fresh, &mut failures).await;
+    restore_keys(store, before, fresh, &mut failures).await;
+    restore_domains(store, before, fresh, &mut failures).await;
+    failures.0.map_or(Ok(()), Err)
+}
+
+/// The first error. One thing that cannot be written again must not keep the others from it: they would be
+/// granted once this process has ended.
+#[derive(Default)]
+struct Failures(Option<StoreError>);
+
+impl Failures {
+    /// Whether the write stands.
+    fn note(&mut self, written: Result<(), StoreError>) -> bool {
+        let failed = written.err();
+        let stands = failed.is_none();
+        self.0 = self.0.take().or(failed);
+        stands
+    }
 }
 
 /// The reason of a suspension that stands for a lost write. What was lost is not known in full: an admin
@@ -47,7 +64,8 @@ async fn restore_accounts(
     store: &Store,
     before: &Keyring,
     fresh: &Keyring,
-) -> Result<(), StoreError> {
+    failures: &mut Failures,
+) {
     let held: HashSet<_> = before.suspended_accounts().into_iter().collect();
     let loaded: HashSet<_> = fresh.suspended_accounts().into_iter().collect();
     for account_id in loaded.difference(&held) {
@@ -64,7 +82,14 @@ async fn restore_accounts(
             now: Timestamp::now(),
             caller: CallerName::service(),
         };
-        store.accounts.set_suspension(&change).await.map(drop)?;
+        let written = store.accounts.set_suspension(&change).await.map(drop);
+        if !failures.note(written) {
+            tracing::error!(
+                account_id = change.account_id.as_str(),
+                "the store lost this account's suspension, and it could not be written again"
+            );
+            continue;
+        }
         fresh.apply_account(&AccountState {
             account_id: change.account_id.clone(),
             suspended: true,
@@ -74,10 +99,9 @@ async fn restore_accounts(
             "the store lost this account's suspension: it was written again, with the reason LOST_WRITE"
         );
     }
-    Ok(())
 }
 
-async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring) -> Result<(), StoreError> {
+async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring, failures: &mut Failures) {
     let (held_keys, loaded_keys) = (before.read(), fresh.read());
     for (digest, held) in held_keys.keys() {
         let loaded = loaded_keys.get(&digest);
@@ -85,7 +109,15 @@ async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring) -> Resul
             continue;
         };
         if let Some(loaded) = &loaded {
-            write_key_again(store, fresh, digest, loaded, loss).await?;
+            let written = write_key_again(store, fresh, digest, loaded, loss).await;
+            if !failures.note(written) {
+                tracing::error!(
+                    key_id = %held.id(),
+                    account_id = held.account_id(),
+                    "the store lost a denial of this key, and it could not be written again"
+                );
+                continue;
+            }
         }
         tracing::error!(
             key_id = %held.id(),
@@ -94,7 +126,6 @@ async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring) -> Resul
             loss.text()
         );
     }
-    Ok(())
 }
 
 /// What a store has lost of a key.
@@ -212,7 +243,8 @@ async fn restore_domains(
     store: &Store,
     before: &Keyring,
     fresh: &Keyring,
-) -> Result<(), StoreError> {
+    failures: &mut Failures,
+) {
     let loaded: HashMap<_, _> = fresh
         .domains()
         .into_iter()
@@ -232,7 +264,15 @@ async fn restore_domains(
             // replica that remembers less may have narrowed it, which looks the same. And adding a domain that
             // the store still has changes nothing, so a later addition may not even be seen.
             Some(Loss::Denials(removal)) => {
-                write_again(store, &held, removal).await?;
+                let written = write_again(store, &held, removal).await;
+                if !failures.note(written) {
+                    tracing::error!(
+                        account_id = held.account_id.as_str(),
+                        domain = held.domain.as_str(),
+                        "the store lost a removal of this domain, and it could not be written again"
+                    );
+                    continue;
+                }
                 fresh.apply_domain(&held);
                 tracing::error!(
                     account_id = held.account_id.as_str(),
@@ -243,7 +283,6 @@ async fn restore_domains(
             }
         }
     }
-    Ok(())
 }
 
 /// Only takes away: since the load, an admin may have taken more.

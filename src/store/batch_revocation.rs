@@ -34,7 +34,7 @@ pub struct Selected {
     pub there_are_more: bool,
 }
 
-/// The keys to be revoked in one write, and who does it why.
+/// The keys to be revoked at once, and who does it why.
 #[derive(Debug, Clone)]
 pub struct BatchRevocation {
     /// The keys. Those that are revoked by now stay as they are.

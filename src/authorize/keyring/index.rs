@@ -37,22 +37,27 @@ impl Tag {
 /// may insert rows into the store chooses their digests, and without the mixer it would choose their
 /// slots.
 ///
-/// This is multiply-shift hashing (Dietzfelbinger and others, 1997): for odd random factors, any two
-/// digests have the same tag with a probability of at most 2 in 2^32.
+/// This is the hash NH of UMAC (Black and others, 1999): for random keys, the sums of any two digests are
+/// equal with a probability of at most 2 in 2^64, whoever chose them. A tag is 32 bits of the sum's halves.
 #[derive(Clone, Copy)]
 struct Mixer([u64; 4]);
 
 impl Mixer {
     fn random() -> Self {
-        Self(std::array::from_fn(|_| rand::random::<u64>() | 1))
+        Self(std::array::from_fn(|_| rand::random()))
     }
 
     fn tag(self, digest: &TokenDigest) -> Tag {
         let (words, _) = digest.as_bytes().as_chunks::<8>();
-        let mixed = words.iter().zip(self.0).fold(0_u64, |sum, (word, factor)| {
-            sum.wrapping_add(u64::from_be_bytes(*word).wrapping_mul(factor))
-        });
-        Tag(upper_half(mixed))
+        let keyed = |at: usize| {
+            let word = u64::from_be_bytes(words[at]);
+            u128::from(word.wrapping_add(self.0[at]))
+        };
+        let sum = (keyed(0) * keyed(1)).wrapping_add(keyed(2) * keyed(3));
+        let sum = sum.to_be_bytes();
+        let (halves, _) = sum.as_chunks::<8>();
+        let [upper, lower] = [0, 1].map(|at| u64::from_be_bytes(halves[at]));
+        Tag(upper_half(upper ^ lower))
     }
 }
 
@@ -147,13 +152,7 @@ mod tests {
 
     #[test]
     fn digests_that_somebody_chose_do_not_share_a_slot() {
-        let factors = [
-            0x9e37_79b9_7f4a_7c15,
-            0xbf58_476d_1ce4_e5b9,
-            0x94d0_49bb_1331_11eb,
-            0xd6e8_feb8_6659_fd93,
-        ];
-        let index = Index::with_mixer(1 << 16, Mixer(factors));
+        let index = Index::with_mixer(1 << 16, Mixer(KEYS));
         for at in 0..8 {
             let digest = |number: u32| {
                 let mut bytes = [0; 32];
@@ -165,4 +164,28 @@ mod tests {
             assert!(slots.len() > 700, "{at}: {}", slots.len());
         }
     }
+
+    /// Products alone would lose the upper bits of the words.
+    #[test]
+    fn digests_that_differ_in_the_upper_bits_of_their_words_do_not_share_a_tag() {
+        const BITS: u32 = 4;
+        let mixer = Mixer(KEYS);
+        for shift in [0, 30, u64::BITS - BITS] {
+            let digest = |number: u64| {
+                let word = |at: u32| (number >> (BITS * at) & ((1 << BITS) - 1)) << shift;
+                let words: Vec<u8> = (0..4).flat_map(|at| word(at).to_be_bytes()).collect();
+                TokenDigest::from_bytes(words.try_into().expect("four words"))
+            };
+            let tags = (0..1 << (4 * BITS)).map(|number| mixer.tag(&digest(number)).0);
+            let tags: std::collections::HashSet<_> = tags.collect();
+            assert!(tags.len() > 65_000, "{shift}: {}", tags.len());
+        }
+    }
+
+    const KEYS: [u64; 4] = [
+        0x9e37_79b9_7f4a_7c15,
+        0xbf58_476d_1ce4_e5b9,
+        0x94d0_49bb_1331_11eb,
+        0xd6e8_feb8_6659_fd93,
+    ];
 }

@@ -293,12 +293,19 @@ enum Path {
     Labels,
 }
 
+/// How many fields can be changed.
+const ALL_PATHS: usize = 4;
+
 fn masked_paths(mask: Option<prost_types::FieldMask>) -> Result<Vec<Path>, Status> {
     const ALLOWED: &str = "name, scope, expire_time and labels";
     let paths = mask.unwrap_or_default().paths;
     if paths.is_empty() {
         let advice = format!("is empty; name what to change: {ALLOWED} are allowed");
         return Err(invalid("update_mask", advice));
+    }
+    // Each path costs the parsing of its field.
+    if paths.len() > ALL_PATHS {
+        return Err(invalid("update_mask", "names a field more than once"));
     }
     let path = |text: String| match text.as_str() {
         "name" => Ok(Path::Name),

@@ -120,11 +120,30 @@ async fn select_given(
     ))
 }
 
+/// How many keys are revoked in one transaction. Renewals of leases wait for it, so it must take a small part of
+/// a lease.
+const TRANSACTION_LEN: usize = 500;
+
+/// Revokes all keys, some at a time. After an error, some are revoked.
 pub(super) async fn revoke(
     database: &Database,
     batch: &BatchRevocation,
 ) -> Result<Committed<u64>, StoreError> {
     let ids: Vec<Uuid> = batch.key_ids.iter().map(|id| id.as_uuid()).collect();
+    let (first, rest) = ids.split_at(ids.len().min(TRANSACTION_LEN));
+    let (mut revoked, mut position) = revoke_some(database, batch, first).await?.into_parts();
+    for some in rest.chunks(TRANSACTION_LEN) {
+        let (count, last) = revoke_some(database, batch, some).await?.into_parts();
+        (revoked, position) = (revoked + count, last);
+    }
+    Ok(Committed::new(revoked, position))
+}
+
+async fn revoke_some(
+    database: &Database,
+    batch: &BatchRevocation,
+    ids: &[Uuid],
+) -> Result<Committed<u64>, StoreError> {
     let rows = database
         .write(
             "SELECT revoked, revision, write_id \

@@ -203,6 +203,11 @@ async fn an_update_changes_what_its_mask_names_and_decides_everywhere_when_it_re
     );
     servers.assert(&created.token, DOMAIN, None).await;
 
+    // Each path would cost the parsing of its field.
+    let repeated = self::update(&created.key_id, &["labels"; 5]);
+    let refused = servers.update(repeated).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+
     servers.revoke(&created.key_id).await;
     for path in ["scope", "expire_time"] {
         let update = UpdateRequest {

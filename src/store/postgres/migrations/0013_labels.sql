@@ -6,7 +6,9 @@ LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
 ALTER TABLE keyservice.keys
     ADD COLUMN labels text[] NOT NULL DEFAULT '{}',  -- each NAME=VALUE, in the order of the names
     -- The rows of before have none, so they need not be read.
-    ADD CONSTRAINT labels_size CHECK (cardinality(labels) <= 16 AND octet_length(labels::text) <= 8000) NOT VALID;
+    ADD CONSTRAINT labels_size CHECK (
+        cardinality(labels) <= 16 AND octet_length(labels::text) <= 8000
+        AND coalesce(array_ndims(labels), 1) = 1 AND array_position(labels, NULL) IS NULL) NOT VALID;
 
 -- Finds the keys that have a label, in the order in which they were created. A trigger fills it from
 -- keys.labels.
@@ -27,7 +29,9 @@ BEGIN
     END IF;
     IF TG_OP <> 'DELETE' THEN
         INSERT INTO keyservice.key_labels (account_id, label, create_revision)
-        SELECT NEW.account_id, n.label, NEW.create_revision FROM unnest(NEW.labels) n (label);
+        SELECT NEW.account_id, n.label, NEW.create_revision FROM unnest(NEW.labels) n (label)
+        -- Somebody else may have stored such a row, which must not keep a key from being created.
+        ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
 END $$;

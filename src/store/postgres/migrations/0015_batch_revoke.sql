@@ -31,6 +31,14 @@ BEGIN
         RAISE 'revision % is taken by another row', NEW.revision
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+    -- A key must be found by List, and must be one that can be changed and revoked.
+    IF (CASE TG_OP
+        WHEN 'INSERT' THEN NEW.version <> 1 OR NEW.create_revision <> NEW.revision
+        ELSE NEW.version - OLD.version NOT IN (0, 1) END)
+    THEN
+        RAISE 'key % has a wrong version or a wrong first revision', NEW.key_id
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     RETURN NEW;
 END $$;
 

@@ -126,15 +126,23 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
         }
     };
     succeed(&[
-        format!("create_key({id}, {new_digest}, 'a', 'b', 'c', NULL, 'r', {times}, {times})"),
+        format!(
+            "create_key({id}, {new_digest}, 'a', 'b', 'c', NULL, NULL, 'r', {times}, {times}, '{{l=v}}', 100)"
+        ),
         format!("set_suspension('a', 'why', {times})"),
         format!("set_suspension('a', NULL, {times})"),
         format!("renew_by_feed({id}, 'x', 1, 2000, 0, 0, 0, {id}, 10)"),
         format!("read_feed(0, 0, {id}, 10)"),
         format!(
-            "replace_key(k.key_id, 2, 'b', 'd', NULL, {times}, NULL, NULL, NULL, {times}, {id}, {successors_digest}, \
-             'c', 's', NULL) FROM keyservice.keys k WHERE k.digest OPERATOR(pg_catalog.=) {new_digest}"
+            "replace_key(k.key_id, 2, 'b', 'd', NULL, '{{m=v}}', {times}, NULL, NULL, NULL, {times}, {id}, \
+             {successors_digest}, 'c', 's', NULL, 100) FROM keyservice.keys k WHERE k.digest OPERATOR(pg_catalog.=) {new_digest}"
         ),
+        "walk_keys('LABEL', 'a', 'm=v', 100, 10)".to_owned(),
+        "walk_keys('ALL', NULL, NULL, 100, 10)".to_owned(),
+        format!("batch_revoke(ARRAY[{id}], 'why', {times}, 'c', 'BatchRevoke', 'a', NULL, 'OK')"),
+        format!("raise_history_start({times}, 10)"),
+        format!("forget_keys(pg_catalog.to_timestamp(0), {id}, 10)"),
+        "forget_writes(0, 10)".to_owned(),
     ]).await;
     // The functions of the release before would refuse to go on.
     cluster.psql(database_in(&store), "DELETE FROM keyservice.first_change");

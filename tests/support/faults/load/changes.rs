@@ -6,9 +6,10 @@ use crate::support::faults::{
     key_states::{AskedDomain, Expiry, KeyState},
 };
 use keyservice::grpc::proto::{
-    AddDomainRequest, AllDomains, CreateRequest, Key, ResumeAccountRequest, ResumeRequest,
-    RevokeRequest, RotateRequest, RotateResponse, Scope, SuspendAccountRequest, SuspendRequest,
-    UpdateRequest, revoke_request, rotate_request, scope, suspend_request,
+    AddDomainRequest, AllDomains, BatchRevokeRequest, CreateRequest, Key, ResumeAccountRequest,
+    ResumeRequest, RevokeRequest, RotateRequest, RotateResponse, Scope, SuspendAccountRequest,
+    SuspendRequest, UpdateRequest, batch_revoke_request, revoke_request, rotate_request, scope,
+    suspend_request,
 };
 use prost_types::{FieldMask, Timestamp};
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
@@ -50,11 +51,12 @@ enum Change {
     Prolong,
     Rotate { overlap: Duration },
     Revoke,
+    BatchRevoke,
 }
 
 impl Change {
     /// Each is as likely as another.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Rename,
         Self::Rescope,
         Self::SuspendOrResume,
@@ -68,6 +70,7 @@ impl Change {
             overlap: SHORT_LIFE,
         },
         Self::Revoke,
+        Self::BatchRevoke,
     ];
 
     /// What it makes of the key, if it is sent now.
@@ -80,6 +83,7 @@ impl Change {
             Self::SuspendOrResumeAccount => next.is_account_suspended = !now.is_account_suspended,
             Self::Prolong => next.expiry = None,
             Self::Revoke
+            | Self::BatchRevoke
             | Self::Rotate {
                 overlap: Duration::ZERO,
             } => next.is_revoked = true,
@@ -260,6 +264,20 @@ impl Load {
                 };
                 let request = with_random_timeout(request, random);
                 keys.revoke(request).await.map(|_| None)
+            }
+            Change::BatchRevoke => {
+                let keys_of = batch_revoke_request::Keys {
+                    key_ids: vec![key_id],
+                    tokens: vec![],
+                };
+                let request = BatchRevokeRequest {
+                    selection: Some(batch_revoke_request::Selection::Keys(keys_of)),
+                    account_id: Some(account_id),
+                    reason,
+                    dry_run: false,
+                };
+                let request = with_random_timeout(request, random);
+                keys.batch_revoke(request).await.map(|_| None)
             }
         }
     }
