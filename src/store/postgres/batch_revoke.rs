@@ -15,7 +15,8 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        BatchRevocation, Committed, KeyTarget, MAX_BATCH, Position, Selected, Selection, StoreError,
+        BatchRevocation, Committed, KeyTarget, MAX_BATCH, MAX_WRITES_AT_ONCE, Position, Selected,
+        Selection, StoreError,
     },
 };
 use uuid::Uuid;
@@ -120,19 +121,15 @@ async fn select_given(
     ))
 }
 
-/// How many keys are revoked in one transaction. Renewals of leases wait for it, so it must take a small part of
-/// a lease.
-const TRANSACTION_LEN: usize = 500;
-
 /// Revokes all keys, some at a time. After an error, some are revoked.
 pub(super) async fn revoke(
     database: &Database,
     batch: &BatchRevocation,
 ) -> Result<Committed<u64>, StoreError> {
     let ids: Vec<Uuid> = batch.key_ids.iter().map(|id| id.as_uuid()).collect();
-    let (first, rest) = ids.split_at(ids.len().min(TRANSACTION_LEN));
+    let (first, rest) = ids.split_at(ids.len().min(MAX_WRITES_AT_ONCE));
     let (mut revoked, mut position) = revoke_some(database, batch, first).await?.into_parts();
-    for some in rest.chunks(TRANSACTION_LEN) {
+    for some in rest.chunks(MAX_WRITES_AT_ONCE) {
         let (count, last) = revoke_some(database, batch, some).await?.into_parts();
         (revoked, position) = (revoked + count, last);
     }
