@@ -258,6 +258,7 @@ const CREATED: KeyState = KeyState {
     is_account_suspended: false,
     is_wide: true,
     expiry: None,
+    has_predecessor: false,
 };
 
 fn expires_at(millis: u64) -> KeyState {

@@ -12,6 +12,8 @@ pub struct KeyState {
     /// Whether it may be used for every domain of the account, and not for the first one alone.
     pub is_wide: bool,
     pub expiry: Option<Expiry>,
+    /// Whether a predecessor may still work. What is done to the account is done to that one, too.
+    pub has_predecessor: bool,
 }
 
 /// When a key expires, on the clock of the history, as exactly as is known.

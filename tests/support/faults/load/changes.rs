@@ -30,6 +30,7 @@ const NEW: KeyState = KeyState {
     is_account_suspended: false,
     is_wide: true,
     expiry: None,
+    has_predecessor: false,
 };
 
 /// A key of an account that has no other, but for its predecessors.
@@ -100,9 +101,14 @@ impl Change {
         next
     }
 
-    /// Only a key that works is rotated, and it does not expire while the call is under way.
+    /// Only a key that works is rotated, and it does not expire while the call is under way. An account is
+    /// changed only while one of its keys may work, because each key's history has the account's state.
     fn is_possible(self, now: KeyState) -> bool {
-        !matches!(self, Self::Rotate { .. }) || !now.is_suspended && now.expiry.is_none()
+        match self {
+            Self::Rotate { .. } => !now.is_suspended && now.expiry.is_none(),
+            Self::SuspendOrResumeAccount => !now.has_predecessor,
+            _ => true,
+        }
     }
 }
 
@@ -123,6 +129,7 @@ impl Load {
                 };
                 self.ask_everywhere(&key);
                 if let Some(rotated) = sent {
+                    state.has_predecessor |= !state.is_revoked;
                     (state.is_revoked, state.expiry) = (false, None);
                     key = self.add_key(rotated.token, rotated.key.expect("a key"), state);
                     self.ask_everywhere(&key);
