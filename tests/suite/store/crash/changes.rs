@@ -48,9 +48,12 @@ enum State {
     Revoked,
 }
 
-/// What the clients know of each key, by its token. `None` stands for a call that was sent and not answered.
+/// The id and the state of each key, by its token. `None` stands for a call that was sent and not answered.
+type Keys = BTreeMap<String, (String, Option<State>)>;
+
+/// What the clients know of each key.
 #[derive(Clone, Default)]
-struct Ledger(Arc<Mutex<BTreeMap<String, (String, Option<State>)>>>);
+struct Ledger(Arc<Mutex<Keys>>);
 
 impl super::Ledger for Ledger {
     async fn prepare(server: &Server) -> Self {
@@ -127,7 +130,7 @@ impl Ledger {
         }
     }
 
-    fn keys(&self) -> MutexGuard<'_, BTreeMap<String, (String, Option<State>)>> {
+    fn keys(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().expect("unpoisoned")
     }
 }
