@@ -37,18 +37,20 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 /// report reads for longer, the start fails, and can be tried again.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits for the writes under way, and keeps out further ones. A write locks these tables in this order,
-/// and then the writers' lock. A migration that took them in another order would meet a write half way, and
-/// one of them would fail. Renewals go on.
-const DRAIN_WRITES: &str = "LOCK TABLE keyservice.audit, keyservice.keys, keyservice.writes \
-                            IN SHARE ROW EXCLUSIVE MODE";
-
-/// The same before there were audit records.
-const DRAIN_WRITES_WITHOUT_AUDIT: &str =
-    "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE";
-
-/// The version in which audit records came.
-const AUDIT_VERSION: i32 = 3;
+/// Waits for the writes and renewals under way, and keeps out further ones. A write locks these tables in
+/// this order, and then the writers' lock. A renewal takes the writers' lock, and reads tables in an order
+/// that PostgreSQL plans. A migration that took them in another order would meet one of them half way, and
+/// PostgreSQL would end either as a deadlock.
+///
+/// With each, the version in which it came.
+const DRAIN: [(i32, &str); 3] = [
+    (3, "LOCK TABLE keyservice.audit IN SHARE ROW EXCLUSIVE MODE"),
+    (
+        1,
+        "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE",
+    ),
+    (4, "LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE"),
+];
 
 /// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
 /// where there is no schema yet there is no such replica, so a first start goes without.
@@ -145,13 +147,10 @@ async fn try_to_migrate(
     })
     .await?;
     if let Some(found) = found {
-        let tables = if found < AUDIT_VERSION {
-            DRAIN_WRITES_WITHOUT_AUDIT
-        } else {
-            DRAIN_WRITES
-        };
-        let drain = async { Ok(transaction.batch_execute(tables).await?) };
-        within(statement_limit, drain).await?;
+        for (_, lock) in DRAIN.iter().filter(|(since, _)| *since <= found) {
+            let drain = async { Ok(transaction.batch_execute(lock).await?) };
+            within(statement_limit, drain).await?;
+        }
     }
     for migration in within(statement_limit, pending(&transaction)).await? {
         let sql = match found {
