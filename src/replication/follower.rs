@@ -316,7 +316,7 @@ impl Follower {
             Err(error) => {
                 tracing::warn!("cannot load the keys, and will try again: {error}");
                 // The row of an older replica keeps lost changes from being written again. That replica
-                // may be gone, and no replica renews now, so nobody else would remove the row.
+                // may be gone. No replica renews now, so this one must remove the row.
                 let pause_end = tokio::time::Instant::now() + self.identity.renewal_interval;
                 self.look_at_replicas_until(pause_end).await;
             }

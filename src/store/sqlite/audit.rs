@@ -71,7 +71,7 @@ pub fn read(
     })?;
     let path = own_path.as_path();
     let unreadable = |cause: Cause| cannot_open(path, cause, ADVICE);
-    // SQLite would open a pipe, and wait until somebody writes to it.
+    // If the file is a pipe, SQLite would wait until another process writes to it.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return Err(unreadable(NOT_REGULAR.into()).into());
     }

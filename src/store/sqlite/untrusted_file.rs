@@ -1,4 +1,4 @@
-//! The settings with which SQLite opens a database that somebody else may have prepared.
+//! The settings with which SQLite opens a database whose file others may have changed.
 //!
 //! Promises that no view, trigger, generated column, check or index of a file runs anything that reaches
 //! beyond the file's own tables (<https://www.sqlite.org/security.html>). Every connection is set

@@ -68,7 +68,7 @@
 //! - A replica that finds the loss late writes its denials again even if a caller has granted the same
 //!   since the loss. That grant is then undone, as a state of the model shows.
 //! - A caller who resumes a key after the loss grants it as it is then, even if a narrowing was lost while
-//!   it was suspended. The log says so to whoever resumes it.
+//!   it was suspended. The service has logged that the narrowing was lost.
 //! - A second loss is outside the scope.
 //! - A key leaves the store long after its revocation. A backup from before that brings it back.
 

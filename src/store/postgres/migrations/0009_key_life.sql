@@ -4,10 +4,6 @@
 -- changes, and would go on granting what a change has taken away. So no such change is made while one of
 -- them may hold a lease, and after the first change none of them gets a lease any more.
 
--- A renewal reads keys and writes, in the order that PostgreSQL plans, under the writers' lock. It must not
--- be met half way.
-LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
-
 ALTER TABLE keyservice.keys
     ADD COLUMN suspend_reason text,
     ADD COLUMN suspend_time   timestamptz,  -- null: not suspended

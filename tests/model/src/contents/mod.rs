@@ -30,7 +30,7 @@
 //! again, as a change to what the database has then, which can only take away. It denies it in the fresh
 //! keyring too. Only then does the fresh keyring take the place of the old one. Before it serves, it must
 //! renew, which brings what was written meanwhile. A key of which it has lost a narrowing is suspended, and
-//! not narrowed: what else was lost is not known. If the database cannot be reached, it begins again.
+//! not narrowed: what else was lost is not known. If the replica cannot reach the database, it begins again.
 //! Another replica may do the same before or meanwhile, and remember less: it narrows a domain of which
 //! this one remembers the removal, or suspends a key of which this one remembers the revocation.
 //!

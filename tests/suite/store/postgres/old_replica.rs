@@ -81,7 +81,7 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// The tables are those of the first migrations. `rights` is what `keyservice grants` of that release
+    /// Creates the tables by the first migrations, so many. `rights` is what `keyservice grants` of that release
     /// prints, for the role `{}`.
     pub async fn from(migrations: usize, rights: &str, release: &'static Release) -> Self {
         let cluster = Cluster::shared();

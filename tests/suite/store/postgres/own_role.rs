@@ -238,7 +238,8 @@ async fn settings_of_the_role_neither_weaken_a_commit_nor_end_its_sessions() {
         "{warned}"
     );
     let weak = session(&address).await;
-    let begun = "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; BEGIN; SELECT keyservice.begin_write()";
+    let begun = "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+                 BEGIN; SELECT keyservice.begin_write()";
     weak.batch_execute(begun).await.expect("begun");
     let row = weak.query_one("SHOW synchronous_commit", &[]).await;
     assert_eq!(row.expect("an answer").get::<_, String>(0), "on");

@@ -1,6 +1,6 @@
 //! The clients that ask for the keys that are changed.
 
-use super::{AUTHORIZE_PAUSE, LONG_TIMEOUT, Load, changes::ChangingKey, pause};
+use super::{AUTHORIZE_PAUSE, Load, changes::ChangingKey, pause};
 use crate::support::{
     eventually,
     faults::{
@@ -9,14 +9,13 @@ use crate::support::{
     },
 };
 use keyservice::grpc::proto::{
-    AuthorizeRequest, GetRequest, authorize_response::Decision, denial::Reason, get_request, scope,
+    GetRequest, authorize_response::Decision, denial::Reason, get_request, scope,
 };
 use rand::{RngExt, rngs::StdRng};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use tonic::Request;
 
 impl Load {
     pub(super) async fn ask_for_changing_keys_until_stopped(
@@ -53,25 +52,8 @@ impl Load {
         key: &ChangingKey,
         asked: AskedDomain,
     ) -> Option<Decided> {
-        let mut request = Request::new(AuthorizeRequest {
-            token: key.token.clone(),
-            domain: asked.name().to_owned(),
-        });
-        request.set_timeout(LONG_TIMEOUT);
-        let start = self.history.now();
-        let answer = self.replica_clients[replica]
-            .get()
-            .0
-            .authorize(request)
-            .await;
-        let end = self.history.now();
-        let decision = match answer {
-            Ok(response) => response.into_inner().decision.expect("a decision"),
-            Err(status) => {
-                self.count_missing_answer("Authorize", KeyNumber::MAX, replica, &status);
-                return None;
-            }
-        };
+        let answer = self.ask(replica, KeyNumber::MAX, &key.token, asked.name());
+        let (decision, (start, end)) = answer.await?;
         let decided = decided(&decision, key);
         let writes = self.changing_keys.states.writes(key.subject);
         let right = right_decisions(&writes, asked, start, end);
@@ -83,10 +65,7 @@ impl Load {
             ));
         }
         let decided = decided?;
-        self.tally.count(|counts| match decided {
-            Decided::Granted => counts.grants += 1,
-            _ => counts.denials += 1,
-        });
+        self.count_decision(decided == Decided::Granted);
         let mut counts = self.changing_keys.decided.lock().expect("unpoisoned");
         *counts.entry(decided).or_default() += 1;
         Some(decided)

@@ -1,10 +1,7 @@
 //! The clients that change, suspend and rotate keys and suspend their accounts.
 
 use super::{LONG_PAUSE, Load, pause, with_random_timeout};
-use crate::support::faults::{
-    history::KeyNumber,
-    key_states::{AskedDomain, Expiry, KeyState},
-};
+use crate::support::faults::key_states::{AskedDomain, Expiry, KeyState};
 use keyservice::grpc::proto::{
     AddDomainRequest, AllDomains, BatchRevokeRequest, CreateRequest, Key, ResumeAccountRequest,
     ResumeRequest, RevokeRequest, RotateRequest, RotateResponse, Scope, SuspendAccountRequest,
@@ -34,7 +31,7 @@ const NEW: KeyState = KeyState {
     has_predecessor: false,
 };
 
-/// A key of an account that has no other, but for its predecessors.
+/// A key whose account has no other keys except its predecessors.
 pub(super) struct ChangingKey {
     pub(super) subject: usize,
     pub(super) account_id: String,
@@ -56,7 +53,7 @@ enum Change {
 }
 
 impl Change {
-    /// Each is as likely as another.
+    /// The clients choose each of them with the same probability.
     const ALL: [Self; 10] = [
         Self::Rename,
         Self::Rescope,
@@ -94,7 +91,7 @@ impl Change {
                     latest: end + CLOCK_ERROR,
                 });
             }
-            // The overlap begins somewhen during the call.
+            // The overlap begins at some moment of the call.
             Self::Rotate { .. } => {
                 next.expiry = Some(Expiry {
                     earliest: end - CLOCK_ERROR,
@@ -289,20 +286,7 @@ impl Load {
         }
     }
 
-    fn count_write<T>(&self, call: &str, replica: usize, answer: Result<T, Status>) -> Option<T> {
-        match answer {
-            Ok(answer) => {
-                self.tally.count(|counts| counts.writes += 1);
-                Some(answer)
-            }
-            Err(status) => {
-                self.count_doubtful_write(call, KeyNumber::MAX, replica, &status);
-                None
-            }
-        }
-    }
-
-    /// This moment, on the clock of the history.
+    /// The end of a key's life, on the clock of the history.
     fn expiry(&self, end: Timestamp) -> Expiry {
         let end = SystemTime::try_from(end).expect("in range");
         let left = end.duration_since(SystemTime::now()).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The clients that add and remove domains, and ask for them.
 
-use super::{ACCOUNT, AUTHORIZE_PAUSE, LONG_PAUSE, LONG_TIMEOUT, Load, pause, with_random_timeout};
+use super::{ACCOUNT, AUTHORIZE_PAUSE, LONG_PAUSE, Load, pause, with_random_timeout};
 use crate::support::{
     eventually,
     faults::{
@@ -9,13 +9,11 @@ use crate::support::{
     },
 };
 use keyservice::grpc::proto::{
-    AddDomainRequest, AuthorizeRequest, RemoveDomainRequest, authorize_response::Decision,
-    denial::Reason,
+    AddDomainRequest, RemoveDomainRequest, authorize_response::Decision, denial::Reason,
 };
 use keyservice::model::verified_domain::Coverage;
 use rand::{RngExt, rngs::StdRng};
 use std::{collections::HashMap, sync::Arc};
-use tonic::Request;
 
 impl Load {
     pub(super) async fn ask_for_domains_until_stopped(
@@ -73,63 +71,34 @@ impl Load {
             let request = with_random_timeout(request, random);
             client.add_domain(request).await.map(drop)
         };
-        match answer {
-            Ok(()) => {
-                self.domains.finish_write(domain, self.history.now());
-                self.tally.count(|counts| counts.writes += 1);
-                true
-            }
-            Err(status) => {
-                self.count_doubtful_write("a write to a domain", KeyNumber::MAX, replica, &status);
-                false
-            }
+        let written = self.count_write("a write to a domain", replica, answer);
+        if written.is_some() {
+            self.domains.finish_write(domain, self.history.now());
         }
+        written.is_some()
     }
 
     async fn ask_for_domain(&self, replica: usize, domain: usize, asked: Asked) -> Option<bool> {
-        let mut request = Request::new(AuthorizeRequest {
-            token: self.unrestricted.token.clone(),
-            domain: asked.name(domain),
-        });
-        request.set_timeout(LONG_TIMEOUT);
-        let mut client = self.replica_clients[replica].get();
-        let start = self.history.now();
-        match client.0.authorize(request).await {
-            Ok(response) => {
-                let end = self.history.now();
-                let decision = response.into_inner().decision.expect("a decision");
-                let is_granted = match &decision {
-                    Decision::Grant(grant) if grant.key_id == self.unrestricted.key_id => true,
-                    Decision::Denial(denial) if denial.reason() == Reason::DomainNotVerified => {
-                        false
-                    }
-                    _ => {
-                        let what = format!(
-                            "replica {replica} answers for {} {decision:?}",
-                            asked.name(domain)
-                        );
-                        self.history.record_wrong_answer(what);
-                        return None;
-                    }
-                };
-                self.tally.count(|counts| match is_granted {
-                    true => counts.grants += 1,
-                    false => counts.denials += 1,
-                });
-                let writes = self.domains.writes(domain);
-                if !right_answers(&writes, asked, start, end).contains(&is_granted) {
-                    self.history.record_wrong_answer(format!(
-                        "on replica {replica}, {} is granted: {is_granted}, from {start:?} to {end:?}: {writes:?}",
-                        asked.name(domain)
-                    ));
-                }
-                Some(is_granted)
+        let (key, name) = (&self.unrestricted, asked.name(domain));
+        let answer = self.ask(replica, KeyNumber::MAX, &key.token, &name);
+        let (decision, (start, end)) = answer.await?;
+        let is_granted = match &decision {
+            Decision::Grant(grant) if grant.key_id == key.key_id => true,
+            Decision::Denial(denial) if denial.reason() == Reason::DomainNotVerified => false,
+            _ => {
+                let what = format!("replica {replica} answers for {name} {decision:?}");
+                self.history.record_wrong_answer(what);
+                return None;
             }
-            Err(status) => {
-                self.count_missing_answer("Authorize", KeyNumber::MAX, replica, &status);
-                None
-            }
+        };
+        self.count_decision(is_granted);
+        let writes = self.domains.writes(domain);
+        if !right_answers(&writes, asked, start, end).contains(&is_granted) {
+            self.history.record_wrong_answer(format!(
+                "on replica {replica}, {name} is granted: {is_granted}, from {start:?} to {end:?}: {writes:?}"
+            ));
         }
+        Some(is_granted)
     }
 
     /// Every replica must know what was acknowledged, and they must agree about the rest.

@@ -285,36 +285,68 @@ impl Load {
         }
     }
 
+    /// Counts a write of something else than the keys of the history. `None` if the call had no answer.
+    fn count_write<T>(&self, call: &str, replica: usize, answer: Result<T, Status>) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                self.tally.count(|counts| counts.writes += 1);
+                Some(answer)
+            }
+            Err(status) => {
+                self.count_doubtful_write(call, KeyNumber::MAX, replica, &status);
+                None
+            }
+        }
+    }
+
     fn count_doubtful_write(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
         self.tally.count(|counts| counts.writes_in_doubt += 1);
         self.check_status(call, key, replica, status);
     }
 
     async fn authorize(&self, replica: usize, key: &KnownKey) -> Option<Answer> {
+        let (decision, (start, _)) = self.ask(replica, key.number, &key.token, DOMAIN).await?;
+        let answer = self.read_decision(key, replica, &decision)?;
+        self.history
+            .record_authorize(key.number, replica, start, answer);
+        self.count_decision(answer == Answer::Granted);
+        Some(answer)
+    }
+
+    /// Calls Authorize. Gives the decision, and when the call began and ended.
+    async fn ask(
+        &self,
+        replica: usize,
+        key: KeyNumber,
+        token: &str,
+        domain: &str,
+    ) -> Option<(Decision, (Duration, Duration))> {
         let mut request = Request::new(AuthorizeRequest {
-            token: key.token.clone(),
-            domain: DOMAIN.to_owned(),
+            token: token.to_owned(),
+            domain: domain.to_owned(),
         });
         request.set_timeout(LONG_TIMEOUT);
         let mut client = self.replica_clients[replica].get();
         let start = self.history.now();
-        match client.0.authorize(request).await {
+        let answer = client.0.authorize(request).await;
+        let end = self.history.now();
+        match answer {
             Ok(response) => {
                 let decision = response.into_inner().decision.expect("a decision");
-                let answer = self.read_decision(key, replica, &decision)?;
-                self.history
-                    .record_authorize(key.number, replica, start, answer);
-                self.tally.count(|counts| match answer {
-                    Answer::Granted => counts.grants += 1,
-                    Answer::Revoked | Answer::Unknown => counts.denials += 1,
-                });
-                Some(answer)
+                Some((decision, (start, end)))
             }
             Err(status) => {
-                self.count_missing_answer("Authorize", key.number, replica, &status);
+                self.count_missing_answer("Authorize", key, replica, &status);
                 None
             }
         }
+    }
+
+    fn count_decision(&self, is_granted: bool) {
+        self.tally.count(|counts| match is_granted {
+            true => counts.grants += 1,
+            false => counts.denials += 1,
+        });
     }
 
     fn count_missing_answer(&self, call: &str, key: KeyNumber, replica: usize, status: &Status) {
