@@ -4,7 +4,11 @@
 //! Promises that a call reaches a service only if the table of methods lets its caller make it.
 //! Must never lock, allocate or format for an Authorize by a caller with all accounts.
 
-use super::deadline::answer_deadline;
+use super::{
+    deadline::answer_deadline,
+    message_limits::MessageLimits,
+    refused::{message_has_come, refused},
+};
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
@@ -20,7 +24,7 @@ use crate::{
     net::connection::Peer,
     observe::repeated_line::RepeatedLine,
 };
-use futures::future::{BoxFuture, Either, ready};
+use futures::future::{BoxFuture, Either};
 use http::{Request, Response, header::AUTHORIZATION};
 use std::{
     convert::Infallible,
@@ -28,7 +32,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tonic::{Status, body::Body};
+use tonic::body::Body;
 use tower::Service;
 
 /// Lets a call pass if its caller may make it, and has the others recorded.
@@ -37,6 +41,7 @@ pub(in crate::grpc) struct Authenticate<S> {
     callers: Callers,
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
+    message_limits: MessageLimits,
     stream_slots: Arc<StreamSlots>,
     inner: S,
 }
@@ -52,6 +57,7 @@ impl<S> Authenticate<S> {
             callers,
             recorder,
             answer_timeout: limits.answer_timeout,
+            message_limits: MessageLimits::of(limits),
             stream_slots: Arc::default(),
             inner,
         }
@@ -72,10 +78,11 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        match self
+        let limits = self.message_limits;
+        let verdict = self
             .callers
-            .check(&mut call, &self.recorder, &self.stream_slots)
-        {
+            .check(&mut call, &self.recorder, &self.stream_slots);
+        match verdict {
             Verdict::Passed => Either::Left(self.inner.call(call)),
             Verdict::PassedAudited(audited) => {
                 let handover = Handover::new(audited);
@@ -89,27 +96,27 @@ where
                 // tonic would answer CANCELLED at the deadline, in the place of the verdict.
                 let deadline = answer_deadline(&call);
                 Either::Right(Box::pin(async move {
-                    let refused = audited.end_before(deadline, errors::not_permitted());
-                    Ok(refused.await.into_http())
+                    let status = audited.end_before(deadline, errors::not_permitted()).await;
+                    message_has_come(call, limits).await;
+                    Ok(status.into_http())
                 }))
             }
             Verdict::Unauthenticated(method, why) => {
                 if let Some(method) = method {
                     count_unauthenticated(method, &self.recorder);
                 }
-                Either::Right(refused(match why {
+                let status = match why {
                     Unauthenticated::Unknown => errors::unauthenticated(),
                     Unauthenticated::Ambiguous => errors::ambiguous_caller(),
-                }))
+                };
+                Either::Right(refused(call, limits, status))
             }
-            Verdict::Refused => Either::Right(refused(errors::not_permitted())),
-            Verdict::TooManyStreams => Either::Right(refused(errors::too_many_streams())),
+            Verdict::Refused => Either::Right(refused(call, limits, errors::not_permitted())),
+            Verdict::TooManyStreams => {
+                Either::Right(refused(call, limits, errors::too_many_streams()))
+            }
         }
     }
-}
-
-fn refused(status: Status) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
-    Box::pin(ready(Ok(status.into_http())))
 }
 
 /// What authentication decides about a call.
