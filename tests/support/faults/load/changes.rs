@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// How long a key works on that is to expire, or was rotated.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -199,6 +199,13 @@ impl Load {
         let states = &self.changing_keys.states;
         states.start_write(key.subject, *state, now);
         let sent = self.send(key, before, change, replica, random).await;
+        if let (Change::Shorten, Err(status)) = (change, &sent)
+            && status.code() == Code::InvalidArgument
+            && self.history.now() > now + SHORT_LIFE
+        {
+            // The call waited until the end that it asked for was over, and changed nothing.
+            return None;
+        }
         let sent = self.count_write(change.into(), replica, sent)?;
         let predecessor = sent.as_ref().and_then(|sent| sent.predecessor.as_ref());
         if let Some(end) = predecessor.and_then(|key| key.expire_time) {
@@ -289,8 +296,12 @@ impl Load {
     /// The end of a key's life, on the clock of the history.
     fn expiry(&self, end: Timestamp) -> Expiry {
         let end = SystemTime::try_from(end).expect("in range");
-        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
-        let end = self.history.now() + left;
+        let (now, on_the_clock) = (self.history.now(), SystemTime::now());
+        let end = match end.duration_since(on_the_clock) {
+            Ok(left) => now + left,
+            // The answer came late.
+            Err(over) => now.saturating_sub(over.duration()),
+        };
         Expiry {
             earliest: end.saturating_sub(CLOCK_ERROR),
             latest: end + CLOCK_ERROR,
