@@ -1,6 +1,7 @@
 //! A temporary PostgreSQL cluster: created with `initdb`, started on a free port, and deleted when it
 //! is dropped.
 
+pub mod batch_gate;
 pub mod planted;
 pub mod pooler;
 pub mod proxy;
