@@ -4,11 +4,11 @@
 //! Promises that a call reaches a service only if the table of methods lets its caller make it.
 //! Must never lock, allocate or format for an Authorize by a caller with all accounts.
 
-use super::deadline::answer_deadline;
+use super::{deadline::answer_deadline, message_limits::LargeMessage};
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
-    callers::{Caller, credentials::Credentials, secret::SecretDigest, stream_slots::StreamSlots},
+    callers::{Caller, credentials::Credentials, secret::SecretDigest, shares::Shares},
     config::ClientLimits,
     grpc::{
         audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
@@ -37,7 +37,8 @@ pub(in crate::grpc) struct Authenticate<S> {
     callers: Callers,
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
-    stream_slots: Arc<StreamSlots>,
+    streams: Arc<Shares>,
+    large_messages: Arc<Shares>,
     inner: S,
 }
 
@@ -52,7 +53,8 @@ impl<S> Authenticate<S> {
             callers,
             recorder,
             answer_timeout: limits.answer_timeout,
-            stream_slots: Arc::default(),
+            streams: Shares::of_streams(),
+            large_messages: Shares::of_large_messages(),
             inner,
         }
     }
@@ -72,12 +74,15 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        match self
-            .callers
-            .check(&mut call, &self.recorder, &self.stream_slots)
-        {
+        match self.callers.check(&mut call, &self.recorder, &self.streams) {
             Verdict::Passed => Either::Left(self.inner.call(call)),
             Verdict::PassedAudited(audited) => {
+                if call.method.is_some_and(Method::has_large_messages)
+                    && let Some(share) = self.large_messages.take(&audited.caller().name)
+                {
+                    let share = LargeMessage(Arc::new(share));
+                    call.request.extensions_mut().insert(share);
+                }
                 let handover = Handover::new(audited);
                 call.request.extensions_mut().insert(handover.clone());
                 let peer = call.request.extensions().get::<Peer>().cloned();
@@ -145,12 +150,7 @@ impl Callers {
     }
 
     /// Decides whether a call passes, and notes a caller that the service must know.
-    fn check(
-        &self,
-        call: &mut Call,
-        recorder: &Arc<Recorder>,
-        stream_slots: &Arc<StreamSlots>,
-    ) -> Verdict {
+    fn check(&self, call: &mut Call, recorder: &Arc<Recorder>, streams: &Arc<Shares>) -> Verdict {
         let access = Access::to(call.method);
         if access == Access::Open {
             return Verdict::Passed;
@@ -172,10 +172,10 @@ impl Callers {
             peer.slot.record_call(&caller.name, began);
         }
         if call.method.is_some_and(Method::streams_requests) {
-            let Some(slot) = stream_slots.take(&caller.name) else {
+            let Some(share) = streams.take(&caller.name) else {
                 return Verdict::TooManyStreams;
             };
-            request.extensions_mut().insert(Arc::new(slot));
+            request.extensions_mut().insert(Arc::new(share));
         }
         let Access::Needs(role) = access else {
             return Verdict::Passed;
