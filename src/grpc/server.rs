@@ -58,9 +58,8 @@ const WINDOW_PER_STREAM: u32 = 1024;
 /// How many streams of one connection the server may have to reset, in all its life: because they break
 /// the protocol, or because `--max-streams` are open. h2 keeps 600 bytes for each until the connection
 /// ends, and more until the client takes the `RST_STREAM`. tonic's default is no limit, and this is hyper's.
-/// It must not be much lower: h2 counts a call that was refused before its message came, too, and so an honest
-/// client whose calls are refused for a while would lose its connection and what is in flight there. A proxy
-/// that has not read the server's SETTINGS yet may open more than these admit.
+/// It must not be much lower: a call that its client's proxy opens before it has read the server's SETTINGS may
+/// be one more than these admit. Calls that are refused before their message came do not count: see `refused`.
 const MAX_RESET_STREAMS: usize = 1024;
 
 /// Serves the API to those who may call, until told to drain, and then to the last call.

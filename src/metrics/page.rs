@@ -3,6 +3,7 @@
 //! Promises every reader a page that was begun after it asked.
 //! Must never write two pages at once: each reads every key, on a processor that calls need.
 
+use bytes::Bytes;
 use prometheus_client::{encoding::prometheus_text, registry::Registry};
 use std::{sync::Arc, time::Instant};
 use tokio::{sync::Mutex, task::spawn_blocking};
@@ -14,7 +15,7 @@ pub(super) struct MetricsPage {
 
 struct WrittenPage {
     began: Instant,
-    text: String,
+    text: Bytes,
 }
 
 impl MetricsPage {
@@ -25,8 +26,8 @@ impl MetricsPage {
         }
     }
 
-    /// Writes the page. All who ask while one is written share the next one.
-    pub(super) async fn read(&self) -> String {
+    /// Writes the page. All who ask while one is written share the next one, and its memory.
+    pub(super) async fn read(&self) -> Bytes {
         let asked = Instant::now();
         let mut latest = self.latest.clone().lock_owned().await;
         if let Some(page) = latest.as_ref().filter(|page| page.began >= asked) {
@@ -40,6 +41,7 @@ impl MetricsPage {
             let began = Instant::now();
             let mut text = String::new();
             prometheus_text::encode(&mut text, &registry).expect("a string has room");
+            let text = Bytes::from(text.into_boxed_str().into_boxed_bytes());
             *latest = Some(WrittenPage {
                 began,
                 text: text.clone(),

@@ -5,10 +5,12 @@
 
 use super::page::MetricsPage;
 use crate::net::open_files::Acceptor;
+use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
 };
+use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::{encoding::prometheus_text, registry::Registry};
@@ -153,7 +155,7 @@ async fn serve_connection(
         .await
 }
 
-async fn answer(request: &Request<Incoming>, page: &MetricsPage) -> Response<String> {
+async fn answer(request: &Request<Incoming>, page: &MetricsPage) -> Response<Full<Bytes>> {
     if request.uri().path() != "/metrics" {
         return refusal(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
     }
@@ -164,14 +166,14 @@ async fn answer(request: &Request<Incoming>, page: &MetricsPage) -> Response<Str
         refused.headers_mut().insert(ALLOW, allowed);
         return refused;
     }
-    let mut response = Response::new(page.read().await);
+    let mut response = Response::new(Full::new(page.read().await));
     let content_type = HeaderValue::from_static(prometheus_text::CONTENT_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
-fn refusal(status: StatusCode, advice: &str) -> Response<String> {
-    let mut response = Response::new(advice.to_owned());
+fn refusal(status: StatusCode, advice: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(advice));
     *response.status_mut() = status;
     response
 }

@@ -4,7 +4,11 @@
 //! Promises that a call reaches a service only if the table of methods lets its caller make it.
 //! Must never lock, allocate or format for an Authorize by a caller with all accounts.
 
-use super::{deadline::answer_deadline, message_limits::LargeMessage};
+use super::{
+    deadline::answer_deadline,
+    message_limits::{LargeMessage, MessageLimits},
+    refused::{message_has_come, refused},
+};
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
@@ -20,7 +24,7 @@ use crate::{
     net::connection::Peer,
     observe::repeated_line::RepeatedLine,
 };
-use futures::future::{BoxFuture, Either, ready};
+use futures::future::{BoxFuture, Either};
 use http::{Request, Response, header::AUTHORIZATION};
 use std::{
     convert::Infallible,
@@ -28,7 +32,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tonic::{Status, body::Body};
+use tonic::body::Body;
 use tower::Service;
 
 /// Lets a call pass if its caller may make it, and has the others recorded.
@@ -37,6 +41,7 @@ pub(in crate::grpc) struct Authenticate<S> {
     callers: Callers,
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
+    message_limits: MessageLimits,
     streams: Arc<Shares>,
     large_messages: Arc<Shares>,
     inner: S,
@@ -53,6 +58,7 @@ impl<S> Authenticate<S> {
             callers,
             recorder,
             answer_timeout: limits.answer_timeout,
+            message_limits: MessageLimits::of(limits),
             streams: Shares::of_streams(),
             large_messages: Shares::of_large_messages(),
             inner,
@@ -74,6 +80,7 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
+        let limits = self.message_limits;
         match self.callers.check(&mut call, &self.recorder, &self.streams) {
             Verdict::Passed => Either::Left(self.inner.call(call)),
             Verdict::PassedAudited(audited) => {
@@ -94,27 +101,27 @@ where
                 // tonic would answer CANCELLED at the deadline, in the place of the verdict.
                 let deadline = answer_deadline(&call);
                 Either::Right(Box::pin(async move {
-                    let refused = audited.end_before(deadline, errors::not_permitted());
-                    Ok(refused.await.into_http())
+                    let status = audited.end_before(deadline, errors::not_permitted()).await;
+                    message_has_come(call, limits).await;
+                    Ok(status.into_http())
                 }))
             }
             Verdict::Unauthenticated(method, why) => {
                 if let Some(method) = method {
                     count_unauthenticated(method, &self.recorder);
                 }
-                Either::Right(refused(match why {
+                let status = match why {
                     Unauthenticated::Unknown => errors::unauthenticated(),
                     Unauthenticated::Ambiguous => errors::ambiguous_caller(),
-                }))
+                };
+                Either::Right(refused(call, limits, status))
             }
-            Verdict::Refused => Either::Right(refused(errors::not_permitted())),
-            Verdict::TooManyStreams => Either::Right(refused(errors::too_many_streams())),
+            Verdict::Refused => Either::Right(refused(call, limits, errors::not_permitted())),
+            Verdict::TooManyStreams => {
+                Either::Right(refused(call, limits, errors::too_many_streams()))
+            }
         }
     }
-}
-
-fn refused(status: Status) -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
-    Box::pin(ready(Ok(status.into_http())))
 }
 
 /// What authentication decides about a call.

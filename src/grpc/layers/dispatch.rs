@@ -10,6 +10,7 @@ use super::{
     deadline::answer_time,
     message_limits::{LargeMessage, MessageLimits},
     read_ahead::read_ahead,
+    refused::refused,
     request_body::RequestBody,
     stream_answer::{Failure, StreamEnd, ends_with},
     unreadable::{broken_headers, unreadable},
@@ -22,7 +23,7 @@ use crate::grpc::{
 use crate::{callers::shares::Share, config::ClientLimits, net::connection::Peer};
 use futures::{
     TryFutureExt,
-    future::{BoxFuture, Either, MapOk, ready},
+    future::{BoxFuture, Either, MapOk},
 };
 use http::{Request, Response};
 use std::{
@@ -127,10 +128,11 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         if let Some(why) = broken_headers(&call) {
             let status = unreadable(call.method, why);
-            return Either::Left(Box::pin(ready(Ok(status.into_http()))));
+            return Either::Left(refused(call, self.message_limits, status));
         }
         if let Some(why) = self.not_served(call.method) {
-            return Either::Left(Box::pin(ready(Ok(Status::unimplemented(why).into_http()))));
+            let status = Status::unimplemented(why);
+            return Either::Left(refused(call, self.message_limits, status));
         }
         let Call {
             method,

@@ -4,9 +4,10 @@
 //! Promises a status to a call that exceeds a limit, and that its connection goes on.
 //! Must never allocate for a call within the limits.
 
+use super::{message_limits::MessageLimits, refused::refused};
 use crate::config::ClientLimits;
 use crate::grpc::{call::Call, errors};
-use futures::future::{Either, Ready, ready};
+use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Response, Uri};
 use std::task::{Context, Poll};
 use tonic::body::Body;
@@ -27,23 +28,28 @@ const PSEUDO_NAMES: [&str; 4] = [":method", ":scheme", ":authority", ":path"];
 pub(in crate::grpc) struct HeaderSize<S> {
     /// In bytes.
     limit: u32,
+    message_limits: MessageLimits,
     inner: S,
 }
 
 impl<S> HeaderSize<S> {
     pub(in crate::grpc) fn new(limits: &ClientLimits, inner: S) -> Self {
-        let limit = limits.max_header_size;
-        Self { limit, inner }
+        Self {
+            limit: limits.max_header_size,
+            message_limits: MessageLimits::of(limits),
+            inner,
+        }
     }
 }
 
 impl<S> Service<Call> for HeaderSize<S>
 where
     S: Service<Call, Response = Response<Body>>,
+    S::Error: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response<Body>, S::Error>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -54,12 +60,12 @@ where
         let fields = request.headers().len();
         if fields > MAX_FIELDS {
             let status = errors::too_many_fields(fields, MAX_FIELDS);
-            return Either::Right(ready(Ok(status.into_http())));
+            return Either::Right(refused(call, self.message_limits, status));
         }
         let size = size(request.method().as_str(), request.uri(), request.headers());
         if size > self.limit as usize {
             let status = errors::too_much_metadata(size, self.limit);
-            return Either::Right(ready(Ok(status.into_http())));
+            return Either::Right(refused(call, self.message_limits, status));
         }
         Either::Left(self.inner.call(call))
     }

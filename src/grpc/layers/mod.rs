@@ -10,6 +10,7 @@ mod in_flight;
 mod message_limits;
 mod messages;
 mod read_ahead;
+mod refused;
 mod request_body;
 mod stream_answer;
 mod unreadable;

@@ -44,7 +44,8 @@ impl Timestamp {
     }
 
     /// The time that is so much earlier, or 1970.
-    pub(crate) fn saturating_sub(self, duration: Duration) -> Self {
+    #[must_use]
+    pub fn saturating_sub(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(micros).max(0))
     }

@@ -62,8 +62,7 @@ impl Guarded {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_is_refused_very_often_fills_no_log() {
-    // A connection whose calls are refused more often may be closed.
-    const CALLS: usize = 900;
+    const CALLS: usize = 3000;
     let guarded = Guarded::start().await;
     let began = Instant::now();
     let calls = stream::iter(0..CALLS).map(async |_| {

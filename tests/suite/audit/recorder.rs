@@ -82,7 +82,13 @@ async fn calls_that_exceed_the_queue_for_records_are_refused_and_counted() {
     assert!((1..CALLS).contains(&answered), "{answered}");
     recorder.flush().await;
     let records = records(&stores.address, &[]);
-    let counted = format!("sender List UNAVAILABLE - - {}", CALLS - answered);
-    assert_eq!(records.iter().filter(|it| **it == counted).count(), 1);
-    assert_eq!(records.len() - 1, answered);
+    let counts = records.iter().filter_map(|record| {
+        let count = record.strip_prefix("sender List UNAVAILABLE - - ")?;
+        Some(count.parse::<usize>().expect("a number"))
+    });
+    let counts: Vec<_> = counts.collect();
+    // Two, if some were counted before the time came to store what was counted.
+    assert!((1..=2).contains(&counts.len()), "{counts:?}");
+    assert_eq!(counts.iter().sum::<usize>(), CALLS - answered);
+    assert_eq!(records.len() - counts.len(), answered);
 }

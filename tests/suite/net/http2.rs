@@ -4,7 +4,8 @@ use super::{SOON, start};
 use crate::support::{
     eventually,
     hostile::frames::{
-        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RawClient, frame, headers_of,
+        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, RawClient, frame,
+        headers_of,
     },
     server::scrape::{METRICS, Scrape},
 };
@@ -50,4 +51,44 @@ async fn a_client_whose_messages_and_ends_come_apart_may_use_all_streams_at_once
     })
     .await;
     assert!(client.is_open());
+}
+
+/// h2 resets a stream that is answered before its message came, and counts a message that comes later as a
+/// fault of the client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_calls_are_refused_before_their_messages_came_keeps_its_connection() {
+    let many = [("x-field", "1"); 100];
+    let refused = [
+        headers_of("/tosend.keys.v1.KeyService/NoSuchMethod", &[]),
+        headers_of("/tosend.keys.v1.KeyService/Authorize", &many),
+    ];
+    let (server, _directory) = start(&[]).await;
+    let mut client = RawClient::connect_with_preface(server.port()).await;
+    let mut kinds = Vec::new();
+    let mut numbers = (0..).map(|number| 2 * number + 1);
+    for round in 0..=MOST_BROKEN / STREAMS {
+        let streams: Vec<u32> = numbers.by_ref().take(STREAMS as usize).collect();
+        let headers = &refused[round as usize % refused.len()];
+        let each = |kind, flags, payload| {
+            let frames = streams.iter();
+            frames.flat_map(move |stream| frame(kind, flags, *stream, payload))
+        };
+        let ping = frame(PING, 0, 0, &[0; 8]);
+        let begin = each(HEADERS, END_HEADERS, headers).chain(ping);
+        client.send(&begin.collect::<Vec<_>>()).await;
+        read_until(&mut client, PING, 1, &mut kinds).await;
+        let end = each(DATA, END_STREAM, &[0; 5]);
+        client.send(&end.collect::<Vec<_>>()).await;
+        read_until(&mut client, HEADERS, streams.len(), &mut kinds).await;
+    }
+    assert!(!kinds.contains(&RST_STREAM) && !kinds.contains(&GOAWAY));
+}
+
+/// Reads until so many frames of a kind have come.
+async fn read_until(client: &mut RawClient, kind: u8, mut count: usize, kinds: &mut Vec<u8>) {
+    while count > 0 {
+        let frame = client.read_frame().await.expect("the connection is open");
+        count -= usize::from(frame.kind == kind);
+        kinds.push(frame.kind);
+    }
 }

@@ -6,6 +6,7 @@ use crate::support::{
         history::{
             Answer, Authorize, Change, History, KeyNumber, Verdict, Write, check, check_end,
         },
+        kept::KEPT,
         key_states::{AskedDomain, Decided, Expiry, KeyState, right_decisions},
         subjects::StateWrite,
     },
@@ -110,16 +111,17 @@ fn writes_of_another_key_do_not_count() {
     assert_eq!(violations(&writes, authorize(40, 50, Answer::Revoked)), 1);
 }
 
+fn verdict(answer: Answer) -> Verdict {
+    Verdict {
+        key: KEY,
+        source: String::new(),
+        answer,
+    }
+}
+
 fn violations_at_the_end(writes: &[Write], answers: &[Answer]) -> usize {
-    let verdicts: Vec<_> = answers
-        .iter()
-        .map(|answer| Verdict {
-            key: KEY,
-            source: String::new(),
-            answer: *answer,
-        })
-        .collect();
-    check_end(writes, &verdicts).len()
+    let verdicts: Vec<_> = answers.iter().copied().map(verdict).collect();
+    check_end(writes, &verdicts, Duration::from_millis(100)).len()
 }
 
 #[test]
@@ -140,6 +142,27 @@ fn replicas_that_disagree_at_the_end_are_a_violation() {
     assert_eq!(violations_at_the_end(&in_doubt, &[Granted, Granted]), 0);
     assert_eq!(violations_at_the_end(&in_doubt, &[Revoked, Revoked]), 0);
     assert_eq!(violations_at_the_end(&in_doubt, &[Granted, Revoked]), 1);
+}
+
+#[test]
+fn a_key_may_be_unknown_when_it_was_revoked_long_enough_ago() {
+    use Answer::{Granted, Revoked, Unknown};
+    let kept = KEPT.as_millis() as u64;
+    for returned in [Some(30), None] {
+        let writes = [created(), write(Change::Revoke, 20, returned)];
+        let unknown_at = |end| violations(&writes, authorize(end - 5, end, Unknown));
+        assert_eq!((unknown_at(kept + 19), unknown_at(kept + 20)), (1, 0));
+        let verdicts = [Revoked, Unknown].map(verdict);
+        let at_the_end =
+            |millis| check_end(&writes, &verdicts, Duration::from_millis(millis)).len();
+        assert_eq!((at_the_end(kept + 20), at_the_end(100) > 0), (0, true));
+        let verdicts = [Granted, Unknown].map(verdict);
+        assert_ne!(check_end(&writes, &verdicts, 2 * KEPT), []);
+    }
+    assert_eq!(
+        violations(&[created()], authorize(kept, 2 * kept, Unknown)),
+        1
+    );
 }
 
 #[test]
@@ -345,4 +368,36 @@ fn a_key_may_be_suspended_after_a_change_without_an_answer() {
         right(&writes),
         [Decided::Granted, Decided::Suspended].into()
     );
+}
+
+#[test]
+fn a_changed_key_may_be_unknown_when_it_was_denied_long_enough() {
+    let kept = KEPT.as_millis() as u64;
+    let (expired, revoked) = (
+        expires_at(95),
+        KeyState {
+            is_revoked: true,
+            ..CREATED
+        },
+    );
+    for (state, denied, returned) in [(expired, 95, 90), (revoked, 80, 90)] {
+        let mut writes = vec![StateWrite {
+            state,
+            start: Duration::from_millis(80),
+            returned: Some(Duration::from_millis(returned)),
+        }];
+        let may_be_unknown_at = |writes: &[_], end| {
+            let [from, to] = [end - 1, end].map(Duration::from_millis);
+            right_decisions(writes, AskedDomain::First, from, to).contains(&Decided::UnknownToken)
+        };
+        assert!(!may_be_unknown_at(&writes, denied + kept - 1));
+        assert!(may_be_unknown_at(&writes, denied + kept));
+        // It was there when a later write returned.
+        writes.push(StateWrite {
+            state: CREATED,
+            start: Duration::from_millis(100),
+            returned: Some(Duration::from_millis(110)),
+        });
+        assert!(!may_be_unknown_at(&writes, denied + 2 * kept));
+    }
 }

@@ -6,6 +6,7 @@ use crate::support::{
         deployment::Deployment,
         fault::{Deck, Kind, Step},
         history::Violation,
+        kept::LetGo,
         key_states::Decided,
         load::Load,
     },
@@ -25,6 +26,7 @@ use tokio::{
     task::block_in_place,
     time::{Instant, sleep_until},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 const REPLICAS: usize = 3;
 
@@ -43,16 +45,18 @@ const LONGEST_EXTENSION: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_contradicts_a_returned_write_whatever_fails() {
-    let load = run(SHORT_RUN, rand::random()).await;
+    let (load, let_go) = run(SHORT_RUN, rand::random()).await;
     let all = load.tally.all();
     assert!(all.writes >= 100, "{} writes", all.writes);
     assert!(all.grants >= 2000, "{} grants", all.grants);
     let denied = load.history.denials_after_revoke();
     assert!(denied >= 200, "{denied} denials after a Revoke");
-    for decided in Decided::ALL {
+    for decided in Decided::OF_KEPT_KEYS {
         let count = load.decided().get(&decided).copied().unwrap_or_default();
         assert!(count >= 20, "{count} times {decided:?} of changed keys");
     }
+    let let_go = let_go.keys.load(Ordering::Relaxed);
+    assert!(let_go >= 50, "{let_go} keys were let go");
     assert!(all.lapsed >= 10, "{} answers without a lease", all.lapsed);
 }
 
@@ -71,12 +75,16 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
 }
 
 /// Inflicts faults for this long, or somewhat longer until each kind has had an effect.
-async fn run(length: Duration, seed: u64) -> Arc<Load> {
+async fn run(length: Duration, seed: u64) -> (Arc<Load>, Arc<LetGo>) {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut deployment = Deployment::start(REPLICAS, LEASE, &mut random).await;
     let began = SystemTime::now();
     let load = Load::start(deployment.replica_clients(), &mut random).await;
+
+    let let_go = Arc::<LetGo>::default();
+    let (counts, address) = (let_go.clone(), deployment.database_address());
+    let letting_go = AbortOnDropHandle::new(tokio::spawn(async move { counts.run(address).await }));
 
     let run = inflict_faults(&mut deployment, &load, length, &mut random);
     let ended = AssertUnwindSafe(run).catch_unwind().await;
@@ -86,6 +94,8 @@ async fn run(length: Duration, seed: u64) -> Arc<Load> {
         "Decisions about keys that are changed: {:?}",
         load.decided()
     );
+    drop(letting_go);
+    println!("{let_go:?}");
     println!("{denied} Authorizes were denied because a Revoke had returned before they started.");
     if let Err(panic) = ended {
         println!("The history began at {began:?}\n{}", deployment.log_tails());
@@ -93,7 +103,7 @@ async fn run(length: Duration, seed: u64) -> Arc<Load> {
     }
     println!("No violation was found.");
     assert_eq!(kinds_without_effect(&deployment, &load), Vec::<&str>::new());
-    load
+    (load, let_go)
 }
 
 async fn inflict_faults(

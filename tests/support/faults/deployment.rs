@@ -9,7 +9,10 @@ use crate::support::{
 use rand::{RngExt, rngs::StdRng};
 use std::{
     process::{Command, ExitStatus},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::task::JoinHandle;
@@ -27,6 +30,7 @@ const TAIL_LINES: usize = 60;
 
 pub struct Deployment {
     pub replicas: Vec<Replica>,
+    primary_port: Arc<AtomicU16>,
     pub database: ReplicatedCluster,
 }
 
@@ -57,6 +61,7 @@ impl Deployment {
         primary.psql("postgres", &format!("CREATE DATABASE {DATABASE}"));
         let mut deployment = Self {
             replicas: Vec::new(),
+            primary_port: Arc::new(primary.port().into()),
             database,
         };
         for _ in 0..replicas {
@@ -75,9 +80,17 @@ impl Deployment {
 
     /// Makes every proxy connect to the server that is the primary or will become it.
     pub fn connect_to_primary(&self) {
+        self.primary_port
+            .store(self.database.primary().port(), Relaxed);
         for replica in &self.replicas {
             replica.proxy.set_server(self.database.primary().port());
         }
+    }
+
+    /// Tells the address of the database, past the proxies, whenever it is asked.
+    pub fn database_address(&self) -> impl Fn() -> String + use<> {
+        let port = self.primary_port.clone();
+        move || address(port.load(Relaxed), DATABASE)
     }
 
     /// Waits until every replica serves. Panics if a replica ended by itself.

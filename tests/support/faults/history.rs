@@ -1,6 +1,7 @@
 //! The history of all calls and answers, with their times on one clock, and the checker that finds
 //! violations of the service's promises in a history.
 
+use super::kept::KEPT;
 use std::{
     collections::HashMap,
     fmt,
@@ -90,14 +91,20 @@ fn denials_after_revoke(writes: &[Write], authorizes: &[Authorize]) -> u64 {
 }
 
 /// Checks that no write that returned is lost, and that all replicas agree about the other writes.
-pub fn check_end(writes: &[Write], verdicts: &[Verdict]) -> Vec<Violation> {
+/// `now` is when the first of the verdicts was asked for.
+pub fn check_end(writes: &[Write], verdicts: &[Verdict], now: Duration) -> Vec<Violation> {
     let facts = Facts::of(writes);
     let mut first_by_key: HashMap<KeyNumber, &Verdict> = HashMap::new();
     let mut violations = Vec::new();
     for verdict in verdicts {
         let first = *first_by_key.entry(verdict.key).or_insert(verdict);
-        let objection = facts.objection_at_the_end(verdict).or_else(|| {
-            (verdict.answer != first.answer).then_some("two replicas do not agree at the end")
+        let objection = facts.objection_at_the_end(verdict, now).or_else(|| {
+            let agree = verdict.answer == first.answer
+                // A replica that has not let it go denies it, too.
+                || facts.fact(verdict.key).may_be_gone(now)
+                    && verdict.answer != Answer::Granted
+                    && first.answer != Answer::Granted;
+            (!agree).then_some("two replicas do not agree at the end")
         });
         if let Some(objection) = objection {
             violations.push(Violation(format!("{objection}: {verdict:?}, {first:?}")));
@@ -114,6 +121,12 @@ struct Fact {
     created: Option<Duration>,
     revoke_asked: Option<Duration>,
     revoked: Option<Duration>,
+}
+
+impl Fact {
+    fn may_be_gone(self, now: Duration) -> bool {
+        self.revoke_asked.is_some_and(|asked| asked + KEPT <= now)
+    }
 }
 
 impl Facts {
@@ -143,7 +156,7 @@ impl Facts {
             Answer::Granted if returned_before(fact.revoked) => {
                 Some("granted, and started after a Revoke had returned")
             }
-            Answer::Unknown if returned_before(fact.created) => {
+            Answer::Unknown if returned_before(fact.created) && !fact.may_be_gone(call.end) => {
                 Some("denied as unknown, and started after Create had returned")
             }
             Answer::Revoked if fact.revoke_asked.is_none_or(|asked| asked > call.end) => {
@@ -153,11 +166,13 @@ impl Facts {
         }
     }
 
-    fn objection_at_the_end(&self, verdict: &Verdict) -> Option<&'static str> {
+    fn objection_at_the_end(&self, verdict: &Verdict, now: Duration) -> Option<&'static str> {
         let fact = self.fact(verdict.key);
         match verdict.answer {
             Answer::Granted if fact.revoked.is_some() => Some("a Revoke that returned was lost"),
-            Answer::Unknown if fact.created.is_some() => Some("a Create that returned was lost"),
+            Answer::Unknown if fact.created.is_some() && !fact.may_be_gone(now) => {
+                Some("a Create that returned was lost")
+            }
             Answer::Revoked if fact.revoke_asked.is_none() => {
                 Some("revoked, but no Revoke was sent")
             }
@@ -262,8 +277,8 @@ impl History {
         self.recorded().denials_after_revoke
     }
 
-    pub fn check_end(&self, verdicts: &[Verdict]) -> Vec<Violation> {
-        check_end(&self.recorded().writes, verdicts)
+    pub fn check_end(&self, verdicts: &[Verdict], now: Duration) -> Vec<Violation> {
+        check_end(&self.recorded().writes, verdicts, now)
     }
 
     fn recorded(&self) -> MutexGuard<'_, Recorded> {

@@ -1,6 +1,9 @@
 //! What is right to answer for a key that is changed, suspended and rotated, and whose account is suspended.
 
-use super::subjects::{StateWrite, possible_states};
+use super::{
+    kept::KEPT,
+    subjects::{StateWrite, possible_states},
+};
 use std::{collections::BTreeSet, time::Duration};
 
 /// The state of a key and of its account, which no other key has.
@@ -49,10 +52,13 @@ pub enum Decided {
     Expired,
     Suspended,
     DomainNotAllowed,
+    /// It was let go.
+    UnknownToken,
 }
 
 impl Decided {
-    pub const ALL: [Self; 5] = [
+    /// All but of keys that were let go.
+    pub const OF_KEPT_KEYS: [Self; 5] = [
         Self::Granted,
         Self::Revoked,
         Self::Expired,
@@ -96,10 +102,27 @@ pub fn right_decisions(
         .flatten()
         .flat_map(|state| state.decisions(asked, start, end))
         .collect();
+    if may_be_gone(writes, end) {
+        right.insert(Decided::UnknownToken);
+    }
     // A write that nobody was told of may be lost in a failover. If it took something away, then the
     // replicas that knew of it suspend the key.
     if writes.last().is_some_and(|last| last.returned.is_none()) {
         right.insert(Decided::Suspended);
     }
     right
+}
+
+/// Whether the key may have been let go by now. It was there when its last write returned.
+pub fn may_be_gone(writes: &[StateWrite<KeyState>], now: Duration) -> bool {
+    let returned = writes.iter().rposition(|write| write.returned.is_some());
+    writes[returned.unwrap_or_default()..].iter().any(|write| {
+        let expired = write.state.expiry.map(|expiry| expiry.earliest);
+        let denied = if write.state.is_revoked {
+            Some(write.start)
+        } else {
+            expired
+        };
+        denied.is_some_and(|denied| denied.saturating_add(KEPT) <= now)
+    })
 }

@@ -4,6 +4,7 @@ pub mod deployment;
 pub mod domains;
 pub mod fault;
 pub mod history;
+pub mod kept;
 pub mod key_states;
 pub mod keys;
 pub mod load;

@@ -240,7 +240,7 @@ async fn an_abandoned_list_keeps_its_connection_and_its_turn_until_it_is_answere
     let client = server.client().await;
     let waiting = || {
         let sessions = "SELECT coalesce(string_agg(pid::text, ',' ORDER BY pid), '') \
-                        FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%DESC LIMIT%' \
+                        FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%, ordinality, is_selected %' \
                         AND datname = current_database()";
         cluster.psql(database_in(&store), sessions)
     };

@@ -5,7 +5,7 @@ use crate::support::{
     eventually,
     faults::{
         history::{KeyNumber, Violation},
-        key_states::{AskedDomain, Decided, KeyState, right_decisions},
+        key_states::{AskedDomain, Decided, KeyState, may_be_gone, right_decisions},
     },
 };
 use keyservice::grpc::proto::{
@@ -16,6 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use tonic::{Code, Response, Status};
 
 impl Load {
     pub(super) async fn ask_for_changing_keys_until_stopped(
@@ -103,6 +104,11 @@ impl Load {
                     })
                     .await;
                 }
+                if answers.contains(&Decided::UnknownToken) {
+                    // A replica that has not let it go denies it, too.
+                    answers.remove(&Decided::Revoked);
+                    answers.remove(&Decided::Expired);
+                }
                 if answers.len() > 1 {
                     let what = format!(
                         "replicas do not agree about key {}: {answers:?}",
@@ -122,11 +128,12 @@ impl Load {
             account_id: Some(key.account_id.clone()),
         };
         let got = self.replica_clients[0].get().0.get(request).await;
-        let key = got
-            .expect("all faults have ended")
-            .into_inner()
-            .key
-            .expect("a key");
+        let writes = self.changing_keys.states.writes(key.subject);
+        if may_be_gone(&writes, self.history.now()) && is_not_found(&got) {
+            return true;
+        }
+        let got = got.expect("all faults have ended").into_inner();
+        let key = got.key.expect("a key");
         let kind = key.scope.and_then(|scope| scope.kind);
         key.revoke_time.is_some() == state.is_revoked
             && key.suspension.is_some() == state.is_suspended
@@ -140,6 +147,12 @@ fn every_question(replicas: usize) -> impl Iterator<Item = (usize, AskedDomain)>
     (0..replicas).flat_map(|replica| AskedDomain::BOTH.map(|asked| (replica, asked)))
 }
 
+fn is_not_found<T>(answer: &Result<Response<T>, Status>) -> bool {
+    answer
+        .as_ref()
+        .is_err_and(|status| status.code() == Code::NotFound)
+}
+
 /// `None` for a decision that is never right.
 fn decided(decision: &Decision, key: &ChangingKey) -> Option<Decided> {
     match decision {
@@ -149,6 +162,7 @@ fn decided(decision: &Decision, key: &ChangingKey) -> Option<Decided> {
             Reason::Expired => Some(Decided::Expired),
             Reason::Suspended => Some(Decided::Suspended),
             Reason::DomainNotAllowed => Some(Decided::DomainNotAllowed),
+            Reason::UnknownToken => Some(Decided::UnknownToken),
             _ => None,
         },
     }
