@@ -28,7 +28,9 @@ mod retention;
 pub mod sqlite;
 mod uses;
 
-pub use accounts::{AccountStore, AccountSummary, KeyCounts, SuspensionChange};
+pub use accounts::{
+    AccountStore, AccountSummary, CountedKeys, KEY_COUNT_LEN, KeyCounts, SuspensionChange,
+};
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
 pub use batch_revocation::{BatchRevocation, MAX_BATCH, Selected, Selection};
 pub use change_key::{KeyChange, change_key};
