@@ -161,6 +161,9 @@ async fn each_of_many_rows_has_a_write_of_its_own() {
     for _ in 0..3 {
         tokens.push(client.create_key().await.0);
     }
+    let (token, key_id) = client.create_key().await;
+    client.revoke(&key_id).await.expect("revoked");
+    tokens.push(token);
     let thief = session(&create_role_for("service", &cluster, &store)).await;
 
     let last = "(SELECT max(revision) FROM keyservice.writes)";
@@ -195,10 +198,15 @@ async fn each_of_many_rows_has_a_write_of_its_own() {
         format!("{}; {all}", revoke("number * 2")),
         format!("{}; {all}", revoke("number + 1")),
         format!("{}; {all}", revoke("number - 1")),
+        // An earlier revision, which no row has any more.
+        "UPDATE keyservice.keys SET revoke_time = now(), revision = create_revision + number \
+         FROM (SELECT max(create_revision) - min(create_revision) AS number FROM keyservice.keys) n \
+         WHERE create_revision = (SELECT min(create_revision) FROM keyservice.keys)"
+            .to_owned(),
         // Writes that name one another's rows.
         format!(
             "{}; INSERT INTO keyservice.writes (revision, write_time, key_id) \
-             SELECT 2 * {last} + 4 - revision, now(), key_id FROM keyservice.keys WHERE revision > {last}",
+             SELECT 2 * {last} + 5 - revision, now(), key_id FROM keyservice.keys WHERE revision > {last}",
             revoke("number")
         ),
         // One of them of a version that it never had.
