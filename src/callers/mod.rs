@@ -8,9 +8,8 @@ pub(crate) mod admin_slots;
 pub mod certificate_name;
 pub mod credentials;
 pub mod secret;
+pub(crate) mod shares;
 pub(crate) mod store_turns;
-pub(crate) mod stream_slots;
-
 use crate::model::{account::Accounts, caller_name::CallerName};
 use strum::{Display, EnumString};
 

@@ -392,6 +392,10 @@ impl Method {
         }
     }
 
+    pub(super) const fn has_large_messages(self) -> bool {
+        self.large_message_size().is_some()
+    }
+
     /// What a caller can do when its deadline passed before the answer.
     pub(super) fn advice_at_deadline(self) -> &'static str {
         match self.rules().effect {

@@ -54,12 +54,6 @@ impl Failures {
     }
 }
 
-/// The reason of a suspension that stands for a lost write. What was lost is not known in full: an admin
-/// looks at the key, puts it right and resumes it.
-fn lost_write() -> Reason {
-    Reason::from_stored("LOST_WRITE".to_owned())
-}
-
 async fn restore_accounts(
     store: &Store,
     before: &Keyring,
@@ -78,7 +72,7 @@ async fn restore_accounts(
     for account_id in held.difference(&loaded).cloned() {
         let change = SuspensionChange {
             account_id,
-            reason: Some(lost_write()),
+            reason: Some(Reason::lost_write()),
             now: Timestamp::now(),
             caller: CallerName::service(),
         };
@@ -227,7 +221,7 @@ async fn suspend(store: &Store, digest: TokenDigest) -> Result<(), StoreError> {
     let now = Timestamp::now();
     let suspend = |key: &Key| {
         Ok::<_, Refusal>(KeyReplacement {
-            key: key.suspended(&lost_write(), now)?,
+            key: key.suspended(&Reason::lost_write(), now)?,
             must_be_verified: false,
             max_keys: None,
             successor: None,

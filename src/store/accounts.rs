@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one transaction, and that keys, domains and accounts
 //! share one order of revisions.
 
-use super::{Committed, StoreError};
+use super::{Committed, Revision, StoreError};
 use crate::model::{
     account::AccountId,
     caller_name::CallerName,
@@ -11,6 +11,7 @@ use crate::model::{
     time::Timestamp,
 };
 use async_trait::async_trait;
+use std::ops::AddAssign;
 
 /// Suspends accounts and resumes them.
 #[async_trait]
@@ -25,13 +26,21 @@ pub trait AccountStore: Send + Sync + 'static {
         change: &SuspensionChange,
     ) -> Result<Committed<Option<Suspension>>, StoreError>;
 
-    /// An account, with what it has at a time. An account that the store does not know has nothing.
-    async fn get_account(
+    /// An account. One that the store does not know has nothing.
+    async fn get_account(&self, account_id: &AccountId) -> Result<AccountSummary, StoreError>;
+
+    /// How many of an account's keys have each status at a time, of those that were created before a revision.
+    /// It counts the newest [`KEY_COUNT_LEN`] of these: so no account keeps the store busy for long.
+    async fn count_keys(
         &self,
         account_id: &AccountId,
         now: Timestamp,
-    ) -> Result<AccountSummary, StoreError>;
+        before: Revision,
+    ) -> Result<CountedKeys, StoreError>;
 }
+
+/// How many keys are counted at once, which takes some ten milliseconds.
+pub const KEY_COUNT_LEN: i64 = 5000;
 
 /// Whether an account is to be suspended.
 #[derive(Debug, Clone)]
@@ -46,18 +55,25 @@ pub struct SuspensionChange {
     pub caller: CallerName,
 }
 
-/// An account, and how much it has.
+/// An account, and how much it has besides keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountSummary {
     /// Why the account is suspended. `None` means that it is not suspended.
     pub suspension: Option<Suspension>,
-    /// How many of its keys have each status of their own.
-    pub keys: KeyCounts,
     /// How many domains are verified for it.
     pub domains: u64,
 }
 
-/// How many keys have each status.
+/// How many of some keys have each status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountedKeys {
+    /// The numbers.
+    pub counts: KeyCounts,
+    /// The oldest of these keys was created in this revision. `None` means that there is no older one.
+    pub counted_to: Option<Revision>,
+}
+
+/// How many keys have each status of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeyCounts {
     /// Neither of the others.
@@ -68,4 +84,30 @@ pub struct KeyCounts {
     pub expired: u64,
     /// Revoked.
     pub revoked: u64,
+}
+
+impl CountedKeys {
+    /// With how many were counted, and the first revision of the oldest of them.
+    pub(super) fn new(counts: KeyCounts, oldest: Option<Revision>) -> Self {
+        let KeyCounts {
+            active,
+            suspended,
+            expired,
+            revoked,
+        } = counts;
+        let is_all = active + suspended + expired + revoked < KEY_COUNT_LEN.unsigned_abs();
+        Self {
+            counts,
+            counted_to: oldest.filter(|_| !is_all),
+        }
+    }
+}
+
+impl AddAssign for KeyCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.active += other.active;
+        self.suspended += other.suspended;
+        self.expired += other.expired;
+        self.revoked += other.revoked;
+    }
 }

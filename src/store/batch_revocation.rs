@@ -9,11 +9,9 @@ use crate::model::{
 };
 use std::collections::HashSet;
 
-/// The most keys that one call revokes: so that renewals of leases, which wait for it, come in time.
+/// The most keys that one call revokes. They are revoked in one transaction, for which other writes wait, and for
+/// whose commit renewals of leases wait. Then every replica must apply them within its lease.
 pub const MAX_BATCH: usize = 10_000;
-
-/// The most writes of one transaction. Renewals of leases wait for it, so it must take a small part of a lease.
-pub const MAX_WRITES_AT_ONCE: usize = 200;
 
 /// Which keys to revoke.
 #[derive(Debug, Clone)]

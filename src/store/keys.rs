@@ -44,9 +44,9 @@ pub trait KeyStore: Send + Sync + 'static {
     /// The keys that are to be revoked at once. Holds up no write.
     async fn select(&self, selection: &Selection) -> Result<Selected, StoreError>;
 
-    /// Revokes keys, in few transactions, and gives how many were not revoked before. The position is that of
-    /// the store's last write: whoever waits for it waits for all earlier revocations too. The call is on
-    /// record, once for each of these keys and once by itself.
+    /// Revokes keys, all of them or none, and gives how many were not revoked before. The position is that of the
+    /// store's last write: whoever waits for it waits for all earlier revocations too. The call is on record,
+    /// once for each of these keys and once by itself.
     async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError>;
 
     /// The keys that a filter selects, newest first, at most `query.limit` of them. It looks at no more than

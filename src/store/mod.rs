@@ -28,9 +28,11 @@ mod retention;
 pub mod sqlite;
 mod uses;
 
-pub use accounts::{AccountStore, AccountSummary, KeyCounts, SuspensionChange};
+pub use accounts::{
+    AccountStore, AccountSummary, CountedKeys, KEY_COUNT_LEN, KeyCounts, SuspensionChange,
+};
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
-pub use batch_revocation::{BatchRevocation, MAX_BATCH, MAX_WRITES_AT_ONCE, Selected, Selection};
+pub use batch_revocation::{BatchRevocation, MAX_BATCH, Selected, Selection};
 pub use change_key::{KeyChange, change_key};
 pub use changes::{ApplyState, Change, ChangeFeed, ChangePage, State};
 pub use domains::{

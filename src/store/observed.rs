@@ -6,12 +6,12 @@
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
-    ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
-    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotCreated, NotedUse, Old, Position, Progress, RemovedDomain, Renewal,
-    Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
-    RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError, SuspensionChange,
-    UseLog,
+    ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
+    DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
+    ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, Position, Progress,
+    RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
+    Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -82,7 +82,8 @@ operations! {
     }
     AccountStore {
         "set_suspension": set_suspension(change: &SuspensionChange) -> Result<Committed<Option<Suspension>>, StoreError>;
-        "get_account": get_account(account_id: &AccountId, now: Timestamp) -> Result<AccountSummary, StoreError>;
+        "get_account": get_account(account_id: &AccountId) -> Result<AccountSummary, StoreError>;
+        "count_account_keys": count_keys(account_id: &AccountId, now: Timestamp, before: Revision) -> Result<CountedKeys, StoreError>;
     }
     UseLog {
         "record_uses": record_uses(uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError>;

@@ -20,7 +20,7 @@ impl Revision {
 
     /// The revision with the number that a store keeps.
     #[must_use]
-    pub fn from_number(number: i64) -> Self {
+    pub const fn from_number(number: i64) -> Self {
         Self(number)
     }
 

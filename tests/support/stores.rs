@@ -351,8 +351,10 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
         let changed = store.accounts.set_suspension(&suspension).await?;
         assert_eq!(changed.value().is_some(), suspension.reason.is_some());
     }
-    let account = store.accounts.get_account(&suspension.account_id, now);
+    let account = store.accounts.get_account(&suspension.account_id);
     assert_eq!(account.await?.suspension, None);
+    let (account_id, all) = (&suspension.account_id, Revision::from_number(i64::MAX));
+    store.accounts.count_keys(account_id, now, all).await?;
     Ok(())
 }
 

@@ -3,12 +3,15 @@
 use crate::{
     grpc::{keys, proto},
     model::account::AccountId,
-    store::AccountSummary,
+    store::{AccountSummary, KeyCounts},
 };
 
-pub(super) fn account(account_id: AccountId, summary: &AccountSummary) -> proto::Account {
+pub(super) fn account(
+    account_id: AccountId,
+    summary: &AccountSummary,
+    keys: KeyCounts,
+) -> proto::Account {
     let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
-    let keys = summary.keys;
     proto::Account {
         account_id: account_id.into_string(),
         suspension: summary.suspension.as_ref().map(keys::suspension),

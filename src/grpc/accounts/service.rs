@@ -14,8 +14,8 @@ use crate::{
         proto::{self, account_service_server::AccountService},
         writes::{CHANGE_AGAIN, unacknowledged, wait_until_acknowledged},
     },
-    model::{audit_record::AdminMethod, key::Suspension},
-    store::{Committed, SuspensionChange},
+    model::{account::AccountId, audit_record::AdminMethod, key::Suspension},
+    store::{Committed, KeyCounts, Revision, SuspensionChange},
 };
 use std::sync::Arc;
 use tonic::Status;
@@ -108,6 +108,7 @@ impl AccountHandlers {
         request: proto::GetAccountRequest,
     ) -> Closed<proto::GetAccountResponse> {
         match self.read_account(&mut call, request).await {
+            Ok(_) if call.is_abandoned() => call.refuse(errors::abandoned()).await,
             Ok(account) => {
                 let account = Some(account);
                 call.answer(proto::GetAccountResponse { account }).await
@@ -123,14 +124,42 @@ impl AccountHandlers {
     ) -> Result<proto::Account, Status> {
         const ADVICE: &str = "try again";
         let account_id = call.permit(request::account(request)?)?;
-        let (accounts, now) = (&self.app.store.accounts, call.time());
+        let accounts = &self.app.store.accounts;
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
             .await?;
-        let summary = accounts.get_account(&account_id, now).await;
+        let summary = accounts.get_account(&account_id).await;
         drop(turn);
         let summary = summary.map_err(|error| errors::store_failed(&error, ADVICE))?;
-        Ok(response::account(account_id, &summary))
+        let keys = self.count_keys(call, &account_id).await?;
+        Ok(response::account(account_id, &summary, keys))
+    }
+
+    /// Each step waits for its own turn at the store, so that other calls get theirs in between.
+    async fn count_keys(
+        &self,
+        call: &AuditedCall,
+        account_id: &AccountId,
+    ) -> Result<KeyCounts, Status> {
+        const ADVICE: &str = "try again";
+        let (mut all, mut before) = (KeyCounts::default(), Revision::from_number(i64::MAX));
+        loop {
+            let turn = call
+                .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
+                .await?;
+            if call.is_abandoned() {
+                return Err(errors::abandoned());
+            }
+            let accounts = &self.app.store.accounts;
+            let counted = accounts.count_keys(account_id, call.time(), before).await;
+            drop(turn);
+            let counted = counted.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            all += counted.counts;
+            match counted.counted_to {
+                Some(oldest) => before = oldest,
+                None => return Ok(all),
+            }
+        }
     }
 }
 

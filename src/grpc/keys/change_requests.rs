@@ -262,7 +262,7 @@ pub fn rotation(
     change(target, request.account_id, kind, caller, now)
 }
 
-/// Reads the reason of a suspension.
+/// Reads the reason of a suspension, or of a revocation.
 pub(in crate::grpc) fn reason(text: &str) -> Result<Reason, Status> {
     Reason::parse(text).map_err(|error| invalid("reason", error))
 }

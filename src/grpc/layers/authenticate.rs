@@ -6,13 +6,13 @@
 
 use super::{
     deadline::answer_deadline,
-    message_limits::MessageLimits,
+    message_limits::{LargeMessage, MessageLimits},
     refused::{message_has_come, refused},
 };
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
-    callers::{Caller, credentials::Credentials, secret::SecretDigest, stream_slots::StreamSlots},
+    callers::{Caller, credentials::Credentials, secret::SecretDigest, shares::Shares},
     config::ClientLimits,
     grpc::{
         audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
@@ -42,7 +42,8 @@ pub(in crate::grpc) struct Authenticate<S> {
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
     message_limits: MessageLimits,
-    stream_slots: Arc<StreamSlots>,
+    streams: Arc<Shares>,
+    large_messages: Arc<Shares>,
     inner: S,
 }
 
@@ -58,7 +59,8 @@ impl<S> Authenticate<S> {
             recorder,
             answer_timeout: limits.answer_timeout,
             message_limits: MessageLimits::of(limits),
-            stream_slots: Arc::default(),
+            streams: Shares::of_streams(),
+            large_messages: Shares::of_large_messages(),
             inner,
         }
     }
@@ -79,12 +81,15 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         let limits = self.message_limits;
-        let verdict = self
-            .callers
-            .check(&mut call, &self.recorder, &self.stream_slots);
-        match verdict {
+        match self.callers.check(&mut call, &self.recorder, &self.streams) {
             Verdict::Passed => Either::Left(self.inner.call(call)),
             Verdict::PassedAudited(audited) => {
+                if call.method.is_some_and(Method::has_large_messages)
+                    && let Some(share) = self.large_messages.take(&audited.caller().name)
+                {
+                    let share = LargeMessage(Arc::new(share));
+                    call.request.extensions_mut().insert(share);
+                }
                 let handover = Handover::new(audited);
                 call.request.extensions_mut().insert(handover.clone());
                 let peer = call.request.extensions().get::<Peer>().cloned();
@@ -152,12 +157,7 @@ impl Callers {
     }
 
     /// Decides whether a call passes, and notes a caller that the service must know.
-    fn check(
-        &self,
-        call: &mut Call,
-        recorder: &Arc<Recorder>,
-        stream_slots: &Arc<StreamSlots>,
-    ) -> Verdict {
+    fn check(&self, call: &mut Call, recorder: &Arc<Recorder>, streams: &Arc<Shares>) -> Verdict {
         let access = Access::to(call.method);
         if access == Access::Open {
             return Verdict::Passed;
@@ -179,10 +179,10 @@ impl Callers {
             peer.slot.record_call(&caller.name, began);
         }
         if call.method.is_some_and(Method::streams_requests) {
-            let Some(slot) = stream_slots.take(&caller.name) else {
+            let Some(share) = streams.take(&caller.name) else {
                 return Verdict::TooManyStreams;
             };
-            request.extensions_mut().insert(Arc::new(slot));
+            request.extensions_mut().insert(Arc::new(share));
         }
         let Access::Needs(role) = access else {
             return Verdict::Passed;

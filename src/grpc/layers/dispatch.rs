@@ -8,7 +8,7 @@
 use super::{
     cancelled::name_cancelled,
     deadline::answer_time,
-    message_limits::MessageLimits,
+    message_limits::{LargeMessage, MessageLimits},
     read_ahead::read_ahead,
     refused::refused,
     request_body::RequestBody,
@@ -20,7 +20,7 @@ use crate::grpc::{
     methods::{Method, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
-use crate::{callers::stream_slots::StreamSlot, config::ClientLimits, net::connection::Peer};
+use crate::{callers::shares::Share, config::ClientLimits, net::connection::Peer};
 use futures::{
     TryFutureExt,
     future::{BoxFuture, Either, MapOk},
@@ -32,13 +32,9 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::Service;
-
-/// How many large messages may be read at once: together less than 6 MiB.
-const LARGE_MESSAGES: usize = 8;
 
 /// Calls `KeyService`, where it is served, and a router for all other services.
 #[derive(Clone)]
@@ -49,8 +45,6 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     /// The names of the services that the router calls.
     services: Arc<[&'static str]>,
     message_limits: MessageLimits,
-    /// For large messages, which could fill the memory.
-    large_messages: Arc<Semaphore>,
     /// How long a call that streams its messages may last.
     stream_limit: Duration,
     /// Cancelled when streams are to end.
@@ -75,24 +69,17 @@ impl<K, R> Dispatch<K, R> {
             router,
             services,
             message_limits,
-            large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES)),
             stream_limit: limits.answer_timeout,
             draining,
         }
     }
 
-    /// The limits on the message of a call, and the permit for a large one. A large message is for those who
-    /// may call the method: authentication comes before this.
-    fn message_limits(
-        &self,
-        method: Option<Method>,
-    ) -> (MessageLimits, Option<OwnedSemaphorePermit>) {
-        let Some(size) = method.and_then(Method::large_message_size) else {
-            return (self.message_limits, None);
-        };
-        match self.large_messages.clone().try_acquire_owned() {
-            Ok(permit) => (self.message_limits.with_large_size(size), Some(permit)),
-            Err(_) => (self.message_limits.beside_large_messages(), None),
+    /// The limits on the message of a call, which may be large if authentication has given it a share.
+    fn message_limits(&self, method: Option<Method>, has_share: bool) -> MessageLimits {
+        match method.and_then(Method::large_message_size) {
+            None => self.message_limits,
+            Some(size) if has_share => self.message_limits.with_large_size(size),
+            Some(_) => self.message_limits.beside_large_messages(),
         }
     }
 
@@ -149,15 +136,15 @@ where
         }
         let Call {
             method,
-            request,
+            mut request,
             began,
         } = call;
-        let (limits, large) = self.message_limits(method);
+        let large: Option<LargeMessage> = request.extensions_mut().remove();
+        let limits = self.message_limits(method, large.is_some());
         let limits = limits.before_deadline(answer_time(request.headers()));
         let read = |body| RequestBody::new(body, limits, method, began).holding(large);
         if method.is_some_and(Method::streams_requests) {
-            let mut request = request;
-            let slot: Option<Arc<StreamSlot>> = request.extensions_mut().remove();
+            let slot: Option<Arc<Share>> = request.extensions_mut().remove();
             let peer: Option<&Peer> = request.extensions().get();
             let peer = peer.map(|peer| peer.slot.clone());
             let end = StreamEnd::within(self.stream_limit, &self.draining, slot, peer);

@@ -3,9 +3,10 @@
 //! Promises that a message which has come already costs no timer.
 
 use super::{cancelled::cancelled, messages::PREFIX_SIZE};
-use crate::config::ClientLimits;
+use crate::{callers::shares::Share, config::ClientLimits};
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -52,7 +53,9 @@ impl MessageLimits {
 
     /// These, while as many large messages are read as may be at once.
     pub(super) fn beside_large_messages(self) -> Self {
-        let setting = Some("while other large calls are in flight; try again in a moment");
+        let setting = Some(
+            "while as many large messages are read as may be at once, of this caller or of all; try again in a moment",
+        );
         Self { setting, ..self }
     }
 
@@ -107,6 +110,10 @@ impl MessageLimits {
         ))
     }
 }
+
+/// The share of large messages that the caller of a request has taken for it.
+#[derive(Clone)]
+pub(super) struct LargeMessage(#[expect(dead_code, reason = "it is held")] pub(super) Arc<Share>);
 
 /// How long a service waits for a message.
 ///

@@ -8,7 +8,7 @@
 
 use super::{
     cancelled::{cancelled, named},
-    message_limits::{MessageLimits, Patience},
+    message_limits::{LargeMessage, MessageLimits, Patience},
     messages::{Messages, Refused},
     stream_answer::Failure,
     unreadable::{Unreadable, unreadable},
@@ -20,7 +20,6 @@ use std::{
     task::{Context, Poll, ready},
     time::Instant,
 };
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Status, body::Body};
 
 /// A request's body.
@@ -32,8 +31,8 @@ pub(in crate::grpc) struct RequestBody {
     patience: Patience,
     /// Set if the messages of a stream cannot be read.
     failure: Option<Failure>,
-    /// The permit for a large message, until it is read.
-    large_permit: Option<OwnedSemaphorePermit>,
+    /// The caller's share of large messages, until this one is read.
+    large: Option<LargeMessage>,
 }
 
 impl RequestBody {
@@ -50,13 +49,13 @@ impl RequestBody {
             limits,
             patience: Patience::of(&limits, began),
             failure: None,
-            large_permit: None,
+            large: None,
         }
     }
 
-    /// The body, which keeps the permit for a large message until it is dropped.
-    pub(super) fn holding(mut self, large: Option<OwnedSemaphorePermit>) -> Self {
-        self.large_permit = large;
+    /// The body, which keeps the share until it is dropped.
+    pub(super) fn holding(mut self, large: Option<LargeMessage>) -> Self {
+        self.large = large;
         self
     }
 

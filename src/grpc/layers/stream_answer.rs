@@ -6,9 +6,7 @@
 //! holds no more than one frame for a client that does not read. It would take up to 400 KiB a call.
 //! Must never keep a server from draining, nor last for as long as its client likes.
 
-use crate::{
-    callers::stream_slots::StreamSlot, grpc::errors::trailers, net::admission::ConnectionSlot,
-};
+use crate::{callers::shares::Share, grpc::errors::trailers, net::admission::ConnectionSlot};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use http::Response;
@@ -44,7 +42,7 @@ pub(super) struct StreamEnd {
     #[expect(dead_code, reason = "it matters when it is dropped")]
     timer: AbortOnDropHandle<()>,
     #[expect(dead_code, reason = "it matters when it is dropped")]
-    slot: Option<Arc<StreamSlot>>,
+    slot: Option<Arc<Share>>,
 }
 
 impl StreamEnd {
@@ -53,7 +51,7 @@ impl StreamEnd {
     pub(super) fn within(
         limit: Duration,
         draining: &CancellationToken,
-        slot: Option<Arc<StreamSlot>>,
+        slot: Option<Arc<Share>>,
         connection: Option<Arc<ConnectionSlot>>,
     ) -> Self {
         let ending = draining.child_token();

@@ -7,6 +7,7 @@ mod etag;
 pub mod filter;
 mod id;
 pub mod labels;
+mod reason;
 mod request_id;
 mod status;
 
@@ -20,14 +21,12 @@ use super::{
 pub use etag::{Etag, Version};
 pub use id::{InvalidKeyId, KeyId};
 pub use labels::{InvalidLabels, Labels};
+pub use reason::{InvalidReason, Reason};
 pub use request_id::{InvalidRequestId, RequestId};
 pub use status::Status;
 
 /// The name that people give to a key. Several keys may have the same.
 pub type KeyName = Line<100>;
-
-/// The reason why a key was revoked, or why a key or an account is suspended. It is written for people.
-pub type Reason = Line<200>;
 
 /// Since when a key or an account is suspended, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,10 @@ use crate::{
         key::{Reason, Suspension},
         time::Timestamp,
     },
-    store::{AccountSummary, Committed, KeyCounts, StoreError, SuspensionChange},
+    store::{
+        AccountSummary, Committed, CountedKeys, KEY_COUNT_LEN, KeyCounts, Revision, StoreError,
+        SuspensionChange,
+    },
 };
 
 pub(super) async fn set_suspension(
@@ -55,32 +58,19 @@ pub(super) async fn set_suspension(
     Ok(Committed::new(suspension, rows::position(row)?))
 }
 
-/// Both parts are found by indexes. An account with a million keys takes a second.
 pub(super) async fn get(
     database: &Database,
     account_id: &AccountId,
-    now: Timestamp,
 ) -> Result<AccountSummary, StoreError> {
     let rows = database
         .query(
             Purpose::Calls,
-            "SELECT a.suspend_reason, a.suspend_time, k.active, k.suspended, k.expired, k.revoked, \
+            "SELECT a.suspend_reason, a.suspend_time, \
                  (SELECT pg_catalog.count(*) FROM keyservice.domains d \
                   WHERE d.account_id OPERATOR(pg_catalog.=) $1 AND d.remove_time IS NULL) AS domains \
-             FROM ( \
-                 SELECT pg_catalog.count(*) FILTER (WHERE revoke_time IS NOT NULL) AS revoked, \
-                     pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND is_expired) AS expired, \
-                     pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
-                         AND suspend_time IS NOT NULL) AS suspended, \
-                     pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
-                         AND suspend_time IS NULL) AS active \
-                 FROM ( \
-                     SELECT revoke_time, suspend_time, \
-                         expire_time IS NOT NULL AND expire_time OPERATOR(pg_catalog.<=) $2 AS is_expired \
-                     FROM keyservice.keys \
-                     WHERE account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1) k) k \
+             FROM (SELECT) one_row \
              LEFT JOIN keyservice.accounts a ON a.account_id OPERATOR(pg_catalog.=) $1",
-            &[&account_id.as_str(), &now.to_system_time()],
+            &[&account_id.as_str()],
         )
         .await?;
     let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
@@ -89,12 +79,45 @@ pub(super) async fn get(
             rows::column(row, "suspend_reason")?,
             rows::column(row, "suspend_time")?,
         ),
-        keys: KeyCounts {
-            active: rows::count(row, "active")?,
-            suspended: rows::count(row, "suspended")?,
-            expired: rows::count(row, "expired")?,
-            revoked: rows::count(row, "revoked")?,
-        },
         domains: rows::count(row, "domains")?,
     })
+}
+
+pub(super) async fn count_keys(
+    database: &Database,
+    account_id: &AccountId,
+    now: Timestamp,
+    before: Revision,
+) -> Result<CountedKeys, StoreError> {
+    let rows = database
+        .query(
+            Purpose::Calls,
+            "SELECT pg_catalog.count(*) FILTER (WHERE revoke_time IS NOT NULL) AS revoked, \
+                 pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND is_expired) AS expired, \
+                 pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
+                     AND suspend_time IS NOT NULL) AS suspended, \
+                 pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
+                     AND suspend_time IS NULL) AS active, \
+                 pg_catalog.min(create_revision) AS oldest \
+             FROM ( \
+                 SELECT revoke_time, suspend_time, create_revision, \
+                     expire_time IS NOT NULL AND expire_time OPERATOR(pg_catalog.<=) $2 AS is_expired \
+                 FROM keyservice.walk_keys('ACCOUNT', $1, NULL, $3, $4)) k",
+            &[
+                &account_id.as_str(),
+                &now.to_system_time(),
+                &before.number(),
+                &KEY_COUNT_LEN,
+            ],
+        )
+        .await?;
+    let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
+    let counts = KeyCounts {
+        active: rows::count(row, "active")?,
+        suspended: rows::count(row, "suspended")?,
+        expired: rows::count(row, "expired")?,
+        revoked: rows::count(row, "revoked")?,
+    };
+    let oldest: Option<i64> = rows::column(row, "oldest")?;
+    Ok(CountedKeys::new(counts, oldest.map(Revision::from_number)))
 }

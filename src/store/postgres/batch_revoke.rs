@@ -1,6 +1,7 @@
 //! The statements of the PostgreSQL store that select many keys and revoke them.
 //!
-//! Promises that the selection, which may take long, holds up no write.
+//! Promises that the selection, which may take long, holds up no write; and that a batch is one transaction,
+//! with its audit records.
 
 use super::{
     database::{Database, Purpose},
@@ -15,8 +16,7 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        BatchRevocation, Committed, KeyTarget, MAX_BATCH, MAX_WRITES_AT_ONCE, Position, Selected,
-        Selection, StoreError,
+        BatchRevocation, Committed, KeyTarget, MAX_BATCH, Position, Selected, Selection, StoreError,
     },
 };
 use uuid::Uuid;
@@ -121,39 +121,31 @@ async fn select_given(
     ))
 }
 
-/// Revokes all keys, some at a time. After an error, some are revoked.
+/// One statement, which is one transaction: all of the keys, or none.
 pub(super) async fn revoke(
     database: &Database,
     batch: &BatchRevocation,
 ) -> Result<Committed<u64>, StoreError> {
     let ids: Vec<Uuid> = batch.key_ids.iter().map(|id| id.as_uuid()).collect();
-    let (first, rest) = ids.split_at(ids.len().min(MAX_WRITES_AT_ONCE));
-    let (mut revoked, mut position) = revoke_some(database, batch, first).await?.into_parts();
-    for some in rest.chunks(MAX_WRITES_AT_ONCE) {
-        let (count, last) = revoke_some(database, batch, some).await?.into_parts();
-        (revoked, position) = (revoked + count, last);
-    }
-    Ok(Committed::new(revoked, position))
-}
-
-async fn revoke_some(
-    database: &Database,
-    batch: &BatchRevocation,
-    ids: &[Uuid],
-) -> Result<Committed<u64>, StoreError> {
     let rows = database
         .write(
-            "SELECT revoked, revision, write_id \
-             FROM keyservice.batch_revoke($1, $2, $3, $4, $5, $6, $7, $8)",
+            "WITH batch AS MATERIALIZED ( \
+                 SELECT revoked, revision, write_id \
+                 FROM keyservice.batch_revoke($1, $2, $3, $4, $5, $6)), \
+             recorded AS ( \
+                 INSERT INTO keyservice.audit \
+                     (time, caller, method, account_id, domain, outcome, calls, revision) \
+                 SELECT $3, $4, $5, $7, $8, $6, 1, revision FROM batch) \
+             SELECT revoked, revision, write_id FROM batch",
             &[
                 &ids,
                 &batch.reason.as_str(),
                 &batch.now.to_system_time(),
                 &batch.caller.as_str(),
                 &AdminMethod::BatchRevoke.as_str(),
+                &Outcome::OK.as_str(),
                 &batch.filter.account_id.as_ref().map(AccountId::as_str),
                 &batch.filter.domain.as_ref().map(Domain::as_str),
-                &Outcome::OK.as_str(),
             ],
         )
         .await?;

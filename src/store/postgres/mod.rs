@@ -33,10 +33,10 @@ mod uses;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
-    ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CreateOutcome, DomainAddition,
-    DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
-    ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError, PoolStatus,
-    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
+    ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CountedKeys, CreateOutcome,
+    DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
+    KeyStore, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError,
+    PoolStatus, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
     ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation,
     Selected, Selection, Store, StoreError, SuspensionChange, UseLog,
 };
@@ -190,12 +190,17 @@ impl AccountStore for PostgresStore {
         accounts::set_suspension(&self.database, change).await
     }
 
-    async fn get_account(
+    async fn get_account(&self, account_id: &AccountId) -> Result<AccountSummary, StoreError> {
+        accounts::get(&self.database, account_id).await
+    }
+
+    async fn count_keys(
         &self,
         account_id: &AccountId,
         now: Timestamp,
-    ) -> Result<AccountSummary, StoreError> {
-        accounts::get(&self.database, account_id, now).await
+        before: Revision,
+    ) -> Result<CountedKeys, StoreError> {
+        accounts::count_keys(&self.database, account_id, now, before).await
     }
 }
 

@@ -14,7 +14,10 @@ use crate::{
         key::{Reason, Suspension},
         time::Timestamp,
     },
-    store::{AccountSummary, Committed, KeyCounts, SuspensionChange},
+    store::{
+        AccountSummary, Committed, CountedKeys, KEY_COUNT_LEN, KeyCounts, Revision,
+        SuspensionChange,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -73,7 +76,6 @@ fn find_suspension(
 pub(super) fn get(
     connection: &mut Connection,
     account_id: &AccountId,
-    now: Timestamp,
 ) -> rusqlite::Result<AccountSummary> {
     let transaction = connection.transaction()?;
     let suspension = find_suspension(&transaction, account_id)?;
@@ -83,29 +85,44 @@ pub(super) fn get(
         )?
         .query_row([account_id.as_str()], |row| row.get::<_, i64>(0))?
         .unsigned_abs();
-    let keys = transaction
+    Ok(AccountSummary {
+        suspension,
+        domains,
+    })
+}
+
+pub(super) fn count_keys(
+    connection: &Connection,
+    account_id: &AccountId,
+    now: Timestamp,
+    before: Revision,
+) -> rusqlite::Result<CountedKeys> {
+    connection
         .prepare_cached(
             "SELECT count(*) FILTER (WHERE revoke_time IS NOT NULL), \
                  count(*) FILTER (WHERE revoke_time IS NULL AND is_expired), \
                  count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
                      AND suspend_time IS NOT NULL), \
                  count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
-                     AND suspend_time IS NULL) \
-             FROM (SELECT revoke_time, suspend_time, coalesce(expire_time <= ?2, 0) AS is_expired \
-                   FROM keys WHERE account_id = ?1)",
+                     AND suspend_time IS NULL), \
+                 min(create_revision) \
+             FROM (SELECT revoke_time, suspend_time, create_revision, \
+                       coalesce(expire_time <= ?2, 0) AS is_expired \
+                   FROM keys INDEXED BY keys_by_account WHERE account_id = ?1 AND create_revision < ?3 \
+                   ORDER BY create_revision DESC LIMIT ?4)",
         )?
-        .query_row(params![account_id.as_str(), now.as_micros()], |row| {
-            let count = |column| row.get(column).map(i64::unsigned_abs);
-            Ok(KeyCounts {
-                revoked: count(0)?,
-                expired: count(1)?,
-                suspended: count(2)?,
-                active: count(3)?,
-            })
-        })?;
-    Ok(AccountSummary {
-        suspension,
-        keys,
-        domains,
-    })
+        .query_row(
+            params![account_id.as_str(), now.as_micros(), before.number(), KEY_COUNT_LEN],
+            |row| {
+                let count = |column| row.get(column).map(i64::unsigned_abs);
+                let counts = KeyCounts {
+                    revoked: count(0)?,
+                    expired: count(1)?,
+                    suspended: count(2)?,
+                    active: count(3)?,
+                };
+                let oldest: Option<i64> = row.get(4)?;
+                Ok(CountedKeys::new(counts, oldest.map(Revision::from_number)))
+            },
+        )
 }

@@ -27,11 +27,11 @@ mod worker;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
-    ChangeFeed, ChangePage, Committed, Counted, CreateOutcome, DomainAddition, DomainQuery,
-    DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore, ListQuery, Listed,
-    ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError, Position, Progress, RemovedDomain,
-    Replaced, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store,
-    StoreError, SuspensionChange, UseLog,
+    ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
+    DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
+    ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError, Position,
+    Progress, RemovedDomain, Replaced, ReplicationError, RetentionStore, Revision, Revocation,
+    Selected, Selection, Store, StoreError, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -248,14 +248,22 @@ impl AccountStore for SqliteStore {
             .await
     }
 
-    async fn get_account(
+    async fn get_account(&self, account_id: &AccountId) -> Result<AccountSummary, StoreError> {
+        let account_id = account_id.clone();
+        self.searcher
+            .read(move |connection| Ok(accounts::get(connection, &account_id)?))
+            .await
+    }
+
+    async fn count_keys(
         &self,
         account_id: &AccountId,
         now: Timestamp,
-    ) -> Result<AccountSummary, StoreError> {
+        before: Revision,
+    ) -> Result<CountedKeys, StoreError> {
         let account_id = account_id.clone();
         self.searcher
-            .read(move |connection| Ok(accounts::get(connection, &account_id, now)?))
+            .read(move |connection| Ok(accounts::count_keys(connection, &account_id, now, before)?))
             .await
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{ACCOUNT, Created, DOMAIN, create, denial, grant};
 use crate::support::{
-    postgres::Cluster,
+    eventually,
+    postgres::{Cluster, batch_gate::BatchGate},
     server::{Server, audit_command::records},
 };
 use keyservice::{
@@ -87,6 +88,45 @@ async fn ten_thousand_tokens_fit_into_a_call_and_not_one_more() {
     tokens.push(unknown());
     let refused = keys.batch_revoke(given(&tokens)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_loses_its_connection_revokes_nothing_and_is_on_record_as_failed() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    let mut keys = client.0.clone();
+    let created = [
+        create(&mut client, |_| {}).await,
+        create(&mut client, |_| {}).await,
+    ];
+    let gate = BatchGate::shut(&store).await;
+    let all = batch(Selection::Filter(Filter::default()));
+    let revoking = tokio::spawn({
+        let (mut keys, all) = (keys.clone(), all.clone());
+        async move { keys.batch_revoke(all).await }
+    });
+    eventually("the batch is in its middle", async || {
+        gate.holds_a_batch().await
+    })
+    .await;
+    gate.end_its_session().await;
+    let refused = revoking.await.unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    for key in &created {
+        grant(&mut client, &key.token, DOMAIN).await;
+    }
+
+    gate.open().await;
+    assert_eq!(revoke(&mut keys, all).await, counts(2, 0));
+    assert_denied(std::slice::from_ref(&server), &[&created[0], &created[1]]).await;
+    server.terminate().await;
+    let mut records = records(&store, &[]);
+    records.retain(|record| record.contains("BatchRevoke"));
+    let (done, failed): (Vec<_>, Vec<_>) = records.iter().partition(|it| it.contains(" OK "));
+    assert_eq!(done.len(), 3, "{records:?}");
+    assert_eq!(failed, ["anyone BatchRevoke UNAVAILABLE - - 1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,10 @@ use crate::support::{
     },
     directory, eventually,
     hostile::{
-        frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PING, RawClient, call_headers, frame},
+        frames::{
+            DATA, END_HEADERS, END_STREAM, HEADERS, PING, RawClient, call_headers, frame,
+            headers_of,
+        },
         persistent::{PersistentClient, Work},
         random_tokens::authorize,
     },
@@ -20,12 +23,20 @@ use crate::support::{
         sqlite_in,
     },
 };
+use keyservice::{
+    grpc::proto::{
+        BatchRevokeRequest,
+        batch_revoke_request::{Keys, Selection},
+    },
+    model::token::Token,
+};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
+use tonic::Code;
 
 /// The least time for which the hostile caller is active.
 const LENGTH: Duration = Duration::from_secs(2);
@@ -46,10 +57,15 @@ struct Shared {
 
 impl Shared {
     async fn start(args: &[&str]) -> Self {
+        Self::start_with_hostile("authorizer", args).await
+    }
+
+    /// The same, with a hostile caller of this role.
+    async fn start_with_hostile(role: &str, args: &[&str]) -> Self {
         let (directory, good, hostile) = (
             directory(),
             Credential::new("good", &["--role", "admin"]),
-            Credential::new("hostile", &["--role", "authorizer"]),
+            Credential::new("hostile", &["--role", role]),
         );
         let both = format!("{}\n{}\n", good.line, hostile.line);
         let callers = Mount::new(&[("callers", &both)]);
@@ -193,4 +209,60 @@ async fn a_caller_that_is_removed_from_the_file_has_no_share_of_the_connections(
     };
     assert_eq!(open(&mut good), MAX_CONNECTIONS - 1);
     assert_eq!(open(&mut hostile), 1);
+}
+
+/// A large BatchRevoke is read beside few others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_large_messages_come_slowly_leaves_room_for_those_of_others() {
+    let shared = Shared::start_with_hostile("admin", &["--message-timeout=3s"]).await;
+    let channel = shared.server.channel().await;
+    let mut hostile = client(channel.clone(), &shared.hostile.secret);
+    let mut good = client(channel, &shared.good.secret);
+    let large = || {
+        let token = || Token::generate(&mut rand::rng()).expose().to_owned();
+        let tokens = (0..10_000).map(|_| token()).collect();
+        BatchRevokeRequest {
+            selection: Some(Selection::Keys(Keys {
+                key_ids: vec![],
+                tokens,
+            })),
+            reason: "leaked".into(),
+            ..BatchRevokeRequest::default()
+        }
+    };
+
+    let bearer = format!("Bearer {}", shared.hostile.secret);
+    let path = "/tosend.keys.v1.KeyService/BatchRevoke";
+    let headers = headers_of(path, &[("authorization", &bearer)]);
+    let mut raw = RawClient::connect_with_preface(shared.server.port()).await;
+    let calls = (0..8).map(|call| 2 * call + 1);
+    for stream in calls.clone() {
+        raw.send(&frame(HEADERS, END_HEADERS, stream, &headers))
+            .await;
+        raw.send(&frame(DATA, 0, stream, &[0, 0, 9, 0, 0])).await;
+    }
+    let trickle = tokio::spawn(async move {
+        loop {
+            for stream in calls.clone() {
+                // The field 15, which is skipped.
+                raw.send(&frame(DATA, 0, stream, &[0x78, 0])).await;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    eventually("the hostile caller has its share", async || {
+        let refused = hostile.0.batch_revoke(large()).await.err();
+        refused.is_some_and(|it| {
+            it.code() == Code::ResourceExhausted && it.message().contains("of this caller")
+        })
+    })
+    .await;
+    good.0.batch_revoke(large()).await.expect("answered");
+    // They have as long as any message, however they come.
+    eventually("their time is over", async || {
+        hostile.0.batch_revoke(large()).await.is_ok()
+    })
+    .await;
+    assert!(!trickle.is_finished());
+    trickle.abort();
 }

@@ -1,18 +1,22 @@
 //! Leases in PostgreSQL. Each test holds one rule on which the revocation protocol relies.
 
-use crate::support::{eventually, new_key, postgres::database_in, stores::Stores};
+use crate::support::{
+    eventually, new_key,
+    postgres::{batch_gate::BatchGate, database_in, session},
+    stores::Stores,
+};
 use keyservice::{
     model::{
         account::Accounts,
+        key::{Reason, filter::KeyFilter},
         time::{LeaseTerm, Timestamp},
     },
     store::{
-        KeyTarget, Position, Progress, Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry,
-        ReplicationError, Revision, Revocation, Store, StoreError, WriteId,
+        BatchRevocation, KeyTarget, Position, Progress, Renewal, Renewed, Replica, ReplicaId,
+        ReplicaRegistry, ReplicationError, Revision, Revocation, Store, StoreError, WriteId,
     },
 };
 use std::time::Duration;
-use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,21 +174,28 @@ async fn a_replica_is_removed_if_it_did_not_renew_again_and_when_it_leaves() {
 /// Otherwise the renewal could read before a write and commit after the writer had looked for leases.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
+    let create = "SELECT keyservice.create_key('00000000-0000-0000-0000-000000000001', \
+                  sha256('x'), 'acme', 'a key', '', NULL, NULL, now(), NULL)";
+    assert_waits_for("", create).await;
+}
+
+/// Its last step is what a renewal must not pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_waits_for_the_end_of_a_batch_and_returns_it() {
+    let create = "SELECT keyservice.create_key('00000000-0000-0000-0000-000000000001', \
+                  sha256('x'), 'acme', 'a key', '', NULL, NULL, now(), NULL)";
+    let revoke = "SELECT keyservice.batch_revoke(ARRAY(SELECT key_id FROM keyservice.keys), \
+                  'compromised', now(), 'x', 'BatchRevoke', 'OK')";
+    assert_waits_for(create, revoke).await;
+}
+
+async fn assert_waits_for(before: &str, write: &str) {
     let stores = Stores::postgres().await;
     let (cluster, address) = stores.cluster.as_ref().expect("it is PostgreSQL");
-    let (mut writer, connection) = tokio_postgres::connect(address, NoTls)
-        .await
-        .expect("connected");
-    tokio::spawn(connection);
-    let write = writer.transaction().await.expect("begun");
-    let (key_id, digest) = (Uuid::from_u128(1), [1_u8; 32]);
-    write
-        .query(
-            "SELECT keyservice.create_key($1, $2, 'acme', 'a key', '', NULL, NULL, now(), NULL)",
-            &[&key_id, &digest.as_slice()],
-        )
-        .await
-        .expect("written");
+    let writer = session(address).await;
+    writer.batch_execute(before).await.expect("written");
+    let write = format!("BEGIN; {write}");
+    writer.batch_execute(&write).await.expect("written");
 
     let store = stores.first.clone();
     let renewing = tokio::spawn(async move {
@@ -192,11 +203,10 @@ async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
             .renew(&renewal(1, 1, Position::START))
             .await
     });
-    let database = address.rsplit('/').next().expect("a database");
     eventually("the renewal waits for the writer", async || {
         let waiting = "SELECT count(*) FROM pg_locks \
                        WHERE relation = 'keyservice.writers_lock'::regclass AND NOT granted";
-        cluster.psql(database, waiting) == "1"
+        cluster.psql(database_in(address), waiting) == "1"
     })
     .await;
     assert_eq!(
@@ -204,9 +214,59 @@ async fn a_renewal_waits_for_the_write_in_progress_and_returns_it() {
         [],
         "the renewal is not visible yet"
     );
-    write.commit().await.expect("committed");
+    writer.batch_execute("COMMIT").await.expect("committed");
     let renewed = renewing.await.expect("no panic").expect("renewed");
-    assert_eq!(renewed.page.changes.len(), 1);
+    let head = stores.load().await.0;
+    let last = renewed.page.changes.last().expect("a change");
+    assert_eq!(last.position, head);
+}
+
+/// Otherwise all leases could lapse meanwhile. That another write waits for the batch changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_renewed_while_a_batch_is_under_way() {
+    let stores = Stores::postgres().await;
+    let (cluster, address) = stores.cluster.as_ref().expect("it is PostgreSQL");
+    let (_, new) = new_key("acme", "to be revoked");
+    let created = stores.first.keys.create(&new).await;
+    let created = created.expect("answered").expect("created").position();
+    let gate = BatchGate::shut(address).await;
+    let batch = BatchRevocation {
+        key_ids: vec![new.key.id],
+        filter: KeyFilter::default(),
+        reason: Reason::parse("compromised").expect("valid"),
+        now: Timestamp::now(),
+        caller: new.caller.clone(),
+    };
+    let store = stores.first.clone();
+    let revoking = tokio::spawn(async move { store.keys.batch_revoke(&batch).await });
+    eventually("the batch is in its middle", async || {
+        gate.holds_a_batch().await
+    })
+    .await;
+    let store = stores.second.clone();
+    let creating = tokio::spawn(async move { create(&store).await });
+    eventually("another write waits", async || {
+        let waiting = "SELECT count(*) FROM pg_locks \
+                       WHERE relation = 'keyservice.writers_lock'::regclass AND NOT granted";
+        cluster.psql(database_in(address), waiting) == "1"
+    })
+    .await;
+
+    for renewals in 1..4 {
+        let renewed = renew(&stores.second, &renewal(1, renewals, created)).await;
+        assert_eq!(renewed.page.changes, []);
+        assert_eq!(renewed.page.head, created);
+    }
+    gate.open().await;
+    let revoked = revoking
+        .await
+        .expect("no panic")
+        .expect("revoked")
+        .position();
+    let last = creating.await.expect("no panic");
+    let renewed = renew(&stores.second, &renewal(1, 4, created)).await;
+    let positions = renewed.page.changes.iter().map(|change| change.position);
+    assert_eq!(positions.collect::<Vec<_>>(), [revoked, last]);
 }
 
 /// Creates a key and returns the position of that write.

@@ -1,6 +1,7 @@
 //! A temporary PostgreSQL cluster: created with `initdb`, started on a free port, and deleted when it
 //! is dropped.
 
+pub mod batch_gate;
 pub mod planted;
 pub mod pooler;
 pub mod proxy;
@@ -355,9 +356,11 @@ impl Cluster {
         while children.iter().any(|child| is_running(*child)) {
             std::thread::yield_now();
         }
+        let lock_file = self.data_directory().join("postmaster.pid");
+        remove_shared_memory(&fs::read_to_string(&lock_file).unwrap_or_default());
         // PostgreSQL does not start while the lock file names a running process, and the system may
         // have given the process id to another one.
-        let _ = fs::remove_file(self.data_directory().join("postmaster.pid"));
+        let _ = fs::remove_file(lock_file);
     }
 
     /// Kills the server, copies its files, and starts it again.
@@ -409,6 +412,15 @@ impl Drop for Cluster {
         if self.postmaster.is_some() {
             self.kill();
         }
+    }
+}
+
+/// Removes the segment that a killed server leaves behind, which its lock file names: the system has room for
+/// 4096.
+fn remove_shared_memory(lock_file: &str) {
+    let key_and_id = lock_file.lines().nth(6).unwrap_or_default();
+    if let Some(id) = key_and_id.split_whitespace().nth(1) {
+        let _ = Command::new("ipcrm").args(["-m", id]).output();
     }
 }
 

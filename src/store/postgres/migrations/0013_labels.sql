@@ -59,14 +59,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- Begins a write, as before, with the lock on one more table.
+-- Begins a write, as before, with the lock on one more table, and the lock of writers in its two steps.
 CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM keyservice.begin_transaction();
     LOCK TABLE keyservice.keys, keyservice.key_labels, keyservice.domains, keyservice.accounts,
         keyservice.writes IN ROW EXCLUSIVE MODE;
-    LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
+    PERFORM keyservice.keep_out_writers();
+    PERFORM keyservice.keep_out_renewals();
     PERFORM set_config('lock_timeout', '500ms', true);
     RETURN (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
 END $$;

@@ -8,44 +8,6 @@ ALTER TABLE keyservice.keys
     -- The rows of before have none, so they need not be read.
     ADD CONSTRAINT revoke_reason_length CHECK (char_length(revoke_reason) <= 400) NOT VALID;
 
--- Many keys change in one statement, before their writes are stored. So a key may have a later revision than
--- the next. One that no write of the same transaction stands for is refused at its end, by the foreign key
--- revision_is_a_write; and writes take no revision but the next, each for the row that has it. All else is as
--- in refuse_other_revision.
-CREATE FUNCTION keyservice.refuse_earlier_revision() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_next bigint;
-BEGIN
-    PERFORM keyservice.begin_transaction();
-    LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
-    v_next := (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
-    IF NEW.revision < v_next THEN
-        RAISE 'the next revision of keyservice.% is %, not %', TG_TABLE_NAME, v_next, NEW.revision
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    IF EXISTS (SELECT FROM keyservice.keys k WHERE k.revision = NEW.revision)
-        OR EXISTS (SELECT FROM keyservice.domains d WHERE d.revision = NEW.revision)
-        OR EXISTS (SELECT FROM keyservice.accounts a WHERE a.revision = NEW.revision)
-    THEN
-        RAISE 'revision % is taken by another row', NEW.revision
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    -- A key must be found by List, and must be one that can be changed and revoked.
-    IF (CASE TG_OP
-        WHEN 'INSERT' THEN NEW.version <> 1 OR NEW.create_revision <> NEW.revision
-        ELSE NEW.version - OLD.version NOT IN (0, 1) END)
-    THEN
-        RAISE 'key % has a wrong version or a wrong first revision', NEW.key_id
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    RETURN NEW;
-END $$;
-
-DROP TRIGGER next_revision ON keyservice.keys;
-CREATE TRIGGER next_revision BEFORE INSERT OR UPDATE ON keyservice.keys
-    FOR EACH ROW EXECUTE FUNCTION keyservice.refuse_earlier_revision();
-
 DO $$
 DECLARE
     v_writer text;
@@ -60,20 +22,33 @@ BEGIN
     END LOOP;
 END $$;
 
--- Revokes those of these keys that are not revoked, in one write each, and records the call: once for each
--- key, so that its history has it, and once for the account, if there is one. Gives how many they are, and the
--- last write of the store, which is theirs unless there are none: whoever waits for it waits for all earlier
--- ones too. Nulls if there has never been a write.
---
--- Every statement here takes all keys at once, because renewals of leases wait meanwhile. A replica of the
--- release before knows what a revoked key is.
-CREATE FUNCTION keyservice.batch_revoke(
-    p_key_ids uuid[], p_reason text, p_time timestamptz, p_caller text, p_method text, p_account_id text,
-    p_domain text, p_outcome text,
-    OUT revoked bigint, OUT revision bigint, OUT write_id uuid)
+-- Begins a write that may take long, as begin_write, but lets renewals of leases go on. The end of the insert
+-- into writes keeps them out.
+CREATE FUNCTION keyservice.begin_long_write() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM keyservice.begin_transaction();
+    LOCK TABLE keyservice.keys, keyservice.key_labels, keyservice.domains, keyservice.accounts,
+        keyservice.writes IN ROW EXCLUSIVE MODE;
+    PERFORM keyservice.keep_out_writers();
+    PERFORM set_config('lock_timeout', '500ms', true);
+    RETURN (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
+END $$;
+
+-- Revokes those of these keys that are not revoked, in one write each, and records each, so that its history
+-- has it. Gives how many they are, and the last write of the store, which is theirs unless there are none:
+-- whoever waits for it waits for all earlier ones too. Nulls if there has never been a write.
+--
+-- Every statement takes all keys at once. The writes come last, because renewals of leases wait from then on.
+-- However many keys there are in all, only these are read: by the index of their ids, and of their revisions.
+-- A replica of the release before knows what a revoked key is.
+CREATE FUNCTION keyservice.batch_revoke(
+    p_key_ids uuid[], p_reason text, p_time timestamptz, p_caller text, p_method text, p_outcome text,
+    OUT revoked bigint, OUT revision bigint, OUT write_id uuid)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-    v_next bigint := keyservice.begin_write();
+    v_next bigint := keyservice.begin_long_write();
 BEGIN
     UPDATE keyservice.keys k
     SET revoke_time = p_time, revoke_reason = p_reason, version = k.version + 1, revision = v_next - 1 + n.number
@@ -81,14 +56,12 @@ BEGIN
           FROM keyservice.keys x WHERE x.key_id = ANY (p_key_ids) AND x.revoke_time IS NULL) n
     WHERE k.key_id = n.key_id;
     GET DIAGNOSTICS revoked = ROW_COUNT;
-    INSERT INTO keyservice.writes (revision, write_time, key_id)
-    SELECT k.revision, p_time, k.key_id FROM keyservice.keys k
-    WHERE k.revision >= v_next ORDER BY k.revision;
     INSERT INTO keyservice.audit (time, caller, method, account_id, key_id, domain, outcome, calls, revision)
     SELECT p_time, p_caller, p_method, k.account_id, k.key_id, k.domain, p_outcome, 1, k.revision
     FROM keyservice.keys k WHERE k.revision >= v_next ORDER BY k.revision;
+    INSERT INTO keyservice.writes (revision, write_time, key_id)
+    SELECT k.revision, p_time, k.key_id FROM keyservice.keys k
+    WHERE k.revision >= v_next ORDER BY k.revision;
     SELECT w.revision, w.write_id INTO revision, write_id FROM keyservice.writes w
     WHERE w.revision = (SELECT max(x.revision) FROM keyservice.writes x);
-    INSERT INTO keyservice.audit (time, caller, method, account_id, domain, outcome, calls, revision)
-    VALUES (p_time, p_caller, p_method, p_account_id, p_domain, p_outcome, 1, batch_revoke.revision);
 END $$;

@@ -12,9 +12,11 @@
 //! be lost, and a request may arrive after its replica gave the renewal up. Between renewals a replica
 //! may read and apply changes at any time, which updates its memory and grants no lease.
 //!
-//! A write is one step too. If its answer never arrives, the writer never starts to wait. So every wait
-//! is for a committed write: the writer's own, or one that a repeated call finds because its first
-//! writer crashed. A writer needs no row of its own replica, since it looks into the keyring.
+//! A write is one step too: its commit, with renewals kept out. What it does before that, nobody can see,
+//! and no other write comes between. Many writes in one commit are as many steps, with none between. If a
+//! write's answer never arrives, the writer never starts to wait. So every wait is for a committed write:
+//! the writer's own, or one that a repeated call finds because its first writer crashed. A writer needs no
+//! row of its own replica, since it looks into the keyring.
 //!
 //! Authorize checks the lease and then reads the keyring. The other order is a trap: after a renewal
 //! between the two, the lease no longer proves the keyring that was read.

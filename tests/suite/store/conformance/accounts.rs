@@ -9,7 +9,8 @@ use keyservice::{
         time::Timestamp,
     },
     store::{
-        AccountSummary, Change, KeyCounts, KeyTarget, Position, State, Store, SuspensionChange,
+        AccountSummary, Change, CountedKeys, KEY_COUNT_LEN, KeyCounts, KeyTarget, Position,
+        Revision, State, Store, SuspensionChange,
     },
 };
 
@@ -17,6 +18,7 @@ on_every_store![
     an_account_is_suspended_since_the_first_time_and_until_it_is_resumed,
     an_account_that_has_nothing_is_described_so,
     an_account_is_described_by_the_numbers_of_its_keys_and_domains,
+    many_keys_are_counted_in_steps,
     every_change_of_an_account_is_recorded,
 ];
 
@@ -68,10 +70,14 @@ async fn assert_suspended(
 async fn an_account_that_has_nothing_is_described_so(stores: &Stores) {
     let nothing = AccountSummary {
         suspension: None,
-        keys: KeyCounts::default(),
         domains: 0,
     };
     assert_eq!(describe(&stores.second, "acme").await, nothing);
+    let no_keys = CountedKeys {
+        counts: KeyCounts::default(),
+        counted_to: None,
+    };
+    assert_eq!(count_keys(&stores.second, NOW).await, no_keys);
 }
 
 async fn an_account_is_described_by_the_numbers_of_its_keys_and_domains(stores: &Stores) {
@@ -97,8 +103,25 @@ async fn an_account_is_described_by_the_numbers_of_its_keys_and_domains(stores: 
         expired: 2,
         revoked: 1,
     };
-    let described = describe(&stores.second, "acme").await;
-    assert_eq!((described.keys, described.suspension), (expected, None));
+    assert_eq!(describe(&stores.second, "acme").await.suspension, None);
+    let counted = count_keys(&stores.second, NOW).await;
+    assert_eq!((counted.counts, counted.counted_to), (expected, None));
+}
+
+async fn many_keys_are_counted_in_steps(stores: &Stores) {
+    const LAST: u64 = 7;
+    let step = KEY_COUNT_LEN.unsigned_abs();
+    stores.insert_active_keys((2 * step + LAST) as usize).await;
+    let (mut before, mut counts) = (NOW, Vec::new());
+    loop {
+        let counted = count_keys(&stores.second, before).await;
+        counts.push(counted.counts.active);
+        match counted.counted_to {
+            Some(oldest) => before = oldest,
+            None => break,
+        }
+    }
+    assert_eq!(counts, [step, step, LAST]);
 }
 
 async fn every_change_of_an_account_is_recorded(stores: &Stores) {
@@ -127,8 +150,16 @@ pub(super) fn suspend(account: &str, why: &str) -> SuspensionChange {
     }
 }
 
+/// After every write that there is.
+const NOW: Revision = Revision::from_number(i64::MAX);
+
 async fn describe(store: &Store, account: &str) -> AccountSummary {
-    let now = after(Timestamp::now(), 1);
-    let described = store.accounts.get_account(&account_id(account), now).await;
+    let described = store.accounts.get_account(&account_id(account)).await;
     described.expect("answered")
+}
+
+async fn count_keys(store: &Store, before: Revision) -> CountedKeys {
+    let (account, now) = (account_id("acme"), after(Timestamp::now(), 1));
+    let counted = store.accounts.count_keys(&account, now, before).await;
+    counted.expect("answered")
 }

@@ -19,6 +19,7 @@ use keyservice::{
         BatchRevocation, Committed, KeyTarget, MAX_BATCH, NewKey, Position, Selected, Selection,
     },
 };
+use std::collections::HashSet;
 
 on_every_store![
     the_keys_that_a_filter_selects_are_revoked_with_the_reason_and_no_others,
@@ -26,6 +27,8 @@ on_every_store![
     each_revocation_is_a_change_of_its_own_in_the_feed,
     a_batch_without_a_key_waits_for_the_last_write,
     a_batch_is_in_the_history_of_every_key_and_on_record_once,
+    a_batch_that_revokes_nothing_is_on_record_once,
+    a_batch_that_fails_in_its_middle_revokes_no_key_and_leaves_no_record,
     no_more_keys_are_revoked_than_one_call_may,
 ];
 
@@ -158,19 +161,78 @@ async fn a_batch_without_a_key_waits_for_the_last_write(stores: &Stores) {
 }
 
 async fn a_batch_is_in_the_history_of_every_key_and_on_record_once(stores: &Stores) {
-    let mut own = create_many(stores, "acme", 2).await;
-    own[0].key.scope = Scope::AllDomains;
+    const KEYS: usize = 300;
+    let own = create_many(stores, "acme", KEYS).await;
     let ids = own.iter().map(|new| new.key.id).collect();
     let committed = batch_revoke(stores, ids, Timestamp::now()).await;
-    assert_eq!(*committed.value(), 2);
-    let of_batch = |arguments: &[&str]| {
-        let lines = records(&stores.address, arguments);
-        lines.iter().filter(|it| it.contains("BatchRevoke")).count()
+    assert_eq!(*committed.value(), KEYS as u64);
+    let recorded = records_of_batches(stores, &[]);
+    let of_keys = own.iter().map(|new| new.key.id.to_string());
+    let of_keys: HashSet<_> = of_keys
+        .map(|id| format!("tester BatchRevoke OK acme {id} 1"))
+        .collect();
+    assert!(of_keys.iter().all(|record| recorded.contains(record)));
+    let of_call = recorded.iter().filter(|record| !of_keys.contains(*record));
+    assert_eq!(
+        of_call.collect::<Vec<_>>(),
+        ["tester BatchRevoke OK acme - 1"]
+    );
+    assert_eq!(recorded.len(), KEYS + 1);
+    let history = own[0].key.id.to_string();
+    assert_eq!(records_of_batches(stores, &["--key", &history]).len(), 1);
+}
+
+async fn a_batch_that_revokes_nothing_is_on_record_once(stores: &Stores) {
+    let unknown = new_key("acme", "never stored").1.key.id;
+    let nothing = batch_revoke(stores, vec![unknown], Timestamp::now()).await;
+    assert_eq!(nothing.into_parts(), (0, Position::START));
+    assert_eq!(
+        records_of_batches(stores, &[]),
+        ["tester BatchRevoke OK acme - 1"]
+    );
+}
+
+async fn a_batch_that_fails_in_its_middle_revokes_no_key_and_leaves_no_record(stores: &Stores) {
+    let own = create_many(stores, "acme", 3).await;
+    let (before, _) = stores.load().await;
+    let ids: Vec<_> = own.iter().map(|new| new.key.id).collect();
+    let second = ids[1].as_uuid();
+    let (fail, mend) = match stores.cluster {
+        None => (
+            format!(
+                "CREATE TRIGGER fail BEFORE INSERT ON audit WHEN NEW.key_id = x'{}' \
+                 BEGIN SELECT raise(ABORT, 'no'); END",
+                second.simple()
+            ),
+            "DROP TRIGGER fail",
+        ),
+        Some(_) => (
+            format!(
+                "CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$; \
+                 CREATE TRIGGER fail BEFORE INSERT ON keyservice.audit FOR EACH ROW \
+                 WHEN (NEW.key_id = '{second}') EXECUTE FUNCTION public.fail()"
+            ),
+            "DROP TRIGGER fail ON keyservice.audit",
+        ),
     };
-    for new in &own {
-        assert_eq!(of_batch(&["--key", &new.key.id.to_string()]), 1);
+    stores.sql(&fail).await.expect("made");
+    let failed = stores
+        .first
+        .keys
+        .batch_revoke(&batch(ids.clone(), Timestamp::now()))
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(changes_since(stores, before, 10).await, []);
+    for key in list(&stores.second, &all_of("acme")).await {
+        assert_eq!((key.revoke_time, key.revoke_reason), (None, None));
     }
-    assert_eq!(of_batch(&["--account", "acme"]), 3, "and one for the call");
+    assert_eq!(records_of_batches(stores, &[]), [""; 0]);
+
+    stores.sql(mend).await.expect("mended");
+    assert_eq!(
+        *batch_revoke(stores, ids, Timestamp::now()).await.value(),
+        3
+    );
 }
 
 async fn no_more_keys_are_revoked_than_one_call_may(stores: &Stores) {
@@ -208,14 +270,23 @@ async fn select(stores: &Stores, selection: Selection) -> Selected {
     selected.expect("answered")
 }
 
-async fn batch_revoke(stores: &Stores, key_ids: Vec<KeyId>, now: Timestamp) -> Committed<u64> {
-    let batch = BatchRevocation {
+fn records_of_batches(stores: &Stores, arguments: &[&str]) -> Vec<String> {
+    let mut records = records(&stores.address, arguments);
+    records.retain(|record| record.contains("BatchRevoke"));
+    records
+}
+
+fn batch(key_ids: Vec<KeyId>, now: Timestamp) -> BatchRevocation {
+    BatchRevocation {
         key_ids,
         filter: all_of("acme").filter,
         reason: reason(),
         now,
         caller: caller("tester"),
-    };
-    let committed = stores.first.keys.batch_revoke(&batch).await;
+    }
+}
+
+async fn batch_revoke(stores: &Stores, key_ids: Vec<KeyId>, now: Timestamp) -> Committed<u64> {
+    let committed = stores.first.keys.batch_revoke(&batch(key_ids, now)).await;
     committed.expect("answered")
 }

@@ -88,10 +88,12 @@ async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
     let database = address.rsplit('/').next().expect("a database");
     cluster.psql(
         database,
-        "CREATE OR REPLACE FUNCTION keyservice.refuse_earlier_revision() RETURNS trigger \
-         LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
-         CREATE OR REPLACE FUNCTION keyservice.refuse_empty_write() RETURNS trigger \
-         LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+        "CREATE OR REPLACE FUNCTION keyservice.lock_writers() RETURNS trigger \
+         LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+         CREATE OR REPLACE FUNCTION keyservice.refuse_old_revisions() RETURNS trigger \
+         LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
+         CREATE OR REPLACE FUNCTION keyservice.refuse_empty_writes() RETURNS trigger \
+         LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
          CREATE SEQUENCE keyservice.revisions; \
          CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint LANGUAGE plpgsql AS $$ \
          DECLARE revision bigint := nextval('keyservice.revisions'); \

@@ -1,5 +1,6 @@
 //! Acknowledged writes survive `kill -9` of the service and of PostgreSQL.
 
+mod batches;
 mod changes;
 mod domains;
 mod keys;

@@ -107,12 +107,27 @@ async fn no_row_changes_without_a_write_of_its_own() {
         write_of_a_key.clone(),
         write_of_a_domain.clone(),
         write_of("account_id", "account_id", "accounts"),
-        // Two rows with one revision, and a write that names another row.
+        // Two rows with one revision, in whichever order.
         format!("{revoke}; {widen}; {write_of_a_key}"),
+        format!("{widen}; {revoke}; {write_of_a_key}"),
         format!("{revoke}; {resume}; {write_of_a_key}"),
+        format!("{resume}; {revoke}; {write_of_a_key}"),
+        format!("{resume}; {widen}; {write_of_a_domain}"),
+        // A write that names another row.
         format!("{revoke}; {write_of_a_domain}"),
         format!("{resume}; {write_of_a_key}"),
+        format!("{resume}; {write_of_a_domain}"),
+        // A row that changes twice with one write, in the same revision or in the one after.
         format!("{revoke}; {revoke}; {write_of_a_key}"),
+        format!("{revoke}; {revoke} + 1; {write_of_a_key}"),
+        format!("{revoke}; {write_of_a_key}; UPDATE keyservice.keys SET revoke_time = NULL"),
+        format!("{revoke}; UPDATE keyservice.keys SET revoke_time = NULL; {write_of_a_key}"),
+        // A gap, before the row or before the write.
+        format!("{revoke} + 1; {write_of_a_key}"),
+        format!("{revoke}; {write_of_a_key}; {write_of_a_key}"),
+        // A version that keeps the key from being changed or revoked.
+        format!("{revoke}, version = 2147483647; {write_of_a_key}"),
+        format!("{revoke}, version = version - 1; {write_of_a_key}"),
         // Here the next revision could be one that was taken meanwhile.
         format!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {revoke}; {write_of_a_key}"),
     ] {
@@ -133,6 +148,116 @@ async fn no_row_changes_without_a_write_of_its_own() {
     );
     thief.batch_execute(&resumed).await.expect("written");
     client.create_key().await;
+}
+
+/// Many rows may change in one statement, and many writes may be stored in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_many_rows_has_a_write_of_its_own() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        tokens.push(client.create_key().await.0);
+    }
+    let (token, key_id) = client.create_key().await;
+    client.revoke(&key_id).await.expect("revoked");
+    tokens.push(token);
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+
+    let last = "(SELECT max(revision) FROM keyservice.writes)";
+    let revoke = |revision: &str| {
+        format!(
+            "UPDATE keyservice.keys k SET revoke_time = now(), revision = {last} + {revision} \
+             FROM (SELECT key_id, row_number() OVER (ORDER BY create_revision) AS number \
+                   FROM keyservice.keys) n WHERE n.key_id = k.key_id"
+        )
+    };
+    let insert = |which: &str| {
+        format!(
+            "INSERT INTO keyservice.writes (revision, write_time, key_id) \
+             SELECT revision, now(), key_id FROM keyservice.keys WHERE revision > {last} AND {which} \
+             ORDER BY revision"
+        )
+    };
+    let all = insert("true");
+    for refused in [
+        // Some have no write.
+        format!(
+            "{}; {}",
+            revoke("number"),
+            insert(&format!("revision <> {last} + 3"))
+        ),
+        format!(
+            "{}; {}",
+            revoke("number"),
+            insert(&format!("revision <> {last} + 2"))
+        ),
+        // A gap, and an earlier revision among them.
+        format!("{}; {all}", revoke("number * 2")),
+        format!("{}; {all}", revoke("number + 1")),
+        format!("{}; {all}", revoke("number - 1")),
+        // An earlier revision, which no row has any more.
+        "UPDATE keyservice.keys SET revoke_time = now(), revision = create_revision + number \
+         FROM (SELECT max(create_revision) - min(create_revision) AS number FROM keyservice.keys) n \
+         WHERE create_revision = (SELECT min(create_revision) FROM keyservice.keys)"
+            .to_owned(),
+        // Writes that name one another's rows.
+        format!(
+            "{}; INSERT INTO keyservice.writes (revision, write_time, key_id) \
+             SELECT 2 * {last} + 5 - revision, now(), key_id FROM keyservice.keys WHERE revision > {last}",
+            revoke("number")
+        ),
+        // One of them of a version that it never had.
+        format!(
+            "UPDATE keyservice.keys SET revoke_time = now(), revision = revision + {last}, \
+                 version = CASE WHEN revision = {last} THEN 9 ELSE version END; {all}"
+        ),
+    ] {
+        let done = thief
+            .batch_execute(&format!("BEGIN; {refused}; COMMIT"))
+            .await;
+        assert!(done.is_err(), "{refused}");
+        thief.batch_execute("ROLLBACK").await.expect("ended");
+    }
+    let revoked = format!("BEGIN; {}; {all}; COMMIT", revoke("number"));
+    thief.batch_execute(&revoked).await.expect("written");
+    // Whoever creates a key waits for what was written before.
+    client.create_key().await;
+    for token in tokens {
+        assert!(!client.is_granted(&token).await);
+    }
+}
+
+/// No List would find a key of an earlier revision, and no change would find one of another version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_is_of_the_next_revision_and_the_first_version() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    server.client().await.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let next = "(SELECT max(revision) + 1 FROM keyservice.writes)";
+    let create = |create_revision: &str, version| {
+        format!(
+            "BEGIN; \
+             INSERT INTO keyservice.keys (key_id, digest, account_id, name, preview, create_time, \
+                 create_revision, revision, version) \
+             VALUES (gen_random_uuid(), decode(repeat('ab', 32), 'hex'), 'acme', 'a key', '', now(), \
+                 {create_revision}, {next}, {version}); \
+             INSERT INTO keyservice.writes (revision, write_time, key_id) \
+             SELECT revision, now(), key_id FROM keyservice.keys WHERE revision = {next}; \
+             COMMIT"
+        )
+    };
+    for refused in [create("0", 1), create(next, 2), create(next, 0)] {
+        let done = thief.batch_execute(&refused).await;
+        assert!(done.is_err(), "{refused}");
+        thief.batch_execute("ROLLBACK").await.expect("ended");
+    }
+    let created = create(next, 1);
+    thief.batch_execute(&created).await.expect("created");
 }
 
 /// Two sessions may each find the same revision free.

@@ -139,7 +139,9 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
         ),
         "walk_keys('LABEL', 'a', 'm=v', 100, 10)".to_owned(),
         "walk_keys('ALL', NULL, NULL, 100, 10)".to_owned(),
-        format!("batch_revoke(ARRAY[{id}], 'why', {times}, 'c', 'BatchRevoke', 'a', NULL, 'OK')"),
+        format!(
+            "batch_revoke(ARRAY(SELECT k.key_id FROM keyservice.keys k), 'why', {times}, 'c', 'BatchRevoke', 'OK')"
+        ),
         format!("raise_history_start({times}, 10)"),
         format!("forget_keys(pg_catalog.to_timestamp(0), {id}, 10)"),
         "forget_writes(0, 10)".to_owned(),

@@ -1,0 +1,99 @@
+//! Shares of what each caller may take only little of, for as long as its client takes its time.
+//!
+//! Promises that few are taken at once, by one caller and by all.
+
+use crate::model::caller_name::CallerName;
+use hashbrown::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How many shares there are, and how many each caller has taken.
+pub(crate) struct Shares {
+    of_all: usize,
+    of_caller: usize,
+    taken: Mutex<HashMap<CallerName, usize>>,
+}
+
+impl Shares {
+    /// For the calls whose client streams its messages, which are those to reflection. Each holds answers, and
+    /// messages that wait for them. Such calls are made by people, who look at the API, and last milliseconds. A
+    /// client needs one.
+    pub(crate) fn of_streams() -> Arc<Self> {
+        Self::new(64, 16)
+    }
+
+    /// For large messages that are read, each up to 640 KiB: together less than 6 MiB. A caller has no use for
+    /// many at once, since one write comes after the other.
+    pub(crate) fn of_large_messages() -> Arc<Self> {
+        Self::new(8, 2)
+    }
+
+    fn new(of_all: usize, of_caller: usize) -> Arc<Self> {
+        Arc::new(Self {
+            of_all,
+            of_caller,
+            taken: Mutex::default(),
+        })
+    }
+
+    /// One more for this caller, or `None` if there is none.
+    pub(crate) fn take(self: &Arc<Self>, caller: &CallerName) -> Option<Share> {
+        let mut taken = self.taken();
+        let of_all: usize = taken.values().sum();
+        let of_caller = taken.get(caller).copied().unwrap_or_default();
+        if of_all >= self.of_all || of_caller >= self.of_caller {
+            return None;
+        }
+        taken.insert(caller.clone(), of_caller + 1);
+        Some(Share {
+            shares: self.clone(),
+            caller: caller.clone(),
+        })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<CallerName, usize>> {
+        self.taken.lock().expect("nothing panics while it is held")
+    }
+}
+
+/// A share that is taken until this is dropped.
+pub(crate) struct Share {
+    shares: Arc<Shares>,
+    caller: CallerName,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.shares.taken();
+        let left = taken.get(&self.caller).map_or(0, |count| count - 1);
+        if left == 0 {
+            taken.remove(&self.caller);
+        } else {
+            taken.insert(self.caller.clone(), left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(number: usize) -> CallerName {
+        CallerName::parse(&format!("caller-{number}")).expect("valid")
+    }
+
+    #[test]
+    fn one_caller_leaves_shares_to_others_and_all_have_no_more_than_there_are() {
+        for shares in [Shares::of_streams(), Shares::of_large_messages()] {
+            let take = |caller| shares.take(&name(caller));
+            let of_one: Vec<_> = (0..2 * shares.of_caller).map_while(|_| take(0)).collect();
+            assert_eq!(of_one.len(), shares.of_caller);
+            let of_others: Vec<_> = (1..=shares.of_all).map_while(take).collect();
+            assert_eq!(of_one.len() + of_others.len(), shares.of_all);
+            assert!(take(1).is_none());
+            drop(of_one);
+            assert!(take(0).is_some() && take(1).is_some());
+            drop(of_others);
+            assert!(shares.taken().is_empty());
+        }
+    }
+}

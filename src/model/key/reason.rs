@@ -1,0 +1,85 @@
+//! Why a key was revoked, or why a key or an account is suspended.
+//!
+//! Promises that no caller gives the reason that the service gives itself, nor one that reads like it.
+
+use crate::model::line::{InvalidLine, Line};
+
+/// The service has suspended a key or an account itself, because the store has lost a change of it.
+const LOST_WRITE: &str = "LOST_WRITE";
+
+/// A reason, which is written for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason(Line<200>);
+
+/// The text cannot be a reason that a caller gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReason {
+    /// It is no such line.
+    #[error(transparent)]
+    Line(#[from] InvalidLine),
+    /// People would take it for the service's own.
+    #[error("is, or reads like, LOST_WRITE, which only the service itself gives; use other words")]
+    Reserved,
+}
+
+impl Reason {
+    /// Parses a caller's reason. White space at its ends is removed.
+    pub fn parse(text: &str) -> Result<Self, InvalidReason> {
+        let line = Line::parse(text)?;
+        let letters = |text: &str| {
+            let letters = text.chars().filter(|it| it.is_alphanumeric());
+            letters.flat_map(char::to_lowercase).collect::<String>()
+        };
+        if letters(line.as_str()) == letters(LOST_WRITE) {
+            return Err(InvalidReason::Reserved);
+        }
+        Ok(Self(line))
+    }
+
+    /// The reason of a suspension that stands for a lost write. What was lost is not known in full: an admin
+    /// looks at the key, puts it right and resumes it.
+    pub(crate) fn lost_write() -> Self {
+        Self::from_stored(LOST_WRITE.to_owned())
+    }
+
+    /// Takes back a reason that a store has kept.
+    pub(crate) fn from_stored(text: String) -> Self {
+        Self(Line::from_stored(text))
+    }
+
+    /// The reason, without white space at its ends.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_reason_does_not_read_like_the_services_own() {
+        for text in [
+            "LOST_WRITE",
+            " lost_write\t",
+            "Lost-Write!",
+            "L\u{200d}OST_WRITE",
+            "LOST WRITE",
+        ] {
+            assert_eq!(
+                Reason::parse(text),
+                Err(InvalidReason::Reserved),
+                "{text:?}"
+            );
+        }
+        for text in ["a lost write was put right", "LOST_WRITES", "abuse"] {
+            assert_eq!(
+                Reason::parse(text).map(|it| it.as_str().to_owned()),
+                Ok(text.to_owned())
+            );
+        }
+        let invisible = Err(InvalidReason::Line(InvalidLine::Invisible));
+        assert_eq!(Reason::parse("\u{301}"), invisible);
+    }
+}
