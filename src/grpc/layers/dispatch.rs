@@ -11,7 +11,7 @@ use super::{
     message_limits::MessageLimits,
     read_ahead::read_ahead,
     request_body::RequestBody,
-    stream_answer::{Failure, StreamEnd, ends_with},
+    stream_answer::{Failure, StreamEnd, ends_with, until},
     unreadable::{broken_headers, unreadable},
 };
 use crate::grpc::{
@@ -149,16 +149,23 @@ where
             method,
             request,
             began,
+            passed_by,
+            until_unknown,
         } = call;
         let (limits, large) = self.message_limits(method);
         let limits = limits.before_deadline(answer_time(request.headers()));
-        let read = |body| RequestBody::new(body, limits, method, began).holding(large);
+        let read = |body| {
+            RequestBody::new(body, limits, method, began)
+                .holding(large)
+                .passed_by(passed_by)
+        };
         if method.is_some_and(Method::streams_requests) {
             let mut request = request;
             let slot: Option<Arc<StreamSlot>> = request.extensions_mut().remove();
             let peer: Option<&Peer> = request.extensions().get();
             let peer = peer.map(|peer| peer.slot.clone());
-            let end = StreamEnd::within(self.stream_limit, &self.draining, slot, peer);
+            let limit = until(self.stream_limit, until_unknown);
+            let end = StreamEnd::after(limit, &self.draining, slot, peer);
             let failure = Failure::default();
             let messages = |body| read(read_ahead(body, limits)).telling(failure.clone());
             let answer = self.router.call(request.map(messages));

@@ -10,7 +10,7 @@ use crate::{
     callers::stream_slots::StreamSlot, grpc::errors::trailers, net::admission::ConnectionSlot,
 };
 use bytes::Bytes;
-use futures::task::AtomicWaker;
+use futures::{future::BoxFuture, task::AtomicWaker};
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
@@ -25,7 +25,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::AbortOnDropHandle,
@@ -48,10 +48,10 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// The call is asked to end after this time, or when the server drains. If its client does not take
+    /// The call is asked to end when this is ready, or when the server drains. If its client does not take
     /// that, its connection is closed: HTTP/2 asks for no more of the answer meanwhile.
-    pub(super) fn within(
-        limit: Duration,
+    pub(super) fn after(
+        limit: impl Future<Output = ()> + Send + 'static,
         draining: &CancellationToken,
         slot: Option<Arc<StreamSlot>>,
         connection: Option<Arc<ConnectionSlot>>,
@@ -59,7 +59,7 @@ impl StreamEnd {
         let ending = draining.child_token();
         let asked_to_end = Box::pin(ending.clone().cancelled_owned());
         let timer = tokio::spawn(async move {
-            sleep(limit).await;
+            limit.await;
             ending.cancel();
             sleep(END_TIME).await;
             if let Some(connection) = connection {
@@ -71,6 +71,14 @@ impl StreamEnd {
             timer: AbortOnDropHandle::new(timer),
             slot,
         }
+    }
+}
+
+/// Ready after this time, or when nobody knows the call's caller any more.
+pub(super) async fn until(time: Duration, until_unknown: Option<BoxFuture<'static, ()>>) {
+    match until_unknown {
+        Some(until_unknown) => drop(timeout(time, until_unknown).await),
+        None => sleep(time).await,
     }
 }
 
