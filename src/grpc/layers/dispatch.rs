@@ -12,7 +12,7 @@ use super::{
     read_ahead::read_ahead,
     request_body::RequestBody,
     stream_answer::{Failure, StreamEnd, ends_with, until},
-    unreadable::{broken_headers, unreadable},
+    unreadable::{broken_headers, refused_compression, unreadable},
 };
 use crate::grpc::{
     call::Call,
@@ -144,6 +144,9 @@ where
         }
         if let Some(why) = self.not_served(call.method) {
             return Either::Left(Box::pin(ready(Ok(Status::unimplemented(why).into_http()))));
+        }
+        if let Some(status) = refused_compression(call.request.headers()) {
+            return Either::Left(Box::pin(ready(Ok(status.into_http()))));
         }
         let Call {
             method,

@@ -7,7 +7,9 @@
 //! Must never keep a server from draining, nor last for as long as its client likes.
 
 use crate::{
-    callers::stream_slots::StreamSlot, grpc::errors::trailers, net::admission::ConnectionSlot,
+    callers::stream_slots::StreamSlot,
+    grpc::{call::status, errors::trailers},
+    net::admission::ConnectionSlot,
 };
 use bytes::Bytes;
 use futures::{future::BoxFuture, task::AtomicWaker};
@@ -30,7 +32,7 @@ use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::AbortOnDropHandle,
 };
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 /// What was wrong with a call's messages, if something was. The request's body sets it.
 pub(super) type Failure = Arc<OnceLock<Status>>;
@@ -167,6 +169,18 @@ impl Drop for UnwrittenFrame {
     }
 }
 
+/// The frame, whose message does not repeat what the client sent if it ends the stream with a failure.
+/// tonic's reflection names what it has not found, and clients and proxies log such a message.
+fn in_own_words(frame: Frame<Bytes>) -> Result<Frame<Bytes>, Status> {
+    let code = frame.trailers_ref().and_then(status);
+    let text = match code {
+        None | Some(Code::Ok) => return Ok(frame),
+        Some(Code::NotFound) => "no such symbol, file or extension is served here",
+        Some(_) => "the stream's message asks for nothing that can be answered",
+    };
+    trailers(&Status::new(code.unwrap_or(Code::Unknown), text))
+}
+
 impl HttpBody for StreamAnswer {
     type Data = <Body as HttpBody>::Data;
     type Error = Status;
@@ -187,7 +201,7 @@ impl HttpBody for StreamAnswer {
         let is_end = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
         Poll::Ready(match self.failure.get() {
             Some(failure) if is_end => Some(trailers(failure)),
-            _ => frame,
+            _ => frame.map(|frame| frame.and_then(in_own_words)),
         })
     }
 
