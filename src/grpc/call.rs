@@ -5,6 +5,8 @@
 //! Must never give out a text that a caller chose.
 
 use super::methods::Method;
+use crate::net::reload::Version;
+use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
 use std::time::Instant;
 use tonic::{Code, body::Body};
@@ -24,6 +26,10 @@ pub struct Call {
     pub(super) method: Option<Method>,
     pub(super) request: Request<Body>,
     pub(super) began: Instant,
+    /// By which credentials the call passed, if no handler asks again.
+    pub(super) passed_by: Option<Version>,
+    /// Ready when nobody knows the caller any more, if the call streams its messages.
+    pub(super) until_unknown: Option<BoxFuture<'static, ()>>,
 }
 
 impl Call {
@@ -35,6 +41,8 @@ impl Call {
             method,
             request,
             began: Instant::now(),
+            passed_by: None,
+            until_unknown: None,
         }
     }
 

@@ -11,7 +11,10 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -60,6 +63,9 @@ struct State<T> {
     value: ArcSwap<T>,
     /// Told each time after the value has changed.
     changes: watch::Sender<()>,
+    /// How often it has changed. It lives as long as the process, so that who remembers it does not have to
+    /// count a reference.
+    change_count: &'static AtomicU64,
     /// The files are invalid now, or cannot be read.
     is_failed: AtomicBool,
     /// Reading the files takes longer than it may.
@@ -101,6 +107,16 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         self.state.changes.subscribe()
     }
 
+    /// What tells later whether the value has changed since. Ask for it before the value.
+    #[must_use]
+    pub(crate) fn version(&self) -> Version {
+        let change_count = self.state.change_count;
+        Version {
+            change_count,
+            seen: change_count.load(Acquire),
+        }
+    }
+
     /// Whether the value is older than the files, because they are invalid now or cannot be read.
     #[must_use]
     pub(crate) fn is_reload_failed(&self) -> bool {
@@ -110,6 +126,21 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
             ..
         } = &*self.state;
         is_failed.load(Relaxed) || is_hanging.load(Relaxed)
+    }
+}
+
+/// A value of files, as it was at some moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Version {
+    change_count: &'static AtomicU64,
+    seen: u64,
+}
+
+impl Version {
+    /// Whether the value has changed since.
+    #[must_use]
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.change_count.load(Acquire) != self.seen
     }
 }
 
@@ -139,6 +170,7 @@ where
             state: Arc::new(State {
                 value: ArcSwap::from_pointee(value),
                 changes: watch::Sender::new(()),
+                change_count: Box::leak(Box::default()),
                 is_failed: AtomicBool::new(false),
                 is_hanging: AtomicBool::new(false),
             }),
@@ -196,6 +228,7 @@ where
         match parse_all(&self.files, contents, &self.parse) {
             Ok(value) => {
                 self.state.value.store(Arc::new(value));
+                self.state.change_count.fetch_add(1, Release);
                 self.state.changes.send_replace(());
                 self.state.is_failed.store(false, Relaxed);
                 tracing::info!("{settings}: changed, and in use from now on");

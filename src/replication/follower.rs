@@ -4,7 +4,7 @@
 //! used only when everything that was committed before the lease was granted is in the keyring.
 //! Must never skip a revision, nor continue from a history that the store does not have.
 
-use super::{acknowledgement::Acknowledgements, lost_history};
+use super::{acknowledgement::Acknowledgements, believed_domain::believed, lost_history};
 use crate::{
     authorize::{keyring::Keyring, lease::Lease},
     model::time::{LeaseTerm, Moment},
@@ -376,7 +376,7 @@ async fn load(changes: &dyn ChangeFeed, keyring: &Keyring) -> Result<Position, S
 fn apply(keyring: &Keyring, state: &State) {
     match state {
         State::Key(key) => keyring.apply_key(key),
-        State::Domain(domain) => keyring.apply_domain(domain),
+        State::Domain(domain) => keyring.apply_domain(&believed(domain)),
         State::Account(account) => keyring.apply_account(account),
     }
 }

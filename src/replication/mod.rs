@@ -1,6 +1,7 @@
 //! Keeps this replica's memory current, and lets a write return when every replica has applied it.
 
 pub mod acknowledgement;
+mod believed_domain;
 pub mod follower;
 mod lost_history;
 pub mod retention;

@@ -165,9 +165,11 @@ impl Callers {
         let method = call.method.and_then(Method::audited_as);
         let (began, request) = (call.began, &mut call.request);
         let credentials;
+        let mut version = None;
         let caller = match self {
             Self::Anyone(caller) => caller,
             Self::Listed(credentials_file) => {
+                version = Some(credentials_file.version());
                 credentials = credentials_file.get();
                 match find(&credentials, request) {
                     Ok(caller) => caller,
@@ -183,6 +185,7 @@ impl Callers {
                 return Verdict::TooManyStreams;
             };
             request.extensions_mut().insert(Arc::new(share));
+            call.until_unknown = self.until_unknown(caller, request);
         }
         let Access::Needs(role) = access else {
             return Verdict::Passed;
@@ -196,6 +199,7 @@ impl Callers {
             (false, Some(call)) => Verdict::RefusedAudited(call),
             (false, None) => Verdict::Refused,
             (true, None) => {
+                call.passed_by = version;
                 if caller.accounts != Accounts::All {
                     let caller = caller.clone();
                     request.extensions_mut().insert(caller);
@@ -207,6 +211,19 @@ impl Callers {
 }
 
 impl Callers {
+    /// Ready when nobody knows this caller any more. None if everybody is known.
+    fn until_unknown(
+        &self,
+        caller: &Arc<Caller>,
+        request: &Request<Body>,
+    ) -> Option<BoxFuture<'static, ()>> {
+        let mut changes = self.credentials()?.changes();
+        let known_now = self.known_now(caller, request);
+        Some(Box::pin(async move {
+            while known_now().is_some() && changes.changed().await.is_ok() {}
+        }))
+    }
+
     /// Tells who this caller is whenever that is asked, by what it has proved itself with.
     fn known_now(&self, caller: &Arc<Caller>, request: &Request<Body>) -> KnownNow {
         let credentials = match self {

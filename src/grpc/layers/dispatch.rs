@@ -12,8 +12,8 @@ use super::{
     read_ahead::read_ahead,
     refused::refused,
     request_body::RequestBody,
-    stream_answer::{Failure, StreamEnd, ends_with},
-    unreadable::{broken_headers, unreadable},
+    stream_answer::{Failure, StreamEnd, ends_with, until},
+    unreadable::{broken_headers, refused_compression, unreadable},
 };
 use crate::grpc::{
     call::Call,
@@ -134,20 +134,30 @@ where
             let status = Status::unimplemented(why);
             return Either::Left(refused(call, self.message_limits, status));
         }
+        if let Some(status) = refused_compression(call.request.headers()) {
+            return Either::Left(refused(call, self.message_limits, status));
+        }
         let Call {
             method,
             mut request,
             began,
+            passed_by,
+            until_unknown,
         } = call;
         let large: Option<LargeMessage> = request.extensions_mut().remove();
         let limits = self.message_limits(method, large.is_some());
         let limits = limits.before_deadline(answer_time(request.headers()));
-        let read = |body| RequestBody::new(body, limits, method, began).holding(large);
+        let read = |body| {
+            RequestBody::new(body, limits, method, began)
+                .holding(large)
+                .passed_by(passed_by)
+        };
         if method.is_some_and(Method::streams_requests) {
             let slot: Option<Arc<Share>> = request.extensions_mut().remove();
             let peer: Option<&Peer> = request.extensions().get();
             let peer = peer.map(|peer| peer.slot.clone());
-            let end = StreamEnd::within(self.stream_limit, &self.draining, slot, peer);
+            let limit = until(self.stream_limit, until_unknown);
+            let end = StreamEnd::after(limit, &self.draining, slot, peer);
             let failure = Failure::default();
             let messages = |body| read(read_ahead(body, limits)).telling(failure.clone());
             let answer = self.router.call(request.map(messages));

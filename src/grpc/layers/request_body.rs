@@ -2,7 +2,8 @@
 //!
 //! Owns what a body is that cannot be read as the messages of its method.
 //! Promises a status that tells the client what it did: the message is too large, it is late or broken,
-//! there is none or one too many, or the client gave the call up.
+//! there is none or one too many, or the client gave the call up. Promises too that no call goes on by
+//! credentials that were changed while its message was awaited.
 //! Must never leave these to tonic. It answers `OUT_OF_RANGE` and `INTERNAL`, which are the
 //! service's own to give.
 
@@ -13,7 +14,10 @@ use super::{
     stream_answer::Failure,
     unreadable::{Unreadable, unreadable},
 };
-use crate::grpc::methods::Method;
+use crate::{
+    grpc::{errors, methods::Method},
+    net::reload::Version,
+};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -31,6 +35,10 @@ pub(in crate::grpc) struct RequestBody {
     patience: Patience,
     /// Set if the messages of a stream cannot be read.
     failure: Option<Failure>,
+    /// By which credentials the call passed, if no handler asks again.
+    passed_by: Option<Version>,
+    /// Whether the message was not there at once.
+    has_waited: bool,
     /// The caller's share of large messages, until this one is read.
     large: Option<LargeMessage>,
 }
@@ -49,8 +57,16 @@ impl RequestBody {
             limits,
             patience: Patience::of(&limits, began),
             failure: None,
+            passed_by: None,
+            has_waited: false,
             large: None,
         }
+    }
+
+    /// The body, which does not go on by other credentials than these.
+    pub(super) fn passed_by(mut self, version: Option<Version>) -> Self {
+        self.passed_by = version;
+        self
     }
 
     /// The body, which keeps the share until it is dropped.
@@ -70,12 +86,17 @@ impl RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<<Body as HttpBody>::Data>, Status>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
+            self.has_waited = true;
             if !self.is_awaited() {
                 return Poll::Pending;
             }
             ready!(self.patience.poll(context));
             return Poll::Ready(Some(Err(self.limits.too_late())));
         };
+        // Who may call was decided before this wait, and the answer must not be by rights that are gone.
+        if self.has_waited && self.passed_by.is_some_and(|version| version.is_outdated()) {
+            return Poll::Ready(Some(Err(errors::caller_changed())));
+        }
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 // Trailers end a body as well as nothing does.

@@ -6,9 +6,13 @@
 //! holds no more than one frame for a client that does not read. It would take up to 400 KiB a call.
 //! Must never keep a server from draining, nor last for as long as its client likes.
 
-use crate::{callers::shares::Share, grpc::errors::trailers, net::admission::ConnectionSlot};
+use crate::{
+    callers::shares::Share,
+    grpc::{call::status, errors::trailers},
+    net::admission::ConnectionSlot,
+};
 use bytes::Bytes;
-use futures::task::AtomicWaker;
+use futures::{future::BoxFuture, task::AtomicWaker};
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
@@ -23,12 +27,12 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::AbortOnDropHandle,
 };
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 /// What was wrong with a call's messages, if something was. The request's body sets it.
 pub(super) type Failure = Arc<OnceLock<Status>>;
@@ -46,10 +50,10 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// The call is asked to end after this time, or when the server drains. If its client does not take
+    /// The call is asked to end when this is ready, or when the server drains. If its client does not take
     /// that, its connection is closed: HTTP/2 asks for no more of the answer meanwhile.
-    pub(super) fn within(
-        limit: Duration,
+    pub(super) fn after(
+        limit: impl Future<Output = ()> + Send + 'static,
         draining: &CancellationToken,
         slot: Option<Arc<Share>>,
         connection: Option<Arc<ConnectionSlot>>,
@@ -57,7 +61,7 @@ impl StreamEnd {
         let ending = draining.child_token();
         let asked_to_end = Box::pin(ending.clone().cancelled_owned());
         let timer = tokio::spawn(async move {
-            sleep(limit).await;
+            limit.await;
             ending.cancel();
             sleep(END_TIME).await;
             if let Some(connection) = connection {
@@ -69,6 +73,14 @@ impl StreamEnd {
             timer: AbortOnDropHandle::new(timer),
             slot,
         }
+    }
+}
+
+/// Ready after this time, or when nobody knows the call's caller any more.
+pub(super) async fn until(time: Duration, until_unknown: Option<BoxFuture<'static, ()>>) {
+    match until_unknown {
+        Some(until_unknown) => drop(timeout(time, until_unknown).await),
+        None => sleep(time).await,
     }
 }
 
@@ -157,6 +169,18 @@ impl Drop for UnwrittenFrame {
     }
 }
 
+/// The frame, whose message does not repeat what the client sent if it ends the stream with a failure.
+/// tonic's reflection names what it has not found, and clients and proxies log such a message.
+fn in_own_words(frame: Frame<Bytes>) -> Result<Frame<Bytes>, Status> {
+    let code = frame.trailers_ref().and_then(status);
+    let text = match code {
+        None | Some(Code::Ok) => return Ok(frame),
+        Some(Code::NotFound) => "no such symbol, file or extension is served here",
+        Some(_) => "the stream's message asks for nothing that can be answered",
+    };
+    trailers(&Status::new(code.unwrap_or(Code::Unknown), text))
+}
+
 impl HttpBody for StreamAnswer {
     type Data = <Body as HttpBody>::Data;
     type Error = Status;
@@ -177,7 +201,7 @@ impl HttpBody for StreamAnswer {
         let is_end = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
         Poll::Ready(match self.failure.get() {
             Some(failure) if is_end => Some(trailers(failure)),
-            _ => frame,
+            _ => frame.map(|frame| frame.and_then(in_own_words)),
         })
     }
 

@@ -7,8 +7,8 @@
 //! gRPC's own implementations answer `INTERNAL` to most of these, and `UNIMPLEMENTED` to a second
 //! message (`doc/statuscodes.md` of gRPC; `checkRecvPayload` in grpc-go). Here `INTERNAL` says that the
 //! store failed, and raises an alert. gRPC's libraries never send such requests, so no client depends on
-//! gRPC's own codes for them. One case stays with tonic: it answers `UNIMPLEMENTED` to a compression that
-//! is not supported, as gRPC's `doc/compression.md` wants.
+//! gRPC's own codes for them. Only to a compression that is not supported, the answer is `UNIMPLEMENTED`, as
+//! gRPC's `doc/compression.md` wants.
 
 use crate::grpc::{
     call::{Call, OTHER},
@@ -16,7 +16,7 @@ use crate::grpc::{
     methods::Method,
 };
 use http::{HeaderMap, header::CONTENT_TYPE};
-use tonic::Status;
+use tonic::{Status, metadata::MetadataValue};
 
 /// Why a request cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,22 @@ pub(super) fn broken_headers(call: &Call) -> Option<Unreadable> {
     } else {
         Some(Unreadable::ContentType)
     }
+}
+
+/// The answer to a call with a compression, since none is supported. tonic's own names the compression.
+pub(super) fn refused_compression(headers: &HeaderMap) -> Option<Status> {
+    let encoding = headers.get("grpc-encoding")?;
+    if encoding == "identity" {
+        return None;
+    }
+    let mut status = Status::unimplemented(
+        "the call names a grpc-encoding that is not supported: send messages uncompressed",
+    );
+    let supported = MetadataValue::from_static("identity");
+    status
+        .metadata_mut()
+        .insert("grpc-accept-encoding", supported);
+    Some(status)
 }
 
 /// Whether the content type is `application/grpc`, alone or with the name of an encoding behind it.

@@ -6,14 +6,19 @@ use crate::support::{
     eventually,
     server::error_reason,
 };
-use futures::stream;
-use keyservice::grpc::proto::{CreateRequest, CreateResponse};
-use tokio::sync::oneshot;
+use futures::{FutureExt, StreamExt, stream};
+use keyservice::grpc::proto::{AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse};
+use std::time::Duration;
+use tokio::{sync::oneshot, time::timeout};
 use tonic::{
     Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery,
     service::interceptor::InterceptedService, transport::Channel,
 };
 use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 
 struct Callers {
     guarded: Guarded,
@@ -63,11 +68,26 @@ async fn open_create(
     bearer: Bearer,
     send: oneshot::Receiver<CreateRequest>,
 ) -> Result<CreateResponse, Status> {
+    open("Create", channel, bearer, send).await
+}
+
+/// Opens a call, whose message is sent when that is told.
+async fn open<Q, A>(
+    rpc: &str,
+    channel: Channel,
+    bearer: Bearer,
+    send: oneshot::Receiver<Q>,
+) -> Result<A, Status>
+where
+    Q: prost::Message + Default + 'static,
+    A: prost::Message + Default + 'static,
+{
     let mut grpc = Grpc::new(InterceptedService::new(channel, bearer));
     grpc.ready().await.expect("it is connected");
     let message = stream::once(async { send.await.expect("it is told") });
-    let path = PathAndQuery::from_static("/tosend.keys.v1.KeyService/Create");
-    let codec = ProstCodec::<CreateRequest, CreateResponse>::default();
+    let path = format!("/tosend.keys.v1.KeyService/{rpc}");
+    let path = PathAndQuery::try_from(path).expect("a path");
+    let codec = ProstCodec::<Q, A>::default();
     let answer = grpc.client_streaming(Request::new(message), path, codec);
     Ok(answer.await?.into_inner())
 }
@@ -133,4 +153,64 @@ async fn a_caller_whose_accounts_were_changed_is_told_to_try_again() {
     let refused = open.await.expect("no panic").expect_err("changed");
     assert_eq!(error_reason(&refused).as_deref(), Some("CALLER_CHANGED"));
     assert_eq!(callers.key_count().await, 0);
+}
+
+/// An Authorize is not audited, and nothing but its headers tells who calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_was_removed_is_told_nothing_of_a_token_whose_message_comes_late() {
+    let mut callers = Callers::start().await;
+    let (token, _) = callers.client(&callers.operator).create_key().await;
+    let request = |token: &str| AuthorizeRequest {
+        token: token.into(),
+        domain: "example.com".into(),
+    };
+    let authorize = |told| {
+        let bearer = Bearer::secret(&callers.acme.secret);
+        let answer =
+            open::<_, AuthorizeResponse>("Authorize", callers.channel.clone(), bearer, told);
+        tokio::spawn(answer)
+    };
+    let (send, told) = oneshot::channel();
+    let in_time = authorize(told);
+    // A message that waits for nothing but itself.
+    send.send(request(&token)).expect("it waits");
+    in_time.await.expect("no panic").expect("answered");
+
+    let (send, told) = oneshot::channel();
+    let late = authorize(told);
+    callers.replace_acme("").await;
+    send.send(request(&token)).expect("it waits");
+    let refused = late.await.expect("no panic").expect_err("removed");
+    assert_eq!(error_reason(&refused).as_deref(), Some("CALLER_CHANGED"));
+    let refused = callers
+        .client(&callers.acme)
+        .authorize(&token, "example.com")
+        .await;
+    assert_eq!(refused.expect_err("removed").code(), Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_a_caller_that_was_removed_ends() {
+    let mut callers = Callers::start().await;
+    let mut answers = Vec::new();
+    for credential in [&callers.acme, &callers.operator] {
+        let bearer = Bearer::secret(&credential.secret);
+        let channel = InterceptedService::new(callers.channel.clone(), bearer);
+        let list = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let messages = stream::iter([list]).chain(stream::pending());
+        let mut client = ServerReflectionClient::new(channel);
+        let opened = client.server_reflection_info(messages).await;
+        let mut answer = opened.expect("it may").into_inner();
+        answer.message().await.expect("an answer").expect("a list");
+        answers.push(answer);
+    }
+    let [mut removed, mut kept] = answers.try_into().expect("two");
+    callers.replace_acme("").await;
+    let end = timeout(Duration::from_secs(5), removed.message()).await;
+    let end = end.expect("soon").expect_err("it ends");
+    assert_eq!(end.code(), Code::Unavailable, "{end}");
+    assert!(kept.message().now_or_never().is_none());
 }

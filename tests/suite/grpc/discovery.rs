@@ -7,7 +7,7 @@ use keyservice::grpc::proto::{account_service_server, domain_service_server, key
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use std::collections::BTreeSet;
-use tonic::{Code, Request, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_client::HealthClient,
@@ -118,6 +118,41 @@ async fn a_python_client_takes_the_tour_through_reflection_alone() {
     assert!(ran.status.success(), "{error}");
 }
 
+/// Clients and proxies log a status, and the name of a symbol may be a token that was pasted there.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_status_repeats_what_a_client_sent() {
+    const TOKEN: &str = "tsend_yoq907Zfz7E0vKCH7hs6qHpWW6XlFqrqIUMQdkHijt416QEEs";
+    let server = Server::on_sqlite().await;
+    for version in ["v1", "v1alpha"] {
+        for question in [
+            MessageRequest::FileContainingSymbol(TOKEN.into()),
+            MessageRequest::FileByFilename(TOKEN.into()),
+        ] {
+            let refused = ask(&server, version, question).await.unwrap_err();
+            assert_eq!(refused.code(), Code::NotFound);
+            assert!(!format!("{refused:?}").contains(TOKEN), "{refused:?}");
+        }
+    }
+    let mut health = HealthClient::new(server.channel().await);
+    let refused = health.check(service(TOKEN)).await.unwrap_err();
+    assert!(!format!("{refused:?}").contains(TOKEN), "{refused:?}");
+
+    for encoding in [TOKEN, "gzip"] {
+        let mut compressed = Request::new(HealthCheckRequest::default());
+        let name = encoding.parse().expect("ASCII");
+        compressed.metadata_mut().insert("grpc-encoding", name);
+        let refused = health.check(compressed).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unimplemented);
+        assert!(!format!("{refused:?}").contains(encoding), "{refused:?}");
+        let supported = refused.metadata().get("grpc-accept-encoding");
+        assert_eq!(supported.expect("said"), "identity");
+    }
+    let mut plain = Request::new(HealthCheckRequest::default());
+    let identity = "identity".parse().expect("ASCII");
+    plain.metadata_mut().insert("grpc-encoding", identity);
+    health.check(plain).await.expect("it is served");
+}
+
 fn service(name: &str) -> HealthCheckRequest {
     let service = name.to_owned();
     HealthCheckRequest { service }
@@ -131,6 +166,14 @@ async fn next(watch: &mut Streaming<HealthCheckResponse>) -> Option<ServingStatu
 /// Calls one version of reflection. The two versions differ only in the name of their package, so the
 /// messages of v1 are used for both.
 async fn reflect(server: &Server, version: &str, question: MessageRequest) -> MessageResponse {
+    ask(server, version, question).await.expect("an answer")
+}
+
+async fn ask(
+    server: &Server,
+    version: &str,
+    question: MessageRequest,
+) -> Result<MessageResponse, Status> {
     let service = format!("/grpc.reflection.{version}.ServerReflection");
     let method = PathAndQuery::try_from(format!("{service}/ServerReflectionInfo")).expect("a path");
     let request = ServerReflectionRequest {
@@ -142,10 +185,9 @@ async fn reflect(server: &Server, version: &str, question: MessageRequest) -> Me
     client.ready().await.expect("connected");
     let requests = Request::new(stream::iter([request]));
     let answers = client.streaming(requests, method, codec).await;
-    let answer = answers.unwrap().into_inner().message().await.unwrap();
-    answer
-        .and_then(|it| it.message_response)
-        .expect("an answer")
+    let answer = answers?.into_inner().message().await?;
+    let answer = answer.and_then(|it| it.message_response);
+    Ok(answer.expect("an answer"))
 }
 
 /// The names of all files that the files in an answer import.

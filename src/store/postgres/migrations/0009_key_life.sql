@@ -12,7 +12,18 @@ ALTER TABLE keyservice.keys
     ADD COLUMN version        integer NOT NULL DEFAULT 1,  -- counts the changes of the row
     -- The rows of before have neither, so they need not be read.
     ADD CONSTRAINT suspension CHECK (
-        (suspend_reason IS NULL) = (suspend_time IS NULL) AND char_length(suspend_reason) <= 400) NOT VALID;
+        (suspend_reason IS NULL) = (suspend_time IS NULL) AND char_length(suspend_reason) <= 400) NOT VALID,
+    -- The service's role may insert rows, and its password may be stolen. The service has never stored
+    -- another form.
+    ADD CONSTRAINT account_id_form CHECK (
+        account_id COLLATE "C" ~ '^[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}$') NOT VALID,
+    ADD CONSTRAINT domain_form CHECK (
+        char_length(domain) <= 253
+        AND domain COLLATE "C" ~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$') NOT VALID;
+ALTER TABLE keyservice.domains
+    ADD CONSTRAINT account_id_form CHECK (account_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}$') NOT VALID,
+    ADD CONSTRAINT domain_form CHECK (
+        char_length(domain) <= 253 AND domain ~ '^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$') NOT VALID;
 
 -- A row is made when an account is first suspended, and never deleted.
 CREATE TABLE keyservice.accounts (
@@ -21,7 +32,7 @@ CREATE TABLE keyservice.accounts (
     suspend_time   timestamptz,  -- null: not suspended
     revision       bigint NOT NULL UNIQUE
         REFERENCES keyservice.writes (revision) DEFERRABLE INITIALLY DEFERRED,
-    CONSTRAINT text_lengths CHECK (char_length(account_id) <= 400),
+    CONSTRAINT account_id_form CHECK (account_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,127}$'),
     CONSTRAINT suspension CHECK (
         (suspend_reason IS NULL) = (suspend_time IS NULL) AND char_length(suspend_reason) <= 400)
 );

@@ -10,6 +10,7 @@ mod outage;
 mod own_role;
 mod parts;
 mod planted_objects;
+mod planted_rows;
 mod poolers;
 mod requirements;
 mod schema;

@@ -1,0 +1,112 @@
+//! Rows that somebody stores who has the password of the service's role, and what nobody believes of them.
+
+use crate::support::{
+    postgres::{Cluster, roles::create_role_for, session},
+    server::{Client, Server},
+};
+use keyservice::grpc::proto::authorize_response::Decision;
+use tokio_postgres::Client as Session;
+
+const REQUIRED: &[&str] = &["--verified-domains", "required"];
+
+/// Stores a domain and its write, as the database demands.
+async fn plant_domain(thief: &Session, account: &str, domain: &str) -> bool {
+    let next = "(SELECT coalesce(max(revision), 0) + 1 FROM keyservice.writes)";
+    let planted = format!(
+        "BEGIN; \
+         INSERT INTO keyservice.domains \
+             (account_id, domain, include_subdomains, create_time, verify_time, revision) \
+         VALUES ({account}, {domain}, true, now(), now(), {next}); \
+         INSERT INTO keyservice.writes (revision, write_time, account_id, domain) \
+         VALUES ({next}, now(), {account}, {domain}); \
+         COMMIT"
+    );
+    let done = thief.batch_execute(&planted).await;
+    thief.batch_execute("ROLLBACK").await.expect("ended");
+    done.is_ok()
+}
+
+async fn is_granted(client: &mut Client, token: &str, domain: &str) -> bool {
+    let decision = client.authorize(token, domain).await.expect("a decision");
+    matches!(decision, Decision::Grant(_))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_public_suffix_verifies_no_domain_below_it() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start_with(&store, REQUIRED, &[]).await;
+    let (token, _) = server.client().await.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    for suffix in [
+        "'com'",
+        "'co.uk'",
+        "'github.io'",
+        "'amazonaws.com'",
+        "'nobody.test'",
+    ] {
+        assert!(plant_domain(&thief, "'acme'", suffix).await, "{suffix}");
+    }
+    // When it returns, the rows are in memory too.
+    let added = server.domains().await.add("acme", "example.net").await;
+    added.expect("added");
+
+    let loaded = Server::start_with(&store, REQUIRED, &[]).await;
+    for server in [&server, &loaded] {
+        let mut client = server.client().await;
+        for others in [
+            "com",
+            "victim.com",
+            "victim.co.uk",
+            "victim.github.io",
+            "s3.amazonaws.com",
+        ] {
+            assert!(!is_granted(&mut client, &token, others).await, "{others}");
+        }
+        for own in ["a.nobody.test", "amazonaws.com", "example.net"] {
+            assert!(is_granted(&mut client, &token, own).await, "{own}");
+        }
+        let log = server.log();
+        assert_eq!(log.matches("no account can have").count(), 4, "{log}");
+    }
+    let removed = server.domains().await.remove("acme", "com").await;
+    removed.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_has_an_account_or_a_domain_of_another_form() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    Server::start(&store).await;
+    let (domain, account) = ("'example.org'", "'acme'");
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    for other in ["''", "' '", "E'a\\nb'", "'é'", "repeat('a', 129)", "'<b>'"] {
+        assert!(!plant_domain(&thief, other, domain).await, "{other}");
+    }
+    let others = [
+        "''",
+        "'.'",
+        "'COM'",
+        "'a..b'",
+        "'a.'",
+        "'é.de'",
+        "E'a.de\\n'",
+        "repeat('a.', 130) || 'de'",
+    ];
+    for other in others {
+        assert!(!plant_domain(&thief, account, other).await, "{other}");
+    }
+    let key = |account: &str, domain: &str| {
+        format!(
+            "INSERT INTO keyservice.keys (key_id, digest, account_id, name, preview, domain, create_time, \
+                 create_revision, revision) \
+             VALUES (gen_random_uuid(), decode(repeat('ab', 32), 'hex'), {account}, 'a key', '', {domain}, \
+                 now(), 1, 1)"
+        )
+    };
+    for refused in [key("E'acme\\u001b'", "NULL"), key(account, "'*.com'")] {
+        let error = thief.batch_execute(&refused).await.expect_err("refused");
+        assert!(format!("{error:?}").contains("_form"), "{error:?}");
+    }
+    assert!(plant_domain(&thief, account, domain).await);
+}
