@@ -1,5 +1,4 @@
-//! Measures how long one decision takes, with the tokens of a keyring in random order, and the memory
-//! that a verified domain takes.
+//! Measures how long one decision takes, with the tokens of a keyring in random order.
 //!
 //! `cargo bench --bench decision -- [KEYS [SEED]]`
 //!
@@ -24,7 +23,7 @@ use keyservice::{
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use std::{fs, hint::black_box, time::Instant};
+use std::{hint::black_box, time::Instant};
 
 const FEW_KEYS: usize = 1000;
 const KEYS_OF_AN_ACCOUNT: usize = 10;
@@ -46,8 +45,6 @@ fn main() {
     let seed = numbers.next().unwrap_or_else(rand::random);
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    // First, while the process has no memory to use again.
-    measure_memory(&mut rng);
     println!("\n| keys | tokens | ns a decision | passes |");
     println!("|---:|---|---:|---:|");
     for keys in [FEW_KEYS, usize::try_from(many_keys).expect("fits")] {
@@ -214,50 +211,4 @@ fn measure(keys: usize, rng: &mut StdRng) {
     time("malformed (a typing error)", &mistyped, |decision| {
         *decision == Decision::Denial(DenialReason::MalformedToken)
     });
-}
-
-/// Accounts are there already, with a key each. Names are counted apart: each stands in memory once,
-/// however many accounts and keys have it.
-fn measure_memory(rng: &mut StdRng) {
-    const ACCOUNTS: usize = 100_000;
-    let authorizer = Authorizer::new(Digester::new(None), DomainRule::Verified);
-    let count = ACCOUNTS * DOMAINS_OF_AN_ACCOUNT;
-    let names: usize = (0..ACCOUNTS)
-        .flat_map(|owner| (0..DOMAINS_OF_AN_ACCOUNT).map(move |number| domain(owner, number)))
-        .map(|domain| domain.as_str().len())
-        .sum();
-    for owner in 0..ACCOUNTS {
-        authorizer.keyring().apply_key(&KeyState {
-            digest: authorizer.digester().digest(&Token::generate(rng)),
-            id: KeyId::new(Timestamp::now(), &rng.random()),
-            account_id: account(owner),
-            scope: Scope::AllDomains,
-            expire_time: None,
-            revoked: false,
-            suspended: false,
-            last_used: None,
-        });
-    }
-    let before = resident_bytes();
-    add_domains(&authorizer, ACCOUNTS);
-    let grown = resident_bytes() - before;
-    println!("\n| domains | resident bytes a domain | of these its name |");
-    println!("|---:|---:|---:|");
-    println!(
-        "| {count} | {:.1} | {:.1} |",
-        per(grown, count),
-        per(names, count)
-    );
-    drop(authorizer);
-}
-
-fn per(bytes: usize, count: usize) -> f64 {
-    bytes as f64 / count as f64
-}
-
-fn resident_bytes() -> usize {
-    const PAGE: usize = 4096;
-    let pages = fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages = pages.split(' ').nth(1).expect("resident pages");
-    pages.parse::<usize>().expect("a number") * PAGE
 }

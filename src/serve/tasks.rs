@@ -213,9 +213,6 @@ fn serve_api(
     state: &ServingState,
     drain: CancellationToken,
 ) -> AbortOnDropHandle<Result<(), tonic::transport::Error>> {
-    if let Ok(address) = socket.local_addr() {
-        tracing::info!(%address, tls = app.tls.is_some(), "listening");
-    }
     let scrapers = settings.metrics_listen.map(|_| metrics::MAX_CONNECTIONS);
     let limits = open_files::limits_within_open_files(
         open_files::raise_open_files_limit(),
@@ -223,6 +220,9 @@ fn serve_api(
         settings.postgres.pool_size,
         scrapers.unwrap_or_default(),
     );
+    if let Ok(address) = socket.local_addr() {
+        tracing::info!(%address, tls = app.tls.is_some(), "listening");
+    }
     let (tls, counts) = (app.tls.clone(), app.connections.clone());
     let credentials = app.callers.credentials();
     let connections =

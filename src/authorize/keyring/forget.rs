@@ -95,7 +95,8 @@ impl Keyring {
     }
 
     /// Whether there is so much garbage that it is worth to give it back.
-    pub(crate) fn has_garbage(&self) -> bool {
+    #[must_use]
+    pub fn has_garbage(&self) -> bool {
         let writer = self.writer();
         let garbage = writer.forgotten + writer.lost_names;
         let held = self.table.load().len() + writer.domains;
@@ -104,7 +105,7 @@ impl Keyring {
 
     /// Gives back the memory of all that was forgotten. Takes long, on the thread of the caller, and holds
     /// up changes for less than a millisecond at a time.
-    pub(crate) fn compact(&self) {
+    pub fn compact(&self) {
         let copy = Arc::new(Self::new());
         self.writer().copy = Some(copy.clone());
         if self.copy_keys(&copy).is_some()

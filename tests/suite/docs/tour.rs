@@ -31,6 +31,14 @@ async fn the_commands_about_keys_print_what_their_page_shows() {
     assert_eq!(run_all(include_str!("../../../docs/keys.md")).await, 10);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_about_many_keys_print_what_their_page_shows() {
+    assert_eq!(
+        run_all(include_str!("../../../docs/organising.md")).await,
+        9
+    );
+}
+
 /// Runs the commands of a page in order, and returns how many there are.
 async fn run_all(page: &str) -> usize {
     let directory = directory();
