@@ -1,4 +1,4 @@
-//! A log line that whatever comes from outside may repeat at will.
+//! A log line, or a span, that whatever comes from outside may repeat at will.
 //!
 //! Promises a few such lines at once, so that different errors are seen, and a bound on their number for
 //! any length of time. Each later line says how many were left out before it.

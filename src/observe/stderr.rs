@@ -13,6 +13,7 @@ use rustix::{
 };
 use serde_json::json;
 use std::{
+    borrow::Cow,
     io::{self, Write},
     mem,
     sync::{
@@ -26,6 +27,10 @@ use std::{
 /// The bytes of the lines that wait. As many again may be with the thread. At 300 bytes a line, that is
 /// enough for a reader that pauses while 3,000 calls are logged.
 const MAX_WAITING: usize = 512 * 1024;
+
+/// The bytes of one text in a line. Some texts come from elsewhere, such as what a collector of traces says,
+/// which may be megabytes.
+pub(super) const MAX_TEXT: usize = 4 * 1024;
 
 /// After an error, such as a full disk or a reader that is gone, how long the thread waits before it
 /// tries again.
@@ -97,12 +102,37 @@ fn shown(line: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(line);
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let shown = if IS_JSON.load(Relaxed) {
-        printable_json(text).into_owned()
+        printable_json(&with_short_texts(text)).into_owned()
     } else {
         let parts: Vec<_> = text.split(COLOUR).map(printable).collect();
         parts.join(&COLOUR.to_string())
     };
     format!("{shown}\n").into_bytes()
+}
+
+/// A line of JSON in which no text is longer than it may be.
+fn with_short_texts(line: &str) -> Cow<'_, str> {
+    if line.len() <= MAX_TEXT {
+        return Cow::Borrowed(line);
+    }
+    let Ok(mut fields) = serde_json::from_str::<serde_json::Map<_, _>>(line) else {
+        return Cow::Owned(json!({ "message": cut(line) }).to_string());
+    };
+    for text in fields.values_mut() {
+        if let Some(cut) = text.as_str().map(|text| cut(text).into_owned()) {
+            *text = cut.into();
+        }
+    }
+    Cow::Owned(json!(fields).to_string())
+}
+
+/// A text that is no longer than it may be.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_TEXT {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at));
+    Cow::Owned(format!("{}…", &text[..end.unwrap_or(0)]))
 }
 
 fn line(level: &str, message: &str) -> Vec<u8> {

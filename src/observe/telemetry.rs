@@ -150,6 +150,7 @@ fn report_panics() {
 /// escapes in the line are the library's own, for its colours.
 fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let value = format!("{value:?}");
+    let value = stderr::cut(&value);
     let value = printable(&value);
     match field.name() {
         "message" => write!(line, "{value}"),

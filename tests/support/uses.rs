@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// A minute of the clock, counted from a whole hour.
 pub fn minute(number: i64) -> Timestamp {
-    let hour = Timestamp::from_micros(1_800_000_000_000_000).expect("in range");
+    let hour = Timestamp::from_micros(1_699_200_000_000_000).expect("in range");
     seconds_after(hour, number * 60)
 }
 

@@ -10,9 +10,9 @@ use crate::{
     app::Callers,
     grpc::{
         call::{Call, SYSTEM, name},
-        methods::Method,
+        methods::{Access, Method},
     },
-    observe::telemetry::CALL_TARGET,
+    observe::{repeated_line::RepeatedLine, telemetry::CALL_TARGET},
 };
 use futures::future::{BoxFuture, Either};
 use http::{HeaderMap, Response};
@@ -24,10 +24,11 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use std::{
     convert::Infallible,
     task::{Context, Poll},
+    time::Instant,
 };
 use tonic::{Code, body::Body};
 use tower::Service;
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Instrument, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// Opens a span for each call, if anybody takes spans.
@@ -72,7 +73,25 @@ where
 
 /// OpenTelemetry also wants the text of a method that is not served. It is left out because the
 /// caller chose it, and it may hold a token.
+///
+/// The exporter takes a bounded number of spans, and whoever reaches the port can make calls at will. So of
+/// those who are no callers only a few calls have spans.
 fn call_span(call: &Call, callers: &Callers) -> Span {
+    static OPEN: RepeatedLine = RepeatedLine::new();
+    static REFUSED: RepeatedLine = RepeatedLine::new();
+    if !tracing::span_enabled!(target: CALL_TARGET, Level::DEBUG) {
+        return Span::none();
+    }
+    // Authentication comes later, so that calls that it refuses have spans too. The parent must be
+    // known now, so the caller is looked up twice.
+    let is_known = callers.know(&call.request);
+    let of_others = match Access::to(call.method) {
+        Access::Open => &OPEN,
+        _ => &REFUSED,
+    };
+    if !is_known && of_others.admit(Instant::now()).is_none() {
+        return Span::none();
+    }
     let span = tracing::debug_span!(
         target: CALL_TARGET,
         "call",
@@ -87,9 +106,7 @@ fn call_span(call: &Call, callers: &Callers) -> Span {
     if !span.is_disabled() {
         span.record("otel.name", call.method.map_or(SYSTEM, Method::name));
         span.record("rpc.method", call.method_name());
-        // Authentication comes later, so that calls that it refuses have spans too. The parent must be
-        // known now, so the caller is looked up twice.
-        let parent = if callers.know(&call.request) {
+        let parent = if is_known {
             parent(call.request.headers())
         } else {
             TraceContext::new()

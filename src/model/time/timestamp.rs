@@ -22,6 +22,12 @@ impl Timestamp {
         Self::from_system_time(SystemTime::now())
     }
 
+    /// This time, unless it is still to come. A store may say that something was done then: by a clock that is
+    /// wrong, or because somebody wants it to be believed.
+    pub(crate) fn if_past(self) -> Option<Self> {
+        (self <= Self::now()).then_some(self)
+    }
+
     /// Rounds down to microseconds. A time outside the years 1970 to 9999 becomes the nearest one
     /// inside.
     pub(crate) fn from_system_time(time: SystemTime) -> Self {

@@ -154,10 +154,10 @@ struct Place {
 }
 
 impl Place {
-    /// Before every record.
+    /// Before every record. One may have a number below 0 that was stored before the table refused these.
     const START: Self = Self {
         time: SystemTime::UNIX_EPOCH,
-        number: 0,
+        number: i64::MIN,
     };
 
     fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {

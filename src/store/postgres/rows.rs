@@ -44,7 +44,7 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
         successor: column::<Option<Uuid>>(row, 11)?.map(KeyId::from_uuid),
         version: Version::from_stored(column(row, 12)?),
         labels: Labels::from_stored(column(row, 13)?),
-        last_used_time: time(column(row, 14)?),
+        last_used_time: time(column(row, 14)?).and_then(Timestamp::if_past),
         revoke_reason: column::<Option<String>>(row, 15)?.map(Reason::from_stored),
     })
 }
@@ -93,7 +93,7 @@ pub(super) fn copied_key_state(row: &BinaryCopyOutRow) -> Result<KeyState, Store
         expire_time: time(copied(row, 4)?),
         revoked: copied(row, 5)?,
         suspended: copied(row, 6)?,
-        last_used: time(copied(row, 7)?),
+        last_used: time(copied(row, 7)?).and_then(Timestamp::if_past),
     })
 }
 

@@ -13,11 +13,13 @@ use crate::{
 use std::time::SystemTime;
 use uuid::Uuid;
 
+/// A replica whose clock is ahead stores no time to come, by the database's clock.
+///
 /// Each row is looked up by its key, whatever PostgreSQL believes of the tables' sizes. They are written in
 /// the order of the ids, so that replicas which write the same rows do not wait for each other in a circle.
 const RECORD: &str = "
     WITH noted AS MATERIALIZED (
-        SELECT n.key_id, n.time, n.unless_since, (
+        SELECT n.key_id, LEAST(n.time, pg_catalog.now()) AS time, n.unless_since, (
             SELECT u.last_used_time FROM keyservice.key_uses u
             WHERE u.key_id OPERATOR(pg_catalog.=) n.key_id) AS stored
         FROM ROWS FROM (

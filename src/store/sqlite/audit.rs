@@ -186,7 +186,8 @@ fn select(
 /// A time and a number, by which the records are ordered.
 type Place = (i64, i64);
 
-const START: Place = (i64::MIN, 0);
+/// Before every record, also one with a number below 0.
+const START: Place = (i64::MIN, i64::MIN);
 
 const CONDITION: &str = "time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
      AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) \

@@ -46,7 +46,7 @@ pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
         successor: key_id(row, 11)?,
         version: Version::from_stored(row.get(12)?),
         labels: labels(row, 13)?,
-        last_used_time: time(row, 14)?,
+        last_used_time: time(row, 14)?.and_then(Timestamp::if_past),
         revoke_reason: row.get::<_, Option<String>>(15)?.map(Reason::from_stored),
     })
 }
@@ -87,7 +87,7 @@ pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
         expire_time: time(row, 4)?,
         revoked: row.get(5)?,
         suspended: row.get(6)?,
-        last_used: time(row, 7)?,
+        last_used: time(row, 7)?.and_then(Timestamp::if_past),
     })
 }
 

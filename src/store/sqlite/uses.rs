@@ -26,6 +26,7 @@ pub(super) fn record(
         let Some(stored) = found.optional()? else {
             continue;
         };
+        let stored = stored.and_then(Timestamp::if_past);
         let enough = stored.filter(|stored| *stored >= noted.unless_since);
         if enough.is_none() {
             record.execute(params![key_id.as_bytes(), noted.time.as_micros()])?;

@@ -109,6 +109,49 @@ async fn nobody_but_a_caller_chooses_a_trace_or_whether_it_is_sampled() {
     assert_eq!(HEXLOWER.encode(&of_sender.trace_id), TRACE);
 }
 
+/// The exporter takes a bounded number of spans.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_nobody_leave_room_for_the_spans_of_callers() {
+    let sender = Credential::new("sender", &["--role", "authorizer"]);
+    let env = [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "60000"),
+    ];
+    let mut traced = Traced::start_guarded(&sender.line, &env).await;
+    let mut stranger = traced.server.client().await;
+    for _ in 0..1000 {
+        stranger
+            .authorize("x", "example.com")
+            .await
+            .expect_err("refused");
+    }
+    for _ in 0..10 {
+        traced.try_authorize(&sender.secret, &[]).await;
+    }
+    let spans = traced.spans().await;
+    let refused = |span: &&Span| attributes(span)["rpc.response.status_code"] == "UNAUTHENTICATED";
+    let of_strangers = spans.iter().filter(refused).count();
+    assert!((1..=40).contains(&of_strangers), "{of_strangers}");
+    assert_eq!(spans.len() - of_strangers, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_cuts_what_a_collector_says() {
+    let collector = Collector::saying(&"long ".repeat(100_000)).await;
+    let directory = directory();
+    let env = [collector.env(), ("OTEL_BSP_SCHEDULE_DELAY", "10")];
+    let server = Server::start_with(&sqlite_in(&directory), &[], &env).await;
+    server.client().await.create_key().await;
+    eventually("it is logged", async || server.log().contains("long long")).await;
+    let log = server.log();
+    let said = log.lines().filter(|line| line.contains("long long"));
+    for line in said {
+        assert!(line.len() < 10_000, "{}", line.len());
+        let fields: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(fields["level"], "WARN");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_sampler_decides_about_calls_of_nobody() {
     let sender = Credential::new("sender", &["--role", "authorizer"]);

@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
     common::v1::any_value::Value,
@@ -27,13 +27,25 @@ pub struct Collector {
 }
 
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+struct Received {
+    requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    /// What is said of each.
+    message: String,
+}
 
 impl Collector {
     pub async fn start() -> Self {
+        Self::saying("").await
+    }
+
+    /// One that says this of all spans.
+    pub async fn saying(message: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let received = Received::default();
+        let received = Received {
+            message: message.to_owned(),
+            ..Received::default()
+        };
         let server = Server::builder()
             .add_service(TraceServiceServer::new(received.clone()))
             .serve_with_incoming(TcpIncoming::from(listener));
@@ -53,7 +65,7 @@ impl Collector {
 
     /// All received spans.
     pub fn spans(&self) -> Vec<Span> {
-        let received = self.received.0.lock().expect("unpoisoned");
+        let received = self.received.requests.lock().expect("unpoisoned");
         let resources = received.iter().flat_map(|request| &request.resource_spans);
         let scopes = resources.flat_map(|resource| &resource.scope_spans);
         scopes.flat_map(|scope| scope.spans.clone()).collect()
@@ -61,7 +73,7 @@ impl Collector {
 
     /// The names of the services that sent the spans.
     pub fn service_names(&self) -> BTreeSet<String> {
-        let received = self.received.0.lock().expect("unpoisoned");
+        let received = self.received.requests.lock().expect("unpoisoned");
         let resources = received.iter().flat_map(|request| &request.resource_spans);
         let attributes = resources.flat_map(|all| &all.resource.as_ref().expect("one").attributes);
         let names = attributes.filter(|attribute| attribute.key == "service.name");
@@ -77,7 +89,7 @@ impl Collector {
 
     /// All received messages in their encoding.
     pub fn bytes(&self) -> Vec<u8> {
-        let received = self.received.0.lock().expect("unpoisoned");
+        let received = self.received.requests.lock().expect("unpoisoned");
         received.iter().flat_map(Message::encode_to_vec).collect()
     }
 }
@@ -89,7 +101,14 @@ impl TraceService for Received {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let request = request.into_inner();
-        self.0.lock().expect("unpoisoned").push(request);
-        Ok(Response::new(ExportTraceServiceResponse::default()))
+        self.requests.lock().expect("unpoisoned").push(request);
+        let error_message = self.message.clone();
+        let partial_success = (!error_message.is_empty()).then(|| ExportTracePartialSuccess {
+            rejected_spans: 1,
+            error_message,
+        });
+        Ok(Response::new(ExportTraceServiceResponse {
+            partial_success,
+        }))
     }
 }

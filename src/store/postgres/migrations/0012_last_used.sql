@@ -4,7 +4,9 @@
 -- next version.
 CREATE TABLE keyservice.key_uses (
     key_id         uuid        PRIMARY KEY,
-    last_used_time timestamptz NOT NULL
+    last_used_time timestamptz NOT NULL,
+    -- A time to come would hide for long that the key is not used, or that it is.
+    CONSTRAINT used_before_now CHECK (last_used_time <= now())
 ) WITH (fillfactor = 70);
 
 -- Who could write keys can write their uses.

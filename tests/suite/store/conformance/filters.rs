@@ -111,7 +111,7 @@ async fn a_list_has_the_keys_that_pass_each_filter_and_any_two(stores: &Stores) 
     }
     let uses = all.iter().step_by(4).map(|new| NotedUse {
         key_id: new.key.id,
-        time: later,
+        time: Timestamp::now(),
         unless_since: now,
     });
     let uses: Vec<_> = uses.collect();

@@ -1,8 +1,8 @@
 //! Rows that somebody stores who has the password of the service's role, and what nobody believes of them.
 
 use crate::support::{
-    postgres::{Cluster, roles::create_role_for, session},
-    server::{Client, Server},
+    postgres::{Cluster, database_in, roles::create_role_for, session},
+    server::{Client, Server, audit_command::audit},
 };
 use keyservice::grpc::proto::authorize_response::Decision;
 use tokio_postgres::Client as Session;
@@ -109,4 +109,72 @@ async fn no_row_has_an_account_or_a_domain_of_another_form() {
         assert!(format!("{error:?}").contains("_form"), "{error:?}");
     }
     assert!(plant_domain(&thief, account, domain).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_was_used_at_a_time_to_come() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    server.client().await.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let used = |time| {
+        format!("INSERT INTO keyservice.key_uses SELECT key_id, {time} FROM keyservice.keys")
+    };
+    for time in ["now() + interval '1 minute'", "'infinity'", "'9999-01-01'"] {
+        assert!(thief.batch_execute(&used(time)).await.is_err(), "{time}");
+    }
+    thief.batch_execute(&used("now()")).await.expect("stored");
+    let later = "UPDATE keyservice.key_uses SET last_used_time = now() + interval '1 hour'";
+    assert!(thief.batch_execute(later).await.is_err());
+
+    // As if the database's clock had been wrong.
+    let unchecked =
+        format!("ALTER TABLE keyservice.key_uses DROP CONSTRAINT used_before_now; {later}");
+    cluster.psql(database_in(&store), &unchecked);
+    let keys = server.client().await.list("acme").await.expect("listed");
+    assert_eq!(keys[0].last_used_time, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_audit_record_is_printed_and_names_no_write_to_come() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    server.client().await.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let record = |number: &str, revision: &str| {
+        format!(
+            "INSERT INTO keyservice.audit (number, time, caller, method, outcome, calls, revision) \
+             OVERRIDING SYSTEM VALUE \
+             VALUES ({number}, '1970-01-01 00:00:00+00', 'x', 'Zap', 'OK', 1, {revision})"
+        )
+    };
+    for (number, revision) in [
+        ("0", "1"),
+        ("-1", "1"),
+        ("50", "0"),
+        ("50", "-1"),
+        ("50", "(SELECT max(revision) + 1 FROM keyservice.writes)"),
+        ("50", "9223372036854775807"),
+    ] {
+        let refused = record(number, revision);
+        assert!(thief.batch_execute(&refused).await.is_err(), "{refused}");
+    }
+    thief
+        .batch_execute(&record("50", "1"))
+        .await
+        .expect("stored");
+    thief
+        .batch_execute(&record("9223372036854775807", "NULL"))
+        .await
+        .expect("stored");
+
+    // As if somebody had done it before the table refused it.
+    let unchecked = "ALTER TABLE keyservice.audit DROP CONSTRAINT number_range";
+    cluster.psql(database_in(&store), unchecked);
+    cluster.psql(database_in(&store), &record("-5", "NULL"));
+    let printed = audit(&store, &["--format", "json"]).stdout;
+    let printed = String::from_utf8(printed).expect("UTF-8");
+    assert_eq!(printed.matches("Zap").count(), 3, "{printed}");
 }
