@@ -1,7 +1,8 @@
 //! Bounds the chain of certificates that a client sends.
-//! Owns how long such a chain may be.
-//! Promises that a longer one is refused before anything in it is parsed or verified.
-//! Must never make a chain valid that is not: it only refuses.
+//! Owns how long such a chain may be, and which of its certificates are verified.
+//! Promises that a longer one is refused before anything in it is parsed, and that the verifier finds
+//! one path at most in any other.
+//! Must never make a chain valid that is not: it only refuses, and leaves certificates out.
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
@@ -10,10 +11,14 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use std::sync::Arc;
+use x509_cert::{
+    Certificate,
+    der::{Decode, Encode},
+    name::Name,
+};
 
-/// Certificates behind the client's own. The verifier tries every path through them, so its work
-/// doubles and more with each: four take less than a millisecond, eight some 50. Real clients send
-/// one or two.
+/// Certificates behind the client's own. Real clients send one or two. Each on the path to an authority
+/// costs the verifier a signature, which takes up to a millisecond.
 const MAX_INTERMEDIATES: usize = 4;
 
 /// Bytes of all certificates together. They are kept as long as the connection is open. One takes one
@@ -30,7 +35,14 @@ pub(super) struct ChainTooLong {
     bytes: usize,
 }
 
-/// Verifies a client's certificate, unless its chain is too long.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "comes with two certificates of the same authority: let the client send one for each authority between \
+     its own and that of --tls-client-ca"
+)]
+pub(super) struct TwoPaths;
+
+/// Verifies a client's certificate, unless its chain is too long or has more than one path.
 #[derive(Debug)]
 pub(super) struct BoundedChain(pub(super) Arc<dyn ClientCertVerifier>);
 
@@ -44,7 +56,8 @@ impl ClientCertVerifier for BoundedChain {
         // Each is an error of a certificate, so that the client gets an alert about its certificates.
         check_length(own, intermediates)
             .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))))?;
-        let verified = self.0.verify_client_cert(own, intermediates, now);
+        let path = path(own, intermediates, self.root_hint_subjects())?;
+        let verified = self.0.verify_client_cert(own, &path, now);
         verified.map_err(|error| match error {
             // Another authority of the same name has signed it. The handshake is not signed yet.
             Error::InvalidCertificate(CertificateError::BadSignature) => {
@@ -104,4 +117,125 @@ fn check_length(
         });
     }
     Ok(())
+}
+
+/// The certificates between the client's own and the authority's, from the one to the other.
+///
+/// The verifier tries every path through those that it is given. Among four that all have the authority's
+/// name, as subject and as issuer, it finds 65, and checks a signature on each.
+fn path<'a>(
+    own: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'a>],
+    roots: &[DistinguishedName],
+) -> Result<Vec<CertificateDer<'a>>, CertificateError> {
+    let (_, mut issuer) = names(own).ok_or(CertificateError::BadEncoding)?;
+    // What cannot be parsed is on no path.
+    let mut rest: Vec<_> = intermediates
+        .iter()
+        .filter_map(|it| Some((names(it)?, it)))
+        .collect();
+    let mut path = Vec::new();
+    // Clients may send the root too. The verifier has it.
+    while !roots.iter().any(|root| root.as_ref() == issuer) {
+        let mut of_issuer = rest.extract_if(.., |((subject, _), _)| *subject == issuer);
+        let Some(((_, next), certificate)) = of_issuer.next() else {
+            break;
+        };
+        if of_issuer.next().is_some() {
+            return Err(CertificateError::Other(OtherError(Arc::new(TwoPaths))));
+        }
+        drop(of_issuer);
+        path.push(certificate.clone());
+        issuer = next;
+    }
+    Ok(path)
+}
+
+/// The names of the subject and of the issuer, in DER.
+fn names(certificate: &CertificateDer<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let certificate = Certificate::from_der(certificate).ok()?.tbs_certificate;
+    let der = |name: &Name| name.to_der().ok();
+    Some((der(&certificate.subject)?, der(&certificate.issuer)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use rustls::RootCertStore;
+
+    type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+    fn params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new([]).expect("valid");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn root(name: &str) -> Issuer {
+        CertifiedIssuer::self_signed(params(name), key()).expect("signed")
+    }
+
+    fn signed_by(name: &str, issuer: &Issuer) -> Issuer {
+        CertifiedIssuer::signed_by(params(name), key(), issuer).expect("signed")
+    }
+
+    fn key() -> KeyPair {
+        KeyPair::generate().expect("a key")
+    }
+
+    /// Which of those sent the verifier is given, by their indices.
+    fn path_of(own: &Issuer, sent: &[&Issuer], roots: &[&Issuer]) -> Option<Vec<usize>> {
+        let mut store = RootCertStore::empty();
+        for root in roots {
+            store.add(root.der().clone()).expect("a root");
+        }
+        let sent: Vec<_> = sent.iter().map(|it| it.der().clone()).collect();
+        let path = path(own.der(), &sent, &store.subjects()).ok()?;
+        let index = |it| {
+            sent.iter()
+                .position(|sent| sent == it)
+                .expect("it was sent")
+        };
+        Some(path.iter().map(index).collect())
+    }
+
+    #[test]
+    fn the_verifier_is_given_one_path_and_nothing_else() {
+        let (root, other) = (root("root"), self::root("other"));
+        let outer = signed_by("outer", &root);
+        let inner = signed_by("inner", &outer);
+        let own = signed_by("own", &inner);
+        let direct = signed_by("own", &root);
+        let path = |own, sent: &[&Issuer]| path_of(own, sent, &[&root, &other]);
+        assert_eq!(path(&own, &[&inner, &outer]), Some(vec![0, 1]));
+        // With the root, out of order, with one of nobody's, and with one too few.
+        assert_eq!(path(&own, &[&inner, &outer, &root]), Some(vec![0, 1]));
+        assert_eq!(
+            path(&own, &[&root, &outer, &other, &inner]),
+            Some(vec![3, 1])
+        );
+        assert_eq!(path(&own, &[&inner]), Some(vec![0]));
+        assert_eq!(path(&direct, &[&root, &root, &root, &root]), Some(vec![]));
+    }
+
+    #[test]
+    fn no_certificates_of_a_client_give_the_verifier_many_paths() {
+        let root = root("root");
+        // Signed by the client itself, in the name of the root, and in another one.
+        let roots: Vec<_> = (0..4).map(|_| self::root("root")).collect();
+        let others: Vec<_> = (0..4).map(|_| self::root("other")).collect();
+        let circle = signed_by("circle", &others[0]);
+        let back = signed_by("other", &circle);
+        let all = |of: &[Issuer]| {
+            let own = signed_by("own", &of[0]);
+            path_of(&own, &of.iter().collect::<Vec<_>>(), &[&root])
+        };
+        assert_eq!(all(&roots), Some(vec![]));
+        assert_eq!(all(&others), None);
+        let own = signed_by("own", &circle);
+        let path = path_of(&own, &[&back, &circle], &[&root]);
+        assert_eq!(path, Some(vec![1, 0]));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises plain sentences: the names that rustls has for its errors are only logged, below info.
 
-use super::client_chain::ChainTooLong;
+use super::client_chain::{ChainTooLong, TwoPaths};
 use crate::tls_faults;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherError};
 
@@ -55,9 +55,9 @@ fn of_certificate(error: &CertificateError) -> String {
         InvalidPurposeContext, Revoked, UnknownIssuer, UnknownRevocationStatus,
     };
     if let CertificateError::Other(OtherError(other)) = error
-        && let Some(too_long) = other.downcast_ref::<ChainTooLong>()
+        && (other.is::<ChainTooLong>() || other.is::<TwoPaths>())
     {
-        return format!("the client's certificate {too_long}");
+        return format!("the client's certificate {other}");
     }
     let why = match error {
         UnknownIssuer => {

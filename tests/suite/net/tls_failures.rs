@@ -121,6 +121,15 @@ async fn the_log_names_the_peer_and_says_in_plain_words_what_is_wrong_and_the_cl
             "the client's certificate comes with 5 others",
         ),
         (
+            // Signed by the client itself. The verifier would try every path through them.
+            Client::Shows(|_| {
+                let other = Authority::named("another");
+                other.client_by_uri(URI).followed_by(&other.pem().repeat(2))
+            }),
+            Some(Alert::CertificateUnknown),
+            "the client's certificate comes with two certificates of the same authority",
+        ),
+        (
             Client::Trusts(|_| Authority::new()),
             None,
             "the client does not accept the certificate of --tls-cert: give the client the root",
