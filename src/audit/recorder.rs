@@ -42,8 +42,9 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// long time.
 const REFUSALS: u32 = 100;
 
-/// How long it takes for that allowance to grow by one call. Together with the counted calls, a
-/// caller that hammers one replica causes some 17 thousand records a day: two or three megabytes.
+/// How long it takes for that allowance to grow by one call. Together with the counted calls, one record for
+/// each method every ten seconds, a caller that hammers one replica with one method causes some 17 thousand
+/// records a day, and with all methods some 130 thousand: twenty megabytes.
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many calls of one caller that were carried out are logged one by one, if there was none for a
