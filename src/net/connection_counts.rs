@@ -6,6 +6,7 @@
 use super::tls_errors::sentence;
 use rustls::Error as TlsError;
 use std::{
+    collections::BTreeMap,
     io, mem,
     net::SocketAddr,
     sync::{
@@ -66,20 +67,29 @@ pub(crate) struct ConnectionCounts {
     has_news: Notify,
 }
 
-/// The TLS handshakes that have failed since one was last logged.
+/// The TLS handshakes that have failed since they were last logged, by what has failed: so junk hides no
+/// certificate that is refused.
 #[derive(Debug, Default)]
-struct TlsFailures {
-    /// The peer, and why.
-    first: Option<(SocketAddr, String)>,
+struct TlsFailures(BTreeMap<String, TlsFailure>);
+
+#[derive(Debug)]
+struct TlsFailure {
+    first: SocketAddr,
+    why: String,
     others: u64,
 }
 
 impl TlsFailures {
+    /// There are as many kinds as sentences, which differ in nothing but numbers otherwise.
     fn add(&mut self, peer: SocketAddr, error: &TlsError) {
-        match self.first {
-            None => self.first = Some((peer, sentence(error))),
-            Some(_) => self.others += 1,
-        }
+        let why = sentence(error);
+        let kind = why.replace(|it: char| it.is_ascii_digit(), "");
+        let known = self.0.entry(kind);
+        known.and_modify(|it| it.others += 1).or_insert(TlsFailure {
+            first: peer,
+            why,
+            others: 0,
+        });
     }
 }
 
@@ -157,9 +167,9 @@ impl ConnectionCounts {
                      --answer-timeout, or took nothing at all for --keepalive-timeout"
                 );
             }
-            let TlsFailures { first, others } = mem::take(&mut *self.tls_failures());
-            if let Some((peer, why)) = first {
-                tracing::info!(address, %peer, left_out = others, "a TLS handshake failed: {why}");
+            let TlsFailures(failures) = mem::take(&mut *self.tls_failures());
+            for TlsFailure { first, why, others } in failures.into_values() {
+                tracing::info!(address, peer = %first, left_out = others, "a TLS handshake failed: {why}");
             }
             logged = counts;
             sleep(BETWEEN_LINES).await;
@@ -179,20 +189,35 @@ impl ConnectionCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::{AlertDescription, CertificateError};
 
     #[test]
-    fn of_many_failed_handshakes_the_first_is_kept_and_the_others_are_counted() {
+    fn of_each_kind_of_failed_handshake_the_first_is_kept_and_the_others_are_counted() {
         let counts = ConnectionCounts::default();
         let peer = |port| SocketAddr::from(([127, 0, 0, 1], port));
         for port in 1..=4 {
             let error = io::Error::other(TlsError::NoApplicationProtocol);
             counts.count_failed_handshake(peer(port), &error);
         }
+        let revoked = TlsError::InvalidCertificate(CertificateError::Revoked);
+        counts.count_failed_handshake(peer(6), &io::Error::other(revoked));
+        // The number of an alert makes no kind of its own: a client chooses it.
+        for (port, alert) in [(7, 21), (8, 22)] {
+            let alert = TlsError::AlertReceived(AlertDescription::from(alert));
+            counts.count_failed_handshake(peer(port), &io::Error::other(alert));
+        }
         // The client has left, which is no failure.
         counts.count_failed_handshake(peer(5), &io::ErrorKind::UnexpectedEof.into());
-        let TlsFailures { first, others } = mem::take(&mut *counts.tls_failures());
-        let (first, why) = first.expect("there are some");
-        assert_eq!((first, others), (peer(1), 3));
-        assert!(why.starts_with("the client does not offer HTTP/2"), "{why}");
+        let TlsFailures(failures) = mem::take(&mut *counts.tls_failures());
+        let told = |begin: &str| {
+            let mut all = failures.values().filter(|it| it.why.starts_with(begin));
+            let failure = all.next().expect("it is told");
+            assert!(all.next().is_none(), "{begin}");
+            (failure.first, failure.others)
+        };
+        assert_eq!(told("the client does not offer HTTP/2"), (peer(1), 3));
+        assert_eq!(told("the client's certificate is revoked"), (peer(6), 0));
+        assert_eq!(told("the client ended TLS with the alert"), (peer(7), 1));
+        assert_eq!(failures.len(), 3);
     }
 }
