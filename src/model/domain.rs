@@ -3,8 +3,8 @@
 //! Promises that every [`Domain`] is normalised, so that equal domains have equal text.
 //! Must never look up a domain in the network.
 
-use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use std::{borrow::Cow, fmt};
+use idna::uts46::{AsciiDenyList, ErrorPolicy, Hyphens, ProcessingSuccess, Uts46};
+use std::fmt;
 
 /// A domain name in normal form: IDNA A-labels in lower case, without a dot at the end.
 ///
@@ -49,20 +49,26 @@ impl Domain {
     /// Parses and normalises a domain by UTS #46 (non-transitional, STD3 rules). Text that differs
     /// from its normal form only in case or in a dot at the end is not copied.
     pub fn parse(mut text: String) -> Result<Self, InvalidDomain> {
-        if text.len() > 4 * MAX_LEN {
-            // This bounds the work below. No text of this length has a normal form of 253 octets.
-            return Err(InvalidDomain::TooLong);
+        // This bounds the work below. No text of this length has a normal form of 253 octets, and no label in
+        // ASCII has a shorter normal form.
+        if text.len() > 4 * MAX_LEN || has_too_long_ascii_label(&text) {
+            return Err(why_invalid(&text, InvalidDomain::TooLong));
         }
         // `idna` has a fast path for ASCII in lower case, which most domains in an Authorize are.
         text.make_ascii_lowercase();
-        let mut ascii = match to_ascii(&text, DnsLength::VerifyAllowRootDot) {
-            Ok(Cow::Borrowed(_)) => text,
-            Ok(Cow::Owned(ascii)) => ascii,
-            Err(_) => return Err(why_invalid(&text)),
-        };
+        let mut ascii = to_ascii(text)?;
         // Not earlier, because UTS #46 maps other full stops, such as U+3002, to a dot.
         if ascii.ends_with('.') {
             ascii.pop();
+        }
+        if ascii.is_empty() {
+            return Err(InvalidDomain::Empty);
+        }
+        if ascii.len() > MAX_LEN || ascii.split('.').any(|label| label.len() > MAX_LABEL_LEN) {
+            return Err(InvalidDomain::TooLong);
+        }
+        if ascii.split('.').any(str::is_empty) {
+            return Err(InvalidDomain::Malformed);
         }
         if ends_in_number(&ascii) {
             return Err(InvalidDomain::Numeric);
@@ -100,35 +106,46 @@ impl fmt::Display for Domain {
     }
 }
 
-fn to_ascii(text: &str, length: DnsLength) -> Result<Cow<'_, str>, idna::Errors> {
-    Uts46::new().to_ascii(
+/// Normalises a text, whatever its length. A label that is too long is not encoded, because the time for that
+/// grows with the square of its length.
+fn to_ascii(text: String) -> Result<String, InvalidDomain> {
+    let (mut ascii, mut is_too_long) = (String::new(), false);
+    let processed = Uts46::new().process(
         text.as_bytes(),
         AsciiDenyList::STD3,
         Hyphens::CheckFirstLast,
-        length,
-    )
+        ErrorPolicy::FailFast,
+        |label, _, _| {
+            // Each of its characters takes an octet at least.
+            let is_label_too_long = label.len() > MAX_LABEL_LEN;
+            is_too_long |= is_label_too_long;
+            is_label_too_long
+        },
+        &mut ascii,
+        None,
+    );
+    match processed {
+        Ok(_) if is_too_long => Err(InvalidDomain::TooLong),
+        Ok(ProcessingSuccess::Passthrough) => Ok(text),
+        Ok(ProcessingSuccess::WroteToSink) => Ok(ascii),
+        Err(_) => Err(why_invalid(&text, InvalidDomain::Malformed)),
+    }
 }
 
-/// Finds out what is wrong with text that `idna` refuses, because `idna` does not tell.
-fn why_invalid(text: &str) -> InvalidDomain {
+fn has_too_long_ascii_label(text: &str) -> bool {
+    let is_too_long = |label: &str| label.len() > MAX_LABEL_LEN && label.is_ascii();
+    text.len() > MAX_LABEL_LEN && text.split('.').any(is_too_long)
+}
+
+/// What is wrong with a text that is refused for this, unless it is a common mistake.
+fn why_invalid(text: &str, otherwise: InvalidDomain) -> InvalidDomain {
     if text.contains('@') {
         return InvalidDomain::Address;
     }
     if text.contains('*') {
         return InvalidDomain::Wildcard;
     }
-    let Ok(ascii) = to_ascii(text, DnsLength::Ignore) else {
-        return InvalidDomain::Malformed;
-    };
-    let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
-    if ascii.is_empty() {
-        return InvalidDomain::Empty;
-    }
-    if ascii.len() > MAX_LEN || ascii.split('.').any(|label| label.len() > MAX_LABEL_LEN) {
-        return InvalidDomain::TooLong;
-    }
-    // The text has two dots in a row.
-    InvalidDomain::Malformed
+    otherwise
 }
 
 /// Whether the last label is a number, decimal or `0x…`. A URL parser takes such a name for an IPv4
@@ -205,8 +222,35 @@ mod tests {
             ("bücher.0xff", Numeric),
             (&long_label, TooLong),
             (&long, TooLong),
+            (&format!("{}.com", "ü".repeat(64)), TooLong),
+            (&format!("someone@{long_label}"), Address),
+            (&format!("{}@", "a".repeat(2000)), Address),
         ] {
             assert_eq!(parse(text), Err(reason), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_a_domain_if_its_normal_form_is_short_enough() {
+        let (composed, decomposed) = ("ế".repeat(50), "e\u{302}\u{301}".repeat(50));
+        let hidden = format!("{}.com", "a\u{ad}".repeat(63));
+        let domain = parse(&composed).expect("a domain");
+        assert!(domain.len() <= MAX_LABEL_LEN, "{domain}");
+        assert_eq!(parse(&decomposed), Ok(domain));
+        assert_eq!(parse(&hidden), Ok(format!("{}.com", "a".repeat(63))));
+    }
+
+    proptest! {
+        /// As `idna` itself says, which encodes labels of any length.
+        #[test]
+        fn every_domain_is_what_idna_makes_of_it(text in "(\\PC{0,70}|[a-z]{60,66}|[üéa\u{301}\u{ad}]{50,90})([.。]\\PC{0,9})?") {
+            let (deny, hyphens) = (AsciiDenyList::STD3, Hyphens::CheckFirstLast);
+            let lower = text.to_ascii_lowercase();
+            let length = idna::uts46::DnsLength::VerifyAllowRootDot;
+            let ascii = Uts46::new().to_ascii(lower.as_bytes(), deny, hyphens, length).ok();
+            let ascii = ascii.map(|it| it.strip_suffix('.').unwrap_or(&it).to_owned());
+            let ascii = ascii.filter(|it| !ends_in_number(it));
+            prop_assert_eq!(parse(&text).ok(), ascii);
         }
     }
 

@@ -32,13 +32,20 @@ const PREFIXES: [(&str, ContainsSecret); 2] = [
 /// of them, then `…` and four more.
 const TELLING_LEN: usize = 20;
 
+/// The most bytes of any text that is kept: a reason of 200 characters takes them.
+const MAX_SEARCHED: usize = 800;
+
 /// Refuses text that contains a secret, even if the secret is cut off or has a typing error: a wrong
 /// letter, one character too many, or the prefix in capitals. Without its prefix, a token is known by its
 /// checksum if all of it is there. A bearer secret has none, and cannot be told from an identifier.
 ///
+/// Whoever calls this has checked the text's length: the search takes a microsecond for some bytes, and a
+/// message may have half a million.
+///
 /// # Errors
 /// Which kind of secret it is. The error does not repeat the text.
 pub fn refuse_secrets(text: &str) -> Result<(), ContainsSecret> {
+    debug_assert!(text.len() <= MAX_SEARCHED, "its length is checked first");
     for (prefix, found) in PREFIXES {
         if bodies(text, prefix).any(is_telling) {
             return Err(found);
@@ -124,9 +131,11 @@ pub(crate) fn shown_name(word: &str) -> &str {
 mod tests {
     use super::*;
     use crate::model::{
-        account::AccountId,
-        caller_name::CallerName,
-        key::{KeyName, RequestId},
+        account::{AccountId, InvalidAccountId},
+        caller_name::{CallerName, InvalidCallerName},
+        domain::{Domain, InvalidDomain},
+        key::{InvalidLabels, InvalidReason, InvalidRequestId, KeyName, Labels, Reason, RequestId},
+        line::InvalidLine,
     };
     use proptest::prelude::*;
 
@@ -177,6 +186,30 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused_before_it_is_searched_for_secrets() {
+        for repeated in ["x", "ü", "\u{301}", "a/", SECRETS[0].0, SECRETS[1].0] {
+            let long = repeated.repeat(100_000);
+            let malformed = InvalidAccountId::Malformed;
+            assert_eq!(AccountId::parse(long.clone()), Err(malformed));
+            let malformed = InvalidRequestId::Malformed;
+            assert_eq!(RequestId::parse(long.clone()), Err(malformed));
+            let malformed = InvalidCallerName::Malformed;
+            assert_eq!(CallerName::parse_recorded(&long), Err(malformed));
+            let length = |max| Err(InvalidLine::Length { max });
+            assert_eq!(KeyName::parse(&long).map(drop), length(100));
+            let reason = Reason::parse(&long).map(drop);
+            assert_eq!(reason, length(200).map_err(InvalidReason::Line));
+            let label = |name: &str, value: &str| {
+                let labels = [(name.to_owned(), value.to_owned())];
+                Labels::parse(labels).map(drop)
+            };
+            assert_eq!(label(&long, ""), Err(InvalidLabels::Name));
+            assert_eq!(label("a", &long), Err(InvalidLabels::Value));
+            assert_eq!(Domain::parse(long).map(drop), Err(InvalidDomain::TooLong));
         }
     }
 

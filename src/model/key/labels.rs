@@ -58,9 +58,9 @@ impl Labels {
             }
             refuse_secrets(&pair(&name, &value))?;
             parsed.insert(name, value);
-        }
-        if parsed.len() > MAX_LABELS {
-            return Err(InvalidLabels::TooMany);
+            if parsed.len() > MAX_LABELS {
+                return Err(InvalidLabels::TooMany);
+            }
         }
         Ok(Self(parsed))
     }
@@ -93,8 +93,12 @@ impl Labels {
     }
 }
 
-/// Why a text is refused: whoever put a secret into a label is told that first.
+/// Why a text is refused: whoever put a secret into a label is told that first, unless the text is longer
+/// than any name.
 fn refused(text: &str, rule: InvalidLabels) -> InvalidLabels {
+    if text.len() > MAX_PREFIX_LEN + "/".len() + MAX_LEN {
+        return rule;
+    }
     refuse_secrets(text).map_or_else(InvalidLabels::from, |()| rule)
 }
 
@@ -196,6 +200,8 @@ mod tests {
         assert!(Labels::parse(labels(MAX_LABELS)).is_ok());
         let refused = Labels::parse(labels(MAX_LABELS + 1));
         assert_eq!(refused, Err(InvalidLabels::TooMany));
+        // What comes after so many is not looked at.
+        assert_eq!(Labels::parse(labels(1_000_000)), refused);
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub enum InvalidRequestId {
 impl RequestId {
     /// Parses a request id. White space is not trimmed, and case matters.
     pub fn parse(text: String) -> Result<Self, InvalidRequestId> {
-        let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !(1..=128).contains(&text.len()) || !is_visible {
+        let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !(1..=128).contains(&text.len()) || !is_visible(&text) {
             return Err(InvalidRequestId::Malformed);
         }
         refuse_secrets(&text)?;
