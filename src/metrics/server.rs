@@ -41,6 +41,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 /// From connecting to the end of the request's head, which a scrape sends at once.
 const HEAD_LIMIT: Duration = Duration::from_secs(1);
 
+/// Bytes of a request's head. A scrape's takes some hundred. hyper's default is 400 KiB a connection.
+const MAX_HEAD: usize = 16 * 1024;
+
 /// For a whole connection, so that even a slow line can read the answer. Prometheus itself waits for
 /// 10 s by default.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -150,6 +153,7 @@ async fn serve_connection(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(MAX_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await

@@ -45,6 +45,18 @@ async fn the_metrics_port_serves_only_metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_larger_head_than_any_scrape_needs_is_refused() {
+    let directory = directory();
+    let server = Server::start_with(&sqlite_in(&directory), &[METRICS], &[]).await;
+    for (bytes, status) in [(8_000, "200"), (20_000, "431")] {
+        let version = format!("HTTP/1.1\r\nx-more: {}", "x".repeat(bytes));
+        let path = format!("/metrics {version}\r\nx-rest: x");
+        let (head, _) = request(&server, "GET", &path);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scrape_succeeds_beside_a_thousand_hostile_connections() {
     let _files = reserve_open_files(OPEN_FILES).await;
     let directory = directory();
