@@ -18,7 +18,7 @@ pub struct ClientLimits {
     /// than the rest, the caller with the most connections loses the one that has made no call for
     /// longest. If each has only one, the new connection is closed unless one has been idle for a
     /// second. A gRPC client needs one or two connections. An idle one costs some 20 KiB, and a
-    /// hostile one up to 900 KiB.
+    /// hostile one up to 400 KiB.
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub max_connections: usize,
 

@@ -57,10 +57,10 @@ const WINDOW_PER_STREAM: u32 = 1024;
 
 /// How many streams of one connection the server may have to reset, in all its life: because they break
 /// the protocol, or because `--max-streams` are open. h2 keeps 600 bytes for each until the connection
-/// ends, and more until the client takes the `RST_STREAM`. tonic's default is no limit, and this is hyper's.
-/// It must not be much lower: a call that its client's proxy opens before it has read the server's SETTINGS may
+/// ends, and more until the client takes the `RST_STREAM`. tonic's default is no limit, and hyper's 1024. It
+/// must not be much lower: a call that its client's proxy opens before it has read the server's SETTINGS may
 /// be one more than these admit. Calls that are refused before their message came do not count: see `refused`.
-const MAX_RESET_STREAMS: usize = 1024;
+const MAX_RESET_STREAMS: usize = 100;
 
 /// Serves the API to those who may call, until told to drain, and then to the last call.
 pub(crate) async fn serve(

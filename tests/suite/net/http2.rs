@@ -14,7 +14,7 @@ use crate::support::{
 const STREAMS: u32 = 256;
 
 /// The streams that a connection may break.
-const MOST_BROKEN: u32 = 1024;
+pub const MOST_BROKEN: u32 = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_breaks_streams_without_end_is_closed() {
@@ -66,7 +66,7 @@ async fn a_client_whose_calls_are_refused_before_their_messages_came_keeps_its_c
     let mut client = RawClient::connect_with_preface(server.port()).await;
     let mut kinds = Vec::new();
     let mut numbers = (0..).map(|number| 2 * number + 1);
-    for round in 0..=MOST_BROKEN / STREAMS {
+    for round in 0..4 {
         let streams: Vec<u32> = numbers.by_ref().take(STREAMS as usize).collect();
         let headers = &refused[round as usize % refused.len()];
         let each = |kind, flags, payload| {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 const CONNECTIONS: usize = 16;
 
 /// In KiB, as `docs/abuse.md` says.
-const STALLED_CONNECTION: u64 = 900;
+pub const STALLED_CONNECTION: u64 = 400;
 
 /// More than the buffers of the system take on one connection.
 const PINGS: usize = 10_000_000;
