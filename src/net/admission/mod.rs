@@ -19,7 +19,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -51,6 +51,8 @@ pub(super) struct Admission {
     free_slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     max_calls: usize,
+    /// Once the clients have had the time to end their connections, of which GOAWAY tells them.
+    goaway_is_over: AtomicBool,
     /// Calls of closed and of evicted connections do not count.
     calls_in_flight: AtomicUsize,
     counts: Arc<ConnectionCounts>,
@@ -74,6 +76,7 @@ impl Admission {
             free_slots: Arc::new(Semaphore::new(max_connections)),
             waiting: Arc::new(Semaphore::new(max_waiting)),
             max_calls,
+            goaway_is_over: AtomicBool::new(false),
             calls_in_flight: AtomicUsize::new(0),
             counts,
             credentials,
@@ -163,11 +166,12 @@ impl Admission {
         }
     }
 
-    /// Closes connections without calls, once told to drain. Their clients were asked to end them, but
-    /// a client that is silent never answers.
+    /// Closes connections without calls that are waited for, once told to drain. Their clients were asked to
+    /// end them, but a client that is silent never answers, and one that ignores it goes on calling.
     pub(super) async fn close_idle_connections(self: Arc<Self>, drain: CancellationToken) {
         drain.cancelled().await;
         sleep(GOAWAY_TIME).await;
+        self.goaway_is_over.store(true, Relaxed);
         let mut idle = HashSet::new();
         loop {
             idle = self.connections().evict_idle(&idle);

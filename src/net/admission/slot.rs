@@ -85,10 +85,13 @@ impl ConnectionSlot {
         (number != Self::UNAUTHENTICATED).then_some(CallerNumber(number))
     }
 
-    /// Counts one more call as in flight. If these are too many, connections are evicted. `is_awaited`
-    /// says whether a server that drains waits for its end.
+    /// Counts one more call as in flight. If these are too many, connections are evicted. `may_be_awaited`
+    /// says whether a server that drains may wait for its end. It waits for no stranger, and for no call
+    /// that is newer than the time in which its client had to end the connection.
     #[must_use]
-    pub(crate) fn begin_call(self: Arc<Self>, is_awaited: bool) -> InFlightCall {
+    pub(crate) fn begin_call(self: Arc<Self>, may_be_awaited: bool) -> InFlightCall {
+        let is_over = self.admission.goaway_is_over.load(Relaxed);
+        let is_awaited = may_be_awaited && !is_over && self.caller().is_some();
         let total = &self.admission.calls_in_flight;
         let before = total.fetch_add(1, Relaxed);
         if self.calls.begin() {

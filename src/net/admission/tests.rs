@@ -188,6 +188,10 @@ async fn calls_that_end_count_no_more() {
 async fn a_server_that_drains_waits_for_calls_with_an_end_of_their_own() {
     let admission = admission(1, 10);
     let connection = connect(&admission).await;
+    let of_stranger = connection.slot.clone().begin_call(true);
+    assert!(connection.slot.is_idle());
+    drop(of_stranger);
+    call(&connection, "dashboard");
     let watch = connection.slot.clone().begin_call(false);
     assert!(connection.slot.is_idle());
     let list = connection.slot.clone().begin_call(true);
@@ -196,4 +200,9 @@ async fn a_server_that_drains_waits_for_calls_with_an_end_of_their_own() {
     assert!(!connection.slot.is_idle());
     drop(list);
     assert!(connection.slot.is_idle());
+    // Its client had the time to end the connection.
+    admission.goaway_is_over.store(true, Relaxed);
+    let late = connection.slot.clone().begin_call(true);
+    assert!(connection.slot.is_idle());
+    drop(late);
 }

@@ -1,6 +1,7 @@
 //! A signal stops the process. Calls in flight may finish, up to a limit.
 
 use crate::support::{
+    clients::callers::Credential,
     directory, eventually,
     hostile::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, headers_of},
     postgres::{
@@ -9,14 +10,17 @@ use crate::support::{
     },
     server::{Server, sqlite_in},
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
 use std::{
     net::TcpStream,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tonic::{Status, Streaming};
 use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus};
 
@@ -169,6 +173,45 @@ async fn silent_clients_do_not_delay_a_shutdown_and_a_call_in_flight_finishes() 
     let created = draining.create.await.expect("no panic");
     created.expect("it may finish");
     let exit = timeout(limit, draining.server.wait_for_exit()).await;
+    assert_eq!(exit.expect("it ends").code(), Some(0));
+}
+
+/// They ignore the GOAWAY too, and go on calling.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_call_again_and_again_do_not_delay_a_shutdown() {
+    let directory = directory();
+    let operator = Credential::new("operator", &["--role", "admin"]);
+    let file = directory.path().join("callers");
+    std::fs::write(&file, &operator.line).expect("written");
+    let credentials = format!("--credentials={}", file.display());
+    let args = ["--drain-limit=1h", "--message-timeout=1s", &credentials];
+    let mut server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
+    let bearer = format!("Bearer {}", operator.secret);
+    let path = format!("/{SERVICE_NAME}/Authorize");
+    // A stranger and a caller, whose messages never come.
+    let (stranger, caller) = (headers_of(&path, &[]), [("authorization", &*bearer)]);
+    let caller = headers_of(&path, &caller);
+    let begin = |stream: u32, headers: &[u8]| frame(HEADERS, END_HEADERS, stream, headers);
+    let mut calling = Vec::new();
+    for headers in [stranger, caller] {
+        let client = RawClient::connect_with_preface(server.port()).await;
+        calling.push((client, headers));
+    }
+    server.signal("TERM");
+    let calling = calling.into_iter().map(async |(mut client, headers)| {
+        let mut streams = (1..).step_by(2);
+        while client
+            .can_send(&begin(streams.next().expect("one more"), &headers))
+            .await
+        {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let limit = Duration::from_secs(10);
+    timeout(limit, join_all(calling))
+        .await
+        .expect("all are closed");
+    let exit = timeout(limit, server.wait_for_exit()).await;
     assert_eq!(exit.expect("it ends").code(), Some(0));
 }
 
