@@ -27,7 +27,9 @@ class Sqlite:
             (last,) = connection.execute("SELECT max(revision) FROM writes").fetchone()
             numbers = range((last or 0) + 1, upto + 1)
             connection.executemany(
-                "INSERT INTO keys VALUES (?, ?, ?, 'bench', 'tsend_ab…wxyz', ?, NULL, ?, NULL, ?, ?, ?)",
+                """INSERT INTO keys (key_id, digest, account_id, name, preview, domain, create_time,
+                                     revoke_time, create_revision, revision)
+                   VALUES (?, ?, ?, 'bench', 'tsend_ab…wxyz', ?, ?, ?, ?, ?)""",
                 map(self.row, numbers),
             )
             connection.execute(
