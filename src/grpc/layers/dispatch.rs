@@ -46,6 +46,11 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     /// None at the port for health alone.
     key_service: Option<KeyServiceServer<K>>,
     router: R,
+    shared: Arc<Shared>,
+}
+
+/// What all connections share. tonic clones a service for each call, and to clone a token locks it.
+struct Shared {
     /// The names of the services that the router calls.
     services: Arc<[&'static str]>,
     message_limits: MessageLimits,
@@ -73,11 +78,13 @@ impl<K, R> Dispatch<K, R> {
         Self {
             key_service,
             router,
-            services,
-            message_limits,
-            large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES)),
-            stream_limit: limits.answer_timeout,
-            draining,
+            shared: Arc::new(Shared {
+                services,
+                message_limits,
+                large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES)),
+                stream_limit: limits.answer_timeout,
+                draining,
+            }),
         }
     }
 
@@ -88,11 +95,14 @@ impl<K, R> Dispatch<K, R> {
         method: Option<Method>,
     ) -> (MessageLimits, Option<OwnedSemaphorePermit>) {
         let Some(size) = method.and_then(Method::large_message_size) else {
-            return (self.message_limits, None);
+            return (self.shared.message_limits, None);
         };
-        match self.large_messages.clone().try_acquire_owned() {
-            Ok(permit) => (self.message_limits.with_large_size(size), Some(permit)),
-            Err(_) => (self.message_limits.beside_large_messages(), None),
+        match self.shared.large_messages.clone().try_acquire_owned() {
+            Ok(permit) => (
+                self.shared.message_limits.with_large_size(size),
+                Some(permit),
+            ),
+            Err(_) => (self.shared.message_limits.beside_large_messages(), None),
         }
     }
 
@@ -101,7 +111,7 @@ impl<K, R> Dispatch<K, R> {
         let service = method.map(Method::service);
         match (&self.key_service, service) {
             (Some(_), Some(SERVICE_NAME)) => None,
-            (_, Some(service)) if self.services.contains(&service) => None,
+            (_, Some(service)) if self.shared.services.contains(&service) => None,
             (None, _) => Some(
                 "this port serves grpc.health.v1.Health alone: call the port of --listen for the rest",
             ),
@@ -141,11 +151,11 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         if let Some(why) = broken_headers(&call) {
             let status = unreadable(call.method, why);
-            return Either::Left(refused(call, self.message_limits, status));
+            return Either::Left(refused(call, self.shared.message_limits, status));
         }
         if let Some(why) = self.not_served(call.method) {
             let status = Status::unimplemented(why);
-            return Either::Left(refused(call, self.message_limits, status));
+            return Either::Left(refused(call, self.shared.message_limits, status));
         }
         let Call {
             method,
@@ -160,7 +170,8 @@ where
             let slot: Option<Arc<StreamSlot>> = request.extensions_mut().remove();
             let peer: Option<&Peer> = request.extensions().get();
             let peer = peer.map(|peer| peer.slot.clone());
-            let end = StreamEnd::within(self.stream_limit, &self.draining, slot, peer);
+            let end =
+                StreamEnd::within(self.shared.stream_limit, &self.shared.draining, slot, peer);
             let failure = Failure::default();
             let messages = |body| read(read_ahead(body, limits)).telling(failure.clone());
             let answer = self.router.call(request.map(messages));
