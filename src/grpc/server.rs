@@ -23,7 +23,7 @@ use crate::{
     app::{App, Callers, Counts},
     audit::recorder::Recorder,
     config::ClientLimits,
-    net::connection::Connection,
+    net::{connection::Connection, gathered::Gathered},
 };
 use futures::Stream;
 use http::{Request, Response};
@@ -64,7 +64,7 @@ const MAX_RESET_STREAMS: usize = 100;
 
 /// Serves the API to those who may call, until told to drain, and then to the last call.
 pub(crate) async fn serve(
-    connections: impl Stream<Item = io::Result<Connection>>,
+    connections: impl Stream<Item = io::Result<Gathered<Connection>>>,
     app: &Arc<App>,
     state: &ServingState,
     reflects: bool,
@@ -95,7 +95,7 @@ pub(crate) async fn serve(
 
 /// Serves health alone, forever.
 pub(crate) async fn serve_health(
-    connections: impl Stream<Item = io::Result<Connection>>,
+    connections: impl Stream<Item = io::Result<Gathered<Connection>>>,
     state: &ServingState,
     counts: &'static Counts,
     limits: &ClientLimits,

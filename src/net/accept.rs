@@ -7,6 +7,7 @@ use super::{
     admission::{Admission, SlotGuard},
     connection::{Connection, Peer, Transport},
     connection_counts::{ConnectionCounts, Reason},
+    gathered::Gathered,
     open_files::Acceptor,
 };
 use super::{reload::Reloaded, stall::Writes, tls::Tls};
@@ -37,7 +38,7 @@ pub(crate) fn accept_connections(
     counts: Arc<ConnectionCounts>,
     credentials: Option<Arc<Reloaded<Credentials>>>,
     drain: CancellationToken,
-) -> impl Stream<Item = io::Result<Connection>> + use<> {
+) -> impl Stream<Item = io::Result<Gathered<Connection>>> + use<> {
     let (ready, connections) = mpsc::channel(1);
     let setup = ConnectionSetup {
         tls,
@@ -63,7 +64,7 @@ pub(crate) fn accept_connections(
 async fn accept_all(
     socket: TcpListener,
     setup: Arc<ConnectionSetup>,
-    ready: mpsc::Sender<io::Result<Connection>>,
+    ready: mpsc::Sender<io::Result<Gathered<Connection>>>,
 ) {
     let address = socket.local_addr().ok();
     let counts = setup.counts.clone();
@@ -94,7 +95,7 @@ async fn accept_all(
             };
             match setup.set_up_in_time(stream, peer, slot).await {
                 Ok(connection) => {
-                    let _ = ready.send(Ok(connection)).await;
+                    let _ = ready.send(Ok(Gathered::new(connection))).await;
                 }
                 Err(error) => tracing::debug!(%peer, "closed: {error}"),
             }

@@ -5,6 +5,7 @@ pub(crate) mod admission;
 mod client_chain;
 pub(crate) mod connection;
 pub(crate) mod connection_counts;
+pub(crate) mod gathered;
 mod identity;
 pub(crate) mod named_file;
 pub(crate) mod open_files;

@@ -42,6 +42,11 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     /// None at the port for health alone.
     key_service: Option<KeyServiceServer<K>>,
     router: R,
+    shared: Arc<Shared>,
+}
+
+/// What all connections share. tonic clones a service for each call, and to clone a token locks it.
+struct Shared {
     /// The names of the services that the router calls.
     services: Arc<[&'static str]>,
     message_limits: MessageLimits,
@@ -67,19 +72,22 @@ impl<K, R> Dispatch<K, R> {
         Self {
             key_service,
             router,
-            services,
-            message_limits,
-            stream_limit: limits.answer_timeout,
-            draining,
+            shared: Arc::new(Shared {
+                services,
+                message_limits,
+                stream_limit: limits.answer_timeout,
+                draining,
+            }),
         }
     }
 
     /// The limits on the message of a call, which may be large if authentication has given it a share.
     fn message_limits(&self, method: Option<Method>, has_share: bool) -> MessageLimits {
+        let limits = self.shared.message_limits;
         match method.and_then(Method::large_message_size) {
-            None => self.message_limits,
-            Some(size) if has_share => self.message_limits.with_large_size(size),
-            Some(_) => self.message_limits.beside_large_messages(),
+            None => limits,
+            Some(size) if has_share => limits.with_large_size(size),
+            Some(_) => limits.beside_large_messages(),
         }
     }
 
@@ -88,7 +96,7 @@ impl<K, R> Dispatch<K, R> {
         let service = method.map(Method::service);
         match (&self.key_service, service) {
             (Some(_), Some(SERVICE_NAME)) => None,
-            (_, Some(service)) if self.services.contains(&service) => None,
+            (_, Some(service)) if self.shared.services.contains(&service) => None,
             (None, _) => Some(
                 "this port serves grpc.health.v1.Health alone: call the port of --listen for the rest",
             ),
@@ -128,14 +136,14 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         if let Some(why) = broken_headers(&call) {
             let status = unreadable(call.method, why);
-            return Either::Left(refused(call, self.message_limits, status));
+            return Either::Left(refused(call, self.shared.message_limits, status));
         }
         if let Some(why) = self.not_served(call.method) {
             let status = Status::unimplemented(why);
-            return Either::Left(refused(call, self.message_limits, status));
+            return Either::Left(refused(call, self.shared.message_limits, status));
         }
         if let Some(status) = refused_compression(call.request.headers()) {
-            return Either::Left(refused(call, self.message_limits, status));
+            return Either::Left(refused(call, self.shared.message_limits, status));
         }
         let Call {
             method,
@@ -156,8 +164,8 @@ where
             let slot: Option<Arc<Share>> = request.extensions_mut().remove();
             let peer: Option<&Peer> = request.extensions().get();
             let peer = peer.map(|peer| peer.slot.clone());
-            let limit = until(self.stream_limit, until_unknown);
-            let end = StreamEnd::after(limit, &self.draining, slot, peer);
+            let limit = until(self.shared.stream_limit, until_unknown);
+            let end = StreamEnd::after(limit, &self.shared.draining, slot, peer);
             let failure = Failure::default();
             let messages = |body| read(read_ahead(body, limits)).telling(failure.clone());
             let answer = self.router.call(request.map(messages));
