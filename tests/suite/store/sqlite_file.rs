@@ -116,6 +116,39 @@ async fn a_file_that_may_not_be_written_is_refused() {
     assert_refused(&mut command, &[&path, "that its disk is not read-only"]).await;
 }
 
+/// As in a container with a root file system that is read-only. Sorting so many keys for an index takes more
+/// than SQLite keeps in memory by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_is_migrated_where_no_temporary_file_can_be_made() {
+    let directory = directory();
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    for migration in [
+        include_str!("../../../src/store/sqlite/migrations/0001_keys.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0002_audit.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0003_opening.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0004_domains.sql"),
+        "PRAGMA user_version = 4; PRAGMA application_id = 0x54584b53;
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+         INSERT INTO keys (key_id, digest, account_id, name, preview, create_time, create_revision, revision)
+         SELECT randomblob(16), randomblob(32), 'account-' || hex(randomblob(50)), 'a key', 'a', 1, i, i
+         FROM n;
+         INSERT INTO writes (revision, write_time, key_id) SELECT revision, 1, key_id FROM keys",
+    ] {
+        file.execute_batch(migration).expect("made");
+    }
+    drop(file);
+    let read_only = "mount --bind \"$1\" \"$1\"; \
+                     for place in / /tmp /var/tmp; do mount -o remount,bind,ro $place; done; \
+                     cd / && ! touch /tmp/any /var/tmp/any && shift && exec \"$@\"";
+    let folder = directory.path().display().to_string();
+    let mut command = Command::new(tool("unshare"));
+    command.args(["-rm", "sh", "-c", read_only, "sh", &folder]);
+    let serve = server::command(&sqlite_in(&directory));
+    command.arg(serve.get_program()).args(serve.get_args());
+    let server = Server::start_command(&mut command).await;
+    server.client().await.create_key().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_owner_can_read_an_sqlite_store() {
     let directory = directory();
