@@ -3,12 +3,12 @@
 use crate::support::{
     directory,
     postgres::is_running_as_root,
-    server::{self, Server, assert_refused, sqlite_in},
+    server::{self, Server, assert_refused, audit_command::audit_error, sqlite_in},
     tools::tool,
 };
 use std::{
     fs::Permissions,
-    os::unix::fs::{PermissionsExt, lchown, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink},
     process::Command,
 };
 
@@ -200,7 +200,13 @@ async fn a_database_or_a_log_that_another_user_has_put_into_a_shared_folder_is_r
     if !is_running_as_root() {
         return;
     }
-    for planted in ["keys.db", "keys.db-wal", "keys.db-journal", "link.db"] {
+    for planted in [
+        "keys.db",
+        "keys.db-wal",
+        "keys.db-shm",
+        "keys.db-journal",
+        "link.db",
+    ] {
         let directory = directory();
         Server::start(&sqlite_in(&directory))
             .await
@@ -223,11 +229,51 @@ async fn a_database_or_a_log_that_another_user_has_put_into_a_shared_folder_is_r
         let store = format!("sqlite:{}", directory.path().join(opened).display());
         let parts = [planted, "belongs to user 4711", "make the service's user"];
         assert_refused(&mut server::command(&store), &parts).await;
+        let refused = audit_error(&store, &[]);
+        assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
+        let owner = path.symlink_metadata().expect("it is there").uid();
+        assert_eq!(owner, 4711);
 
         let own = Permissions::from_mode(0o755);
         std::fs::set_permissions(directory.path(), own).expect("set");
         Server::start(&store).await.terminate().await;
     }
+}
+
+/// Whoever owns the folder could have SQLite give files of root to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_beside_the_database_is_refused() {
+    for end in ["-wal", "-shm", "-journal"] {
+        let directory = directory();
+        let store = sqlite_in(&directory);
+        Server::start(&store).await.terminate().await;
+        let theirs = directory.path().join("theirs");
+        std::fs::write(&theirs, "").expect("written");
+        let beside = directory.path().join(format!("keys.db{end}"));
+        for is_hard in [false, true] {
+            if is_hard {
+                std::fs::hard_link(&theirs, &beside).expect("linked");
+            } else {
+                symlink("theirs", &beside).expect("linked");
+            }
+            let refused = audit_error(&store, &[]);
+            assert!(refused.contains("it is a link"), "{refused}");
+            assert_refused(&mut server::command(&store), &["it is a link"]).await;
+            std::fs::remove_file(&beside).expect("removed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_a_view_computes_are_not_printed() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    Server::start(&store).await.terminate().await;
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    let plant = "DROP TABLE audit; CREATE VIRTUAL TABLE audit USING fts5(time, caller)";
+    file.execute_batch(plant).expect("planted");
+    drop(file);
+    assert!(audit_error(&store, &[]).contains("is not a keyservice database"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
