@@ -105,7 +105,9 @@ impl AuditCommand {
             let show = if as_table { printable } else { printable_json };
             writeln!(output, "{}", show(&line(&read)))
         };
-        let end = end_of(Timestamp::now());
+        // Whoever may insert records may give them any time, and those with times to come would stand in the
+        // place of the newest.
+        let end = Timestamp::now();
         self.read(&self.query(end), &mut print)?;
         let mut times_to_come = 0_u64;
         if self.until.is_none() {
@@ -159,15 +161,6 @@ impl AuditCommand {
             limit: self.limit,
         }
     }
-}
-
-/// How far the clock of a replica may be ahead of this machine's.
-const CLOCK_TOLERANCE_MICROS: i64 = 5 * 60 * 1_000_000;
-
-/// Until when records are read. Whoever may insert records may give them any time, and those with times
-/// to come would stand in the place of the newest.
-fn end_of(now: Timestamp) -> Timestamp {
-    Timestamp::from_micros(now.as_micros() + CLOCK_TOLERANCE_MICROS).unwrap_or(now)
 }
 
 const HEADINGS: [&str; 10] = [

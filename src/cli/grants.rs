@@ -48,7 +48,8 @@ impl GrantsCommand {
             Task::Audit => ("keyservice_audit", rights::AUDIT),
         };
         let mut statements = format!(
-            "BEGIN;\n\
+            "SET search_path = pg_catalog, pg_temp;\n\
+             BEGIN;\n\
              {}\n\
              REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
              REVOKE ALL ON DATABASE {database} FROM {role};\n\

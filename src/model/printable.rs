@@ -1,9 +1,10 @@
 //! Text as it is printed: on a terminal, in a line of the log, in a line of JSON.
 //!
-//! Promises that no text moves the cursor, ends a line, or changes the order of what follows. The text may
+//! Promises that no text moves the cursor, ends a line, changes the order of what follows, or looks like
+//! another by what nobody sees. The text may
 //! come from a server, from a file, or from anybody who may insert records.
 
-use super::text::is_unprintable;
+use super::text::{is_mark_or_blank, is_unprintable};
 use std::{borrow::Cow, fmt::Write as _};
 
 /// Writes out the characters that a terminal does not show as they are: `\u{1b}`.
@@ -31,7 +32,7 @@ fn replace_unprintable(text: &str, write_out: impl Fn(&mut String, char)) -> Cow
     }
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if is_unprintable(character) {
+        if is_unprintable(character) || is_mark_or_blank(character) {
             write_out(&mut shown, character);
         } else {
             shown.push(character);
@@ -56,5 +57,10 @@ mod tests {
             r"a\u{1b}[2Jb\u{9b}c\u{202e}d\u{7f}é\u{a}\u{e0001}語"
         );
         assert_eq!(printable("a ~\u{a0}b"), "a ~\u{a0}b");
+        let unseen = "a\u{301}b\u{3164}c\u{fe0f}d\u{20dd}e\u{ffa0}";
+        assert_eq!(
+            printable(unseen),
+            r"a\u{301}b\u{3164}c\u{fe0f}d\u{20dd}e\u{ffa0}"
+        );
     }
 }

@@ -6,7 +6,10 @@ use super::{
     caller_name,
     token::{self, Token},
 };
-use icu_properties::{CodePointMapData, props::GeneralCategory};
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, GeneralCategory},
+};
 
 /// The text contains a secret, or most of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +70,18 @@ pub fn is_unprintable(character: char) -> bool {
         GeneralCategory::Unassigned | GeneralCategory::PrivateUse
     );
     is_shapeless || is_control_or_format(character)
+}
+
+/// Whether a character is drawn onto the one before it, or as nothing at all, though it is a letter to Unicode.
+pub(super) fn is_mark_or_blank(character: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    let is_mark = matches!(
+        category,
+        GeneralCategory::NonspacingMark
+            | GeneralCategory::SpacingMark
+            | GeneralCategory::EnclosingMark
+    );
+    is_mark || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
 }
 
 /// Whether a character controls how text is shown, and is no text itself: it ends a line, say, or changes

@@ -65,6 +65,7 @@ pub fn read(
     query: &AuditQuery,
     apply: &mut ApplyRecord<'_>,
 ) -> Result<(), ReadAuditError> {
+    let given = std::path::absolute(path).map_err(|error| cannot_open(path, error, ADVICE))?;
     let own_path = path.canonicalize().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::Missing(format!("sqlite:{}", path.display())),
         _ => cannot_open(path, error, ADVICE),
@@ -75,7 +76,14 @@ pub fn read(
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return Err(unreadable(NOT_REGULAR.into()).into());
     }
+    let refuse_planted = || {
+        file::refuse_planted(&given, path)?;
+        file::refuse_other_owners(path)
+    };
+    refuse_planted()?;
     let (source, connection) = open(path).map_err(unreadable)?;
+    // Somebody may have put a file there after the first look.
+    refuse_planted()?;
     let number = |pragma| -> Result<i32, OpenError> {
         let read = connection.pragma_query_value(None, pragma, |row| row.get(0));
         read.map_err(|error| unreadable(error.into()))
@@ -85,6 +93,9 @@ pub fn read(
     }
     let found = number("user_version")?;
     migrations::check_current(MIGRATIONS, found).map_err(OpenError::Schema)?;
+    if !is_plain_table(&connection).map_err(|error| unreadable(error.into()))? {
+        return Err(not_ours(path).into());
+    }
     select(&connection, query, apply)?;
     if source != Source::Live
         && Source::of(path).map_err(|error| unreadable(error.into()))? != source
@@ -93,6 +104,15 @@ pub fn read(
         return Err(cannot_open(path, cause, "run the command again").into());
     }
     Ok(())
+}
+
+/// Whether the records are in a table. A virtual one or a view would compute them.
+fn is_plain_table(connection: &Connection) -> rusqlite::Result<bool> {
+    let all = "SELECT count(*), \
+                   count(*) FILTER (WHERE type = 'table' AND rootpage > 0 AND sql LIKE 'CREATE TABLE %') \
+               FROM sqlite_schema WHERE lower(name) = 'audit'";
+    let found: (i64, i64) = connection.query_row(all, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found == (1, 1))
 }
 
 /// How a file is read without writing anything, and without the lock of a service, which would keep

@@ -98,6 +98,15 @@ const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// apply to the database. `given` may be a link, and `path` is what it leads to.
 pub(super) fn refuse_planted(given: &Path, path: &Path) -> Result<(), OpenError> {
     let beside = BESIDE.map(|end| beside(path, end));
+    for path in &beside {
+        match path.symlink_metadata() {
+            Ok(found) if !found.is_file() || found.nlink() > 1 => {
+                let cause = "it is a link, has a second name, or is no file";
+                return Err(cannot_open(path, cause, "find out who made it so"));
+            }
+            _ => {}
+        }
+    }
     let beside = beside.iter().map(PathBuf::as_path);
     for path in [given, path].into_iter().chain(beside) {
         match planter(path) {
@@ -105,6 +114,21 @@ pub(super) fn refuse_planted(given: &Path, path: &Path) -> Result<(), OpenError>
             Ok(Some(user)) => return Err(OpenError::Planted(path.display().to_string(), user)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(cannot_open(path, error, "check its permissions")),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses files beside the database that are not its owner's. If root opens the database, SQLite gives them
+/// to that owner.
+pub(super) fn refuse_other_owners(path: &Path) -> Result<(), OpenError> {
+    let owner_of = |path: &Path| path.symlink_metadata().map(|found| found.uid());
+    let advice = "run the command as the owner of the database";
+    let owner = owner_of(path).map_err(|error| cannot_open(path, error, advice))?;
+    for path in BESIDE.map(|end| beside(path, end)) {
+        if owner_of(&path).is_ok_and(|other| other != owner) {
+            let cause = "it does not belong to the owner of the database";
+            return Err(cannot_open(&path, cause, "find out who made it"));
         }
     }
     Ok(())

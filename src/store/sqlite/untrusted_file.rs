@@ -12,7 +12,10 @@ use rusqlite::{Connection, config::DbConfig};
 pub(super) fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     // A damaged page is an error, and not read beyond its end.
-    connection.pragma_update(None, "cell_size_check", true)
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // There may be no folder for temporary files, or one that others may read. A large sort, as for a new
+    // index, would fail.
+    connection.pragma_update(None, "temp_store", "memory")
 }
 
 /// The same for a connection that only reads tables: it uses no view at all.
@@ -81,6 +84,16 @@ mod tests {
             error.contains("access to view \"plain\" prohibited"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn no_connection_makes_temporary_files() {
+        let (_directory, path) = planted();
+        for connection in [open::connect(&path), read_only::connect(&path, "mode=ro")] {
+            let connection = connection.expect("it opens");
+            let memory = connection.pragma_query_value(None, "temp_store", |row| row.get(0));
+            assert_eq!(memory, Ok(2));
+        }
     }
 
     #[test]

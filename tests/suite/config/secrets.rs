@@ -2,6 +2,7 @@
 
 use crate::support::{
     directory,
+    postgres::Cluster,
     server::{self, Server, help, sqlite_in},
 };
 use std::process::Command;
@@ -37,6 +38,19 @@ async fn no_setting_of_the_service_is_repeated() {
             }
             assert_refused(&mut command, &[&flag]).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_among_the_arguments_is_warned_of() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let with_password = store.replacen('@', ":hunter2@", 1);
+    let warning = "the password of the store stands in the arguments";
+    for (store, is_warned) in [(with_password, true), (store, false)] {
+        let log = Server::start(&store).await.log();
+        assert_eq!(log.contains(warning), is_warned, "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod pages;
 mod production;
+mod sql;
 mod tour;

@@ -3,12 +3,12 @@
 use crate::support::{
     directory,
     postgres::is_running_as_root,
-    server::{self, Server, assert_refused, sqlite_in},
+    server::{self, Server, assert_refused, audit_command::audit_error, sqlite_in},
     tools::tool,
 };
 use std::{
     fs::Permissions,
-    os::unix::fs::{PermissionsExt, lchown, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink},
     process::Command,
 };
 
@@ -116,6 +116,39 @@ async fn a_file_that_may_not_be_written_is_refused() {
     assert_refused(&mut command, &[&path, "that its disk is not read-only"]).await;
 }
 
+/// As in a container with a root file system that is read-only. Sorting so many keys for an index takes more
+/// than SQLite keeps in memory by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_is_migrated_where_no_temporary_file_can_be_made() {
+    let directory = directory();
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    for migration in [
+        include_str!("../../../src/store/sqlite/migrations/0001_keys.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0002_audit.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0003_opening.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0004_domains.sql"),
+        "PRAGMA user_version = 4; PRAGMA application_id = 0x54584b53;
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+         INSERT INTO keys (key_id, digest, account_id, name, preview, create_time, create_revision, revision)
+         SELECT randomblob(16), randomblob(32), 'account-' || hex(randomblob(50)), 'a key', 'a', 1, i, i
+         FROM n;
+         INSERT INTO writes (revision, write_time, key_id) SELECT revision, 1, key_id FROM keys",
+    ] {
+        file.execute_batch(migration).expect("made");
+    }
+    drop(file);
+    let read_only = "mount --bind \"$1\" \"$1\"; \
+                     for place in / /tmp /var/tmp; do mount -o remount,bind,ro $place; done; \
+                     cd / && ! touch /tmp/any /var/tmp/any && shift && exec \"$@\"";
+    let folder = directory.path().display().to_string();
+    let mut command = Command::new(tool("unshare"));
+    command.args(["-rm", "sh", "-c", read_only, "sh", &folder]);
+    let serve = server::command(&sqlite_in(&directory));
+    command.arg(serve.get_program()).args(serve.get_args());
+    let server = Server::start_command(&mut command).await;
+    server.client().await.create_key().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_owner_can_read_an_sqlite_store() {
     let directory = directory();
@@ -167,7 +200,13 @@ async fn a_database_or_a_log_that_another_user_has_put_into_a_shared_folder_is_r
     if !is_running_as_root() {
         return;
     }
-    for planted in ["keys.db", "keys.db-wal", "keys.db-journal", "link.db"] {
+    for planted in [
+        "keys.db",
+        "keys.db-wal",
+        "keys.db-shm",
+        "keys.db-journal",
+        "link.db",
+    ] {
         let directory = directory();
         Server::start(&sqlite_in(&directory))
             .await
@@ -190,11 +229,51 @@ async fn a_database_or_a_log_that_another_user_has_put_into_a_shared_folder_is_r
         let store = format!("sqlite:{}", directory.path().join(opened).display());
         let parts = [planted, "belongs to user 4711", "make the service's user"];
         assert_refused(&mut server::command(&store), &parts).await;
+        let refused = audit_error(&store, &[]);
+        assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
+        let owner = path.symlink_metadata().expect("it is there").uid();
+        assert_eq!(owner, 4711);
 
         let own = Permissions::from_mode(0o755);
         std::fs::set_permissions(directory.path(), own).expect("set");
         Server::start(&store).await.terminate().await;
     }
+}
+
+/// Whoever owns the folder could have SQLite give files of root to itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_beside_the_database_is_refused() {
+    for end in ["-wal", "-shm", "-journal"] {
+        let directory = directory();
+        let store = sqlite_in(&directory);
+        Server::start(&store).await.terminate().await;
+        let theirs = directory.path().join("theirs");
+        std::fs::write(&theirs, "").expect("written");
+        let beside = directory.path().join(format!("keys.db{end}"));
+        for is_hard in [false, true] {
+            if is_hard {
+                std::fs::hard_link(&theirs, &beside).expect("linked");
+            } else {
+                symlink("theirs", &beside).expect("linked");
+            }
+            let refused = audit_error(&store, &[]);
+            assert!(refused.contains("it is a link"), "{refused}");
+            assert_refused(&mut server::command(&store), &["it is a link"]).await;
+            std::fs::remove_file(&beside).expect("removed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_a_view_computes_are_not_printed() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    Server::start(&store).await.terminate().await;
+    let file = rusqlite::Connection::open(directory.path().join("keys.db")).expect("opened");
+    let plant = "DROP TABLE audit; CREATE VIRTUAL TABLE audit USING fts5(time, caller)";
+    file.execute_batch(plant).expect("planted");
+    drop(file);
+    assert!(audit_error(&store, &[]).contains("is not a keyservice database"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -306,6 +306,8 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Somebody may have stored it, and it would keep everybody from suspending. The role may not update it.
+    DELETE FROM keyservice.replicas r WHERE r.replica_id = p_replica_id AND NOT r.reads_feed;
     INSERT INTO keyservice.replicas AS r
         (replica_id, name, applied_revision, renewals, lease_millis, renew_time, reads_feed)
     VALUES (p_replica_id, left(p_name, 400), p_applied_revision, p_renewals, p_lease_millis,

@@ -27,6 +27,22 @@ BEGIN
     LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
 END $$;
 
+-- Asked before a row is there, so that a refused transaction leaves no more dead rows than the limit, which
+-- every renewal would read past. A replica that is on record renews at the limit too.
+CREATE OR REPLACE FUNCTION keyservice.refuse_many_replicas() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (SELECT count(*) FROM keyservice.replicas r WHERE r.replica_id <> NEW.replica_id) >= 1000 THEN
+        RAISE 'keyservice.replicas holds at most 1000 replicas'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    RETURN NEW;
+END $$;
+
+DROP TRIGGER few_replicas ON keyservice.replicas;
+CREATE TRIGGER few_replicas BEFORE INSERT ON keyservice.replicas
+    FOR EACH ROW EXECUTE FUNCTION keyservice.refuse_many_replicas();
+
 -- Each change of a domain or of an account takes the next revision, and is the only one to take it. Whoever
 -- writes by this schema's functions has the lock already.
 CREATE OR REPLACE FUNCTION keyservice.refuse_other_revision() RETURNS trigger

@@ -82,8 +82,11 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_next bigint := keyservice.begin_write();
 BEGIN
-    SELECT k.key_id, k.create_revision, w.write_id INTO first_key_id, revision, write_id
-    FROM keyservice.keys k JOIN keyservice.writes w ON w.revision = k.create_revision
+    -- The write that created it, or if that is gone, the next one after it.
+    SELECT k.key_id, w.revision, w.write_id INTO first_key_id, revision, write_id
+    FROM keyservice.keys k CROSS JOIN LATERAL (
+        SELECT x.revision, x.write_id FROM keyservice.writes x WHERE x.revision >= k.create_revision
+        ORDER BY x.revision LIMIT 1) w
     WHERE k.account_id COLLATE "C" = p_account_id AND k.request_id COLLATE "C" = p_request_id
     FOR UPDATE OF k;
     IF FOUND THEN
@@ -120,8 +123,10 @@ DECLARE
     v_next bigint := keyservice.begin_change();
     v_account_id text := (SELECT k.account_id FROM keyservice.keys k WHERE k.key_id = p_key_id);
 BEGIN
-    SELECT k.key_id, k.create_revision, w.write_id INTO first_key_id, revision, write_id
-    FROM keyservice.keys k JOIN keyservice.writes w ON w.revision = k.create_revision
+    SELECT k.key_id, w.revision, w.write_id INTO first_key_id, revision, write_id
+    FROM keyservice.keys k CROSS JOIN LATERAL (
+        SELECT x.revision, x.write_id FROM keyservice.writes x WHERE x.revision >= k.create_revision
+        ORDER BY x.revision LIMIT 1) w
     WHERE k.account_id COLLATE "C" = v_account_id AND k.request_id COLLATE "C" = p_request_id
     FOR UPDATE OF k;
     IF FOUND THEN

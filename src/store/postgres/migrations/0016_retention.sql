@@ -13,10 +13,19 @@ CREATE TABLE keyservice.history_start (
 INSERT INTO keyservice.history_start VALUES (true, 0);
 
 -- What is gone may still be named by a write, a predecessor or a successor.
-ALTER TABLE keyservice.writes DROP CONSTRAINT writes_key_id_fkey;
+--
+-- The history starts at no write that is too young. So one with a time far ahead would stop it for as long. The
+-- clock of a replica may be ahead for less than a day.
+ALTER TABLE keyservice.writes
+    DROP CONSTRAINT writes_key_id_fkey,
+    ADD CONSTRAINT time_range CHECK (
+        write_time >= '1970-01-01 00:00:00+00' AND write_time < now() + interval '1 day') NOT VALID;
 ALTER TABLE keyservice.keys
     DROP CONSTRAINT keys_predecessor_fkey,
-    DROP CONSTRAINT keys_successor_fkey;
+    DROP CONSTRAINT keys_successor_fkey,
+    ADD CONSTRAINT time_range CHECK (
+        least(create_time, expire_time, revoke_time, suspend_time) >= '1970-01-01 00:00:00+00'
+        AND greatest(create_time, expire_time, revoke_time, suspend_time) < '10000-01-01 00:00:00+00') NOT VALID;
 
 DO $$
 DECLARE

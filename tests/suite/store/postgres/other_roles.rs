@@ -17,6 +17,7 @@ use keyservice::{config::Settings, model::time::LeaseTerm};
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 use tokio_util::task::AbortOnDropHandle;
+use tonic::Code;
 
 /// Everybody may take any advisory lock, so none may matter.
 #[tokio::test(flavor = "multi_thread")]
@@ -40,6 +41,42 @@ async fn a_role_that_may_only_connect_holds_up_nothing_with_an_advisory_lock() {
     client.create_key().await;
     // A start that migrates waits for nobody either.
     Server::start(&cluster.create_database()).await;
+}
+
+/// This function locks what it is given before it looks at the rights on it. PostgreSQL itself lets every role
+/// do so, and the lock stays until its transaction ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_only_connect_can_hold_up_writes_but_no_lease() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start_with(&store, &["--lease=1s"], &[]).await;
+    let mut client = server.client().await;
+    let (token, _) = client.create_key().await;
+    let stranger = session(&create_role_without_rights("stranger", &cluster, &store)).await;
+    let table = "SELECT 'keyservice.writers_lock'::regclass::oid";
+    let table = cluster.psql(database_in(&store), table);
+    let begin = "BEGIN; SAVEPOINT before";
+    stranger.batch_execute(begin).await.expect("begun");
+    let lock = format!("SELECT nextval({table}::oid::regclass)");
+    let refused = stranger
+        .batch_execute(&lock)
+        .await
+        .expect_err("no sequence");
+    assert_eq!(refused.code(), Some(&SqlState::WRONG_OBJECT_TYPE));
+    let go_on = "ROLLBACK TO before";
+    stranger.batch_execute(go_on).await.expect("rolled back");
+
+    let mut writer = server.client().await;
+    let held_up = tokio::spawn(async move { writer.create("acme", "a key").await.map(drop) });
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(4) {
+        assert!(client.is_granted(&token).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let held_up = held_up.await.expect("no panic").expect_err("held up");
+    assert_eq!(held_up.code(), Code::Unavailable);
+    stranger.batch_execute("ROLLBACK").await.expect("ended");
+    client.create_key().await;
 }
 
 /// PostgreSQL gives everybody the right to update the view of its settings, and so to lock it.

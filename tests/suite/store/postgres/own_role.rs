@@ -291,6 +291,8 @@ async fn the_rows_of_replicas_are_limited() {
     let insert = "INSERT INTO keyservice.replicas \
                   SELECT gen_random_uuid(), 'false', 0, 1, 200, now() FROM generate_series(1, $1::int)";
     assert!(thief.execute(insert, &[&60_000]).await.is_err());
+    let dead = "SELECT pg_relation_size('keyservice.replicas') < 500000";
+    assert_eq!(cluster.psql(database_in(&store), dead), "t");
     thief.execute(insert, &[&900]).await.expect("inserted");
     server.client().await.create_key().await;
     eventually("they are removed", async || {
@@ -300,6 +302,30 @@ async fn the_rows_of_replicas_are_limited() {
     .await;
     let lines = server.log().matches("lease has lapsed").count();
     assert!((1..=30).contains(&lines), "{lines}");
+}
+
+/// A replica that does not read the feed keeps everybody from suspending, as one of an older release does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_replaces_a_row_that_says_less_of_its_replica() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let plant = "WITH own AS (DELETE FROM keyservice.replicas RETURNING *) \
+                 INSERT INTO keyservice.replicas \
+                     (replica_id, name, applied_revision, renewals, lease_millis, renew_time) \
+                 SELECT replica_id, name, applied_revision, renewals, lease_millis, renew_time FROM own";
+    let planted = thief.execute(plant, &[]).await.expect("planted");
+    assert_eq!(planted, 1);
+    let mut accounts = AccountServiceClient::new(server.channel().await);
+    eventually("an account can be suspended", async || {
+        let request = SuspendAccountRequest {
+            account_id: "acme".into(),
+            reason: "test".into(),
+        };
+        accounts.suspend_account(request).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -266,6 +266,29 @@ async fn a_schema_or_an_object_of_another_role_is_refused() {
     }
 }
 
+/// PostgreSQL 13 and 14 let a role give others a membership in itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_an_object_cannot_make_itself_trusted() {
+    for version in Version::ALL {
+        let cluster = Cluster::shared_of(version);
+        let store = cluster.create_database();
+        let database = database_in(&store);
+        let owner = role_in(&create_role_without_rights("owner", &cluster, &store));
+        let give = format!("GRANT CREATE ON DATABASE {database} TO {owner}");
+        cluster.psql("postgres", &give);
+        let stranger = create_role_without_rights("stranger", &cluster, &store);
+        let role = role_in(&stranger);
+        let plant = format!("CREATE SCHEMA keyservice AUTHORIZATION {role}");
+        cluster.psql(database, &plant);
+        let join = format!("GRANT {role} TO {owner}");
+        let joined = session(&stranger).await.batch_execute(&join).await;
+        assert_eq!(joined.is_ok(), version == Version::Oldest);
+        let owner = cluster.address_for(&owner, database);
+        let parts = ["the schema keyservice", &role];
+        assert_refused(&mut command(&owner), &parts).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_in_which_everybody_may_create_objects_is_warned_of() {
     let cluster = Cluster::shared();

@@ -4,8 +4,9 @@ use crate::support::{
     postgres::{Cluster, database_in, roles::create_role_for, session},
     server::{Client, Server, audit_command::audit},
 };
-use keyservice::grpc::proto::authorize_response::Decision;
+use keyservice::grpc::proto::{CreateRequest, authorize_response::Decision};
 use tokio_postgres::Client as Session;
+use tonic::Code;
 
 const REQUIRED: &[&str] = &["--verified-domains", "required"];
 
@@ -109,6 +110,63 @@ async fn no_row_has_an_account_or_a_domain_of_another_form() {
         assert!(format!("{error:?}").contains("_form"), "{error:?}");
     }
     assert!(plant_domain(&thief, account, domain).await);
+}
+
+/// A write with a time far ahead would keep all later ones for as long.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_write_and_no_key_has_a_time_out_of_range() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    Server::start(&store).await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let write = |time: &str| {
+        format!(
+            "INSERT INTO keyservice.writes (revision, write_time, account_id) VALUES (1, {time}, 'acme')"
+        )
+    };
+    let key = |column: &str, time: &str| {
+        format!(
+            "INSERT INTO keyservice.keys (key_id, digest, account_id, name, preview, create_revision, \
+                 revision, create_time{column}) \
+             VALUES (gen_random_uuid(), decode(repeat('ab', 32), 'hex'), 'acme', 'a key', '', 1, 1, {time})"
+        )
+    };
+    for refused in [
+        write("'infinity'"),
+        write("'-infinity'"),
+        write("now() + interval '2 days'"),
+        key("", "'infinity'"),
+        key(", expire_time", "now(), 'infinity'"),
+        key(", expire_time", "now(), '-infinity'"),
+        key(", revoke_time", "now(), '10000-01-01 00:00:00+00'"),
+    ] {
+        let error = thief.batch_execute(&refused).await.expect_err(&refused);
+        assert!(
+            format!("{error:?}").contains("time_range"),
+            "{refused}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_create_names_its_key_after_the_write_that_made_it_is_gone() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    let mut client = server.client().await;
+    let request = CreateRequest {
+        account_id: "acme".into(),
+        name: "a key".into(),
+        request_id: Some("6c0ffee0-0000-4000-8000-000000000000".into()),
+        ..Default::default()
+    };
+    client.create_with(request.clone()).await.expect("created");
+    client.create_key().await;
+    let gone = "SET session_replication_role = replica; \
+                DELETE FROM keyservice.writes WHERE revision = (SELECT min(revision) FROM keyservice.keys)";
+    cluster.psql(database_in(&store), gone);
+    let again = client.create_with(request).await.expect_err("it exists");
+    assert_eq!(again.code(), Code::AlreadyExists, "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
