@@ -81,7 +81,8 @@ impl<State> AuditedCall<State> {
         work: StoreWork,
         advice: &str,
     ) -> Result<StoreTurn, Status> {
-        let turn = turns.take(self.caller(), self.entry.method, work).await;
+        let takes_rights_away = self.entry.takes_rights_away();
+        let turn = turns.take(self.caller(), takes_rights_away, work).await;
         let turn = turn.map_err(|error| errors::no_turn(&error, advice))?;
         self.entry.check_caller()?;
         Ok(turn)
@@ -118,9 +119,11 @@ impl AuditedCall {
     }
 
     /// Takes up the call that authentication opened for this request, if there is a slot for it. From
-    /// here on the handler closes it.
+    /// here on the handler closes it. A dry run only asks what the call would do: it is recorded under
+    /// another name, and gets nothing that is kept for calls that take rights away.
     pub(super) async fn take_up<T>(
         request: &Request<T>,
+        is_dry_run: bool,
         slots: &Arc<AdminSlots>,
     ) -> Result<Self, Status> {
         let handover = request.extensions().get::<Handover>();
@@ -128,11 +131,13 @@ impl AuditedCall {
             .and_then(|handover| Some((handover, handover.take()?)))
             .ok_or_else(errors::unauthenticated)?;
         call.entry.time = Timestamp::now();
+        call.entry.is_dry_run = is_dry_run;
         // The message may have come long after the headers.
         if let Err(status) = call.entry.check_caller() {
             return Err(call.end(status).await);
         }
-        match slots.take(&call.entry.caller, call.entry.method, Instant::now()) {
+        let takes_rights_away = call.entry.takes_rights_away();
+        match slots.take(&call.entry.caller, takes_rights_away, Instant::now()) {
             Ok(slot) => {
                 let slot = Arc::new(slot);
                 // The call was taken once, so this is the first slot.
@@ -171,11 +176,6 @@ impl AuditedCall {
         } else {
             Err(errors::not_permitted())
         }
-    }
-
-    /// Notes that the call only asks what it would do. It is recorded under another name.
-    pub(super) fn set_dry_run(&mut self) {
-        self.entry.is_dry_run = true;
     }
 
     /// Notes the key that the call concerns.
@@ -383,6 +383,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn takes_rights_away(&self) -> bool {
+        self.method.takes_rights_away() && !self.is_dry_run
+    }
+
     /// Refuses a call whose caller has lost rights since the call was opened.
     fn check_caller(&self) -> Result<(), Status> {
         match (self.known_now)() {

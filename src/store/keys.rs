@@ -41,7 +41,7 @@ pub trait KeyStore: Send + Sync + 'static {
     /// lease.
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
 
-    /// The keys that are to be revoked at once. Holds up no write.
+    /// What the given keys come to, if they are to be revoked at once. Holds up no write.
     async fn select(&self, selection: &Selection) -> Result<Selected, StoreError>;
 
     /// Revokes keys, all of them or none, and gives how many were not revoked before. The position is that of the

@@ -361,18 +361,29 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
 /// Revokes what is left of the account's keys, and selects, lists and counts keys in every way.
 async fn use_batch(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     let target = KeyTarget::Id(new.key.id);
-    let given = Selection::Keys(vec![target], Accounts::one(new.key.account_id.clone()));
+    let given = Selection {
+        targets: vec![target],
+        accounts: Accounts::one(new.key.account_id.clone()),
+    };
     assert_eq!(store.keys.select(&given).await?.already_revoked, 1);
     let mut filter = KeyFilter {
         account_id: Some(new.key.account_id.clone()),
         ..KeyFilter::default()
     };
-    let selected = store
-        .keys
-        .select(&Selection::Filter(filter.clone()))
-        .await?;
+    let unrevoked = |filter| ListQuery {
+        filter: KeyFilter {
+            is_unrevoked: true,
+            ..filter
+        },
+        after: None,
+        limit: 10,
+        search_len: 10,
+        now: Timestamp::now(),
+    };
+    let selected = store.keys.list(&unrevoked(filter.clone())).await?;
+    let selected = selected.ok_or("there is no page token")?.keys;
     let batch = BatchRevocation {
-        key_ids: selected.key_ids,
+        key_ids: selected.iter().map(|key| key.id).collect(),
         filter: filter.clone(),
         reason: Reason::parse("a reason")?,
         now: Timestamp::now(),
@@ -383,8 +394,8 @@ async fn use_batch(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
         "the successor"
     );
     filter.labels = new.key.labels.clone();
-    let labelled = Selection::Filter(filter.clone());
-    assert_eq!(store.keys.select(&labelled).await?.key_ids, []);
+    let labelled = store.keys.list(&unrevoked(filter.clone())).await?;
+    assert_eq!(labelled.ok_or("there is no page token")?.keys, []);
     let query = ListQuery {
         filter,
         after: None,

@@ -329,7 +329,7 @@ implement! {
         audited suspend(Suspend, SuspendRequest) -> SuspendResponse = suspend_key;
         audited resume(Resume, ResumeRequest) -> ResumeResponse = resume_key;
         audited revoke(Revoke, RevokeRequest) -> RevokeResponse = revoke_key;
-        audited batch_revoke(BatchRevoke, BatchRevokeRequest) -> BatchRevokeResponse = batch_revoke_keys;
+        dry_run_of batch_revoke(BatchRevoke, BatchRevokeRequest) -> BatchRevokeResponse = batch_revoke_keys;
         unaudited authorize(Authorize, AuthorizeRequest) -> AuthorizeResponse = decide;
     }
 }

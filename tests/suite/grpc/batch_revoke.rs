@@ -5,6 +5,7 @@ use crate::support::{
     eventually,
     postgres::{Cluster, batch_gate::BatchGate},
     server::{Server, audit_command::records},
+    stores::Stores,
 };
 use keyservice::{
     grpc::proto::{
@@ -58,6 +59,30 @@ async fn every_replica_denies_the_keys_of_a_compromised_account() {
     assert!(history[1].contains("BatchRevoke"), "{history:?}");
     let calls = records(&store, &["--account", ACCOUNT]).join("\n");
     assert_eq!(calls.matches("BatchRevokeDryRun").count(), 1, "{calls}");
+}
+
+/// No statement looks at more than a few thousand keys, so none meets the time limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_for_keys_takes_many_short_steps_and_ends_with_what_one_call_revokes() {
+    const KEYS: usize = 200_000;
+    let stores = Stores::postgres().await;
+    stores.insert_active_keys(KEYS).await;
+    let short = ["--statement-timeout", "100ms"];
+    let server = Server::start_with(&stores.address, &short, &[]).await;
+    let mut keys = server.client().await.0.clone();
+    let mut request = batch(Selection::Filter(Filter {
+        unused_since: Some(prost_types::Timestamp::default()),
+        ..Filter::default()
+    }));
+    request.dry_run = true;
+    assert_eq!(revoke(&mut keys, request.clone()).await, counts(0, 0));
+
+    request.selection = Some(Selection::Filter(Filter::default()));
+    let answer = revoke(&mut keys, request).await;
+    assert_eq!(
+        (answer.revoked_count, answer.there_are_more),
+        (10_000, true)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
