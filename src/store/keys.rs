@@ -8,7 +8,7 @@ use crate::model::{
     account::Accounts,
     audit_record::AdminMethod,
     caller_name::CallerName,
-    key::{Key, KeyId, RequestId, filter::KeyFilter},
+    key::{Key, KeyId, Reason, RequestId, filter::KeyFilter},
     time::Timestamp,
     token::TokenDigest,
 };
@@ -40,6 +40,13 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Unavailable while a replica of an older release, which does not know such a change, may hold a
     /// lease.
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
+
+    /// Suspends a key or ends its suspension, whatever changes of it come first. The call is on record if a
+    /// write stands for it.
+    ///
+    /// Unavailable as [`Self::replace`] is.
+    async fn set_key_suspension(&self, suspension: &KeySuspension)
+    -> Result<Suspended, StoreError>;
 
     /// What the given keys come to, if they are to be revoked at once. Holds up no write.
     async fn select(&self, selection: &Selection) -> Result<Selected, StoreError>;
@@ -162,6 +169,43 @@ pub enum Replaced {
     DomainNotVerified,
     /// Nothing was stored: the account has as many keys as it may have.
     TooManyKeys,
+}
+
+/// Which key to suspend, or to resume.
+#[derive(Debug, Clone)]
+pub struct KeySuspension {
+    /// The key.
+    pub target: KeyTarget,
+    /// The key must belong to one of these accounts. Any other key is not found.
+    pub accounts: Accounts,
+    /// Why it is suspended. `None` ends its suspension.
+    pub reason: Option<Reason>,
+    /// When that is.
+    pub now: Timestamp,
+    /// Who does it.
+    pub caller: CallerName,
+}
+
+impl KeySuspension {
+    /// The name of the call.
+    #[must_use]
+    pub const fn method(&self) -> AdminMethod {
+        match self.reason {
+            Some(_) => AdminMethod::Suspend,
+            None => AdminMethod::Resume,
+        }
+    }
+}
+
+/// What became of a suspension, or of its end.
+#[derive(Debug)]
+pub enum Suspended {
+    /// The key, as it was stored.
+    Stored(Committed<Key>),
+    /// Nothing was stored: the key is revoked for good.
+    Revoked(Key),
+    /// There is no such key.
+    NotFound,
 }
 
 /// Which key to revoke.

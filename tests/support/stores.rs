@@ -16,9 +16,9 @@ use keyservice::{
     },
     store::{
         BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
-        KeyReplacement, KeyTarget, ListQuery, NewKey, NotCreated, NotedUse, Old, OpenError,
-        Position, Progress, Renewal, Replaced, ReplicaId, Revision, Revocation, Selection, State,
-        Store, SuspensionChange,
+        KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey, NotCreated, NotedUse, Old,
+        OpenError, Position, Progress, Renewal, Replaced, ReplicaId, Revision, Revocation,
+        Selection, State, Store, Suspended, SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -339,6 +339,17 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     );
     let found = store.keys.get(&lookup).await?.ok_or("it is there")?;
     assert_eq!(found, rotated.key);
+    for reason in [Some(reason.clone()), None] {
+        let suspension = KeySuspension {
+            target: KeyTarget::Id(successor.key.id),
+            accounts: lookup.accounts.clone(),
+            reason,
+            now,
+            caller: new.caller.clone(),
+        };
+        let stored = store.keys.set_key_suspension(&suspension).await?;
+        assert!(matches!(stored, Suspended::Stored(_)), "{stored:?}");
+    }
 
     let mut suspension = SuspensionChange {
         account_id: new.key.account_id.clone(),

@@ -22,7 +22,7 @@ use crate::{
         time::Timestamp,
         token::{Digester, Preview, Token, TokenDigest},
     },
-    store::{KeyLookup, KeyReplacement, KeyTarget, NewKey},
+    store::{KeyLookup, KeyReplacement, KeySuspension, KeyTarget, NewKey},
 };
 use std::time::Duration;
 use tonic::Status;
@@ -75,6 +75,27 @@ impl Change {
             }) => key.rotated(*successor, *overlap, self.now),
         };
         Ok(self.replacement(next?, key))
+    }
+
+    /// The change, if it is a suspension or the end of one.
+    pub(super) fn suspension(&self) -> Option<KeySuspension> {
+        let reason = match &self.kind {
+            Kind::Suspend(reason) => Some(reason.clone()),
+            Kind::Resume => None,
+            Kind::Update { .. } | Kind::Rotate(_) => return None,
+        };
+        Some(KeySuspension {
+            target: self.lookup.target.clone(),
+            accounts: self.lookup.accounts.clone(),
+            reason,
+            now: self.now,
+            caller: self.caller.clone(),
+        })
+    }
+
+    /// The change, as the store has made it of a key.
+    pub(super) fn stored(&self, key: Key) -> KeyReplacement {
+        self.replacement(key.clone(), &key)
     }
 
     /// For a key that cannot be rotated: what the store refuses, unless the request id was used before.

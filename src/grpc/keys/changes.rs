@@ -19,7 +19,10 @@ use crate::{
         key::{Key, KeyId, change::Refusal},
         token::Token,
     },
-    store::{Committed, KeyChange, KeyReplacement, Position, Replaced, change_key},
+    store::{
+        Committed, KeyChange, KeyReplacement, KeyStore, KeySuspension, Position, Replaced,
+        StoreError, Suspended, change_key,
+    },
 };
 use rand::RngExt;
 use tonic::Status;
@@ -180,7 +183,10 @@ impl KeyHandlers {
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;
-        let changed = change_key(keys, &change.lookup, |key| change.next(key)).await;
+        let changed = match change.suspension() {
+            Some(suspension) => set_suspension(keys, &suspension, change).await,
+            None => change_key(keys, &change.lookup, |key| change.next(key)).await,
+        };
         let changed = changed.map_err(|error| errors::store_failed(&error, ADVICE))?;
         let stored = match changed {
             KeyChange::Stored(replacement, committed) => {
@@ -204,6 +210,10 @@ impl KeyHandlers {
                 note_key(call, &key);
                 self.repeated(change, &key, refusal).await?
             }
+            KeyChange::Overtaken(key) => {
+                note_key(call, &key);
+                return Err(response::overtaken());
+            }
             KeyChange::NotFound => return Err(response::no_such_key()),
         };
         drop(turn);
@@ -226,6 +236,26 @@ impl KeyHandlers {
             _ => Err(response::refused(refusal)),
         }
     }
+}
+
+/// Suspends or resumes a key, however many other changes of it come first.
+async fn set_suspension(
+    keys: &dyn KeyStore,
+    suspension: &KeySuspension,
+    change: &Change,
+) -> Result<KeyChange<Refusal>, StoreError> {
+    Ok(match keys.set_key_suspension(suspension).await? {
+        Suspended::Stored(committed) => {
+            let replacement = change.stored(committed.value().clone());
+            KeyChange::Stored(Box::new(replacement), committed.map(drop))
+        }
+        Suspended::Revoked(key) => {
+            let refusal = change.next(&key);
+            let refusal = refusal.expect_err("a revoked key is neither suspended nor resumed");
+            KeyChange::Refused(key, refusal)
+        }
+        Suspended::NotFound => KeyChange::NotFound,
+    })
 }
 
 fn log_change(replacement: &KeyReplacement, position: Position) {

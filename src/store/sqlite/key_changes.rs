@@ -15,7 +15,10 @@ use crate::{
         key::{Key, KeyId, Scope},
         time::Timestamp,
     },
-    store::{Committed, KeyLookup, KeyReplacement, KeyTarget, Replaced, Revision},
+    store::{
+        Committed, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, Replaced, Revision,
+        Suspended,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -101,6 +104,40 @@ pub(super) fn replace(
     record_write(transaction, revision, now, &Subject::Key(key.id))?;
     append_record(transaction, replacement, key.id, Outcome::OK, revision)?;
     Ok(Replaced::Replaced(Committed::new((), position(revision))))
+}
+
+pub(super) fn set_suspension(
+    transaction: &Transaction<'_>,
+    suspension: &KeySuspension,
+) -> rusqlite::Result<Suspended> {
+    let KeySuspension { now, reason, .. } = suspension;
+    let lookup = KeyLookup {
+        target: suspension.target.clone(),
+        accounts: suspension.accounts.clone(),
+    };
+    let Some(key) = get(transaction, &lookup)? else {
+        return Ok(Suspended::NotFound);
+    };
+    let next = match reason {
+        Some(reason) => key.suspended(reason, *now),
+        None => key.resumed(),
+    };
+    let Ok(next) = next else {
+        return Ok(Suspended::Revoked(key));
+    };
+    let replacement = KeyReplacement {
+        key: next.clone(),
+        must_be_verified: false,
+        max_keys: None,
+        successor: None,
+        method: suspension.method(),
+        now: *now,
+        caller: suspension.caller.clone(),
+    };
+    match replace(transaction, &replacement)? {
+        Replaced::Replaced(committed) => Ok(Suspended::Stored(committed.map(|()| next))),
+        other => unreachable!("nothing else can come of it in this transaction: {other:?}"),
+    }
 }
 
 fn has_version_before(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<bool> {
