@@ -178,6 +178,18 @@ impl AuditedCall {
         }
     }
 
+    /// Notes the account that a call which names keys gives with them. It is on record also if the account has no
+    /// such key, or is not one of the caller's.
+    pub(super) fn set_given_account(&mut self, account_id: Option<&str>) {
+        let account_id = account_id.map(|text| AccountId::parse(text.to_owned()));
+        self.entry.account_id = account_id.and_then(Result::ok);
+    }
+
+    /// The account that the call concerns, as far as it is known.
+    pub(super) fn account_id(&self) -> Option<&AccountId> {
+        self.entry.account_id.as_ref()
+    }
+
     /// Notes the key that the call concerns.
     pub(super) fn set_key(&mut self, key_id: KeyId) {
         self.entry.key_id = Some(key_id);
@@ -383,6 +395,14 @@ struct Entry {
 }
 
 impl Entry {
+    fn method_name(&self) -> MethodName {
+        if self.is_dry_run {
+            MethodName::of_dry_run(self.method)
+        } else {
+            self.method.into()
+        }
+    }
+
     fn takes_rights_away(&self) -> bool {
         self.method.takes_rights_away() && !self.is_dry_run
     }
@@ -443,11 +463,7 @@ impl Entry {
         AuditRecord {
             time: self.time,
             caller: self.caller.name.clone(),
-            method: if self.is_dry_run {
-                MethodName::of_dry_run(self.method)
-            } else {
-                self.method.into()
-            },
+            method: self.method_name(),
             account_id: self.account_id.clone(),
             key_id: self.key_id,
             domain: self.domain.clone(),
@@ -480,7 +496,7 @@ impl Drop for Entry {
         }
         tracing::info!(
             caller = self.caller.name.as_str(),
-            method = %self.method,
+            method = self.method_name().as_str(),
             account_id = self.account_id.as_ref().map(AccountId::as_str),
             key_id = self.key_id.map(tracing::field::display),
             domain = self.domain.as_ref().map(Domain::as_str),

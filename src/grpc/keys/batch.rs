@@ -66,6 +66,7 @@ impl KeyHandlers {
         call: &mut AuditedCall,
         request: proto::BatchRevokeRequest,
     ) -> Result<Done, Status> {
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let batch = batch_request::batch(request, call.caller(), digester)?;
         let Batch {
@@ -79,7 +80,11 @@ impl KeyHandlers {
                 (self.search_batch(call, &filter).await?, filter)
             }
             BatchSelection::Keys(given) => {
-                (self.find_given(call, &given).await?, KeyFilter::default())
+                let filter = KeyFilter {
+                    account_id: call.account_id().cloned(),
+                    ..KeyFilter::default()
+                };
+                (self.find_given(call, &given).await?, filter)
             }
         };
         if is_dry_run {

@@ -58,6 +58,7 @@ impl KeyHandlers {
         request: proto::GetRequest,
     ) -> Result<Key, Status> {
         const ADVICE: &str = "try again";
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let lookup = change_requests::lookup(request, call.caller(), digester)?;
         note_target(call, &lookup.target);
@@ -74,9 +75,10 @@ impl KeyHandlers {
 
     pub(super) async fn update_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::UpdateRequest,
     ) -> Closed<proto::UpdateResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let rule = self.app.authorizer.domain_rule();
         let (caller, now) = (call.caller(), call.time());
         let change = change_requests::update(request, caller, rule, now);
@@ -88,9 +90,10 @@ impl KeyHandlers {
 
     pub(super) async fn suspend_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::SuspendRequest,
     ) -> Closed<proto::SuspendResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let (caller, now) = (call.caller(), call.time());
         let change = change_requests::suspension(request, caller, digester, now);
@@ -102,9 +105,10 @@ impl KeyHandlers {
 
     pub(super) async fn resume_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::ResumeRequest,
     ) -> Closed<proto::ResumeResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let (caller, now) = (call.caller(), call.time());
         let change = change_requests::resumption(request, caller, now);
         self.change(call, change, |replacement| proto::ResumeResponse {
@@ -115,9 +119,10 @@ impl KeyHandlers {
 
     pub(super) async fn rotate_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::RotateRequest,
     ) -> Closed<proto::RotateResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let (token, id_bits) = {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())

@@ -259,6 +259,7 @@ impl KeyHandlers {
         request: proto::RevokeRequest,
     ) -> Result<Committed<Key>, Status> {
         const ADVICE: &str = "the key may or may not be revoked: try again";
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let revocation = request::revocation(request, call.caller(), digester, call.time())?;
         note_target(call, &revocation.target);
