@@ -197,7 +197,7 @@ impl AuditedCall {
 
     /// Closes a call that wrote nothing and succeeded. It is answered only if it is on record.
     pub(super) async fn answer<T>(mut self, answer: T) -> Closed<T> {
-        Closed(self.entry.record(Code::Ok).await.map(|()| answer))
+        Closed(self.entry.record(Code::Ok, false).await.map(|()| answer))
     }
 
     /// Closes a call that wrote nothing and failed.
@@ -207,7 +207,8 @@ impl AuditedCall {
 
     /// Closes a call that wrote nothing and failed, and returns what to answer.
     pub(super) async fn end(mut self, status: Status) -> Status {
-        match self.entry.record(status.code()).await {
+        let is_trouble = errors::is_trouble(&status);
+        match self.entry.record(status.code(), is_trouble).await {
             Ok(()) => status,
             Err(unrecorded) => unrecorded,
         }
@@ -338,7 +339,9 @@ impl Handover {
             });
         };
         let code = status(response.headers()).unwrap_or(Code::Unknown);
-        let recorded = call.entry.record(code).await;
+        // No limit of an account is looked at before a handler takes the call up.
+        let is_trouble = errors::may_be_trouble(code);
+        let recorded = call.entry.record(code, is_trouble).await;
         Ok(recorded.map_or_else(Status::into_http, |()| response))
     }
 
@@ -416,8 +419,9 @@ impl Entry {
         }
     }
 
-    /// Records how the call ended. A call may be answered `OK` only if this succeeds.
-    async fn record(&mut self, code: Code) -> Result<(), Status> {
+    /// Records how the call ended, and whether by trouble or too much load. A call may be answered `OK` only if
+    /// this succeeds.
+    async fn record(&mut self, code: Code, is_trouble: bool) -> Result<(), Status> {
         let record = self.as_record(code);
         // From here on the recorder stores or counts the call, even if this future is dropped.
         self.is_recorded = true;
@@ -431,7 +435,7 @@ impl Entry {
             }
             // A caller does not wait for a store in trouble, and its record does not add to an
             // overload.
-            Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
+            _ if is_trouble => {
                 self.has_line = Some(false);
                 self.recorder.count(&record);
             }
