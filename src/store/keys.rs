@@ -8,7 +8,7 @@ use crate::model::{
     account::Accounts,
     audit_record::AdminMethod,
     caller_name::CallerName,
-    key::{Key, KeyId, Reason, RequestId, filter::KeyFilter},
+    key::{Key, KeyId, Reason, RequestId, Status, filter::KeyFilter},
     time::Timestamp,
     token::TokenDigest,
 };
@@ -144,7 +144,8 @@ pub struct KeyReplacement {
     pub key: Key,
     /// Whether the domain of its scope must be verified for its account.
     pub must_be_verified: bool,
-    /// As in [`NewKey`], if the account then has one key more. `None` sets no limit.
+    /// As in [`NewKey`], if the account then has one key more, which the store decides by what it has. `None`
+    /// sets no limit.
     pub max_keys: Option<u32>,
     /// The key that replaces it by a rotation, to be stored with it.
     pub successor: Option<NewKey>,
@@ -154,6 +155,17 @@ pub struct KeyReplacement {
     pub now: Timestamp,
     /// Who changes it.
     pub caller: CallerName,
+}
+
+impl KeyReplacement {
+    /// Whether the account then has one key more that is neither revoked nor expired. `before` is the key that the
+    /// store has.
+    pub(in crate::store) fn is_one_more_than(&self, before: &Key, time: Timestamp) -> bool {
+        let is_in_force =
+            |key: &Key| !matches!(key.status(time), Status::Revoked | Status::Expired);
+        let after = usize::from(is_in_force(&self.key)) + usize::from(self.successor.is_some());
+        after > usize::from(is_in_force(before))
+    }
 }
 
 /// What became of a replacement. Only the first two are writes that stand, and on record.

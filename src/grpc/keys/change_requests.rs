@@ -16,7 +16,7 @@ use crate::{
         audit_record::AdminMethod,
         caller_name::CallerName,
         key::{
-            Key, KeyId, KeyName, Reason, RequestId, Scope, Status as KeyStatus, Version,
+            Key, KeyId, KeyName, Reason, RequestId, Scope, Version,
             change::{KeyUpdate, Refusal},
         },
         time::Timestamp,
@@ -122,14 +122,6 @@ impl Change {
     }
 
     fn replacement(&self, next: Key, key: &Key) -> KeyReplacement {
-        let is_in_force = |key: &Key| {
-            !matches!(
-                key.status(self.now),
-                KeyStatus::Revoked | KeyStatus::Expired
-            )
-        };
-        let has_successor = matches!(self.kind, Kind::Rotate(_));
-        let next_is_one_more = is_in_force(&next) && (has_successor || !is_in_force(key));
         KeyReplacement {
             key: next,
             must_be_verified: match &self.kind {
@@ -138,7 +130,7 @@ impl Change {
                 }
                 Kind::Suspend(_) | Kind::Resume | Kind::Rotate(_) => false,
             },
-            max_keys: self.max_keys.filter(|_| next_is_one_more),
+            max_keys: self.max_keys,
             successor: match &self.kind {
                 Kind::Rotate(rotation) => Some(self.successor(rotation, key)),
                 Kind::Update { .. } | Kind::Suspend(_) | Kind::Resume => None,
