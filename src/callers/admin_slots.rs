@@ -7,7 +7,7 @@
 //! Must never let a call wait: it is refused at once, and its caller tries again.
 
 use super::Caller;
-use crate::model::{account::Accounts, audit_record::AdminMethod, caller_name::CallerName};
+use crate::model::{account::Accounts, caller_name::CallerName};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -145,14 +145,14 @@ impl AdminSlots {
     pub(crate) fn take(
         self: &Arc<Self>,
         caller: &Caller,
-        method: AdminMethod,
+        takes_rights_away: bool,
         now: Instant,
     ) -> Result<AdminSlot, NoAdminSlot> {
         let mut taken = self.lock();
         let Taken { parts, holdings } = &mut *taken;
         holdings.retain(|_, holding| holding.slots > 0 || holding.wants_more(now));
         let applicant = Applicant {
-            takes_rights_away: method.takes_rights_away(),
+            takes_rights_away,
             has_all_accounts: caller.accounts == Accounts::All,
             slots: holdings.get(&caller.name).map_or(0, |own| own.slots),
         };
@@ -205,7 +205,7 @@ mod tests {
     use super::NoAdminSlot::{AllTaken, OverShare};
     use super::*;
     use crate::callers::Role;
-    use AdminMethod::{Create, List, Revoke};
+    use crate::model::audit_record::AdminMethod::{self, Create, List, Revoke};
 
     /// A call by an admin of some accounts.
     fn limited(takes_rights_away: bool, slots: usize) -> Applicant {
@@ -337,14 +337,16 @@ mod tests {
                     .collect();
                 for _ in 0..limit {
                     for caller in &names {
-                        held.extend(slots.take(caller, Revoke, now));
-                        held.extend(slots.take(caller, Create, now));
+                        held.extend(slots.take(caller, Revoke.takes_rights_away(), now));
+                        held.extend(slots.take(caller, Create.takes_rights_away(), now));
                     }
                 }
                 let operator = caller("operator", true);
                 assert!(held.len() < limit, "{limit} {callers}");
                 assert!(
-                    slots.take(&operator, Revoke, now).is_ok(),
+                    slots
+                        .take(&operator, Revoke.takes_rights_away(), now)
+                        .is_ok(),
                     "{limit} {callers}"
                 );
             }
@@ -354,8 +356,9 @@ mod tests {
     #[test]
     fn what_is_kept_for_one_reason_is_not_used_up_by_calls_with_another() {
         let (slots, now) = (Arc::new(AdminSlots::new(256)), Instant::now());
-        let take_all = |caller, method| -> Vec<_> {
-            std::iter::from_fn(|| slots.take(caller, method, now).ok()).collect()
+        let take_all = |caller, method: AdminMethod| -> Vec<_> {
+            std::iter::from_fn(|| slots.take(caller, method.takes_rights_away(), now).ok())
+                .collect()
         };
         let (limited, operator) = (caller("limited", false), caller("operator", true));
         let revokes = take_all(&limited, Revoke);
@@ -383,25 +386,41 @@ mod tests {
         let (first, second) = (caller("first", false), caller("second", false));
         let start = Instant::now();
         let mut held: Vec<_> = (0..5)
-            .map(|_| slots.take(&first, List, start).expect("a slot"))
+            .map(|_| {
+                slots
+                    .take(&first, List.takes_rights_away(), start)
+                    .expect("a slot")
+            })
             .collect();
-        let refused = slots.take(&first, List, start);
+        let refused = slots.take(&first, List.takes_rights_away(), start);
         assert_eq!(refused.err(), Some(AllTaken));
-        held.push(slots.take(&second, Create, start).expect("the first"));
-        let refused = slots.take(&second, Create, start);
+        held.push(
+            slots
+                .take(&second, Create.takes_rights_away(), start)
+                .expect("the first"),
+        );
+        let refused = slots.take(&second, Create.takes_rights_away(), start);
         assert_eq!(refused.err(), Some(AllTaken));
 
         held.truncate(2);
         let soon = start + WANTING_TIME / 2;
-        let refused = slots.take(&first, List, soon);
+        let refused = slots.take(&first, List.takes_rights_away(), soon);
         assert_eq!(refused.err(), Some(OverShare), "the other was refused");
-        held.push(slots.take(&second, Create, soon).expect("its share"));
+        held.push(
+            slots
+                .take(&second, Create.takes_rights_away(), soon)
+                .expect("its share"),
+        );
 
         let later = soon + WANTING_TIME;
-        held.push(slots.take(&first, List, later).expect("nobody wants more"));
+        held.push(
+            slots
+                .take(&first, List.takes_rights_away(), later)
+                .expect("nobody wants more"),
+        );
         held.clear();
         assert_eq!(slots.lock().parts, Parts::default());
-        drop(slots.take(&second, List, later + WANTING_TIME));
+        drop(slots.take(&second, List.takes_rights_away(), later + WANTING_TIME));
         assert_eq!(slots.lock().holdings.len(), 1, "the other is forgotten");
     }
 }

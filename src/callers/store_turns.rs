@@ -7,7 +7,7 @@
 //! Must never be held by a call that waits for anything but the store.
 
 use super::Caller;
-use crate::model::{account::Accounts, audit_record::AdminMethod, caller_name::CallerName};
+use crate::model::{account::Accounts, caller_name::CallerName};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -111,15 +111,11 @@ impl StoreTurns {
     pub(crate) async fn take(
         &self,
         caller: &Caller,
-        method: AdminMethod,
+        takes_rights_away: bool,
         work: StoreWork,
     ) -> Result<StoreTurn, NoTurn> {
         let gate = &self.gates[work as usize];
-        let may_take = [
-            true,
-            method.takes_rights_away(),
-            caller.accounts == Accounts::All,
-        ];
+        let may_take = [true, takes_rights_away, caller.accounts == Accounts::All];
         let turn = gate.enter(caller.name.clone(), may_take);
         let turn = timeout(self.wait_limit, turn).await;
         let turn = turn.map_err(|_| NoTurn(self.wait_limit))?;
@@ -243,7 +239,7 @@ impl Drop for StoreTurn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::callers::Role;
+    use crate::{callers::Role, model::audit_record::AdminMethod};
     use AdminMethod::{Create, List, Revoke};
     use StoreWork::{LookUp, Search, Write};
     use futures::FutureExt;
@@ -270,7 +266,11 @@ mod tests {
         caller: &Caller,
         method: AdminMethod,
     ) -> usize {
-        let taken = std::iter::from_fn(|| turns.take(caller, method, Write).now_or_never());
+        let taken = std::iter::from_fn(|| {
+            turns
+                .take(caller, method.takes_rights_away(), Write)
+                .now_or_never()
+        });
         let before = held.len();
         held.extend(taken.take(MANY).map(|turn| turn.expect("in time")));
         held.len() - before
@@ -306,12 +306,18 @@ mod tests {
     async fn callers_take_turns_however_many_calls_each_has() {
         let turns = StoreTurns::of_connections(1, LIMIT);
         let (many, few) = (limited("many"), limited("few"));
-        let mut now = turns.take(&many, List, Search).await.expect("the first");
+        let mut now = turns
+            .take(&many, List.takes_rights_away(), Search)
+            .await
+            .expect("the first");
         let order = Mutex::new(Vec::new());
         let call = |caller: &'static str| {
             let (turns, order, caller) = (&turns, &order, limited(caller));
             async move {
-                let turn = turns.take(&caller, List, Search).await.expect("in time");
+                let turn = turns
+                    .take(&caller, List.takes_rights_away(), Search)
+                    .await
+                    .expect("in time");
                 order.lock().expect("whole").push(caller.name.clone());
                 turn
             }
@@ -339,10 +345,14 @@ mod tests {
         let limited = limited("limited");
         let mut held = Vec::new();
         for work in [Write, LookUp, Search] {
-            held.push(turns.take(&limited, List, work).now_or_never());
+            held.push(
+                turns
+                    .take(&limited, List.takes_rights_away(), work)
+                    .now_or_never(),
+            );
         }
         assert!(held.iter().all(Option::is_some));
-        let next = turns.take(&limited, List, Search);
+        let next = turns.take(&limited, List.takes_rights_away(), Search);
         assert!(next.now_or_never().is_none());
     }
 
@@ -350,15 +360,21 @@ mod tests {
     async fn a_call_waits_for_its_turn_for_a_limited_time() {
         let (limited, limit) = (limited("limited"), Duration::from_millis(20));
         let turns = StoreTurns::of_connections(1, limit);
-        let held = turns.take(&limited, List, Search).await.expect("the first");
-        let refused = turns.take(&limited, List, Search).await;
+        let held = turns
+            .take(&limited, List.takes_rights_away(), Search)
+            .await
+            .expect("the first");
+        let refused = turns.take(&limited, List.takes_rights_away(), Search).await;
         assert_eq!(
             refused.expect_err("the second").to_string(),
             "no connection came free within 20ms; those that the call may use are all in use"
         );
         assert_eq!(turns.waiting(), 0);
         drop(held);
-        let next = turns.take(&limited, List, Search).await.expect("the next");
+        let next = turns
+            .take(&limited, List.takes_rights_away(), Search)
+            .await
+            .expect("the next");
         drop(next);
         assert!(turns.gates[0].lock().callers.is_empty());
     }

@@ -81,7 +81,8 @@ impl<State> AuditedCall<State> {
         work: StoreWork,
         advice: &str,
     ) -> Result<StoreTurn, Status> {
-        let turn = turns.take(self.caller(), self.entry.method, work).await;
+        let takes_rights_away = self.entry.takes_rights_away();
+        let turn = turns.take(self.caller(), takes_rights_away, work).await;
         let turn = turn.map_err(|error| errors::no_turn(&error, advice))?;
         self.entry.check_caller()?;
         Ok(turn)
@@ -118,9 +119,11 @@ impl AuditedCall {
     }
 
     /// Takes up the call that authentication opened for this request, if there is a slot for it. From
-    /// here on the handler closes it.
+    /// here on the handler closes it. A dry run only asks what the call would do: it is recorded under
+    /// another name, and gets nothing that is kept for calls that take rights away.
     pub(super) async fn take_up<T>(
         request: &Request<T>,
+        is_dry_run: bool,
         slots: &Arc<AdminSlots>,
     ) -> Result<Self, Status> {
         let handover = request.extensions().get::<Handover>();
@@ -128,11 +131,13 @@ impl AuditedCall {
             .and_then(|handover| Some((handover, handover.take()?)))
             .ok_or_else(errors::unauthenticated)?;
         call.entry.time = Timestamp::now();
+        call.entry.is_dry_run = is_dry_run;
         // The message may have come long after the headers.
         if let Err(status) = call.entry.check_caller() {
             return Err(call.end(status).await);
         }
-        match slots.take(&call.entry.caller, call.entry.method, Instant::now()) {
+        let takes_rights_away = call.entry.takes_rights_away();
+        match slots.take(&call.entry.caller, takes_rights_away, Instant::now()) {
             Ok(slot) => {
                 let slot = Arc::new(slot);
                 // The call was taken once, so this is the first slot.
@@ -173,9 +178,16 @@ impl AuditedCall {
         }
     }
 
-    /// Notes that the call only asks what it would do. It is recorded under another name.
-    pub(super) fn set_dry_run(&mut self) {
-        self.entry.is_dry_run = true;
+    /// Notes the account that a call which names keys gives with them. It is on record also if the account has no
+    /// such key, or is not one of the caller's.
+    pub(super) fn set_given_account(&mut self, account_id: Option<&str>) {
+        let account_id = account_id.map(|text| AccountId::parse(text.to_owned()));
+        self.entry.account_id = account_id.and_then(Result::ok);
+    }
+
+    /// The account that the call concerns, as far as it is known.
+    pub(super) fn account_id(&self) -> Option<&AccountId> {
+        self.entry.account_id.as_ref()
     }
 
     /// Notes the key that the call concerns.
@@ -185,7 +197,7 @@ impl AuditedCall {
 
     /// Closes a call that wrote nothing and succeeded. It is answered only if it is on record.
     pub(super) async fn answer<T>(mut self, answer: T) -> Closed<T> {
-        Closed(self.entry.record(Code::Ok).await.map(|()| answer))
+        Closed(self.entry.record(Code::Ok, false).await.map(|()| answer))
     }
 
     /// Closes a call that wrote nothing and failed.
@@ -195,7 +207,8 @@ impl AuditedCall {
 
     /// Closes a call that wrote nothing and failed, and returns what to answer.
     pub(super) async fn end(mut self, status: Status) -> Status {
-        match self.entry.record(status.code()).await {
+        let is_trouble = errors::is_trouble(&status);
+        match self.entry.record(status.code(), is_trouble).await {
             Ok(()) => status,
             Err(unrecorded) => unrecorded,
         }
@@ -326,7 +339,9 @@ impl Handover {
             });
         };
         let code = status(response.headers()).unwrap_or(Code::Unknown);
-        let recorded = call.entry.record(code).await;
+        // No limit of an account is looked at before a handler takes the call up.
+        let is_trouble = errors::may_be_trouble(code);
+        let recorded = call.entry.record(code, is_trouble).await;
         Ok(recorded.map_or_else(Status::into_http, |()| response))
     }
 
@@ -383,6 +398,18 @@ struct Entry {
 }
 
 impl Entry {
+    fn method_name(&self) -> MethodName {
+        if self.is_dry_run {
+            MethodName::of_dry_run(self.method)
+        } else {
+            self.method.into()
+        }
+    }
+
+    fn takes_rights_away(&self) -> bool {
+        self.method.takes_rights_away() && !self.is_dry_run
+    }
+
     /// Refuses a call whose caller has lost rights since the call was opened.
     fn check_caller(&self) -> Result<(), Status> {
         match (self.known_now)() {
@@ -392,8 +419,9 @@ impl Entry {
         }
     }
 
-    /// Records how the call ended. A call may be answered `OK` only if this succeeds.
-    async fn record(&mut self, code: Code) -> Result<(), Status> {
+    /// Records how the call ended, and whether by trouble or too much load. A call may be answered `OK` only if
+    /// this succeeds.
+    async fn record(&mut self, code: Code, is_trouble: bool) -> Result<(), Status> {
         let record = self.as_record(code);
         // From here on the recorder stores or counts the call, even if this future is dropped.
         self.is_recorded = true;
@@ -407,7 +435,7 @@ impl Entry {
             }
             // A caller does not wait for a store in trouble, and its record does not add to an
             // overload.
-            Code::Unavailable | Code::Internal | Code::ResourceExhausted => {
+            _ if is_trouble => {
                 self.has_line = Some(false);
                 self.recorder.count(&record);
             }
@@ -439,11 +467,7 @@ impl Entry {
         AuditRecord {
             time: self.time,
             caller: self.caller.name.clone(),
-            method: if self.is_dry_run {
-                MethodName::of_dry_run(self.method)
-            } else {
-                self.method.into()
-            },
+            method: self.method_name(),
             account_id: self.account_id.clone(),
             key_id: self.key_id,
             domain: self.domain.clone(),
@@ -476,7 +500,7 @@ impl Drop for Entry {
         }
         tracing::info!(
             caller = self.caller.name.as_str(),
-            method = %self.method,
+            method = self.method_name().as_str(),
             account_id = self.account_id.as_ref().map(AccountId::as_str),
             key_id = self.key_id.map(tracing::field::display),
             domain = self.domain.as_ref().map(Domain::as_str),

@@ -91,6 +91,20 @@ pub(super) fn quota_exceeded(reason: &str, subject: &str, message: &str) -> Stat
     Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
+/// Whether a call was refused because the service is in trouble or has too much to do, whatever was asked. An
+/// account that has used up what it may have is not a trouble.
+pub(super) fn is_trouble(status: &Status) -> bool {
+    may_be_trouble(status.code()) && status.get_details_quota_failure().is_none()
+}
+
+/// Whether a status with this code can tell of such trouble.
+pub(super) fn may_be_trouble(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::Internal | Code::ResourceExhausted
+    )
+}
+
 /// Somebody else's change came first, with its reason for programs.
 pub(super) fn aborted(reason: &str, message: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, []);

@@ -5,7 +5,8 @@
 
 /// Implements tonic's trait from handlers, a line for each RPC. The line says whether calls are audited,
 /// and the crate compiles only if the table of methods says the same. An audited handler is given the
-/// [`AuditedCall`], and must return a [`Closed`].
+/// [`AuditedCall`], and must return a [`Closed`]. `dry_run_of` stands for an audited call whose request may ask
+/// for a dry run.
 macro_rules! implement {
     ($service:ident for $handlers:ident {
         $($kind:ident $rpc:ident($method:ident, $request:ident) -> $response:ident = $handler:ident;)*
@@ -27,11 +28,21 @@ macro_rules! implement {
     (@check audited $method:ident) => {
         const _: () = assert!($crate::grpc::methods::Method::$method.audited_as().is_some(), "its row has no audit");
     };
+    (@check dry_run_of $method:ident) => {
+        $crate::grpc::handlers::implement!(@check audited $method);
+    };
     (@check unaudited $method:ident) => {
         const _: () = assert!($crate::grpc::methods::Method::$method.audited_as().is_none(), "its row has an audit");
     };
-    (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
-        let call = $crate::grpc::audited_call::AuditedCall::take_up(&$request, &$self.app.admin_slots).await?;
+    (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {
+        $crate::grpc::handlers::implement!(@take_up false, $self, $request, $handler)
+    };
+    (@dry_run_of $method:ident, $self:ident, $request:ident, $handler:ident) => {
+        $crate::grpc::handlers::implement!(@take_up $request.get_ref().dry_run, $self, $request, $handler)
+    };
+    (@take_up $is_dry_run:expr, $self:ident, $request:ident, $handler:ident) => {{
+        let call = $crate::grpc::audited_call::AuditedCall::take_up(
+            &$request, $is_dry_run, &$self.app.admin_slots).await?;
         let caller = call.waiting_caller();
         let closed = $self.clone().$handler(call, $request.into_inner());
         let closed = $crate::grpc::writes::run_to_its_end(caller, closed).await?;

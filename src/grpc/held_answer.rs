@@ -119,14 +119,13 @@ impl HttpBody for HeldAnswer {
 mod tests {
     use super::*;
     use crate::callers::{Caller, admin_slots::AdminSlots};
-    use crate::model::audit_record::AdminMethod;
     use futures::FutureExt;
     use std::{future::poll_fn, time::Instant};
 
     /// The only slot, and whether it is free.
     fn only_slot() -> (Arc<AdminSlot>, impl Fn() -> bool) {
         let (slots, caller) = (Arc::new(AdminSlots::new(1)), Caller::anyone());
-        let take = move || slots.take(&caller, AdminMethod::List, Instant::now());
+        let take = move || slots.take(&caller, false, Instant::now());
         let slot = Arc::new(take().expect("it is free"));
         (slot, move || take().is_ok())
     }

@@ -10,16 +10,14 @@ use crate::{
     authorize::keyring::{KeyRef, Keyring},
     model::{
         account::{AccountState, Accounts},
-        audit_record::AdminMethod,
         caller_name::CallerName,
-        key::{Key, Reason, change::Refusal},
+        key::Reason,
         time::Timestamp,
         token::TokenDigest,
         verified_domain::{Coverage, DomainState},
     },
     store::{
-        DomainRemoval, KeyLookup, KeyReplacement, KeyTarget, Revocation, Store, StoreError,
-        SuspensionChange, change_key,
+        DomainRemoval, KeySuspension, KeyTarget, Revocation, Store, StoreError, SuspensionChange,
     },
 };
 use std::collections::{HashMap, HashSet};
@@ -214,23 +212,14 @@ async fn write_key_again(
 
 /// Suspends a key, unless it was revoked since it was loaded.
 async fn suspend(store: &Store, digest: TokenDigest) -> Result<(), StoreError> {
-    let lookup = KeyLookup {
+    let suspension = KeySuspension {
         target: KeyTarget::Digest(digest),
         accounts: Accounts::All,
+        reason: Some(Reason::lost_write()),
+        now: Timestamp::now(),
+        caller: CallerName::service(),
     };
-    let now = Timestamp::now();
-    let suspend = |key: &Key| {
-        Ok::<_, Refusal>(KeyReplacement {
-            key: key.suspended(&Reason::lost_write(), now)?,
-            must_be_verified: false,
-            max_keys: None,
-            successor: None,
-            method: AdminMethod::Suspend,
-            now,
-            caller: CallerName::service(),
-        })
-    };
-    change_key(&*store.keys, &lookup, suspend).await.map(drop)
+    store.keys.set_key_suspension(&suspension).await.map(drop)
 }
 
 async fn restore_domains(

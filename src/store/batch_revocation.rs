@@ -13,13 +13,13 @@ use std::collections::HashSet;
 /// whose commit renewals of leases wait. Then every replica must apply them within its lease.
 pub const MAX_BATCH: usize = 10_000;
 
-/// Which keys to revoke.
+/// Keys that a call names.
 #[derive(Debug, Clone)]
-pub enum Selection {
-    /// The keys of one account that a filter selects and that are not revoked, up to [`MAX_BATCH`].
-    Filter(KeyFilter),
-    /// These keys, up to [`MAX_BATCH`]. Each must belong to one of the accounts. Any other key is not found.
-    Keys(Vec<KeyTarget>, Accounts),
+pub struct Selection {
+    /// The keys, up to [`MAX_BATCH`].
+    pub targets: Vec<KeyTarget>,
+    /// Each key must belong to one of these accounts. Any other key is not found.
+    pub accounts: Accounts,
 }
 
 /// What a selection comes to.

@@ -23,9 +23,12 @@ pub enum KeyChange<E> {
     Refused(Key, E),
     /// There is no such key.
     NotFound,
+    /// Nothing was stored: other changes came first, again and again.
+    Overtaken(Key),
 }
 
-/// Reads a key, has its next state made, and stores that. Begins anew if another write came first.
+/// Reads a key, has its next state made, and stores that. Begins anew if another write came first. A suspension
+/// does not depend on the state that it changes: [`KeyStore::set_key_suspension`] never loses such a race.
 ///
 /// Safe to drop at any time: the change may then stand or not.
 pub async fn change_key<E>(
@@ -33,7 +36,8 @@ pub async fn change_key<E>(
     lookup: &KeyLookup,
     mut next: impl FnMut(&Key) -> Result<KeyReplacement, E>,
 ) -> Result<KeyChange<E>, StoreError> {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = 0;
+    loop {
         let Some(key) = keys.get(lookup).await? else {
             return Ok(KeyChange::NotFound);
         };
@@ -42,13 +46,15 @@ pub async fn change_key<E>(
             Err(refused) => return Ok(KeyChange::Refused(key, refused)),
         };
         return Ok(match keys.replace(&replacement).await? {
-            Replaced::Conflict => continue,
+            Replaced::Conflict if attempts < ATTEMPTS => {
+                attempts += 1;
+                continue;
+            }
+            Replaced::Conflict => KeyChange::Overtaken(key),
             Replaced::Replaced(committed) => KeyChange::Stored(Box::new(replacement), committed),
             Replaced::RequestIdUsed(first) => KeyChange::RequestIdUsed(key, first),
             Replaced::DomainNotVerified => KeyChange::DomainNotVerified(key),
             Replaced::TooManyKeys => KeyChange::TooManyKeys(key),
         });
     }
-    let busy = "other calls keep changing this key";
-    Err(StoreError::Unavailable(busy.into()))
 }

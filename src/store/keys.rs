@@ -8,7 +8,7 @@ use crate::model::{
     account::Accounts,
     audit_record::AdminMethod,
     caller_name::CallerName,
-    key::{Key, KeyId, RequestId, filter::KeyFilter},
+    key::{Key, KeyId, Reason, RequestId, Status, filter::KeyFilter},
     time::Timestamp,
     token::TokenDigest,
 };
@@ -41,7 +41,14 @@ pub trait KeyStore: Send + Sync + 'static {
     /// lease.
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
 
-    /// The keys that are to be revoked at once. Holds up no write.
+    /// Suspends a key or ends its suspension, whatever changes of it come first. The call is on record if a
+    /// write stands for it.
+    ///
+    /// Unavailable as [`Self::replace`] is.
+    async fn set_key_suspension(&self, suspension: &KeySuspension)
+    -> Result<Suspended, StoreError>;
+
+    /// What the given keys come to, if they are to be revoked at once. Holds up no write.
     async fn select(&self, selection: &Selection) -> Result<Selected, StoreError>;
 
     /// Revokes keys, all of them or none, and gives how many were not revoked before. The position is that of the
@@ -137,7 +144,8 @@ pub struct KeyReplacement {
     pub key: Key,
     /// Whether the domain of its scope must be verified for its account.
     pub must_be_verified: bool,
-    /// As in [`NewKey`], if the account then has one key more. `None` sets no limit.
+    /// As in [`NewKey`], if the account then has one key more, which the store decides by what it has. `None`
+    /// sets no limit.
     pub max_keys: Option<u32>,
     /// The key that replaces it by a rotation, to be stored with it.
     pub successor: Option<NewKey>,
@@ -147,6 +155,17 @@ pub struct KeyReplacement {
     pub now: Timestamp,
     /// Who changes it.
     pub caller: CallerName,
+}
+
+impl KeyReplacement {
+    /// Whether the account then has one key more that is neither revoked nor expired. `before` is the key that the
+    /// store has.
+    pub(in crate::store) fn is_one_more_than(&self, before: &Key, time: Timestamp) -> bool {
+        let is_in_force =
+            |key: &Key| !matches!(key.status(time), Status::Revoked | Status::Expired);
+        let after = usize::from(is_in_force(&self.key)) + usize::from(self.successor.is_some());
+        after > usize::from(is_in_force(before))
+    }
 }
 
 /// What became of a replacement. Only the first two are writes that stand, and on record.
@@ -162,6 +181,43 @@ pub enum Replaced {
     DomainNotVerified,
     /// Nothing was stored: the account has as many keys as it may have.
     TooManyKeys,
+}
+
+/// Which key to suspend, or to resume.
+#[derive(Debug, Clone)]
+pub struct KeySuspension {
+    /// The key.
+    pub target: KeyTarget,
+    /// The key must belong to one of these accounts. Any other key is not found.
+    pub accounts: Accounts,
+    /// Why it is suspended. `None` ends its suspension.
+    pub reason: Option<Reason>,
+    /// When that is.
+    pub now: Timestamp,
+    /// Who does it.
+    pub caller: CallerName,
+}
+
+impl KeySuspension {
+    /// The name of the call.
+    #[must_use]
+    pub const fn method(&self) -> AdminMethod {
+        match self.reason {
+            Some(_) => AdminMethod::Suspend,
+            None => AdminMethod::Resume,
+        }
+    }
+}
+
+/// What became of a suspension, or of its end.
+#[derive(Debug)]
+pub enum Suspended {
+    /// The key, as it was stored.
+    Stored(Committed<Key>),
+    /// Nothing was stored: the key is revoked for good.
+    Revoked(Key),
+    /// There is no such key.
+    NotFound,
 }
 
 /// Which key to revoke.

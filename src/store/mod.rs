@@ -43,8 +43,8 @@ pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
 pub use keys::{
-    Counted, CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeyTarget, LIST_SEARCH_LEN,
-    ListQuery, Listed, NewKey, NotCreated, Replaced, Revocation,
+    Counted, CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeySuspension, KeyTarget,
+    LIST_SEARCH_LEN, ListQuery, Listed, NewKey, NotCreated, Replaced, Revocation, Suspended,
 };
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;

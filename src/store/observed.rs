@@ -8,10 +8,10 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
     DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
-    ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, Position, Progress,
-    RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
+    KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, Position,
+    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
     ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
-    Store, StoreError, SuspensionChange, UseLog,
+    Store, StoreError, Suspended, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -68,6 +68,7 @@ operations! {
         "revoke": revoke(revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;
         "get": get(lookup: &KeyLookup) -> Result<Option<Key>, StoreError>;
         "replace": replace(replacement: &KeyReplacement) -> Result<Replaced, StoreError>;
+        "set_key_suspension": set_key_suspension(suspension: &KeySuspension) -> Result<Suspended, StoreError>;
         "select": select(selection: &Selection) -> Result<Selected, StoreError>;
         "batch_revoke": batch_revoke(batch: &BatchRevocation) -> Result<Committed<u64>, StoreError>;
         "list": list(query: &ListQuery) -> Result<Option<Listed>, StoreError>;

@@ -122,6 +122,14 @@ impl<T> Committed<T> {
         self.position
     }
 
+    /// The same, of another value.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Committed<U> {
+        Committed {
+            value: map(self.value),
+            position: self.position,
+        }
+    }
+
     /// The value and the position.
     pub fn into_parts(self) -> (T, Position) {
         (self.value, self.position)

@@ -16,9 +16,9 @@ use keyservice::{
     },
     store::{
         BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
-        KeyReplacement, KeyTarget, ListQuery, NewKey, NotCreated, NotedUse, Old, OpenError,
-        Position, Progress, Renewal, Replaced, ReplicaId, Revision, Revocation, Selection, State,
-        Store, SuspensionChange,
+        KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey, NotCreated, NotedUse, Old,
+        OpenError, Position, Progress, Renewal, Replaced, ReplicaId, Revision, Revocation,
+        Selection, State, Store, Suspended, SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -339,6 +339,17 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     );
     let found = store.keys.get(&lookup).await?.ok_or("it is there")?;
     assert_eq!(found, rotated.key);
+    for reason in [Some(reason.clone()), None] {
+        let suspension = KeySuspension {
+            target: KeyTarget::Id(successor.key.id),
+            accounts: lookup.accounts.clone(),
+            reason,
+            now,
+            caller: new.caller.clone(),
+        };
+        let stored = store.keys.set_key_suspension(&suspension).await?;
+        assert!(matches!(stored, Suspended::Stored(_)), "{stored:?}");
+    }
 
     let mut suspension = SuspensionChange {
         account_id: new.key.account_id.clone(),
@@ -361,18 +372,29 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
 /// Revokes what is left of the account's keys, and selects, lists and counts keys in every way.
 async fn use_batch(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     let target = KeyTarget::Id(new.key.id);
-    let given = Selection::Keys(vec![target], Accounts::one(new.key.account_id.clone()));
+    let given = Selection {
+        targets: vec![target],
+        accounts: Accounts::one(new.key.account_id.clone()),
+    };
     assert_eq!(store.keys.select(&given).await?.already_revoked, 1);
     let mut filter = KeyFilter {
         account_id: Some(new.key.account_id.clone()),
         ..KeyFilter::default()
     };
-    let selected = store
-        .keys
-        .select(&Selection::Filter(filter.clone()))
-        .await?;
+    let unrevoked = |filter| ListQuery {
+        filter: KeyFilter {
+            is_unrevoked: true,
+            ..filter
+        },
+        after: None,
+        limit: 10,
+        search_len: 10,
+        now: Timestamp::now(),
+    };
+    let selected = store.keys.list(&unrevoked(filter.clone())).await?;
+    let selected = selected.ok_or("there is no page token")?.keys;
     let batch = BatchRevocation {
-        key_ids: selected.key_ids,
+        key_ids: selected.iter().map(|key| key.id).collect(),
         filter: filter.clone(),
         reason: Reason::parse("a reason")?,
         now: Timestamp::now(),
@@ -383,8 +405,8 @@ async fn use_batch(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
         "the successor"
     );
     filter.labels = new.key.labels.clone();
-    let labelled = Selection::Filter(filter.clone());
-    assert_eq!(store.keys.select(&labelled).await?.key_ids, []);
+    let labelled = store.keys.list(&unrevoked(filter.clone())).await?;
+    assert_eq!(labelled.ok_or("there is no page token")?.keys, []);
     let query = ListQuery {
         filter,
         after: None,

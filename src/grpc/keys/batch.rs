@@ -15,7 +15,9 @@ use crate::{
         writes::wait_until_acknowledged,
     },
     model::{audit_record::AdminMethod, key::filter::KeyFilter},
-    store::{BatchRevocation, Committed, Selected, Selection},
+    store::{
+        BatchRevocation, Committed, LIST_SEARCH_LEN, ListQuery, MAX_BATCH, Selected, Selection,
+    },
 };
 use tonic::Status;
 
@@ -64,6 +66,7 @@ impl KeyHandlers {
         call: &mut AuditedCall,
         request: proto::BatchRevokeRequest,
     ) -> Result<Done, Status> {
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let batch = batch_request::batch(request, call.caller(), digester)?;
         let Batch {
@@ -71,24 +74,19 @@ impl KeyHandlers {
             reason,
             is_dry_run,
         } = batch;
-        if is_dry_run {
-            call.set_dry_run();
-        }
-        let (selection, filter) = match selection {
+        let (selected, filter) = match selection {
             BatchSelection::Filter(filter) => {
                 let filter = call.permit(filter)?;
-                (Selection::Filter(filter.clone()), filter)
+                (self.search_batch(call, &filter).await?, filter)
             }
-            BatchSelection::Keys(targets, accounts) => {
-                (Selection::Keys(targets, accounts), KeyFilter::default())
+            BatchSelection::Keys(given) => {
+                let filter = KeyFilter {
+                    account_id: call.account_id().cloned(),
+                    ..KeyFilter::default()
+                };
+                (self.find_given(call, &given).await?, filter)
             }
         };
-        let keys = &self.app.store.keys;
-        let turns = &self.app.store_turns;
-        let turn = call.turn(turns, StoreWork::Search, ADVICE).await?;
-        let selected = keys.select(&selection).await;
-        drop(turn);
-        let selected = selected.map_err(|error| errors::store_failed(&error, ADVICE))?;
         if is_dry_run {
             return Ok(Done::Counted(selected));
         }
@@ -100,10 +98,59 @@ impl KeyHandlers {
             now: call.time(),
             caller: call.caller().name.clone(),
         };
+        let turns = &self.app.store_turns;
         let turn = call.turn(turns, StoreWork::Write, ADVICE).await?;
-        let committed = keys.batch_revoke(&revocation).await;
+        let committed = self.app.store.keys.batch_revoke(&revocation).await;
         drop(turn);
         let committed = committed.map_err(|error| errors::store_failed(&error, ADVICE))?;
         Ok(Done::Revoked(selected, committed))
+    }
+
+    /// Goes through the keys of the account until it has more than one call revokes. As in a List, each step
+    /// waits for its own turn at the store.
+    async fn search_batch(
+        &self,
+        call: &AuditedCall,
+        filter: &KeyFilter,
+    ) -> Result<Selected, Status> {
+        let mut key_ids = Vec::new();
+        let mut rest = ListQuery {
+            filter: filter.clone(),
+            after: None,
+            limit: MAX_BATCH + 1,
+            search_len: LIST_SEARCH_LEN,
+            now: call.time(),
+        };
+        loop {
+            let turns = &self.app.store_turns;
+            let turn = call.turn(turns, StoreWork::Search, ADVICE).await?;
+            if call.is_abandoned() {
+                return Err(errors::abandoned());
+            }
+            let listed = self.app.store.keys.list(&rest).await;
+            drop(turn);
+            let listed = listed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let listed = listed.ok_or_else(response::forgotten_meanwhile)?;
+            key_ids.extend(listed.keys.iter().map(|key| key.id));
+            (rest.limit, rest.after) = (MAX_BATCH + 1 - key_ids.len(), listed.searched_to);
+            if rest.limit == 0 || rest.after.is_none() {
+                break;
+            }
+        }
+        let there_are_more = key_ids.len() > MAX_BATCH;
+        key_ids.truncate(MAX_BATCH);
+        Ok(Selected {
+            key_ids,
+            there_are_more,
+            ..Selected::default()
+        })
+    }
+
+    async fn find_given(&self, call: &AuditedCall, given: &Selection) -> Result<Selected, Status> {
+        let turns = &self.app.store_turns;
+        let turn = call.turn(turns, StoreWork::Search, ADVICE).await?;
+        let selected = self.app.store.keys.select(given).await;
+        drop(turn);
+        selected.map_err(|error| errors::store_failed(&error, ADVICE))
     }
 }

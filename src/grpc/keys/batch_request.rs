@@ -16,12 +16,12 @@ use crate::{
         proto,
     },
     model::{
-        account::{AccountId, Accounts},
+        account::AccountId,
         domain::Domain,
         key::{Reason, filter::KeyFilter},
         token::Digester,
     },
-    store::{KeyTarget, MAX_BATCH},
+    store::{KeyTarget, MAX_BATCH, Selection},
 };
 use proto::batch_revoke_request::{Filter, Keys, Selection as ProtoSelection};
 use tonic::Status;
@@ -42,8 +42,8 @@ pub struct Batch {
 pub enum BatchSelection {
     /// Those of an account that a filter selects.
     Filter(Unpermitted<KeyFilter>),
-    /// These, if they are of the accounts.
-    Keys(Vec<KeyTarget>, Accounts),
+    /// These.
+    Keys(Selection),
 }
 
 impl OfAccount for KeyFilter {
@@ -79,6 +79,7 @@ fn filter(filter: Filter, account: Option<String>) -> Result<BatchSelection, Sta
     let created_before = created_before.map(|it| time("create_time_before", it));
     let filter = KeyFilter {
         account_id: Some(account_id(account.unwrap_or_default())?),
+        is_unrevoked: true,
         domain: filter.domain.map(domain).transpose()?,
         labels: labels(filter.labels)?,
         created_before: created_before.transpose()?,
@@ -107,5 +108,8 @@ fn keys(
     for token in keys.tokens {
         targets.push(target(Some(Named::Token(token)), digester)?);
     }
-    Ok(BatchSelection::Keys(targets, accounts(account, caller)?))
+    Ok(BatchSelection::Keys(Selection {
+        targets,
+        accounts: accounts(account, caller)?,
+    }))
 }

@@ -16,13 +16,13 @@ use crate::{
         audit_record::AdminMethod,
         caller_name::CallerName,
         key::{
-            Key, KeyId, KeyName, Reason, RequestId, Scope, Status as KeyStatus, Version,
+            Key, KeyId, KeyName, Reason, RequestId, Scope, Version,
             change::{KeyUpdate, Refusal},
         },
         time::Timestamp,
         token::{Digester, Preview, Token, TokenDigest},
     },
-    store::{KeyLookup, KeyReplacement, KeyTarget, NewKey},
+    store::{KeyLookup, KeyReplacement, KeySuspension, KeyTarget, NewKey},
 };
 use std::time::Duration;
 use tonic::Status;
@@ -77,6 +77,27 @@ impl Change {
         Ok(self.replacement(next?, key))
     }
 
+    /// The change, if it is a suspension or the end of one.
+    pub(super) fn suspension(&self) -> Option<KeySuspension> {
+        let reason = match &self.kind {
+            Kind::Suspend(reason) => Some(reason.clone()),
+            Kind::Resume => None,
+            Kind::Update { .. } | Kind::Rotate(_) => return None,
+        };
+        Some(KeySuspension {
+            target: self.lookup.target.clone(),
+            accounts: self.lookup.accounts.clone(),
+            reason,
+            now: self.now,
+            caller: self.caller.clone(),
+        })
+    }
+
+    /// The change, as the store has made it of a key.
+    pub(super) fn stored(&self, key: Key) -> KeyReplacement {
+        self.replacement(key.clone(), &key)
+    }
+
     /// For a key that cannot be rotated: what the store refuses, unless the request id was used before.
     /// Then an earlier call like this one may have rotated it.
     pub(super) fn repeated(&self, key: &Key) -> Option<KeyReplacement> {
@@ -101,14 +122,6 @@ impl Change {
     }
 
     fn replacement(&self, next: Key, key: &Key) -> KeyReplacement {
-        let is_in_force = |key: &Key| {
-            !matches!(
-                key.status(self.now),
-                KeyStatus::Revoked | KeyStatus::Expired
-            )
-        };
-        let has_successor = matches!(self.kind, Kind::Rotate(_));
-        let next_is_one_more = is_in_force(&next) && (has_successor || !is_in_force(key));
         KeyReplacement {
             key: next,
             must_be_verified: match &self.kind {
@@ -117,7 +130,7 @@ impl Change {
                 }
                 Kind::Suspend(_) | Kind::Resume | Kind::Rotate(_) => false,
             },
-            max_keys: self.max_keys.filter(|_| next_is_one_more),
+            max_keys: self.max_keys,
             successor: match &self.kind {
                 Kind::Rotate(rotation) => Some(self.successor(rotation, key)),
                 Kind::Update { .. } | Kind::Suspend(_) | Kind::Resume => None,

@@ -19,7 +19,10 @@ use crate::{
         key::{Key, KeyId, change::Refusal},
         token::Token,
     },
-    store::{Committed, KeyChange, KeyReplacement, Position, Replaced, change_key},
+    store::{
+        Committed, KeyChange, KeyReplacement, KeyStore, KeySuspension, Position, Replaced,
+        StoreError, Suspended, change_key,
+    },
 };
 use rand::RngExt;
 use tonic::Status;
@@ -55,6 +58,7 @@ impl KeyHandlers {
         request: proto::GetRequest,
     ) -> Result<Key, Status> {
         const ADVICE: &str = "try again";
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let lookup = change_requests::lookup(request, call.caller(), digester)?;
         note_target(call, &lookup.target);
@@ -71,9 +75,10 @@ impl KeyHandlers {
 
     pub(super) async fn update_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::UpdateRequest,
     ) -> Closed<proto::UpdateResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let rule = self.app.authorizer.domain_rule();
         let (caller, now) = (call.caller(), call.time());
         let change = change_requests::update(request, caller, rule, now);
@@ -85,9 +90,10 @@ impl KeyHandlers {
 
     pub(super) async fn suspend_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::SuspendRequest,
     ) -> Closed<proto::SuspendResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let (caller, now) = (call.caller(), call.time());
         let change = change_requests::suspension(request, caller, digester, now);
@@ -99,9 +105,10 @@ impl KeyHandlers {
 
     pub(super) async fn resume_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::ResumeRequest,
     ) -> Closed<proto::ResumeResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let (caller, now) = (call.caller(), call.time());
         let change = change_requests::resumption(request, caller, now);
         self.change(call, change, |replacement| proto::ResumeResponse {
@@ -112,9 +119,10 @@ impl KeyHandlers {
 
     pub(super) async fn rotate_key(
         self,
-        call: AuditedCall,
+        mut call: AuditedCall,
         request: proto::RotateRequest,
     ) -> Closed<proto::RotateResponse> {
+        call.set_given_account(request.account_id.as_deref());
         let (token, id_bits) = {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())
@@ -180,7 +188,10 @@ impl KeyHandlers {
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;
-        let changed = change_key(keys, &change.lookup, |key| change.next(key)).await;
+        let changed = match change.suspension() {
+            Some(suspension) => set_suspension(keys, &suspension, change).await,
+            None => change_key(keys, &change.lookup, |key| change.next(key)).await,
+        };
         let changed = changed.map_err(|error| errors::store_failed(&error, ADVICE))?;
         let stored = match changed {
             KeyChange::Stored(replacement, committed) => {
@@ -204,6 +215,10 @@ impl KeyHandlers {
                 note_key(call, &key);
                 self.repeated(change, &key, refusal).await?
             }
+            KeyChange::Overtaken(key) => {
+                note_key(call, &key);
+                return Err(response::overtaken());
+            }
             KeyChange::NotFound => return Err(response::no_such_key()),
         };
         drop(turn);
@@ -226,6 +241,26 @@ impl KeyHandlers {
             _ => Err(response::refused(refusal)),
         }
     }
+}
+
+/// Suspends or resumes a key, however many other changes of it come first.
+async fn set_suspension(
+    keys: &dyn KeyStore,
+    suspension: &KeySuspension,
+    change: &Change,
+) -> Result<KeyChange<Refusal>, StoreError> {
+    Ok(match keys.set_key_suspension(suspension).await? {
+        Suspended::Stored(committed) => {
+            let replacement = change.stored(committed.value().clone());
+            KeyChange::Stored(Box::new(replacement), committed.map(drop))
+        }
+        Suspended::Revoked(key) => {
+            let refusal = change.next(&key);
+            let refusal = refusal.expect_err("a revoked key is neither suspended nor resumed");
+            KeyChange::Refused(key, refusal)
+        }
+        Suspended::NotFound => KeyChange::NotFound,
+    })
 }
 
 fn log_change(replacement: &KeyReplacement, position: Position) {

@@ -99,6 +99,7 @@ pub fn list_query(
     let limit = page_size(request.page_size)?;
     let filter = KeyFilter {
         account_id: listed_account(request.account_id, request.all_accounts)?,
+        is_unrevoked: false,
         status: status(request.status)?,
         domain: request.domain.map(domain).transpose()?,
         labels: labels(request.labels)?,

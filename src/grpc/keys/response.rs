@@ -189,6 +189,18 @@ pub(super) fn no_such_key() -> tonic::Status {
     tonic::Status::not_found("there is no such key, or it does not belong to the given account")
 }
 
+/// Other calls kept changing the key.
+pub(super) fn overtaken() -> tonic::Status {
+    let message = "nothing was changed: other calls keep changing this key; try again";
+    aborted("KEY_CHANGED", message)
+}
+
+/// The search for the keys of a batch cannot go on from where it was.
+pub(super) fn forgotten_meanwhile() -> tonic::Status {
+    let message = "keys were deleted while they were searched, and none is revoked; try again";
+    aborted("KEYS_DELETED", message)
+}
+
 /// This replica cannot prove that its memory is current.
 pub(super) fn no_lease(why: NoLease) -> tonic::Status {
     unavailable(

@@ -259,6 +259,7 @@ impl KeyHandlers {
         request: proto::RevokeRequest,
     ) -> Result<Committed<Key>, Status> {
         const ADVICE: &str = "the key may or may not be revoked: try again";
+        call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
         let revocation = request::revocation(request, call.caller(), digester, call.time())?;
         note_target(call, &revocation.target);
@@ -329,7 +330,7 @@ implement! {
         audited suspend(Suspend, SuspendRequest) -> SuspendResponse = suspend_key;
         audited resume(Resume, ResumeRequest) -> ResumeResponse = resume_key;
         audited revoke(Revoke, RevokeRequest) -> RevokeResponse = revoke_key;
-        audited batch_revoke(BatchRevoke, BatchRevokeRequest) -> BatchRevokeResponse = batch_revoke_keys;
+        dry_run_of batch_revoke(BatchRevoke, BatchRevokeRequest) -> BatchRevokeResponse = batch_revoke_keys;
         unaudited authorize(Authorize, AuthorizeRequest) -> AuthorizeResponse = decide;
     }
 }

@@ -10,6 +10,8 @@ use crate::model::{account::AccountId, domain::Domain, time::Timestamp, token::P
 pub struct KeyFilter {
     /// Only keys of this account.
     pub account_id: Option<AccountId>,
+    /// Only keys that are not revoked.
+    pub is_unrevoked: bool,
     /// Only keys with this status at the time of the call.
     pub status: Option<Status>,
     /// Only keys that are restricted to exactly this domain.
@@ -66,6 +68,8 @@ impl KeyFilter {
         match (&self.domain, self.status) {
             (Some(domain), _) => Walk::Domain(account_id, domain),
             (None, Some(status)) => Walk::Status(account_id, status),
+            // It leads to all keys that are not revoked.
+            (None, None) if self.is_unrevoked => Walk::Status(account_id, Status::Active),
             (None, None) => Walk::Account(account_id),
         }
     }
@@ -75,6 +79,7 @@ impl KeyFilter {
     pub fn selects(&self, key: &Key, now: Timestamp) -> bool {
         let Self {
             account_id,
+            is_unrevoked,
             status,
             domain,
             labels,
@@ -86,6 +91,7 @@ impl KeyFilter {
         let begins = |prefix: &KeyName| key.name.as_str().starts_with(prefix.as_str());
         let has = |label: (&str, &str)| key.labels.iter().any(|own| own == label);
         account_id.as_ref().is_none_or(|id| *id == key.account_id)
+            && !(*is_unrevoked && key.revoke_time.is_some())
             && status.is_none_or(|status| status == key.status(now))
             && (domain.is_none() || domain.as_ref() == key.scope.as_domain())
             && labels.iter().all(has)

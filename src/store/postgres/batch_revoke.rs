@@ -1,7 +1,6 @@
-//! The statements of the PostgreSQL store that select many keys and revoke them.
+//! The statements of the PostgreSQL store that find many given keys, and revoke many.
 //!
-//! Promises that the selection, which may take long, holds up no write; and that a batch is one transaction,
-//! with its audit records.
+//! Promises that to find them holds up no write; and that a batch is one transaction, with its audit records.
 
 use super::{
     database::{Database, Purpose},
@@ -9,15 +8,12 @@ use super::{
 };
 use crate::{
     model::{
-        account::{AccountId, Accounts},
+        account::AccountId,
         audit_record::{AdminMethod, Outcome},
         domain::Domain,
-        key::{KeyId, filter::KeyFilter},
-        time::Timestamp,
+        key::KeyId,
     },
-    store::{
-        BatchRevocation, Committed, KeyTarget, MAX_BATCH, Position, Selected, Selection, StoreError,
-    },
+    store::{BatchRevocation, Committed, KeyTarget, Position, Selected, Selection, StoreError},
 };
 use uuid::Uuid;
 
@@ -25,66 +21,7 @@ pub(super) async fn select(
     database: &Database,
     selection: &Selection,
 ) -> Result<Selected, StoreError> {
-    match selection {
-        Selection::Filter(filter) => select_by_filter(database, filter).await,
-        Selection::Keys(targets, accounts) => select_given(database, targets, accounts).await,
-    }
-}
-
-async fn select_by_filter(database: &Database, filter: &KeyFilter) -> Result<Selected, StoreError> {
-    let labels = filter.labels.pairs();
-    // The last is the label by whose index the keys are found.
-    let from = match labels.last() {
-        None => "keyservice.keys k WHERE $4::pg_catalog.text IS NULL",
-        Some(_) => {
-            "keyservice.key_labels l JOIN keyservice.keys k ON k.create_revision OPERATOR(pg_catalog.=) l.create_revision \
-             WHERE l.account_id OPERATOR(pg_catalog.=) $1 AND l.label OPERATOR(pg_catalog.=) $4"
-        }
-    };
-    let domain = match filter.domain {
-        None => "$2::pg_catalog.text IS NULL",
-        Some(_) => "k.domain COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2",
-    };
-    let rows = database
-        .query(
-            Purpose::Calls,
-            &format!(
-                "SELECT k.key_id FROM {from} \
-                   AND k.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $1 \
-                   AND k.revoke_time IS NULL AND {domain} \
-                   AND k.labels OPERATOR(pg_catalog.@>) $3 \
-                   AND ($5::pg_catalog.timestamptz IS NULL OR k.create_time OPERATOR(pg_catalog.<) $5) \
-                   AND ($6::pg_catalog.timestamptz IS NULL OR coalesce( \
-                       (SELECT u.last_used_time FROM keyservice.key_uses u WHERE u.key_id OPERATOR(pg_catalog.=) k.key_id), \
-                       k.create_time) OPERATOR(pg_catalog.<) $6) \
-                 LIMIT {}",
-                MAX_BATCH + 1
-            ),
-            &[
-                &filter.account_id.as_ref().map(AccountId::as_str),
-                &filter.domain.as_ref().map(Domain::as_str),
-                &labels,
-                &labels.last(),
-                &filter.created_before.map(Timestamp::to_system_time),
-                &filter.unused_since.map(Timestamp::to_system_time),
-            ],
-        )
-        .await?;
-    let ids = rows.iter().take(MAX_BATCH);
-    Ok(Selected {
-        key_ids: ids
-            .map(|row| Ok(KeyId::from_uuid(rows::column(row, 0)?)))
-            .collect::<Result<_, StoreError>>()?,
-        there_are_more: rows.len() > MAX_BATCH,
-        ..Selected::default()
-    })
-}
-
-async fn select_given(
-    database: &Database,
-    targets: &[KeyTarget],
-    accounts: &Accounts,
-) -> Result<Selected, StoreError> {
+    let Selection { targets, accounts } = selection;
     let id = |target: &KeyTarget| match target {
         KeyTarget::Id(id) => Some(id.as_uuid()),
         KeyTarget::Digest(_) => None,

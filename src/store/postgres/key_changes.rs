@@ -10,10 +10,13 @@ use super::{
 use crate::{
     model::{
         audit_record::Outcome,
-        key::{Key, KeyId, RequestId, Scope},
+        key::{Key, KeyId, Reason, RequestId, Scope},
         time::Timestamp,
     },
-    store::{Committed, KeyLookup, KeyReplacement, KeyTarget, Replaced, StoreError},
+    store::{
+        Committed, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, Replaced, StoreError,
+        Suspended,
+    },
 };
 use std::time::SystemTime;
 use uuid::Uuid;
@@ -121,4 +124,45 @@ pub(super) async fn replace(
             "replace_key gave an outcome that this release does not know",
         )),
     }
+}
+
+pub(super) async fn set_suspension(
+    database: &Database,
+    suspension: &KeySuspension,
+) -> Result<Suspended, StoreError> {
+    let (key_id, digest) = by_id_or_digest(&suspension.target);
+    let rows = database
+        .write(
+            &format!(
+                "WITH revised AS MATERIALIZED ( \
+                     SELECT (r.revised).*, r.write_id \
+                     FROM keyservice.set_key_suspension($1, $2, $3, $4, $5) r), \
+                 recorded AS ( \
+                     INSERT INTO keyservice.audit \
+                         (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
+                     SELECT $5, $6, $7, account_id, key_id, domain, $8, 1, revision \
+                     FROM revised WHERE write_id IS NOT NULL) \
+                 SELECT {}, revision, write_id FROM revised k WHERE key_id IS NOT NULL",
+                rows::KEY_COLUMNS
+            ),
+            &[
+                &key_id,
+                &digest,
+                &suspension.accounts.listed(),
+                &suspension.reason.as_ref().map(Reason::as_str),
+                &suspension.now.to_system_time(),
+                &suspension.caller.as_str(),
+                &suspension.method().as_str(),
+                &Outcome::OK.as_str(),
+            ],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(Suspended::NotFound);
+    };
+    let key = rows::key(row)?;
+    Ok(match key.revoke_time {
+        Some(_) => Suspended::Revoked(key),
+        None => Suspended::Stored(Committed::new(key, rows::position(row)?)),
+    })
 }

@@ -39,6 +39,7 @@ const WALKED: &str = "(SELECT w.*, \
          AND ($14::pg_catalog.timestamptz IS NULL OR coalesce( \
              (SELECT u.last_used_time FROM keyservice.key_uses u WHERE u.key_id OPERATOR(pg_catalog.=) w.key_id), \
              w.create_time) OPERATOR(pg_catalog.<) $14) \
+         AND (NOT $15 OR w.revoke_time IS NULL) \
          AS is_selected \
      FROM keyservice.walk_keys($1, $2, $3, $4, $5) WITH ORDINALITY w) k";
 
@@ -52,7 +53,7 @@ pub(super) async fn list(
     let sql = format!(
         "SELECT {}, ordinality, is_selected IS TRUE AS is_selected FROM {WALKED} \
          WHERE is_selected OR ordinality OPERATOR(pg_catalog.=) $5 \
-         ORDER BY ordinality LIMIT $15",
+         ORDER BY ordinality LIMIT $16",
         rows::KEY_COLUMNS
     );
     let limit = to_i64(query.limit);
@@ -106,6 +107,7 @@ async fn search(
     let ListQuery { filter, now, .. } = query;
     let KeyFilter {
         account_id,
+        is_unrevoked,
         status,
         domain,
         labels,
@@ -140,6 +142,7 @@ async fn search(
         &preview,
         &created_before,
         &unused_since,
+        is_unrevoked,
     ];
     parameters.extend(limit.map(|limit| limit as &(dyn ToSql + Sync)));
     database.query(Purpose::Calls, sql, &parameters).await

@@ -35,10 +35,10 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CountedKeys, CreateOutcome,
     DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
-    KeyStore, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError,
-    PoolStatus, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
-    ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation,
-    Selected, Selection, Store, StoreError, SuspensionChange, UseLog,
+    KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
+    OpenError, PoolStatus, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
+    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision,
+    Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -125,6 +125,13 @@ impl KeyStore for PostgresStore {
 
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError> {
         key_changes::replace(&self.database, replacement).await
+    }
+
+    async fn set_key_suspension(
+        &self,
+        suspension: &KeySuspension,
+    ) -> Result<Suspended, StoreError> {
+        key_changes::set_suspension(&self.database, suspension).await
     }
 
     async fn select(&self, selection: &Selection) -> Result<Selected, StoreError> {

@@ -1,4 +1,4 @@
-//! The statements of the SQLite store that select many keys and revoke them.
+//! The statements of the SQLite store that find many given keys, and revoke many.
 //!
 //! Must never be called on an async thread (see `worker`).
 
@@ -10,72 +10,17 @@ use super::{
 };
 use crate::{
     model::{
-        account::{AccountId, Accounts},
+        account::AccountId,
         audit_record::{AdminMethod, AuditRecord, Outcome},
         domain::Domain,
         key::{KeyId, filter::KeyFilter},
-        time::Timestamp,
     },
-    store::{BatchRevocation, Committed, KeyTarget, MAX_BATCH, Revision, Selected, Selection},
+    store::{BatchRevocation, Committed, Revision, Selected, Selection},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 pub(super) fn select(connection: &Connection, selection: &Selection) -> rusqlite::Result<Selected> {
-    match selection {
-        Selection::Filter(filter) => select_by_filter(connection, filter),
-        Selection::Keys(targets, accounts) => select_given(connection, targets, accounts),
-    }
-}
-
-fn select_by_filter(connection: &Connection, filter: &KeyFilter) -> rusqlite::Result<Selected> {
-    let labels = filter.labels.pairs();
-    let from = match (labels.last(), &filter.domain) {
-        (Some(_), _) => {
-            "key_labels CROSS JOIN keys USING (account_id, create_revision) \
-             WHERE label = ?4 AND (?2 IS NULL OR domain = ?2)"
-        }
-        (None, Some(_)) => "keys INDEXED BY keys_by_domain WHERE ?4 IS NULL AND domain = ?2",
-        (None, None) => "keys INDEXED BY keys_unrevoked WHERE ?4 IS NULL AND ?2 IS NULL",
-    };
-    let wanted = serde_json::json!(labels).to_string();
-    let mut key_ids = connection
-        .prepare_cached(&format!(
-            "SELECT key_id FROM {from} \
-               AND account_id = ?1 AND revoke_time IS NULL \
-               AND (?5 IS NULL OR create_time < ?5) \
-               AND (?6 IS NULL OR coalesce( \
-                   (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id), create_time) < ?6) \
-               AND NOT EXISTS (SELECT 1 FROM json_each(?3) wanted \
-                   WHERE wanted.value NOT IN (SELECT value FROM json_each(keys.labels))) \
-             LIMIT {}",
-            MAX_BATCH + 1
-        ))?
-        .query_map(
-            params![
-                filter.account_id.as_ref().map(AccountId::as_str),
-                filter.domain.as_ref().map(Domain::as_str),
-                wanted,
-                labels.last(),
-                filter.created_before.map(Timestamp::as_micros),
-                filter.unused_since.map(Timestamp::as_micros),
-            ],
-            |row| Ok(KeyId::from_uuid(uuid(row, 0)?)),
-        )?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let there_are_more = key_ids.len() > MAX_BATCH;
-    key_ids.truncate(MAX_BATCH);
-    Ok(Selected {
-        key_ids,
-        there_are_more,
-        ..Selected::default()
-    })
-}
-
-fn select_given(
-    connection: &Connection,
-    targets: &[KeyTarget],
-    accounts: &Accounts,
-) -> rusqlite::Result<Selected> {
+    let Selection { targets, accounts } = selection;
     let accounts = accounts.listed();
     let accounts = accounts.as_deref().map(json_array);
     let mut statement = connection.prepare_cached(

@@ -11,11 +11,15 @@ use super::{
 };
 use crate::{
     model::{
+        account::Accounts,
         audit_record::{AuditRecord, Outcome},
         key::{Key, KeyId, Scope},
         time::Timestamp,
     },
-    store::{Committed, KeyLookup, KeyReplacement, KeyTarget, Replaced, Revision},
+    store::{
+        Committed, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, Replaced, Revision,
+        Suspended,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -59,16 +63,25 @@ pub(super) fn replace(
         let first = Committed::new(first, position(revision));
         return Ok(Replaced::RequestIdUsed(first));
     }
-    if !has_version_before(transaction, key)? {
+    let lookup = KeyLookup {
+        target: KeyTarget::Id(key.id),
+        accounts: Accounts::All,
+    };
+    let before = get(transaction, &lookup)?;
+    let Some(before) = before.filter(|before| before.version.next() == key.version) else {
         return Ok(Replaced::Conflict);
-    }
+    };
     if let (true, Scope::Domain(domain)) = (replacement.must_be_verified, &key.scope)
         && !domains::is_verified(transaction, &key.account_id, domain)?
     {
         return Ok(Replaced::DomainNotVerified);
     }
     let now = replacement.now;
-    if !has_room(transaction, &key.account_id, replacement.max_keys, now)? {
+    // The call may have come when the key was still in force, and another key may have its place since.
+    let time = now.max(Timestamp::now());
+    let is_one_more = replacement.is_one_more_than(&before, time);
+    let max_keys = replacement.max_keys.filter(|_| is_one_more);
+    if !has_room(transaction, &key.account_id, max_keys, time)? {
         return Ok(Replaced::TooManyKeys);
     }
     if let Some(new) = successor {
@@ -103,15 +116,38 @@ pub(super) fn replace(
     Ok(Replaced::Replaced(Committed::new((), position(revision))))
 }
 
-fn has_version_before(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<bool> {
-    transaction
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM keys WHERE key_id = ?1 AND version = ?2 - 1)",
-        )?
-        .query_row(
-            params![key.id.as_uuid().as_bytes(), key.version.number()],
-            |row| row.get(0),
-        )
+pub(super) fn set_suspension(
+    transaction: &Transaction<'_>,
+    suspension: &KeySuspension,
+) -> rusqlite::Result<Suspended> {
+    let KeySuspension { now, reason, .. } = suspension;
+    let lookup = KeyLookup {
+        target: suspension.target.clone(),
+        accounts: suspension.accounts.clone(),
+    };
+    let Some(key) = get(transaction, &lookup)? else {
+        return Ok(Suspended::NotFound);
+    };
+    let next = match reason {
+        Some(reason) => key.suspended(reason, *now),
+        None => key.resumed(),
+    };
+    let Ok(next) = next else {
+        return Ok(Suspended::Revoked(key));
+    };
+    let replacement = KeyReplacement {
+        key: next.clone(),
+        must_be_verified: false,
+        max_keys: None,
+        successor: None,
+        method: suspension.method(),
+        now: *now,
+        caller: suspension.caller.clone(),
+    };
+    match replace(transaction, &replacement)? {
+        Replaced::Replaced(committed) => Ok(Suspended::Stored(committed.map(|()| next))),
+        other => unreachable!("nothing else can come of it in this transaction: {other:?}"),
+    }
 }
 
 fn append_record(

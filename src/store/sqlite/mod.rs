@@ -29,9 +29,9 @@ use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
     ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
     DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
-    ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError, Position,
-    Progress, RemovedDomain, Replaced, ReplicationError, RetentionStore, Revision, Revocation,
-    Selected, Selection, Store, StoreError, SuspensionChange, UseLog,
+    KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError,
+    Position, Progress, RemovedDomain, Replaced, ReplicationError, RetentionStore, Revision,
+    Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -154,6 +154,15 @@ impl KeyStore for SqliteStore {
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError> {
         let replacement = replacement.clone();
         self.write(move |transaction| key_changes::replace(transaction, &replacement))
+            .await
+    }
+
+    async fn set_key_suspension(
+        &self,
+        suspension: &KeySuspension,
+    ) -> Result<Suspended, StoreError> {
+        let suspension = suspension.clone();
+        self.write(move |transaction| key_changes::set_suspension(transaction, &suspension))
             .await
     }
 

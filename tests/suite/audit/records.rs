@@ -110,7 +110,7 @@ async fn assert_every_call_is_recorded(store: &str) {
         "dashboard List PERMISSION_DENIED globex - 1",
         "dashboard List INVALID_ARGUMENT - - 1",
         &format!("dashboard Revoke NOT_FOUND - {nobodys} 1"),
-        &format!("dashboard Revoke NOT_FOUND - {key} 1"),
+        &format!("dashboard Revoke NOT_FOUND initech {key} 1"),
         &format!("dashboard Revoke OK acme {key} 1"),
         &format!("dashboard Revoke OK acme {key} 1"),
         "dashboard List OK acme example.com 1",

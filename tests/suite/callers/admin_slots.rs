@@ -9,7 +9,10 @@ use crate::support::{
     server::{Server, error_reason},
 };
 use futures::future::join_all;
-use keyservice::grpc::proto::CreateResponse;
+use keyservice::grpc::proto::{
+    BatchRevokeRequest, CreateResponse,
+    batch_revoke_request::{Filter, Selection},
+};
 use std::time::Duration;
 use tokio::{task::JoinSet, time::timeout};
 use tonic::{Code, Status};
@@ -26,6 +29,15 @@ fn operator() -> Credential {
 /// An admin of the account that has its name.
 fn limited(name: &str) -> Credential {
     Credential::new(name, &["--role", "admin", "--accounts", name])
+}
+
+fn dry_run(account: &str) -> BatchRevokeRequest {
+    BatchRevokeRequest {
+        account_id: Some(account.into()),
+        selection: Some(Selection::Filter(Filter::default())),
+        reason: "a search".into(),
+        dry_run: true,
+    }
 }
 
 fn is_out_of_slots(refused: &Status) -> bool {
@@ -84,6 +96,9 @@ async fn a_limited_admin_with_all_its_slots_keeps_out_neither_a_revoke_nor_anoth
     let revoked = tokio::spawn(async move { operator.revoke(&key_id).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!created.is_finished() && !revoked.is_finished(), "no slot");
+    let dry_run = acme.clone().0.batch_revoke(dry_run("acme")).await;
+    let refused = dry_run.expect_err("it takes no rights away");
+    assert!(is_out_of_slots(&refused), "{refused}");
     file.execute_batch("ROLLBACK").expect("writes go on");
     created.await.expect("no panic").expect("created");
     revoked.await.expect("no panic").expect("revoked");

@@ -2,9 +2,12 @@
 
 use super::{ACCOUNT, Created, DOMAIN, create, denial, grant};
 use crate::support::{
-    eventually,
+    clients::callers::{self, Credential},
+    directory, eventually,
+    mount::Mount,
     postgres::{Cluster, batch_gate::BatchGate},
-    server::{Server, audit_command::records},
+    server::{Server, audit_command::records, sqlite_in},
+    stores::Stores,
 };
 use keyservice::{
     grpc::proto::{
@@ -60,6 +63,30 @@ async fn every_replica_denies_the_keys_of_a_compromised_account() {
     assert_eq!(calls.matches("BatchRevokeDryRun").count(), 1, "{calls}");
 }
 
+/// No statement looks at more than a few thousand keys, so none meets the time limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_for_keys_takes_many_short_steps_and_ends_with_what_one_call_revokes() {
+    const KEYS: usize = 200_000;
+    let stores = Stores::postgres().await;
+    stores.insert_active_keys(KEYS).await;
+    let short = ["--statement-timeout", "100ms"];
+    let server = Server::start_with(&stores.address, &short, &[]).await;
+    let mut keys = server.client().await.0.clone();
+    let mut request = batch(Selection::Filter(Filter {
+        unused_since: Some(prost_types::Timestamp::default()),
+        ..Filter::default()
+    }));
+    request.dry_run = true;
+    assert_eq!(revoke(&mut keys, request.clone()).await, counts(0, 0));
+
+    request.selection = Some(Selection::Filter(Filter::default()));
+    let answer = revoke(&mut keys, request).await;
+    assert_eq!(
+        (answer.revoked_count, answer.there_are_more),
+        (10_000, true)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_tokens_fit_into_a_call_and_not_one_more() {
     let server = Server::on_sqlite().await;
@@ -88,6 +115,45 @@ async fn ten_thousand_tokens_fit_into_a_call_and_not_one_more() {
     tokens.push(unknown());
     let refused = keys.batch_revoke(given(&tokens)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+}
+
+/// An admin of one account asks for keys of another, and for one that nobody has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_for_given_keys_is_on_record_and_in_the_log_with_the_account_that_it_names() {
+    let acme = Credential::new("acme", &["--role", "admin", "--accounts", "acme"]);
+    let file = Mount::new(&[("callers", &acme.line)]);
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let credentials = ["--credentials", &file.arg("callers")];
+    let server = Server::start_with(&store, &credentials, &[]).await;
+    let mut keys = callers::client(server.channel().await, &acme.secret).0;
+    let unknown = Token::generate(&mut rand::rng()).expose().to_owned();
+    for (account, dry_run) in [("acme", true), ("acme", false), ("globex", true)] {
+        let request = BatchRevokeRequest {
+            account_id: Some(account.into()),
+            dry_run,
+            ..batch(Selection::Keys(Keys {
+                key_ids: vec![],
+                tokens: vec![unknown.clone()],
+            }))
+        };
+        let answer = keys.batch_revoke(request).await.unwrap().into_inner();
+        assert_eq!(answer.not_found, [0]);
+    }
+    assert_eq!(
+        records(&store, &[]),
+        [
+            "acme BatchRevokeDryRun OK acme - 1",
+            "acme BatchRevoke OK acme - 1",
+            "acme BatchRevokeDryRun OK globex - 1",
+        ]
+    );
+    let log = server.log();
+    assert_eq!(
+        log.matches("\"method\":\"BatchRevokeDryRun\"").count(),
+        2,
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

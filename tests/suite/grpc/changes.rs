@@ -16,6 +16,7 @@ use keyservice::grpc::proto::{
 };
 use prost_types::FieldMask;
 use std::{collections::HashMap, time::Duration};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status as Refused, transport::Channel};
 
 /// Servers that share a store, with clients of the first.
@@ -121,6 +122,7 @@ on_both_stores![
     labels_are_replaced_as_a_whole_and_inherited_by_a_successor,
     an_update_with_a_stale_etag_changes_nothing,
     a_suspended_key_is_denied_until_it_is_resumed,
+    a_suspension_is_stored_however_many_updates_race_with_it,
     a_rotated_key_and_its_successor_both_work_for_the_overlap,
     without_an_overlap_the_rotated_key_is_revoked_in_the_same_write,
     a_rotation_is_repeated_by_its_request_id_and_no_other_way,
@@ -305,6 +307,31 @@ async fn labels_are_replaced_as_a_whole_and_inherited_by_a_successor(mut servers
     let relabel = update(&created.key_id, &["labels"]);
     let relabelled = servers.update(relabel).await.unwrap();
     assert_eq!(relabelled.labels, labels(&[]));
+}
+
+async fn a_suspension_is_stored_however_many_updates_race_with_it(mut servers: Servers) {
+    let created = servers.create().await;
+    let mut updates = Vec::new();
+    for number in 0..32 {
+        let server = &servers.all[number % servers.all.len()];
+        let mut keys = server.client().await.0;
+        let request = UpdateRequest {
+            name: "a name".into(),
+            ..update(&created.key_id, &["name"])
+        };
+        updates.push(AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                // Some are overtaken again and again.
+                let _ = keys.update(request.clone()).await;
+            }
+        })));
+    }
+    for _ in 0..10 {
+        let suspended = servers.suspend(&created.key_id).await.unwrap();
+        assert_eq!(suspended.status(), Status::Suspended);
+        let resumed = servers.resume(&created.key_id).await.unwrap();
+        assert_eq!(resumed.status(), Status::Active);
+    }
 }
 
 async fn a_rotated_key_and_its_successor_both_work_for_the_overlap(mut servers: Servers) {

@@ -247,6 +247,32 @@ BEGIN
     write_id := keyservice.end_write(v_next, p_time, p_key_id);
 END $$;
 
+-- Suspends a key, or resumes it if there is no reason, whatever its version. A key that was suspended before
+-- stays so since then. A revoked key stays as it is, and write_id is null. revised is null if there is no
+-- such key.
+CREATE FUNCTION keyservice.set_key_suspension(
+    p_key_id uuid, p_digest bytea, p_account_ids text[], p_reason text, p_time timestamptz,
+    OUT revised keyservice.keys, OUT write_id uuid)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_next bigint := keyservice.begin_change();
+BEGIN
+    SELECT * INTO revised FROM keyservice.keys k
+    WHERE (k.key_id = p_key_id OR k.digest = p_digest)
+      AND (p_account_ids IS NULL OR k.account_id COLLATE "C" = ANY (p_account_ids))
+    FOR UPDATE;
+    IF NOT FOUND OR revised.revoke_time IS NOT NULL THEN
+        RETURN;
+    END IF;
+    UPDATE keyservice.keys k
+    SET suspend_reason = p_reason,
+        suspend_time = CASE WHEN p_reason IS NOT NULL THEN coalesce(k.suspend_time, p_time) END,
+        version = k.version + 1, revision = v_next
+    WHERE k.key_id = revised.key_id
+    RETURNING * INTO revised;
+    write_id := keyservice.end_write(v_next, p_time, revised.key_id);
+END $$;
+
 -- Suspends an account, or resumes it if there is no reason. An account that was suspended before stays so
 -- since then.
 CREATE FUNCTION keyservice.set_suspension(

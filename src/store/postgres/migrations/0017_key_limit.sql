@@ -47,7 +47,9 @@ BEGIN
     END IF;
 END $$;
 
--- As without the limit. The outcome FULL says that nothing was stored because of it.
+-- As without the limit. The outcome FULL says that nothing was stored because of it. The limit holds only if
+-- the account then has one key in force more, as things are now: the call may have come when the key was still
+-- in force, and another key may have its place since.
 CREATE FUNCTION keyservice.replace_key(
     p_key_id uuid, p_version integer, p_name text, p_domain text, p_parents text[], p_labels text[],
     p_expire_time timestamptz, p_revoke_time timestamptz, p_suspend_reason text,
@@ -56,9 +58,19 @@ CREATE FUNCTION keyservice.replace_key(
     OUT outcome text, OUT revision bigint, OUT write_id uuid, OUT first_key_id uuid)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_account_id text := (SELECT k.account_id FROM keyservice.keys k WHERE k.key_id = p_key_id);
+    v_key keyservice.keys;
+    v_time timestamptz;
+    v_gained integer;
 BEGIN
-    IF NOT keyservice.has_room(v_account_id, p_request_id, p_time, p_max_keys) THEN
+    PERFORM keyservice.begin_change();
+    SELECT * INTO v_key FROM keyservice.keys k WHERE k.key_id = p_key_id AND k.version = p_version - 1;
+    v_time := greatest(p_time, clock_timestamp());
+    v_gained := (p_digest IS NOT NULL)::integer
+        + (p_revoke_time IS NULL AND coalesce(p_expire_time > v_time, true))::integer
+        - (v_key.revoke_time IS NULL AND coalesce(v_key.expire_time > v_time, true))::integer;
+    IF v_key.key_id IS NOT NULL AND v_gained > 0
+        AND NOT keyservice.has_room(v_key.account_id, p_request_id, v_time, p_max_keys)
+    THEN
         outcome := 'FULL';
         RETURN;
     END IF;

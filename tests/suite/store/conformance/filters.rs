@@ -61,6 +61,10 @@ fn filters(preview_of: &NewKey, now: Timestamp) -> Vec<KeyFilter> {
             ..none()
         },
         KeyFilter {
+            is_unrevoked: true,
+            ..none()
+        },
+        KeyFilter {
             unused_since: Some(now),
             ..none()
         },
@@ -72,6 +76,7 @@ fn and(one: &KeyFilter, other: &KeyFilter) -> KeyFilter {
     let one = one.clone();
     KeyFilter {
         account_id: one.account_id.or_else(|| other.account_id.clone()),
+        is_unrevoked: one.is_unrevoked || other.is_unrevoked,
         status: one.status.or(other.status),
         domain: one.domain.or_else(|| other.domain.clone()),
         labels: match one.labels.is_empty() {

@@ -20,8 +20,8 @@ use keyservice::{
         time::Timestamp,
     },
     store::{
-        KeyChange, KeyLookup, KeyReplacement, KeyTarget, ListQuery, NewKey, Position, Replaced,
-        State, Store, change_key,
+        KeyChange, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey,
+        Position, Replaced, State, Store, Suspended, change_key,
     },
 };
 use std::time::Duration;
@@ -31,6 +31,8 @@ on_every_store![
     a_key_is_replaced_in_every_field_that_can_change,
     a_state_is_stored_only_in_place_of_the_one_before,
     changes_of_many_callers_at_once_all_stand,
+    a_suspension_is_stored_whatever_came_before_it,
+    a_suspension_of_a_revoked_or_unknown_key_stores_nothing,
     a_revocation_counts_as_a_change,
     a_new_scope_must_be_verified_if_that_is_asked_for,
     a_rotation_stores_the_successor_and_the_predecessor_in_one_write,
@@ -106,6 +108,57 @@ async fn changes_of_many_callers_at_once_all_stand(stores: &Stores) {
         assert!(matches!(change, Ok(KeyChange::Stored(..))), "{change:?}");
     }
     assert_eq!(get(&stores.second, &new).await.name, name("+++++++++++"));
+}
+
+async fn a_suspension_is_stored_whatever_came_before_it(stores: &Stores) {
+    let new = create_as(stores, "a key", |_| {}).await;
+    let mut expected = new.key.updated(&rename("other"), None).expect("active");
+    replace(&stores.first, &replacement(&expected)).await;
+    let now = after(new.key.create_time, 60);
+    for target in [KeyTarget::Id(new.key.id), KeyTarget::Digest(new.digest)] {
+        for text in [Some("abuse"), Some("other abuse"), None] {
+            expected = match text {
+                Some(text) => expected.suspended(&reason(text), now),
+                None => expected.resumed(),
+            }
+            .expect("active");
+            let mut suspension = suspension(target.clone(), text.map(reason));
+            suspension.now = now;
+            let stored = stores.first.keys.set_key_suspension(&suspension).await;
+            let Ok(Suspended::Stored(committed)) = stored else {
+                panic!("{stored:?}");
+            };
+            assert_eq!(*committed.value(), expected);
+            assert_eq!(get(&stores.second, &new).await, expected);
+            let changes = changes_since(stores, Position::START, 10).await;
+            assert_eq!(changes[0].position, committed.position());
+            let state = State::Key(KeyState::of(&expected, new.digest));
+            assert_eq!(changes[0].state, state);
+        }
+    }
+    let recorded = records(&stores.address, &[]);
+    for (method, times) in [("Suspend", 4), ("Resume", 2)] {
+        let record = format!("tester {method} OK acme {} 1", new.key.id);
+        assert_eq!(recorded.iter().filter(|it| **it == record).count(), times);
+    }
+}
+
+async fn a_suspension_of_a_revoked_or_unknown_key_stores_nothing(stores: &Stores) {
+    let new = create_as(stores, "a key", |_| {}).await;
+    let (revoked, _) = revoke(stores, KeyTarget::Id(new.key.id)).await;
+    let before = stores.load().await;
+    for text in [Some("abuse"), None] {
+        let mut suspension = suspension(KeyTarget::Id(new.key.id), text.map(reason));
+        let refused = stores.first.keys.set_key_suspension(&suspension).await;
+        assert!(
+            matches!(&refused, Ok(Suspended::Revoked(key)) if *key == revoked),
+            "{refused:?}"
+        );
+        suspension.accounts = accounts(&["globex"]);
+        let foreign = stores.first.keys.set_key_suspension(&suspension).await;
+        assert!(matches!(foreign, Ok(Suspended::NotFound)), "{foreign:?}");
+    }
+    assert_eq!(stores.load().await, before);
 }
 
 async fn a_revocation_counts_as_a_change(stores: &Stores) {
@@ -216,6 +269,16 @@ fn name(text: &str) -> KeyName {
 
 fn reason(text: &str) -> Reason {
     Reason::parse(text).expect("a reason")
+}
+
+fn suspension(target: KeyTarget, reason: Option<Reason>) -> KeySuspension {
+    KeySuspension {
+        target,
+        accounts: Accounts::All,
+        reason,
+        now: Timestamp::now(),
+        caller: caller("tester"),
+    }
 }
 
 fn rename(text: &str) -> KeyUpdate {

@@ -83,16 +83,34 @@ async fn a_change_that_makes_one_key_more_is_refused_at_the_limit(stores: &Store
     let rotated = new.key.rotated(successor.key.id, overlap, now);
     let mut rotation = replacement(&rotated.expect("active"));
     rotation.successor = Some(successor);
+    let mut expired = limited("acme");
+    expired.key.create_time = Timestamp::from_micros(1).expect("in range");
+    expired.key.expire_time = Timestamp::from_micros(2);
+    create(&stores.first, &expired).await;
     let prolonged = KeyUpdate {
         expire_time: Some(None),
         ..KeyUpdate::default()
     };
-    let prolonged = replacement(&new.key.updated(&prolonged, None).expect("allowed"));
+    let mut prolonged = replacement(&expired.key.updated(&prolonged, None).expect("allowed"));
+    // When it was asked for, the key was still in force.
+    prolonged.now = expired.key.create_time;
     for mut change in [rotation.clone(), prolonged] {
         change.max_keys = Some(1);
         let refused = stores.first.keys.replace(&change).await;
         assert!(matches!(refused, Ok(Replaced::TooManyKeys)), "{refused:?}");
     }
+    let mut renamed = replacement(
+        &expired
+            .key
+            .updated(&KeyUpdate::default(), None)
+            .expect("any"),
+    );
+    renamed.max_keys = Some(1);
+    let replaced = stores.first.keys.replace(&renamed).await;
+    assert!(
+        matches!(replaced, Ok(Replaced::Replaced(_))),
+        "no key more: {replaced:?}"
+    );
     rotation.max_keys = Some(2);
     let replaced = stores.first.keys.replace(&rotation).await;
     assert!(
