@@ -198,7 +198,7 @@ fn pods_request_the_memory_that_they_use_and_have_no_cpu_limit() {
         let [requested, limit] =
             ["requests", "limits"].map(|it| mebibytes(&resources[it]["memory"]));
         assert!(requested >= MILLION_KEYS_MIB);
-        let worst = worst_memory_mib(&manifests);
+        let worst = worst_memory_mib(manifests);
         let has_room = (worst..worst + 128).contains(&limit);
         assert!(has_room, "{worst} MiB are needed, and the limit is {limit}");
         assert!(resources["limits"]["cpu"].is_null());
