@@ -103,7 +103,7 @@ impl TraceService for Received {
         let request = request.into_inner();
         self.requests.lock().expect("unpoisoned").push(request);
         let error_message = self.message.clone();
-        let partial_success = (!error_message.is_empty()).then(|| ExportTracePartialSuccess {
+        let partial_success = (!error_message.is_empty()).then_some(ExportTracePartialSuccess {
             rejected_spans: 1,
             error_message,
         });
