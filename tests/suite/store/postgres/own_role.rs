@@ -433,12 +433,18 @@ async fn a_false_audit_record_hides_no_other_and_says_nothing_to_a_terminal() {
     ] {
         assert!(thief.batch_execute(&refused).await.is_err(), "{refused}");
     }
-    let obeyed = record("E'x\\u001b[2J\\n\\u009b\\u202e'", "'Zap'", "'OK'");
+    let obeyed = record(
+        "E'x\\u001b[2J\\n\\u009b\\u202e\\u3164\\ufe0f\\u0301'",
+        "'Zap'",
+        "'OK'",
+    );
     thief.batch_execute(&obeyed).await.expect("inserted");
     // The newest by their times.
     for time in ["9999-12-31 23:59:59+00", "2100-01-01 00:00:00+00"] {
         thief.batch_execute(&at(time)).await.expect("inserted");
     }
+    let soon = record("'x'", "'List'", "'OK'").replace("now()", "now() + interval '1 minute'");
+    thief.batch_execute(&soon).await.expect("inserted");
     let newest = audit(&store, &["--limit", "1", "--format", "json"]);
     let (printed, said) = (newest.stdout, newest.stderr);
     assert!(String::from_utf8_lossy(&printed).contains("Zap"));
@@ -451,7 +457,9 @@ async fn a_false_audit_record_hides_no_other_and_says_nothing_to_a_terminal() {
             printed.contains("Zap") && printed.contains("Create"),
             "{printed}"
         );
-        let obeyed = |it: char| it.is_control() && it != '\n' || it == '\u{202e}';
+        let obeyed = |it: char| {
+            it.is_control() && it != '\n' || "\u{202e}\u{3164}\u{fe0f}\u{301}".contains(it)
+        };
         assert!(!printed.contains(obeyed), "{printed:?}");
         let records = if format == "json" { 2 } else { 3 };
         assert_eq!(printed.lines().count(), records, "{printed}");
