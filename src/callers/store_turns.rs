@@ -88,10 +88,11 @@ pub(crate) struct StoreTurn {
 pub(crate) struct NoTurn(Duration);
 
 impl StoreTurns {
-    /// Divides so many connections, each of which does any work.
+    /// Divides so many connections, each of which does any work. If there are several, one of them is left to
+    /// the audit records.
     #[must_use]
     pub(crate) fn of_connections(connections: usize, wait_limit: Duration) -> Self {
-        let gate = Gate::new(connections);
+        let gate = Gate::new(connections.saturating_sub(1).max(1));
         Self {
             gates: [gate.clone(), gate.clone(), gate],
             wait_limit,
@@ -134,10 +135,14 @@ impl StoreTurns {
     }
 }
 
-/// A quarter of the turns for each part but the first.
+/// Some quarter of the turns for each part but the first.
 fn sizes(turns: usize) -> Parts {
     // Fewer than three cannot be divided.
-    let quarter = if turns < 3 { 0 } else { (turns / 4).max(1) };
+    let quarter = if turns < 3 {
+        0
+    } else {
+        turns.div_ceil(4).min(turns / 3)
+    };
     [turns.max(1) - 2 * quarter, quarter, quarter]
 }
 
@@ -279,7 +284,14 @@ mod tests {
     #[tokio::test]
     async fn each_reason_finds_turns_that_no_other_call_can_take() {
         let (limited, operator) = (limited("limited"), admin("operator", Accounts::All));
-        for (connections, shared, kept) in [(1, 1, 0), (2, 2, 0), (3, 1, 1), (4, 2, 1), (8, 4, 2)] {
+        for (connections, shared, kept) in [
+            (1, 1, 0),
+            (2, 1, 0),
+            (3, 2, 0),
+            (4, 1, 1),
+            (5, 2, 1),
+            (8, 3, 2),
+        ] {
             let turns = StoreTurns::of_connections(connections, LIMIT);
             for first in [Create, Revoke] {
                 let mut held = Vec::new();

@@ -52,7 +52,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
         .collect();
     database
         .query(
-            Purpose::Calls,
+            Purpose::Records,
             "INSERT INTO keyservice.audit \
                  (time, caller, method, account_id, key_id, outcome, calls, domain, \
                   include_subdomains, revision) \

@@ -39,6 +39,8 @@ pub(super) struct Connections {
     /// A turn for each connection that may be in use. Whoever has one finds an idle connection in the
     /// pool, or may ask the server for another.
     turns: Arc<Semaphore>,
+    /// One less of these, if there are several: whoever may not use the last connection has one, too.
+    not_last: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// Asks for the next connection that is given back to be closed instead. It is only a hint, so its
     /// memory ordering does not matter.
@@ -59,6 +61,7 @@ impl Connections {
         Ok(Self {
             pool: pool::build(address, settings, size, statement_timeout)?,
             turns: Arc::new(Semaphore::new(size)),
+            not_last: Arc::new(Semaphore::new(size.saturating_sub(1).max(1))),
             waiting: AtomicUsize::new(0),
             must_close_one: Arc::default(),
             acquire_timeout: settings.acquire_timeout,
@@ -85,12 +88,23 @@ impl Connections {
         got.unwrap_or_else(|_| Err(no_answer(limit)))
     }
 
+    /// The same, but leaves the last connection to others, if there are several.
+    pub(super) async fn get_any_but_the_last(&self) -> Result<InUse, StoreError> {
+        let deadline = Instant::now() + self.acquire_timeout;
+        let not_last = self.permit(&self.not_last, deadline, None).await?;
+        let mut connection = self.get(None).await?;
+        connection.not_last = Some(not_last);
+        Ok(connection)
+    }
+
     async fn get_in_turn(&self, lesser: Option<&Self>) -> Result<InUse, StoreError> {
         let deadline = Instant::now() + self.acquire_timeout;
         let mut refusal = None;
         let mut room_is_due = None;
         loop {
-            let turn = self.turn(deadline, refusal.as_deref()).await?;
+            let turn = self
+                .permit(&self.turns, deadline, refusal.as_deref())
+                .await?;
             let refused = match self.pool.get().await {
                 Ok(connection) => return Ok(self.lend(connection, turn)),
                 Err(error) => error,
@@ -116,14 +130,15 @@ impl Connections {
         }
     }
 
-    async fn turn(
+    async fn permit(
         &self,
+        permits: &Arc<Semaphore>,
         deadline: Instant,
         refusal: Option<&str>,
     ) -> Result<OwnedSemaphorePermit, StoreError> {
         let _waiting = Waiting::count(&self.waiting);
-        let turn = self.turns.clone().acquire_owned();
-        let Ok(turn) = timeout_at(deadline, turn).await else {
+        let permit = permits.clone().acquire_owned();
+        let Ok(permit) = timeout_at(deadline, permit).await else {
             let limit = humantime::format_duration(self.acquire_timeout);
             let more = refusal.map_or(String::new(), |cause| {
                 format!(", and PostgreSQL refuses a further one: {cause}")
@@ -132,13 +147,14 @@ impl Connections {
                 format!("no connection came free within {limit}; they are all in use{more}");
             return Err(StoreError::Unavailable(cause.into()));
         };
-        Ok(turn.expect("nothing closes it"))
+        Ok(permit.expect("nothing closes it"))
     }
 
     fn lend(&self, connection: Object, turn: OwnedSemaphorePermit) -> InUse {
         InUse {
             connection: Some(connection),
             turn: Some(turn),
+            not_last: None,
             must_close_one: self.must_close_one.clone(),
         }
     }
@@ -222,6 +238,7 @@ pub(super) struct InUse {
     connection: Option<Object>,
     /// Given back after the connection, so that whoever gets it finds the connection.
     turn: Option<OwnedSemaphorePermit>,
+    not_last: Option<OwnedSemaphorePermit>,
     must_close_one: Arc<AtomicBool>,
 }
 

@@ -55,8 +55,11 @@ pub(super) struct Database {
 /// Which of the two pools a statement takes its connection from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Purpose {
-    /// Admin calls and audit records.
+    /// Admin calls, and what is done for them later.
     Calls,
+    /// Audit records. One connection of the pool for calls is kept for them: a call that only reads is not
+    /// answered without its record.
+    Records,
     /// Replication.
     Leases,
 }
@@ -102,7 +105,8 @@ impl Database {
     /// A connection from a pool, which is established if none is free.
     pub(super) async fn acquire(&self, purpose: Purpose) -> Result<InUse, StoreError> {
         match purpose {
-            Purpose::Calls => self.calls.get(None).await,
+            Purpose::Calls => self.calls.get_any_but_the_last().await,
+            Purpose::Records => self.calls.get(None).await,
             Purpose::Leases => self.leases.get(Some(&self.calls)).await,
         }
     }

@@ -64,7 +64,8 @@ pub const SERVICE: &[TableRights] = &[
             on_the_table("DELETE"),
         ],
     ),
-    on("key_labels", &[SELECT, INSERT, on_the_table("DELETE")]),
+    // A trigger writes to it, with the rights of its owner.
+    on("key_labels", &[SELECT]),
     on(
         "history_start",
         &[SELECT, on_columns("UPDATE", &["revision"])],

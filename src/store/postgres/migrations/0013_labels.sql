@@ -10,8 +10,8 @@ ALTER TABLE keyservice.keys
         cardinality(labels) <= 16 AND octet_length(labels::text) <= 8000
         AND coalesce(array_ndims(labels), 1) = 1 AND array_position(labels, NULL) IS NULL) NOT VALID;
 
--- Finds the keys that have a label, in the order in which they were created. A trigger fills it from
--- keys.labels.
+-- Finds the keys that have a label, in the order in which they were created. Only a trigger writes to it, from
+-- keys.labels: who could delete its rows could hide keys from those who revoke them by their label.
 CREATE TABLE keyservice.key_labels (
     account_id      text   COLLATE "C",
     label           text   COLLATE "C",
@@ -19,9 +19,13 @@ CREATE TABLE keyservice.key_labels (
     PRIMARY KEY (account_id, label, create_revision)
 );
 
+-- Runs with the rights of its owner, and for keys alone.
 CREATE FUNCTION keyservice.index_labels() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF TG_RELID <> 'keyservice.keys'::regclass THEN
+        RAISE 'only keys have labels';
+    END IF;
     IF TG_OP <> 'INSERT' THEN
         DELETE FROM keyservice.key_labels l
         WHERE l.account_id = OLD.account_id AND l.label = ANY (OLD.labels)
@@ -35,6 +39,16 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+
+-- Takes the lock with which the trigger writes, for those who may not.
+CREATE FUNCTION keyservice.lock_labels() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    LOCK TABLE keyservice.key_labels IN ROW EXCLUSIVE MODE;
+END $$;
+
+-- Otherwise a role could have a trigger of its own run it.
+REVOKE EXECUTE ON FUNCTION keyservice.index_labels() FROM PUBLIC;
 
 CREATE TRIGGER labels_of_new_key AFTER INSERT ON keyservice.keys
     FOR EACH ROW WHEN (NEW.labels <> '{}') EXECUTE FUNCTION keyservice.index_labels();
@@ -55,7 +69,7 @@ BEGIN
           AND a.grantee <> c.relowner
     LOOP
         EXECUTE format('GRANT UPDATE (labels) ON keyservice.keys TO %s', v_writer);
-        EXECUTE format('GRANT SELECT, INSERT, DELETE ON keyservice.key_labels TO %s', v_writer);
+        EXECUTE format('GRANT SELECT ON keyservice.key_labels TO %s', v_writer);
     END LOOP;
 END $$;
 
@@ -64,8 +78,9 @@ CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM keyservice.begin_transaction();
-    LOCK TABLE keyservice.keys, keyservice.key_labels, keyservice.domains, keyservice.accounts,
-        keyservice.writes IN ROW EXCLUSIVE MODE;
+    LOCK TABLE keyservice.keys IN ROW EXCLUSIVE MODE;
+    PERFORM keyservice.lock_labels();
+    LOCK TABLE keyservice.domains, keyservice.accounts, keyservice.writes IN ROW EXCLUSIVE MODE;
     PERFORM keyservice.keep_out_writers();
     PERFORM keyservice.keep_out_renewals();
     PERFORM set_config('lock_timeout', '500ms', true);

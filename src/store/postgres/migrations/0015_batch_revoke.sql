@@ -28,8 +28,9 @@ CREATE FUNCTION keyservice.begin_long_write() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM keyservice.begin_transaction();
-    LOCK TABLE keyservice.keys, keyservice.key_labels, keyservice.domains, keyservice.accounts,
-        keyservice.writes IN ROW EXCLUSIVE MODE;
+    LOCK TABLE keyservice.keys IN ROW EXCLUSIVE MODE;
+    PERFORM keyservice.lock_labels();
+    LOCK TABLE keyservice.domains, keyservice.accounts, keyservice.writes IN ROW EXCLUSIVE MODE;
     PERFORM keyservice.keep_out_writers();
     PERFORM set_config('lock_timeout', '500ms', true);
     RETURN (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);

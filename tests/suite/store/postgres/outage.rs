@@ -6,12 +6,13 @@ use crate::support::{
     postgres::{Cluster, address, database_in, proxy::Proxy, signal, table_lock::TableLock},
     server::{Client, Server, assert_refused, audit_command::records, command, error_reason},
 };
-use keyservice::grpc::proto::CreateResponse;
+use keyservice::grpc::proto::{CreateResponse, ListRequest};
 use std::{
     net::TcpListener,
     time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status};
 
 /// Short limits for short tests, and a lease that is longer than the tests.
@@ -252,8 +253,8 @@ async fn an_abandoned_list_keeps_its_connection_and_its_turn_until_it_is_answere
             let mut client = client.clone();
             lists.push(tokio::spawn(async move { client.list("acme").await }));
         }
-        eventually("three quarters of the connections are used", async || {
-            waiting().split(',').count() == 6
+        eventually("all connections that a List may use are used", async || {
+            waiting().split(',').count() == 5
         })
         .await;
         lists.drain(..).for_each(|list| list.abort());
@@ -271,6 +272,53 @@ async fn an_abandoned_list_keeps_its_connection_and_its_turn_until_it_is_answere
         cancelled.count() == 18
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_recorded_while_others_have_every_connection_that_calls_may_use() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let few = [
+        "--pool-size=4",
+        "--statement-timeout=60s",
+        "--acquire-timeout=60s",
+        "--lease=60s",
+    ];
+    let server = Server::start_with(&store, &few, &[]).await;
+    let mut client = server.client().await;
+    let (_, key_id) = client.create_key().await;
+    // Both wait for this table, and a record does not.
+    let lock = TableLock::on_table("key_labels", &store).await;
+    let labelled = ListRequest {
+        account_id: "acme".into(),
+        labels: [("environment".to_owned(), "test".to_owned())].into(),
+        ..ListRequest::default()
+    };
+    let calls = (0..8).map(|_| {
+        let (mut lister, mut revoker) = (client.clone(), client.clone());
+        let (labelled, key_id) = (labelled.clone(), key_id.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            tokio::join!(lister.list_with(labelled), revoker.revoke(&key_id)).0
+        }))
+    });
+    let calls: Vec<_> = calls.collect();
+    eventually("three of them wait for the lock", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                       AND datname = current_database()";
+        cluster
+            .psql(database_in(&store), waiting)
+            .parse::<u32>()
+            .is_ok_and(|waiting| waiting >= 3)
+    })
+    .await;
+    let invalid = client.list("").await.expect_err("there is no such account");
+    assert_eq!(invalid.code(), Code::InvalidArgument);
+    let refused = "anyone List INVALID_ARGUMENT - - 1".to_owned();
+    eventually("it is recorded while the others wait", async || {
+        records(&store, &[]).contains(&refused)
+    })
+    .await;
+    drop((calls, lock));
 }
 
 #[tokio::test(flavor = "multi_thread")]

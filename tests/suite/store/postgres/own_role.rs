@@ -8,6 +8,7 @@ use crate::support::{
         session,
     },
     server::{Server, audit_command::audit},
+    stores::use_everything,
 };
 use keyservice::grpc::proto::{
     SuspendAccountRequest, account_service_client::AccountServiceClient,
@@ -60,6 +61,37 @@ async fn no_row_keeps_later_writes_from_their_revisions() {
     }
     client.create_key().await;
     client.revoke(&key_id).await.expect("revoked");
+}
+
+/// Who revokes keys by a label must find them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_labels_is_written_by_its_trigger_alone() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    Server::start(&store).await.terminate().await;
+    let service = create_role_for("service", &cluster, &store);
+    let thief = session(&service).await;
+    for refused in [
+        "DELETE FROM keyservice.key_labels",
+        "UPDATE keyservice.key_labels SET label = 'x'",
+        "INSERT INTO keyservice.key_labels VALUES ('acme', 'a=b', 1)",
+        "TRUNCATE keyservice.key_labels",
+    ] {
+        let refused = thief.batch_execute(refused).await.expect_err(refused);
+        assert_eq!(
+            refused.code(),
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            "{refused}"
+        );
+    }
+    // With no more rights than these, the service can label keys, find them, and delete them.
+    use_everything(&service).await.expect("used");
+    assert!(
+        cluster.psql(
+            database_in(&store),
+            "SELECT has_function_privilege('public', 'keyservice.index_labels()', 'EXECUTE')"
+        ) == "f"
+    );
 }
 
 /// Replicas learn of a change by its revision, and a Revoke of a revoked key changes nothing.
