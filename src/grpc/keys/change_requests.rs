@@ -94,8 +94,8 @@ impl Change {
     }
 
     /// The change, as the store has made it of a key.
-    pub(super) fn stored(&self, key: Key) -> KeyReplacement {
-        self.replacement(key.clone(), &key)
+    pub(super) fn stored(&self, key: &Key) -> KeyReplacement {
+        self.replacement(key.clone(), key)
     }
 
     /// For a key that cannot be rotated: what the store refuses, unless the request id was used before.

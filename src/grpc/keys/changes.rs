@@ -251,7 +251,7 @@ async fn set_suspension(
 ) -> Result<KeyChange<Refusal>, StoreError> {
     Ok(match keys.set_key_suspension(suspension).await? {
         Suspended::Stored(committed) => {
-            let replacement = change.stored(committed.value().clone());
+            let replacement = change.stored(committed.value());
             KeyChange::Stored(Box::new(replacement), committed.map(drop))
         }
         Suspended::Revoked(key) => {
