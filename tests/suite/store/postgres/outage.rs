@@ -297,8 +297,14 @@ async fn a_call_is_recorded_while_others_have_every_connection_that_calls_may_us
     let calls = (0..8).map(|_| {
         let (mut lister, mut revoker) = (client.clone(), client.clone());
         let (labelled, key_id) = (labelled.clone(), key_id.clone());
+        // A write waits for a lock for a limited time, so there is always another one.
+        let revoke = async move {
+            loop {
+                let _ = revoker.revoke(&key_id).await;
+            }
+        };
         AbortOnDropHandle::new(tokio::spawn(async move {
-            tokio::join!(lister.list_with(labelled), revoker.revoke(&key_id)).0
+            tokio::join!(lister.list_with(labelled), revoke).0
         }))
     });
     let calls: Vec<_> = calls.collect();
