@@ -73,8 +73,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Begins a write, as before, with the lock on one more table, and the lock of writers in its two steps.
-CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint
+-- Begins a write that may take long: renewals of leases go on until the end of the insert into writes. It locks
+-- one table more than begin_write did before.
+CREATE FUNCTION keyservice.begin_long_write() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM keyservice.begin_transaction();
@@ -82,9 +83,18 @@ BEGIN
     PERFORM keyservice.lock_labels();
     LOCK TABLE keyservice.domains, keyservice.accounts, keyservice.writes IN ROW EXCLUSIVE MODE;
     PERFORM keyservice.keep_out_writers();
-    PERFORM keyservice.keep_out_renewals();
     PERFORM set_config('lock_timeout', '500ms', true);
     RETURN (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
+END $$;
+
+-- Begins a write, as before, and keeps out renewals from the start.
+CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_next bigint := keyservice.begin_long_write();
+BEGIN
+    PERFORM keyservice.keep_out_renewals();
+    RETURN v_next;
 END $$;
 
 -- As create_key of the release before, which goes on using that one, with labels.

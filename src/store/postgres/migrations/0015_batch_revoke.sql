@@ -22,20 +22,6 @@ BEGIN
     END LOOP;
 END $$;
 
--- Begins a write that may take long, as begin_write, but lets renewals of leases go on. The end of the insert
--- into writes keeps them out.
-CREATE FUNCTION keyservice.begin_long_write() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM keyservice.begin_transaction();
-    LOCK TABLE keyservice.keys IN ROW EXCLUSIVE MODE;
-    PERFORM keyservice.lock_labels();
-    LOCK TABLE keyservice.domains, keyservice.accounts, keyservice.writes IN ROW EXCLUSIVE MODE;
-    PERFORM keyservice.keep_out_writers();
-    PERFORM set_config('lock_timeout', '500ms', true);
-    RETURN (SELECT coalesce(max(w.revision), 0) + 1 FROM keyservice.writes w);
-END $$;
-
 -- Revokes those of these keys that are not revoked, in one write each, and records each, so that its history
 -- has it. Gives how many they are, and the last write of the store, which is theirs unless there are none:
 -- whoever waits for it waits for all earlier ones too. Nulls if there has never been a write.
