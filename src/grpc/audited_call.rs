@@ -28,7 +28,7 @@ use crate::{
         time::Timestamp,
     },
     net::connection::Peer,
-    store::Committed,
+    store::{Committed, StoreError},
 };
 use http::Response;
 use std::{
@@ -157,6 +157,23 @@ impl AuditedCall {
     /// Whether the caller has stopped waiting for the answer.
     pub(super) fn is_abandoned(&self) -> bool {
         self.entry.caller_gone.is_cancelled()
+    }
+
+    /// Takes one step of a search, in a turn of its own at the store: other calls get theirs before the next step.
+    /// Takes none once the caller has given the call up.
+    pub(super) async fn search_step<T>(
+        &self,
+        turns: &StoreTurns,
+        advice: &str,
+        step: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Status> {
+        let turn = self.turn(turns, StoreWork::Search, advice).await?;
+        if self.is_abandoned() {
+            return Err(errors::abandoned());
+        }
+        let found = step.await;
+        drop(turn);
+        found.map_err(|error| errors::store_failed(&error, advice))
     }
 
     /// Gives what was read from the request, if its account is one of the caller's. Notes what the call

@@ -144,16 +144,10 @@ impl AccountHandlers {
         const ADVICE: &str = "try again";
         let (mut all, mut before) = (KeyCounts::default(), Revision::from_number(i64::MAX));
         loop {
-            let turn = call
-                .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
-                .await?;
-            if call.is_abandoned() {
-                return Err(errors::abandoned());
-            }
             let accounts = &self.app.store.accounts;
-            let counted = accounts.count_keys(account_id, call.time(), before).await;
-            drop(turn);
-            let counted = counted.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let counted = accounts.count_keys(account_id, call.time(), before);
+            let counted = call.search_step(&self.app.store_turns, ADVICE, counted);
+            let counted = counted.await?;
             all += counted.counts;
             match counted.counted_to {
                 Some(oldest) => before = oldest,

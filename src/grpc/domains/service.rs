@@ -184,14 +184,9 @@ impl DomainHandlers {
         let (mut step, mut listed) = (query.clone(), Vec::new());
         loop {
             step.limit = LIST_STEP_LEN.min(len - listed.len());
-            let turn = call.turn(&self.app.store_turns, StoreWork::Search, ADVICE);
-            let turn = turn.await?;
-            if call.is_abandoned() {
-                return Err(errors::abandoned());
-            }
-            let found = self.app.store.domains.list_domains(&step).await;
-            drop(turn);
-            let found = found.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let found = self.app.store.domains.list_domains(&step);
+            let found = call.search_step(&self.app.store_turns, ADVICE, found);
+            let found = found.await?;
             let was_last = found.len() < step.limit;
             listed.extend(found);
             if was_last || listed.len() == len {

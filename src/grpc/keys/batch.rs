@@ -123,13 +123,8 @@ impl KeyHandlers {
         };
         loop {
             let turns = &self.app.store_turns;
-            let turn = call.turn(turns, StoreWork::Search, ADVICE).await?;
-            if call.is_abandoned() {
-                return Err(errors::abandoned());
-            }
-            let listed = self.app.store.keys.list(&rest).await;
-            drop(turn);
-            let listed = listed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let step = self.app.store.keys.list(&rest);
+            let listed = call.search_step(turns, ADVICE, step).await?;
             let listed = listed.ok_or_else(response::forgotten_meanwhile)?;
             key_ids.extend(listed.keys.iter().map(|key| key.id));
             (rest.limit, rest.after) = (MAX_BATCH + 1 - key_ids.len(), listed.searched_to);

@@ -183,15 +183,9 @@ impl KeyHandlers {
             ..query.clone()
         };
         loop {
-            let turn = call
-                .turn(&self.app.store_turns, StoreWork::Search, ADVICE)
-                .await?;
-            if call.is_abandoned() {
-                return Err(errors::abandoned());
-            }
-            let listed = self.app.store.keys.list(&rest).await;
-            drop(turn);
-            let listed = listed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+            let step = self.app.store.keys.list(&rest);
+            let listed = call.search_step(&self.app.store_turns, ADVICE, step);
+            let listed = listed.await?;
             let listed = listed.ok_or_else(|| request::invalid_page_token(InvalidPageToken))?;
             keys.extend(listed.keys);
             rest.limit = query.limit + 1 - keys.len();
