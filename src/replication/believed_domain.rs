@@ -1,8 +1,8 @@
 //! What a replica believes of a domain that the store holds.
 //!
 //! Promises that no row lets an account send for names that others may own. `AddDomain` refuses such a
-//! domain, but whoever can write to the database can insert one, and one that was added before it came onto
-//! the public suffix list is still there.
+//! domain. A store may have one all the same: somebody has inserted the row, or the domain was added before it
+//! came onto the public suffix list.
 
 use crate::{
     model::{

@@ -9,8 +9,8 @@ use crate::model::{
 };
 use std::collections::HashSet;
 
-/// The most keys that one call revokes. They are revoked in one transaction, for which other writes wait, and for
-/// whose commit renewals of leases wait. Then every replica must apply them within its lease.
+/// The most keys that one call revokes. They are revoked in one transaction. Other writes wait for all of it,
+/// and renewals of leases for its commit. Then every replica must apply the revocations within its lease.
 pub const MAX_BATCH: usize = 10_000;
 
 /// Keys that a call names.

@@ -38,7 +38,7 @@ impl Tag {
 /// slots.
 ///
 /// This is the hash NH of UMAC (Black and others, 1999): for random keys, the sums of any two digests are
-/// equal with a probability of at most 2 in 2^64, whoever chose them. A tag is 32 bits of the sum's halves.
+/// equal with a probability of at most 2 in 2^64. This holds for digests that an attacker chose, too. A tag is 32 bits of the sum's halves.
 #[derive(Clone, Copy)]
 struct Mixer([u64; 4]);
 

@@ -74,8 +74,8 @@ where
 /// OpenTelemetry also wants the text of a method that is not served. It is left out because the
 /// caller chose it, and it may hold a token.
 ///
-/// The exporter takes a bounded number of spans, and whoever reaches the port can make calls at will. So of
-/// those who are no callers only a few calls have spans.
+/// The exporter takes a bounded number of spans, and a stranger can make any number of calls. So only a few
+/// calls of strangers have spans.
 fn call_span(call: &Call, callers: &Callers) -> Span {
     static OPEN: RepeatedLine = RepeatedLine::new();
     static REFUSED: RepeatedLine = RepeatedLine::new();

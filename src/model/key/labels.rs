@@ -93,8 +93,8 @@ impl Labels {
     }
 }
 
-/// Why a text is refused: whoever put a secret into a label is told that first, unless the text is longer
-/// than any name.
+/// Why a text is refused. That it contains a secret is said first. A text that is longer than any name is not
+/// searched for secrets.
 fn refused(text: &str, rule: InvalidLabels) -> InvalidLabels {
     if text.len() > MAX_PREFIX_LEN + "/".len() + MAX_LEN {
         return rule;

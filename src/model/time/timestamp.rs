@@ -22,8 +22,8 @@ impl Timestamp {
         Self::from_system_time(SystemTime::now())
     }
 
-    /// This time, unless it is still to come. A store may say that something was done then: by a clock that is
-    /// wrong, or because somebody wants it to be believed.
+    /// This time, unless it is still to come. A store may have a time to come: from a wrong clock, or from
+    /// somebody who falsified a row.
     pub(crate) fn if_past(self) -> Option<Self> {
         (self <= Self::now()).then_some(self)
     }
