@@ -5,6 +5,7 @@ mod redaction;
 
 use heck::ToSnakeCase;
 use prost_build::Config;
+use prost_types::FileDescriptorSet;
 use protox::{
     Compiler,
     prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor},
@@ -45,8 +46,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     redact(&mut config, &fields);
     tonic_prost_build::configure()
         .codec_path("crate::grpc::codec::SmallMessageCodec")
-        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .compile_fds_with_config(without_streams(compiler.file_descriptor_set()), config)?;
     Ok(())
+}
+
+/// The protos without the methods whose clients stream their messages. `authorize_stream` reads such messages
+/// itself, many at once: tonic's streams would give it one at a time.
+fn without_streams(mut protos: FileDescriptorSet) -> FileDescriptorSet {
+    let services = protos.file.iter_mut().flat_map(|file| &mut file.service);
+    for service in services {
+        service.method.retain(|method| !method.client_streaming());
+    }
+    protos
 }
 
 /// Every proto below a folder, in an order that does not depend on the file system.

@@ -8,6 +8,7 @@
 use super::{
     ServingState,
     accounts::AccountHandlers,
+    authorize_stream::AuthorizeStream,
     domains::DomainHandlers,
     keys::KeyHandlers,
     layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight, PREFIX_SIZE},
@@ -79,9 +80,11 @@ pub(crate) async fn serve(
         services.add(reflection());
         services.add(reflection_v1alpha());
     }
+    let authorize_stream = AuthorizeStream::new(app.clone(), limits, state.draining());
     let api = api(
         limits,
         KeyHandlers::new(app.clone()),
+        Some(authorize_stream),
         services,
         app.callers.clone(),
         app.recorder.clone(),
@@ -103,7 +106,7 @@ pub(crate) async fn serve_health(
     let mut services = Services::default();
     services.add(state.service());
     let no_keys = None::<KeyServiceServer<KeyHandlers>>;
-    let service = Dispatch::new(limits, no_keys, services.router(), state.draining());
+    let service = Dispatch::new(limits, no_keys, None, services.router(), state.draining());
     let service = HeaderSize::new(limits, service);
     let service = InFlight::new(&counts.calls, service);
     http2(limits)
@@ -118,6 +121,7 @@ type Api<K> = InFlight<CallSpan<HeaderSize<Authenticate<Deadline<Dispatch<K, Rou
 fn api<K: KeyService>(
     limits: &ClientLimits,
     key_service: K,
+    authorize_stream: Option<AuthorizeStream>,
     services: Services,
     callers: Callers,
     recorder: Arc<Recorder>,
@@ -126,7 +130,13 @@ fn api<K: KeyService>(
 ) -> Api<K> {
     let key_service = KeyServiceServer::new(key_service);
     // Innermost, because services take requests, and the layers take calls.
-    let service = Dispatch::new(limits, Some(key_service), services.router(), draining);
+    let service = Dispatch::new(
+        limits,
+        Some(key_service),
+        authorize_stream,
+        services.router(),
+        draining,
+    );
     // Within authentication, so that it records the calls that this answers.
     let service = Deadline::new(service);
     // Around everything that a caller must not reach.
@@ -306,6 +316,7 @@ mod tests {
             let api = api(
                 &limits,
                 Answering(code),
+                None,
                 services,
                 callers,
                 recorder,

@@ -10,5 +10,7 @@ mod response;
 mod service;
 
 pub(super) use change_requests::reason;
-pub(super) use response::suspension;
+#[cfg(test)]
+pub(super) use response::decision;
+pub(super) use response::{denial_reason, no_lease, suspension};
 pub(super) use service::KeyHandlers;

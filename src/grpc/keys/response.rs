@@ -97,7 +97,7 @@ pub(super) fn page(listed: Listed, query: &ListQuery) -> proto::ListResponse {
     }
 }
 
-pub(super) fn decision(decision: Decision) -> proto::AuthorizeResponse {
+pub(in crate::grpc) fn decision(decision: Decision) -> proto::AuthorizeResponse {
     let decision = match decision {
         Decision::Grant(grant) => ProtoDecision::Grant(self::grant(grant)),
         Decision::Denial(reason) => ProtoDecision::Denial(denial(reason)),
@@ -116,8 +116,14 @@ fn grant(grant: Grant) -> proto::Grant {
 }
 
 fn denial(reason: DenialReason) -> proto::Denial {
+    proto::Denial {
+        reason: denial_reason(reason).into(),
+    }
+}
+
+pub(in crate::grpc) fn denial_reason(reason: DenialReason) -> proto::denial::Reason {
     use proto::denial::Reason;
-    let reason = match reason {
+    match reason {
         DenialReason::MalformedToken => Reason::MalformedToken,
         DenialReason::UnknownToken => Reason::UnknownToken,
         DenialReason::Revoked => Reason::Revoked,
@@ -125,9 +131,6 @@ fn denial(reason: DenialReason) -> proto::Denial {
         DenialReason::Suspended => Reason::Suspended,
         DenialReason::DomainNotAllowed => Reason::DomainNotAllowed,
         DenialReason::DomainNotVerified => Reason::DomainNotVerified,
-    };
-    proto::Denial {
-        reason: reason.into(),
     }
 }
 
@@ -190,7 +193,7 @@ pub(super) fn no_such_key() -> tonic::Status {
 }
 
 /// This replica cannot prove that its memory is current.
-pub(super) fn no_lease(why: NoLease) -> tonic::Status {
+pub(in crate::grpc) fn no_lease(why: NoLease) -> tonic::Status {
     unavailable(
         why.into(),
         format!("{why}; try again, or ask another replica"),

@@ -12,7 +12,12 @@ use super::{
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
-    callers::{Caller, credentials::Credentials, secret::SecretDigest, stream_slots::StreamSlots},
+    callers::{
+        Caller, Role,
+        credentials::Credentials,
+        secret::SecretDigest,
+        stream_slots::{StreamSlot, StreamSlots},
+    },
     config::ClientLimits,
     grpc::{
         audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
@@ -32,7 +37,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::Service;
 
 /// Lets a call pass if its caller may make it, and has the others recorded.
@@ -42,8 +47,44 @@ pub(in crate::grpc) struct Authenticate<S> {
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
     message_limits: MessageLimits,
-    stream_slots: Arc<StreamSlots>,
+    stream_slots: SlotsForStreams,
     inner: S,
+}
+
+/// The slots for calls that stream their messages.
+#[derive(Clone)]
+struct SlotsForStreams {
+    questions: Arc<StreamSlots>,
+    reflection: Arc<StreamSlots>,
+}
+
+impl SlotsForStreams {
+    fn take(&self, method: Method, caller: &Caller) -> Option<StreamSlot> {
+        let slots = match method {
+            Method::AuthorizeStream => &self.questions,
+            _ => &self.reflection,
+        };
+        slots.take(&caller.name)
+    }
+}
+
+/// A caller whose call goes on, and may lose its rights meanwhile.
+#[derive(Clone)]
+pub(in crate::grpc) struct CallerNow {
+    known_now: Arc<KnownNow>,
+    needed: Role,
+}
+
+impl CallerNow {
+    /// The caller, by the credentials file as it is now, if it may still make this call.
+    pub(in crate::grpc) fn permitted(&self) -> Result<Arc<Caller>, Status> {
+        let caller = (self.known_now)().ok_or_else(errors::unauthenticated)?;
+        if caller.role.covers(self.needed) {
+            Ok(caller)
+        } else {
+            Err(errors::not_permitted())
+        }
+    }
 }
 
 impl<S> Authenticate<S> {
@@ -58,7 +99,10 @@ impl<S> Authenticate<S> {
             recorder,
             answer_timeout: limits.answer_timeout,
             message_limits: MessageLimits::of(limits),
-            stream_slots: Arc::default(),
+            stream_slots: SlotsForStreams {
+                questions: StreamSlots::of_questions(),
+                reflection: StreamSlots::of_reflection(),
+            },
             inner,
         }
     }
@@ -156,7 +200,7 @@ impl Callers {
         &self,
         call: &mut Call,
         recorder: &Arc<Recorder>,
-        stream_slots: &Arc<StreamSlots>,
+        stream_slots: &SlotsForStreams,
     ) -> Verdict {
         let access = Access::to(call.method);
         if access == Access::Open {
@@ -178,20 +222,27 @@ impl Callers {
         if let Some(peer) = request.extensions().get::<Peer>() {
             peer.slot.record_call(&caller.name, began);
         }
-        if call.method.is_some_and(Method::streams_requests) {
-            let Some(slot) = stream_slots.take(&caller.name) else {
+        let may_call = match access {
+            Access::Needs(role) => caller.role.covers(role),
+            Access::Open | Access::AnyCaller => true,
+        };
+        if may_call && let Some(streams) = call.method.filter(|it| it.streams_requests()) {
+            let Some(slot) = stream_slots.take(streams, caller) else {
                 return Verdict::TooManyStreams;
             };
+            if let Access::Needs(needed) = access {
+                let known_now = Arc::new(self.known_now(caller, request));
+                let caller = CallerNow { known_now, needed };
+                request.extensions_mut().insert(caller);
+            }
             request.extensions_mut().insert(Arc::new(slot));
-        }
-        let Access::Needs(role) = access else {
             return Verdict::Passed;
-        };
+        }
         let open = |method| {
             let known_now = self.known_now(caller, request);
             AuditedCall::open(caller.clone(), known_now, method, recorder.clone())
         };
-        match (caller.role.covers(role), method.map(open)) {
+        match (may_call, method.map(open)) {
             (true, Some(call)) => Verdict::PassedAudited(call),
             (false, Some(call)) => Verdict::RefusedAudited(call),
             (false, None) => Verdict::Refused,

@@ -16,6 +16,7 @@ use super::{
     unreadable::{broken_headers, unreadable},
 };
 use crate::grpc::{
+    authorize_stream::{AuthorizeStream, MAX_QUESTION},
     call::Call,
     methods::{Method, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
@@ -23,7 +24,7 @@ use crate::grpc::{
 use crate::{callers::stream_slots::StreamSlot, config::ClientLimits, net::connection::Peer};
 use futures::{
     TryFutureExt,
-    future::{BoxFuture, Either, MapOk},
+    future::{BoxFuture, Either, MapOk, ready},
 };
 use http::{Request, Response};
 use std::{
@@ -45,6 +46,8 @@ const LARGE_MESSAGES: usize = 8;
 pub(in crate::grpc) struct Dispatch<K, R> {
     /// None at the port for health alone.
     key_service: Option<KeyServiceServer<K>>,
+    /// The one call of `KeyService` that reads its messages itself.
+    authorize_stream: Option<AuthorizeStream>,
     router: R,
     /// The names of the services that the router calls.
     services: Arc<[&'static str]>,
@@ -61,6 +64,7 @@ impl<K, R> Dispatch<K, R> {
     pub(in crate::grpc) fn new(
         limits: &ClientLimits,
         key_service: Option<KeyServiceServer<K>>,
+        authorize_stream: Option<AuthorizeStream>,
         (router, services): (R, Arc<[&'static str]>),
         draining: CancellationToken,
     ) -> Self {
@@ -72,6 +76,7 @@ impl<K, R> Dispatch<K, R> {
         };
         Self {
             key_service,
+            authorize_stream,
             router,
             services,
             message_limits,
@@ -146,6 +151,13 @@ where
         if let Some(why) = self.not_served(call.method) {
             let status = Status::unimplemented(why);
             return Either::Left(refused(call, self.message_limits, status));
+        }
+        if call.method == Some(Method::AuthorizeStream)
+            && let Some(authorize_stream) = &self.authorize_stream
+        {
+            let limits = self.message_limits.with_size_of_at_most(MAX_QUESTION);
+            let answer = authorize_stream.answer(call, limits);
+            return Either::Left(Box::pin(ready(Ok(answer))));
         }
         let Call {
             method,

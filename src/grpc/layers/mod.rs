@@ -16,12 +16,15 @@ mod stream_answer;
 mod unreadable;
 mod until_end;
 
-pub(super) use authenticate::Authenticate;
 pub use authenticate::bearer;
+pub(super) use authenticate::{Authenticate, CallerNow};
 pub(super) use call_span::CallSpan;
 pub(super) use deadline::Deadline;
+pub(super) use deadline::answer_deadline;
 pub use deadline::patience;
 pub(super) use dispatch::Dispatch;
 pub(super) use header_size::HeaderSize;
 pub use in_flight::{InFlight, new_counts};
+pub(super) use message_limits::{MessageLimits, Patience};
 pub(super) use messages::PREFIX_SIZE;
+pub(super) use unreadable::{Unreadable, unreadable};

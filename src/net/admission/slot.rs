@@ -13,7 +13,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{
             AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed},
@@ -37,6 +37,8 @@ pub(crate) struct ConnectionSlot {
     unawaited_calls: AtomicUsize,
     /// How many answers to admin calls its client has yet to take.
     held_answers: AtomicUsize,
+    /// When the connection was set up. Its age is counted from then.
+    set_up: OnceLock<Instant>,
     /// Wakes the task that sets the connection up, or later the one that serves it.
     reader: AtomicWaker,
 }
@@ -54,6 +56,7 @@ impl ConnectionSlot {
             calls: Calls::default(),
             unawaited_calls: AtomicUsize::new(0),
             held_answers: AtomicUsize::new(0),
+            set_up: OnceLock::new(),
             reader: AtomicWaker::new(),
         };
         slot.set_called(now);
@@ -131,6 +134,17 @@ impl ConnectionSlot {
 
     pub(in crate::net) async fn wait_until_evicted(&self) {
         poll_fn(|context| self.poll_evicted(context)).await;
+    }
+
+    /// Notes that the connection is set up, so that it can be served.
+    pub(in crate::net) fn note_set_up(&self) {
+        // It is set up once.
+        let _ = self.set_up.set(Instant::now());
+    }
+
+    /// When the connection was set up.
+    pub(crate) fn set_up(&self) -> Option<Instant> {
+        self.set_up.get().copied()
     }
 
     /// Closes the connection, whose client has not taken an answer in time.

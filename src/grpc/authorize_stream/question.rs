@@ -1,0 +1,103 @@
+//! A question, read where its bytes are.
+//!
+//! Promises to read what prost reads, and to refuse what prost refuses: `fuzz/` compares them.
+//! Must never copy a token.
+
+use prost::{
+    DecodeError,
+    encoding::{DecodeContext, WireType, check_wire_type, decode_key, decode_varint, skip_field},
+};
+
+/// An `AuthorizeStreamRequest`.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// The caller's number for it.
+    pub id: u64,
+    /// The token, or whatever stands in its place.
+    pub token: &'a str,
+    /// The domain, as it was sent.
+    pub domain: &'a str,
+}
+
+/// The message is not one of its type. It may hold a token, so this says no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoProtobuf;
+
+impl From<DecodeError> for NoProtobuf {
+    fn from(_: DecodeError) -> Self {
+        Self
+    }
+}
+
+/// Reads a message. Of a field that comes twice the last one counts, and unknown fields are skipped.
+pub fn read(mut message: &[u8]) -> Result<Question<'_>, NoProtobuf> {
+    let mut question = Question::default();
+    while !message.is_empty() {
+        let (field, wire_type) = decode_key(&mut message)?;
+        match field {
+            1 => {
+                check_wire_type(WireType::Varint, wire_type)?;
+                question.id = decode_varint(&mut message)?;
+            }
+            2 => question.token = text(wire_type, &mut message)?,
+            3 => question.domain = text(wire_type, &mut message)?,
+            _ => skip_field(wire_type, field, &mut message, DecodeContext::default())?,
+        }
+    }
+    Ok(question)
+}
+
+fn text<'a>(wire_type: WireType, message: &mut &'a [u8]) -> Result<&'a str, NoProtobuf> {
+    check_wire_type(WireType::LengthDelimited, wire_type)?;
+    let length = usize::try_from(decode_varint(message)?).map_err(|_| NoProtobuf)?;
+    let (text, rest) = message.split_at_checked(length).ok_or(NoProtobuf)?;
+    *message = rest;
+    std::str::from_utf8(text).map_err(|_| NoProtobuf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::proto::AuthorizeStreamRequest;
+    use proptest::prelude::*;
+    use prost::Message;
+
+    fn assert_read_as_prost_does(message: &[u8]) {
+        let read = read(message).map(|question| AuthorizeStreamRequest {
+            id: question.id,
+            token: question.token.to_owned(),
+            domain: question.domain.to_owned(),
+        });
+        assert_eq!(read.ok(), AuthorizeStreamRequest::decode(message).ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_question_is_read_as_prost_reads_it(id: u64, token: String, domain: String) {
+            let question = AuthorizeStreamRequest { id, token, domain };
+            let mut message = question.encode_to_vec();
+            assert_read_as_prost_does(&message);
+            message.pop();
+            assert_read_as_prost_does(&message);
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_prost_reads_them(message: Vec<u8>) {
+            assert_read_as_prost_does(&message);
+        }
+
+        #[test]
+        fn fields_that_are_unknown_or_come_twice_are_read_as_prost_reads_them(
+            fields in prop::collection::vec((1..6_u8, 0..6_u8, prop::collection::vec(0..128_u8, 0..4)), 0..6),
+        ) {
+            let message = fields.into_iter().flat_map(|(field, wire_type, mut value)| {
+                if wire_type == 2 {
+                    value.insert(0, u8::try_from(value.len()).expect("short"));
+                }
+                value.insert(0, field << 3 | wire_type);
+                value
+            });
+            assert_read_as_prost_does(&message.collect::<Vec<_>>());
+        }
+    }
+}
