@@ -46,8 +46,9 @@ use tower::Service;
 const HEADER_LEEWAY: u32 = 56 * 1024;
 
 /// What a client may send on one stream before the server has read some of it, unless a message is
-/// larger. This is what HTTP/2 begins with.
-const LEAST_WINDOW: u32 = 64 * 1024 - 1;
+/// larger. HTTP/2 begins with twice as much. This holds 350 questions of an `AuthorizeStream`, which
+/// takes up to 64 KiB together with what is read and answered of them.
+const LEAST_WINDOW: u32 = 32 * 1024;
 
 /// What a client may send on all streams together before the server has read some of it, for each stream
 /// that it may have. hyper's default is 1 MiB a connection. h2 closes a connection if it has so many small
@@ -83,8 +84,7 @@ pub(crate) async fn serve(
     let authorize_stream = AuthorizeStream::new(app.clone(), limits, state.draining());
     let api = api(
         limits,
-        KeyHandlers::new(app.clone()),
-        Some(authorize_stream),
+        (KeyHandlers::new(app.clone()), Some(authorize_stream)),
         services,
         app.callers.clone(),
         app.recorder.clone(),
@@ -120,8 +120,7 @@ type Api<K> = InFlight<CallSpan<HeaderSize<Authenticate<Deadline<Dispatch<K, Rou
 /// back: the outermost is the first to see them, and the last to see their answers.
 fn api<K: KeyService>(
     limits: &ClientLimits,
-    key_service: K,
-    authorize_stream: Option<AuthorizeStream>,
+    (key_service, authorize_stream): (K, Option<AuthorizeStream>),
     services: Services,
     callers: Callers,
     recorder: Arc<Recorder>,
@@ -315,8 +314,7 @@ mod tests {
             let (callers, recorder) = (callers.clone(), recorder.clone());
             let api = api(
                 &limits,
-                Answering(code),
-                None,
+                (Answering(code), None),
                 services,
                 callers,
                 recorder,

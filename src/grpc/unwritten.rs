@@ -9,26 +9,45 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     task::{Context, Poll},
+    time::Duration,
 };
+use tokio::time::sleep;
 
 /// Whether HTTP/2 still has a frame of the answer.
 #[derive(Default)]
 pub(super) struct Unwritten {
     is_some: AtomicBool,
+    /// How many frames it has had.
+    begun: AtomicU64,
     waker: AtomicWaker,
 }
 
 impl Unwritten {
     /// The bytes of a frame, which are unwritten until HTTP/2 drops them.
     pub(super) fn begin(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.begun.fetch_add(1, Relaxed);
         self.is_some.store(true, Release);
         let unwritten = self.clone();
         Bytes::from_owner(UnwrittenFrame { bytes, unwritten })
+    }
+
+    /// Waits until one frame is unwritten for this long, or for up to twice this long.
+    pub(super) async fn stalled(&self, limit: Duration) {
+        let mut before = None;
+        loop {
+            sleep(limit).await;
+            let is_some = self.is_some.load(Acquire);
+            let now = is_some.then(|| self.begun.load(Relaxed));
+            if now.is_some() && now == before {
+                return;
+            }
+            before = now;
+        }
     }
 
     /// Ready when it has none.

@@ -66,13 +66,14 @@ impl Answers {
         authorizer: Arc<Authorizer>,
         rights: Rights,
         end: StreamEnd,
+        unwritten: Arc<Unwritten>,
     ) -> Self {
         Self {
             questions,
             authorizer,
             rights,
             end,
-            unwritten: Arc::default(),
+            unwritten,
             left_to_read: None,
             ends_with: None,
             has_ended: false,
@@ -99,8 +100,9 @@ impl Answers {
             }
             match self.questions.poll_read(context) {
                 Poll::Ready(Ok(Read::Bytes(count))) => {
-                    let left = self.left_to_read.as_mut();
-                    left.map(|left| *left = left.saturating_sub(count));
+                    if let Some(left) = &mut self.left_to_read {
+                        *left = left.saturating_sub(count);
+                    }
                 }
                 Poll::Ready(Ok(Read::End)) => {
                     return Poll::Ready((answers, Some(Status::ok(""))));
@@ -164,13 +166,10 @@ impl Rights {
         let invalid: Vec<_> = invalid.collect();
         let decided = authorizer.authorize_all(asked, &caller.accounts, Timestamp::now());
         let mut decided = decided.into_iter();
-        let answers = invalid.into_iter().map(|invalid| match invalid {
-            Some(status) => Err(status),
-            None => {
-                let decision = decided.next().expect("a decision for each question");
-                decision.map_err(no_lease)
-            }
-        });
+        let mut next = || decided.next().expect("a decision for each question");
+        let answers = invalid
+            .into_iter()
+            .map(|invalid| invalid.map_or_else(|| next().map_err(no_lease), Err));
         answers.collect()
     }
 }
@@ -196,6 +195,7 @@ impl HttpBody for Answers {
             }
         }
         self.has_ended = true;
+        self.questions.discard_rest();
         let status = self.ends_with.take();
         let status = status.expect("a stream without answers ends");
         Poll::Ready(Some(trailers(&status)))

@@ -1,12 +1,15 @@
 //! When a stream ends that its client would not end.
 //!
-//! Owns what ends it: the caller's deadline, the age of its connection, and the end of the process.
+//! Owns what ends it: the caller's deadline, the age of its connection, the end of the process, and answers
+//! that are not taken.
 //! Promises that the client knows that its connection ends before the stream does, so that it opens the next
 //! stream on another one.
 //! Must never keep a server from draining: the connection of a client that does not take the end is closed.
 
 use super::AuthorizeStream;
-use crate::{callers::stream_slots::StreamSlot, net::admission::ConnectionSlot};
+use crate::{
+    callers::stream_slots::StreamSlot, grpc::unwritten::Unwritten, net::admission::ConnectionSlot,
+};
 use std::{
     pin::Pin,
     sync::Arc,
@@ -24,11 +27,21 @@ use tonic::Status;
 const GOAWAY_TIME: Duration = Duration::from_millis(200);
 
 /// How long a client has to take the end of its stream. It needs one round trip.
-const END_TIME: Duration = Duration::from_secs(1);
+const END_TIME: Duration = Duration::from_secs(2);
 
 /// How long a stream lasts at least that is opened when its connection should have ended already. The client
 /// opens another one at once, and would otherwise do so without a pause.
 const LEAST_TIME: Duration = Duration::from_secs(1);
+
+/// What a stream ends with at the latest.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) deadline: Option<Instant>,
+    /// When its connection is asked to end, and some time later.
+    pub(super) connection_end: Option<Instant>,
+    /// How long its client may take nothing of a frame of answers.
+    pub(super) stall: Duration,
+}
 
 pub(super) struct StreamEnd {
     deadline: Option<Instant>,
@@ -41,14 +54,20 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// The stream is asked to end at its deadline, or when its connection or the server ends.
+    /// The stream is asked to end at its deadline, or when its connection or the server ends. The connection is
+    /// closed if its client does not take that, or no answers.
     pub(super) fn new(
         draining: &CancellationToken,
-        deadline: Option<Instant>,
-        connection_end: Option<Instant>,
+        limits: Limits,
+        unwritten: Arc<Unwritten>,
         slot: Option<Arc<StreamSlot>>,
         connection: Option<Arc<ConnectionSlot>>,
     ) -> Self {
+        let Limits {
+            deadline,
+            connection_end,
+            stall,
+        } = limits;
         let ending = CancellationToken::new();
         let asked_to_end = Box::pin(ending.clone().cancelled_owned());
         let (draining, asked) = (draining.clone(), ending.clone());
@@ -61,6 +80,7 @@ impl StreamEnd {
                 () = drained => {}
                 () = wait_until(deadline) => {}
                 () = wait_until(connection_end) => {}
+                () = unwritten.stalled(stall) => {}
             }
             asked.cancel();
             sleep(END_TIME).await;

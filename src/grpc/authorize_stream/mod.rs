@@ -15,7 +15,7 @@ mod questions;
 
 use self::{
     answers::{Answers, Rights},
-    end::StreamEnd,
+    end::{Limits, StreamEnd},
     questions::Questions,
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     grpc::{
         call::Call,
         layers::{CallerNow, MessageLimits, answer_deadline},
+        unwritten::Unwritten,
     },
     net::connection::Peer,
 };
@@ -44,6 +45,7 @@ pub(super) struct AuthorizeStream {
     draining: CancellationToken,
     max_age: Duration,
     max_age_grace: Duration,
+    answer_timeout: Duration,
 }
 
 impl AuthorizeStream {
@@ -53,6 +55,7 @@ impl AuthorizeStream {
             draining,
             max_age: limits.max_connection_age,
             max_age_grace: limits.max_connection_age_grace,
+            answer_timeout: limits.answer_timeout,
         }
     }
 
@@ -68,10 +71,16 @@ impl AuthorizeStream {
         let peer: Option<Peer> = head.extensions.remove();
         let connection = peer.map(|peer| peer.slot);
         let caller = caller.expect("authentication notes who asks on a stream");
+        let unwritten = Arc::<Unwritten>::default();
+        let end_limits = Limits {
+            deadline,
+            connection_end: self.connection_end(connection.as_deref()),
+            stall: self.answer_timeout,
+        };
         let end = StreamEnd::new(
             &self.draining,
-            deadline,
-            self.connection_end(connection.as_deref()),
+            end_limits,
+            unwritten.clone(),
             slot,
             connection.clone(),
         );
@@ -80,6 +89,7 @@ impl AuthorizeStream {
             self.app.authorizer.clone(),
             Rights { caller, connection },
             end,
+            unwritten,
         );
         let mut response = Response::new(Body::new(answers));
         let content_type = HeaderValue::from_static("application/grpc");

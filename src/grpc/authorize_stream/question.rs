@@ -3,6 +3,7 @@
 //! Promises to read what prost reads, and to refuse what prost refuses: `fuzz/` compares them.
 //! Must never copy a token.
 
+use crate::grpc::layers::PREFIX_SIZE;
 use prost::{
     DecodeError,
     encoding::{DecodeContext, WireType, check_wire_type, decode_key, decode_varint, skip_field},
@@ -19,18 +20,50 @@ pub struct Question<'a> {
     pub domain: &'a str,
 }
 
-/// The message is not one of its type. It may hold a token, so this says no more.
+/// Why the next bytes of a stream are no question. They may hold a token, so this says no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoProtobuf;
+pub enum NoQuestion {
+    /// The message is marked as compressed.
+    Compressed,
+    /// The bytes are not framed as gRPC does it.
+    NoFrame,
+    /// The message has this many bytes, which are more than it may have.
+    TooLarge(u32),
+    /// The message is not one of its type.
+    NoProtobuf,
+}
 
-impl From<DecodeError> for NoProtobuf {
+impl From<DecodeError> for NoQuestion {
     fn from(_: DecodeError) -> Self {
-        Self
+        Self::NoProtobuf
     }
 }
 
+/// Reads the first message of a stream's next bytes, and gives what stands behind it. None if it is not whole
+/// yet. A message that is too large is refused before its bytes come.
+pub fn first(bytes: &[u8], max_size: u32) -> Result<Option<(Question<'_>, &[u8])>, NoQuestion> {
+    match bytes.first() {
+        None => return Ok(None),
+        Some(0) => {}
+        Some(1) => return Err(NoQuestion::Compressed),
+        Some(_) => return Err(NoQuestion::NoFrame),
+    }
+    let Some((prefix, rest)) = bytes.split_first_chunk::<{ PREFIX_SIZE as usize }>() else {
+        return Ok(None);
+    };
+    let [_, length @ ..] = *prefix;
+    let size = u32::from_be_bytes(length);
+    if size > max_size {
+        return Err(NoQuestion::TooLarge(size));
+    }
+    let Some((message, behind)) = rest.split_at_checked(size as usize) else {
+        return Ok(None);
+    };
+    Ok(Some((read(message)?, behind)))
+}
+
 /// Reads a message. Of a field that comes twice the last one counts, and unknown fields are skipped.
-pub fn read(mut message: &[u8]) -> Result<Question<'_>, NoProtobuf> {
+fn read(mut message: &[u8]) -> Result<Question<'_>, NoQuestion> {
     let mut question = Question::default();
     while !message.is_empty() {
         let (field, wire_type) = decode_key(&mut message)?;
@@ -47,12 +80,14 @@ pub fn read(mut message: &[u8]) -> Result<Question<'_>, NoProtobuf> {
     Ok(question)
 }
 
-fn text<'a>(wire_type: WireType, message: &mut &'a [u8]) -> Result<&'a str, NoProtobuf> {
+fn text<'a>(wire_type: WireType, message: &mut &'a [u8]) -> Result<&'a str, NoQuestion> {
     check_wire_type(WireType::LengthDelimited, wire_type)?;
-    let length = usize::try_from(decode_varint(message)?).map_err(|_| NoProtobuf)?;
-    let (text, rest) = message.split_at_checked(length).ok_or(NoProtobuf)?;
+    let length = usize::try_from(decode_varint(message)?).map_err(|_| NoQuestion::NoProtobuf)?;
+    let (text, rest) = message
+        .split_at_checked(length)
+        .ok_or(NoQuestion::NoProtobuf)?;
     *message = rest;
-    std::str::from_utf8(text).map_err(|_| NoProtobuf)
+    std::str::from_utf8(text).map_err(|_| NoQuestion::NoProtobuf)
 }
 
 #[cfg(test)]

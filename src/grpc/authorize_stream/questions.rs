@@ -4,18 +4,23 @@
 //! Promises a status that tells the client what is wrong with its messages.
 //! Must never read a frame while a whole question is left, nor keep memory while there is none.
 
-use super::question::{Question, read};
+use super::question::{NoQuestion, Question, first};
 use crate::grpc::{
-    layers::{MessageLimits, PREFIX_SIZE, Patience, Unreadable, unreadable},
+    layers::{MessageLimits, Patience, Unreadable, unreadable},
     methods::Method,
 };
 use http_body::Body as HttpBody;
 use std::{
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
+use tokio::time::timeout;
 use tonic::{Status, body::Body};
+
+/// How long a client has to read the end of its stream, and to send nothing more. It needs one round trip.
+const REST_TIME: Duration = Duration::from_secs(2);
 
 /// What reading comes to.
 pub(super) enum Read {
@@ -52,12 +57,12 @@ impl Questions {
         let mut questions = Vec::new();
         let mut rest = &self.bytes[self.answered..];
         while questions.len() < most {
-            match first_question(rest, &self.limits) {
+            match first(rest, self.limits.size()) {
                 Ok(Some((question, behind))) => {
                     questions.push(question);
                     rest = behind;
                 }
-                Err(status) if questions.is_empty() => return Err(status),
+                Err(why) if questions.is_empty() => return Err(refused(why, &self.limits)),
                 // Those before it are answered first.
                 Ok(None) | Err(_) => break,
             }
@@ -97,6 +102,27 @@ impl Questions {
         }
     }
 
+    /// Reads on for a while, once the stream's end is sent, and keeps nothing. The client goes on sending until
+    /// it has read the end. If its connection were closed before, as that of a process that shuts down, the
+    /// bytes that it still sends would be answered with a reset, which can overtake the last answers.
+    pub(super) fn discard_rest(&mut self) {
+        let mut body = std::mem::replace(&mut self.body, Body::empty());
+        if body.is_end_stream() {
+            return;
+        }
+        tokio::spawn(timeout(REST_TIME, async move {
+            let next = poll_fn(|context| {
+                loop {
+                    match ready!(Pin::new(&mut body).poll_frame(context)) {
+                        Some(Ok(_)) => {}
+                        _ => return Poll::Ready(()),
+                    }
+                }
+            });
+            next.await;
+        }));
+    }
+
     /// Ready when the rest of a message is late.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.answered == self.bytes.len() {
@@ -120,32 +146,15 @@ impl Questions {
     }
 }
 
-fn broken(why: Unreadable) -> Status {
-    unreadable(Some(Method::AuthorizeStream), why)
+fn refused(why: NoQuestion, limits: &MessageLimits) -> Status {
+    match why {
+        NoQuestion::Compressed => broken(Unreadable::Compressed),
+        NoQuestion::NoFrame => broken(Unreadable::NoFrame),
+        NoQuestion::NoProtobuf => broken(Unreadable::NoProtobuf),
+        NoQuestion::TooLarge(size) => limits.too_large(size),
+    }
 }
 
-/// The first question and what stands behind it. None if it is not whole yet.
-fn first_question<'a>(
-    bytes: &'a [u8],
-    limits: &MessageLimits,
-) -> Result<Option<(Question<'a>, &'a [u8])>, Status> {
-    match bytes.first() {
-        None => return Ok(None),
-        Some(0) => {}
-        Some(1) => return Err(broken(Unreadable::Compressed)),
-        Some(_) => return Err(broken(Unreadable::NoFrame)),
-    }
-    let Some((prefix, rest)) = bytes.split_first_chunk::<{ PREFIX_SIZE as usize }>() else {
-        return Ok(None);
-    };
-    let [_, length @ ..] = *prefix;
-    let size = u32::from_be_bytes(length);
-    if size > limits.size() {
-        return Err(limits.too_large(size));
-    }
-    let Some((message, behind)) = rest.split_at_checked(size as usize) else {
-        return Ok(None);
-    };
-    let question = read(message).map_err(|_| broken(Unreadable::NoProtobuf))?;
-    Ok(Some((question, behind)))
+fn broken(why: Unreadable) -> Status {
+    unreadable(Some(Method::AuthorizeStream), why)
 }

@@ -2,12 +2,17 @@
 
 use super::Guarded;
 use crate::support::{
-    clients::callers::{Bearer, BearerClient, Credential, client},
+    clients::{
+        callers::{Bearer, BearerClient, Credential, client},
+        questions::{Questions, error_code},
+    },
     eventually,
     server::error_reason,
 };
 use futures::stream;
-use keyservice::grpc::proto::{CreateRequest, CreateResponse};
+use keyservice::grpc::proto::{
+    CreateRequest, CreateResponse, authorize_stream_response::Answer, denial::Reason,
+};
 use tokio::sync::oneshot;
 use tonic::{
     Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery,
@@ -133,4 +138,35 @@ async fn a_caller_whose_accounts_were_changed_is_told_to_try_again() {
     let refused = open.await.expect("no panic").expect_err("changed");
     assert_eq!(error_reason(&refused).as_deref(), Some("CALLER_CHANGED"));
     assert_eq!(callers.key_count().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_was_removed_is_refused_from_its_next_question_on_and_keeps_its_stream() {
+    let mut callers = Callers::start().await;
+    let (token, _) = callers.client(&callers.acme).create_key().await;
+    let bearer = Bearer::secret(&callers.acme.secret);
+    let opened = Questions::open_with(callers.channel.clone(), bearer, Request::new(())).await;
+    let mut stream = opened.expect("opened");
+    let (acme, operator) = (callers.acme.line.clone(), callers.operator.line.clone());
+    let other_accounts = acme.replace("accounts=acme", "accounts=globex");
+    for (line, expected) in [
+        ("", "an error of UNAUTHENTICATED"),
+        (&*acme, "a grant"),
+        (&other_accounts, "a denial"),
+        (&acme, "a grant"),
+    ] {
+        let lines = format!("{operator}\n{line}");
+        callers.guarded.file.swap(&[("callers", &lines)]);
+        eventually(expected, async || {
+            match (expected, stream.answer(&token, "example.com").await) {
+                ("a grant", Answer::Grant(_)) => true,
+                ("a denial", Answer::Denial(denial)) => denial.reason() == Reason::UnknownToken,
+                (_, answer) => {
+                    expected.contains("UNAUTHENTICATED")
+                        && error_code(&answer) == Some(Code::Unauthenticated)
+                }
+            }
+        })
+        .await;
+    }
 }

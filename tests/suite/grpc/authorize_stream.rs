@@ -78,7 +78,7 @@ async fn every_question_gets_the_answer_of_an_authorize_in_its_order() {
     // Each was asked twice, and those with an invalid domain are no decisions.
     let decided = asked
         .iter()
-        .filter(|(_, (_, domain))| *domain != "" && !domain.contains('@'));
+        .filter(|(_, (_, domain))| !domain.is_empty() && !domain.contains('@'));
     let decisions = after.decisions() - before.decisions();
     assert_eq!(decisions, 2.0 * decided.count() as f64);
 }
