@@ -90,7 +90,6 @@ fn measure(keys: usize, rng: &mut StdRng) {
                 expire_time: None,
                 revoked: false,
                 suspended: false,
-                last_used: None,
             };
             verified.keyring().apply_key(&state);
             any.keyring().apply_key(&state);

@@ -7,7 +7,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 use keyservice::{
-    authorize::{Authorizer, decision::DomainRule},
+    authorize::{Authorizer, Filling, decision::DomainRule},
     model::{
         account::AccountId,
         domain::Domain,
@@ -104,10 +104,11 @@ impl Keys {
             changes_of[at] += 1;
         }
         grown(|authorizer| {
-            let keyring = authorizer.keyring();
+            let mut filling = Filling::default();
             for (at, changes) in changes_of.iter().enumerate() {
-                keyring.apply_key(&self.state(at, *changes));
+                filling.add_key(&(&self.state(at, *changes)).into());
             }
+            authorizer.keyring().replace_with(filling.into_keyring());
         })
     }
 
@@ -159,7 +160,6 @@ impl Keys {
             expire_time: of_state.random_bool(0.3).then_some(Timestamp::MAX),
             revoked: of_state.random_bool(0.1),
             suspended: of_state.random_bool(0.1),
-            last_used: None,
         }
     }
 }
@@ -179,7 +179,6 @@ fn bytes_of_domains() -> usize {
             expire_time: None,
             revoked: false,
             suspended: false,
-            last_used: None,
         });
     }
     let before = resident_bytes();

@@ -303,7 +303,6 @@ mod tests {
             expire_time: None,
             revoked: false,
             suspended: false,
-            last_used: None,
         };
         change(&mut state);
         keyring.apply_key(&state);

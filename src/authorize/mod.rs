@@ -10,3 +10,4 @@ pub(crate) mod keyring;
 pub(crate) mod lease;
 
 pub use authorizer::Authorizer;
+pub use keyring::Filling;

@@ -4,19 +4,16 @@
 //! used only when everything that was committed before the lease was granted is in the keyring.
 //! Must never skip a revision, nor continue from a history that the store does not have.
 
-use super::{acknowledgement::Acknowledgements, believed_domain::believed, lost_history};
+use super::{acknowledgement::Acknowledgements, believed_domain::believed, loading, lost_history};
 use crate::{
     authorize::{keyring::Keyring, lease::Lease},
     model::time::{LeaseTerm, Moment},
     store::{
-        ChangeFeed, ChangePage, Position, Progress, Renewal, ReplicaId, ReplicaRegistry,
-        ReplicationError, Revision, State, Store, StoreError,
+        ChangePage, Position, Progress, Renewal, ReplicaId, ReplicaRegistry, ReplicationError,
+        Revision, State, Store, StoreError,
     },
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -87,7 +84,8 @@ impl Follower {
         identity: Identity,
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let position = load(&*store.changes, &keyring).await?;
+        let (loaded, position) = loading::load(&*store.changes).await?;
+        keyring.replace_with(loaded);
         acknowledgements.set_applied(position.revision);
         Ok(Self {
             store,
@@ -303,9 +301,8 @@ impl Follower {
             "the store lost writes, as by a restore or a failover without synchronous \
              replication: loading all keys again, and not serving until then"
         );
-        let fresh = Keyring::new();
-        match self.load_and_restore(&fresh).await {
-            Ok(position) => {
+        match self.load_and_restore().await {
+            Ok((fresh, position)) => {
                 fresh.take_over_uses(&self.keyring);
                 self.keyring.replace_with(fresh);
                 self.progress = Progress::at(position);
@@ -322,18 +319,18 @@ impl Follower {
     }
 
     /// Loads the history that the store has now, and writes again what must not be lost.
-    async fn load_and_restore(&self, fresh: &Keyring) -> Result<Position, StoreError> {
+    async fn load_and_restore(&self) -> Result<(Keyring, Position), StoreError> {
         let start = self.store.retention.history_start().await?;
-        let position = load(&*self.store.changes, fresh).await?;
+        let (fresh, position) = loading::load(&*self.store.changes).await?;
         if self.progress.read_to < start {
             tracing::warn!(
                 "this replica was away for longer than --retention: what its memory holds is too old to \
                  tell whether the store has lost writes since"
             );
         } else {
-            lost_history::restore(&self.store, &self.keyring, fresh).await?;
+            lost_history::restore(&self.store, &self.keyring, &fresh).await?;
         }
-        Ok(position)
+        Ok((fresh, position))
     }
 }
 
@@ -359,19 +356,6 @@ impl Trouble {
 
 /// Whether a renewal brought changes.
 struct BroughtChanges(bool);
-
-async fn load(changes: &dyn ChangeFeed, keyring: &Keyring) -> Result<Position, StoreError> {
-    let started = Instant::now();
-    let position = changes.load(&mut |state| apply(keyring, &state)).await?;
-    tracing::info!(
-        keys = keyring.key_count(),
-        domains = keyring.read().verified_domain_count(),
-        revision = position.revision.number(),
-        elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "keyring loaded"
-    );
-    Ok(position)
-}
 
 fn apply(keyring: &Keyring, state: &State) {
     match state {

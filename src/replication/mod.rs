@@ -3,6 +3,7 @@
 pub mod acknowledgement;
 mod believed_domain;
 pub mod follower;
+pub mod loading;
 mod lost_history;
 pub mod retention;
 pub mod uses;

@@ -3,16 +3,16 @@
 //!
 //! Promises that a load and the changes since its position miss no write.
 
-use super::{Position, Progress, ReplicationError, Revision, StoreError};
+use super::{BatchSender, Position, Progress, ReplicationError, Revision, StoreError};
 use crate::model::{account::AccountState, key::KeyState, verified_domain::DomainState};
 use async_trait::async_trait;
 
 /// Reads everything, and then what changed since.
 #[async_trait]
 pub trait ChangeFeed: Send + Sync + 'static {
-    /// Hands every state to `apply`, in no order, as of one moment, and gives that moment's position.
-    /// May take as long as the keys and domains need.
-    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError>;
+    /// Sends every state, as of one moment, and gives that moment's position. May take as long as the
+    /// keys and domains need. Ends early with an error if nobody takes the batches any more.
+    async fn load(&self, batches: BatchSender) -> Result<Position, StoreError>;
 
     /// What was last changed by the next `limit` writes after `since.read_to`, in revision order. There
     /// are fewer states than writes, since a later write may have changed the same thing again.
@@ -64,9 +64,6 @@ impl ChangePage {
         self.read_to == self.head.revision
     }
 }
-
-/// Takes one state.
-pub type ApplyState<'a> = dyn FnMut(State) + Send + 'a;
 
 /// The whole state of one thing that Authorize must know.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod domains;
 mod error;
 mod hints;
 mod keys;
+mod load;
 mod migrations;
 pub mod observed;
 mod open_error;
@@ -34,7 +35,7 @@ pub use accounts::{
 pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
 pub use batch_revocation::{BatchRevocation, MAX_BATCH, Selected, Selection};
 pub use change_key::{KeyChange, change_key};
-pub use changes::{ApplyState, Change, ChangeFeed, ChangePage, State};
+pub use changes::{Change, ChangeFeed, ChangePage, State};
 pub use domains::{
     ActiveKeys, AddedDomain, COUNT_LEN, DomainAddition, DomainQuery, DomainRemoval, DomainStore,
     LISTED_COUNT_LEN, ListedDomain, RemovedDomain,
@@ -46,6 +47,7 @@ pub use keys::{
     Counted, CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeySuspension, KeyTarget,
     LIST_SEARCH_LEN, ListQuery, Listed, NewKey, NotCreated, Replaced, Revocation, Suspended,
 };
+pub use load::{Batch, BatchSender, KeyBatch, batches};
 pub use migrations::SchemaError;
 pub(crate) use open_error::other_secret;
 pub use open_error::{OpenError, ReadAuditError};

@@ -5,7 +5,7 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
     ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
     DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
     KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, Position,
@@ -100,7 +100,7 @@ operations! {
         "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
     }
     ChangeFeed {
-        "load": load(apply: &mut ApplyState<'_>) -> Result<Position, StoreError>;
+        "load": load(batches: BatchSender) -> Result<Position, StoreError>;
         "follow": changes(since: Progress, limit: usize) -> Result<ChangePage, ReplicationError>;
     }
     ReplicaRegistry {

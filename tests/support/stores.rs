@@ -15,10 +15,11 @@ use keyservice::{
         token::{Digester, TokenDigest},
     },
     store::{
-        BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
-        KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey, NotCreated, NotedUse, Old,
-        OpenError, Position, Progress, Renewal, Replaced, ReplicaId, Revision, Revocation,
-        Selection, State, Store, Suspended, SuspensionChange,
+        Batch, BatchRevocation, ChangeFeed, CreateOutcome, DomainAddition, DomainQuery,
+        DomainRemoval, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey,
+        NotCreated, NotedUse, Old, OpenError, Position, Progress, Renewal, Replaced, ReplicaId,
+        Revision, Revocation, Selection, State, Store, StoreError, Suspended, SuspensionChange,
+        batches,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -214,14 +215,35 @@ impl Stores {
 
     /// Loads all states, with the position of the load.
     pub async fn load(&self) -> (Position, States) {
+        let (position, batches) = load(&*self.first.changes).await.expect("it loads");
         let mut states = HashMap::new();
-        let position = self
-            .first
-            .changes
-            .load(&mut |state| assert!(states.insert(Subject::of(&state), state).is_none()))
-            .await
-            .expect("it loads");
+        for state in batches.into_iter().flat_map(states_in) {
+            assert!(states.insert(Subject::of(&state), state).is_none());
+        }
         (position, states)
+    }
+}
+
+/// Loads everything, with the position of the load.
+pub async fn load(changes: &dyn ChangeFeed) -> Result<(Position, Vec<Batch>), StoreError> {
+    let (sender, mut receiver) = batches();
+    let taking = async {
+        let mut taken = Vec::new();
+        while let Some(batch) = receiver.recv().await {
+            taken.push(batch);
+        }
+        taken
+    };
+    let (position, taken) = tokio::join!(changes.load(sender), taking);
+    Ok((position?, taken))
+}
+
+fn states_in(batch: Batch) -> Vec<State> {
+    match batch {
+        Batch::Keys(keys) => keys.iter().map(|key| State::Key(key.into())).collect(),
+        Batch::Domains(domains) => domains.into_iter().map(State::Domain).collect(),
+        Batch::Accounts(accounts) => accounts.into_iter().map(State::Account).collect(),
+        Batch::KeyEstimate(_) | Batch::Uses(_) => Vec::new(),
     }
 }
 
@@ -450,9 +472,8 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     let (again, _) = again.into_parts();
     assert!(matches!(again, CreateOutcome::RequestIdUsed { .. }));
 
-    let mut loaded = 0;
-    store.changes.load(&mut |_| loaded += 1).await?;
-    assert!(loaded > 0);
+    let (_, loaded) = load(&*store.changes).await?;
+    assert!(!loaded.is_empty());
     let id = ReplicaId::from_uuid(new.key.id.as_uuid());
     let mut renewal = Renewal {
         id,

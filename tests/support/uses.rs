@@ -15,10 +15,11 @@ use keyservice::{
     },
     replication::{
         acknowledgement::Acknowledgements,
+        loading,
         retention::Retention,
         uses::{UseCounts, UseRecorder},
     },
-    store::{KeyLookup, KeyTarget, ReplicaId, State, Store},
+    store::{KeyLookup, KeyTarget, ReplicaId, Store},
 };
 use std::time::Duration;
 
@@ -72,12 +73,9 @@ impl Replica {
     pub async fn start(stores: &Stores, store: &Store) -> Self {
         let authorizer = Authorizer::new(Digester::new(None), DomainRule::Any);
         authorizer.lease().extend(Moment::LATEST);
-        let (position, states) = stores.load().await;
-        for state in states.into_values() {
-            if let State::Key(key) = state {
-                authorizer.keyring().apply_key(&key);
-            }
-        }
+        let loaded = loading::load(&*stores.first.changes).await;
+        let (keyring, position) = loaded.expect("it loads");
+        authorizer.keyring().replace_with(keyring);
         let id = ReplicaId::from_uuid(uuid::Uuid::nil());
         let acknowledgements = Acknowledgements::new(None, id, LeaseTerm::LONGEST);
         acknowledgements.set_applied(position.revision);

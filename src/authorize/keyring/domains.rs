@@ -60,6 +60,12 @@ pub(super) struct Sought<'a> {
     first: Entry<'a>,
 }
 
+/// What a table is to hold of a domain.
+pub(super) struct Prepared {
+    owner: u64,
+    state: u64,
+}
+
 /// A slot as it was when it was read.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
@@ -91,10 +97,13 @@ impl Domains {
         account: NonZeroU32,
         sought: &Sought<'a>,
     ) -> Option<Entry<'a>> {
-        let name = sought.name;
-        if sought.first.is_of(account, name) {
+        if sought.first.is_of(account, sought.name) {
             return Some(sought.first);
         }
+        self.find_hash(account, sought.name)
+    }
+
+    fn find_hash(&self, account: NonZeroU32, name: NameHash) -> Option<Entry<'_>> {
         let find = |home| {
             let mut used = self.used_from(home);
             used.find(|entry| entry.is_of(account, name))
@@ -117,8 +126,41 @@ impl Domains {
         number: NonZeroU32,
         coverage: Coverage,
     ) {
-        let owner = u64::from(account.get()) << 32 | u64::from(number.get());
-        self.put(owner, self.hash(name).0 | code(coverage));
+        let Prepared { owner, state } = self.prepare(account, name, number, coverage);
+        self.put(owner, state);
+    }
+
+    /// What [`Self::filled`] takes of a domain.
+    pub(super) fn prepare(
+        &self,
+        account: NonZeroU32,
+        name: &str,
+        number: NonZeroU32,
+        coverage: Coverage,
+    ) -> Prepared {
+        Prepared {
+            owner: u64::from(account.get()) << 32 | u64::from(number.get()),
+            state: self.hash(name).0 | code(coverage),
+        }
+    }
+
+    /// A table of the size for these domains, which were prepared by this one, and how many there are. Of
+    /// several that are the same, the last counts.
+    pub(super) fn filled(&self, domains: &[Prepared]) -> (Self, usize) {
+        let filled = Self {
+            slots: empty((domains.len() / 5 * 8).max(FIRST_SLOTS)),
+            hasher: self.hasher,
+        };
+        let mut len = 0;
+        for &Prepared { owner, state } in domains {
+            if let Some(held) = filled.find_hash(account_of(owner), NameHash::of(state)) {
+                held.slot.state.store(state, Release);
+            } else {
+                filled.put(owner, state);
+                len += 1;
+            }
+        }
+        (filled, len)
     }
 
     /// A larger table with the same domains, if this one has no room for one more than `len`.

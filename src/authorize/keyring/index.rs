@@ -6,7 +6,18 @@
 
 use super::record::{lower_half, upper_half};
 use crate::model::token::TokenDigest;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    hint::black_box,
+    ops::BitOr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// How many slots the first index has.
+const FIRST_SLOTS: usize = 1024;
+
+/// How many slots are fetched at once where many records are published: more than the processor fetches
+/// at the same time, and so few that they are still in its first cache when they are used.
+const FETCH_LEN: u32 = 64;
 
 /// The slots, whose number is a power of two. An empty slot is 0. A used slot has the digest's tag
 /// in its upper 32 bits, and the record's number plus one in its lower 32 bits.
@@ -69,10 +80,45 @@ fn number(entry: u64) -> u32 {
     lower_half(entry) - 1
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self::with_mixer(FIRST_SLOTS, Mixer::random())
+    }
+}
+
 impl Index {
-    pub(super) fn with_slots(count: usize) -> Self {
-        assert!(count.is_power_of_two() && count >= 2);
-        Self::with_mixer(count, Mixer::random())
+    /// An index that leads to the records with the numbers from 1 to `len`. It has the size to which one
+    /// would have grown that they were added to one by one. Of several records with the same digest it
+    /// leads to the last: the numbers of the others are given too.
+    pub(super) fn of(len: u32, digest: impl Fn(u32) -> TokenDigest) -> (Self, Vec<u32>) {
+        let slots = (len as usize * 2).next_power_of_two().max(FIRST_SLOTS);
+        let index = Self::with_mixer(slots, Mixer::random());
+        let (mut tags, mut replaced) = (Vec::new(), Vec::new());
+        for first in (1..=len).step_by(FETCH_LEN as usize) {
+            let numbers = first..=len.min(first + (FETCH_LEN - 1));
+            tags.clear();
+            tags.extend(numbers.clone().map(|number| index.tag(&digest(number))));
+            index.fetch(&tags);
+            for (number, &tag) in numbers.zip(&tags) {
+                let mut same = index.candidates(tag);
+                match same.find(|&before| digest(before) == digest(number)) {
+                    None => index.insert(tag, number),
+                    Some(before) => {
+                        index.replace(tag, before, number);
+                        replaced.push(before);
+                    }
+                }
+            }
+        }
+        (index, replaced)
+    }
+
+    /// Reads the slots that these tags choose, none of which depends on another, so that the processor
+    /// fetches many of them at the same time.
+    fn fetch(&self, tags: &[Tag]) {
+        let slots = tags.iter().map(|&tag| &self.slots[self.home(tag)]);
+        let read = slots.map(|slot| slot.load(Ordering::Relaxed));
+        black_box(read.fold(0, BitOr::bitor));
     }
 
     fn with_mixer(count: usize, mixer: Mixer) -> Self {
@@ -146,9 +192,12 @@ impl Index {
 
     /// Every slot once. The first is the one that the tag chooses.
     fn slots_from(&self, tag: Tag) -> impl Iterator<Item = &AtomicU64> {
-        let home = upper_half(u64::from(tag.0) * self.slots.len() as u64);
-        let (before, after) = self.slots.split_at(home as usize);
+        let (before, after) = self.slots.split_at(self.home(tag));
         after.iter().chain(before)
+    }
+
+    fn home(&self, tag: Tag) -> usize {
+        upper_half(u64::from(tag.0) * self.slots.len() as u64) as usize
     }
 }
 

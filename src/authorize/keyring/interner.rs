@@ -51,15 +51,30 @@ impl Texts {
 
     /// The same texts with room for one more, if `len` texts use all the room.
     pub(super) fn with_room(&self, len: usize) -> Option<Self> {
-        (len == self.0.len() * CHUNK_LEN).then(|| {
+        self.is_full(len).then(|| {
             let mut grown = self.clone();
-            if let Some(last) = grown.0.last_mut() {
-                *last = last.packed();
-            }
-            let empty = (0..CHUNK_LEN).map(|_| OnceLock::new()).collect();
-            grown.0.push(Chunk::Filling(empty));
+            grown.add_chunk();
             grown
         })
+    }
+
+    /// Makes room for one more, if `len` texts use all the room, where nobody shares these texts.
+    pub(super) fn make_room(&mut self, len: usize) {
+        if self.is_full(len) {
+            self.add_chunk();
+        }
+    }
+
+    fn is_full(&self, len: usize) -> bool {
+        len == self.0.len() * CHUNK_LEN
+    }
+
+    fn add_chunk(&mut self) {
+        if let Some(last) = self.0.last_mut() {
+            *last = last.packed();
+        }
+        let empty = (0..CHUNK_LEN).map(|_| OnceLock::new()).collect();
+        self.0.push(Chunk::Filling(empty));
     }
 
     fn add(&self, at: usize, text: &str) {

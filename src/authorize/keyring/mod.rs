@@ -5,6 +5,7 @@
 //! not a cache.
 
 mod domains;
+mod filling;
 mod forget;
 mod index;
 mod interner;
@@ -19,13 +20,14 @@ mod writer;
 use crate::model::{
     account::{AccountId, AccountState},
     domain::Domain,
-    key::{KeyId, KeyState, Scope, Status},
+    key::{KeyId, KeyState, KeyStateRef, Status},
     time::Timestamp,
     token::TokenDigest,
     verified_domain::{Coverage, DomainState},
 };
 use arc_swap::{ArcSwap, Guard};
 use domains::{Entry, Sought};
+pub use filling::Filling;
 pub(crate) use forget::DeniedKey;
 use interner::Texts;
 use record::{Held, Record};
@@ -87,8 +89,9 @@ impl Keyring {
         }
         self.make_room_for_key(&writer);
         let table = self.table.load();
+        let state = &KeyStateRef::from(state);
         let (account, domain) = writer.intern(state, &table);
-        let number = match table.find_number(&state.digest) {
+        match table.find_number(&state.digest) {
             Some(number) => {
                 let before = table.record(number).map(Record::held);
                 if before.is_some_and(|before| before.domain.is_some() && before.domain != domain) {
@@ -99,14 +102,8 @@ impl Keyring {
                 self.count_change();
                 fence(Release);
                 table.bring_home(number, state, account, domain);
-                number
             }
             None => table.add(state, account, domain),
-        };
-        if let Some(minute) = state.last_used.and_then(Minute::of)
-            && let Some(last_use) = table.last_use(number)
-        {
-            last_use.set_stored(minute);
         }
         self.count_change();
     }
@@ -165,9 +162,7 @@ impl Keyring {
         let table = self.table.load();
         let grown = table.with_room_for_texts(&writer);
         let table = grown.as_ref().unwrap_or(&table);
-        let account = state.account_id.as_str();
-        let account = writer.account_ids.intern(account, &table.account_ids);
-        table.suspended_accounts.set(account, state.suspended);
+        writer.set_account(state, table);
         if let Some(grown) = grown {
             self.table.store(Arc::new(grown));
         }
@@ -178,7 +173,7 @@ impl Keyring {
     /// some of it may be gone.
     ///
     /// No lease may hold meanwhile, because the changes of concurrent `apply` calls may be lost.
-    pub(crate) fn replace_with(&self, other: Self) {
+    pub fn replace_with(&self, other: Self) {
         let mut writer = self.begin_change();
         *writer = other.writer.into_inner().expect(UNBROKEN);
         self.table.store(other.table.into_inner());
@@ -524,19 +519,18 @@ impl<'a> KeyRef<'a> {
         self.table.suspended_accounts.contains(self.held.account)
     }
 
-    /// Everything but its last use.
+    /// The same as a value.
     pub(crate) fn to_state(self, digest: TokenDigest) -> KeyState {
-        let domain = self.domain();
-        KeyState {
+        let state = KeyStateRef {
             digest,
             id: self.id(),
-            account_id: AccountId::from_stored(self.account_id().to_owned()),
-            scope: Scope::from_domain(domain.map(|domain| Domain::from_stored(domain.to_owned()))),
+            account_id: self.account_id(),
+            domain: self.domain(),
             expire_time: self.expire_time(),
             revoked: self.is_revoked(),
             suspended: self.is_suspended(),
-            last_used: None,
-        }
+        };
+        state.into()
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> Status {

@@ -4,7 +4,7 @@
 //! Must never hold text. A record has numbers for its account and its domain (see `interner`).
 
 use crate::model::{
-    key::{KeyId, KeyState},
+    key::{KeyId, KeyStateRef},
     time::Timestamp,
     token::TokenDigest,
 };
@@ -54,7 +54,12 @@ pub(super) struct Held {
 
 impl Record {
     /// Writes every word. The index must not lead to this record.
-    pub(super) fn fill(&self, state: &KeyState, account: NonZeroU32, domain: Option<NonZeroU32>) {
+    pub(super) fn fill(
+        &self,
+        state: &KeyStateRef<'_>,
+        account: NonZeroU32,
+        domain: Option<NonZeroU32>,
+    ) {
         for (word, value) in self.0[DIGEST..].iter().zip(digest_words(&state.digest)) {
             word.store(value, Relaxed);
         }
@@ -97,6 +102,11 @@ impl Record {
         TokenDigest::from_bytes(bytes)
     }
 
+    pub(super) fn key_id(&self) -> KeyId {
+        let word = |at: usize| self.0[at].load(Relaxed);
+        KeyId::from_uuid(Uuid::from_u64_pair(word(KEY_ID), word(KEY_ID + 1)))
+    }
+
     /// The number of the account.
     pub(super) fn account(&self) -> Option<NonZeroU32> {
         NonZeroU32::new(upper_half(self.0[TEXTS].load(Relaxed)))
@@ -108,7 +118,7 @@ impl Record {
         let account = NonZeroU32::new(upper_half(texts));
         let expiry = i64::try_from(validity & NEVER).ok();
         Held {
-            id: KeyId::from_uuid(Uuid::from_u64_pair(word(KEY_ID), word(KEY_ID + 1))),
+            id: self.key_id(),
             account: account.expect("the index leads only to records that were filled"),
             domain: NonZeroU32::new(lower_half(texts)),
             expire_time: expiry.and_then(Timestamp::from_micros),

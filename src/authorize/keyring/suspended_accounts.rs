@@ -44,13 +44,18 @@ impl SuspendedAccounts {
         word.store(others | if is_suspended { bit } else { 0 }, Release);
     }
 
-    /// The same with room for one account more than `len`.
+    /// The same with room for one account more than `len`, if there is none.
     pub(super) fn with_room(&self, len: usize) -> Option<Self> {
-        (len / CHUNK_LEN == self.0.len()).then(|| {
-            let mut grown = self.clone();
-            grown.0.push(Arc::default());
-            grown
-        })
+        let mut grown = (len / CHUNK_LEN == self.0.len()).then(|| self.clone())?;
+        grown.make_room(len);
+        Some(grown)
+    }
+
+    /// Makes room for one account more than `len`, where nobody shares the bits.
+    pub(super) fn make_room(&mut self, len: usize) {
+        if len / CHUNK_LEN == self.0.len() {
+            self.0.push(Arc::default());
+        }
     }
 }
 

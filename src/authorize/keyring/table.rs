@@ -13,7 +13,7 @@ use super::{
     uses::LastUse,
     writer::Writer,
 };
-use crate::model::{key::KeyState, token::TokenDigest};
+use crate::model::{key::KeyStateRef, token::TokenDigest};
 use std::{
     hint::black_box,
     num::NonZeroU32,
@@ -28,12 +28,11 @@ use std::{
 /// directly, apart from all smaller allocations.
 const CHUNK_LEN: usize = 4096;
 
-/// How many slots the first index has.
-const FIRST_SLOTS: usize = 1024;
-
 /// The number of a record that belongs to no key. A key's new state stands there while the key's own
 /// record is written, so that a key keeps its number.
 const SPARE: u32 = 0;
+
+const TOO_MANY_KEYS: &str = "a keyring holds at most 2^31 keys";
 
 /// Some records, and what is noted beside them.
 #[derive(Clone)]
@@ -86,7 +85,7 @@ pub(super) struct Table {
 impl Default for Table {
     fn default() -> Self {
         Self {
-            index: Arc::new(Index::with_slots(FIRST_SLOTS)),
+            index: Arc::default(),
             // The first one has the spare record.
             chunks: vec![Chunk::default()],
             len: Arc::default(),
@@ -168,19 +167,46 @@ impl Table {
         }
     }
 
-    /// Adds a key that the table does not have, and gives its number. Only the writer may call this, and
-    /// there must be room.
+    /// Adds a key that the table does not have. Only the writer may call this, and there must be room.
     pub(super) fn add(
         &self,
-        state: &KeyState,
+        state: &KeyStateRef<'_>,
         account: NonZeroU32,
         domain: Option<NonZeroU32>,
-    ) -> u32 {
+    ) {
         let number = self.len.load(Ordering::Relaxed) + 1;
         self.room(number).record.fill(state, account, domain);
         self.index.insert(self.index.tag(&state.digest), number);
         self.len.store(number, Ordering::Release);
-        number
+    }
+
+    /// Adds a key to a table that nobody reads. The index leads to it from [`Self::make_index`] on.
+    pub(super) fn push(
+        &mut self,
+        state: &KeyStateRef<'_>,
+        account: NonZeroU32,
+        domain: Option<NonZeroU32>,
+    ) {
+        let len = self.len();
+        assert!(len < MAX_RECORDS, "{TOO_MANY_KEYS}");
+        if len + 1 == self.chunks.len() * CHUNK_LEN {
+            self.chunks.push(Chunk::default());
+        }
+        let number = self.len.load(Ordering::Relaxed) + 1;
+        self.room(number).record.fill(state, account, domain);
+        self.len.store(number, Ordering::Relaxed);
+    }
+
+    /// Makes the index lead to every key that was pushed. Of several with the same digest it leads to the
+    /// last. The others are forgotten: gives how many.
+    pub(super) fn make_index(&mut self) -> usize {
+        let digest = |number| self.room(number).record.digest();
+        let (index, replaced) = Index::of(self.len.load(Ordering::Relaxed), digest);
+        for &number in &replaced {
+            self.room(number).record.forget();
+        }
+        self.index = Arc::new(index);
+        replaced.len()
     }
 
     /// Writes a key's new state to the spare record, and makes the index lead there. Only the writer may
@@ -188,7 +214,7 @@ impl Table {
     pub(super) fn replace_by_spare(
         &self,
         number: u32,
-        state: &KeyState,
+        state: &KeyStateRef<'_>,
         account: NonZeroU32,
         domain: Option<NonZeroU32>,
     ) {
@@ -203,7 +229,7 @@ impl Table {
     pub(super) fn bring_home(
         &self,
         number: u32,
-        state: &KeyState,
+        state: &KeyStateRef<'_>,
         account: NonZeroU32,
         domain: Option<NonZeroU32>,
     ) {
@@ -233,7 +259,7 @@ impl Table {
     /// The same table with room for one more key, if this one has no room.
     pub(super) fn with_room_for_key(&self, writer: &Writer) -> Option<Self> {
         let len = self.len();
-        assert!(len < MAX_RECORDS, "a keyring holds at most 2^31 keys");
+        assert!(len < MAX_RECORDS, "{TOO_MANY_KEYS}");
         let index = (len == self.index.capacity()).then(|| self.index.doubled());
         let needs_chunk = len + 1 == self.chunks.len() * CHUNK_LEN;
         let texts = self.with_room_for_texts(writer);

@@ -24,7 +24,6 @@ pub(super) fn state(rng: &mut StdRng) -> KeyState {
             .then(|| Timestamp::from_micros(rng.random_range(0..1 << 50)).expect("in range")),
         revoked: rng.random_bool(0.2),
         suspended: rng.random_bool(0.2),
-        last_used: None,
     }
 }
 
@@ -264,20 +263,14 @@ fn the_uses_that_another_keyring_has_noted_are_taken_over() {
     let [key, other] = [(); 2].map(|()| state(&mut rng));
     let [stored, used] = [1_800_000_000_000_000, 1_800_000_600_000_000]
         .map(|micros| Timestamp::from_micros(micros).expect("in range"));
-    let (before, fresh) = (Keyring::new(), Keyring::new());
-    for (keyring, last_used) in [(&before, None), (&fresh, Some(stored))] {
-        // In another order, so with other numbers.
-        for state in [&key, &other, &key]
-            .into_iter()
-            .skip(usize::from(last_used.is_some()))
-        {
-            let state = KeyState {
-                last_used,
-                ..state.clone()
-            };
-            keyring.apply_key(&state);
-        }
+    let (before, mut loaded) = (Keyring::new(), Filling::default());
+    // In another order, so with other numbers.
+    for (mine, its) in [(&key, &other), (&other, &key)] {
+        before.apply_key(mine);
+        loaded.add_key(&its.into());
     }
+    loaded.set_stored(key.id, stored);
+    let fresh = loaded.into_keyring();
     before.note_use(&key.digest, used);
     fresh.take_over_uses(&before);
     let (unstored, _) = fresh.unstored_uses(KeyNumber::FIRST, 10);

@@ -138,8 +138,6 @@ pub struct KeyState {
     pub revoked: bool,
     /// Whether the key itself is suspended. Its account may be too.
     pub suspended: bool,
-    /// When it was last granted, as far as the store knows. Only a load says so, and a change does not.
-    pub last_used: Option<Timestamp>,
 }
 
 impl KeyState {
@@ -154,7 +152,54 @@ impl KeyState {
             expire_time: key.expire_time,
             revoked: key.revoke_time.is_some(),
             suspended: key.suspension.is_some(),
-            last_used: None,
+        }
+    }
+}
+
+/// A [`KeyState`] whose texts stand elsewhere, so that many can be read without an allocation for each.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyStateRef<'a> {
+    /// The digest of the key's token.
+    pub digest: TokenDigest,
+    /// The id that a grant names.
+    pub id: KeyId,
+    /// The account that owns the key.
+    pub account_id: &'a str,
+    /// The only domain for which the key may be used. `None` means all domains of its account.
+    pub domain: Option<&'a str>,
+    /// When the key stops working. `None` means never.
+    pub expire_time: Option<Timestamp>,
+    /// Whether the key is revoked, at whatever time.
+    pub revoked: bool,
+    /// Whether the key itself is suspended.
+    pub suspended: bool,
+}
+
+impl<'a> From<&'a KeyState> for KeyStateRef<'a> {
+    fn from(state: &'a KeyState) -> Self {
+        Self {
+            digest: state.digest,
+            id: state.id,
+            account_id: state.account_id.as_str(),
+            domain: state.scope.domain(),
+            expire_time: state.expire_time,
+            revoked: state.revoked,
+            suspended: state.suspended,
+        }
+    }
+}
+
+impl From<KeyStateRef<'_>> for KeyState {
+    fn from(state: KeyStateRef<'_>) -> Self {
+        let domain = state.domain.map(str::to_owned).map(Domain::from_stored);
+        Self {
+            digest: state.digest,
+            id: state.id,
+            account_id: AccountId::from_stored(state.account_id.to_owned()),
+            scope: Scope::from_domain(domain),
+            expire_time: state.expire_time,
+            revoked: state.revoked,
+            suspended: state.suspended,
         }
     }
 }

@@ -63,6 +63,11 @@ impl Timestamp {
         (0..=Self::MAX.0).contains(&micros).then_some(Self(micros))
     }
 
+    /// The same, but a time outside the years 1970 to 9999 becomes the nearest one inside.
+    pub(crate) fn nearest_to_micros(micros: i64) -> Self {
+        Self(micros.clamp(0, Self::MAX.0))
+    }
+
     /// Microseconds since the Unix epoch.
     #[must_use]
     pub fn as_micros(self) -> i64 {

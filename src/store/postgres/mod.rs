@@ -9,6 +9,7 @@ mod audit;
 mod batch_revoke;
 mod connect;
 mod connections;
+mod copied_row;
 mod database;
 mod dead_rows;
 mod domains;
@@ -32,7 +33,7 @@ mod trust;
 mod uses;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
     ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CountedKeys, CreateOutcome,
     DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
     KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
@@ -254,8 +255,8 @@ impl AuditLog for PostgresStore {
 
 #[async_trait]
 impl ChangeFeed for PostgresStore {
-    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
-        load::load(&self.database, apply).await
+    async fn load(&self, batches: BatchSender) -> Result<Position, StoreError> {
+        load::load(&self.database, batches).await
     }
 
     async fn changes(&self, since: Progress, limit: usize) -> Result<ChangePage, ReplicationError> {

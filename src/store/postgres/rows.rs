@@ -3,11 +3,14 @@
 //! Promises an error, not a panic, for a row that is not as the migrations made it. Text is not
 //! checked here: it was checked when it was written.
 
+use super::copied_row::CopiedRow;
 use crate::{
     model::{
         account::{AccountId, AccountState},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, Labels, Reason, Scope, Suspension, Version},
+        key::{
+            Key, KeyId, KeyName, KeyState, KeyStateRef, Labels, Reason, Scope, Suspension, Version,
+        },
         time::{LeaseTerm, Timestamp},
         token::{Preview, TokenDigest},
         verified_domain::{Coverage, DomainState, VerifiedDomain},
@@ -15,12 +18,7 @@ use crate::{
     store::{Change, Position, Replica, ReplicaId, Revision, State, StoreError, WriteId},
 };
 use std::time::SystemTime;
-use tokio_postgres::{
-    Row,
-    binary_copy::BinaryCopyOutRow,
-    row::RowIndex,
-    types::{FromSql, Type},
-};
+use tokio_postgres::{Row, row::RowIndex, types::FromSql};
 use uuid::Uuid;
 
 /// Of a row of `keyservice.keys` by the name of `k`.
@@ -67,62 +65,75 @@ pub(super) fn count(row: &Row, name: &str) -> Result<u64, StoreError> {
     Ok(column::<i64>(row, name)?.unsigned_abs())
 }
 
-/// Of a row of `keyservice.keys` by the name of `k`, and one of `keyservice.key_uses` by that of `u`.
-pub(super) const KEY_STATE_COLUMNS: &str = "k.key_id, k.digest, k.account_id, k.domain, k.expire_time, k.revoke_time IS NOT NULL, \
-     k.suspend_time IS NOT NULL, u.last_used_time";
-
-/// The types of [`KEY_STATE_COLUMNS`].
-pub(super) const KEY_STATE_TYPES: [Type; 8] = [
-    Type::UUID,
-    Type::BYTEA,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TIMESTAMPTZ,
-    Type::BOOL,
-    Type::BOOL,
-    Type::TIMESTAMPTZ,
+/// What a load copies of a row of `keyservice.keys` by the name of `k`.
+pub(super) const COPIED_KEY_COLUMNS: [&str; 7] = [
+    "k.key_id",
+    "k.digest",
+    "k.account_id",
+    "k.domain",
+    "k.expire_time",
+    "CASE WHEN k.revoke_time IS NOT NULL THEN true END",
+    "CASE WHEN k.suspend_time IS NOT NULL THEN true END",
 ];
 
-/// Reads a key's state from a row of a binary COPY, whose type shares no trait with [`Row`].
-pub(super) fn copied_key_state(row: &BinaryCopyOutRow) -> Result<KeyState, StoreError> {
-    Ok(KeyState {
-        id: KeyId::from_uuid(copied(row, 0)?),
-        digest: to_digest(copied(row, 1)?)?,
-        account_id: AccountId::from_stored(copied(row, 2)?),
-        scope: scope(copied(row, 3)?),
-        expire_time: time(copied(row, 4)?),
-        revoked: copied(row, 5)?,
-        suspended: copied(row, 6)?,
-        last_used: time(copied(row, 7)?).and_then(Timestamp::if_past),
-    })
+/// Reads [`COPIED_KEY_COLUMNS`].
+pub(super) fn copied_key_state(mut row: CopiedRow<'_>) -> Result<KeyStateRef<'_>, StoreError> {
+    let state = KeyStateRef {
+        id: KeyId::from_uuid(row.uuid()?),
+        digest: row.digest()?,
+        account_id: row.text()?,
+        domain: row.optional_text()?,
+        expire_time: row.optional_time()?,
+        revoked: row.is_true_and_not_null()?,
+        suspended: row.is_true_and_not_null()?,
+    };
+    row.end()?;
+    Ok(state)
 }
 
-pub(super) const DOMAIN_STATE_COLUMNS: &str =
-    "account_id, domain, include_subdomains, remove_time IS NOT NULL";
+/// What a load copies of a row of `keyservice.key_uses`.
+pub(super) const COPIED_USE_COLUMNS: [&str; 2] = ["key_id", "last_used_time"];
 
-/// The types of [`DOMAIN_STATE_COLUMNS`].
-pub(super) const DOMAIN_STATE_TYPES: [Type; 4] = [Type::TEXT, Type::TEXT, Type::BOOL, Type::BOOL];
-
-/// Reads a domain's state from a row of a binary COPY.
-pub(super) fn copied_domain_state(row: &BinaryCopyOutRow) -> Result<DomainState, StoreError> {
-    Ok(DomainState {
-        account_id: AccountId::from_stored(copied(row, 0)?),
-        domain: Domain::from_stored(copied(row, 1)?),
-        coverage: Coverage::of(copied(row, 2)?, copied(row, 3)?),
-    })
+/// Reads [`COPIED_USE_COLUMNS`]. A time to come is none.
+pub(super) fn copied_use(
+    mut row: CopiedRow<'_>,
+    now: Timestamp,
+) -> Result<Option<(KeyId, Timestamp)>, StoreError> {
+    let (key_id, time) = (KeyId::from_uuid(row.uuid()?), row.time()?);
+    row.end()?;
+    Ok((time <= now).then_some((key_id, time)))
 }
 
-pub(super) const ACCOUNT_STATE_COLUMNS: &str = "account_id, suspend_time IS NOT NULL";
+/// What a load copies of a row of `keyservice.domains`.
+pub(super) const COPIED_DOMAIN_COLUMNS: [&str; 4] = [
+    "account_id",
+    "domain",
+    "include_subdomains",
+    "remove_time IS NOT NULL",
+];
 
-/// The types of [`ACCOUNT_STATE_COLUMNS`].
-pub(super) const ACCOUNT_STATE_TYPES: [Type; 2] = [Type::TEXT, Type::BOOL];
+/// Reads [`COPIED_DOMAIN_COLUMNS`].
+pub(super) fn copied_domain_state(mut row: CopiedRow<'_>) -> Result<DomainState, StoreError> {
+    let state = DomainState {
+        account_id: AccountId::from_stored(row.text()?.to_owned()),
+        domain: Domain::from_stored(row.text()?.to_owned()),
+        coverage: Coverage::of(row.is_true()?, row.is_true()?),
+    };
+    row.end()?;
+    Ok(state)
+}
 
-/// Reads an account's state from a row of a binary COPY.
-pub(super) fn copied_account_state(row: &BinaryCopyOutRow) -> Result<AccountState, StoreError> {
-    Ok(AccountState {
-        account_id: AccountId::from_stored(copied(row, 0)?),
-        suspended: copied(row, 1)?,
-    })
+/// What a load copies of a row of `keyservice.accounts`.
+pub(super) const COPIED_ACCOUNT_COLUMNS: [&str; 2] = ["account_id", "suspend_time IS NOT NULL"];
+
+/// Reads [`COPIED_ACCOUNT_COLUMNS`].
+pub(super) fn copied_account_state(mut row: CopiedRow<'_>) -> Result<AccountState, StoreError> {
+    let state = AccountState {
+        account_id: AccountId::from_stored(row.text()?.to_owned()),
+        suspended: row.is_true()?,
+    };
+    row.end()?;
+    Ok(state)
 }
 
 /// Reads a row of `keyservice.feed`.
@@ -145,7 +156,6 @@ fn state(row: &Row) -> Result<State, StoreError> {
             expire_time: time(column(row, "expire_time")?),
             revoked: column(row, "revoked")?,
             suspended: column(row, "suspended")?,
-            last_used: None,
         }));
     }
     Ok(match domain {
@@ -203,10 +213,6 @@ pub(super) fn column<'a, T: FromSql<'a>>(
     row.try_get(index).map_err(|error| unreadable(&error))
 }
 
-fn copied<'a, T: FromSql<'a>>(row: &'a BinaryCopyOutRow, index: usize) -> Result<T, StoreError> {
-    row.try_get(index).map_err(|error| unreadable(&error))
-}
-
 fn to_digest(bytes: &[u8]) -> Result<TokenDigest, StoreError> {
     let bytes = bytes.try_into().map_err(|error| unreadable(&error))?;
     Ok(TokenDigest::from_bytes(bytes))
@@ -229,11 +235,10 @@ fn time(time: Option<SystemTime>) -> Option<Timestamp> {
 }
 
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> StoreError {
-    StoreError::Failed(
-        format!(
-            "a stored row is unreadable: {}",
-            crate::store::with_causes(error)
-        )
-        .into(),
-    )
+    unreadable_row(&crate::store::with_causes(error))
+}
+
+/// For a row that is not as the migrations made it.
+pub(super) fn unreadable_row(why: &str) -> StoreError {
+    StoreError::Failed(format!("a stored row is unreadable: {why}").into())
 }

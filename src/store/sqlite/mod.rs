@@ -12,6 +12,7 @@ mod file;
 mod inspect;
 mod key_changes;
 mod key_list;
+mod load;
 mod open;
 mod open_files;
 mod opening;
@@ -26,7 +27,7 @@ mod wal_index;
 mod worker;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, ApplyState, AuditLog, BatchRevocation,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
     ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
     DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
     KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError,
@@ -47,11 +48,7 @@ use open::Opened;
 use open_files::OpenFiles;
 use rusqlite::Transaction;
 use std::{path::Path, sync::Arc};
-use tokio::sync::mpsc;
 use worker::Worker;
-
-/// How many batches of key states may wait to be applied, which bounds what a load holds in memory.
-const LOAD_BATCHES_AHEAD: usize = 4;
 
 /// Keys in one SQLite file.
 pub struct SqliteStore {
@@ -336,18 +333,10 @@ impl AuditLog for SqliteStore {
 
 #[async_trait]
 impl ChangeFeed for SqliteStore {
-    async fn load(&self, apply: &mut ApplyState<'_>) -> Result<Position, StoreError> {
-        let (batches, mut loaded) = mpsc::channel(LOAD_BATCHES_AHEAD);
-        let load = self
-            .follower
-            .run_to_its_end(move |connection| Ok(statements::load(connection, &batches)?));
-        let apply_all = async {
-            while let Some(batch) = loaded.recv().await {
-                batch.into_iter().for_each(&mut *apply);
-            }
-        };
-        let (position, ()) = tokio::join!(load, apply_all);
-        position
+    async fn load(&self, batches: BatchSender) -> Result<Position, StoreError> {
+        self.follower
+            .run_to_its_end(move |connection| load::load(connection, &batches))
+            .await
     }
 
     async fn changes(&self, since: Progress, limit: usize) -> Result<ChangePage, ReplicationError> {
@@ -367,6 +356,7 @@ impl ChangeFeed for SqliteStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::batches;
 
     #[tokio::test]
     async fn replication_does_not_wait_for_lists() {
@@ -379,7 +369,8 @@ mod tests {
             Ok::<_, StoreError>(())
         });
         let follow = async {
-            let loaded = store.load(&mut |_| ()).await.expect("loaded");
+            let (batches, _untaken) = batches();
+            let loaded = store.load(batches).await.expect("loaded");
             let changes = store.changes(Progress::at(loaded), 10).await;
             drop(release);
             changes.expect("read").changes

@@ -7,7 +7,7 @@ use crate::{
     model::{
         account::{AccountId, AccountState},
         domain::Domain,
-        key::{Key, KeyId, KeyName, KeyState, Labels, Reason, Scope, Suspension, Version},
+        key::{Key, KeyId, KeyName, KeyStateRef, Labels, Reason, Scope, Suspension, Version},
         time::Timestamp,
         token::{Preview, TokenDigest},
         verified_domain::{Coverage, DomainState, VerifiedDomain},
@@ -75,20 +75,29 @@ pub(super) fn domain_state(row: &Row<'_>) -> rusqlite::Result<DomainState> {
     })
 }
 
-pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL, \
-     (SELECT u.last_used_time FROM key_uses u WHERE u.key_id = keys.key_id)";
+pub(super) const KEY_STATE_COLUMNS: &str = "key_id, digest, account_id, domain, expire_time, revoke_time IS NOT NULL, suspend_time IS NOT NULL";
 
-pub(super) fn key_state(row: &Row<'_>) -> rusqlite::Result<KeyState> {
-    Ok(KeyState {
+pub(super) fn key_state<'a>(row: &'a Row<'_>) -> rusqlite::Result<KeyStateRef<'a>> {
+    Ok(KeyStateRef {
         id: KeyId::from_uuid(uuid(row, 0)?),
         digest: TokenDigest::from_bytes(row.get(1)?),
-        account_id: AccountId::from_stored(row.get(2)?),
-        scope: scope(row, 3)?,
+        account_id: row.get_ref(2)?.as_str()?,
+        domain: row.get_ref(3)?.as_str_or_null()?,
         expire_time: time(row, 4)?,
         revoked: row.get(5)?,
         suspended: row.get(6)?,
-        last_used: time(row, 7)?.and_then(Timestamp::if_past),
     })
+}
+
+pub(super) const USE_COLUMNS: &str = "key_id, last_used_time";
+
+/// Reads when a key was last used. A time to come is none.
+pub(super) fn key_use(
+    row: &Row<'_>,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(KeyId, Timestamp)>> {
+    let (key_id, time) = (KeyId::from_uuid(uuid(row, 0)?), time(row, 1)?);
+    Ok(time.filter(|&time| time <= now).map(|time| (key_id, time)))
 }
 
 pub(super) const ACCOUNT_STATE_COLUMNS: &str = "account_id, suspend_time IS NOT NULL";

@@ -20,15 +20,11 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Change, ChangePage, Committed, CreateOutcome, NewKey, NotCreated, Position, Revision,
-        Revocation, State,
+        Change, ChangePage, Committed, CreateOutcome, NewKey, NotCreated, Revision, Revocation,
+        State,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use tokio::sync::mpsc;
-
-/// How many key states `load` hands over at a time: enough to make the hand-over cheap.
-const LOAD_BATCH: usize = 1024;
 
 /// Runs one write in one transaction, which is rolled back when it fails.
 pub(super) fn write<T>(
@@ -265,31 +261,6 @@ pub(super) fn record_write(
         .map(drop)
 }
 
-/// Reads everything in one transaction, and so as of one moment. Ends early when nobody takes the
-/// batches any more.
-pub(super) fn load(
-    connection: &mut Connection,
-    batches: &mpsc::Sender<Vec<State>>,
-) -> rusqlite::Result<Position> {
-    let transaction = connection.transaction()?;
-    let position = position(current_revision(&transaction)?);
-    let mut keys = transaction.prepare(&format!("SELECT {KEY_STATE_COLUMNS} FROM keys"))?;
-    let keys = keys.query_map([], |row| key_state(row).map(State::Key))?;
-    let mut domains =
-        transaction.prepare(&format!("SELECT {DOMAIN_STATE_COLUMNS} FROM domains"))?;
-    let domains = domains.query_map([], |row| domain_state(row).map(State::Domain))?;
-    let mut accounts =
-        transaction.prepare(&format!("SELECT {ACCOUNT_STATE_COLUMNS} FROM accounts"))?;
-    let accounts = accounts.query_map([], |row| account_state(row).map(State::Account))?;
-    let mut states = keys.chain(domains).chain(accounts);
-    loop {
-        let batch: Vec<_> = states.by_ref().take(LOAD_BATCH).collect::<Result<_, _>>()?;
-        if batch.is_empty() || batches.blocking_send(batch).is_err() {
-            return Ok(position);
-        }
-    }
-}
-
 /// All are read in one transaction, and so as of one moment: otherwise a write that comes
 /// in between could be skipped.
 pub(super) fn changes(
@@ -305,7 +276,7 @@ pub(super) fn changes(
         &transaction,
         since,
         limit,
-        |row| key_state(row).map(State::Key),
+        |row| Ok(State::Key(key_state(row)?.into())),
     )?;
     changes.extend(changes_in(
         "domains",

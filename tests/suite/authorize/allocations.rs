@@ -50,7 +50,6 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
             expire_time: None,
             revoked,
             suspended,
-            last_used: None,
         });
     }
     let domain = |text: &str| Domain::parse(text.to_owned()).expect("a domain");

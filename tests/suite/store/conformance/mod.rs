@@ -27,6 +27,7 @@ mod domains;
 mod filters;
 mod key_changes;
 mod key_limit;
+mod loads;
 mod retention;
 mod uses;
 

@@ -2,13 +2,13 @@
 
 use super::{all_of, changes_since, list, on_every_store, revoke};
 use crate::support::{
-    stores::Stores,
+    stores::{Stores, load},
     uses::{Replica, Used, minute, seconds_after},
 };
 use keyservice::{
     authorize::decision::Decision,
-    model::key::{KeyId, KeyState},
-    store::{KeyTarget, NotedUse, State},
+    model::key::KeyId,
+    store::{Batch, KeyTarget, NotedUse},
 };
 
 on_every_store![
@@ -56,11 +56,16 @@ async fn a_use_takes_no_revision_and_changes_no_etag(stores: &Stores) {
     assert_eq!(used.last_used_time, Some(minute(0)));
     assert_eq!(used.version, before.version);
     assert_eq!(changes_since(stores, position, 10).await, []);
-    let (loaded_at, loaded) = stores.load().await;
-    let states: Vec<_> = loaded.into_values().collect();
-    assert!(
-        matches!(&states[..], [State::Key(KeyState { last_used, .. })] if *last_used == Some(minute(0)))
-    );
+    let (loaded_at, loaded) = load(&*stores.first.changes).await.expect("it loads");
+    let uses: Vec<_> = loaded
+        .into_iter()
+        .filter_map(|batch| match batch {
+            Batch::Uses(uses) => Some(uses),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(uses, [(key.id, minute(0))]);
     assert_eq!(loaded_at, position);
 }
 
