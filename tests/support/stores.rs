@@ -18,7 +18,7 @@ use keyservice::{
         BatchRevocation, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, KeyLookup,
         KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey, NotCreated, NotedUse, Old,
         OpenError, Position, Progress, Renewal, Replaced, ReplicaId, Revision, Revocation,
-        Selection, State, Store, Suspended, SuspensionChange,
+        Selection, State, StillAllowed, Store, Suspended, SuspensionChange,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -490,6 +490,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             accounts: Accounts::one(new.key.account_id.clone()),
             now: Timestamp::now(),
             caller: new.caller.clone(),
+            still_allowed: StillAllowed::default(),
         };
         assert!(store.keys.revoke(&revocation).await?.is_some());
     }

@@ -24,22 +24,11 @@ use crate::{
         Revocation, State,
     },
 };
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use tokio::sync::mpsc;
 
 /// How many key states `load` hands over at a time: enough to make the hand-over cheap.
 const LOAD_BATCH: usize = 1024;
-
-/// Runs one write in one transaction, which is rolled back when it fails.
-pub(super) fn write<T>(
-    connection: &mut Connection,
-    write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let answer = write(&transaction)?;
-    transaction.commit()?;
-    Ok(answer)
-}
 
 pub(super) fn create(
     transaction: &Transaction<'_>,
