@@ -5,6 +5,7 @@ mod redaction;
 
 use heck::ToSnakeCase;
 use prost_build::Config;
+use prost_types::FileDescriptorSet;
 use protox::{
     Compiler,
     prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor},
@@ -43,10 +44,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut config = Config::new();
     redact(&mut config, &fields);
+    let protos = compiler.file_descriptor_set();
+    configure()
+        .build_client(false)
+        .compile_fds_with_config(without_questions(protos.clone()), config)?;
+    let clients = out.join("clients");
+    fs::create_dir_all(&clients)?;
+    configure()
+        .build_server(false)
+        .out_dir(clients)
+        // Their messages are there already.
+        .extern_path(".tosend.keys.v1", "crate::grpc::proto")
+        .compile_fds(protos)?;
+    Ok(())
+}
+
+fn configure() -> tonic_prost_build::Builder {
     tonic_prost_build::configure()
         .codec_path("crate::grpc::codec::SmallMessageCodec")
-        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
-    Ok(())
+        .extern_path(".google.rpc", "::tonic_types::pb")
+}
+
+/// The protos without Authorize and `AuthorizeStream`. `src/grpc/authorize/` reads their messages itself.
+fn without_questions(mut protos: FileDescriptorSet) -> FileDescriptorSet {
+    let services = protos.file.iter_mut().flat_map(|file| &mut file.service);
+    for service in services {
+        let is_question = |name: &str| name.starts_with("Authorize");
+        service.method.retain(|method| !is_question(method.name()));
+    }
+    protos
 }
 
 /// Every proto below a folder, in an order that does not depend on the file system.

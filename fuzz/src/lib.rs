@@ -9,14 +9,14 @@ mod store_address;
 
 pub use callers::{authorization, bearer, certificate, credentials};
 pub use names::{domain, names, token};
-pub use requests::{grpc_timeout, page_token, request};
+pub use requests::{grpc_timeout, page_token, questions, request};
 pub use store_address::store_address;
 
 /// The name of a target, and the function that checks it for some bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("token", token),
     ("domain", domain),
     ("names", names),
@@ -28,6 +28,7 @@ pub const TARGETS: [Target; 11] = [
     ("store_address", store_address),
     ("grpc_timeout", grpc_timeout),
     ("request", request),
+    ("questions", questions),
 ];
 
 /// A token that is put into invalid input. No error may repeat it.

@@ -5,6 +5,7 @@ use keyservice::{
     authorize::decision::DomainRule,
     callers::Caller,
     grpc::{
+        authorize::question::{self, NoQuestion},
         domains::request as domain_requests,
         fields,
         keys::{
@@ -228,6 +229,67 @@ fn authorize(message: &[u8]) -> Result<(), Status> {
     let again = fields::domain(domain.as_str().to_owned())?;
     assert_eq!(again, domain);
     Ok(())
+}
+
+/// The bytes of a stream are read as prost reads each message, wherever they are cut. The first byte says
+/// where.
+pub fn questions(bytes: &[u8]) {
+    const MAX_SIZE: u32 = 100;
+    let Some((cut, stream)) = bytes.split_first() else {
+        return;
+    };
+    let whole = read_questions(&[stream], MAX_SIZE);
+    let cut = usize::from(*cut).min(stream.len());
+    let (begin, end) = stream.split_at(cut);
+    assert_eq!(read_questions(&[begin, end], MAX_SIZE), whole);
+    let mut rest = stream;
+    for read in whole.0 {
+        let size = u32::from_be_bytes(rest[1..5].try_into().expect("four"));
+        assert!(rest[0] == 0 && size <= MAX_SIZE);
+        let (message, behind) = rest[5..].split_at(size as usize);
+        assert_eq!(proto::AuthorizeStreamRequest::decode(message), Ok(read));
+        rest = behind;
+    }
+    match whole.1 {
+        None => assert!(rest.len() < 5 + MAX_SIZE as usize),
+        Some(NoQuestion::Compressed) => assert_eq!(rest[0], 1),
+        Some(NoQuestion::NoFrame) => assert!(rest[0] > 1),
+        Some(NoQuestion::TooLarge(size)) => {
+            assert!(size > MAX_SIZE && rest[1..5] == size.to_be_bytes());
+        }
+        Some(NoQuestion::NoProtobuf) => {
+            let size = u32::from_be_bytes(rest[1..5].try_into().expect("four"));
+            let message = &rest[5..][..size as usize];
+            proto::AuthorizeStreamRequest::decode(message).expect_err("prost refuses it, too");
+        }
+    }
+}
+
+/// Reads questions from pieces that come one after the other, until there is something else.
+fn read_questions(
+    pieces: &[&[u8]],
+    max_size: u32,
+) -> (Vec<proto::AuthorizeStreamRequest>, Option<NoQuestion>) {
+    let (mut bytes, mut questions) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        bytes.extend_from_slice(piece);
+        loop {
+            let rest = match question::first(&bytes, max_size) {
+                Ok(Some((question, rest))) => {
+                    questions.push(proto::AuthorizeStreamRequest {
+                        id: question.id,
+                        token: question.token.to_owned(),
+                        domain: question.domain.to_owned(),
+                    });
+                    rest.to_vec()
+                }
+                Ok(None) => break,
+                Err(why) => return (questions, Some(why)),
+            };
+            bytes = rest;
+        }
+    }
+    (questions, None)
 }
 
 /// A time-out is accepted exactly as gRPC writes it: up to 8 digits and a unit.

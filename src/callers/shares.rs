@@ -9,25 +9,45 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// How many shares there are, and how many each caller has taken.
 pub(crate) struct Shares {
     of_all: usize,
-    of_caller: usize,
+    of_caller: OfCaller,
     taken: Mutex<HashMap<CallerName, usize>>,
 }
 
+/// How many shares one caller may take.
+#[derive(Clone, Copy)]
+enum OfCaller {
+    /// So many.
+    AtMost(usize),
+    /// As many as it leaves free, which is half of them while others take none. So some are always left for a
+    /// caller that comes later, however many others take all they may.
+    AsManyAsAreFree,
+}
+
 impl Shares {
-    /// For the calls whose client streams its messages, which are those to reflection. Each holds answers, and
-    /// messages that wait for them. Such calls are made by people, who look at the API, and last milliseconds. A
-    /// client needs one.
-    pub(crate) fn of_streams() -> Arc<Self> {
-        Self::new(64, 16)
+    /// For calls to reflection. Each holds answers, and messages that wait for them. Such calls are made by people,
+    /// who look at the API, and last milliseconds. A client needs one.
+    pub(crate) fn of_reflection() -> Arc<Self> {
+        Self::new(64, OfCaller::AtMost(16))
+    }
+
+    /// For calls to `AuthorizeStream`: one on each connection that there may be by default. Each takes up to
+    /// 64 KiB, if its client takes no answers.
+    pub(crate) fn of_questions() -> Arc<Self> {
+        Self::new(4096, OfCaller::AsManyAsAreFree)
+    }
+
+    /// For calls to `AuthorizeStream` whose client takes no answers. Each may hold 8 MiB.
+    pub(crate) fn of_stalled_streams() -> Arc<Self> {
+        Self::new(64, OfCaller::AtMost(16))
     }
 
     /// For large messages that are read, each up to 640 KiB: together less than 6 MiB. A caller has no use for
     /// many at once, since one write comes after the other.
     pub(crate) fn of_large_messages() -> Arc<Self> {
-        Self::new(8, 2)
+        Self::new(8, OfCaller::AtMost(2))
     }
 
-    fn new(of_all: usize, of_caller: usize) -> Arc<Self> {
+    fn new(of_all: usize, of_caller: OfCaller) -> Arc<Self> {
         Arc::new(Self {
             of_all,
             of_caller,
@@ -40,7 +60,12 @@ impl Shares {
         let mut taken = self.taken();
         let of_all: usize = taken.values().sum();
         let of_caller = taken.get(caller).copied().unwrap_or_default();
-        if of_all >= self.of_all || of_caller >= self.of_caller {
+        let free = self.of_all.saturating_sub(of_all);
+        let most = match self.of_caller {
+            OfCaller::AtMost(most) => most,
+            OfCaller::AsManyAsAreFree => free,
+        };
+        if free == 0 || of_caller >= most {
             return None;
         }
         taken.insert(caller.clone(), of_caller + 1);
@@ -59,6 +84,13 @@ impl Shares {
 pub(crate) struct Share {
     shares: Arc<Shares>,
     caller: CallerName,
+}
+
+impl Share {
+    /// Whose it is.
+    pub(crate) fn caller(&self) -> &CallerName {
+        &self.caller
+    }
 }
 
 impl Drop for Share {
@@ -83,10 +115,17 @@ mod tests {
 
     #[test]
     fn one_caller_leaves_shares_to_others_and_all_have_no_more_than_there_are() {
-        for shares in [Shares::of_streams(), Shares::of_large_messages()] {
+        for shares in [
+            Shares::of_reflection(),
+            Shares::of_stalled_streams(),
+            Shares::of_large_messages(),
+        ] {
             let take = |caller| shares.take(&name(caller));
-            let of_one: Vec<_> = (0..2 * shares.of_caller).map_while(|_| take(0)).collect();
-            assert_eq!(of_one.len(), shares.of_caller);
+            let OfCaller::AtMost(most) = shares.of_caller else {
+                unreachable!("a fixed share of each caller")
+            };
+            let of_one: Vec<_> = (0..2 * most).map_while(|_| take(0)).collect();
+            assert_eq!(of_one.len(), most);
             let of_others: Vec<_> = (1..=shares.of_all).map_while(take).collect();
             assert_eq!(of_one.len() + of_others.len(), shares.of_all);
             assert!(take(1).is_none());
@@ -95,5 +134,17 @@ mod tests {
             drop(of_others);
             assert!(shares.taken().is_empty());
         }
+    }
+
+    #[test]
+    fn callers_that_take_all_the_streams_they_may_leave_some_to_the_next() {
+        let shares = Shares::of_questions();
+        let take_all = |caller| -> Vec<_> {
+            let taken = (0..shares.of_all).map_while(|_| shares.take(&name(caller)));
+            taken.collect()
+        };
+        let taken: Vec<_> = (0..5).map(take_all).collect();
+        let counts: Vec<_> = taken.iter().map(Vec::len).collect();
+        assert_eq!(counts, [2048, 1024, 512, 256, 128]);
     }
 }

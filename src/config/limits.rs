@@ -52,8 +52,9 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_HANDSHAKE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub handshake_timeout: Duration,
 
-    /// How long a client may take from a call's headers to its whole message; for a stream, to its first
-    /// message. A later one is `CANCELLED`. Clients send both at once, so the default allows for
+    /// How long a client may take from a call's headers to its whole message; for a stream of reflection, to
+    /// its first message; on `AuthorizeStream`, from a question's first byte to its last. A later one is
+    /// `CANCELLED`. Clients send both at once, so the default allows for
     /// packets that are lost. Without a limit, calls that nobody finishes would add up.
     #[arg(long, env = "KEYSERVICE_MESSAGE_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub message_timeout: Duration,
@@ -61,7 +62,8 @@ pub struct ClientLimits {
     /// How long a client may need to take the answer to an admin call. Until then the answer stays
     /// in memory, up to 1 MiB for a List of 1000 keys, and the call keeps its slot of --max-admin-calls.
     /// After that, the server closes the connection: nothing else frees the part of the answer that
-    /// HTTP/2 holds. A call to reflection, which may have any number of answers, ends after this time.
+    /// HTTP/2 holds. So it does when the answers on an `AuthorizeStream` are not taken for this long and a few
+    /// up to twice this long. A call to reflection, which may have any number of answers, ends after this time.
     /// The default lets a slow line take a page of a List.
     #[arg(long, env = "KEYSERVICE_ANSWER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub answer_timeout: Duration,
@@ -87,7 +89,7 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub max_connection_age_grace: Duration,
 
-    /// Admin calls, which are all but Authorize, in flight at once, until their clients have taken the
+    /// Admin calls, which are all but Authorize and `AuthorizeStream`, in flight at once, until their clients have taken the
     /// answers. One more is `RESOURCE_EXHAUSTED`. Each caller has its share, and three eighths are kept
     /// for `Revoke` and `RemoveDomain`, for admins of all accounts and for callers without a call in flight.
     /// Writes queue behind one another in the store, at a few milliseconds each. The default is about a

@@ -148,6 +148,13 @@ pub(super) fn too_many_streams() -> Status {
     )
 }
 
+pub(super) fn too_many_streams_of_connection() -> Status {
+    Status::resource_exhausted(
+        "this connection has as many streams of questions as it may: ask on one of them, or open another \
+         connection",
+    )
+}
+
 /// The end of an answer that has begun, with this status.
 pub(super) fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
     let mut trailers = HeaderMap::new();

@@ -3,10 +3,9 @@
 //! Promises that an audited call reaches its handler as an [`AuditedCall`](super::audited_call), and
 //! that a call goes on when its caller does not.
 
-/// Implements tonic's trait from handlers, a line for each RPC. The line says whether calls are audited,
-/// and the crate compiles only if the table of methods says the same. An audited handler is given the
-/// [`AuditedCall`], and must return a [`Closed`]. `dry_run_of` stands for an audited call whose request may ask
-/// for a dry run.
+/// Implements tonic's trait from handlers, a line for each RPC. The crate compiles only if the table of
+/// methods says that its calls are audited. The handler is given the [`AuditedCall`], and must return a
+/// [`Closed`]. `dry_run_of` stands for a call whose request may ask for a dry run.
 macro_rules! implement {
     ($service:ident for $handlers:ident {
         $($kind:ident $rpc:ident($method:ident, $request:ident) -> $response:ident = $handler:ident;)*
@@ -31,9 +30,6 @@ macro_rules! implement {
     (@check dry_run_of $method:ident) => {
         $crate::grpc::handlers::implement!(@check audited $method);
     };
-    (@check unaudited $method:ident) => {
-        const _: () = assert!($crate::grpc::methods::Method::$method.audited_as().is_none(), "its row has an audit");
-    };
     (@audited $method:ident, $self:ident, $request:ident, $handler:ident) => {
         $crate::grpc::handlers::implement!(@take_up false, $self, $request, $handler)
     };
@@ -47,9 +43,6 @@ macro_rules! implement {
         let closed = $self.clone().$handler(call, $request.into_inner());
         let closed = $crate::grpc::writes::run_to_its_end(caller, closed).await?;
         closed.into_answer().map(tonic::Response::new)
-    }};
-    (@unaudited $method:ident, $self:ident, $request:ident, $handler:ident) => {{
-        $self.$handler($request).map(tonic::Response::new)
     }};
 }
 

@@ -23,6 +23,8 @@ use tonic_reflection::pb::{
 pub(super) enum Method {
     /// Decides whether a token may be used for a domain.
     Authorize,
+    /// Decides that for many questions on one stream.
+    AuthorizeStream,
     /// Makes a key.
     Create,
     /// Lists an account's keys.
@@ -138,6 +140,14 @@ impl Method {
                 service: key_service_server::SERVICE_NAME,
                 name: "tosend.keys.v1.KeyService/Authorize",
                 streams_requests: false,
+                access: Needs(Role::Authorizer),
+                audit: None,
+                effect: Reads,
+            },
+            Self::AuthorizeStream => &Rules {
+                service: key_service_server::SERVICE_NAME,
+                name: "tosend.keys.v1.KeyService/AuthorizeStream",
+                streams_requests: true,
                 access: Needs(Role::Authorizer),
                 audit: None,
                 effect: Reads,
@@ -354,6 +364,7 @@ impl Method {
     pub(super) fn is_message(self) -> Option<IsMessage> {
         match self {
             Self::Authorize
+            | Self::AuthorizeStream
             | Self::Create
             | Self::List
             | Self::Revoke

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 mod audited_call;
+pub mod authorize;
 mod call;
 mod codec;
 pub mod domains;
@@ -21,6 +22,7 @@ mod page_token;
 #[cfg(test)]
 mod redaction;
 mod server;
+mod unwritten;
 mod writes;
 
 pub use call::Call;
@@ -36,14 +38,17 @@ use tonic_reflection::server::v1alpha;
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)]
 pub mod proto {
     tonic::include_proto!("tosend.keys.v1");
+    include!(concat!(env!("OUT_DIR"), "/clients/tosend.keys.v1.rs"));
 }
 
 /// The compiled protos, which reflection serves.
 const DESCRIPTOR_SETS: [&[u8]; 5] = [
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")),
-    tonic_health::pb::FILE_DESCRIPTOR_SET,
     // With these a client can show the details of an error.
     tonic_types::pb::FILE_DESCRIPTOR_SET,
+    // Behind them, because of a type that is in both the last one is shown. It must be that of the file which
+    // these protos import.
+    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")),
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
     // Each of the two versions lists both.
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,

@@ -8,9 +8,10 @@
 use super::{
     ServingState,
     accounts::AccountHandlers,
+    authorize::AuthorizeStream,
     domains::DomainHandlers,
     keys::KeyHandlers,
-    layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight, PREFIX_SIZE},
+    layers::{Authenticate, CallSpan, Deadline, Dispatch, HeaderSize, InFlight, Questions},
     methods::assert_has_rows,
     proto::{
         account_service_server::AccountServiceServer,
@@ -44,16 +45,21 @@ use tower::Service;
 /// then takes no more memory for headers that do not come to an end.
 const HEADER_LEEWAY: u32 = 56 * 1024;
 
-/// What a client may send on one stream before the server has read some of it, unless a message is
-/// larger. This is what HTTP/2 begins with.
-const LEAST_WINDOW: u32 = 64 * 1024 - 1;
+/// What a client may send on one stream before the server has read some of it. HTTP/2 begins with four times as
+/// much. This holds 200 questions of an `AuthorizeStream`, which takes up to 64 KiB together with what is read
+/// and answered of them.
+const STREAM_WINDOW: u32 = 16 * 1024;
 
 /// What a client may send on all streams together before the server has read some of it, for each stream
 /// that it may have. hyper's default is 1 MiB a connection. h2 closes a connection if it has so many small
-/// DATA frames to keep that 256 bytes for each exceed half of this. A client that sends a message and its
-/// end in two frames may have one such frame on each stream, and h2 goes on counting those of calls that
+/// DATA frames to keep that what each lacks to 256 bytes comes to half of this. A client that sends a message and
+/// its end in two frames may have one such frame on each stream, and h2 goes on counting those of calls that
 /// were refused before their message came.
 const WINDOW_PER_STREAM: u32 = 1024;
+
+/// What a client may send on all streams together at least: as much as it takes that two streams of questions
+/// of 75 bytes, each in a frame of its own, do not exceed that limit of h2.
+const LEAST_WINDOW: u32 = 160 * 1024;
 
 /// How many streams of one connection the server may have to reset, in all its life: because they break
 /// the protocol, or because `--max-streams` are open. h2 keeps 600 bytes for each until the connection
@@ -79,9 +85,13 @@ pub(crate) async fn serve(
         services.add(reflection());
         services.add(reflection_v1alpha());
     }
+    let questions = Questions {
+        authorizer: app.authorizer.clone(),
+        streams: AuthorizeStream::new(app.clone(), limits, state.draining()),
+    };
     let api = api(
         limits,
-        KeyHandlers::new(app.clone()),
+        (KeyHandlers::new(app.clone()), Some(questions)),
         services,
         app.callers.clone(),
         app.recorder.clone(),
@@ -103,7 +113,7 @@ pub(crate) async fn serve_health(
     let mut services = Services::default();
     services.add(state.service());
     let no_keys = None::<KeyServiceServer<KeyHandlers>>;
-    let service = Dispatch::new(limits, no_keys, services.router(), state.draining());
+    let service = Dispatch::new(limits, no_keys, None, services.router(), state.draining());
     let service = HeaderSize::new(limits, service);
     let service = InFlight::new(&counts.calls, service);
     http2(limits)
@@ -117,7 +127,7 @@ type Api<K> = InFlight<CallSpan<HeaderSize<Authenticate<Deadline<Dispatch<K, Rou
 /// back: the outermost is the first to see them, and the last to see their answers.
 fn api<K: KeyService>(
     limits: &ClientLimits,
-    key_service: K,
+    (key_service, questions): (K, Option<Questions>),
     services: Services,
     callers: Callers,
     recorder: Arc<Recorder>,
@@ -126,7 +136,13 @@ fn api<K: KeyService>(
 ) -> Api<K> {
     let key_service = KeyServiceServer::new(key_service);
     // Innermost, because services take requests, and the layers take calls.
-    let service = Dispatch::new(limits, Some(key_service), services.router(), draining);
+    let service = Dispatch::new(
+        limits,
+        Some(key_service),
+        questions,
+        services.router(),
+        draining,
+    );
     // Within authentication, so that it records the calls that this answers.
     let service = Deadline::new(service);
     // Around everything that a caller must not reach.
@@ -169,13 +185,11 @@ impl Services {
 /// What HTTP/2 buffers of answers cannot be set. Whoever answers holds that down: `held_answer` and
 /// `stream_answer`.
 fn http2(limits: &ClientLimits) -> Server {
-    // A whole message fits into it, so none waits for a WINDOW_UPDATE that no service asks for.
-    let stream_window = LEAST_WINDOW.max(PREFIX_SIZE.saturating_add(limits.max_message_size));
     let all_windows = WINDOW_PER_STREAM.saturating_mul(limits.max_streams);
     Server::builder()
         .max_concurrent_streams(limits.max_streams)
-        .initial_stream_window_size(stream_window)
-        .initial_connection_window_size(all_windows.max(stream_window))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(all_windows.max(LEAST_WINDOW))
         .http2_max_local_error_reset_streams(Some(MAX_RESET_STREAMS))
         .http2_max_header_list_size(limits.max_header_size.saturating_add(HEADER_LEEWAY))
         .http2_keepalive_interval(Some(limits.keepalive_interval))
@@ -249,7 +263,6 @@ mod tests {
             resume(ResumeRequest) -> ResumeResponse;
             revoke(RevokeRequest) -> RevokeResponse;
             batch_revoke(BatchRevokeRequest) -> BatchRevokeResponse;
-            authorize(AuthorizeRequest) -> AuthorizeResponse;
         }
         AccountService {
             suspend_account(SuspendAccountRequest) -> SuspendAccountResponse;
@@ -305,14 +318,15 @@ mod tests {
             let (callers, recorder) = (callers.clone(), recorder.clone());
             let api = api(
                 &limits,
-                Answering(code),
+                (Answering(code), None),
                 services,
                 callers,
                 recorder,
                 counts,
                 CancellationToken::new(),
             );
-            let methods = Method::VARIANTS.iter().filter(|it| !it.streams_requests());
+            let by_tonic = |it: &&Method| !it.streams_requests() && **it != Method::Authorize;
+            let methods = Method::VARIANTS.iter().filter(by_tonic);
             for method in methods {
                 let request = Request::post(format!("/{}", method.name()));
                 let request = request.header("content-type", "application/grpc");

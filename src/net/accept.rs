@@ -162,6 +162,7 @@ impl ConnectionSetup {
             self.counts.count_closed(Reason::HandshakeFailed);
             return Err(io::Error::other("the client does not speak HTTP/2"));
         }
+        slot_guard.slot.note_set_up();
         Ok(Connection {
             peer: Peer {
                 names: transport.client_names().into(),

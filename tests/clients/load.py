@@ -7,14 +7,18 @@ Usage: load.py HOST:PORT...
 """
 
 import json
+import queue
 import sys
 import threading
-from collections import Counter
+from collections import Counter, deque
 
 import grpc
+from google.protobuf.message_factory import GetMessageClass
 from tour import SERVICE, Service, reason_name
 
 AUTHORIZERS = 4
+STREAMS = 2
+QUESTIONS_AHEAD = 20
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "healthCheckConfig": {"serviceName": SERVICE},
@@ -67,6 +71,39 @@ class Load:
         while not self.ended.is_set():
             self.authorize(token, "granted")
 
+    def ask_on_streams_until_ended(self, token):
+        """Asks on a stream. When the server ends it, asks again on another what was not answered."""
+        method = self.service.methods["AuthorizeStream"]
+        question = GetMessageClass(method.input_type)
+        open_stream = self.service.channel.stream_stream(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=question.SerializeToString,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        unanswered, asked = deque(), 0
+        while unanswered or not self.ended.is_set():
+            questions = queue.SimpleQueue()
+            for number in unanswered:
+                questions.put(question(id=number, token=token, domain="example.com"))
+            answers = open_stream(iter(questions.get, None))
+            try:
+                while unanswered or not self.ended.is_set():
+                    while len(unanswered) < QUESTIONS_AHEAD and not self.ended.is_set():
+                        asked += 1
+                        unanswered.append(asked)
+                        questions.put(question(id=asked, token=token, domain="example.com"))
+                    answer = next(answers)
+                    with self.lock:
+                        self.calls["AuthorizeStream"] += 1
+                    if answer.id != unanswered.popleft() or answer.WhichOneof("answer") != "grant":
+                        self.fail("AuthorizeStream", str(answer))
+            except StopIteration:
+                with self.lock:
+                    self.calls["a stream has ended"] += 1
+            except grpc.RpcError as error:
+                self.fail("AuthorizeStream", f"{error.code().name}: {error.details()}")
+            questions.put(None)
+
     def create_and_revoke(self):
         created = self.call("Create", account_id="acme", name="under load")
         if created is None:
@@ -88,6 +125,8 @@ def run(service):
     threads = [threading.Thread(target=load.create_and_revoke_until_ended)]
     for _ in range(AUTHORIZERS):
         threads.append(threading.Thread(target=load.authorize_until_ended, args=[token]))
+    for _ in range(STREAMS):
+        threads.append(threading.Thread(target=load.ask_on_streams_until_ended, args=[token]))
     for thread in threads:
         thread.start()
     print("started", flush=True)

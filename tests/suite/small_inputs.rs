@@ -57,6 +57,20 @@ const INPUTS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "thousands of questions on AuthorizeStream by a client that takes no answers",
+        "no more is read, a stream takes 64 KiB at most, and a shutdown does not wait for it",
+        &[
+            "a_client_that_takes_no_answers_is_read_no_more_until_it_takes_them",
+            "answers_that_are_not_taken_in_time_cost_their_client_the_connection",
+            "a_stream_whose_client_takes_nothing_holds_up_no_shutdown",
+        ],
+    ),
+    (
+        "half a question, three bytes of one, a large one, or JSON behind two questions",
+        "two answers, and the status that says what is wrong",
+        &["what_cannot_be_read_ends_the_stream_behind_the_answers_before_it"],
+    ),
+    (
         "the files beside an SQLite database are removed, or it has another name or mount, and a second \
          process starts",
         "refused: the database is in use",

@@ -98,6 +98,12 @@ impl Index {
             .map(number)
     }
 
+    /// The number in the slot with which a look-up of this tag begins. It may be that of another key.
+    pub(super) fn first_number(&self, tag: Tag) -> Option<u32> {
+        let slot = self.slots_from(tag).next()?.load(Ordering::Acquire);
+        (slot != 0).then(|| number(slot))
+    }
+
     /// Publishes a record, which must have been filled. Only one thread may write, and there must
     /// be room.
     pub(super) fn insert(&self, tag: Tag, number: u32) {

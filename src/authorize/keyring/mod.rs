@@ -301,6 +301,12 @@ impl Keyring {
         }
     }
 
+    /// Reads the memory of these keys, so that the processor waits for that of all at once. To look them up
+    /// takes less time afterwards, and finds the same.
+    pub(super) fn fetch<'a>(&self, digests: impl Iterator<Item = &'a TokenDigest>) {
+        self.read().0.fetch(digests);
+    }
+
     /// Gives access to the keys and domains. Drop the guard soon, because it keeps memory from being
     /// freed.
     pub(crate) fn read(&self) -> ReadGuard {

@@ -97,6 +97,11 @@ impl Record {
         TokenDigest::from_bytes(bytes)
     }
 
+    /// The number of the account.
+    pub(super) fn account(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(upper_half(self.0[TEXTS].load(Relaxed)))
+    }
+
     pub(super) fn held(&self) -> Held {
         let word = |at: usize| self.0[at].load(Relaxed);
         let (texts, validity) = (word(TEXTS), word(VALIDITY));

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::model::{key::KeyState, token::TokenDigest};
 use std::{
+    hint::black_box,
     num::NonZeroU32,
     ops::RangeInclusive,
     sync::{
@@ -57,6 +58,9 @@ pub(super) struct StoredKey<'a> {
     pub(super) record: &'a Record,
     pub(super) last_use: &'a LastUse,
 }
+
+/// Fewer keys are in the processor's caches anyway.
+const FETCHED_KEYS: usize = 20_000;
 
 /// A place in a chunk.
 struct Place<'a> {
@@ -112,6 +116,27 @@ impl Table {
             let record = self.record(number);
             record.is_some_and(|record| record.has_digest(digest))
         })
+    }
+
+    /// Reads where look-ups of these digests begin: slots, then records, then texts. In each of these loops no
+    /// step needs what another one reads, so the processor waits for all of them together.
+    pub(super) fn fetch<'a>(&self, digests: impl Iterator<Item = &'a TokenDigest>) {
+        if self.len() < FETCHED_KEYS {
+            return;
+        }
+        let slots = digests.map(|digest| self.index.first_number(self.index.tag(digest)));
+        let slots: Vec<_> = slots.collect();
+        let places = slots.into_iter().flatten();
+        let places = places.filter_map(|number| self.place(number));
+        let accounts = places.map(|place| {
+            black_box(place.last_use.minute());
+            place.record.account()
+        });
+        let accounts: Vec<_> = accounts.collect();
+        for account in accounts.into_iter().flatten() {
+            let text = self.account_ids.get(account);
+            black_box(text.and_then(|text| text.bytes().next()));
+        }
     }
 
     /// The keys with these numbers, by their own records. Keys that are added meanwhile may be missing.

@@ -10,5 +10,7 @@ mod response;
 mod service;
 
 pub(super) use change_requests::reason;
+#[cfg(test)]
+pub(super) use response::scope;
 pub(super) use response::suspension;
 pub(super) use service::KeyHandlers;

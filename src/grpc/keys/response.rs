@@ -4,12 +4,8 @@
 
 use super::page_token;
 use crate::{
-    authorize::{
-        decision::{Decision, DenialReason, Grant},
-        lease::NoLease,
-    },
     grpc::{
-        errors::{self, aborted, failed_precondition, unavailable},
+        errors::{self, aborted, failed_precondition},
         proto, timestamp,
         writes::{CHANGE_AGAIN, unacknowledged},
     },
@@ -22,7 +18,6 @@ use crate::{
     store::{KeyReplacement, ListQuery, Listed, Selected},
 };
 use prost::Message;
-use proto::authorize_response::Decision as ProtoDecision;
 use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -97,41 +92,7 @@ pub(super) fn page(listed: Listed, query: &ListQuery) -> proto::ListResponse {
     }
 }
 
-pub(super) fn decision(decision: Decision) -> proto::AuthorizeResponse {
-    let decision = match decision {
-        Decision::Grant(grant) => ProtoDecision::Grant(self::grant(grant)),
-        Decision::Denial(reason) => ProtoDecision::Denial(denial(reason)),
-    };
-    proto::AuthorizeResponse {
-        decision: Some(decision),
-    }
-}
-
-fn grant(grant: Grant) -> proto::Grant {
-    proto::Grant {
-        key_id: grant.key_id.to_string(),
-        account_id: grant.account_id.into_string(),
-        scope: Some(scope(grant.scope)),
-    }
-}
-
-fn denial(reason: DenialReason) -> proto::Denial {
-    use proto::denial::Reason;
-    let reason = match reason {
-        DenialReason::MalformedToken => Reason::MalformedToken,
-        DenialReason::UnknownToken => Reason::UnknownToken,
-        DenialReason::Revoked => Reason::Revoked,
-        DenialReason::Expired => Reason::Expired,
-        DenialReason::Suspended => Reason::Suspended,
-        DenialReason::DomainNotAllowed => Reason::DomainNotAllowed,
-        DenialReason::DomainNotVerified => Reason::DomainNotVerified,
-    };
-    proto::Denial {
-        reason: reason.into(),
-    }
-}
-
-fn scope(scope: Scope) -> proto::Scope {
+pub(in crate::grpc) fn scope(scope: Scope) -> proto::Scope {
     use proto::scope::Kind;
     let kind = match scope {
         Scope::AllDomains => Kind::AllDomains(proto::AllDomains {}),
@@ -199,14 +160,6 @@ pub(super) fn overtaken() -> tonic::Status {
 pub(super) fn forgotten_meanwhile() -> tonic::Status {
     let message = "keys were deleted while they were searched, and none is revoked; try again";
     aborted("KEYS_DELETED", message)
-}
-
-/// This replica cannot prove that its memory is current.
-pub(super) fn no_lease(why: NoLease) -> tonic::Status {
-    unavailable(
-        why.into(),
-        format!("{why}; try again, or ask another replica"),
-    )
 }
 
 /// A key was created, but it is not certain that every replica knows it. Its token was not shown.

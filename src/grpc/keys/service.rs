@@ -1,24 +1,21 @@
-//! The handlers of `tosend.keys.v1.KeyService`.
+//! The handlers of `tosend.keys.v1.KeyService`, but for the questions: see `grpc::authorize`.
 //!
 //! Promises that when a write returns OK, no replica can answer Authorize without it.
-//! Must never wait for the store in Authorize.
 
 use super::{page_token::InvalidPageToken, request, response};
 use crate::{
     app::App,
-    callers::{Caller, store_turns::StoreWork},
+    callers::store_turns::StoreWork,
     grpc::{
         audited_call::{AuditedCall, Closed},
-        errors, fields,
+        errors,
         handlers::implement,
         proto::{self, key_service_server::KeyService},
         writes::wait_until_acknowledged,
     },
     model::{
-        account::Accounts,
         audit_record::AdminMethod,
         key::{Key, KeyId},
-        time::Timestamp,
         token::Token,
     },
     store::{
@@ -31,7 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tonic::{Request, Status};
+use tonic::Status;
 
 /// How long a List goes on searching for keys that pass its filters, before it answers with what it has
 /// found. One more step takes some ten milliseconds.
@@ -276,22 +273,6 @@ impl KeyHandlers {
         acknowledged.map_err(response::unacknowledged_revoke)?;
         Ok(key)
     }
-
-    /// Answers from memory: it waits for nothing.
-    fn decide(
-        &self,
-        request: Request<proto::AuthorizeRequest>,
-    ) -> Result<proto::AuthorizeResponse, Status> {
-        let (_, extensions, request) = request.into_parts();
-        // Authentication notes the caller only if it is limited to some accounts.
-        let caller = extensions.get::<Arc<Caller>>();
-        let accounts = caller.map_or(&Accounts::All, |caller| &caller.accounts);
-        let proto::AuthorizeRequest { token, domain } = request;
-        let domain = fields::domain(domain)?;
-        let now = Timestamp::now();
-        let decision = self.app.authorizer.authorize(&token, domain, accounts, now);
-        Ok(response::decision(decision.map_err(response::no_lease)?))
-    }
 }
 
 /// Notes which key a call names.
@@ -327,6 +308,5 @@ implement! {
         audited resume(Resume, ResumeRequest) -> ResumeResponse = resume_key;
         audited revoke(Revoke, RevokeRequest) -> RevokeResponse = revoke_key;
         dry_run_of batch_revoke(BatchRevoke, BatchRevokeRequest) -> BatchRevokeResponse = batch_revoke_keys;
-        unaudited authorize(Authorize, AuthorizeRequest) -> AuthorizeResponse = decide;
     }
 }

@@ -12,7 +12,12 @@ use super::{
 use crate::{
     app::Callers,
     audit::recorder::Recorder,
-    callers::{Caller, credentials::Credentials, secret::SecretDigest, shares::Shares},
+    callers::{
+        Caller, Role,
+        credentials::Credentials,
+        secret::SecretDigest,
+        shares::{Share, Shares},
+    },
     config::ClientLimits,
     grpc::{
         audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
@@ -32,7 +37,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::Service;
 
 /// Lets a call pass if its caller may make it, and has the others recorded.
@@ -42,9 +47,45 @@ pub(in crate::grpc) struct Authenticate<S> {
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
     message_limits: MessageLimits,
-    streams: Arc<Shares>,
+    streams: SharesOfStreams,
     large_messages: Arc<Shares>,
     inner: S,
+}
+
+/// The shares of calls that stream their messages.
+#[derive(Clone)]
+struct SharesOfStreams {
+    questions: Arc<Shares>,
+    reflection: Arc<Shares>,
+}
+
+impl SharesOfStreams {
+    fn take(&self, method: Method, caller: &Caller) -> Option<Share> {
+        let shares = match method {
+            Method::AuthorizeStream => &self.questions,
+            _ => &self.reflection,
+        };
+        shares.take(&caller.name)
+    }
+}
+
+/// A caller whose call goes on, and may lose its rights meanwhile.
+#[derive(Clone)]
+pub(in crate::grpc) struct CallerNow {
+    known_now: Arc<KnownNow>,
+    needed: Role,
+}
+
+impl CallerNow {
+    /// The caller, by the credentials file as it is now, if it may still make this call.
+    pub(in crate::grpc) fn permitted(&self) -> Result<Arc<Caller>, Status> {
+        let caller = (self.known_now)().ok_or_else(errors::unauthenticated)?;
+        if caller.role.covers(self.needed) {
+            Ok(caller)
+        } else {
+            Err(errors::not_permitted())
+        }
+    }
 }
 
 impl<S> Authenticate<S> {
@@ -59,7 +100,10 @@ impl<S> Authenticate<S> {
             recorder,
             answer_timeout: limits.answer_timeout,
             message_limits: MessageLimits::of(limits),
-            streams: Shares::of_streams(),
+            streams: SharesOfStreams {
+                questions: Shares::of_questions(),
+                reflection: Shares::of_reflection(),
+            },
             large_messages: Shares::of_large_messages(),
             inner,
         }
@@ -157,7 +201,12 @@ impl Callers {
     }
 
     /// Decides whether a call passes, and notes a caller that the service must know.
-    fn check(&self, call: &mut Call, recorder: &Arc<Recorder>, streams: &Arc<Shares>) -> Verdict {
+    fn check(
+        &self,
+        call: &mut Call,
+        recorder: &Arc<Recorder>,
+        streams: &SharesOfStreams,
+    ) -> Verdict {
         let access = Access::to(call.method);
         if access == Access::Open {
             return Verdict::Passed;
@@ -180,21 +229,29 @@ impl Callers {
         if let Some(peer) = request.extensions().get::<Peer>() {
             peer.slot.record_call(&caller.name, began);
         }
-        if call.method.is_some_and(Method::streams_requests) {
-            let Some(share) = streams.take(&caller.name) else {
+        let may_call = match access {
+            Access::Needs(role) => caller.role.covers(role),
+            Access::Open | Access::AnyCaller => true,
+        };
+        if may_call && let Some(method) = call.method.filter(|it| it.streams_requests()) {
+            let Some(share) = streams.take(method, caller) else {
                 return Verdict::TooManyStreams;
             };
             request.extensions_mut().insert(Arc::new(share));
-            call.until_unknown = self.until_unknown(caller, request);
-        }
-        let Access::Needs(role) = access else {
+            if let Access::Needs(needed) = access {
+                let known_now = Arc::new(self.known_now(caller, request));
+                let caller = CallerNow { known_now, needed };
+                request.extensions_mut().insert(caller);
+            } else {
+                call.until_unknown = self.until_unknown(caller, request);
+            }
             return Verdict::Passed;
-        };
+        }
         let open = |method| {
             let known_now = self.known_now(caller, request);
             AuditedCall::open(caller.clone(), known_now, method, recorder.clone())
         };
-        match (caller.role.covers(role), method.map(open)) {
+        match (may_call, method.map(open)) {
             (true, Some(call)) => Verdict::PassedAudited(call),
             (false, Some(call)) => Verdict::RefusedAudited(call),
             (false, None) => Verdict::Refused,

@@ -23,7 +23,7 @@ pub(super) fn cancelled(message: String) -> Status {
 }
 
 /// The status that a client is to see in the place of this one.
-pub(super) fn named(status: &Status) -> Status {
+pub(in crate::grpc) fn named(status: &Status) -> Status {
     if status.metadata().contains_key(CANCELLED_KEY) {
         Status::cancelled(status.message())
     } else {

@@ -96,7 +96,7 @@ fn deadline_exceeded(method: Option<Method>) -> Status {
 }
 
 /// When a call is answered at the latest, if its caller has a deadline.
-pub(super) fn answer_deadline(call: &Call) -> Option<Instant> {
+pub(in crate::grpc) fn answer_deadline(call: &Call) -> Option<Instant> {
     let time = answer_time(call.request.headers())?;
     call.began.checked_add(time)
 }

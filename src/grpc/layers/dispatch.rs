@@ -16,14 +16,20 @@ use super::{
     unreadable::{broken_headers, refused_compression, unreadable},
 };
 use crate::grpc::{
+    authorize::{AuthorizeCall, AuthorizeStream},
     call::Call,
     methods::{Method, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
-use crate::{callers::shares::Share, config::ClientLimits, net::connection::Peer};
+use crate::{
+    authorize::Authorizer,
+    callers::{Caller, shares::Share},
+    config::ClientLimits,
+    net::connection::Peer,
+};
 use futures::{
     TryFutureExt,
-    future::{BoxFuture, Either, MapOk},
+    future::{BoxFuture, Either, MapOk, ready},
 };
 use http::{Request, Response};
 use std::{
@@ -45,8 +51,16 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     shared: Arc<Shared>,
 }
 
+/// The part of `KeyService` that reads its messages itself.
+pub(in crate::grpc) struct Questions {
+    pub(in crate::grpc) authorizer: Arc<Authorizer>,
+    pub(in crate::grpc) streams: AuthorizeStream,
+}
+
 /// What all connections share. tonic clones a service for each call, and to clone a token locks it.
 struct Shared {
+    /// Who answers the questions. None where `KeyService` is not served.
+    questions: Option<Questions>,
     /// The names of the services that the router calls.
     services: Arc<[&'static str]>,
     message_limits: MessageLimits,
@@ -60,6 +74,7 @@ impl<K, R> Dispatch<K, R> {
     pub(in crate::grpc) fn new(
         limits: &ClientLimits,
         key_service: Option<KeyServiceServer<K>>,
+        questions: Option<Questions>,
         (router, services): (R, Arc<[&'static str]>),
         draining: CancellationToken,
     ) -> Self {
@@ -73,6 +88,7 @@ impl<K, R> Dispatch<K, R> {
             key_service,
             router,
             shared: Arc::new(Shared {
+                questions,
                 services,
                 message_limits,
                 stream_limit: limits.answer_timeout,
@@ -126,7 +142,10 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<BoxFuture<'static, Result<Response<Body>, Infallible>>, Answer<K, R>>;
+    type Future = Either<
+        BoxFuture<'static, Result<Response<Body>, Infallible>>,
+        Either<AuthorizeCall, Answer<K, R>>,
+    >;
 
     /// `KeyService` is always ready.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -144,6 +163,12 @@ where
         }
         if let Some(status) = refused_compression(call.request.headers()) {
             return Either::Left(refused(call, self.shared.message_limits, status));
+        }
+        if call.method == Some(Method::AuthorizeStream)
+            && let Some(questions) = &self.shared.questions
+        {
+            let answer = questions.streams.answer(call, self.shared.message_limits);
+            return Either::Left(Box::pin(ready(Ok(answer))));
         }
         let Call {
             method,
@@ -172,6 +197,14 @@ where
             let answer = answer.map_ok(|response| ends_with(failure, end, response));
             return Either::Left(Box::pin(answer));
         }
+        if method == Some(Method::Authorize)
+            && let Some(questions) = &self.shared.questions
+        {
+            let caller: Option<Arc<Caller>> = request.extensions_mut().remove();
+            let authorizer = questions.authorizer.clone();
+            let answer = AuthorizeCall::new(authorizer, caller, read(request.into_body()));
+            return Either::Right(Either::Left(answer));
+        }
         let request = request.map(read);
         let answer = match &mut self.key_service {
             Some(key_service) if method.map(Method::service) == Some(SERVICE_NAME) => {
@@ -180,6 +213,6 @@ where
             _ => Either::Right(self.router.call(request)),
         };
         let name: fn(_) -> _ = name_cancelled;
-        Either::Right(answer.map_ok(name))
+        Either::Right(Either::Right(answer.map_ok(name)))
     }
 }

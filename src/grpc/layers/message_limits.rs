@@ -36,6 +36,18 @@ impl MessageLimits {
         }
     }
 
+    /// These, for a stream of messages of up to this size, which no setting raises.
+    pub(in crate::grpc) fn with_size_of_at_most(self, size: u32) -> Self {
+        if size > self.size {
+            return self;
+        }
+        Self {
+            size,
+            setting: None,
+            ..self
+        }
+    }
+
     /// These, where no setting raises the size.
     pub(super) fn with_fixed_size(self) -> Self {
         let setting = None;
@@ -74,8 +86,17 @@ impl MessageLimits {
 }
 
 impl MessageLimits {
-    pub(super) fn size(&self) -> u32 {
+    pub(in crate::grpc) fn size(&self) -> u32 {
         self.size
+    }
+
+    /// A message of a stream has begun, and its rest does not come.
+    pub(in crate::grpc) fn rest_too_late(&self) -> Status {
+        Status::cancelled(format!(
+            "the rest of a message did not come within {:?} of its beginning (--message-timeout): send \
+             each message whole",
+            self.time
+        ))
     }
 
     /// The most bytes that a message takes on its way.
@@ -83,7 +104,7 @@ impl MessageLimits {
         self.size.saturating_add(PREFIX_SIZE) as usize
     }
 
-    pub(super) fn too_large(&self, size: u32) -> Status {
+    pub(in crate::grpc) fn too_large(&self, size: u32) -> Status {
         let Self {
             size: limit,
             setting,
@@ -119,14 +140,14 @@ pub(super) struct LargeMessage(#[expect(dead_code, reason = "it is held")] pub(s
 ///
 /// A message nearly always comes with its headers. So a timer, which costs an allocation, is made
 /// only when a service has to wait.
-pub(super) struct Patience {
+pub(in crate::grpc) struct Patience {
     end: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patience {
     /// The patience with a call whose headers came at this time.
-    pub(super) fn of(limits: &MessageLimits, began: Instant) -> Self {
+    pub(in crate::grpc) fn of(limits: &MessageLimits, began: Instant) -> Self {
         Self {
             end: began + limits.time,
             timer: None,
@@ -137,7 +158,7 @@ impl Patience {
     ///
     /// The clock decides, and the timer only wakes. `Deadline` has a timer for the same instant. When
     /// that one ends, this is over too, whichever of the two the runtime ends first.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::grpc) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if time::Instant::now() >= self.end.into() {
             return Poll::Ready(());
         }

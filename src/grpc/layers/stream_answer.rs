@@ -8,22 +8,16 @@
 
 use crate::{
     callers::shares::Share,
-    grpc::{call::status, errors::trailers},
+    grpc::{call::status, errors::trailers, unwritten::Unwritten},
     net::admission::ConnectionSlot,
 };
 use bytes::Bytes;
-use futures::{future::BoxFuture, task::AtomicWaker};
+use futures::future::BoxFuture;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
-        },
-    },
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -121,51 +115,6 @@ impl StreamAnswer {
                 frame.map(|frame| frame.map_data(|bytes| self.unwritten.begin(bytes)))
             }),
         )
-    }
-}
-
-/// Whether HTTP/2 still has a frame of the answer.
-#[derive(Default)]
-struct Unwritten {
-    is_some: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Unwritten {
-    fn begin(self: &Arc<Self>, bytes: Bytes) -> Bytes {
-        self.is_some.store(true, Release);
-        let unwritten = self.clone();
-        Bytes::from_owner(UnwrittenFrame { bytes, unwritten })
-    }
-
-    /// Ready when it has none.
-    fn poll_none(&self, context: &Context<'_>) -> Poll<()> {
-        // Before it is asked, so that no end is missed.
-        self.waker.register(context.waker());
-        if self.is_some.load(Acquire) {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    }
-}
-
-/// A frame, which is written when this is dropped.
-struct UnwrittenFrame {
-    bytes: Bytes,
-    unwritten: Arc<Unwritten>,
-}
-
-impl AsRef<[u8]> for UnwrittenFrame {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for UnwrittenFrame {
-    fn drop(&mut self) {
-        self.unwritten.is_some.store(false, Release);
-        self.unwritten.waker.wake();
     }
 }
 

@@ -20,7 +20,7 @@ use tonic::{Status, metadata::MetadataValue};
 
 /// Why a request cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(in crate::grpc) enum Unreadable {
     NotPost,
     ContentType,
     NoMessage,
@@ -57,7 +57,7 @@ impl Unreadable {
 }
 
 /// The answer to a request that cannot be read.
-pub(super) fn unreadable(method: Option<Method>, why: Unreadable) -> Status {
+pub(in crate::grpc) fn unreadable(method: Option<Method>, why: Unreadable) -> Status {
     let method = method.map_or(OTHER, Method::name);
     tracing::debug!(method, "a request cannot be read: {}", why.text());
     Status::invalid_argument(why.text())

@@ -60,8 +60,9 @@ impl KeyId {
     }
 }
 
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl KeyId {
+    /// The text, of which all characters are ASCII.
+    pub(crate) fn to_ascii(self) -> [u8; PREFIX.len() + DIGITS] {
         let mut text = [0; PREFIX.len() + DIGITS];
         let (prefix, digits) = text.split_at_mut(PREFIX.len());
         prefix.copy_from_slice(PREFIX.as_bytes());
@@ -70,6 +71,13 @@ impl fmt::Display for KeyId {
             *digit = CROCKFORD[(rest & 31) as usize];
             rest >>= 5;
         }
+        text
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.to_ascii();
         f.write_str(std::str::from_utf8(&text).expect("Crockford's alphabet is ASCII"))
     }
 }

@@ -9,7 +9,7 @@ mod policy;
 mod slot;
 
 use self::connections::{Connections, Evicted};
-pub(crate) use self::slot::{ConnectionSlot, HeldByConnection, InFlightCall};
+pub(crate) use self::slot::{ConnectionSlot, HeldByConnection, InFlightCall, StreamOfConnection};
 use super::{
     connection_counts::{ConnectionCounts, Reason},
     reload::Reloaded,

@@ -13,7 +13,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{
             AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed},
@@ -37,6 +37,10 @@ pub(crate) struct ConnectionSlot {
     unawaited_calls: AtomicUsize,
     /// How many answers to admin calls its client has yet to take.
     held_answers: AtomicUsize,
+    /// How many calls to `AuthorizeStream` it has.
+    streams: AtomicUsize,
+    /// When the connection was set up. Its age is counted from then.
+    set_up: OnceLock<Instant>,
     /// Wakes the task that sets the connection up, or later the one that serves it.
     reader: AtomicWaker,
 }
@@ -54,6 +58,8 @@ impl ConnectionSlot {
             calls: Calls::default(),
             unawaited_calls: AtomicUsize::new(0),
             held_answers: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            set_up: OnceLock::new(),
             reader: AtomicWaker::new(),
         };
         slot.set_called(now);
@@ -136,6 +142,17 @@ impl ConnectionSlot {
         poll_fn(|context| self.poll_evicted(context)).await;
     }
 
+    /// Notes that the connection is set up, so that it can be served.
+    pub(in crate::net) fn note_set_up(&self) {
+        // It is set up once.
+        let _ = self.set_up.set(Instant::now());
+    }
+
+    /// When the connection was set up.
+    pub(crate) fn set_up(&self) -> Option<Instant> {
+        self.set_up.get().copied()
+    }
+
     /// Closes the connection, whose client has not taken an answer in time.
     pub(crate) fn close_for_untaken_answer(&self) {
         self.admission.evict_for_untaken_answer(self);
@@ -197,6 +214,29 @@ impl HeldByConnection {
 impl Drop for HeldByConnection {
     fn drop(&mut self) {
         self.0.held_answers.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A call to `AuthorizeStream`, which counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct StreamOfConnection(Arc<ConnectionSlot>);
+
+impl StreamOfConnection {
+    /// One more on this connection, or `None` if it has this many.
+    pub(crate) fn begin(slot: Arc<ConnectionSlot>, most: usize) -> Option<Self> {
+        let begun = slot.streams.fetch_add(1, Relaxed);
+        let stream = Self(slot);
+        (begun < most).then_some(stream)
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<ConnectionSlot> {
+        &self.0
+    }
+}
+
+impl Drop for StreamOfConnection {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Relaxed);
     }
 }
 

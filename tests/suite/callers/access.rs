@@ -31,7 +31,7 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
     let authorizer = Bearer::secret(&authorizer.secret);
     let admin = Bearer::secret(&admin.secret);
 
-    // The messages are empty, so a permitted call gets one of these statuses.
+    // The messages are empty, so a permitted call gets one of these statuses, or on a stream an error.
     let (bad, none) = (Code::InvalidArgument, Code::Unimplemented);
     let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
     for (method, for_unauthenticated, for_authorizers, for_admins) in [
@@ -42,6 +42,12 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
             unauthenticated,
             bad,
             bad,
+        ),
+        (
+            &format!("{KEY_SERVICE}/AuthorizeStream"),
+            unauthenticated,
+            Code::Ok,
+            Code::Ok,
         ),
         (
             &format!("{KEY_SERVICE}/Create"),

@@ -2,12 +2,18 @@
 
 use super::Guarded;
 use crate::support::{
-    clients::callers::{Bearer, BearerClient, Credential, client},
+    clients::{
+        callers::{Bearer, BearerClient, Credential, client},
+        questions::{Questions, error_code},
+    },
     eventually,
     server::error_reason,
 };
 use futures::{FutureExt, StreamExt, stream};
-use keyservice::grpc::proto::{AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse};
+use keyservice::grpc::proto::{
+    AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse,
+    authorize_stream_response::Answer, denial::Reason,
+};
 use std::time::Duration;
 use tokio::{sync::oneshot, time::timeout};
 use tonic::{
@@ -213,4 +219,35 @@ async fn a_stream_of_a_caller_that_was_removed_ends() {
     let end = end.expect("soon").expect_err("it ends");
     assert_eq!(end.code(), Code::Unavailable, "{end}");
     assert!(kept.message().now_or_never().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_was_removed_is_refused_from_its_next_question_on_and_keeps_its_stream() {
+    let mut callers = Callers::start().await;
+    let (token, _) = callers.client(&callers.acme).create_key().await;
+    let bearer = Bearer::secret(&callers.acme.secret);
+    let opened = Questions::open_with(callers.channel.clone(), bearer, Request::new(())).await;
+    let mut stream = opened.expect("opened");
+    let (acme, operator) = (callers.acme.line.clone(), callers.operator.line.clone());
+    let other_accounts = acme.replace("accounts=acme", "accounts=globex");
+    for (line, expected) in [
+        ("", "an error of UNAUTHENTICATED"),
+        (&*acme, "a grant"),
+        (&other_accounts, "a denial"),
+        (&acme, "a grant"),
+    ] {
+        let lines = format!("{operator}\n{line}");
+        callers.guarded.file.swap(&[("callers", &lines)]);
+        eventually(expected, async || {
+            match (expected, stream.answer(&token, "example.com").await) {
+                ("a grant", Answer::Grant(_)) => true,
+                ("a denial", Answer::Denial(denial)) => denial.reason() == Reason::UnknownToken,
+                (_, answer) => {
+                    expected.contains("UNAUTHENTICATED")
+                        && error_code(&answer) == Some(Code::Unauthenticated)
+                }
+            }
+        })
+        .await;
+    }
 }

@@ -1,5 +1,6 @@
 //! The API: a tonic client calls the real server over a real socket.
 
+mod authorize_stream;
 mod bad_input;
 mod batch_revoke;
 mod calls_without_a_message;

@@ -6,6 +6,7 @@ mod health_port;
 mod hostile_caller;
 pub mod http2;
 mod limits;
+mod stalled_questions;
 mod stalled_streams;
 pub mod takes_nothing;
 mod tls;

@@ -49,6 +49,11 @@ async fn no_answer_contradicts_a_returned_write_whatever_fails() {
     let all = load.tally.all();
     assert!(all.writes >= 100, "{} writes", all.writes);
     assert!(all.grants >= 2000, "{} grants", all.grants);
+    assert!(
+        all.on_streams >= 500,
+        "{} decisions on streams",
+        all.on_streams
+    );
     let denied = load.history.denials_after_revoke();
     assert!(denied >= 200, "{denied} denials after a Revoke");
     for decided in Decided::OF_KEPT_KEYS {

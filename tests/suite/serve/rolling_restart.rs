@@ -41,6 +41,9 @@ async fn no_call_fails_while_replicas_are_restarted_one_by_one() {
     println!("{report:?}");
     assert!(report.failures.is_empty(), "{:#?}", report.failures);
     assert!(report.calls["Authorize"] > 1000);
+    // Each restart ended the streams to that replica, and each question was answered on the next one.
+    assert!(report.calls["AuthorizeStream"] > 1000);
+    assert!(report.calls["a stream has ended"] > ROUNDS);
     for method in ["Create", "List", "Revoke"] {
         assert!(report.calls[method] > REPLICAS);
     }

@@ -3,6 +3,7 @@
 pub mod balanced_load;
 pub mod callers;
 pub mod health;
+pub mod questions;
 pub mod reflected;
 pub mod session;
 pub mod well_behaved;

@@ -138,6 +138,7 @@ impl Session {
         message: &DynamicMessage,
     ) -> Result<(), Code> {
         let answer = reflected::call(self.server.channel().await, method, message).await;
+        let error = answer.as_ref().ok().and_then(error_of_question);
         let answer = answer.map(|mut answer| {
             if let Some(token) = answer.get_field_by_name("token") {
                 let token = token.as_str().expect("text").to_owned();
@@ -146,7 +147,8 @@ impl Session {
             }
             Response::new(answer.encode_to_vec())
         });
-        self.keep_answer(answer).map(drop)
+        self.keep_answer(answer).map(drop)?;
+        error.map_or(Ok(()), Err)
     }
 
     /// A token that is granted.
@@ -198,4 +200,14 @@ impl Session {
             ("the answers", self.answers),
         ]
     }
+}
+
+/// The code of the status that is the answer to a question on a stream.
+fn error_of_question(answer: &DynamicMessage) -> Option<Code> {
+    if !answer.has_field_by_name("error") {
+        return None;
+    }
+    let error = answer.get_field_by_name("error")?;
+    let code = error.as_message()?.get_field_by_name("code")?.as_i32()?;
+    Some(Code::from_i32(code))
 }

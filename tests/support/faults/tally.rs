@@ -10,6 +10,8 @@ pub struct Counts {
     pub faults: u64,
     pub grants: u64,
     pub denials: u64,
+    /// The decisions among these that were asked for on a stream.
+    pub on_streams: u64,
     /// Authorizes without a decision.
     pub unavailable: u64,
     /// The unavailable ones that a replica refused because its lease had lapsed.

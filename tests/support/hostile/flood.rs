@@ -1,13 +1,16 @@
 //! Floods: hostile clients that open connections and send frames as fast as they can, or that start
 //! requests and never finish them.
 
-use crate::support::hostile::{
-    frames::{
-        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM,
-        RawClient, SETTINGS, WINDOW_UPDATE, call_headers, client_hello, frame, header_block,
-        headers_of, hpack_string, no_settings,
+use crate::support::{
+    clients::questions,
+    hostile::{
+        frames::{
+            ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM,
+            RawClient, SETTINGS, WINDOW_UPDATE, call_headers, client_hello, frame, header_block,
+            headers_of, hpack_string, no_settings,
+        },
+        random_tokens::{authorize, authorize_random_tokens},
     },
-    random_tokens::{authorize, authorize_random_tokens},
 };
 use futures::future::join_all;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
@@ -49,6 +52,7 @@ pub const PLAIN: &[Flood] = &[
     }),
     short("random frames", random_frames),
     short("rapid reset", rapid_reset),
+    short("streams that are opened and reset", reset_streams),
     short("huge headers", huge_headers),
     short("headers without end", headers_without_end),
     short("one header a thousand times", repeated_header),
@@ -57,6 +61,12 @@ pub const PLAIN: &[Flood] = &[
     held("a header that does not end", 500, unfinished_header),
     held("calls without a message", 12, calls_without_message),
     held("answers that nobody reads", 12, answers_unread),
+    held(
+        "questions whose answers nobody reads",
+        500,
+        questions_unread,
+    ),
+    held("half questions", 500, half_questions),
     held("idle connections", 10_000, idle),
     Flood {
         name: "random tokens",
@@ -281,6 +291,18 @@ fn rapid_reset(_: &mut StdRng) -> Vec<u8> {
     greeting().into_iter().chain(calls).collect()
 }
 
+/// Streams that ask and are reset before their answers come.
+fn reset_streams(_: &mut StdRng) -> Vec<u8> {
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let (block, questions) = (headers_of(questions::PATH, &[]), some_questions(20));
+    let calls = (0..500).map(|call| 2 * call + 1).flat_map(|stream| {
+        let headers = frame(HEADERS, END_HEADERS, stream, &block);
+        let questions = frame(DATA, 0, stream, &questions);
+        [headers, questions, frame(RST_STREAM, 0, stream, &CANCEL)].concat()
+    });
+    greeting().into_iter().chain(calls).collect()
+}
+
 /// A header block of 160 KB, in frames of nearly the greatest length.
 fn huge_headers(_: &mut StdRng) -> Vec<u8> {
     let block = call_headers(&[("x-huge", &"x".repeat(160_000))]);
@@ -373,6 +395,38 @@ fn answers_unread(_: &mut StdRng) -> Vec<u8> {
     });
     let greeting = [PREFACE, &frame(SETTINGS, 0, 0, &NO_WINDOW)].concat();
     greeting.into_iter().chain(calls).collect()
+}
+
+fn some_questions(count: usize) -> Vec<u8> {
+    questions::framed(1, "no token", "example.com").repeat(count)
+}
+
+/// The streams of questions that a connection may have.
+const STREAMS_OF_QUESTIONS: [u32; 2] = [1, 3];
+
+/// Streams of a client whose window of zero lets the server send no answer. All questions fit into the windows
+/// of the streams, and of the connection when it begins.
+fn questions_unread(_: &mut StdRng) -> Vec<u8> {
+    const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0]; // SETTINGS_INITIAL_WINDOW_SIZE
+    let (block, questions) = (headers_of(questions::PATH, &[]), some_questions(500));
+    let calls = STREAMS_OF_QUESTIONS.into_iter().flat_map(|stream| {
+        let headers = frame(HEADERS, END_HEADERS, stream, &block);
+        let questions = frame(DATA, 0, stream, &questions);
+        [headers, questions].concat()
+    });
+    let greeting = [PREFACE, &frame(SETTINGS, 0, 0, &NO_WINDOW)].concat();
+    greeting.into_iter().chain(calls).collect()
+}
+
+/// Streams on each of which a question begins and does not end.
+fn half_questions(_: &mut StdRng) -> Vec<u8> {
+    let (block, question) = (headers_of(questions::PATH, &[]), some_questions(1));
+    let calls = STREAMS_OF_QUESTIONS.into_iter().flat_map(|stream| {
+        let headers = frame(HEADERS, END_HEADERS, stream, &block);
+        let half = frame(DATA, 0, stream, &question[..question.len() / 2]);
+        [headers, half].concat()
+    });
+    greeting().into_iter().chain(calls).collect()
 }
 
 /// Half of the connections send nothing; the others send only the preface.

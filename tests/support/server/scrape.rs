@@ -45,6 +45,13 @@ impl Scrape {
         self.value(&name)
     }
 
+    /// How many decisions were counted, whatever they were.
+    pub fn decisions(&self) -> f64 {
+        let counted = self.samples.iter();
+        let counted = counted.filter(|(name, _)| name.starts_with("keyservice_decisions_total{"));
+        counted.map(|(_, value)| value).sum()
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.samples.contains_key(name)
     }

@@ -34,6 +34,9 @@ impl Load {
 
     pub(super) async fn write_domains_until_stopped(self: Arc<Self>, mut random: StdRng) {
         while !self.stop.is_cancelled() {
+            // A write that fails at once must not be followed by the next one at once: each has a domain of its
+            // own, and at the end every replica is asked for each.
+            pause(LONG_PAUSE, &mut random).await;
             let domain = self.domains.new_subject();
             let mut coverage = other_coverage(Coverage::Removed, &mut random);
             while self.write_domain(domain, coverage, &mut random).await

@@ -4,6 +4,7 @@
 mod changed_keys;
 mod changes;
 mod domains;
+mod streams;
 
 use crate::support::{
     eventually,
@@ -41,6 +42,9 @@ const DOMAIN: &str = "example.com";
 
 /// The number of clients per replica that only call Authorize.
 const AUTHORIZERS: usize = 3;
+
+/// The number of clients per replica that ask on a stream.
+const STREAM_AUTHORIZERS: usize = 1;
 
 /// The number of clients that write. Each uses all replicas.
 const WRITERS: usize = 6;
@@ -147,6 +151,10 @@ impl Load {
         for replica in 0..load.replica_clients.len() {
             let mut fork = || StdRng::seed_from_u64(random.random());
             let (domains, keys) = (load.clone(), load.clone());
+            for _ in 0..STREAM_AUTHORIZERS {
+                let ask = load.clone().ask_on_streams_until_stopped(replica, fork());
+                load.clients.spawn(ask);
+            }
             let ask = domains.ask_for_domains_until_stopped(replica, fork());
             load.clients.spawn(ask);
             let ask = keys.ask_for_changing_keys_until_stopped(replica, fork());
