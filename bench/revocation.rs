@@ -21,8 +21,6 @@ use tokio_postgres::NoTls;
 
 const REPLICAS: [usize; 3] = [1, 3, 10];
 const REVOKES: usize = 300;
-const CALLERS: usize = 32;
-const THROUGHPUT_TIME: Duration = Duration::from_secs(5);
 const KILLS: usize = 5;
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -36,11 +34,6 @@ async fn main() {
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for replicas in REPLICAS {
         measure_revokes(&cluster, replicas).await;
-    }
-    println!("\n| replicas | callers at a time | Creates a second |");
-    println!("|---:|---:|---:|");
-    for replicas in REPLICAS {
-        measure_throughput(&cluster, replicas).await;
     }
     measure_idle(&cluster).await;
     measure_killed_replica(&cluster).await;
@@ -85,26 +78,6 @@ async fn measure_revokes(cluster: &Cluster, replicas: usize) {
         with_most(&removals),
         columns(&statements),
     );
-}
-
-/// Writes wait in turn for the lock that orders them. Their waits for the replicas overlap.
-async fn measure_throughput(cluster: &Cluster, replicas: usize) {
-    let servers = start(&cluster.create_database(), replicas).await;
-    let started = Instant::now();
-    let callers = (0..CALLERS).map(|number| {
-        let server = &servers[number % replicas];
-        async move {
-            let (mut client, mut count) = (server.client().await, 0_u32);
-            while started.elapsed() < THROUGHPUT_TIME {
-                create(&mut client).await;
-                count += 1;
-            }
-            count
-        }
-    });
-    let count: u32 = futures::future::join_all(callers).await.iter().sum();
-    let rate = f64::from(count) / started.elapsed().as_secs_f64();
-    println!("| {replicas} | {CALLERS} | {rate:.0} |");
 }
 
 /// Measures how often replicas without any calls renew their leases.

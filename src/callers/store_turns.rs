@@ -18,7 +18,9 @@ use tokio::{sync::oneshot, time::timeout};
 /// What the store does for a call. SQLite has a thread for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreWork {
-    /// It makes a write, or looks at one key in order to make one.
+    /// It makes a write that shares a transaction, and so a connection, with others that wait.
+    SharedWrite,
+    /// It makes another write, or looks at one key in order to make one.
     Write,
     /// It looks at one key.
     LookUp,
@@ -26,11 +28,18 @@ pub(crate) enum StoreWork {
     Search,
 }
 
+/// How many writes may wait to share a transaction, or share one: as many as two transactions take. So the next
+/// one is full when the one before it ends, and a write waits for few others.
+const SHARED_WRITES: usize = 128;
+
+/// How many connections writes use for the transactions that they share.
+const SHARED_CONNECTIONS: usize = 2;
+
 /// The turns of one process.
 #[derive(Debug)]
 pub(crate) struct StoreTurns {
-    /// In the order of [`StoreWork`]. They may be one and the same.
-    gates: [Arc<Gate>; 3],
+    /// In the order of [`StoreWork`]. The last three may be one and the same.
+    gates: [Arc<Gate>; 4],
     wait_limit: Duration,
 }
 
@@ -43,7 +52,9 @@ struct Gate {
 
 /// A number of turns for each part: the one that is open to every call, and those that are kept for calls
 /// that take rights away and for admins of all accounts.
-type Parts = [usize; 3];
+type Parts = [usize; PARTS];
+
+const PARTS: usize = 3;
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,7 +77,7 @@ struct Standing {
 #[derive(Debug)]
 struct Waiting {
     caller: CallerName,
-    may_take: [bool; 3],
+    may_take: [bool; PARTS],
     turn: oneshot::Sender<StoreTurn>,
 }
 
@@ -89,21 +100,24 @@ pub(crate) struct NoTurn(Duration);
 
 impl StoreTurns {
     /// Divides so many connections, each of which does any work. If there are several, one of them is left to
-    /// the audit records.
+    /// the audit records, and if there are many, some to the writes that share transactions.
     #[must_use]
     pub(crate) fn of_connections(connections: usize, wait_limit: Duration) -> Self {
-        let gate = Gate::new(connections.saturating_sub(1).max(1));
+        let connections = connections.saturating_sub(1);
+        let others = connections.saturating_sub(SHARED_CONNECTIONS);
+        let others = if others < PARTS { connections } else { others };
+        let gate = Gate::new(others.max(1));
         Self {
-            gates: [gate.clone(), gate.clone(), gate],
+            gates: [Gate::new(SHARED_WRITES), gate.clone(), gate.clone(), gate],
             wait_limit,
         }
     }
 
-    /// Gives each kind of work so many turns of its own.
+    /// Gives each kind of work so many turns of its own, but for writes that share transactions.
     #[must_use]
     pub(crate) fn of_threads(turns: usize, wait_limit: Duration) -> Self {
         Self {
-            gates: [turns; 3].map(Gate::new),
+            gates: [SHARED_WRITES, turns, turns, turns].map(Gate::new),
             wait_limit,
         }
     }
@@ -125,13 +139,13 @@ impl StoreTurns {
 
     /// How many calls wait for their turn.
     pub(crate) fn waiting(&self) -> usize {
-        let [write, look_up, search] = &self.gates;
+        let [shared, write, look_up, search] = &self.gates;
         let others = if Arc::ptr_eq(write, look_up) {
             0
         } else {
             look_up.waiting() + search.waiting()
         };
-        write.waiting() + others
+        shared.waiting() + write.waiting() + others
     }
 }
 
@@ -157,7 +171,7 @@ impl Gate {
     fn enter(
         self: &Arc<Self>,
         caller: CallerName,
-        may_take: [bool; 3],
+        may_take: [bool; PARTS],
     ) -> oneshot::Receiver<StoreTurn> {
         let (turn, given) = oneshot::channel();
         let mut state = self.lock();
@@ -246,7 +260,7 @@ mod tests {
     use super::*;
     use crate::{callers::Role, model::audit_record::AdminMethod};
     use AdminMethod::{Create, List, Revoke};
-    use StoreWork::{LookUp, Search, Write};
+    use StoreWork::{LookUp, Search, SharedWrite, Write};
     use futures::FutureExt;
 
     fn admin(name: &str, accounts: Accounts) -> Caller {
@@ -290,7 +304,9 @@ mod tests {
             (3, 2, 0),
             (4, 1, 1),
             (5, 2, 1),
-            (8, 3, 2),
+            (6, 1, 1),
+            (8, 3, 1),
+            (11, 4, 2),
         ] {
             let turns = StoreTurns::of_connections(connections, LIMIT);
             for first in [Create, Revoke] {
@@ -369,6 +385,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_write_that_shares_a_transaction_waits_for_no_other_work() {
+        let turns = StoreTurns::of_connections(1, LIMIT);
+        let limited = limited("limited");
+        let _held = turns
+            .take(&limited, false, Search)
+            .await
+            .expect("the only one");
+        let shared = turns.take(&limited, false, SharedWrite).now_or_never();
+        shared.expect("at once").expect("in time");
+    }
+
+    #[tokio::test]
     async fn a_call_waits_for_its_turn_for_a_limited_time() {
         let (limited, limit) = (limited("limited"), Duration::from_millis(20));
         let turns = StoreTurns::of_connections(1, limit);
@@ -388,6 +416,6 @@ mod tests {
             .await
             .expect("the next");
         drop(next);
-        assert!(turns.gates[0].lock().callers.is_empty());
+        assert!(turns.gates[Search as usize].lock().callers.is_empty());
     }
 }

@@ -99,6 +99,12 @@ pub struct Settings {
     #[arg(long, env = "KEYSERVICE_MAX_KEYS_PER_ACCOUNT", value_name = "COUNT", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub max_keys_per_account: u32,
 
+    /// How many writes that wait at the same time share one commit at most. Each is answered for itself, and if
+    /// one fails, the others stand. The default lets a burst of writes take a few commits, which take some 10 ms
+    /// each. With 1, each write has its own commit.
+    #[arg(long, env = "KEYSERVICE_WRITES_PER_COMMIT", value_name = "COUNT", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub writes_per_commit: u16,
+
     /// How long calls in flight may take to finish at shutdown. The default is shorter than the 30 s
     /// after which Kubernetes sends SIGKILL.
     #[arg(long, env = "KEYSERVICE_DRAIN_LIMIT", value_name = "DURATION", default_value = "20s", value_parser = duration)]

@@ -28,7 +28,7 @@ use crate::{
         time::Timestamp,
     },
     net::connection::Peer,
-    store::{Committed, StoreError},
+    store::{Committed, StillAllowed, StoreError},
 };
 use http::Response;
 use std::{
@@ -86,6 +86,21 @@ impl<State> AuditedCall<State> {
         let turn = turn.map_err(|error| errors::no_turn(&error, advice))?;
         self.entry.check_caller()?;
         Ok(turn)
+    }
+
+    /// Whether the call's caller still has its rights, for a write that may wait for others.
+    pub(super) fn still_allowed(&self) -> StillAllowed {
+        let (caller, known_now) = (self.entry.caller.clone(), self.entry.known_now.clone());
+        StillAllowed::so_long_as(move || known_now().is_some_and(|now| *now == *caller))
+    }
+
+    /// The status of a write that the store has not made, or not for certain.
+    pub(super) fn store_failed(&self, error: &StoreError, advice: &str) -> Status {
+        let changed = match error {
+            StoreError::Disallowed => self.entry.check_caller().err(),
+            _ => None,
+        };
+        changed.unwrap_or_else(|| errors::store_failed(error, advice))
     }
 }
 
@@ -387,7 +402,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
 }
 
 /// Who a caller is by the credentials file as it is now, if anybody.
-pub(super) type KnownNow = Box<dyn Fn() -> Option<Arc<Caller>> + Send + Sync>;
+pub(super) type KnownNow = Arc<dyn Fn() -> Option<Arc<Caller>> + Send + Sync>;
 
 /// What is known of a call. Dropping it logs or counts the call, and records it if that was not done.
 struct Entry {

@@ -38,6 +38,7 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
             "OLDER_REPLICA",
             format!("{error}; update every replica, then try again"),
         ),
+        StoreError::Disallowed => caller_changed(),
         StoreError::Failed(_) => {
             if let Some(left_out) = FAILED.admit(Instant::now()) {
                 tracing::error!(left_out, "{error}");

@@ -17,7 +17,8 @@ use crate::{
         verified_domain::{Coverage, DomainState},
     },
     store::{
-        DomainRemoval, KeySuspension, KeyTarget, Revocation, Store, StoreError, SuspensionChange,
+        DomainRemoval, KeySuspension, KeyTarget, Revocation, StillAllowed, Store, StoreError,
+        SuspensionChange,
     },
 };
 use std::collections::{HashMap, HashSet};
@@ -197,6 +198,7 @@ async fn write_key_again(
                 accounts: Accounts::All,
                 now: Timestamp::now(),
                 caller: CallerName::service(),
+                still_allowed: StillAllowed::default(),
             };
             store.keys.revoke(&revocation).await?;
             state.revoked = true;

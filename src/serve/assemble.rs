@@ -31,11 +31,13 @@ pub(super) async fn open_store(
     digester: &Digester,
 ) -> Result<Store, OpenError> {
     tracing::info!(store = ?settings.store.address, "opening the store");
+    let writes_per_commit = settings.writes_per_commit.into();
     Ok(match &settings.store.address {
         StoreAddress::Sqlite(path) => {
             let (path, digester) = (path.clone(), digester.clone());
             let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &digester));
-            store.await.expect("opening a store does not panic")?.into()
+            let store = store.await.expect("opening a store does not panic")?;
+            store.with_writes_per_commit(writes_per_commit).into()
         }
         StoreAddress::Postgres(address) => {
             let settings = &settings.postgres;
@@ -46,9 +48,8 @@ pub(super) async fn open_store(
                 statement_timeout: settings.statement_timeout,
                 lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
             };
-            PostgresStore::open(address.expose(), pool, digester)
-                .await?
-                .into()
+            let store = PostgresStore::open(address.expose(), pool, digester).await?;
+            store.with_writes_per_commit(writes_per_commit).into()
         }
     })
 }

@@ -12,9 +12,24 @@ pub enum StoreError {
     /// Trying again helps once that replica is updated.
     #[error("a replica of the release before is running, which does not know this change")]
     OlderReplica,
+    /// The caller lost its rights while the write waited for its turn. It was not made.
+    #[error("the caller has lost its rights since it asked for the write")]
+    Disallowed,
     /// The store failed in a way that trying again will not mend.
     #[error("the store failed: {0}")]
     Failed(#[source] Cause),
+}
+
+impl StoreError {
+    /// The same error, for another caller whose write it has failed as well.
+    pub(super) fn copy(&self) -> Self {
+        match self {
+            Self::Unavailable(cause) => Self::Unavailable(with_causes(&**cause).into()),
+            Self::OlderReplica => Self::OlderReplica,
+            Self::Disallowed => Self::Disallowed,
+            Self::Failed(cause) => Self::Failed(with_causes(&**cause).into()),
+        }
+    }
 }
 
 /// The store could not tell what came since a position.

@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one transaction. Must never see a token, only its
 //! digest.
 
-use super::{BatchRevocation, Committed, Selected, Selection, StoreError};
+use super::{BatchRevocation, Committed, Selected, Selection, StillAllowed, StoreError};
 use crate::model::{
     account::Accounts,
     audit_record::AdminMethod,
@@ -105,6 +105,8 @@ pub struct NewKey {
     pub max_keys: Option<u32>,
     /// Who creates it.
     pub caller: CallerName,
+    /// Whether it still may, when the write's turn has come.
+    pub still_allowed: StillAllowed,
 }
 
 /// Why a key was not stored.
@@ -231,6 +233,8 @@ pub struct Revocation {
     pub now: Timestamp,
     /// Who revokes it.
     pub caller: CallerName,
+    /// Whether it still may, when the write's turn has come.
+    pub still_allowed: StillAllowed,
 }
 
 /// How a call names a key.

@@ -27,6 +27,7 @@ pub mod postgres;
 mod replicas;
 mod retention;
 pub mod sqlite;
+mod still_allowed;
 mod uses;
 
 pub use accounts::{
@@ -56,7 +57,14 @@ pub use position::{Committed, Position, Progress, Revision, WriteId};
 pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot};
 pub use retention::{Forgotten, Old, RetentionStore};
 use std::sync::Arc;
+pub use still_allowed::StillAllowed;
 pub use uses::{NotedUse, UseLog};
+
+/// How many writes that wait at the same time share one transaction at most, unless a setting says otherwise.
+///
+/// They take a store some 10 ms, for which the first waits until it is answered. More would gain little, since
+/// the commit is a small part of that time already.
+pub const WRITES_PER_COMMIT: usize = 64;
 
 /// One store, by its tasks.
 #[derive(Clone)]

@@ -22,7 +22,7 @@ use keyservice::{
         time::Timestamp,
         token::{Digester, Token},
     },
-    store::NewKey,
+    store::{NewKey, StillAllowed},
 };
 use rand::RngExt;
 use std::time::{Duration, Instant};
@@ -79,6 +79,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         must_be_verified: false,
         max_keys: None,
         caller: caller("tester"),
+        still_allowed: StillAllowed::default(),
     };
     (token, new)
 }

@@ -18,8 +18,8 @@ use keyservice::{
         Batch, BatchRevocation, ChangeFeed, CreateOutcome, DomainAddition, DomainQuery,
         DomainRemoval, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey,
         NotCreated, NotedUse, Old, OpenError, Position, Progress, Renewal, Replaced, ReplicaId,
-        Revision, Revocation, Selection, State, Store, StoreError, Suspended, SuspensionChange,
-        batches,
+        Revision, Revocation, Selection, State, StillAllowed, Store, StoreError, Suspended,
+        SuspensionChange, batches,
         postgres::{PoolSettings, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -511,6 +511,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             accounts: Accounts::one(new.key.account_id.clone()),
             now: Timestamp::now(),
             caller: new.caller.clone(),
+            still_allowed: StillAllowed::default(),
         };
         assert!(store.keys.revoke(&revocation).await?.is_some());
     }

@@ -22,7 +22,7 @@ use crate::{
         time::Timestamp,
         token::{Digester, Preview, Token, TokenDigest},
     },
-    store::{KeyLookup, KeyReplacement, KeySuspension, KeyTarget, NewKey},
+    store::{KeyLookup, KeyReplacement, KeySuspension, KeyTarget, NewKey, StillAllowed},
 };
 use std::time::Duration;
 use tonic::Status;
@@ -165,6 +165,7 @@ impl Change {
             must_be_verified: false,
             max_keys: None,
             caller: self.caller.clone(),
+            still_allowed: StillAllowed::default(),
         }
     }
 

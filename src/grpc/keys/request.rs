@@ -21,7 +21,7 @@ use crate::{
         time::Timestamp,
         token::{Digester, Preview, Token},
     },
-    store::{KeyTarget, LIST_SEARCH_LEN, ListQuery, NewKey, Revocation},
+    store::{KeyTarget, LIST_SEARCH_LEN, ListQuery, NewKey, Revocation, StillAllowed},
 };
 use proto::revoke_request::Target;
 use std::collections::HashMap;
@@ -88,6 +88,7 @@ pub fn new_key(
         must_be_verified: rule == DomainRule::Verified,
         max_keys: None,
         caller: caller.clone(),
+        still_allowed: StillAllowed::default(),
     }))
 }
 
@@ -182,6 +183,7 @@ pub fn revocation(
         accounts: accounts(request.account_id, caller)?,
         now,
         caller: caller.name.clone(),
+        still_allowed: StillAllowed::default(),
     })
 }
 

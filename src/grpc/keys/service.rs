@@ -94,12 +94,13 @@ impl KeyHandlers {
         let mut new = call.permit(new)?;
         let max_keys = self.app.max_keys_per_account;
         new.max_keys = Some(max_keys);
+        new.still_allowed = call.still_allowed();
         let turn = call
-            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .turn(&self.app.store_turns, StoreWork::SharedWrite, ADVICE)
             .await?;
         let created = self.app.store.keys.create(&new).await;
         drop(turn);
-        let created = created.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let created = created.map_err(|error| call.store_failed(&error, ADVICE))?;
         let committed = created.map_err(|refused| match refused {
             NotCreated::DomainNotVerified => response::domain_not_verified(),
             NotCreated::TooManyKeys => response::too_many_keys(&new.key.account_id, max_keys),
@@ -252,14 +253,15 @@ impl KeyHandlers {
         const ADVICE: &str = "the key may or may not be revoked: try again";
         call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
-        let revocation = request::revocation(request, call.caller(), digester, call.time())?;
+        let mut revocation = request::revocation(request, call.caller(), digester, call.time())?;
+        revocation.still_allowed = call.still_allowed();
         note_target(call, &revocation.target);
         let turn = call
-            .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
+            .turn(&self.app.store_turns, StoreWork::SharedWrite, ADVICE)
             .await?;
         let revoked = self.app.store.keys.revoke(&revocation).await;
         drop(turn);
-        let revoked = revoked.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let revoked = revoked.map_err(|error| call.store_failed(&error, ADVICE))?;
         revoked.ok_or_else(response::no_such_key)
     }
 

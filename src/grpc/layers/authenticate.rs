@@ -286,17 +286,17 @@ impl Callers {
         let credentials = match self {
             Self::Anyone(_) => {
                 let caller = caller.clone();
-                return Box::new(move || Some(caller.clone()));
+                return Arc::new(move || Some(caller.clone()));
             }
             Self::Listed(credentials) => credentials.clone(),
         };
         if let Some(authorization) = request.headers().get(AUTHORIZATION) {
             let digest = bearer(authorization.as_bytes()).and_then(SecretDigest::of_presented);
-            return Box::new(move || credentials.get().find_by_digest(digest?).cloned());
+            return Arc::new(move || credentials.get().find_by_digest(digest?).cloned());
         }
         let names = request.extensions().get::<Peer>();
         let names = names.map(|peer| peer.names.clone());
-        Box::new(move || {
+        Arc::new(move || {
             let credentials = credentials.get();
             let found = credentials.find_by_certificate(names.as_deref()?);
             found.ok().flatten().cloned()

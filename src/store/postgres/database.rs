@@ -6,14 +6,17 @@
 use super::{
     address::Address,
     connections::{Connections, InUse},
-    errors::{GRACE, answered_within, store_error},
+    errors::{Failure, GRACE, answered_within},
     pool::PoolSettings,
 };
 use crate::store::{PoolStatus, StoreError, with_causes};
 use deadpool_postgres::BuildError;
 use futures::future::{Either, select};
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
@@ -31,9 +34,9 @@ const NOTIFICATION_CONNECTIONS: usize = 1;
 /// path of their own.
 pub(super) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
-/// How many writes of this replica may be at the database at once. They take turns there at one lock,
-/// and a renewal of any replica waits behind those that wait before it. So the wait must not grow with
-/// the calls that come. The second is there to begin when the first has ended.
+/// How many writes of this replica may be at the database at once, or groups of writes. They take turns there
+/// at one lock, and a renewal of any replica may have to wait behind those that wait before it. So the wait must
+/// not grow with the calls that come. The second is there to begin when the first has ended.
 const WRITES_AT_ONCE: usize = 2;
 
 /// Wakes up the other replicas, which may fail.
@@ -129,34 +132,68 @@ impl Database {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
+        let rows = self.try_query(purpose, sql, params).await;
+        rows.map_err(StoreError::from)
+    }
+
+    async fn try_query(
+        &self,
+        purpose: Purpose,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Failure> {
         let client = self.acquire(purpose).await?;
         let rows = async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
         let answer = answered_within(self.answer_limit(), rows).await?;
-        let rows = answer.map_err(|error| store_error(&error))?;
+        let rows = answer.map_err(|error| Failure::of(&error))?;
         client.give_back();
         Ok(rows)
+    }
+
+    /// Runs one statement that writes, which is one transaction, when it is its turn.
+    pub(super) async fn write(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let turn = timeout(self.turn_limit(), self.turn_to_write()).await;
+        let _turn = turn.map_err(|_| self.no_turn())?;
+        self.write_in_turn(sql, params)
+            .await
+            .map_err(StoreError::from)
+    }
+
+    /// Waits until a write of this replica may be at the database. Turns come in the order in which they were
+    /// asked for.
+    pub(super) async fn turn_to_write(&self) -> SemaphorePermit<'_> {
+        self.writers.acquire().await.expect("nothing closes it")
+    }
+
+    /// How long a write waits for its turn.
+    pub(super) fn turn_limit(&self) -> Duration {
+        self.settings.acquire_timeout
+    }
+
+    /// The error of a write that did not get its turn in time.
+    pub(super) fn no_turn(&self) -> StoreError {
+        let limit = humantime::format_duration(self.turn_limit());
+        StoreError::Unavailable(format!("other writes were in the way for {limit}").into())
     }
 
     /// Runs one statement that writes, which is one transaction, and then announces the write to the
     /// other replicas, in another transaction. The answer does not wait for that.
     ///
     /// The announcement is sent together with the write, so it begins as soon as the write has ended.
-    pub(super) async fn write(
+    pub(super) async fn write_in_turn(
         &self,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, StoreError> {
-        let limit = self.settings.acquire_timeout;
-        let permit = timeout(limit, self.writers.acquire()).await;
-        let _permit = permit.map_err(|_| {
-            let limit = humantime::format_duration(limit);
-            StoreError::Unavailable(format!("other writes were in the way for {limit}").into())
-        })?;
+    ) -> Result<Vec<Row>, Failure> {
         if self.announcers.available_permits() == 0 {
-            return self.query(Purpose::Calls, sql, params).await;
+            return self.try_query(Purpose::Calls, sql, params).await;
         }
         let client = Arc::new(self.acquire(Purpose::Calls).await?);
         let shared = client.clone();
@@ -174,7 +211,7 @@ impl Database {
             }
         };
         let answer = answered_within(self.answer_limit(), rows).await?;
-        let rows = answer.map_err(|error| store_error(&error))?;
+        let rows = answer.map_err(|error| Failure::of(&error))?;
         drop(client);
         let limit = self.answer_limit();
         let permit = self.announcers.clone().try_acquire_owned();

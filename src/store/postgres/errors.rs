@@ -32,6 +32,41 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
     }
 }
 
+/// Why a statement failed.
+pub(super) enum Failure {
+    /// The server has refused it and has done nothing of it. Of many things that the statement asked for, one
+    /// alone may be the reason.
+    Refused(StoreError),
+    /// It was not sent, or it was broken off, or it is not known what became of it.
+    Broken(StoreError),
+}
+
+impl Failure {
+    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
+        // Class 57 is an operator's doing, or a time limit.
+        let is_refused = |code: &SqlState| !code.code().starts_with("57");
+        match error.code() {
+            Some(code) if is_refused(code) => Self::Refused(store_error(error)),
+            Some(_) | None => Self::Broken(store_error(error)),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    /// For an error that did not come from the server.
+    fn from(error: StoreError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) | Failure::Broken(error) => error,
+        }
+    }
+}
+
 /// The code of an error that this service's function `begin_change` raises.
 const OLDER_REPLICA: &str = "KS001";
 

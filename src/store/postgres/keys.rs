@@ -1,13 +1,14 @@
-//! The statements of the PostgreSQL store on keys: create and revoke.
+//! The statements of the PostgreSQL store on keys: create and revoke, many at a time.
 //!
-//! Promises that a write and its audit record are one statement, and so one transaction. Must never
+//! Promises that writes and their audit records are one statement, and so one transaction. Must never
 //! record a write that the database's functions did not make.
 
 use super::{
     database::Database,
-    errors::unexpected,
+    errors::{Failure, unexpected},
     key_changes::{by_id_or_digest, parents},
     rows,
+    write_groups::Grouped,
 };
 use crate::{
     model::{
@@ -15,100 +16,146 @@ use crate::{
         key::{Key, KeyId, RequestId},
         time::Timestamp,
     },
-    store::{Committed, CreateOutcome, NewKey, NotCreated, Revocation, StoreError},
+    store::{
+        Committed, CreateOutcome, NewKey, NotCreated, Position, Revision, Revocation, StoreError,
+        WriteId,
+    },
 };
+use async_trait::async_trait;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-pub(super) async fn create(
-    database: &Database,
-    new: &NewKey,
-) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError> {
-    let key = &new.key;
-    let rows = database
-        .write(
-            // This statement locks the table of audit records as it starts, and the writers' lock
-            // only after that.
-            "WITH created AS MATERIALIZED ( \
-                 SELECT is_full, revision, write_id, first_key_id \
-                 FROM keyservice.create_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $16)), \
-             recorded AS ( \
-                 INSERT INTO keyservice.audit \
-                     (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
-                 SELECT $9, $12, $13, $3, coalesce(first_key_id, $1), $6, \
-                     CASE WHEN first_key_id IS NULL THEN $14 ELSE $15 END, 1, revision \
-                 FROM created WHERE write_id IS NOT NULL) \
-             SELECT is_full, revision, write_id, first_key_id FROM created",
-            &[
-                &key.id.as_uuid(),
-                &new.digest.as_bytes().as_slice(),
-                &key.account_id.as_str(),
-                &key.name.as_str(),
-                &key.preview.as_str(),
-                &key.scope.domain(),
-                &parents(&key.scope, new.must_be_verified),
-                &new.request_id.as_ref().map(RequestId::as_str),
-                &key.create_time.to_system_time(),
-                &key.expire_time.map(Timestamp::to_system_time),
-                &key.labels.pairs(),
-                &new.caller.as_str(),
-                &AdminMethod::Create.as_str(),
-                &Outcome::OK.as_str(),
-                &Outcome::ALREADY_EXISTS.as_str(),
-                &new.max_keys.map(i64::from),
-            ],
-        )
-        .await?;
-    let row = rows
-        .first()
-        .ok_or_else(|| unexpected("create_key gave no row"))?;
-    if rows::column(row, "is_full")? {
-        return Ok(Err(NotCreated::TooManyKeys));
+#[async_trait]
+impl Grouped for NewKey {
+    type Answer = Result<Committed<CreateOutcome>, NotCreated>;
+
+    /// The second of two with one request id must find the key of the first.
+    fn goes_with(&self, other: &Self) -> bool {
+        self.request_id.is_none()
+            || self.request_id != other.request_id
+            || self.key.account_id != other.key.account_id
     }
-    if rows::column::<Option<Uuid>>(row, "write_id")?.is_none() {
-        return Ok(Err(NotCreated::DomainNotVerified));
+
+    fn is_allowed(&self) -> bool {
+        self.still_allowed.now()
     }
-    let first: Option<Uuid> = rows::column(row, "first_key_id")?;
-    let outcome = first.map_or(CreateOutcome::Created, |first| {
-        let first = KeyId::from_uuid(first);
-        CreateOutcome::RequestIdUsed { first }
-    });
-    Ok(Ok(Committed::new(outcome, rows::position(row)?)))
+
+    async fn write(database: &Database, group: &[Self]) -> Result<Vec<Self::Answer>, Failure> {
+        let keys = || group.iter().map(|new| &new.key);
+        let rows = database
+            .write_in_turn(
+                "SELECT outcomes, revisions, write_ids, first_key_ids \
+                 FROM keyservice.create_keys( \
+                     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                &[
+                    &column(keys(), |key| key.id.as_uuid()),
+                    &column(group, |new| new.digest.as_bytes().as_slice()),
+                    &column(keys(), |key| key.account_id.as_str()),
+                    &column(keys(), |key| key.name.as_str()),
+                    &column(keys(), |key| key.preview.as_str()),
+                    &column(keys(), |key| key.scope.domain()),
+                    &column(group, |new| {
+                        let parents = parents(&new.key.scope, new.must_be_verified);
+                        parents.map(rows::array_text)
+                    }),
+                    &column(group, |new| new.request_id.as_ref().map(RequestId::as_str)),
+                    &column(keys(), |key| key.create_time.to_system_time()),
+                    &column(keys(), |key| key.expire_time.map(Timestamp::to_system_time)),
+                    &column(keys(), |key| rows::array_text(key.labels.pairs())),
+                    &column(group, |new| new.max_keys.map(i64::from)),
+                    &column(group, |new| new.caller.as_str()),
+                    &AdminMethod::Create.as_str(),
+                    &Outcome::OK.as_str(),
+                    &Outcome::ALREADY_EXISTS.as_str(),
+                ],
+            )
+            .await?;
+        let row = rows.first();
+        let row = row.ok_or_else(|| unexpected("create_keys gave no row"))?;
+        Ok(created(row)?)
+    }
 }
 
-pub(super) async fn revoke(
-    database: &Database,
-    revocation: &Revocation,
-) -> Result<Option<Committed<Key>>, StoreError> {
-    let (key_id, digest) = by_id_or_digest(&revocation.target);
-    let rows = database
-        .write(
-            &format!(
-                "WITH revoked AS MATERIALIZED ( \
-                     SELECT (r.revoked).*, r.write_id \
-                     FROM keyservice.revoke_key($1, $2, $3, $4) r), \
-                 recorded AS ( \
-                     INSERT INTO keyservice.audit \
-                         (time, caller, method, account_id, key_id, domain, outcome, calls, \
-                          revision) \
-                     SELECT $4, $5, $6, account_id, key_id, domain, $7, 1, revision \
-                     FROM revoked WHERE write_id IS NOT NULL) \
-                 SELECT {}, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
-                rows::KEY_COLUMNS
-            ),
-            &[
-                &key_id,
-                &digest,
-                &revocation.accounts.listed(),
-                &revocation.now.to_system_time(),
-                &revocation.caller.as_str(),
-                &AdminMethod::Revoke.as_str(),
-                &Outcome::OK.as_str(),
-            ],
-        )
-        .await?;
-    let revoked = rows.first().map(|row| {
-        let (key, position) = (rows::key(row)?, rows::position(row)?);
-        Ok(Committed::new(key, position))
+/// Reads an answer of `keyservice.create_keys`.
+fn created(row: &Row) -> Result<Vec<<NewKey as Grouped>::Answer>, StoreError> {
+    let outcomes: Vec<&str> = rows::column(row, "outcomes")?;
+    let revisions: Vec<Option<i64>> = rows::column(row, "revisions")?;
+    let write_ids: Vec<Option<Uuid>> = rows::column(row, "write_ids")?;
+    let first_key_ids: Vec<Option<Uuid>> = rows::column(row, "first_key_ids")?;
+    let written = revisions.into_iter().zip(write_ids).zip(first_key_ids);
+    let answers = outcomes.into_iter().zip(written);
+    let answers = answers.map(|(outcome, ((revision, write_id), first))| {
+        let position = revision.zip(write_id).map(|(revision, write_id)| Position {
+            revision: Revision::from_number(revision),
+            write_id: WriteId::from_uuid(write_id),
+        });
+        let committed = |outcome, position| Ok(Committed::new(outcome, position));
+        match (outcome, position, first) {
+            ("CREATED", Some(position), _) => Ok(committed(CreateOutcome::Created, position)),
+            ("REQUEST_ID_USED", Some(position), Some(first)) => {
+                let first = KeyId::from_uuid(first);
+                Ok(committed(CreateOutcome::RequestIdUsed { first }, position))
+            }
+            ("FULL", ..) => Ok(Err(NotCreated::TooManyKeys)),
+            ("UNVERIFIED", ..) => Ok(Err(NotCreated::DomainNotVerified)),
+            _ => Err(unexpected(
+                "create_keys gave an outcome that this release does not know",
+            )),
+        }
     });
-    revoked.transpose()
+    answers.collect()
+}
+
+#[async_trait]
+impl Grouped for Revocation {
+    type Answer = Option<Committed<Key>>;
+
+    fn goes_with(&self, _: &Self) -> bool {
+        true
+    }
+
+    fn is_allowed(&self) -> bool {
+        self.still_allowed.now()
+    }
+
+    async fn write(database: &Database, group: &[Self]) -> Result<Vec<Self::Answer>, Failure> {
+        let targets = group.iter().map(|each| by_id_or_digest(&each.target));
+        let (ids, digests): (Vec<_>, Vec<_>) = targets.unzip();
+        let rows = database
+            .write_in_turn(
+                &format!(
+                    "WITH revoked AS MATERIALIZED ( \
+                         SELECT (r.revoked).*, r.place, r.write_id \
+                         FROM keyservice.revoke_keys($1, $2, $3, $4, $5, $6, $7) r) \
+                     SELECT {}, place, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
+                    rows::KEY_COLUMNS
+                ),
+                &[
+                    &ids,
+                    &digests,
+                    &column(group, |revocation| {
+                        revocation.accounts.listed().map(rows::array_text)
+                    }),
+                    &column(group, |revocation| revocation.now.to_system_time()),
+                    &column(group, |revocation| revocation.caller.as_str()),
+                    &AdminMethod::Revoke.as_str(),
+                    &Outcome::OK.as_str(),
+                ],
+            )
+            .await?;
+        let mut answers = vec![None; group.len()];
+        for row in &rows {
+            let place: i64 = rows::column(row, "place")?;
+            let answer = usize::try_from(place - 1).ok();
+            let answer = answer.and_then(|place| answers.get_mut(place));
+            let answer = answer.ok_or_else(|| unexpected("revoke_keys gave a wrong row"))?;
+            *answer = Some(Committed::new(rows::key(row)?, rows::position(row)?));
+        }
+        Ok(answers)
+    }
+}
+
+/// A value of each write.
+fn column<W, T>(writes: impl IntoIterator<Item = W>, value: impl FnMut(W) -> T) -> Vec<T> {
+    writes.into_iter().map(value).collect()
 }

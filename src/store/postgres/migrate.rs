@@ -34,6 +34,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(15, "0015_batch_revoke.sql"),
     migration!(16, "0016_retention.sql"),
     migration!(17, "0017_key_limit.sql"),
+    migration!(18, "0018_write_groups.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

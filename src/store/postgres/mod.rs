@@ -31,6 +31,7 @@ mod tls;
 mod tls_parameters;
 mod trust;
 mod uses;
+mod write_groups;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
@@ -40,6 +41,7 @@ use super::{
     OpenError, PoolStatus, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
     ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision,
     Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
+    WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -58,10 +60,13 @@ use notifications::Notifications;
 pub use pool::PoolSettings;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
+use write_groups::WriteGroups;
 
 /// Keys in a PostgreSQL database.
 pub struct PostgresStore {
     database: Arc<Database>,
+    creations: WriteGroups<NewKey>,
+    revocations: WriteGroups<Revocation>,
     notifications: Notifications,
     dead_rows: DeadRows,
 }
@@ -83,9 +88,21 @@ impl PostgresStore {
         let database = Arc::new(open::open(&address, settings, digester).await?);
         Ok(Self {
             dead_rows: DeadRows::start(database.clone()),
+            creations: WriteGroups::new(database.clone(), WRITES_PER_COMMIT),
+            revocations: WriteGroups::new(database.clone(), WRITES_PER_COMMIT),
             database,
             notifications: Notifications::start(address),
         })
+    }
+
+    /// Lets at most so many writes share a transaction. 1 gives each its own.
+    #[must_use]
+    pub fn with_writes_per_commit(self, most: usize) -> Self {
+        Self {
+            creations: WriteGroups::new(self.database.clone(), most),
+            revocations: WriteGroups::new(self.database.clone(), most),
+            ..self
+        }
     }
 }
 
@@ -113,11 +130,11 @@ impl KeyStore for PostgresStore {
         &self,
         new: &NewKey,
     ) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError> {
-        keys::create(&self.database, new).await
+        self.creations.write(new).await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
-        keys::revoke(&self.database, revocation).await
+        self.revocations.write(revocation).await
     }
 
     async fn get(&self, lookup: &KeyLookup) -> Result<Option<Key>, StoreError> {
@@ -285,7 +302,9 @@ impl ReplicaRegistry for PostgresStore {
 
 impl ConnectionPool for PostgresStore {
     fn pool_status(&self) -> PoolStatus {
-        self.database.pool_status()
+        let mut status = self.database.pool_status();
+        status.waiting += self.creations.waiting() + self.revocations.waiting();
+        status
     }
 
     fn dead_lease_rows(&self) -> u64 {

@@ -213,6 +213,15 @@ pub(super) fn column<'a, T: FromSql<'a>>(
     row.try_get(index).map_err(|error| unreadable(&error))
 }
 
+/// The text of an array of texts, for an array of arrays: those of PostgreSQL are of one length.
+pub(super) fn array_text<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let quoted = texts.into_iter().map(|text| {
+        let escaped = text.as_ref().replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{escaped}\"")
+    });
+    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
+}
+
 fn to_digest(bytes: &[u8]) -> Result<TokenDigest, StoreError> {
     let bytes = bytes.try_into().map_err(|error| unreadable(&error))?;
     Ok(TokenDigest::from_bytes(bytes))

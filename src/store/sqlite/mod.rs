@@ -25,6 +25,7 @@ mod untrusted_file;
 mod uses;
 mod wal_index;
 mod worker;
+mod write_groups;
 
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
@@ -32,7 +33,8 @@ use super::{
     DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
     KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError,
     Position, Progress, RemovedDomain, Replaced, ReplicationError, RetentionStore, Revision,
-    Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
+    Revocation, Selected, Selection, StillAllowed, Store, StoreError, Suspended, SuspensionChange,
+    UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -49,6 +51,7 @@ use open_files::OpenFiles;
 use rusqlite::Transaction;
 use std::{path::Path, sync::Arc};
 use worker::Worker;
+use write_groups::WriteGroups;
 
 /// Keys in one SQLite file.
 pub struct SqliteStore {
@@ -61,6 +64,7 @@ pub struct SqliteStore {
     /// For replication alone: other work must not keep a lease from being renewed.
     follower: Worker,
     files: Arc<OpenFiles>,
+    groups: Arc<WriteGroups>,
 }
 
 impl SqliteStore {
@@ -79,27 +83,48 @@ impl SqliteStore {
             searcher,
             follower,
             files,
+            groups: Arc::new(WriteGroups::new(WRITES_PER_COMMIT)),
         })
     }
 
-    /// Runs one write in one transaction. It succeeds only if what it wrote is in the files that this
-    /// process has opened.
+    /// Lets at most so many writes share a transaction. 1 gives each its own.
+    #[must_use]
+    pub fn with_writes_per_commit(self, most: usize) -> Self {
+        let groups = Arc::new(WriteGroups::new(most));
+        Self { groups, ..self }
+    }
+
+    /// Makes a write, in one transaction with those that wait at the same time. If it fails, the others stand.
     async fn write<T: Send + 'static>(
+        &self,
+        write: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_if(StillAllowed::default(), write).await
+    }
+
+    async fn write_if<T: Send + 'static>(
+        &self,
+        allowed: StillAllowed,
+        write: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answered = self.groups.enter(allowed, write);
+        let (groups, files) = (self.groups.clone(), self.files.clone());
+        self.writer
+            .run_until(answered, move |connection| {
+                groups.make_next(connection, &files);
+            })
+            .await
+    }
+
+    /// Makes a write that may take long, in a transaction of its own.
+    async fn write_alone<T: Send + 'static>(
         &self,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let files = self.files.clone();
         self.writer
             .run(move |connection| {
-                // A commit may begin a checkpoint, which must not go to a file that was overwritten.
-                files.check()?;
-                let checkpointed = files.checkpointed();
-                let (written, commit) = statements::write(connection, |transaction| {
-                    let written = write(transaction)?;
-                    Ok((written, opening::count_commit(transaction, checkpointed)?))
-                })?;
-                files.check_after_commit(commit)?;
-                Ok(written)
+                write_groups::commit(connection, &files, |transaction| Ok(write(transaction)?))
             })
             .await
     }
@@ -130,15 +155,19 @@ impl KeyStore for SqliteStore {
         &self,
         new: &NewKey,
     ) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError> {
-        let new = new.clone();
-        self.write(move |transaction| statements::create(transaction, &new))
-            .await
+        let (new, allowed) = (new.clone(), new.still_allowed.clone());
+        self.write_if(allowed, move |transaction| {
+            statements::create(transaction, &new)
+        })
+        .await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
-        let revocation = revocation.clone();
-        self.write(move |transaction| statements::revoke(transaction, &revocation))
-            .await
+        let (revocation, allowed) = (revocation.clone(), revocation.still_allowed.clone());
+        self.write_if(allowed, move |transaction| {
+            statements::revoke(transaction, &revocation)
+        })
+        .await
     }
 
     async fn get(&self, lookup: &KeyLookup) -> Result<Option<Key>, StoreError> {
@@ -172,7 +201,7 @@ impl KeyStore for SqliteStore {
 
     async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError> {
         let batch = batch.clone();
-        self.write(move |transaction| batch_revoke::revoke(transaction, &batch))
+        self.write_alone(move |transaction| batch_revoke::revoke(transaction, &batch))
             .await
     }
 
@@ -295,7 +324,7 @@ impl RetentionStore for SqliteStore {
 
     async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
         let old = *old;
-        self.write(move |transaction| retention::forget_keys(transaction, &old, after))
+        self.write_alone(move |transaction| retention::forget_keys(transaction, &old, after))
             .await
     }
 
@@ -305,7 +334,7 @@ impl RetentionStore for SqliteStore {
         after: Revision,
     ) -> Result<Forgotten<Revision>, StoreError> {
         let old = *old;
-        self.write(move |transaction| retention::forget_writes(transaction, &old, after))
+        self.write_alone(move |transaction| retention::forget_writes(transaction, &old, after))
             .await
     }
 
@@ -378,5 +407,40 @@ mod tests {
         let (slow, changes) = tokio::join!(slow, follow);
         slow.expect("in the end");
         assert_eq!(changes, []);
+    }
+
+    #[tokio::test]
+    async fn writes_that_wait_for_the_disk_share_the_next_commit() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("keys.db");
+        let store = SqliteStore::open(&path, &Digester::new(None)).expect("it opens");
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let busy = store.writer.run(move |connection| {
+            let _ = released.recv();
+            commits(connection)
+        });
+        let mut busy = std::pin::pin!(busy);
+        assert!(futures::poll!(&mut busy).is_pending());
+        let mut writes = Vec::new();
+        for number in 0..=WRITES_PER_COMMIT {
+            let mut write = Box::pin(store.write(move |transaction| match number {
+                7 => transaction.execute("no SQL", []),
+                _ => transaction.execute("UPDATE opening SET commits = commits", []),
+            }));
+            assert!(futures::poll!(&mut write).is_pending());
+            writes.push(write);
+        }
+        drop(release);
+        let before = busy.await.expect("released");
+        for (number, write) in writes.into_iter().enumerate() {
+            assert_eq!(write.await.is_ok(), number != 7, "{number}");
+        }
+        let after = store.writer.run(commits).await.expect("counted");
+        assert_eq!(after - before, 2, "one is full");
+    }
+
+    fn commits(connection: &mut rusqlite::Connection) -> Result<i64, StoreError> {
+        let commits = "SELECT commits FROM opening";
+        Ok(connection.query_row(commits, [], |row| row.get(0))?)
     }
 }

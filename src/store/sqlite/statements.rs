@@ -24,18 +24,7 @@ use crate::{
         State,
     },
 };
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-
-/// Runs one write in one transaction, which is rolled back when it fails.
-pub(super) fn write<T>(
-    connection: &mut Connection,
-    write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let answer = write(&transaction)?;
-    transaction.commit()?;
-    Ok(answer)
-}
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 pub(super) fn create(
     transaction: &Transaction<'_>,

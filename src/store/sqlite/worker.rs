@@ -60,7 +60,16 @@ impl Worker {
         self.in_time(self.run_to_its_end(job)).await
     }
 
-    /// The same, for a job without an effect. It is skipped if its caller has stopped waiting.
+    /// The same, but waits for an answer that this job or another one gives.
+    pub(super) async fn run_until<T>(
+        &self,
+        answered: oneshot::Receiver<Result<T, StoreError>>,
+        job: impl FnOnce(&mut Connection) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.in_time(self.queue(Box::new(job), answered)).await
+    }
+
+    /// Runs a job without an effect, as [`Self::run`] does. It is skipped if its caller has stopped waiting.
     pub(super) async fn read<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,

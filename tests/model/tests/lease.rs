@@ -109,3 +109,8 @@ fn counting_renewals_from_one_in_a_new_row_breaks_the_promise() {
 fn reading_the_lease_after_the_keyring_breaks_the_promise() {
     assert_is_caught(Variant::LeaseReadAfterKeyring);
 }
+
+#[test]
+fn waiting_before_the_commit_of_a_group_breaks_the_promise() {
+    assert_is_caught(Variant::WaitBeforeCommit);
+}

@@ -112,7 +112,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 37] {
+fn settings(directory: &TempDir) -> [Setting; 38] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -170,6 +170,7 @@ fn settings(directory: &TempDir) -> [Setting; 37] {
         ),
         ("--verified-domains", "required", "perhaps"),
         ("--retention", "90days", "12h"),
+        ("--writes-per-commit", "1", "0"),
         ("--drain-limit", "20s", "20"),
         ("--lease", "2s", "for ever"),
         ("--renewal-interval", "500ms", "often"),

@@ -13,7 +13,7 @@ use keyservice::{
     },
     store::{
         KeyStore, KeyTarget, ListQuery, Position, Progress, Renewal, ReplicaId, ReplicaRegistry,
-        Revocation,
+        Revocation, StillAllowed,
     },
 };
 use std::time::Duration;
@@ -75,6 +75,7 @@ fn revocation(key: &Key) -> Revocation {
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: caller("tester"),
+        still_allowed: StillAllowed::default(),
     }
 }
 

@@ -13,7 +13,8 @@ use keyservice::{
     },
     store::{
         BatchRevocation, KeyTarget, Position, Progress, Renewal, Renewed, Replica, ReplicaId,
-        ReplicaRegistry, ReplicationError, Revision, Revocation, Store, StoreError, WriteId,
+        ReplicaRegistry, ReplicationError, Revision, Revocation, StillAllowed, Store, StoreError,
+        WriteId,
     },
 };
 use std::time::Duration;
@@ -109,6 +110,7 @@ async fn a_page_counts_only_with_the_last_write_that_there_was_when_it_was_read(
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: new.caller.clone(),
+        still_allowed: StillAllowed::default(),
     };
     let revoked = stores.first.keys.revoke(&revocation).await;
     let revoked = revoked.expect("answered").expect("revoked");

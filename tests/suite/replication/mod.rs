@@ -1,5 +1,6 @@
 //! Several replicas on one database: when a write returns, every replica decides by it.
 
+mod bursts;
 mod checker;
 mod failover;
 mod faults;

@@ -9,7 +9,9 @@ use crate::support::{
 use keyservice::{
     grpc::proto::{ResumeRequest, SuspendRequest, suspend_request},
     model::{account::Accounts, time::Timestamp},
-    store::{KeyTarget, Old, Position, Progress, ReplicationError, Revision, Revocation},
+    store::{
+        KeyTarget, Old, Position, Progress, ReplicationError, Revision, Revocation, StillAllowed,
+    },
 };
 use std::error::Error;
 
@@ -164,6 +166,7 @@ async fn revoke(stores: &Stores, key: &Used) {
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: crate::support::caller("tester"),
+        still_allowed: StillAllowed::default(),
     };
     let revoked = stores
         .first

@@ -97,6 +97,9 @@ pub enum Variant {
     RenewalsCountedByRow,
     /// Authorize reads the keyring and then checks the lease.
     LeaseReadAfterKeyring,
+    /// A write of a group begins to wait when its statement has ended, before the commit of the group.
+    /// Until then, renewals that lack the write are granted.
+    WaitBeforeCommit,
 }
 
 /// What a check covers.

@@ -34,7 +34,7 @@ pub enum Step {
     CatchUp(usize),
     /// A writer takes the lock, the next revision, and commits.
     Write,
-    /// A writer takes the lock. Only in the trap in which other transactions must wait for it.
+    /// A writer takes the lock. Only in the traps in which something happens before its commit.
     BeginWrite,
     /// It commits.
     CommitWrite,
@@ -82,7 +82,7 @@ impl<const N: usize> Protocol<N> {
         let writes_left = state.database.revision < self.scope.writes;
         if state.database.writing {
             steps.push(Step::CommitWrite);
-        } else if writes_left && self.variant == Variant::LockAndReadInOneStatement {
+        } else if writes_left && self.is_write_in_two_steps() {
             steps.push(Step::BeginWrite);
         } else if writes_left {
             steps.push(Step::Write);
@@ -121,8 +121,17 @@ impl<const N: usize> Protocol<N> {
         }
     }
 
+    fn is_write_in_two_steps(&self) -> bool {
+        use Variant::{LockAndReadInOneStatement, WaitBeforeCommit};
+        [LockAndReadInOneStatement, WaitBeforeCommit].contains(&self.variant)
+    }
+
     fn snapshot_comes_early(&self, state: &State<N>) -> bool {
-        self.variant == Variant::GrantOutsideLock || state.database.writing
+        match self.variant {
+            Variant::GrantOutsideLock => true,
+            Variant::LockAndReadInOneStatement => state.database.writing,
+            _ => false,
+        }
     }
 
     pub(crate) fn may_be_late(&self, state: &State<N>) -> bool {
@@ -150,7 +159,9 @@ impl<const N: usize> Protocol<N> {
         }
 
         let Some(wait) = &writer.wait else {
-            let waiting = state.returned + 1..=state.database.revision;
+            let is_early = self.variant == Variant::WaitBeforeCommit && state.database.writing;
+            let last = state.database.revision + Revision::from(is_early);
+            let waiting = state.returned + 1..=last;
             steps.extend(waiting.map(|revision| Step::AwaitReplicas(id, revision)));
             return;
         };

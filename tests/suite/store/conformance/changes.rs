@@ -94,8 +94,8 @@ async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
          LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
          CREATE OR REPLACE FUNCTION keyservice.refuse_empty_writes() RETURNS trigger \
          LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
-         CREATE SEQUENCE keyservice.revisions; \
-         CREATE OR REPLACE FUNCTION keyservice.begin_write() RETURNS bigint LANGUAGE plpgsql AS $$ \
+         CREATE SEQUENCE keyservice.revisions INCREMENT 10; \
+         CREATE OR REPLACE FUNCTION keyservice.begin_long_write() RETURNS bigint LANGUAGE plpgsql AS $$ \
          DECLARE revision bigint := nextval('keyservice.revisions'); \
          BEGIN PERFORM pg_sleep(random() * 0.01); RETURN revision; END $$",
     );

@@ -15,7 +15,7 @@ use keyservice::{
     },
     store::{
         Change, ChangePage, CreateOutcome, KeyTarget, LIST_SEARCH_LEN, ListQuery, Listed, NewKey,
-        Position, Progress, Revocation, State, Store,
+        Position, Progress, Revocation, State, StillAllowed, Store,
     },
 };
 
@@ -30,6 +30,7 @@ mod key_limit;
 mod loads;
 mod retention;
 mod uses;
+mod write_groups;
 
 macro_rules! on_every_store {
     ($($fact:ident,)*) => {
@@ -368,6 +369,7 @@ fn revocation(target: KeyTarget, account: Option<&str>) -> Revocation {
         accounts: account.map_or(Accounts::All, |account| Accounts::one(account_id(account))),
         now: Timestamp::now(),
         caller: caller("tester"),
+        still_allowed: StillAllowed::default(),
     }
 }
 

@@ -21,3 +21,4 @@ mod too_few_connections;
 mod upgrade;
 mod upgrade_from_keys;
 mod upgrade_to_key_life;
+mod write_groups;

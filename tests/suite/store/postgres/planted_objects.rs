@@ -115,7 +115,7 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
     let key = "'00000000-0000-0000-0000-000000000001'";
     let digest = "pg_catalog.decode(pg_catalog.repeat('ab', 32), 'hex')";
     let other_digest = "pg_catalog.decode(pg_catalog.repeat('cd', 32), 'hex')";
-    let [new_digest, successors_digest] = ["12", "34"]
+    let [new_digest, successors_digest, group_digest] = ["12", "34", "56"]
         .map(|byte| format!("pg_catalog.decode(pg_catalog.repeat('{byte}', 32), 'hex')"));
     let times = "pg_catalog.now()";
     let succeed = async |calls: &[String]| {
@@ -128,6 +128,20 @@ async fn the_functions_use_no_temporary_object_of_the_session() {
     succeed(&[
         format!(
             "create_key({id}, {new_digest}, 'a', 'b', 'c', NULL, NULL, 'r', {times}, {times}, '{{l=v}}', 100)"
+        ),
+        format!(
+            "create_keys(ARRAY[{id}], ARRAY[{group_digest}], ARRAY['a'], ARRAY['b'], ARRAY['c'], ARRAY['d'], \
+             ARRAY['{{e}}'], ARRAY['g'], ARRAY[{times}], ARRAY[{times}], ARRAY['{{l=v}}'], ARRAY[100]::pg_catalog.int8[], \
+             ARRAY['caller'], 'Create', 'OK', 'ALREADY_EXISTS')"
+        ),
+        format!(
+            "create_keys(ARRAY[{id}], ARRAY[{group_digest}], ARRAY['a'], ARRAY['b'], ARRAY['c'], ARRAY[NULL], \
+             ARRAY[NULL], ARRAY['r'], ARRAY[{times}], ARRAY[NULL]::pg_catalog.timestamptz[], ARRAY['{{}}'], \
+             ARRAY[NULL]::pg_catalog.int8[], ARRAY['caller'], 'Create', 'OK', 'ALREADY_EXISTS')"
+        ),
+        format!(
+            "revoke_keys(ARRAY[NULL]::pg_catalog.uuid[], ARRAY[{new_digest}], ARRAY['{{b}}'], ARRAY[{times}], \
+             ARRAY['caller'], 'Revoke', 'OK')"
         ),
         format!("set_suspension('a', 'why', {times})"),
         format!("set_suspension('a', NULL, {times})"),
