@@ -16,6 +16,10 @@ EMPTY_TLS = "bare, empty call, TLS"
 GOALS = {"Authorize": (1.4, 1.0), "Authorize, credentials": (1.4, 1.0), "Authorize, TLS": (1.3, 1.0)}
 
 
+# The rate with many keys, as a part of that with few.
+LEAST_AT_MANY_KEYS = 0.97
+
+
 class Subject:
     """A call, the server that answers it, and the name of the subject that it is compared with."""
 
@@ -99,6 +103,32 @@ def measure_shape(subjects, shape, rounds, seconds):
             "p99": subject.latency(1),
             "goal": f"{goal}: {'met' if ratio >= goal else 'MISSED'}" if goal else "–",
         }
+
+
+def measure_growth(few, many, directory, rounds, seconds):
+    """Returns how many keys each of two stores has, and their rates of Authorize in each round, in turns."""
+    with contextlib.ExitStack() as stack:
+
+        def subject(store):
+            service = stack.enter_context(Service(store.address, directory, pinned=True))
+            call = service.authorize(service.create_key())
+            return Subject(f"{service.keys:,} keys", service, call, None)
+
+        subjects = [subject(few), subject(many)]
+        for round in range(-1, rounds):  # round -1 warms up
+            for each in subjects[:: 1 if round % 2 else -1]:
+                say(f"Authorize with {each.name}")
+                each.measure(GATHERING, seconds)
+        return [(each.name, each.rates[1:]) for each in subjects]
+
+
+def print_growth(measured):
+    (few, few_rates), (many, many_rates) = measured
+    each = [rate / before for rate, before in zip(many_rates, few_rates)]
+    ratio = statistics.median(many_rates) / statistics.median(few_rates)
+    verdict = "met" if ratio >= LEAST_AT_MANY_KEYS else "MISSED"
+    print(f"\nAuthorize with {many}, {GATHERING[0]} × {GATHERING[1]}: {ratio:.2f} of the calls/s with {few}"
+          f" ({min(each):.2f}–{max(each):.2f}; at least {LEAST_AT_MANY_KEYS}: {verdict})", flush=True)  # fmt: skip
 
 
 def print_calls(keys, rows):

@@ -43,8 +43,12 @@ def say(what):
 
 
 def build():
-    """Builds all. Returns the path of the bare server."""
+    """Builds the service."""
     subprocess.run(["cargo", "build", "--locked", "--release"], cwd=ROOT, check=True)
+
+
+def build_benches():
+    """Builds all benches. Returns the path of the bare server."""
     command = ["cargo", "bench", "--locked", "--no-run", "--message-format", "json"]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     built = [json.loads(line) for line in output.splitlines()]

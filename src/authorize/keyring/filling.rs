@@ -215,12 +215,13 @@ mod tests {
     #[test]
     fn it_holds_the_domains_and_accounts_that_were_added() {
         let (mut filling, keyring) = (Filling::default(), Keyring::new());
-        for number in 0..5000 {
+        // Each domain of the first 3000 comes again, and most of them with another coverage.
+        for number in 0..9000 {
             let account_id = AccountId::from_stored(format!("account-{}", number % 2000));
             let domain = DomainState {
                 account_id: account_id.clone(),
                 domain: Domain::from_stored(format!("d{}.example", number % 1500)),
-                coverage: [Coverage::Removed, Coverage::Domain][number % 3 % 2],
+                coverage: [Coverage::Removed, Coverage::Domain][number / 700 % 2],
             };
             let account = AccountState {
                 account_id,

@@ -46,6 +46,9 @@ struct Waiters<W: Grouped> {
     /// The most writes of a group.
     len: usize,
     queue: Mutex<Queue<W>>,
+    /// Held while a group is at the database. Meanwhile others gather for the next one, and with several replicas
+    /// there is always a group of another at the database.
+    group: tokio::sync::Mutex<()>,
 }
 
 struct Queue<W: Grouped> {
@@ -73,6 +76,7 @@ impl<W: Grouped> WriteGroups<W> {
             database,
             len,
             queue,
+            group: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -128,6 +132,7 @@ impl<W: Grouped> Waiters<W> {
 
     /// Waits for a turn, and uses it for the next group.
     async fn run_next(self: Arc<Self>) {
+        let _group = self.group.lock().await;
         let _turn = self.database.turn_to_write().await;
         let group = self.take_group();
         if !group.is_empty() {

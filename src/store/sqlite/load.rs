@@ -23,7 +23,7 @@ pub(super) fn load(
 ) -> Result<Position, StoreError> {
     let transaction = connection.transaction()?;
     let position = position(current_revision(&transaction)?);
-    // It takes a fiftieth of the time in which the keys themselves are read.
+    // It takes little beside the keys themselves: SQLite reads only the pages of the smallest index.
     let keys: i64 = transaction.query_row("SELECT count(*) FROM keys", [], |row| row.get(0))?;
     batches.blocking_send(Batch::KeyEstimate(keys.unsigned_abs()))?;
     let tables = Tables {

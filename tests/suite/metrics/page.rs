@@ -179,13 +179,17 @@ async fn the_pool_reports_its_idle_and_used_connections_and_the_waiting_calls() 
     client.create_key().await;
     wait_until(1.0, 0.0, 0.0).await;
     let lock = TableLock::on_keys(&store).await;
-    let creates = [(); 3].map(|()| {
+    let create = || {
         let mut client = client.clone();
         tokio::spawn(async move { client.create("acme", "a key").await })
-    });
+    };
+    let first = create();
+    // Otherwise the others may share its transaction.
+    wait_until(0.0, 1.0, 0.0).await;
+    let others = [create(), create()];
     wait_until(0.0, 1.0, 2.0).await;
     drop(lock);
-    for create in creates {
+    for create in others.into_iter().chain([first]) {
         create.await.expect("no panic").expect("created");
     }
     wait_until(1.0, 0.0, 0.0).await;

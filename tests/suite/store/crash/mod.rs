@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 const ACCOUNT: &str = "acme";
 const ROUNDS: usize = 3;
-const WRITERS: usize = 4;
+/// So many that their writes share commits.
+const WRITERS: usize = 16;
 
 /// Clients that write until a call fails, and what they know of their writes.
 trait Ledger: Clone + Send + 'static {
