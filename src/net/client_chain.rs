@@ -11,11 +11,7 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use std::sync::Arc;
-use x509_cert::{
-    Certificate,
-    der::{Decode, Encode},
-    name::Name,
-};
+use x509_cert::der::{Decode, Reader, SliceReader, asn1::AnyRef};
 
 /// Certificates behind the client's own. Real clients send one or two. Each on the path to an authority
 /// costs the verifier a signature, which takes up to a millisecond.
@@ -151,12 +147,25 @@ fn path<'a>(
     Ok(path)
 }
 
-/// The names of the subject and of the issuer, in DER.
-fn names(certificate: &CertificateDer<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
-    let certificate = Certificate::from_der(certificate).ok()?.tbs_certificate;
-    let der = |name: &Name| name.to_der().ok();
-    Some((der(&certificate.subject)?, der(&certificate.issuer)?))
+/// The names of the subject and of the issuer, in DER as they were sent, which the verifier compares. Nothing is
+/// verified yet, and what stands within a name may take a parser long: one that sorts a name's 1,700 parts takes
+/// a tenth of a second.
+fn names<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8])> {
+    let certificate = AnyRef::from_der(certificate).ok()?;
+    let signed_part = AnyRef::decode(&mut SliceReader::new(certificate.value()).ok()?).ok()?;
+    let mut fields = SliceReader::new(signed_part.value()).ok()?;
+    if fields.peek_byte()? == VERSION_TAG {
+        fields.tlv_bytes().ok()?;
+    }
+    let mut next = || fields.tlv_bytes().ok();
+    let (_serial_number, _algorithm, issuer) = (next()?, next()?, next()?);
+    let (_validity, subject) = (next()?, next()?);
+    Some((subject, issuer))
 }
+
+/// What a certificate's version begins with, which stands before the other fields or is left out (RFC 5280,
+/// section 4.1).
+const VERSION_TAG: u8 = 0xA0;
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +227,41 @@ mod tests {
         );
         assert_eq!(path(&own, &[&inner]), Some(vec![0]));
         assert_eq!(path(&direct, &[&root, &root, &root, &root]), Some(vec![]));
+    }
+
+    /// An element in DER whose content is longer than 127 bytes.
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+        [&[tag, 0x82], &length[..], content].concat()
+    }
+
+    #[test]
+    fn names_are_taken_as_they_were_sent_whatever_stands_in_them() {
+        // Of a set in falling order, which DER does not allow.
+        let parts = (0..700_u16).rev().flat_map(|number| {
+            let number = number.to_be_bytes();
+            [&[0x30, 7, 0x06, 1, 0x2A, 0x04, 2], &number[..]].concat()
+        });
+        let set = element(0x31, &parts.collect::<Vec<_>>());
+        let (issuer, subject) = (element(0x30, &set), root("own").der().clone());
+        let (subject, _) = names(&subject).expect("it has names");
+        for version in [&[0xA0, 3, 0x02, 1, 2][..], &[]] {
+            let fields = [
+                version,
+                &[0x02, 1, 7],
+                &[0x30, 0],
+                &issuer,
+                &[0x30, 0],
+                subject,
+            ];
+            let certificate = element(0x30, &element(0x30, &fields.concat()));
+            let certificate = CertificateDer::from(certificate);
+            assert_eq!(names(&certificate), Some((subject, &issuer[..])));
+            for end in 0..certificate.len() {
+                let cut = CertificateDer::from(&certificate[..end]);
+                assert_eq!(names(&cut), None);
+            }
+        }
     }
 
     #[test]
