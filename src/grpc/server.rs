@@ -191,6 +191,7 @@ fn http2(limits: &ClientLimits) -> Server {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(all_windows.max(LEAST_WINDOW))
         .http2_max_local_error_reset_streams(Some(MAX_RESET_STREAMS))
+        .http2_max_pending_accept_reset_streams(Some(limits.max_streams as usize))
         .http2_max_header_list_size(limits.max_header_size.saturating_add(HEADER_LEEWAY))
         .http2_keepalive_interval(Some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))

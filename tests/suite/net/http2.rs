@@ -84,6 +84,26 @@ async fn a_client_whose_calls_are_refused_before_their_messages_came_keeps_its_c
     assert!(!kinds.contains(&RST_STREAM) && !kinds.contains(&GOAWAY));
 }
 
+/// As a client does whose calls all run out of time while the server hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_cancels_all_its_calls_at_once_keeps_its_connection() {
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let (server, _directory) = start(&[]).await;
+    let headers = headers_of("/tosend.keys.v1.KeyService/Authorize", &[]);
+    let mut client = RawClient::connect_with_preface(server.port()).await;
+    let calls = (0..STREAMS)
+        .map(|number| 2 * number + 1)
+        .flat_map(|stream| {
+            let call = frame(HEADERS, END_HEADERS, stream, &headers);
+            [call, frame(RST_STREAM, 0, stream, &CANCEL)].concat()
+        });
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    client.send(&calls.chain(ping).collect::<Vec<_>>()).await;
+    let mut kinds = Vec::new();
+    read_until(&mut client, PING, 1, &mut kinds).await;
+    assert!(!kinds.contains(&GOAWAY), "{kinds:?}");
+}
+
 /// Reads until so many frames of a kind have come.
 async fn read_until(client: &mut RawClient, kind: u8, mut count: usize, kinds: &mut Vec<u8>) {
     while count > 0 {
