@@ -219,6 +219,10 @@ fn worst_memory_mib(manifests: &Manifests) -> u64 {
     let per_call = figure(OPERATIONS, " KiB for each of `--max-calls`");
     let of_clients = (connections * (per_connection + in_kernel) + calls * per_call).div_ceil(1024);
     let of_answers = answers * figure(OPERATIONS, " MiB for each of `--max-admin-calls`");
+    let streams = figure(OPERATIONS, " streams of AuthorizeStream");
+    let of_streams = streams * figure(OPERATIONS, " KiB for each of the 4096 streams") / 1024;
+    let stalled = figure(OPERATIONS, " that may be [stalled]");
+    let of_stalled = stalled * figure(OPERATIONS, " MiB for each of the 64 that");
     // The measured figures, which other tests hold against a process.
     assert_eq!(per_connection, STALLED_CONNECTION);
     assert_eq!(
@@ -235,7 +239,12 @@ fn worst_memory_mib(manifests: &Manifests) -> u64 {
     );
     let most_broken = figure(ABUSE, ", then the connection is closed |\n| admin calls");
     assert_eq!(most_broken, u64::from(MOST_BROKEN));
-    MILLION_KEYS_MIB + of_clients + of_answers + figure(OPERATIONS, " MiB |\n| open files")
+    let of_streams = of_streams + of_stalled;
+    MILLION_KEYS_MIB
+        + of_clients
+        + of_streams
+        + of_answers
+        + figure(OPERATIONS, " MiB |\n| open files")
 }
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
