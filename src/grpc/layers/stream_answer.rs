@@ -39,7 +39,6 @@ pub(super) struct StreamEnd {
     asked_to_end: Pin<Box<WaitForCancellationFutureOwned>>,
     #[expect(dead_code, reason = "it matters when it is dropped")]
     timer: AbortOnDropHandle<()>,
-    #[expect(dead_code, reason = "it matters when it is dropped")]
     slot: Option<Arc<Share>>,
 }
 
@@ -67,6 +66,12 @@ impl StreamEnd {
             timer: AbortOnDropHandle::new(timer),
             slot,
         }
+    }
+
+    /// Lets go of the call's slot. This is to be done before the answer's end is given to HTTP/2: a client that
+    /// knows of the end may call again at once.
+    fn let_go(&mut self) {
+        self.slot = None;
     }
 }
 
@@ -144,10 +149,14 @@ impl HttpBody for StreamAnswer {
         let Poll::Ready(frame) = self.poll_next(context) else {
             ready!(self.end.asked_to_end.as_mut().poll(context));
             self.has_ended = true;
+            self.end.let_go();
             let ending = Status::unavailable("the server ends this stream: call again");
             return Poll::Ready(Some(trailers(&ending)));
         };
         let is_end = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+        if is_end {
+            self.end.let_go();
+        }
         Poll::Ready(match self.failure.get() {
             Some(failure) if is_end => Some(trailers(failure)),
             _ => frame.map(|frame| frame.and_then(in_own_words)),

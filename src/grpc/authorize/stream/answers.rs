@@ -84,8 +84,8 @@ impl Answers {
         }
     }
 
-    /// The answers to all questions that have come, as far as one frame holds them, and the status with which
-    /// the stream ends, if it does. There are no answers only at the end.
+    /// Answers the questions that have come, until the frame is full. If the stream ends, gives also the status
+    /// with which it ends. Only then may there be no answers.
     fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<(BytesMut, Option<Status>)> {
         let mut answers = BytesMut::new();
         loop {
@@ -198,6 +198,7 @@ impl HttpBody for Answers {
         }
         self.has_ended = true;
         self.questions.discard_rest();
+        self.end.let_go();
         let status = self.ends_with.take();
         let status = status.expect("a stream without answers ends");
         Poll::Ready(Some(trailers(&status)))

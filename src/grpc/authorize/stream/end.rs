@@ -62,8 +62,7 @@ pub(super) struct StreamEnd {
     asked_to_end: Pin<Box<WaitForCancellationFutureOwned>>,
     #[expect(dead_code, reason = "it matters when it is dropped")]
     timer: AbortOnDropHandle<()>,
-    #[expect(dead_code, reason = "it matters when it is dropped")]
-    held: Held,
+    held: Option<Held>,
 }
 
 impl StreamEnd {
@@ -106,8 +105,14 @@ impl StreamEnd {
             ending,
             asked_to_end,
             timer: AbortOnDropHandle::new(timer),
-            held,
+            held: Some(held),
         }
+    }
+
+    /// Lets go of what the stream holds. This is to be done before its end is given to HTTP/2: a client that
+    /// knows of the end may open the next stream at once.
+    pub(super) fn let_go(&mut self) {
+        self.held = None;
     }
 
     /// Whether the stream is to end.
