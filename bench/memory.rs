@@ -37,6 +37,7 @@ fn main() {
         changes: usize::try_from(changes).expect("fits"),
         seed: number(rand::random()),
     };
+    warm_up(keys.seed);
     match arguments.first().map(String::as_str) {
         Some("load") => print!("{}", keys.bytes_of_a_load()),
         Some("change") => print!("{}", keys.bytes_after_changes()),
@@ -87,6 +88,17 @@ fn report(keys: &Keys) {
         per(measure("domains"), count),
         per(names, count)
     );
+}
+
+/// Makes resident what the process needs for any keyring: its code and the allocator's first memory.
+fn warm_up(seed: u64) {
+    let few = Keys {
+        count: 100,
+        changes: 1000,
+        seed,
+    };
+    few.bytes_of_a_load();
+    few.bytes_after_changes();
 }
 
 /// The keys of a run.

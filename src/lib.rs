@@ -10,6 +10,7 @@ pub mod callers;
 pub mod cli;
 pub mod config;
 pub(crate) mod file_access;
+pub(crate) mod free_memory;
 pub mod grpc;
 pub(crate) mod metrics;
 pub mod model;

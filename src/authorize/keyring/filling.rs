@@ -169,7 +169,7 @@ mod tests {
         println!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         // Around a size at which the index, a chunk of records and one of texts are full.
-        for count in [0, 1, 511, 512, 4094, 4095, 4096, 4097, 30_000] {
+        for count in [0, 1, 511, 512, 16_382, 16_383, 16_384, 16_385, 40_000] {
             let mut states: Vec<_> = (0..count).map(|_| state(&mut rng)).collect();
             let keyring = filled(&states).into_keyring();
             assert_eq!(keyring.key_count(), count);

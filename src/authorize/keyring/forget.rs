@@ -11,12 +11,15 @@
 mod tests;
 
 use super::{KeyNumber, Keyring, StoredKey, Writer};
-use crate::model::{
-    account::{AccountId, AccountState},
-    domain::Domain,
-    key::KeyId,
-    time::Timestamp,
-    verified_domain::DomainState,
+use crate::{
+    free_memory,
+    model::{
+        account::{AccountId, AccountState},
+        domain::Domain,
+        key::KeyId,
+        time::Timestamp,
+        verified_domain::DomainState,
+    },
 };
 use std::{
     sync::{Arc, MutexGuard},
@@ -114,6 +117,7 @@ impl Keyring {
         {
             self.move_to(copy);
         }
+        free_memory::give_back();
     }
 
     /// Keeps changes away, unless everything was replaced since the copy was begun.

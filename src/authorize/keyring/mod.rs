@@ -17,13 +17,16 @@ mod tests;
 mod uses;
 mod writer;
 
-use crate::model::{
-    account::{AccountId, AccountState},
-    domain::Domain,
-    key::{KeyId, KeyState, KeyStateRef, Status},
-    time::Timestamp,
-    token::TokenDigest,
-    verified_domain::{Coverage, DomainState},
+use crate::{
+    free_memory,
+    model::{
+        account::{AccountId, AccountState},
+        domain::Domain,
+        key::{KeyId, KeyState, KeyStateRef, Status},
+        time::Timestamp,
+        token::TokenDigest,
+        verified_domain::{Coverage, DomainState},
+    },
 };
 use arc_swap::{ArcSwap, Guard};
 use domains::{Entry, Sought};
@@ -178,6 +181,8 @@ impl Keyring {
         *writer = other.writer.into_inner().expect(UNBROKEN);
         self.table.store(other.table.into_inner());
         self.count_change();
+        drop(writer);
+        free_memory::give_back();
     }
 
     fn begin_change(&self) -> MutexGuard<'_, Writer> {
