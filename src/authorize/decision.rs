@@ -19,7 +19,25 @@ pub enum Decision {
     /// The token may be used for the domain.
     Grant(Grant),
     /// The token may not be used for the domain.
-    Denial(DenialReason),
+    Denial(Denial),
+}
+
+/// What a caller learns of a token that may not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Why it may not be used.
+    pub reason: DenialReason,
+    /// The token's key. `None` if no key has the token, or its account is not one of the caller's.
+    pub key: Option<DeniedKey>,
+}
+
+/// The key of a token that may not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeniedKey {
+    /// The id of the key.
+    pub id: KeyId,
+    /// The account that owns the key.
+    pub account_id: AccountId,
 }
 
 /// What a caller learns of a key whose token may be used.
@@ -76,7 +94,7 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Decided {
     let Ok(token) = Token::parse(token) else {
-        return Decided::denial(DenialReason::MalformedToken);
+        return Decided::without_key(DenialReason::MalformedToken);
     };
     decide_for(
         keyring,
@@ -117,7 +135,7 @@ pub(super) fn decide_all(
         .zip(questions)
         .map(|(digest, question)| match digest {
             Some(digest) => decide_for(keyring, rule, accounts, &digest, question.domain, now),
-            None => Decided::denial(DenialReason::MalformedToken),
+            None => Decided::without_key(DenialReason::MalformedToken),
         });
     decided.collect()
 }
@@ -134,9 +152,9 @@ fn decide_for(
         let sought = (rule == DomainRule::Verified).then(|| keys.seek(&domain));
         let key = keys.get(digest);
         let key = key.filter(|key| accounts.contains(key.account_id()));
-        let key = key.ok_or(DenialReason::UnknownToken)?;
+        let key = key.ok_or(Denial::without_key(DenialReason::UnknownToken))?;
         match denial_reason(&key, sought, &domain, now) {
-            Some(reason) => Err(reason),
+            Some(reason) => Err(Denial::of(&key, reason)),
             None => Ok(GrantedKey::of(&key)),
         }
     });
@@ -148,7 +166,7 @@ fn decide_for(
             }),
             decision: Decision::Grant(key.grant(domain)),
         },
-        Err(reason) => Decided::denial(reason),
+        Err(denial) => Decided::denied(denial),
     }
 }
 
@@ -159,10 +177,31 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    fn denial(reason: DenialReason) -> Self {
+    fn without_key(reason: DenialReason) -> Self {
+        Self::denied(Denial::without_key(reason))
+    }
+
+    fn denied(denial: Denial) -> Self {
         Self {
-            decision: Decision::Denial(reason),
+            decision: Decision::Denial(denial),
             granted: None,
+        }
+    }
+}
+
+impl Denial {
+    fn without_key(reason: DenialReason) -> Self {
+        Self { reason, key: None }
+    }
+
+    fn of(key: &KeyRef<'_>, reason: DenialReason) -> Self {
+        let key = DeniedKey {
+            id: key.id(),
+            account_id: AccountId::from_stored(key.account_id().to_owned()),
+        };
+        Self {
+            reason,
+            key: Some(key),
         }
     }
 }
@@ -312,7 +351,7 @@ mod tests {
     fn denial(change: impl FnOnce(&mut KeyState)) -> Option<DenialReason> {
         match decide_for(change, "example.com") {
             Decision::Grant(_) => None,
-            Decision::Denial(reason) => Some(reason),
+            Decision::Denial(denial) => Some(denial.reason),
         }
     }
 
@@ -380,7 +419,7 @@ mod tests {
     #[test]
     fn the_key_of_another_account_is_unknown_whatever_its_state() {
         let account = |name: &str| Accounts::one(AccountId::from_stored(name.into()));
-        let unknown = Decision::Denial(DenialReason::UnknownToken);
+        let unknown = Decision::Denial(Denial::without_key(DenialReason::UnknownToken));
         let changes: [fn(&mut KeyState); 3] = [
             |_| {},
             |key| key.revoked = true,
@@ -389,8 +428,14 @@ mod tests {
         for change in changes {
             let of_another = decide_within(&account("globex"), change, "example.com");
             assert_eq!(of_another, unknown);
-            let of_its_own = decide_within(&account("acme"), change, "example.com");
-            assert_ne!(of_its_own, unknown);
+            match decide_within(&account("acme"), change, "example.com") {
+                Decision::Grant(grant) => assert_eq!(grant.account_id.as_str(), "acme"),
+                Decision::Denial(denial) => {
+                    let key = denial.key.expect("it is known");
+                    let id = KeyId::new(time(NOW), &[1; 10]);
+                    assert_eq!((key.id, key.account_id.as_str()), (id, "acme"));
+                }
+            }
         }
     }
 
@@ -402,11 +447,12 @@ mod tests {
             let (domain, all, rule) = (domain("a.example"), Accounts::All, DomainRule::Verified);
             decide(&keyring, &digester, rule, &all, token, domain, time(NOW)).decision
         };
-        assert_eq!(decide(""), Decision::Denial(DenialReason::MalformedToken));
-        assert_eq!(
-            decide(unknown.expose()),
-            Decision::Denial(DenialReason::UnknownToken)
-        );
+        for (token, reason) in [
+            ("", DenialReason::MalformedToken),
+            (unknown.expose(), DenialReason::UnknownToken),
+        ] {
+            assert_eq!(decide(token), Decision::Denial(Denial::without_key(reason)));
+        }
     }
 
     /// Decides for a key of `acme` with this scope, after these changes to domains.
@@ -433,7 +479,7 @@ mod tests {
                 assert_eq!(grant.scope.domain(), only);
                 None
             }
-            Decision::Denial(reason) => Some(reason),
+            Decision::Denial(denial) => Some(denial.reason),
         }
     }
 

@@ -22,7 +22,7 @@ impl DecisionCounts {
     pub(super) fn count(&self, decision: &Result<Decision, NoLease>) {
         let count = match decision {
             Ok(Decision::Grant(_)) => &self.grants,
-            Ok(Decision::Denial(reason)) => &self.denials[*reason as usize],
+            Ok(Decision::Denial(denial)) => &self.denials[denial.reason as usize],
             Err(no_lease) => &self.without_lease[*no_lease as usize],
         };
         count.fetch_add(1, Relaxed);
@@ -44,16 +44,21 @@ impl DecisionCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authorize::decision::Denial;
+
+    fn denial(reason: DenialReason) -> Decision {
+        Decision::Denial(Denial { reason, key: None })
+    }
 
     #[test]
     fn a_decision_is_counted_under_its_own_reason() {
         for (decision, kind) in [
             (
-                Ok(Decision::Denial(DenialReason::UnknownToken)),
+                Ok(denial(DenialReason::UnknownToken)),
                 ("denial", "UNKNOWN_TOKEN"),
             ),
             (
-                Ok(Decision::Denial(DenialReason::DomainNotAllowed)),
+                Ok(denial(DenialReason::DomainNotAllowed)),
                 ("denial", "DOMAIN_NOT_ALLOWED"),
             ),
             (Err(NoLease::NotYet), ("none", "KEYRING_LOADING")),

@@ -5,7 +5,7 @@
 
 use crate::{
     authorize::{
-        decision::{Decision, DenialReason, Grant},
+        decision::{Decision, Denial, DenialReason, Grant},
         lease::NoLease,
     },
     grpc::{errors::unavailable, proto::denial::Reason},
@@ -18,8 +18,8 @@ use prost::{
 };
 use tonic::Status;
 
-/// Size in bytes of the largest answer: a grant with the longest account id and domain takes 450, and the
-/// errors less.
+/// Size in bytes of the largest answer: a grant with the longest account id and domain takes 452, and denials
+/// and errors less.
 pub(super) const MAX_ANSWER: usize = 512;
 
 /// Size in bytes of most answers.
@@ -37,12 +37,15 @@ const SCOPE: u8 = 3 << 3 | 2;
 const ALL_DOMAINS: u8 = 1 << 3 | 2;
 const DOMAIN: u8 = 2 << 3 | 2;
 const REASON: u8 = 1 << 3;
+const DENIED_KEY_ID: u8 = 2 << 3 | 2;
+const DENIED_ACCOUNT_ID: u8 = 3 << 3 | 2;
 
 /// A message that answers, by the keys of those fields that stand elsewhere in the other one.
 #[derive(Clone, Copy)]
 struct Fields {
     grant: u8,
     denial: u8,
+    granted: u8,
 }
 
 impl Fields {
@@ -50,12 +53,14 @@ impl Fields {
     const OF_CALL: Self = Self {
         grant: 1 << 3 | 2,
         denial: 2 << 3 | 2,
+        granted: 3 << 3,
     };
 
     /// An `AuthorizeStreamResponse`.
     const OF_STREAM: Self = Self {
         grant: 2 << 3 | 2,
         denial: 3 << 3 | 2,
+        granted: 5 << 3,
     };
 }
 
@@ -78,7 +83,7 @@ pub(super) fn put(answers: &mut BytesMut, id: u64, answer: &Answer) {
         Ok(decision) => put_decision_as(Fields::OF_STREAM, answers, id, decision),
         Err(status) => {
             let error = encoded(status);
-            begin(answers, id, ERROR, error.len());
+            begin(answers, id, ERROR, error.len(), 0);
             answers.put_slice(&error);
         }
     }
@@ -86,19 +91,23 @@ pub(super) fn put(answers: &mut BytesMut, id: u64, answer: &Answer) {
 
 fn put_decision_as(fields: Fields, answers: &mut BytesMut, id: u64, decision: &Decision) {
     match decision {
-        Decision::Grant(grant) => put_grant(fields.grant, answers, id, grant),
-        Decision::Denial(reason) => put_denial(fields.denial, answers, id, *reason),
+        Decision::Grant(grant) => {
+            put_grant(fields, answers, id, grant);
+            answers.put_slice(&[fields.granted, 1]);
+        }
+        Decision::Denial(denial) => put_denial(fields.denial, answers, id, denial),
     }
 }
 
-/// Writes all that stands before the inner message: its length, and the answer's own.
-fn begin(answers: &mut BytesMut, id: u64, field: u8, length: usize) {
+/// Writes all that stands before the inner message: its length, and the answer's own, to which belong so many
+/// bytes behind the inner message.
+fn begin(answers: &mut BytesMut, id: u64, field: u8, length: usize, behind: usize) {
     let id_size = if id == 0 {
         0
     } else {
         1 + encoded_len_varint(id)
     };
-    let size = id_size + field_size(length);
+    let size = id_size + field_size(length) + behind;
     answers.reserve(5 + size);
     answers.put_u8(0);
     answers.put_u32(u32::try_from(size).expect("an answer is small"));
@@ -109,31 +118,34 @@ fn begin(answers: &mut BytesMut, id: u64, field: u8, length: usize) {
     put_prefix(answers, field, length);
 }
 
-fn put_grant(field: u8, answers: &mut BytesMut, id: u64, grant: &Grant) {
+fn put_grant(fields: Fields, answers: &mut BytesMut, id: u64, grant: &Grant) {
     let (key_id, account_id) = (grant.key_id.to_ascii(), grant.account_id.as_str());
     let scope = match &grant.scope {
         Scope::AllDomains => (ALL_DOMAINS, ""),
         Scope::Domain(domain) => (DOMAIN, domain.as_str()),
     };
     let scope_size = field_size(scope.1.len());
-    let account_size = match account_id.len() {
-        0 => 0,
-        length => field_size(length),
-    };
-    let size = field_size(key_id.len()) + account_size + field_size(scope_size);
-    begin(answers, id, field, size);
+    let size = field_size(key_id.len()) + text_size(account_id) + field_size(scope_size);
+    begin(answers, id, fields.grant, size, 2);
     put_bytes(answers, KEY_ID, &key_id);
-    if !account_id.is_empty() {
-        put_bytes(answers, ACCOUNT_ID, account_id.as_bytes());
-    }
+    put_text(answers, ACCOUNT_ID, account_id);
     put_prefix(answers, SCOPE, scope_size);
     put_bytes(answers, scope.0, scope.1.as_bytes());
 }
 
-fn put_denial(field: u8, answers: &mut BytesMut, id: u64, reason: DenialReason) {
-    let reason = denial_reason(reason) as u8;
-    begin(answers, id, field, 2);
-    answers.put_slice(&[REASON, reason]);
+fn put_denial(field: u8, answers: &mut BytesMut, id: u64, denial: &Denial) {
+    let reason = [REASON, denial_reason(denial.reason) as u8];
+    let Some(key) = &denial.key else {
+        begin(answers, id, field, reason.len(), 0);
+        answers.put_slice(&reason);
+        return;
+    };
+    let (key_id, account_id) = (key.id.to_ascii(), key.account_id.as_str());
+    let size = reason.len() + field_size(key_id.len()) + text_size(account_id);
+    begin(answers, id, field, size, 0);
+    answers.put_slice(&reason);
+    put_bytes(answers, DENIED_KEY_ID, &key_id);
+    put_text(answers, DENIED_ACCOUNT_ID, account_id);
 }
 
 fn denial_reason(reason: DenialReason) -> Reason {
@@ -163,6 +175,20 @@ fn put_bytes(answers: &mut BytesMut, field: u8, bytes: &[u8]) {
     answers.put_slice(bytes);
 }
 
+/// The size of a field with a text, which is not written if it is empty.
+fn text_size(text: &str) -> usize {
+    match text.len() {
+        0 => 0,
+        length => field_size(length),
+    }
+}
+
+fn put_text(answers: &mut BytesMut, field: u8, text: &str) {
+    if !text.is_empty() {
+        put_bytes(answers, field, text.as_bytes());
+    }
+}
+
 /// A status as a `google.rpc.Status`.
 fn encoded(status: &Status) -> Vec<u8> {
     // The details of a status are the whole of it.
@@ -181,6 +207,7 @@ fn encoded(status: &Status) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::{
+        authorize::decision::DeniedKey,
         grpc::{errors, fields, keys, proto},
         model::{account::AccountId, domain::Domain, key::KeyId, time::Timestamp},
     };
@@ -213,9 +240,16 @@ mod tests {
                 account_id: grant.account_id.into_string(),
                 scope: Some(keys::scope(grant.scope)),
             }),
-            Decision::Denial(reason) => Denial(proto::Denial {
-                reason: denial_reason(reason).into(),
-            }),
+            Decision::Denial(denial) => {
+                let key = denial.key;
+                let ids = key.map(|key| (key.id.to_string(), key.account_id.into_string()));
+                let (key_id, account_id) = ids.unwrap_or_default();
+                Denial(proto::Denial {
+                    reason: denial_reason(denial.reason).into(),
+                    key_id,
+                    account_id,
+                })
+            }
         }
     }
 
@@ -228,19 +262,28 @@ mod tests {
             random: [u8; 10],
         ) {
             let domain = domain.map(|domain| Domain::parse(domain).expect("a domain"));
+            let (key_id, account_id) = (
+                KeyId::new(Timestamp::MAX, &random),
+                AccountId::from_stored(account),
+            );
+            let key = DeniedKey { id: key_id, account_id: account_id.clone() };
             let grant = Decision::Grant(Grant {
-                key_id: KeyId::new(Timestamp::MAX, &random),
-                account_id: AccountId::from_stored(account),
+                key_id,
+                account_id,
                 scope: Scope::from_domain(domain),
             });
-            let denials = DenialReason::VARIANTS.iter().copied().map(Decision::Denial);
+            let denials = DenialReason::VARIANTS.iter().flat_map(|&reason| {
+                [None, Some(key.clone())].map(|key| Decision::Denial(super::Denial { reason, key }))
+            });
             for decision in denials.chain([grant]) {
+                let is_grant = matches!(decision, Decision::Grant(_));
                 let (read, size) = written(id, &Ok(decision.clone()));
                 prop_assert!(size <= MAX_ANSWER);
                 prop_assert_eq!(read.id, id);
                 let mut of_call = BytesMut::new();
                 put_decision(&mut of_call, &decision);
                 let of_call: proto::AuthorizeResponse = self::read(&of_call);
+                prop_assert_eq!((of_call.granted, read.granted), (is_grant, is_grant));
                 let expected = message(decision);
                 prop_assert_eq!(of_call.decision.as_ref(), Some(&expected));
                 let told = match read.answer.expect("an answer") {
@@ -272,6 +315,7 @@ mod tests {
             let Some(ProtoAnswer::Error(error)) = read.answer else {
                 panic!("no error: {read:?}");
             };
+            assert!(!read.granted);
             assert_eq!(error.code, i32::from(status.code()));
             assert_eq!(error.message, status.message());
             assert_eq!(error.details.is_empty(), status.details().is_empty());

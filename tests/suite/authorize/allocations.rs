@@ -31,7 +31,7 @@ use tonic::body::Body;
 use tower::{Service, service_fn};
 
 #[test]
-fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
+fn a_decision_allocates_nothing_except_the_account_id_of_the_key() {
     let authorizer = Authorizer::new(Digester::new(None), DomainRule::Verified);
     authorizer.lease().extend(Moment::LATEST);
     let mut rng = rand::rng();
@@ -78,16 +78,25 @@ fn a_decision_allocates_nothing_except_the_account_id_of_a_grant() {
         assert_eq!(count, 1);
     }
     let (unverified, count) = allocations(held.expose(), "a.b.c.example.org");
-    let reason = DenialReason::DomainNotVerified;
-    assert_eq!((unverified, count), (Decision::Denial(reason), 0));
-    for token in [&revoked, &suspended, &unknown]
-        .map(Token::expose)
-        .into_iter()
-        .chain(["no token"])
-    {
+    assert_eq!(
+        (reason_of(&unverified), count),
+        (DenialReason::DomainNotVerified, 1)
+    );
+    for (token, reason, expected) in [
+        (revoked.expose(), DenialReason::Revoked, 1),
+        (suspended.expose(), DenialReason::Suspended, 1),
+        (unknown.expose(), DenialReason::UnknownToken, 0),
+        ("no token", DenialReason::MalformedToken, 0),
+    ] {
         let (denied, count) = allocations(token, "example.com");
-        assert!(matches!(denied, Decision::Denial(_)), "{denied:?}");
-        assert_eq!(count, 0, "{denied:?}");
+        assert_eq!((reason_of(&denied), count), (reason, expected));
+    }
+}
+
+fn reason_of(decision: &Decision) -> DenialReason {
+    match decision {
+        Decision::Denial(denial) => denial.reason,
+        Decision::Grant(grant) => panic!("{grant:?}"),
     }
 }
 

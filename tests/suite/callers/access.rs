@@ -295,6 +295,7 @@ async fn an_admin_of_some_accounts_finds_no_key_of_other_accounts() {
         panic!("granted");
     };
     assert_eq!(denial.reason(), Reason::UnknownToken);
+    assert_eq!((&*denial.key_id, &*denial.account_id), ("", ""));
     assert!(
         all.is_granted(&others.token).await,
         "the key of the other account is unchanged"
@@ -302,6 +303,12 @@ async fn an_admin_of_some_accounts_finds_no_key_of_other_accounts() {
 
     assert!(some.is_granted(&own.token).await);
     some.revoke(&own_id).await.unwrap();
+    let decision = some.authorize(&own.token, "example.com").await.unwrap();
+    let Decision::Denial(denial) = decision else {
+        panic!("granted");
+    };
+    assert_eq!(denial.reason(), Reason::Revoked);
+    assert_eq!((denial.key_id, &*denial.account_id), (own_id, "acme"));
     assert!(all.is_revoked(&own.token).await);
 }
 

@@ -126,7 +126,7 @@ async fn replicas(stores: &Stores) -> (Replica, Replica) {
 
 fn denial(replica: &Replica, key: &Used) -> DenialReason {
     match replica.decide(key, Timestamp::now()) {
-        Decision::Denial(reason) => reason,
+        Decision::Denial(denial) => denial.reason,
         Decision::Grant(grant) => panic!("{grant:?}"),
     }
 }
