@@ -65,6 +65,7 @@ async fn measure_batches(stores: &Stores) {
         Server::start(&stores.address).await,
         Server::start(&stores.address).await,
     ];
+    share_cores(stores, &servers).await;
     let mut keys = servers[0].client().await.0;
     let calm = tokio::time::sleep(Duration::from_secs(2));
     let (_, p99, refused) = authorize_during(&servers[1], calm).await;
@@ -91,6 +92,28 @@ async fn measure_batches(stores: &Stores) {
             millis(p99)
         );
     }
+}
+
+/// Gives the database and the replica that revokes one core, and the other replica and this client another one.
+/// Each replica has a machine of its own where it serves, and else the figure would tell of the cores' queue.
+async fn share_cores(stores: &Stores, servers: &[Server; 2]) {
+    let session = session(&stores.address).await;
+    let postgres = "SELECT pid::text FROM pg_stat_activity \
+                    UNION SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
+    let rows = session.query(postgres, &[]).await.unwrap();
+    for row in rows {
+        pin(row.get(0), "0");
+    }
+    pin(&servers[0].pid().to_string(), "0");
+    pin(&servers[1].pid().to_string(), "1");
+    pin(&std::process::id().to_string(), "1");
+}
+
+/// Keeps all threads of a process on one core.
+fn pin(process: &str, core: &str) {
+    let mut taskset = std::process::Command::new("taskset");
+    let pinned = taskset.args(["--all-tasks", "--cpu-list", "--pid", core, process]);
+    assert!(pinned.output().unwrap().status.success(), "{process}");
 }
 
 /// The update of as many rows in one statement, without any check, and undone.
