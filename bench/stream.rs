@@ -159,8 +159,8 @@ fn cpu_seconds(pid: u32) -> f64 {
     Process(pid).cpu_time().as_secs_f64()
 }
 
-/// Makes a store with so many keys, each for all verified domains of its account, which has one. Gives a token
-/// and a domain for which it is granted, of each key and in random order.
+/// Makes a store with so many keys, each for all verified domains of its account, which has one. For each key, in
+/// random order, gives its token and a domain for which the token is granted.
 fn seed(path: &Path, keys: usize) -> Vec<(String, String)> {
     drop(SqliteStore::open(path, &Digester::new(None)).expect("it opens"));
     let (mut rng, digester, now) = (

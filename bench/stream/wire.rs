@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::hostile::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE, frame,
-    hpack_string,
+    indexed_headers_of,
 };
 
 /// As much as a client may let a server send.
@@ -103,7 +103,7 @@ impl Connection {
 
     /// Asks on one stream, `depth` questions ahead. Returns how many were granted.
     pub fn ask_until(&mut self, questions: &Questions, depth: usize, end: Instant) -> u64 {
-        let headers = headers("/tosend.keys.v1.KeyService/AuthorizeStream");
+        let headers = indexed_headers_of("/tosend.keys.v1.KeyService/AuthorizeStream");
         let headers = frame(HEADERS, END_HEADERS, 1, &headers);
         self.stream.write_all(&headers).unwrap();
         let all = questions.ends.len();
@@ -166,7 +166,7 @@ impl Connection {
                 };
                 // The server keeps the headers of the first call, which the next ones name by their numbers.
                 let headers = match called {
-                    0 => headers(path),
+                    0 => indexed_headers_of(path),
                     _ => (62..62 + 6).rev().map(|number| 0x80 | number).collect(),
                 };
                 sent.extend(frame(HEADERS, END_HEADERS, self.next_stream, &headers));
@@ -263,21 +263,4 @@ fn count_grants<'a>(mut bytes: &'a [u8], came: &mut Came) -> &'a [u8] {
         bytes = &bytes[5 + length..];
     }
     bytes
-}
-
-/// Headers that the server adds to its table (RFC 7541, section 6.2.1).
-fn headers(path: &str) -> Vec<u8> {
-    let headers = [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "localhost"),
-        (":path", path),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ];
-    let fields = headers.iter();
-    let fields = fields.flat_map(|(name, value)| {
-        [&[0x40][..], &hpack_string(name), &hpack_string(value)].concat()
-    });
-    fields.collect()
 }

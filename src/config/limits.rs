@@ -62,8 +62,8 @@ pub struct ClientLimits {
     /// How long a client may need to take the answer to an admin call. Until then the answer stays
     /// in memory, up to 1 MiB for a List of 1000 keys, and the call keeps its slot of --max-admin-calls.
     /// After that, the server closes the connection: nothing else frees the part of the answer that
-    /// HTTP/2 holds. So it does when the answers on an `AuthorizeStream` are not taken for this long and a few
-    /// up to twice this long. A call to reflection, which may have any number of answers, ends after this time.
+    /// HTTP/2 holds. It does the same when a client takes no answers on an `AuthorizeStream` for a few seconds more
+    /// than this. A call to reflection, which may have any number of answers, ends after this time.
     /// The default lets a slow line take a page of a List.
     #[arg(long, env = "KEYSERVICE_ANSWER_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub answer_timeout: Duration,

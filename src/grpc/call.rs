@@ -28,7 +28,7 @@ pub struct Call {
     pub(super) began: Instant,
     /// By which credentials the call passed, if no handler asks again.
     pub(super) passed_by: Option<Version>,
-    /// Ready when nobody knows the caller any more, if the call streams its messages.
+    /// Ready when nobody knows the caller any more, if the call is to reflection.
     pub(super) until_unknown: Option<BoxFuture<'static, ()>>,
 }
 

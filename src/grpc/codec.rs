@@ -1,7 +1,7 @@
 //! The encoding of messages.
 //!
 //! Owns how messages are read and written, and how much memory a call sets aside for them.
-//! Promises the bytes that prost gives, in buffers that fit the messages of Authorize.
+//! Promises the bytes that prost gives, in small buffers.
 //! Must never repeat what it could not read, which may hold a token.
 
 use prost::Message;
@@ -12,7 +12,7 @@ use tonic::{
 };
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-/// In bytes. Each message of an Authorize fits. Allocators keep blocks of this size at hand for each
+/// In bytes. Most messages fit. Allocators keep blocks of this size at hand for each
 /// thread, but not blocks of 8 KiB, which tonic sets aside for each direction by default.
 const BUFFER_SIZE: usize = 512;
 

@@ -1,8 +1,8 @@
 //! What a replica believes of a domain that the store holds.
 //!
 //! Promises that no row lets an account send for names that others may own. `AddDomain` refuses such a
-//! domain. A store may have one all the same: somebody has inserted the row, or the domain was added before it
-//! came onto the public suffix list.
+//! domain. A store can still have one, if somebody inserted the row without this service, or if the domain was
+//! added before the public suffix list had it.
 
 use crate::{
     model::{

@@ -1,6 +1,6 @@
-//! What a load reads, in batches, and the channel from who reads them to who keeps them.
+//! What a load reads, in batches, and the channel from its reader to its receiver.
 //!
-//! Promises that only a few batches wait in between, however slow whoever takes them is.
+//! Promises that only a few batches wait in the channel, even if the receiver is slow.
 
 use super::StoreError;
 use crate::model::{

@@ -62,8 +62,8 @@ pub use uses::{NotedUse, UseLog};
 
 /// How many writes that wait at the same time share one transaction at most, unless a setting says otherwise.
 ///
-/// They take a store some 10 ms, for which the first waits until it is answered. More would gain little, since
-/// the commit is a small part of that time already.
+/// A group of this size takes a store some 10 ms, and the first write of it is answered only then. A larger group
+/// would gain little: the commit is a small part of that time.
 pub const WRITES_PER_COMMIT: usize = 64;
 
 /// One store, by its tasks.

@@ -144,7 +144,7 @@ impl Index {
             .map(number)
     }
 
-    /// The number in the slot with which a look-up of this tag begins. It may be that of another key.
+    /// The number in the first slot that a look-up of this tag reads. It may be the number of another key.
     pub(super) fn first_number(&self, tag: Tag) -> Option<u32> {
         let slot = self.slots_from(tag).next()?.load(Ordering::Acquire);
         (slot != 0).then(|| number(slot))

@@ -34,6 +34,7 @@ impl Writer {
         let domain = domain.map(|name| self.names.intern(name, &table.names));
         (account, domain)
     }
+
     /// Suspends an account, or resumes it. There must be room.
     pub(super) fn set_account(&mut self, state: &AccountState, table: &Table) {
         let account = state.account_id.as_str();

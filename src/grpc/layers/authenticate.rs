@@ -72,7 +72,7 @@ impl SharesOfStreams {
 /// A caller whose call goes on, and may lose its rights meanwhile.
 #[derive(Clone)]
 pub(in crate::grpc) struct CallerNow {
-    known_now: Arc<KnownNow>,
+    known_now: KnownNow,
     needed: Role,
 }
 
@@ -239,7 +239,7 @@ impl Callers {
             };
             request.extensions_mut().insert(Arc::new(share));
             if let Access::Needs(needed) = access {
-                let known_now = Arc::new(self.known_now(caller, request));
+                let known_now = self.known_now(caller, request);
                 let caller = CallerNow { known_now, needed };
                 request.extensions_mut().insert(caller);
             } else {

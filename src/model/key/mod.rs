@@ -165,7 +165,7 @@ pub struct KeyStateRef<'a> {
     pub id: KeyId,
     /// The account that owns the key.
     pub account_id: &'a str,
-    /// The only domain for which the key may be used. `None` means all domains of its account.
+    /// The domain to which the key is restricted. `None` means all domains of its account.
     pub domain: Option<&'a str>,
     /// When the key stops working. `None` means never.
     pub expire_time: Option<Timestamp>,

@@ -22,8 +22,8 @@ impl Timestamp {
         Self::from_system_time(SystemTime::now())
     }
 
-    /// This time, unless it is still to come. A store may have a time to come: from a wrong clock, or from
-    /// somebody who falsified a row.
+    /// This time, or `None` if it is in the future. A stored time can be in the future because a clock was wrong, or
+    /// because somebody falsified a row.
     pub(crate) fn if_past(self) -> Option<Self> {
         (self <= Self::now()).then_some(self)
     }

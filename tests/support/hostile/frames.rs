@@ -42,9 +42,19 @@ pub fn no_settings() -> Vec<u8> {
 
 /// Headers in HPACK (RFC 7541). Each is a literal that is not added to the dynamic table.
 pub fn header_block(headers: &[(&str, &str)]) -> Vec<u8> {
-    let headers = headers.iter();
-    let fields = headers
-        .flat_map(|(name, value)| [&[0][..], &hpack_string(name), &hpack_string(value)].concat());
+    literals(0, headers)
+}
+
+/// The headers of a call of this path in HPACK. Each is a literal that the server adds to its dynamic table.
+pub fn indexed_headers_of(path: &str) -> Vec<u8> {
+    literals(0x40, &usual_headers(path))
+}
+
+/// Literals of the kind that begins with this byte.
+fn literals(kind: u8, headers: &[(&str, &str)]) -> Vec<u8> {
+    let fields = headers.iter().flat_map(|(name, value)| {
+        [&[kind][..], &hpack_string(name), &hpack_string(value)].concat()
+    });
     fields.collect()
 }
 
@@ -55,15 +65,18 @@ pub fn call_headers(more: &[(&str, &str)]) -> Vec<u8> {
 
 /// The headers of a call of this path and more headers.
 pub fn headers_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
-    let usual = [
+    header_block(&[&usual_headers(path)[..], more].concat())
+}
+
+fn usual_headers(path: &str) -> [(&str, &str); 6] {
+    [
         (":method", "POST"),
         (":scheme", "http"),
         (":authority", "localhost"),
         (":path", path),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
-    ];
-    header_block(&[&usual[..], more].concat())
+    ]
 }
 
 /// A string in HPACK without Huffman coding.

@@ -169,7 +169,7 @@ async fn a_key_that_many_revoke_at_once_is_revoked_once(stores: &Stores) {
     assert_eq!((key.id, position.revision.number()), (new.key.id, 2));
 }
 
-/// A key of which no field is as that of another number.
+/// A key that differs in every field from the keys of all other numbers.
 fn unlike_any_other(number: usize) -> NewKey {
     let account = ["acme", "globex"][number % 2];
     let mut new = match number % 4 {

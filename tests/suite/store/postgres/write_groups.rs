@@ -14,7 +14,7 @@ use keyservice::{
     store::{KeyTarget, NewKey, Revocation, StillAllowed, StoreError},
 };
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -61,11 +61,7 @@ async fn a_write_that_was_given_up_before_its_turn_is_not_made() {
     let new = many();
     let lock = TableLock::against_writes("keys", &stores.address).await;
     let mut first = pin!(stores.first.keys.create(&new[0]));
-    assert!(poll!(&mut first).is_pending());
-    eventually("the first waits for the lock", async || {
-        waiting(&stores).await == 1
-    })
-    .await;
+    begin(&stores, first.as_mut()).await;
     {
         let mut others = pin!(join_all(
             new[1..].iter().map(|new| stores.first.keys.create(new))
@@ -94,11 +90,7 @@ async fn a_write_whose_caller_lost_its_rights_before_its_turn_is_not_made() {
     new[MANY - 1].still_allowed = StillAllowed::so_long_as(move || !is_lost.load(Relaxed));
     let lock = TableLock::against_writes("keys", &stores.address).await;
     let mut first = pin!(stores.first.keys.create(&new[0]));
-    assert!(poll!(&mut first).is_pending());
-    eventually("the first waits for the lock", async || {
-        waiting(&stores).await == 1
-    })
-    .await;
+    begin(&stores, first.as_mut()).await;
     let others = new[1..].iter().map(|new| stores.first.keys.create(new));
     let mut others = pin!(join_all(others));
     assert!(poll!(&mut others).is_pending());
@@ -114,6 +106,12 @@ async fn a_write_whose_caller_lost_its_rights_before_its_turn_is_not_made() {
     assert!(matches!(refused, StoreError::Disallowed), "{refused}");
     assert!(made.iter().all(Result::is_ok));
     assert_eq!(stores.count("keys").await, MANY as i64 - 1);
+}
+
+/// Begins a write, up to the lock for which it waits.
+async fn begin<W: Future>(stores: &Stores, mut write: Pin<&mut W>) {
+    assert!(poll!(&mut write).is_pending());
+    eventually("it waits for the lock", async || waiting(stores).await == 1).await;
 }
 
 fn many() -> Vec<NewKey> {
