@@ -112,15 +112,48 @@ pub(super) fn aborted(reason: &str, message: &str) -> Status {
     Status::with_error_details(Code::Aborted, message, details)
 }
 
-/// Says no more, because the difference between a wrong secret and an unknown certificate would help an
-/// attacker.
+/// The caller was known when the call began.
 pub(super) fn unauthenticated() -> Status {
-    Status::unauthenticated("unknown caller")
+    Status::unauthenticated("unknown caller: it is not listed any more")
 }
 
-/// A call names its caller more than once, so that it is not clear who makes it.
-pub(super) fn ambiguous_caller() -> Status {
-    Status::unauthenticated("the call has more than one authorization header: send one")
+/// Why it is not known who makes a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unauthenticated {
+    NoProof,
+    NotBearer,
+    NoSecret,
+    UnknownSecret,
+    UnknownCertificate,
+    /// The certificate has names of several callers.
+    AmbiguousCertificate,
+    /// Whatever stands between the client and this server may look at another one than this server does.
+    SeveralHeaders,
+}
+
+impl Unauthenticated {
+    /// Says what the call has brought, and nothing of what is listed, because a stranger reads it.
+    pub(super) fn status(self) -> Status {
+        Status::unauthenticated(match self {
+            Self::NoProof => {
+                "unknown caller: the call has no authorization header, and its connection no client \
+                 certificate with a name"
+            }
+            Self::NotBearer => "unknown caller: the authorization header is not `Bearer SECRET`",
+            Self::NoSecret => {
+                "unknown caller: the authorization header has no bearer secret of a caller \
+                 (`tsop_` and 43 characters)"
+            }
+            Self::UnknownSecret => "unknown caller: no caller has this bearer secret",
+            Self::UnknownCertificate => {
+                "unknown caller: no caller has a name of this client certificate"
+            }
+            Self::AmbiguousCertificate => {
+                "unknown caller: this client certificate has names of several callers"
+            }
+            Self::SeveralHeaders => "the call has more than one authorization header: send one",
+        })
+    }
 }
 
 /// The text says no more, because a caller shall not learn which role or account has the right.

@@ -22,7 +22,7 @@ use crate::{
     grpc::{
         audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
         call::Call,
-        errors,
+        errors::{self, Unauthenticated},
         methods::{Access, Method},
     },
     model::{account::Accounts, audit_record::AdminMethod},
@@ -154,11 +154,7 @@ where
                 if let Some(method) = method {
                     count_unauthenticated(method, &self.recorder);
                 }
-                let status = match why {
-                    Unauthenticated::Unknown => errors::unauthenticated(),
-                    Unauthenticated::Ambiguous => errors::ambiguous_caller(),
-                };
-                Either::Right(refused(call, limits, status))
+                Either::Right(refused(call, limits, why.status()))
             }
             Verdict::Refused => Either::Right(refused(call, limits, errors::not_permitted())),
             Verdict::TooManyStreams => {
@@ -180,15 +176,6 @@ enum Verdict {
     TooManyStreams,
     /// Nobody knows the caller. The call is counted if its method is audited.
     Unauthenticated(Option<AdminMethod>, Unauthenticated),
-}
-
-/// Why it is not known who makes a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unauthenticated {
-    Unknown,
-    /// The call has several headers `authorization`. Whatever stands between the client and this server
-    /// may look at another one than this server does.
-    Ambiguous,
 }
 
 impl Callers {
@@ -313,29 +300,34 @@ fn find<'a>(
     request: &Request<Body>,
 ) -> Result<&'a Arc<Caller>, Unauthenticated> {
     let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
-    let caller = match (authorizations.next(), authorizations.next()) {
-        (Some(_), Some(_)) => return Err(Unauthenticated::Ambiguous),
+    match (authorizations.next(), authorizations.next()) {
+        (Some(_), Some(_)) => Err(Unauthenticated::SeveralHeaders),
         (Some(authorization), None) => {
-            bearer(authorization.as_bytes()).and_then(|secret| credentials.find_by_secret(secret))
+            let secret = bearer(authorization.as_bytes()).ok_or(Unauthenticated::NotBearer)?;
+            let digest = SecretDigest::of_presented(secret).ok_or(Unauthenticated::NoSecret)?;
+            let caller = credentials.find_by_digest(digest);
+            caller.ok_or(Unauthenticated::UnknownSecret)
         }
         (None, _) => find_by_certificate(credentials, request),
-    };
-    caller.ok_or(Unauthenticated::Unknown)
+    }
 }
 
 fn find_by_certificate<'a>(
     credentials: &'a Credentials,
     request: &Request<Body>,
-) -> Option<&'a Arc<Caller>> {
-    let peer = request.extensions().get::<Peer>()?;
-    credentials
-        .find_by_certificate(&peer.names)
-        .unwrap_or_else(|ambiguous| {
-            if let Some(left_out) = AMBIGUOUS.admit(Instant::now()) {
-                tracing::warn!(left_out, "a call was refused: {ambiguous}");
-            }
-            None
-        })
+) -> Result<&'a Arc<Caller>, Unauthenticated> {
+    let peer = request.extensions().get::<Peer>();
+    let names = peer
+        .map(|peer| &peer.names)
+        .filter(|names| !names.is_empty());
+    let names = names.ok_or(Unauthenticated::NoProof)?;
+    let found = credentials.find_by_certificate(names).map_err(|ambiguous| {
+        if let Some(left_out) = AMBIGUOUS.admit(Instant::now()) {
+            tracing::warn!(left_out, "a call was refused: {ambiguous}");
+        }
+        Unauthenticated::AmbiguousCertificate
+    });
+    found?.ok_or(Unauthenticated::UnknownCertificate)
 }
 
 /// The secret in the header `authorization`, which is `Bearer SECRET` (RFC 6750). The scheme may be

@@ -100,8 +100,13 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
     }
 }
 
+const NO_PROOF: &str = "unknown caller: the call has no authorization header, and its connection no client \
+                        certificate with a name";
+const NO_SECRET: &str = "unknown caller: the authorization header has no bearer secret of a caller \
+                         (`tsop_` and 43 characters)";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_tells_the_caller_nothing_more() {
+async fn a_refusal_says_what_is_wrong_with_the_proof_and_nothing_of_who_is_listed() {
     let some = ["--role", "admin", "--accounts", "acme"];
     let some = Credential::new("dashboard", &some);
     let sender = Credential::new("sender", &["--role", "authorizer"]);
@@ -110,16 +115,22 @@ async fn a_refusal_tells_the_caller_nothing_more() {
     let channel = guarded.server.channel().await;
     let (unauthenticated, denied) = (Code::Unauthenticated, Code::PermissionDenied);
     for (bearer, code, message) in [
-        (Bearer::none(), unauthenticated, "unknown caller"),
+        (Bearer::none(), unauthenticated, NO_PROOF),
         (
             Bearer::secret(&unknown.secret),
             unauthenticated,
-            "unknown caller",
+            "unknown caller: no caller has this bearer secret",
+        ),
+        (Bearer::secret("tsop_garbage"), unauthenticated, NO_SECRET),
+        (
+            Bearer::secret("tsend_yoq907Zfz7E0vKCH7hs6qHpWW6XlFqrqIUMQdkHijt416QEEs"),
+            unauthenticated,
+            NO_SECRET,
         ),
         (
-            Bearer::secret("tsop_garbage"),
+            Bearer::header("Basic c2VuZGVyOnNlY3JldA=="),
             unauthenticated,
-            "unknown caller",
+            "unknown caller: the authorization header is not `Bearer SECRET`",
         ),
         (
             Bearer::secret(&sender.secret),
@@ -179,7 +190,7 @@ async fn only_an_admin_is_told_that_a_method_is_not_served_and_nothing_is_record
         "/None",
     ] {
         for (bearer, code, message) in [
-            (Bearer::none(), Code::Unauthenticated, "unknown caller"),
+            (Bearer::none(), Code::Unauthenticated, NO_PROOF),
             (
                 Bearer::secret(&sender.secret),
                 Code::PermissionDenied,

@@ -51,7 +51,11 @@ pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
     pub fn secret(secret: &str) -> Self {
-        Self(Some(format!("Bearer {secret}").parse().expect("ASCII")))
+        Self::header(&format!("Bearer {secret}"))
+    }
+
+    pub fn header(authorization: &str) -> Self {
+        Self(Some(authorization.parse().expect("ASCII")))
     }
 
     pub fn none() -> Self {
