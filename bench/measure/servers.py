@@ -28,7 +28,7 @@ class Process:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=30)
 
     def resident_bytes(self):

@@ -13,6 +13,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration that may be nothing.
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => duration(text).map_err(|error| error.replace("from 1ms", "0s, or from 1ms")),
+    }
+}
+
 pub(super) fn retention(text: &str) -> Result<Duration, String> {
     let retention = humantime::parse_duration(text)
         .map_err(|_| "give a number with a unit, such as 90days or 1year".to_owned())?;
@@ -34,5 +42,10 @@ mod tests {
         assert!(duration("20").is_err());
         assert!(duration("0s").is_err());
         assert!(duration("2days").is_err());
+        assert_eq!(delay("0s"), Ok(Duration::ZERO));
+        assert_eq!(
+            delay("1us"),
+            Err("must be 0s, or from 1ms to 24h".to_owned())
+        );
     }
 }

@@ -17,7 +17,7 @@ mod store;
 pub use callers::CallerSettings;
 use clap::{ArgAction, Args, Command, FromArgMatches};
 pub use domains::VerifiedDomains;
-use duration::{duration, retention};
+use duration::{delay, duration, retention};
 pub use hidden::Hidden;
 pub use limits::ClientLimits;
 pub use logs::{LogFormat, LogSettings};
@@ -105,8 +105,14 @@ pub struct Settings {
     #[arg(long, env = "KEYSERVICE_WRITES_PER_COMMIT", value_name = "COUNT", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub writes_per_commit: u16,
 
-    /// How long calls in flight may take to finish at shutdown. The default is shorter than the 30 s
-    /// after which Kubernetes sends SIGKILL.
+    /// How long the process serves on after SIGTERM, while its health is `NOT_SERVING`. Within this time,
+    /// who asks for its health now and then turns away, such as Kubernetes, a load balancer or DNS, and no call
+    /// fails. SIGINT, which a terminal sends, does not wait for it.
+    #[arg(long, env = "KEYSERVICE_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "5s", value_parser = delay)]
+    pub shutdown_delay: Duration,
+
+    /// How long calls in flight may take to finish after that. The default is, together with the default delay,
+    /// shorter than the 30 s after which Kubernetes sends SIGKILL.
     #[arg(long, env = "KEYSERVICE_DRAIN_LIMIT", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub drain_limit: Duration,
 

@@ -18,7 +18,7 @@ use tokio::{
 
 /// Connections that the system queues until they are accepted: as many as Linux allows by default.
 /// When the queue is full, a client's system tries again a second later.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// Connections for probes. Kubernetes opens one for each probe.
 const PROBE_CONNECTIONS: usize = 32;
@@ -78,6 +78,11 @@ impl Acceptor {
 
 /// Listens on an address.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    bind(address)?.listen(BACKLOG)
+}
+
+/// Takes an address, and does not listen on it yet. Fails if somebody listens on it.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -86,7 +91,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     limit_kernel_memory(&socket)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// How many bytes the kernel keeps of what a client sends, and of what it does not take. Linux doubles it for its

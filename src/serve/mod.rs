@@ -23,9 +23,13 @@ use lease_timing::LeaseTiming;
 pub(crate) use lease_timing::LeaseTimingError;
 pub(crate) use protection::Unprotected;
 use signals::asked_to_end;
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tasks::Tasks;
-use tokio::{net::TcpListener, runtime::Handle, task::spawn_blocking};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Handle,
+    task::spawn_blocking,
+};
 use uuid::Uuid;
 
 /// The service did not start, or broke. Each variant says what to do.
@@ -67,12 +71,12 @@ pub(crate) enum ServeError {
 /// # Errors
 /// What kept the service from starting, or broke it, with what to do.
 pub(crate) async fn serve(settings: Arc<Settings>, for_clients: &Handle) -> Result<(), ServeError> {
-    let asked_to_end = asked_to_end().map_err(ServeError::Signals)?;
+    let end = asked_to_end().map_err(ServeError::Signals)?;
     let lease = LeaseTiming::new(&settings.postgres)?;
     protection::check(&settings.callers, settings.listen)?;
     let files = tokio::select! {
         files = Files::read(settings.clone()) => files?,
-        () = asked_to_end.cancelled() => return Ok(()),
+        () = end.asked() => return Ok(()),
     };
     let settings = &*settings;
     let Files {
@@ -84,7 +88,7 @@ pub(crate) async fn serve(settings: Arc<Settings>, for_clients: &Handle) -> Resu
     let identity = identity(&sockets.api, lease);
     let store = tokio::select! {
         store = assemble::open_store(settings, &identity, &digester) => store?,
-        () = asked_to_end.cancelled() => return Ok(()),
+        () = end.asked() => return Ok(()),
     };
     let app = assemble::app(settings, store, &identity, digester, callers, tls);
     let id = identity.id;
@@ -94,10 +98,14 @@ pub(crate) async fn serve(settings: Arc<Settings>, for_clients: &Handle) -> Resu
             let ended = ended.expect("the follower's task does not panic");
             return ended.map_err(ServeError::from);
         }
-        ended = &mut tasks.server => return Ok(ended.expect("the server's task does not panic")?),
-        () = asked_to_end.cancelled() => {}
+        ended = &mut tasks.server => return ended.expect("the server's task does not panic"),
+        () = end.asked() => {}
     }
-    tasks.end(settings.drain_limit, &app, id).await?;
+    let delay = match end.is_by_hand() {
+        true => Duration::ZERO,
+        false => settings.shutdown_delay,
+    };
+    tasks.end(delay, settings.drain_limit, &app, id).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -125,7 +133,8 @@ impl Files {
 
 /// The sockets that the process listens on.
 struct Sockets {
-    api: TcpListener,
+    /// It does not listen until the replica serves: a client that cannot connect turns to another one.
+    api: TcpSocket,
     health: Option<TcpListener>,
     metrics: Option<TcpListener>,
 }
@@ -133,22 +142,27 @@ struct Sockets {
 impl Sockets {
     fn listen(settings: &Settings) -> Result<Self, ServeError> {
         let listen_if = |setting, address: Option<_>| {
-            let listening = address.map(|address| listen(setting, address));
+            let listening = address.map(|address| named(setting, address, open_files::listen));
             listening.transpose()
         };
         Ok(Self {
-            api: listen("--listen", settings.listen)?,
+            api: named("--listen", settings.listen, open_files::bind)?,
             health: listen_if("--health-listen", settings.health_listen)?,
             metrics: listen_if("--metrics-listen", settings.metrics_listen)?,
         })
     }
 }
 
-fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    open_files::listen(address).map_err(|error| ServeError::Listen(setting, address, error))
+/// The socket of a setting.
+fn named<T>(
+    setting: &'static str,
+    address: SocketAddr,
+    make: impl FnOnce(SocketAddr) -> io::Result<T>,
+) -> Result<T, ServeError> {
+    make(address).map_err(|error| ServeError::Listen(setting, address, error))
 }
 
-fn identity(api: &TcpListener, lease: LeaseTiming) -> Identity {
+fn identity(api: &TcpSocket, lease: LeaseTiming) -> Identity {
     Identity {
         id: ReplicaId::from_uuid(Uuid::from_u128(rand::random())),
         name: replica_name(api),
@@ -159,7 +173,7 @@ fn identity(api: &TcpListener, lease: LeaseTiming) -> Identity {
 
 /// The name by which people know this process: its machine, which in Kubernetes is its pod, and its
 /// address.
-fn replica_name(api: &TcpListener) -> String {
+fn replica_name(api: &TcpSocket) -> String {
     let machine = rustix::system::uname();
     let machine = machine.nodename().to_string_lossy().into_owned();
     match api.local_addr() {

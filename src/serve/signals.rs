@@ -1,6 +1,7 @@
 //! The meaning of signals.
 //!
-//! Promises that the first SIGTERM or SIGINT asks the process to end, and that a second one ends it.
+//! Promises that the first SIGTERM or SIGINT asks the process to end, and that a second one ends it. Only
+//! SIGTERM comes from programs, which others watch while they end it.
 //! Promises that no other signal that people send to daemons ends it.
 //! Must never leave a signal to the system, which would end the process with calls in flight.
 
@@ -8,7 +9,10 @@ use crate::observe::repeated_line::RepeatedLine;
 use signal_hook::flag;
 use std::{
     io,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -35,9 +39,26 @@ fn ignore(mut signals: Signal, name: &'static str) {
     });
 }
 
-/// A token that the first signal cancels. A second signal ends the process at once, whatever it is busy
-/// with.
-pub(crate) fn asked_to_end() -> io::Result<CancellationToken> {
+/// Whether the process is asked to end.
+pub(super) struct End {
+    asked: CancellationToken,
+    is_by_hand: Arc<AtomicBool>,
+}
+
+impl End {
+    /// Ready when it is.
+    pub(super) async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// Whether somebody at a terminal has asked.
+    pub(super) fn is_by_hand(&self) -> bool {
+        self.is_by_hand.load(Relaxed)
+    }
+}
+
+/// Tells of the first signal. A second one ends the process at once, whatever it is busy with.
+pub(super) fn asked_to_end() -> io::Result<End> {
     let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
     let is_asked = Arc::new(AtomicBool::new(false));
     for kind in [terminate, interrupt] {
@@ -54,14 +75,17 @@ pub(crate) fn asked_to_end() -> io::Result<CancellationToken> {
         ignore(signal(kind)?, name);
     }
     let (mut terminate, mut interrupt) = (signal(terminate)?, signal(interrupt)?);
-    let first = CancellationToken::new();
-    let asked = first.clone();
+    let end = End {
+        asked: CancellationToken::new(),
+        is_by_hand: Arc::default(),
+    };
+    let (asked, is_by_hand) = (end.asked.clone(), end.is_by_hand.clone());
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = interrupt.recv() => is_by_hand.store(true, Relaxed),
         }
-        first.cancel();
+        asked.cancel();
     });
-    Ok(asked)
+    Ok(end)
 }

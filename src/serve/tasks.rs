@@ -20,7 +20,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     runtime::Handle,
     time::{sleep, timeout},
 };
@@ -40,7 +40,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The tasks of a process that serves. All of them end when this is dropped.
 pub(super) struct Tasks {
-    pub(super) server: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
+    pub(super) server: AbortOnDropHandle<Result<(), ServeError>>,
     pub(super) follow: AbortOnDropHandle<Result<(), StoreError>>,
     report: AbortOnDropHandle<()>,
     uses: AbortOnDropHandle<()>,
@@ -89,6 +89,7 @@ impl Tasks {
     /// and metrics are answered up to then.
     pub(super) async fn end(
         self,
+        delay: Duration,
         drain_limit: Duration,
         app: &App,
         id: ReplicaId,
@@ -103,9 +104,10 @@ impl Tasks {
             stop,
             ..
         } = self;
-        tracing::info!("draining: calls in flight may finish; a second signal cuts them off");
         drop(report);
-        // The lease is renewed meanwhile, so that no writer waits for this replica.
+        // The lease is renewed meanwhile, so that this replica answers as before, and no writer waits for it.
+        turn_clients_away(&state, app.authorizer.lease(), delay).await;
+        tracing::info!("draining: calls in flight may finish; a second signal cuts them off");
         drain_server(&mut server, &state, &drain, drain_limit).await?;
         drop(uses);
         store_last_uses(app).await;
@@ -205,14 +207,14 @@ async fn report_serving(lease: Arc<Lease>, state: ServingState) {
     }
 }
 
-/// Serves the API until it is told to drain.
+/// Serves the API from the first lease on, until it is told to drain.
 fn serve_api(
-    socket: TcpListener,
+    socket: TcpSocket,
     settings: &Settings,
     app: &Arc<App>,
     state: &ServingState,
     drain: CancellationToken,
-) -> AbortOnDropHandle<Result<(), tonic::transport::Error>> {
+) -> AbortOnDropHandle<Result<(), ServeError>> {
     let scrapers = settings.metrics_listen.map(|_| metrics::MAX_CONNECTIONS);
     let limits = open_files::limits_within_open_files(
         open_files::raise_open_files_limit(),
@@ -220,16 +222,26 @@ fn serve_api(
         settings.postgres.pool_size,
         scrapers.unwrap_or_default(),
     );
-    if let Ok(address) = socket.local_addr() {
-        tracing::info!(%address, tls = app.tls.is_some(), "listening");
-    }
-    let (tls, counts) = (app.tls.clone(), app.connections.clone());
-    let credentials = app.callers.credentials();
-    let connections =
-        accept::accept_connections(socket, tls, &limits, counts, credentials, drain.clone());
     let (app, state) = (app.clone(), state.clone());
-    let (reflection, drain) = (settings.reflection, drain.cancelled_owned());
-    spawn(async move { grpc::serve(connections, &app, &state, reflection, &limits, drain).await })
+    let (asked_for, reflection) = (settings.listen, settings.reflection);
+    spawn(async move {
+        tokio::select! {
+            () = app.authorizer.lease().wait_until_held() => {}
+            () = drain.cancelled() => return Ok(()),
+        }
+        let socket = socket.listen(open_files::BACKLOG);
+        let socket = socket.map_err(|error| ServeError::Listen("--listen", asked_for, error))?;
+        if let Ok(address) = socket.local_addr() {
+            tracing::info!(%address, tls = app.tls.is_some(), "listening");
+        }
+        let (tls, counts) = (app.tls.clone(), app.connections.clone());
+        let credentials = app.callers.credentials();
+        let connections =
+            accept::accept_connections(socket, tls, &limits, counts, credentials, drain.clone());
+        let drained = drain.cancelled_owned();
+        grpc::serve(connections, &app, &state, reflection, &limits, drained).await?;
+        Ok(())
+    })
 }
 
 /// Serves health in plain text to the end of the process, the drain included.
@@ -262,19 +274,35 @@ fn serve_metrics(socket: TcpListener, app: &Arc<App>) -> AbortOnDropHandle<()> {
     spawn(metrics::serve(socket, metrics::registry(app.clone())))
 }
 
-/// Reports NOT_SERVING, gives the watchers of health time to turn away, and lets the calls in flight
-/// finish.
+/// Reports NOT_SERVING, and goes on serving until those who ask for that have turned away. Without a lease,
+/// they have done so already.
+async fn turn_clients_away(state: &ServingState, lease: &Lease, delay: Duration) {
+    state.end().await;
+    let serves = lease.covering(|| ()).is_ok();
+    if !serves {
+        return;
+    }
+    if !delay.is_zero() {
+        tracing::info!(
+            seconds = delay.as_secs_f64(),
+            "asked to end: serving on while clients turn away; a second signal ends this process at once"
+        );
+    }
+    let of_watchers = match state.is_watched() {
+        true => WATCHERS_GRACE,
+        false => Duration::ZERO,
+    };
+    sleep(delay.max(of_watchers)).await;
+}
+
+/// Lets the calls in flight finish.
 async fn drain_server(
-    server: &mut AbortOnDropHandle<Result<(), tonic::transport::Error>>,
+    server: &mut AbortOnDropHandle<Result<(), ServeError>>,
     state: &ServingState,
     drain: &CancellationToken,
     limit: Duration,
 ) -> Result<(), ServeError> {
     let drained = async {
-        state.end().await;
-        if state.is_watched() {
-            sleep(WATCHERS_GRACE.min(limit / 2)).await;
-        }
         state.end_watches();
         drain.cancel();
         server.await

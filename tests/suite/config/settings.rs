@@ -112,7 +112,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 38] {
+fn settings(directory: &TempDir) -> [Setting; 39] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -171,6 +171,7 @@ fn settings(directory: &TempDir) -> [Setting; 38] {
         ("--verified-domains", "required", "perhaps"),
         ("--retention", "90days", "12h"),
         ("--writes-per-commit", "1", "0"),
+        ("--shutdown-delay", "5s", "soon"),
         ("--drain-limit", "20s", "20"),
         ("--lease", "2s", "for ever"),
         ("--renewal-interval", "500ms", "often"),

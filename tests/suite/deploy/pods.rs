@@ -181,12 +181,10 @@ fn the_readme_gives_the_command_that_creates_each_secret() {
 #[test]
 fn pods_have_time_to_drain_before_they_are_killed() {
     for manifests in overlays() {
-        let drain = manifests.variable("KEYSERVICE_DRAIN_LIMIT");
-        let drain = humantime::parse_duration(drain.expect("set")).expect("a duration");
-        let hook = &manifests.container()["lifecycle"]["preStop"]["sleep"]["seconds"];
-        let hook = Duration::from_secs(hook.as_u64().unwrap_or(0));
+        let delay = manifests.duration("KEYSERVICE_SHUTDOWN_DELAY");
+        let drain = manifests.duration("KEYSERVICE_DRAIN_LIMIT");
         let grace = number(&manifests.pod()["spec"]["terminationGracePeriodSeconds"]);
-        assert!(Duration::from_secs(grace) >= hook + drain + SLACK);
+        assert!(Duration::from_secs(grace) >= delay + drain + SLACK);
     }
 }
 

@@ -115,9 +115,9 @@ fn a_rollout_replaces_one_pod_at_a_time_and_gives_clients_time_to_find_the_new_o
         "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
     });
     assert_eq!(spec["strategy"], strategy);
-    let hook = number(&POSTGRES.container()["lifecycle"]["preStop"]["sleep"]["seconds"]);
-    assert!(hook >= 5, "clients need time to notice");
-    assert!(number(&spec["minReadySeconds"]) >= LOOK_UP_SECONDS + hook);
+    let delay = POSTGRES.duration("KEYSERVICE_SHUTDOWN_DELAY").as_secs();
+    assert!(delay >= 5, "clients need time to notice");
+    assert!(number(&spec["minReadySeconds"]) >= LOOK_UP_SECONDS + delay);
 }
 
 #[test]

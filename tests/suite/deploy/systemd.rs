@@ -53,5 +53,7 @@ fn systemd_gives_the_process_time_to_drain_before_it_kills_it() {
         .expect("a limit")
         .parse::<humantime::Duration>();
     let settings = Settings::parse_from(&[]).expect("the defaults are right");
-    assert!(*limit.expect("a duration") >= settings.drain_limit + LEAVING);
+    assert!(
+        *limit.expect("a duration") >= settings.shutdown_delay + settings.drain_limit + LEAVING
+    );
 }

@@ -8,7 +8,7 @@ use crate::support::{
         Cluster,
         table_lock::{LONG_STATEMENT_TIMEOUT, TableLock, with_schema},
     },
-    server::{Server, sqlite_in},
+    server::{Server, command, sqlite_in},
 };
 use futures::{StreamExt, future::join_all};
 use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
@@ -111,6 +111,39 @@ async fn a_call_that_does_not_end_is_aborted_at_the_drain_limit() {
         .await
         .expect("no panic")
         .expect_err("it was aborted");
+}
+
+/// They ask for its health now and then, and do not watch it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_asked_to_end_serves_on_until_pollers_of_its_health_have_turned_away() {
+    let directory = directory();
+    let start = async |delay| {
+        Server::start_with(&sqlite_in(&directory), &["--shutdown-delay", delay], &[]).await
+    };
+    let mut server = start("1h").await;
+    let mut health = server.health().await;
+    server.signal("TERM");
+    for service in ["", SERVICE_NAME] {
+        eventually("it says that it ends", async || {
+            health.check(service).await == ServingStatus::NotServing
+        })
+        .await;
+    }
+    let mut newcomer = server.client().await;
+    let (token, _) = newcomer.create_key().await;
+    assert!(newcomer.is_granted(&token).await);
+    server.signal("TERM");
+    assert_eq!(server.wait_for_exit().await.code(), Some(1));
+
+    let mut server = start("700ms").await;
+    let asked = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.wait_for_exit().await.code(), Some(0));
+    assert!(asked.elapsed() >= Duration::from_millis(700));
+
+    let mut server = start("1h").await;
+    server.signal("INT");
+    assert_eq!(server.wait_for_exit().await.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,7 +255,10 @@ async fn a_signal_ends_a_server_that_is_still_loading() {
     let cluster = Cluster::shared();
     let store = with_schema(cluster.create_database()).await;
     let _lock = TableLock::on_keys(&store).await;
-    let mut server = Server::start_listening(&store, &LONG_STATEMENT_TIMEOUT, &[]).await;
+    let mut command = command(&store);
+    command.args(["--health-listen=127.0.0.1:0", "--shutdown-delay=1h"]);
+    let mut server = Server::launch(command.args(LONG_STATEMENT_TIMEOUT));
+    server.health_on_its_own_port().await;
     server.signal("TERM");
     assert_eq!(server.wait_for_exit().await.code(), Some(0));
 }

@@ -1,16 +1,16 @@
 //! The process serves, and reports that it serves, only after its keys are loaded.
 
 use crate::support::{
+    eventually,
     postgres::{
-        Cluster,
+        Cluster, steady_port,
         table_lock::{LONG_STATEMENT_TIMEOUT, TableLock, with_schema},
     },
-    server::Server,
+    server::{Server, command_on},
 };
 use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
-use tonic::Code;
+use std::{io::ErrorKind, net::TcpStream};
 use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_types::StatusExt;
 
 /// A unit test shows that the process cannot be dumped to a program either.
 #[tokio::test(flavor = "multi_thread")]
@@ -26,25 +26,25 @@ async fn a_server_forbids_core_dumps_of_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_does_not_serve_until_its_keyring_is_loaded() {
+async fn a_server_reports_that_it_does_not_serve_and_does_not_listen_until_its_keyring_is_loaded() {
     let cluster = Cluster::shared();
     let store = with_schema(cluster.create_database()).await;
     let lock = TableLock::on_keys(&store).await;
-    let server = Server::start_listening(&store, &LONG_STATEMENT_TIMEOUT, &[]).await;
-    let mut health = server.health().await;
+    let port = steady_port();
+    let mut command = command_on(port, &store);
+    command.args(["--health-listen", "127.0.0.1:0"]);
+    let mut server = Server::launch(command.args(LONG_STATEMENT_TIMEOUT));
+    let mut health = server.health_on_its_own_port().await;
     for service in ["", SERVICE_NAME] {
         assert_eq!(health.check(service).await, ServingStatus::NotServing);
     }
-    let mut client = server.client().await;
-    let answer = client.authorize("tsend_unknown", "example.com").await;
-    let refused = answer.expect_err("no key is loaded");
-    assert_eq!(refused.code(), Code::Unavailable);
-    let info = refused.get_details_error_info().expect("an ErrorInfo");
-    assert_eq!(info.reason, "KEYRING_LOADING");
+    let refused = TcpStream::connect(("127.0.0.1", port)).expect_err("it does not listen");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 
     drop(lock);
     health.wait_until_serving().await;
-    assert_eq!(health.check(SERVICE_NAME).await, ServingStatus::Serving);
+    eventually("it listens", async || server.is_listening()).await;
+    let mut client = server.client().await;
     let answer = client.authorize("tsend_unknown", "example.com").await;
     answer.expect("a decision");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::tools::{python_client, run_with_input, tool};
 use serde_json::Value;
-use std::{process::Command, sync::LazyLock};
+use std::{process::Command, sync::LazyLock, time::Duration};
 
 /// The oldest and the newest Kubernetes version that the manifests support.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
@@ -79,6 +79,12 @@ impl Manifests {
         let variables = list(&self.container()["env"]);
         let found = variables.iter().find(|it| it["name"] == name)?;
         found["value"].as_str()
+    }
+
+    /// A setting that is set, and is a duration.
+    pub fn duration(&self, name: &str) -> Duration {
+        let value = self.variable(name).expect("it is set");
+        humantime::parse_duration(value).expect("a duration")
     }
 }
 

@@ -164,12 +164,13 @@ impl Pods {
 
     /// Starts a pod and waits until its startup probe passes.
     pub async fn start(&self) -> Pod {
-        let pod = self.launch().await;
+        let mut pod = self.launch().await;
         eventually("it has started", async || pod.answers("startupProbe")).await;
+        eventually("it listens", async || pod.server.is_listening()).await;
         pod
     }
 
-    /// Starts a pod and waits until it listens.
+    /// Starts a pod and waits until it listens for probes.
     pub async fn launch(&self) -> Pod {
         let container = self.manifests.container();
         let mut command = Command::new(self.image.path().join("keyservice"));
@@ -190,11 +191,14 @@ impl Pods {
         }
         // So short that it lapses during a test.
         command.env("KEYSERVICE_LEASE", "1s");
+        command.env("KEYSERVICE_SHUTDOWN_DELAY", "0s");
         if is_running_as_root() {
             command.uid(self.id("runAsUser")).gid(self.id("runAsGroup"));
         }
+        let server = Server::launch(&mut command);
+        server.health_on_its_own_port().await;
         Pod {
-            server: Server::start_command_listening(&mut command).await,
+            server,
             manifests: self.manifests,
             health_port,
         }

@@ -214,6 +214,20 @@ impl Server {
         grpc.unary(request, path, ProstCodec::default()).await
     }
 
+    /// Asks on the port of `--health-listen`, once there is one.
+    pub async fn health_on_its_own_port(&self) -> Health {
+        let mut port = None;
+        eventually("it listens for probes", async || {
+            port = self.logged_port("health_address");
+            port.is_some()
+        })
+        .await;
+        let port = port.expect("it listens");
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"));
+        let channel = endpoint.expect("an address").connect().await;
+        Health::new(channel.expect("it listens"))
+    }
+
     pub async fn health(&self) -> Health {
         Health::new(self.channel().await)
     }
@@ -329,6 +343,7 @@ pub fn command_on(port: u16, store: &str) -> Command {
     ]);
     // Most tests are about something else, and need no verified domain for their keys.
     command.env("KEYSERVICE_VERIFIED_DOMAINS", "off");
+    command.env("KEYSERVICE_SHUTDOWN_DELAY", "0s");
     command
 }
 
