@@ -21,15 +21,21 @@ pub(super) struct Texts(Vec<Chunk>);
 enum Chunk {
     /// The last one, to which the writer adds.
     Filling(Arc<[OnceLock<Box<str>>]>),
-    /// Any other. It takes 4 bytes a text beside the text itself, and not 24 and an allocation.
+    /// Any other. It takes 2 bytes a text beside the text itself, and not 24 and an allocation.
     Full(Arc<Packed>),
 }
 
 /// Texts one behind the other.
 struct Packed {
     texts: Box<str>,
-    /// Where each text ends.
-    ends: Box<[u32]>,
+    ends: Ends,
+}
+
+/// Where each text ends.
+enum Ends {
+    /// All texts together are short, as names are.
+    Short(Box<[u16]>),
+    Long(Box<[u32]>),
 }
 
 impl Texts {
@@ -97,7 +103,7 @@ impl Chunk {
             packed.push_str(text);
             u32::try_from(packed.len()).expect("a text is short")
         });
-        let ends = ends.collect();
+        let ends = Ends::of(ends.collect());
         let texts = packed.into_boxed_str();
         Self::Full(Arc::new(Packed { texts, ends }))
     }
@@ -105,8 +111,28 @@ impl Chunk {
 
 impl Packed {
     fn get(&self, at: usize) -> Option<&str> {
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.texts.get(start as usize..*self.ends.get(at)? as usize)
+        let start = match at.checked_sub(1) {
+            None => 0,
+            Some(before) => self.ends.get(before)?,
+        };
+        self.texts.get(start..self.ends.get(at)?)
+    }
+}
+
+impl Ends {
+    fn of(ends: Vec<u32>) -> Self {
+        let short = ends.iter().map(|&end| u16::try_from(end));
+        match short.collect() {
+            Ok(short) => Self::Short(short),
+            Err(_) => Self::Long(ends.into()),
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<usize> {
+        match self {
+            Self::Short(ends) => ends.get(at).map(|&end| end.into()),
+            Self::Long(ends) => ends.get(at).map(|&end| end as usize),
+        }
     }
 }
 
@@ -149,8 +175,15 @@ mod tests {
     #[test]
     fn every_text_keeps_its_number_while_chunks_fill() {
         let (mut interner, mut texts) = (Interner::default(), Texts::default());
-        let text = |at: u32| format!("{}{at}", "ü".repeat(at as usize % 5));
-        let count = 3 * u32::try_from(CHUNK_LEN).expect("small") + 7;
+        let chunk_len = u32::try_from(CHUNK_LEN).expect("small");
+        // The texts of the second chunk need more than 64 KiB.
+        let text = |at: u32| {
+            format!(
+                "{}{at}",
+                "ü".repeat((at % 5 * (at / chunk_len * 20)) as usize)
+            )
+        };
+        let count = 3 * chunk_len + 7;
         let older = texts.clone();
         for at in 0..count {
             texts = texts.with_room(interner.len()).unwrap_or(texts);
