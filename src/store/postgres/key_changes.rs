@@ -75,9 +75,13 @@ pub(super) async fn replace(
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
-                 SELECT $11, $17, $18, $19, coalesce(first_key_id, $1), $4, \
-                     CASE WHEN first_key_id IS NULL THEN $20 ELSE $21 END, 1, revision \
-                 FROM replaced WHERE write_id IS NOT NULL) \
+                 SELECT $11, $17, $18, $19, k.key_id, $4, \
+                     CASE WHEN first_key_id IS NULL THEN $20 ELSE $21 END, 1, k.revision \
+                 FROM replaced CROSS JOIN LATERAL (VALUES \
+                     (CASE WHEN first_key_id IS NULL AND $13 IS NOT NULL THEN $12 END, \
+                      replaced.revision OPERATOR(pg_catalog.-) 1), \
+                     (coalesce(first_key_id, $1), replaced.revision)) k (key_id, revision) \
+                 WHERE write_id IS NOT NULL AND k.key_id IS NOT NULL) \
              SELECT outcome, revision, write_id, first_key_id FROM replaced",
             &[
                 &key.id.as_uuid(),

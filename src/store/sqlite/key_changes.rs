@@ -88,6 +88,7 @@ pub(super) fn replace(
         let revision = next_revision(transaction)?;
         insert_key(transaction, new, revision)?;
         record_write(transaction, revision, now, &Subject::Key(new.key.id))?;
+        append_record(transaction, replacement, new.key.id, Outcome::OK, revision)?;
     }
     let revision = next_revision(transaction)?;
     let suspension = key.suspension.as_ref();

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::support::{
     caller, new_key,
-    server::audit_command::records,
+    server::audit_command::{audit_output, records},
     stores::{Stores, Subject},
 };
 use futures::future::join_all;
@@ -24,6 +24,8 @@ use keyservice::{
         Position, Replaced, State, Store, Suspended, change_key,
     },
 };
+
+use serde_json::Value;
 use std::time::Duration;
 
 on_every_store![
@@ -39,6 +41,7 @@ on_every_store![
     a_rotation_whose_request_id_was_used_stores_nothing,
     suspended_keys_are_listed_as_such,
     every_change_of_a_key_is_recorded_once,
+    a_rotation_is_in_the_history_of_both_keys,
 ];
 
 async fn a_key_is_got_by_its_id_or_its_digest_within_the_given_accounts(stores: &Stores) {
@@ -261,6 +264,32 @@ async fn every_change_of_a_key_is_recorded_once(stores: &Stores) {
         .iter()
         .filter(|record| record.contains(" Suspend "));
     assert_eq!(of_suspend.collect::<Vec<_>>(), [&expected], "{recorded:?}");
+}
+
+/// So it is known who made the successor, also when the predecessor is long gone.
+async fn a_rotation_is_in_the_history_of_both_keys(stores: &Stores) {
+    let new = create_as(stores, "a key", |_| {}).await;
+    let request_id = RequestId::parse("a-request".to_owned()).expect("valid");
+    let (successor, mut rotation) = rotation(&new, Some(request_id));
+    rotation.method = AdminMethod::Rotate;
+    let rotated_at = replace(&stores.first, &rotation).await;
+    let again = stores.first.keys.replace(&rotation).await;
+    assert!(matches!(again, Ok(Replaced::RequestIdUsed(_))), "{again:?}");
+    // The predecessor has a successor still.
+    let renamed = rotation.key.updated(&rename("renamed"), None);
+    replace(&stores.first, &replacement(&renamed.expect("active"))).await;
+
+    let history = |key: &NewKey| records(&stores.address, &["--key", &key.key.id.to_string()]);
+    let record = |what: &str, key: &NewKey| format!("tester {what} acme {} 1", key.key.id);
+    let of_predecessor = ["Create OK", "Rotate OK", "Update OK"].map(|what| record(what, &new));
+    assert_eq!(history(&new), of_predecessor);
+    let of_successor = ["Rotate OK", "Rotate ALREADY_EXISTS"].map(|what| record(what, &successor));
+    assert_eq!(history(&successor), of_successor);
+    let printed = audit_output(&stores.address, &["--key", &successor.key.id.to_string()]);
+    for line in printed.lines() {
+        let record: Value = serde_json::from_str(line).expect(line);
+        assert_eq!(record["revision"], rotated_at.revision.number() - 1);
+    }
 }
 
 fn name(text: &str) -> KeyName {
