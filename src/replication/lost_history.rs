@@ -74,6 +74,7 @@ async fn restore_accounts(
             reason: Some(Reason::lost_write()),
             now: Timestamp::now(),
             caller: CallerName::service(),
+            still_allowed: StillAllowed::always(),
         };
         let written = store.accounts.set_suspension(&change).await.map(drop);
         if !failures.note(written) {
@@ -198,7 +199,7 @@ async fn write_key_again(
                 accounts: Accounts::All,
                 now: Timestamp::now(),
                 caller: CallerName::service(),
-                still_allowed: StillAllowed::default(),
+                still_allowed: StillAllowed::always(),
             };
             store.keys.revoke(&revocation).await?;
             state.revoked = true;
@@ -220,6 +221,7 @@ async fn suspend(store: &Store, digest: TokenDigest) -> Result<(), StoreError> {
         reason: Some(Reason::lost_write()),
         now: Timestamp::now(),
         caller: CallerName::service(),
+        still_allowed: StillAllowed::always(),
     };
     store.keys.set_key_suspension(&suspension).await.map(drop)
 }
@@ -277,6 +279,7 @@ async fn write_again(store: &Store, held: &DomainState, of: Removal) -> Result<(
         domain: held.domain.clone(),
         now: Timestamp::now(),
         caller: CallerName::service(),
+        still_allowed: StillAllowed::always(),
     };
     let domains = &store.domains;
     match of {

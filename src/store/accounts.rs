@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one transaction, and that keys, domains and accounts
 //! share one order of revisions.
 
-use super::{Committed, Revision, StoreError};
+use super::{Committed, Revision, StillAllowed, StoreError};
 use crate::model::{
     account::AccountId,
     caller_name::CallerName,
@@ -53,6 +53,8 @@ pub struct SuspensionChange {
     pub now: Timestamp,
     /// Who does it.
     pub caller: CallerName,
+    /// Asked when its turn has come. If it says no, the write is not made.
+    pub still_allowed: StillAllowed,
 }
 
 /// An account, and how much it has besides keys.

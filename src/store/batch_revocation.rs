@@ -1,6 +1,6 @@
 //! The revocation of many keys at once: its arguments and its answers.
 
-use super::KeyTarget;
+use super::{KeyTarget, StillAllowed};
 use crate::model::{
     account::Accounts,
     caller_name::CallerName,
@@ -48,6 +48,8 @@ pub struct BatchRevocation {
     pub now: Timestamp,
     /// Who revokes them.
     pub caller: CallerName,
+    /// Asked when its turn has come. If it says no, the write is not made.
+    pub still_allowed: StillAllowed,
 }
 
 impl Selected {

@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one transaction, and that keys and domains share one
 //! order of revisions.
 
-use super::{Committed, StoreError};
+use super::{Committed, StillAllowed, StoreError};
 use crate::model::{
     account::AccountId, caller_name::CallerName, domain::Domain, time::Timestamp,
     verified_domain::VerifiedDomain,
@@ -98,6 +98,8 @@ pub struct DomainAddition {
     pub now: Timestamp,
     /// Who adds it.
     pub caller: CallerName,
+    /// Asked when its turn has come. If it says no, the write is not made.
+    pub still_allowed: StillAllowed,
 }
 
 /// What became of an addition.
@@ -128,6 +130,8 @@ pub struct DomainRemoval {
     pub now: Timestamp,
     /// Who does it.
     pub caller: CallerName,
+    /// Asked when its turn has come. If it says no, the write is not made.
+    pub still_allowed: StillAllowed,
 }
 
 /// Which domains to list.

@@ -157,6 +157,8 @@ pub struct KeyReplacement {
     pub now: Timestamp,
     /// Who changes it.
     pub caller: CallerName,
+    /// Asked when its turn has come. If it says no, the write is not made.
+    pub still_allowed: StillAllowed,
 }
 
 impl KeyReplacement {
@@ -198,6 +200,8 @@ pub struct KeySuspension {
     pub now: Timestamp,
     /// Who does it.
     pub caller: CallerName,
+    /// Asked when its turn has come. If it says no, the write is not made.
+    pub still_allowed: StillAllowed,
 }
 
 impl KeySuspension {

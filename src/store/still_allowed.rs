@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 /// Asked when a write's turn has come: its caller may have lost its rights since it was asked for.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct StillAllowed(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
 
 impl StillAllowed {
@@ -13,7 +13,13 @@ impl StillAllowed {
         Self(Some(Arc::new(is_allowed)))
     }
 
-    /// Whether it is. By default, it always is.
+    /// Whoever asks has no caller, or one that cannot lose its rights.
+    #[must_use]
+    pub fn always() -> Self {
+        Self(None)
+    }
+
+    /// Whether it is.
     #[must_use]
     pub fn now(&self) -> bool {
         self.0.as_ref().is_none_or(|is_allowed| is_allowed())

@@ -79,7 +79,7 @@ pub fn new_key(account: &str, name: &str) -> (Token, NewKey) {
         must_be_verified: false,
         max_keys: None,
         caller: caller("tester"),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     };
     (token, new)
 }

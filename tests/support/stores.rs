@@ -296,6 +296,7 @@ async fn use_domains(store: &Store, new: &mut NewKey) -> Result<Position, Box<dy
         include_subdomains: true,
         now,
         caller: caller.clone(),
+        still_allowed: StillAllowed::always(),
     };
     drop(store.domains.add_domain(&addition).await?);
     let removal = DomainRemoval {
@@ -303,6 +304,7 @@ async fn use_domains(store: &Store, new: &mut NewKey) -> Result<Position, Box<dy
         domain: domain.clone(),
         now,
         caller,
+        still_allowed: StillAllowed::always(),
     };
     for _ in 0..2 {
         assert!(store.domains.remove_domain(&removal).await?.is_some());
@@ -351,6 +353,7 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
         method: AdminMethod::Rotate,
         now,
         caller: new.caller.clone(),
+        still_allowed: StillAllowed::always(),
     };
     let replaced = store.keys.replace(&rotated).await?;
     assert!(matches!(replaced, Replaced::Replaced(_)), "{replaced:?}");
@@ -368,6 +371,7 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
             reason,
             now,
             caller: new.caller.clone(),
+            still_allowed: StillAllowed::always(),
         };
         let stored = store.keys.set_key_suspension(&suspension).await?;
         assert!(matches!(stored, Suspended::Stored(_)), "{stored:?}");
@@ -378,6 +382,7 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
         reason: Some(reason),
         now,
         caller: new.caller.clone(),
+        still_allowed: StillAllowed::always(),
     };
     for reason in [suspension.reason.clone(), None] {
         suspension.reason = reason;
@@ -421,6 +426,7 @@ async fn use_batch(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
         reason: Reason::parse("a reason")?,
         now: Timestamp::now(),
         caller: new.caller.clone(),
+        still_allowed: StillAllowed::always(),
     };
     assert!(
         *store.keys.batch_revoke(&batch).await?.value() > 0,
@@ -511,7 +517,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
             accounts: Accounts::one(new.key.account_id.clone()),
             now: Timestamp::now(),
             caller: new.caller.clone(),
-            still_allowed: StillAllowed::default(),
+            still_allowed: StillAllowed::always(),
         };
         assert!(store.keys.revoke(&revocation).await?.is_some());
     }

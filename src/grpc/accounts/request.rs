@@ -11,7 +11,7 @@ use crate::{
         proto,
     },
     model::{account::AccountId, time::Timestamp},
-    store::SuspensionChange,
+    store::{StillAllowed, SuspensionChange},
 };
 use tonic::Status;
 
@@ -38,6 +38,7 @@ pub fn suspension(
         reason: Some(reason(&request.reason)?),
         now,
         caller: caller.name.clone(),
+        still_allowed: StillAllowed::always(),
     }))
 }
 
@@ -52,6 +53,7 @@ pub fn resumption(
         reason: None,
         now,
         caller: caller.name.clone(),
+        still_allowed: StillAllowed::always(),
     }))
 }
 

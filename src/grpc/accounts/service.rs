@@ -92,13 +92,14 @@ impl AccountHandlers {
         change: Result<Unpermitted<SuspensionChange>, Status>,
     ) -> Result<(SuspensionChange, Committed<Option<Suspension>>), Status> {
         const ADVICE: &str = "the account may or may not be changed: try again";
-        let change = call.permit(change?)?;
+        let mut change = call.permit(change?)?;
+        change.still_allowed = call.still_allowed();
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;
         let committed = self.app.store.accounts.set_suspension(&change).await;
         drop(turn);
-        let committed = committed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let committed = committed.map_err(|error| call.store_failed(&error, ADVICE))?;
         Ok((change, committed))
     }
 

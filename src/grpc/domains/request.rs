@@ -16,7 +16,7 @@ use crate::{
         public_suffix::{NotOwnable, check_ownable},
         time::Timestamp,
     },
-    store::{DomainAddition, DomainQuery, DomainRemoval},
+    store::{DomainAddition, DomainQuery, DomainRemoval, StillAllowed},
 };
 use tonic::Status;
 
@@ -68,6 +68,7 @@ pub fn addition(
         include_subdomains: request.include_subdomains,
         now,
         caller: caller.name.clone(),
+        still_allowed: StillAllowed::always(),
     }))
 }
 
@@ -82,6 +83,7 @@ pub fn removal(
         domain: domain(request.domain)?,
         now,
         caller: caller.name.clone(),
+        still_allowed: StillAllowed::always(),
     }))
 }
 

@@ -79,13 +79,14 @@ impl DomainHandlers {
     ) -> Result<(DomainAddition, Committed<AddedDomain>), Status> {
         const ADVICE: &str = "the domain may or may not have been added: try again";
         let addition = request::addition(request, call.caller(), call.time())?;
-        let addition = call.permit(addition)?;
+        let mut addition = call.permit(addition)?;
+        addition.still_allowed = call.still_allowed();
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;
         let added = self.app.store.domains.add_domain(&addition).await;
         drop(turn);
-        let committed = added.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let committed = added.map_err(|error| call.store_failed(&error, ADVICE))?;
         Ok((addition, committed))
     }
 
@@ -125,13 +126,14 @@ impl DomainHandlers {
     ) -> Result<(DomainRemoval, Committed<RemovedDomain>), Status> {
         const ADVICE: &str = "the domain may or may not have been removed: try again";
         let removal = request::removal(request, call.caller(), call.time())?;
-        let removal = call.permit(removal)?;
+        let mut removal = call.permit(removal)?;
+        removal.still_allowed = call.still_allowed();
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;
         let removed = self.app.store.domains.remove_domain(&removal).await;
         drop(turn);
-        let removed = removed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let removed = removed.map_err(|error| call.store_failed(&error, ADVICE))?;
         let committed = removed.ok_or_else(response::no_such_domain)?;
         Ok((removal, committed))
     }

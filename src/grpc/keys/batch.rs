@@ -97,12 +97,13 @@ impl KeyHandlers {
             reason,
             now: call.time(),
             caller: call.caller().name.clone(),
+            still_allowed: call.still_allowed(),
         };
         let turns = &self.app.store_turns;
         let turn = call.turn(turns, StoreWork::Write, ADVICE).await?;
         let committed = self.app.store.keys.batch_revoke(&revocation).await;
         drop(turn);
-        let committed = committed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let committed = committed.map_err(|error| call.store_failed(&error, ADVICE))?;
         Ok(Done::Revoked(selected, committed))
     }
 

@@ -40,6 +40,7 @@ pub struct Change {
     kind: Kind,
     max_keys: Option<u32>,
     caller: CallerName,
+    still_allowed: StillAllowed,
     now: Timestamp,
 }
 
@@ -90,6 +91,7 @@ impl Change {
             reason,
             now: self.now,
             caller: self.caller.clone(),
+            still_allowed: self.still_allowed.clone(),
         })
     }
 
@@ -121,6 +123,12 @@ impl Change {
         self
     }
 
+    /// The change, by a call whose caller has its rights only so long as this says so.
+    pub(super) fn so_long_as(mut self, still_allowed: StillAllowed) -> Self {
+        self.still_allowed = still_allowed;
+        self
+    }
+
     fn replacement(&self, next: Key, key: &Key) -> KeyReplacement {
         KeyReplacement {
             key: next,
@@ -138,6 +146,7 @@ impl Change {
             method: self.method(),
             now: self.now,
             caller: self.caller.clone(),
+            still_allowed: self.still_allowed.clone(),
         }
     }
 
@@ -165,7 +174,7 @@ impl Change {
             must_be_verified: false,
             max_keys: None,
             caller: self.caller.clone(),
-            still_allowed: StillAllowed::default(),
+            still_allowed: StillAllowed::always(),
         }
     }
 
@@ -294,6 +303,7 @@ fn change(
         kind,
         max_keys: None,
         caller: caller.name.clone(),
+        still_allowed: StillAllowed::always(),
         now,
     })
 }

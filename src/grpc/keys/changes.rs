@@ -149,7 +149,8 @@ impl KeyHandlers {
         answer: impl FnOnce(KeyReplacement) -> T,
     ) -> Closed<T> {
         let max_keys = self.app.max_keys_per_account;
-        let change = change.map(|change| change.limited_to(max_keys));
+        let still_allowed = call.still_allowed();
+        let change = change.map(|change| change.limited_to(max_keys).so_long_as(still_allowed));
         let stored = async { self.commit_change(&mut call, &change?).await };
         match stored.await {
             Err(status) => call.refuse(status).await,
@@ -192,7 +193,7 @@ impl KeyHandlers {
             Some(suspension) => set_suspension(keys, &suspension, change).await,
             None => change_key(keys, &change.lookup, |key| change.next(key)).await,
         };
-        let changed = changed.map_err(|error| errors::store_failed(&error, ADVICE))?;
+        let changed = changed.map_err(|error| call.store_failed(&error, ADVICE))?;
         let stored = match changed {
             KeyChange::Stored(replacement, committed) => {
                 note_key(call, &replacement.key);
@@ -213,7 +214,7 @@ impl KeyHandlers {
             }
             KeyChange::Refused(key, refusal) => {
                 note_key(call, &key);
-                self.repeated(change, &key, refusal).await?
+                self.repeated(call, change, &key, refusal).await?
             }
             KeyChange::Overtaken(key) => {
                 note_key(call, &key);
@@ -228,6 +229,7 @@ impl KeyHandlers {
     /// Tells a Rotate that was refused because of an earlier call like it from any other.
     async fn repeated(
         &self,
+        call: &AuditedCall,
         change: &Change,
         key: &Key,
         refusal: Refusal,
@@ -236,7 +238,7 @@ impl KeyHandlers {
             return Err(response::refused(refusal));
         };
         let replaced = self.app.store.keys.replace(&repeated).await;
-        match replaced.map_err(|error| errors::store_failed(&error, ADVICE))? {
+        match replaced.map_err(|error| call.store_failed(&error, ADVICE))? {
             Replaced::RequestIdUsed(first) => Ok(Stored::Nothing(first)),
             _ => Err(response::refused(refusal)),
         }

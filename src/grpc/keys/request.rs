@@ -88,7 +88,7 @@ pub fn new_key(
         must_be_verified: rule == DomainRule::Verified,
         max_keys: None,
         caller: caller.clone(),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     }))
 }
 
@@ -183,7 +183,7 @@ pub fn revocation(
         accounts: accounts(request.account_id, caller)?,
         now,
         caller: caller.name.clone(),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     })
 }
 

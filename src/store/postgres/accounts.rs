@@ -31,6 +31,7 @@ pub(super) async fn set_suspension(
     let reason = change.reason.as_ref().map(Reason::as_str);
     let rows = database
         .write(
+            &change.still_allowed,
             "WITH changed AS MATERIALIZED ( \
                  SELECT suspend_time, revision, write_id FROM keyservice.set_suspension($1, $2, $3)), \
              recorded AS ( \

@@ -66,6 +66,7 @@ pub(super) async fn revoke(
     let ids: Vec<Uuid> = batch.key_ids.iter().map(|id| id.as_uuid()).collect();
     let rows = database
         .write(
+            &batch.still_allowed,
             "WITH batch AS MATERIALIZED ( \
                  SELECT revoked, revision, write_id \
                  FROM keyservice.batch_revoke($1, $2, $3, $4, $5, $6)), \

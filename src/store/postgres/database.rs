@@ -9,7 +9,7 @@ use super::{
     errors::{Failure, GRACE, answered_within},
     pool::PoolSettings,
 };
-use crate::store::{PoolStatus, StoreError, with_causes};
+use crate::store::{PoolStatus, StillAllowed, StoreError, with_causes};
 use deadpool_postgres::BuildError;
 use futures::future::{Either, select};
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -17,7 +17,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
-use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
@@ -132,36 +132,39 @@ impl Database {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let rows = self.try_query(purpose, sql, params).await;
+        let always = StillAllowed::always();
+        let rows = self.try_query(purpose, &always, sql, params).await;
         rows.map_err(StoreError::from)
     }
 
     async fn try_query(
         &self,
         purpose: Purpose,
+        still_allowed: &StillAllowed,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Failure> {
         let client = self.acquire(purpose).await?;
         let rows = async {
-            let statement = client.prepare_cached(sql).await?;
-            client.query(&statement, params).await
+            let statement = prepared(&client, still_allowed, sql).await?;
+            let rows = client.query(&statement, params).await;
+            rows.map_err(|error| Failure::of(&error))
         };
-        let answer = answered_within(self.answer_limit(), rows).await?;
-        let rows = answer.map_err(|error| Failure::of(&error))?;
+        let rows = answered_within(self.answer_limit(), rows).await??;
         client.give_back();
         Ok(rows)
     }
 
-    /// Runs one statement that writes, which is one transaction, when it is its turn.
+    /// Runs one statement that writes, which is one transaction, when it is its turn, if it is still allowed then.
     pub(super) async fn write(
         &self,
+        still_allowed: &StillAllowed,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
         let turn = timeout(self.turn_limit(), self.turn_to_write()).await;
         let _turn = turn.map_err(|_| self.no_turn())?;
-        self.write_in_turn(sql, params)
+        self.write_in_turn(still_allowed, sql, params)
             .await
             .map_err(StoreError::from)
     }
@@ -189,11 +192,13 @@ impl Database {
     /// The announcement is sent together with the write, so it begins as soon as the write has ended.
     pub(super) async fn write_in_turn(
         &self,
+        still_allowed: &StillAllowed,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Failure> {
         if self.announcers.available_permits() == 0 {
-            return self.try_query(Purpose::Calls, sql, params).await;
+            let calls = Purpose::Calls;
+            return self.try_query(calls, still_allowed, sql, params).await;
         }
         let client = Arc::new(self.acquire(Purpose::Calls).await?);
         let shared = client.clone();
@@ -202,16 +207,16 @@ impl Database {
             (shared, sent)
         });
         let rows = async {
-            let statement = client.prepare_cached(sql).await?;
+            let statement = prepared(&client, still_allowed, sql).await?;
             let written = pin!(client.query(&statement, params));
             // It polls the write first, so the write is sent first, and is answered first.
-            match select(written, &mut announced).await {
+            let rows = match select(written, &mut announced).await {
                 Either::Left((rows, _)) => rows,
                 Either::Right((_, written)) => written.await,
-            }
+            };
+            rows.map_err(|error| Failure::of(&error))
         };
-        let answer = answered_within(self.answer_limit(), rows).await?;
-        let rows = answer.map_err(|error| Failure::of(&error))?;
+        let rows = answered_within(self.answer_limit(), rows).await??;
         drop(client);
         let limit = self.answer_limit();
         let permit = self.announcers.clone().try_acquire_owned();
@@ -222,6 +227,21 @@ impl Database {
             drop(permit);
         });
         Ok(rows)
+    }
+}
+
+/// The statement, if it is still allowed. To ask this is the last thing before the statement is sent.
+async fn prepared(
+    client: &InUse,
+    still_allowed: &StillAllowed,
+    sql: &str,
+) -> Result<Statement, Failure> {
+    let statement = client.prepare_cached(sql).await;
+    let statement = statement.map_err(|error| Failure::of(&error))?;
+    if still_allowed.now() {
+        Ok(statement)
+    } else {
+        Err(StoreError::Disallowed.into())
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) async fn add(
 ) -> Result<Committed<AddedDomain>, StoreError> {
     let rows = database
         .write(
+            &addition.still_allowed,
             &format!(
                 "WITH added AS MATERIALIZED ( \
                      SELECT (a.added).*, a.write_id, a.is_shared \
@@ -99,6 +100,7 @@ async fn remove_by(
     let parents: Vec<&str> = removal.domain.parents().collect();
     let rows = database
         .write(
+            &removal.still_allowed,
             &format!(
                 "WITH removed AS MATERIALIZED ( \
                      SELECT revision, write_id FROM keyservice.{function}($1, $2, $3)), \

@@ -68,6 +68,7 @@ pub(super) async fn replace(
     let suspension = key.suspension.as_ref();
     let rows = database
         .write(
+            &replacement.still_allowed,
             "WITH replaced AS MATERIALIZED ( \
                  SELECT outcome, revision, write_id, first_key_id \
                  FROM keyservice.replace_key( \
@@ -137,6 +138,7 @@ pub(super) async fn set_suspension(
     let (key_id, digest) = by_id_or_digest(&suspension.target);
     let rows = database
         .write(
+            &suspension.still_allowed,
             &format!(
                 "WITH revised AS MATERIALIZED ( \
                      SELECT (r.revised).*, r.write_id \

@@ -17,8 +17,8 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Committed, CreateOutcome, NewKey, NotCreated, Position, Revision, Revocation, StoreError,
-        WriteId,
+        Committed, CreateOutcome, NewKey, NotCreated, Position, Revision, Revocation, StillAllowed,
+        StoreError, WriteId,
     },
 };
 use async_trait::async_trait;
@@ -44,6 +44,7 @@ impl Grouped for NewKey {
         let keys = || group.iter().map(|new| &new.key);
         let rows = database
             .write_in_turn(
+                &StillAllowed::always(),
                 "SELECT outcomes, revisions, write_ids, first_key_ids \
                  FROM keyservice.create_keys( \
                      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
@@ -123,6 +124,7 @@ impl Grouped for Revocation {
         let (ids, digests): (Vec<_>, Vec<_>) = targets.unzip();
         let rows = database
             .write_in_turn(
+                &StillAllowed::always(),
                 &format!(
                     "WITH revoked AS MATERIALIZED ( \
                          SELECT (r.revoked).*, r.place, r.write_id \

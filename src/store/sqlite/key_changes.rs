@@ -18,7 +18,7 @@ use crate::{
     },
     store::{
         Committed, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, Replaced, Revision,
-        Suspended,
+        StillAllowed, Suspended,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -144,6 +144,7 @@ pub(super) fn set_suspension(
         method: suspension.method(),
         now: *now,
         caller: suspension.caller.clone(),
+        still_allowed: StillAllowed::always(),
     };
     match replace(transaction, &replacement)? {
         Replaced::Replaced(committed) => Ok(Suspended::Stored(committed.map(|()| next))),

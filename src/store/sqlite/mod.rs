@@ -97,13 +97,6 @@ impl SqliteStore {
     /// Makes a write, in one transaction with those that wait at the same time. If it fails, the others stand.
     async fn write<T: Send + 'static>(
         &self,
-        write: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.write_if(StillAllowed::default(), write).await
-    }
-
-    async fn write_if<T: Send + 'static>(
-        &self,
         allowed: StillAllowed,
         write: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -119,12 +112,16 @@ impl SqliteStore {
     /// Makes a write that may take long, in a transaction of its own.
     async fn write_alone<T: Send + 'static>(
         &self,
+        allowed: StillAllowed,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let files = self.files.clone();
         self.writer
             .run(move |connection| {
-                write_groups::commit(connection, &files, |transaction| Ok(write(transaction)?))
+                write_groups::commit(connection, &files, |transaction| match allowed.now() {
+                    true => Ok(write(transaction)?),
+                    false => Err(StoreError::Disallowed),
+                })
             })
             .await
     }
@@ -156,7 +153,7 @@ impl KeyStore for SqliteStore {
         new: &NewKey,
     ) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError> {
         let (new, allowed) = (new.clone(), new.still_allowed.clone());
-        self.write_if(allowed, move |transaction| {
+        self.write(allowed, move |transaction| {
             statements::create(transaction, &new)
         })
         .await
@@ -164,7 +161,7 @@ impl KeyStore for SqliteStore {
 
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError> {
         let (revocation, allowed) = (revocation.clone(), revocation.still_allowed.clone());
-        self.write_if(allowed, move |transaction| {
+        self.write(allowed, move |transaction| {
             statements::revoke(transaction, &revocation)
         })
         .await
@@ -179,8 +176,11 @@ impl KeyStore for SqliteStore {
 
     async fn replace(&self, replacement: &KeyReplacement) -> Result<Replaced, StoreError> {
         let replacement = replacement.clone();
-        self.write(move |transaction| key_changes::replace(transaction, &replacement))
-            .await
+        let allowed = replacement.still_allowed.clone();
+        self.write(allowed, move |transaction| {
+            key_changes::replace(transaction, &replacement)
+        })
+        .await
     }
 
     async fn set_key_suspension(
@@ -188,8 +188,11 @@ impl KeyStore for SqliteStore {
         suspension: &KeySuspension,
     ) -> Result<Suspended, StoreError> {
         let suspension = suspension.clone();
-        self.write(move |transaction| key_changes::set_suspension(transaction, &suspension))
-            .await
+        let allowed = suspension.still_allowed.clone();
+        self.write(allowed, move |transaction| {
+            key_changes::set_suspension(transaction, &suspension)
+        })
+        .await
     }
 
     async fn select(&self, selection: &Selection) -> Result<Selected, StoreError> {
@@ -201,8 +204,11 @@ impl KeyStore for SqliteStore {
 
     async fn batch_revoke(&self, batch: &BatchRevocation) -> Result<Committed<u64>, StoreError> {
         let batch = batch.clone();
-        self.write_alone(move |transaction| batch_revoke::revoke(transaction, &batch))
-            .await
+        let allowed = batch.still_allowed.clone();
+        self.write_alone(allowed, move |transaction| {
+            batch_revoke::revoke(transaction, &batch)
+        })
+        .await
     }
 
     async fn list(&self, query: &ListQuery) -> Result<Option<Listed>, StoreError> {
@@ -227,8 +233,11 @@ impl DomainStore for SqliteStore {
         addition: &DomainAddition,
     ) -> Result<Committed<AddedDomain>, StoreError> {
         let addition = addition.clone();
-        self.write(move |transaction| domains::add(transaction, &addition))
-            .await
+        let allowed = addition.still_allowed.clone();
+        self.write(allowed, move |transaction| {
+            domains::add(transaction, &addition)
+        })
+        .await
     }
 
     async fn remove_domain(
@@ -236,8 +245,11 @@ impl DomainStore for SqliteStore {
         removal: &DomainRemoval,
     ) -> Result<Option<Committed<RemovedDomain>>, StoreError> {
         let removal = removal.clone();
-        self.write(move |transaction| domains::remove(transaction, &removal))
-            .await
+        let allowed = removal.still_allowed.clone();
+        self.write(allowed, move |transaction| {
+            domains::remove(transaction, &removal)
+        })
+        .await
     }
 
     async fn remove_subdomains(
@@ -245,8 +257,11 @@ impl DomainStore for SqliteStore {
         removal: &DomainRemoval,
     ) -> Result<Option<Committed<()>>, StoreError> {
         let removal = removal.clone();
-        self.write(move |transaction| domains::remove_subdomains(transaction, &removal))
-            .await
+        let allowed = removal.still_allowed.clone();
+        self.write(allowed, move |transaction| {
+            domains::remove_subdomains(transaction, &removal)
+        })
+        .await
     }
 
     async fn list_domains(&self, query: &DomainQuery) -> Result<Vec<ListedDomain>, StoreError> {
@@ -279,8 +294,11 @@ impl AccountStore for SqliteStore {
         change: &SuspensionChange,
     ) -> Result<Committed<Option<Suspension>>, StoreError> {
         let change = change.clone();
-        self.write(move |transaction| accounts::set_suspension(transaction, &change))
-            .await
+        let allowed = change.still_allowed.clone();
+        self.write(allowed, move |transaction| {
+            accounts::set_suspension(transaction, &change)
+        })
+        .await
     }
 
     async fn get_account(&self, account_id: &AccountId) -> Result<AccountSummary, StoreError> {
@@ -307,8 +325,10 @@ impl AccountStore for SqliteStore {
 impl UseLog for SqliteStore {
     async fn record_uses(&self, uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError> {
         let uses = uses.to_vec();
-        self.write(move |transaction| uses::record(transaction, &uses))
-            .await
+        self.write(StillAllowed::always(), move |transaction| {
+            uses::record(transaction, &uses)
+        })
+        .await
     }
 }
 
@@ -324,8 +344,11 @@ impl RetentionStore for SqliteStore {
 
     async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
         let old = *old;
-        self.write_alone(move |transaction| retention::forget_keys(transaction, &old, after))
-            .await
+        let always = StillAllowed::always();
+        self.write_alone(always, move |transaction| {
+            retention::forget_keys(transaction, &old, after)
+        })
+        .await
     }
 
     async fn forget_writes(
@@ -334,8 +357,11 @@ impl RetentionStore for SqliteStore {
         after: Revision,
     ) -> Result<Forgotten<Revision>, StoreError> {
         let old = *old;
-        self.write_alone(move |transaction| retention::forget_writes(transaction, &old, after))
-            .await
+        let always = StillAllowed::always();
+        self.write_alone(always, move |transaction| {
+            retention::forget_writes(transaction, &old, after)
+        })
+        .await
     }
 
     async fn missing_keys(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
@@ -352,7 +378,7 @@ impl RetentionStore for SqliteStore {
 impl AuditLog for SqliteStore {
     async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
         let records = records.to_vec();
-        self.write(move |transaction| {
+        self.write(StillAllowed::always(), move |transaction| {
             let mut records = records.iter();
             records.try_for_each(|record| audit::append(transaction, record))
         })
@@ -423,10 +449,13 @@ mod tests {
         assert!(futures::poll!(&mut busy).is_pending());
         let mut writes = Vec::new();
         for number in 0..=WRITES_PER_COMMIT {
-            let mut write = Box::pin(store.write(move |transaction| match number {
-                7 => transaction.execute("no SQL", []),
-                _ => transaction.execute("UPDATE opening SET commits = commits", []),
-            }));
+            let mut write =
+                Box::pin(
+                    store.write(StillAllowed::always(), move |transaction| match number {
+                        7 => transaction.execute("no SQL", []),
+                        _ => transaction.execute("UPDATE opening SET commits = commits", []),
+                    }),
+                );
             assert!(futures::poll!(&mut write).is_pending());
             writes.push(write);
         }

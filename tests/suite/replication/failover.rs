@@ -75,7 +75,7 @@ fn revocation(key: &Key) -> Revocation {
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: caller("tester"),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     }
 }
 

@@ -110,7 +110,7 @@ async fn a_page_counts_only_with_the_last_write_that_there_was_when_it_was_read(
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: new.caller.clone(),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     };
     let revoked = stores.first.keys.revoke(&revocation).await;
     let revoked = revoked.expect("answered").expect("revoked");
@@ -238,6 +238,7 @@ async fn leases_are_renewed_while_a_batch_is_under_way() {
         reason: Reason::parse("compromised").expect("valid"),
         now: Timestamp::now(),
         caller: new.caller.clone(),
+        still_allowed: StillAllowed::always(),
     };
     let store = stores.first.clone();
     let revoking = tokio::spawn(async move { store.keys.batch_revoke(&batch).await });

@@ -166,7 +166,7 @@ async fn revoke(stores: &Stores, key: &Used) {
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: crate::support::caller("tester"),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     };
     let revoked = stores
         .first

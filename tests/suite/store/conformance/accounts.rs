@@ -10,7 +10,7 @@ use keyservice::{
     },
     store::{
         AccountSummary, Change, CountedKeys, KEY_COUNT_LEN, KeyCounts, KeyTarget, Position,
-        Revision, State, Store, SuspensionChange,
+        Revision, State, StillAllowed, Store, SuspensionChange,
     },
 };
 
@@ -147,6 +147,7 @@ pub(super) fn suspend(account: &str, why: &str) -> SuspensionChange {
         reason: Some(reason(why)),
         now: Timestamp::now(),
         caller: caller("tester"),
+        still_allowed: StillAllowed::always(),
     }
 }
 

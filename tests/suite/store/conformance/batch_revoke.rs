@@ -15,7 +15,9 @@ use keyservice::{
         key::{KeyId, Reason, Scope, Status, filter::KeyFilter},
         time::Timestamp,
     },
-    store::{BatchRevocation, Committed, KeyTarget, NewKey, Position, Selected, Selection},
+    store::{
+        BatchRevocation, Committed, KeyTarget, NewKey, Position, Selected, Selection, StillAllowed,
+    },
 };
 use std::collections::HashSet;
 
@@ -273,13 +275,14 @@ fn records_of_batches(stores: &Stores, arguments: &[&str]) -> Vec<String> {
     records
 }
 
-fn batch(key_ids: Vec<KeyId>, now: Timestamp) -> BatchRevocation {
+pub(super) fn batch(key_ids: Vec<KeyId>, now: Timestamp) -> BatchRevocation {
     BatchRevocation {
         key_ids,
         filter: all_of("acme").filter,
         reason: reason(),
         now,
         caller: caller("tester"),
+        still_allowed: StillAllowed::always(),
     }
 }
 

@@ -14,7 +14,7 @@ use keyservice::{
     },
     store::{
         ActiveKeys, AddedDomain, COUNT_LEN, Change, CreateOutcome, DomainAddition, DomainQuery,
-        DomainRemoval, KeyTarget, LISTED_COUNT_LEN, NewKey, Position, State, Store,
+        DomainRemoval, KeyTarget, LISTED_COUNT_LEN, NewKey, Position, State, StillAllowed, Store,
     },
 };
 use serde_json::Value;
@@ -397,6 +397,7 @@ pub(super) fn addition(account: &str, name: &str, include_subdomains: bool) -> D
         include_subdomains,
         now: Timestamp::now(),
         caller: caller("tester"),
+        still_allowed: StillAllowed::always(),
     }
 }
 
@@ -405,12 +406,13 @@ async fn add(store: &Store, addition: &DomainAddition) -> (AddedDomain, Position
     added.expect("added").into_parts()
 }
 
-fn removal(account: &str, name: &str) -> DomainRemoval {
+pub(super) fn removal(account: &str, name: &str) -> DomainRemoval {
     DomainRemoval {
         account_id: account_id(account),
         domain: domain(name),
         now: Timestamp::now(),
         caller: caller("tester"),
+        still_allowed: StillAllowed::always(),
     }
 }
 

@@ -21,7 +21,7 @@ use keyservice::{
     },
     store::{
         KeyChange, KeyLookup, KeyReplacement, KeySuspension, KeyTarget, ListQuery, NewKey,
-        Position, Replaced, State, Store, Suspended, change_key,
+        Position, Replaced, State, StillAllowed, Store, Suspended, change_key,
     },
 };
 
@@ -300,13 +300,14 @@ fn reason(text: &str) -> Reason {
     Reason::parse(text).expect("a reason")
 }
 
-fn suspension(target: KeyTarget, reason: Option<Reason>) -> KeySuspension {
+pub(super) fn suspension(target: KeyTarget, reason: Option<Reason>) -> KeySuspension {
     KeySuspension {
         target,
         accounts: Accounts::All,
         reason,
         now: Timestamp::now(),
         caller: caller("tester"),
+        still_allowed: StillAllowed::always(),
     }
 }
 
@@ -342,6 +343,7 @@ pub(super) fn replacement(next: &Key) -> KeyReplacement {
         method: AdminMethod::Update,
         now: Timestamp::now(),
         caller: caller("tester"),
+        still_allowed: StillAllowed::always(),
     }
 }
 

@@ -29,6 +29,7 @@ mod key_changes;
 mod key_limit;
 mod loads;
 mod retention;
+mod rights;
 mod uses;
 mod write_groups;
 
@@ -369,7 +370,7 @@ fn revocation(target: KeyTarget, account: Option<&str>) -> Revocation {
         accounts: account.map_or(Accounts::All, |account| Accounts::one(account_id(account))),
         now: Timestamp::now(),
         caller: caller("tester"),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     }
 }
 

@@ -125,7 +125,7 @@ fn revocation_of(new: &NewKey) -> Revocation {
         accounts: Accounts::All,
         now: Timestamp::now(),
         caller: caller("tester"),
-        still_allowed: StillAllowed::default(),
+        still_allowed: StillAllowed::always(),
     }
 }
 
