@@ -63,14 +63,16 @@ struct State {
     callers: HashMap<CallerName, Standing>,
     /// In the order in which they came. The slots of admin calls bound their number.
     waiting: Vec<Waiting>,
-    grants: u64,
+    /// The number of the last turn that was given. They are even.
+    last_grant: u64,
 }
 
 /// How a caller stands among the others. The lowest is next.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
     turns: usize,
-    /// The number of the last turn that it was given.
+    /// The number of the last turn that it was given. Who has just come stands before the caller that was given
+    /// the last turn of all, and behind all that have waited longer. So nobody gains by leaving and coming back.
     last_grant: u64,
 }
 
@@ -175,7 +177,11 @@ impl Gate {
     ) -> oneshot::Receiver<StoreTurn> {
         let (turn, given) = oneshot::channel();
         let mut state = self.lock();
-        state.callers.entry(caller.clone()).or_default();
+        let newcomer = Standing {
+            turns: 0,
+            last_grant: state.last_grant.saturating_sub(1),
+        };
+        state.callers.entry(caller.clone()).or_insert(newcomer);
         state.waiting.push(Waiting {
             caller,
             may_take,
@@ -193,11 +199,11 @@ impl Gate {
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
         while let Some((index, part)) = self.next(state) {
             let waiting = state.waiting.remove(index);
-            state.grants += 1;
+            state.last_grant += 2;
             state.taken[part] += 1;
             let standing = state.callers.entry(waiting.caller.clone()).or_default();
             standing.turns += 1;
-            standing.last_grant = state.grants;
+            standing.last_grant = state.last_grant;
             let turn = StoreTurn {
                 gate: self.clone(),
                 caller: waiting.caller,
@@ -365,6 +371,34 @@ mod tests {
             order.iter().collect::<Vec<_>>(),
             [few, many, few, many, many]
         );
+    }
+
+    #[tokio::test]
+    async fn callers_that_leave_and_come_back_do_not_overtake_one_that_waits() {
+        let turns = StoreTurns::of_connections(1, LIMIT);
+        let take = |caller: &'static str| {
+            let turns = &turns;
+            Box::pin(async move { turns.take(&limited(caller), false, Search).await })
+        };
+        let mut now = take("waits").await.expect("the first");
+        // It has had a turn, and waits for the next one.
+        let mut waits = take("waits");
+        assert!((&mut waits).now_or_never().is_none());
+        let mut given = 0;
+        for _ in 0..3 {
+            for caller in ["one", "another"] {
+                let mut comes = take(caller);
+                assert!((&mut comes).now_or_never().is_none());
+                drop(now);
+                if let Some(turn) = (&mut waits).now_or_never() {
+                    assert!(given <= 1, "{given} came before it");
+                    return drop(turn);
+                }
+                now = comes.await.expect("in time");
+                given += 1;
+            }
+        }
+        panic!("it is never its turn");
     }
 
     #[tokio::test]
