@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod admission;
+mod client_authorities;
 mod client_chain;
 pub(crate) mod connection;
 pub(crate) mod connection_counts;
@@ -10,6 +11,7 @@ mod identity;
 pub(crate) mod named_file;
 pub(crate) mod open_files;
 pub(crate) mod reload;
+mod revocation_lists;
 mod stall;
 pub(crate) mod tls;
 mod tls_errors;

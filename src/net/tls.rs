@@ -4,27 +4,26 @@
 //! Must never resume a session, which could outlive the files it was set up with.
 
 use super::{
+    client_authorities::{AuthorityName, ClientAuthorities},
     client_chain::BoundedChain,
-    identity::{Identity, certificates},
+    identity::Identity,
     named_file::{FileError, NamedFile},
     reload::{InvalidFile, Reloaded},
+    revocation_lists::{self, NewestLists},
 };
-use crate::pem::{self, Wanted};
 use humantime::format_rfc3339_seconds;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ServerConfig,
     crypto::ring,
-    pki_types::{CertificateRevocationListDer, pem::PemObject},
     server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
     sign::SingleCertAndKey,
 };
 use std::{
     path::PathBuf,
     sync::{Arc, Weak},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 use tokio::time::timeout;
-use x509_cert::{crl::CertificateList, der::Decode};
 
 /// The files that TLS is set up with.
 #[derive(Debug, Clone)]
@@ -51,6 +50,7 @@ pub(crate) struct Tls {
     /// When the first of the revocation lists expires. From then on, the clients of its authority are
     /// refused.
     pub crl_next_update: Option<SystemTime>,
+    authorities: Vec<AuthorityName>,
 }
 
 /// The files' indices, for [`InvalidFile`].
@@ -73,7 +73,8 @@ impl TlsFiles {
         files.extend(self.client_ca.map(|path| named("--tls-client-ca", path)));
         // The settings see to it that there are lists only where there are authorities.
         files.extend(self.client_crl.map(|path| named("--tls-client-crl", path)));
-        Reloaded::watch(files, |contents| {
+        let newest_lists = NewestLists::default();
+        Reloaded::watch(files, move |contents| {
             let file = |index| contents.get(index).map(Vec::as_slice);
             let (client_ca, client_crl) = (file(CLIENT_CA), file(CLIENT_CRL));
             Tls::parse(
@@ -81,6 +82,7 @@ impl TlsFiles {
                 &contents[KEY],
                 client_ca,
                 client_crl,
+                &newest_lists,
             )
         })
     }
@@ -93,14 +95,12 @@ impl Tls {
         key: &[u8],
         client_ca: Option<&[u8]>,
         client_crl: Option<&[u8]>,
+        newest_lists: &NewestLists,
     ) -> Result<Self, InvalidFile> {
-        let crls = client_crl.map(revocation_lists).transpose();
+        let crls = client_crl.map(revocation_lists::parse).transpose();
         let crls = crls.map_err(|why| InvalidFile::new(CLIENT_CRL, why))?;
         let crls = crls.unwrap_or_default();
-        let crl_next_update = crls
-            .iter()
-            .filter_map(|(_, next_update)| *next_update)
-            .min();
+        let crl_next_update = crls.iter().filter_map(|list| list.next_update).min();
         let provider = Arc::new(ring::default_provider());
         let Identity {
             certified_key,
@@ -110,16 +110,20 @@ impl Tls {
         let versions = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .expect("ring has ciphers for TLS 1.2 and 1.3");
+        let mut authorities = Vec::new();
         let builder = match client_ca {
             None => versions.with_no_client_auth(),
-            Some(roots) => {
-                let roots = self::roots(roots).map_err(|why| InvalidFile::new(CLIENT_CA, why))?;
+            Some(pem) => {
+                let parsed = ClientAuthorities::parse(pem);
+                let ClientAuthorities { roots, names } =
+                    parsed.map_err(|why| InvalidFile::new(CLIENT_CA, why))?;
+                authorities = names;
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
                     // A client without a certificate may show a bearer secret, or ask for health.
                     .allow_unauthenticated()
                     // Where there is a list, the rest is as strict as it can be: every certificate
                     // of a chain must be on record as not revoked, by a list that has not expired.
-                    .with_crls(crls.into_iter().map(|(crl, _)| crl))
+                    .with_crls(crls.iter().map(|list| list.der.clone()))
                     .enforce_revocation_expiration()
                     .build()
                     .map_err(|error| match error {
@@ -139,11 +143,14 @@ impl Tls {
         // A resumed session would not be verified against authorities that have changed since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        let taken = newest_lists.take(&crls);
+        taken.map_err(|why| InvalidFile::new(CLIENT_CRL, why))?;
         Ok(Self {
             config: Arc::new(config),
             not_before,
             not_after,
             crl_next_update,
+            authorities,
         })
     }
 }
@@ -174,6 +181,14 @@ impl Tls {
                  authority are refused; replace it with the authority's current list"
             );
         }
+        for authority in self.authorities.iter().filter(|it| it.not_after < now) {
+            tracing::warn!(
+                subject = authority.subject,
+                "--tls-client-ca: the certificate of this authority expired at {}, and certificates that it has \
+                 signed are still accepted; remove it, or replace it",
+                format_rfc3339_seconds(authority.not_after)
+            );
+        }
     }
 
     /// Why clients that verify the server's certificate refuse it.
@@ -194,38 +209,12 @@ impl Tls {
     }
 }
 
-/// The lists in a file, of which there must be one or more, each with its expiry.
-fn revocation_lists(pem: &[u8]) -> Result<Vec<RevocationList>, String> {
-    pem::check(pem, Wanted::RevocationLists)?;
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
-    let lists = lists.ok().filter(|lists| !lists.is_empty());
-    let lists = lists.ok_or_else(|| pem::why_missing(pem, Wanted::RevocationLists))?;
-    let with_expiry = |list: CertificateRevocationListDer<'static>| {
-        let parsed = CertificateList::from_der(&list)
-            .map_err(|error| format!("holds an invalid certificate revocation list: {error}"))?;
-        let next_update = parsed.tbs_cert_list.next_update;
-        let next_update = next_update.map(|time| UNIX_EPOCH + time.to_unix_duration());
-        Ok((list, next_update))
-    };
-    lists.into_iter().map(with_expiry).collect()
-}
-
-type RevocationList = (CertificateRevocationListDer<'static>, Option<SystemTime>);
-
-fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for (certificate, number) in certificates(pem)?.into_iter().zip(1..) {
-        let added = roots.add(certificate);
-        added.map_err(|_| format!("holds an invalid certificate, number {number} in it"))?;
-    }
-    Ok(roots)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rcgen::{CertificateParams, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use std::time::UNIX_EPOCH;
 
     fn self_signed() -> (String, String) {
         let key = KeyPair::generate().expect("a key");
@@ -233,6 +222,29 @@ mod tests {
         params.not_after = rcgen::date_time_ymd(2030, 1, 1);
         let certificate = params.self_signed(&key).expect("a certificate");
         (certificate.pem(), key.serialize_pem())
+    }
+
+    fn authority() -> String {
+        let mut params = CertificateParams::new([]).expect("valid");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").pem()
+    }
+
+    /// Parses files that nothing was read of before.
+    fn parse(
+        certificate: &[u8],
+        key: &[u8],
+        client_ca: Option<&[u8]>,
+        client_crl: Option<&[u8]>,
+    ) -> Result<Tls, InvalidFile> {
+        Tls::parse(
+            certificate,
+            key,
+            client_ca,
+            client_crl,
+            &NewestLists::default(),
+        )
     }
 
     fn invalid(
@@ -243,7 +255,7 @@ mod tests {
     ) -> (usize, String) {
         let client_crl = client_crl.map(str::as_bytes);
         let client_ca = client_ca.map(str::as_bytes);
-        let parsed = Tls::parse(
+        let parsed = parse(
             certificate.as_bytes(),
             key.as_bytes(),
             client_ca,
@@ -256,7 +268,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_accepted_or_refused_without_a_panic(bytes: Vec<u8>) {
-            let _ = Tls::parse(&bytes, &bytes, Some(&bytes), Some(&bytes));
+            let _ = parse(&bytes, &bytes, Some(&bytes), Some(&bytes));
         }
     }
 
@@ -264,7 +276,7 @@ mod tests {
     fn an_error_names_the_file_that_is_invalid() {
         let (certificate, key) = self_signed();
         let (other_certificate, other_key) = self_signed();
-        let tls = Tls::parse(certificate.as_bytes(), key.as_bytes(), None, None).expect("valid");
+        let tls = parse(certificate.as_bytes(), key.as_bytes(), None, None).expect("valid");
         let day = Duration::from_secs(24 * 3600);
         let new_year_2030 = UNIX_EPOCH + day * 21_915;
         assert_eq!(tls.not_after, new_year_2030);
@@ -280,7 +292,17 @@ mod tests {
             "{early}"
         );
         let both = format!("{certificate}{other_certificate}");
-        assert!(Tls::parse(both.as_bytes(), key.as_bytes(), Some(both.as_bytes()), None).is_ok());
+        let (authority, other) = (authority(), authority());
+        let authorities = format!("{authority}{other}");
+        assert!(
+            parse(
+                both.as_bytes(),
+                key.as_bytes(),
+                Some(authorities.as_bytes()),
+                None
+            )
+            .is_ok()
+        );
 
         assert_eq!(invalid("", &key, None, None).0, CERTIFICATE);
         assert_eq!(invalid(&certificate, &other_key, None, None).0, KEY);
@@ -288,7 +310,7 @@ mod tests {
         let (file, why) = invalid(
             &certificate,
             &key,
-            Some(&format!("{certificate}{junk}")),
+            Some(&format!("{authority}{junk}")),
             None,
         );
         assert_eq!(file, CLIENT_CA);
@@ -296,7 +318,7 @@ mod tests {
         assert_eq!(invalid(&certificate, &key, Some(""), None).0, CLIENT_CA);
         let broken = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
         for crl in ["", &certificate, broken] {
-            let (file, why) = invalid(&certificate, &key, Some(&certificate), Some(crl));
+            let (file, why) = invalid(&certificate, &key, Some(&authority), Some(crl));
             assert_eq!(file, CLIENT_CRL, "{why}");
             assert!(why.contains("certificate revocation list"), "{why}");
         }

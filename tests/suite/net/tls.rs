@@ -421,6 +421,55 @@ async fn a_new_client_ca_applies_to_new_connections_and_the_old_one_is_not_trust
     assert!(!encrypted.authenticates(&of_old).await);
 }
 
+/// The names of so many would not fit into one message of TLS. Go's client, in grpcurl, shows its certificate
+/// although it is told none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_authorities_of_clients_are_as_good_as_one() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let mut encrypted = Encrypted::start(&line, &[]).await;
+    let last = Authority::named(&format!("the last one{}", " ".repeat(60)));
+    let others = (0..1000).map(|number| Authority::named(&format!("{number:0>100}")).pem());
+    let all = others.collect::<String>() + &encrypted.authority.pem() + &last.pem();
+    let server = encrypted.authority.server("localhost");
+    encrypted.tls.swap(&files(&server, &all));
+    let client = last.client_by_uri(SPIFFE_ID);
+    eventually("the client of the last one is authenticated", async || {
+        encrypted.authenticates(&client).await
+    })
+    .await;
+    let own = Mount::new(&[("crt", &client.certificate), ("key", &client.key)]);
+    let server_ca = Mount::new(&[("ca.crt", &encrypted.authority.pem())]);
+    let port = encrypted.server.port();
+    let listed = shell(&format!(
+        "grpcurl -cacert {} -cert {} -key {} -d '{{\"account_id\": \"acme\"}}' localhost:{port} \
+         tosend.keys.v1.KeyService/List",
+        server_ca.arg("ca.crt"),
+        own.arg("crt"),
+        own.arg("key")
+    ));
+    listed.expect("listed");
+}
+
+/// With its key, it could sign a certificate for any caller.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_a_client_is_no_authority() {
+    let line = format!("dashboard admin certificate={SPIFFE_ID}");
+    let mut encrypted = Encrypted::start(&line, &[]).await;
+    let client = encrypted.authority.client_by_uri(SPIFFE_ID);
+    let both = encrypted.authority.pem() + &client.certificate;
+    let server = encrypted.authority.server("localhost");
+    encrypted.tls.swap(&files(&server, &both));
+    eventually("the log says why", async || {
+        let log = encrypted.server.log();
+        log.contains("--tls-client-ca") && log.contains("not an authority's, number 2 in it")
+    })
+    .await;
+    assert!(
+        encrypted.authenticates(&client).await,
+        "the files before count"
+    );
+}
+
 /// The time to verify a chain grows with every certificate in it, beyond all bounds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_of_more_certificates_or_bytes_than_any_client_needs_is_refused() {
