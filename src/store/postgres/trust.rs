@@ -18,10 +18,8 @@ pub(super) struct Untrusted {
 pub(super) const ADVICE: &str = "if you trust that role, make it the owner of the database; if not, \
                                  find out what it has changed, and use another database";
 
-/// Trusted are this role and those that it is a member of, superusers and the owner of the database.
-/// A superuser counts as a member of every role, which says nothing. Nor does a membership that a role may
-/// have given in itself, as every role can before PostgreSQL 15. Such a one may outlive an upgrade of the
-/// server, and others may be reached through it.
+/// Trusted are this role, superusers and the owner of the database. That this role is a member of another one
+/// says nothing: whoever administers that one may have given the membership, so that it is trusted.
 ///
 /// Objects are what others could change: relations, types, functions, operators, collations, and the
 /// functions and operators that constraints, defaults, triggers and views use.
@@ -88,14 +86,6 @@ const UNTRUSTED: &str = "
       AND r.oid OPERATOR(pg_catalog.<>) me.oid
       AND r.oid OPERATOR(pg_catalog.<>) d.datdba
       AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
-      AND (me.rolsuper
-        OR NOT pg_catalog.pg_has_role(me.oid, r.oid, 'MEMBER'::pg_catalog.text)
-        OR pg_catalog.current_setting('server_version_num')::pg_catalog.int4
-            OPERATOR(pg_catalog.<) 150000
-        OR EXISTS (
-            SELECT FROM pg_catalog.pg_auth_members am
-            WHERE am.roleid OPERATOR(pg_catalog.=) am.grantor
-              AND pg_catalog.pg_has_role(me.oid, am.roleid, 'MEMBER'::pg_catalog.text)))
     LIMIT 1";
 
 /// The schemas in which every role may create objects, of those whose objects may be found by name.

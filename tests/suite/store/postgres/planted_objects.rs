@@ -256,7 +256,6 @@ async fn a_schema_or_an_object_of_another_role_is_refused() {
         let store = cluster.create_database();
         let stranger = role_in(&create_role_without_rights("stranger", &cluster, &store));
         cluster.psql(database_in(&store), &theirs.replace("{}", &stranger));
-        // The role of the tests is a superuser, and so a member of every role.
         let owner = create_role_without_rights("owner", &cluster, &store);
         let give = format!(
             "GRANT CREATE ON DATABASE {} TO {}",
@@ -271,9 +270,12 @@ async fn a_schema_or_an_object_of_another_role_is_refused() {
         let refused = audit_error(&store, &[]);
         assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
 
-        // Who is a member of the role could do what it does.
+        // Whoever administers the stranger's role can give this one a membership in it.
         let join = format!("GRANT {stranger} TO {}", role_in(&owner));
         cluster.psql("postgres", &join);
+        assert_refused(&mut command(&owner), &parts).await;
+        let trust = format!("ALTER DATABASE {} OWNER TO {stranger}", database_in(&store));
+        cluster.psql("postgres", &trust);
         if named.contains("schema") {
             Server::start(&owner).await;
         }
