@@ -48,10 +48,7 @@ pub enum OpenError {
     #[error("{0}")]
     Schema(#[from] SchemaError),
     /// The tokens in it were digested with another secret.
-    #[error(
-        "the keys in this store were made with {0}; start with the same --digest-secret-file \
-         (KEYSERVICE_DIGEST_SECRET_FILE) as when it was first used, or every token would be denied"
-    )]
+    #[error("the keys in this store were made {0}, or every token would be denied")]
     OtherDigestSecret(&'static str),
     /// The database is not fit for this service.
     #[error("cannot use the store {what}: {problem}; {remedy}")]
@@ -101,8 +98,9 @@ pub enum ReadAuditError {
 pub(crate) fn other_secret(digest_key_fingerprint: [u8; 16]) -> OpenError {
     let unkeyed = crate::model::token::Digester::new(None).fingerprint();
     OpenError::OtherDigestSecret(if digest_key_fingerprint == unkeyed {
-        "another digest secret than none"
+        "without a digest secret; start without --digest-secret-file (KEYSERVICE_DIGEST_SECRET_FILE)"
     } else {
-        "another digest secret, or with none"
+        "with another digest secret; start with the same --digest-secret-file \
+         (KEYSERVICE_DIGEST_SECRET_FILE) as when it was first used"
     })
 }

@@ -9,7 +9,10 @@ use super::{
     errors::{Failure, GRACE, answered_within},
     pool::PoolSettings,
 };
-use crate::store::{PoolStatus, StillAllowed, StoreError, with_causes};
+use crate::{
+    model::token::Digester,
+    store::{PoolStatus, StillAllowed, StoreError, with_causes},
+};
 use deadpool_postgres::BuildError;
 use futures::future::{Either, select};
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -53,6 +56,8 @@ pub(super) struct Database {
     /// A permit for each write that may be at the database.
     writers: Semaphore,
     settings: PoolSettings,
+    /// Of the digest secret with which this replica was started.
+    digest_fingerprint: [u8; 16],
 }
 
 /// Which of the two pools a statement takes its connection from.
@@ -69,7 +74,11 @@ pub(super) enum Purpose {
 
 impl Database {
     /// Builds the pools. Connects to nothing yet.
-    pub(super) fn new(address: &Address, settings: PoolSettings) -> Result<Self, BuildError> {
+    pub(super) fn new(
+        address: &Address,
+        settings: PoolSettings,
+        digester: &Digester,
+    ) -> Result<Self, BuildError> {
         let settings = PoolSettings {
             connect_timeout: address.connect_timeout(),
             ..settings
@@ -81,7 +90,13 @@ impl Database {
             announcers: Arc::new(Semaphore::new(settings.pool_size.div_ceil(2))),
             writers: Semaphore::new(WRITES_AT_ONCE),
             settings,
+            digest_fingerprint: digester.fingerprint(),
         })
+    }
+
+    /// What tells a database whose keys this replica can find from any other.
+    pub(super) fn digest_fingerprint(&self) -> [u8; 16] {
+        self.digest_fingerprint
     }
 
     /// The connections that this replica may open.

@@ -42,7 +42,11 @@ pub(super) async fn load(
     // After a loss of writes, the database may be a restored one.
     answered_within(
         limit,
-        migrate::check_again(&client, database.max_connections()),
+        migrate::check_again(
+            &client,
+            database.max_connections(),
+            database.digest_fingerprint(),
+        ),
     )
     .await??;
     let begin = async {

@@ -6,6 +6,7 @@
 use super::{
     database::PIN_SEARCH_PATH,
     errors::{GRACE, answered_within, store_error},
+    open::stored_fingerprint,
     requirements::{Unfit, parts, schema, server},
     trust::{self, Untrusted},
 };
@@ -174,7 +175,11 @@ async fn try_to_migrate(
 
 /// The checks of a start, for a database that may be another one than it was at the start: restored, or on
 /// another server.
-pub(super) async fn check_again(client: &Client, connections: i64) -> Result<(), StoreError> {
+pub(super) async fn check_again(
+    client: &Client,
+    connections: i64,
+    digest_fingerprint: [u8; 16],
+) -> Result<(), StoreError> {
     let check = async {
         server::check(client, connections).await?;
         trust::check(client).await?;
@@ -183,9 +188,10 @@ pub(super) async fn check_again(client: &Client, connections: i64) -> Result<(),
         schema::look(client).await?.check()?;
         let found = version(client).await?.unwrap_or(0);
         migrations::check_current(MIGRATIONS, found).map_err(MigrateError::Schema)?;
-        Ok(parts.check_complete()?)
+        parts.check_complete()?;
+        Ok(stored_fingerprint(client).await?)
     };
-    check.await.map_err(|error| match error {
+    let stored = check.await.map_err(|error| match error {
         MigrateError::Postgres(error) => store_error(&error),
         MigrateError::NoAnswer(error) => error,
         MigrateError::Schema(error) => StoreError::Failed(error.to_string().into()),
@@ -193,7 +199,16 @@ pub(super) async fn check_again(client: &Client, connections: i64) -> Result<(),
         MigrateError::Unfit(Unfit { problem, remedy }) => {
             StoreError::Failed(format!("{problem}; {remedy}").into())
         }
-    })
+    })?;
+    if stored == Some(digest_fingerprint) {
+        Ok(())
+    } else {
+        Err(StoreError::Failed(
+            "the address leads to another database than before, whose keys were made with another digest \
+             secret: check the address and the server behind it"
+                .into(),
+        ))
+    }
 }
 
 /// Whether another replica has created what this one was about to.

@@ -15,8 +15,7 @@ use crate::{
     model::token::Digester,
     store::{Cause, OpenError, StoreError, other_secret, with_causes},
 };
-use deadpool_postgres::Object;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, error::SqlState};
 
 /// Connects, migrates the database as needed, and checks the digest secret.
 pub(super) async fn open(
@@ -30,7 +29,7 @@ pub(super) async fn open(
         advice,
     };
     address.warn_of_open_folders();
-    let database = Database::new(address, settings)
+    let database = Database::new(address, settings, digester)
         .map_err(|error| cannot_open(error.into(), "check --pool-size"))?;
     let mut client = database.acquire(Purpose::Calls).await.map_err(|error| {
         cannot_open(
@@ -73,7 +72,7 @@ pub(super) async fn open(
                  later one a role that may use the tables in schema keyservice",
             ),
         })?;
-    let stored = store_fingerprint(&client, digester.fingerprint());
+    let stored = store_fingerprint(&client, database.digest_fingerprint());
     let stored = answered_within(database.answer_limit(), stored).await;
     let stored = stored.map_err(unanswered)?.map_err(|error| {
         cannot_open(
@@ -99,21 +98,29 @@ pub(super) async fn open(
 
 /// Stores the fingerprint if the database has none, and gives the one that is stored.
 async fn store_fingerprint(
-    client: &Object,
+    client: &Client,
     fingerprint: [u8; 16],
 ) -> Result<[u8; 16], tokio_postgres::Error> {
+    if let Some(stored) = stored_fingerprint(client).await? {
+        return Ok(stored);
+    }
+    let insert = "INSERT INTO keyservice.digest_key (only_row, fingerprint) VALUES (true, $1) \
+                  ON CONFLICT DO NOTHING";
+    client.execute(insert, &[&fingerprint.as_slice()]).await?;
+    let stored = stored_fingerprint(client).await?;
+    Ok(stored.expect("the role that inserts a row may read it"))
+}
+
+/// The fingerprint of the digest secret with which the database was first used.
+pub(super) async fn stored_fingerprint(
+    client: &Client,
+) -> Result<Option<[u8; 16]>, tokio_postgres::Error> {
     let read = "SELECT fingerprint FROM keyservice.digest_key";
     let stored = client.query_opt(read, &[]).await?;
-    let stored = if let Some(stored) = stored {
-        stored
-    } else {
-        let insert = "INSERT INTO keyservice.digest_key (only_row, fingerprint) VALUES (true, $1) \
-                      ON CONFLICT DO NOTHING";
-        client.execute(insert, &[&fingerprint.as_slice()]).await?;
-        client.query_one(read, &[]).await?
-    };
-    let bytes: Vec<u8> = stored.try_get(0)?;
-    Ok(bytes
-        .try_into()
-        .expect("the column is checked to hold 16 bytes"))
+    let bytes: Option<Vec<u8>> = stored.map(|row| row.try_get(0)).transpose()?;
+    Ok(bytes.map(|bytes| {
+        bytes
+            .try_into()
+            .expect("the column is checked to hold 16 bytes")
+    }))
 }

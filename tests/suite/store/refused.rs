@@ -49,7 +49,7 @@ async fn a_store_from_a_newer_release_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_created_with_another_digest_secret_is_refused() {
-    let (directory, cluster) = (directory(), Cluster::shared());
+    let (directory, unkeyed, cluster) = (directory(), directory(), Cluster::shared());
     let [right, wrong] = ["right", "wrong"].map(|name| {
         let path = directory.path().join(name);
         std::fs::write(&path, name.repeat(32)).expect("a file");
@@ -68,5 +68,13 @@ async fn a_store_created_with_another_digest_secret_is_refused() {
             let parts = ["made with another digest secret", "start with the same"];
             assert_refused(server::command(&store).args(args), &parts).await;
         }
+    }
+    for store in [sqlite_in(&unkeyed), cluster.create_database()] {
+        Server::start(&store).await.terminate().await;
+        let parts = [
+            "made without a digest secret",
+            "start without --digest-secret-file",
+        ];
+        assert_refused(server::command(&store).args(&wrong), &parts).await;
     }
 }

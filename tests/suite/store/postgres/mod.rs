@@ -1,6 +1,7 @@
 //! Tests for PostgreSQL alone: addresses, TLS, the schema, and outages.
 
 mod address;
+mod another_database;
 mod counted_keys;
 mod database_defaults;
 mod old_replica;
