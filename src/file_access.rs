@@ -52,12 +52,13 @@ enum Who {
 }
 
 /// Reads a regular file, or gives `None` if it is longer than the limit. Neither opening nor reading waits
-/// for anybody: a named pipe would, until something writes to it, and a device might never end.
+/// for anybody: a named pipe would, until something writes to it, and a device might never end. A terminal
+/// does not become that of this process, whose signals it would bring.
 pub(crate) fn read(path: &Path, max_len: u64) -> io::Result<Option<Vec<u8>>> {
     let mut options = OpenOptions::new();
     let file = options
         .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
         .open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other(NOT_REGULAR));
@@ -133,8 +134,7 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
     let path = std::path::absolute(path)?;
     let real = path.canonicalize()?;
     let mut found = BTreeSet::new();
-    // If the path is a link, it stands in a folder of its own.
-    for path in [&path, &real] {
+    for path in links_on_the_way(&path)?.iter().chain([&real]) {
         let folder = path.parent().unwrap_or(path).canonicalize()?;
         let folders = with_ancestors(&folder)?;
         let mut note = |entered: &[Folder], (path, metadata): &Folder, access, all: Vec<Who>| {
@@ -168,6 +168,33 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
         }
     }
     Ok(found)
+}
+
+/// The most links that Linux follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Every link that leads to a file, where it stands. Whoever may replace one of them decides which file it is.
+fn links_on_the_way(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut links = Vec::new();
+    let mut reached = PathBuf::from("/");
+    let mut to_go: Vec<_> = path.iter().rev().map(PathBuf::from).collect();
+    while let Some(name) = to_go.pop() {
+        // An absolute name begins anew, and `..` is where the folder is that the links have led to.
+        let next = match name.to_str() {
+            Some("..") => reached.parent().unwrap_or(&reached).to_owned(),
+            _ => reached.join(name),
+        };
+        if next.is_symlink() {
+            to_go.extend(next.read_link()?.iter().rev().map(PathBuf::from));
+            links.push(next);
+            if links.len() > MOST_LINKS {
+                return Err(io::Error::other("too many links"));
+            }
+        } else {
+            reached = next;
+        }
+    }
+    Ok(links)
 }
 
 type Folder = (PathBuf, Metadata);
@@ -300,6 +327,32 @@ mod tests {
         let above = tree.path("").display().to_string();
         let replace = format!("every user of this machine may create or replace files in {above}");
         assert_eq!(found(Content::Public), [replace]);
+    }
+
+    #[test]
+    fn who_may_replace_a_link_on_the_way_is_found_wherever_it_stands() {
+        let tree = Tree::new();
+        let process = owner(&tree, true);
+        for folder in ["first", "second", "third"] {
+            fs::create_dir(tree.path(folder)).expect("made");
+            tree.set(folder, 0o755);
+        }
+        // A link to a folder, and through it a link to a link to the file.
+        symlink("../second", tree.path("first/folder")).expect("linked");
+        symlink(tree.path("third/link"), tree.path("second/link")).expect("linked");
+        symlink("../in/file", tree.path("third/link")).expect("linked");
+        let found = || tree.found("first/folder/link", Content::Public, &process);
+        assert_eq!(found(), [""; 0]);
+        for folder in ["first", "second", "third", "in"] {
+            tree.set(folder, 0o777);
+            let replace =
+                format!("every user of this machine may create or replace files in {folder}");
+            assert_eq!(found(), [replace]);
+            tree.set(folder, 0o755);
+        }
+        symlink("circle", tree.path("in/circle")).expect("linked");
+        let circle = links_on_the_way(&tree.path("in/circle"));
+        assert!(circle.is_err(), "{circle:?}");
     }
 
     #[test]

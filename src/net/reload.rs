@@ -33,6 +33,9 @@ const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// forever.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
+/// After so many reads in a row that all differ, somebody must know that the files are not in use.
+const MOST_UNSETTLED_READS: usize = 20;
+
 /// Larger than any sensible file of certificates or credentials.
 const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
@@ -150,6 +153,8 @@ struct Watcher<T, P> {
     state: Arc<State<T>>,
     /// Of the contents that were last read.
     last_read: blake3::Hash,
+    /// How many reads before have each found something else than the one before them.
+    unsettled_reads: usize,
     /// Of the contents that were last parsed.
     last_parsed: blake3::Hash,
 }
@@ -175,6 +180,7 @@ where
                 is_hanging: AtomicBool::new(false),
             }),
             last_read: fingerprint,
+            unsettled_reads: 0,
             last_parsed: fingerprint,
         })
     }
@@ -220,11 +226,23 @@ where
         let contents = read_all(&self.files);
         let fingerprint = fingerprint(&contents);
         let is_settled = mem::replace(&mut self.last_read, fingerprint) == fingerprint;
-        if !is_settled || fingerprint == self.last_parsed {
+        let settings = self.settings();
+        if !is_settled {
+            self.unsettled_reads += 1;
+            if self.unsettled_reads == MOST_UNSETTLED_READS {
+                self.state.is_failed.store(true, Relaxed);
+                tracing::error!(
+                    "{settings}: changes each second, so that it is never read whole, and what was read before \
+                     stays in use: write it less often"
+                );
+            }
+            return;
+        }
+        let was_unsettled = mem::take(&mut self.unsettled_reads) >= MOST_UNSETTLED_READS;
+        if fingerprint == self.last_parsed && !was_unsettled {
             return;
         }
         self.last_parsed = fingerprint;
-        let settings = self.settings();
         match parse_all(&self.files, contents, &self.parse) {
             Ok(value) => {
                 self.state.value.store(Arc::new(value));
@@ -232,6 +250,7 @@ where
                 self.state.changes.send_replace(());
                 self.state.is_failed.store(false, Relaxed);
                 tracing::info!("{settings}: changed, and in use from now on");
+                self.files.iter().for_each(NamedFile::warn_of_others);
             }
             Err(FileError::Missing { setting, folder }) => {
                 self.state.is_failed.store(true, Relaxed);
@@ -328,6 +347,28 @@ mod tests {
         assert_eq!(check(2), (23, true));
         write("23");
         assert_eq!(check(2), (23, false));
+    }
+
+    #[test]
+    fn files_that_never_settle_count_as_failed_until_they_do() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = file(&directory);
+        fs::write(&file.path, "0").expect("written");
+        let mut watcher = Watcher::new(vec![file.clone()], number).expect("it is a number");
+        let state = watcher.state.clone();
+        let failed = || state.is_failed.load(Relaxed);
+        for number in 1..=MOST_UNSETTLED_READS {
+            assert!(!failed(), "{number}");
+            fs::write(&file.path, number.to_string()).expect("written");
+            watcher.check();
+        }
+        assert!(failed() && **state.value.load() == 0);
+        // As it was at first.
+        fs::write(&file.path, "0").expect("written");
+        watcher.check();
+        assert!(failed());
+        watcher.check();
+        assert!(!failed() && **state.value.load() == 0);
     }
 
     #[tokio::test]
