@@ -36,6 +36,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(16, "0016_retention.sql"),
     migration!(17, "0017_key_limit.sql"),
     migration!(18, "0018_write_groups.sql"),
+    migration!(19, "0019_label_length.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

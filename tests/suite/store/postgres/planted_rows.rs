@@ -236,3 +236,49 @@ async fn every_audit_record_is_printed_and_names_no_write_to_come() {
     let printed = String::from_utf8(printed).expect("UTF-8");
     assert_eq!(printed.matches("Zap").count(), 3, "{printed}");
 }
+
+/// How long a text an index takes depends on how well the server compresses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_in_an_index_is_longer_than_a_restored_index_can_hold() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let server = Server::start(&store).await;
+    server.client().await.create_key().await;
+    let thief = session(&create_role_for("service", &cluster, &store)).await;
+    let label = |bytes: usize| format!("('a=' || repeat('x', {}))", bytes - 2);
+    let plant = async |bytes| {
+        let revision = "(SELECT max(revision) + 1 FROM keyservice.writes)";
+        let planted = format!(
+            "BEGIN; \
+             UPDATE keyservice.keys SET labels = ARRAY[{}], revision = {revision}, version = version + 1; \
+             INSERT INTO keyservice.writes (revision, write_time, key_id) \
+             SELECT {revision}, now(), key_id FROM keyservice.keys; \
+             COMMIT",
+            label(bytes)
+        );
+        let done = thief.batch_execute(&planted).await;
+        thief.batch_execute("ROLLBACK").await.expect("ended");
+        done.map_err(|error| {
+            error
+                .as_db_error()
+                .expect("an answer")
+                .constraint()
+                .map(str::to_owned)
+        })
+    };
+    assert_eq!(plant(401).await, Err(Some("text_lengths".to_owned())));
+    assert_eq!(plant(7502).await, Err(Some("text_lengths".to_owned())));
+    assert_eq!(plant(400).await, Ok(()));
+
+    // Every other text in an index has a limit, too: that of an account id is part of its form.
+    let unlimited = "SELECT DISTINCT c.relname || '.' || a.attname \
+        FROM pg_index i \
+        JOIN pg_class c ON c.oid = i.indrelid AND c.relnamespace = 'keyservice'::regnamespace \
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey) \
+        WHERE a.atttypid IN ('text'::regtype, 'text[]'::regtype, 'bytea'::regtype, 'varchar'::regtype) \
+          AND NOT EXISTS ( \
+              SELECT FROM pg_constraint k \
+              WHERE k.conrelid = c.oid AND k.contype = 'c' AND a.attnum = ANY (k.conkey) \
+                AND (k.conname = 'account_id_form' OR pg_get_constraintdef(k.oid) ~ ('length\\(' || a.attname || '\\) (<=|=)')))";
+    assert_eq!(cluster.psql(database_in(&store), unlimited), "");
+}
