@@ -20,6 +20,9 @@ use tokio::{sync::oneshot, time::timeout};
 pub(crate) enum StoreWork {
     /// It makes a write that shares a transaction, and so a connection, with others that wait.
     SharedWrite,
+    /// It makes a write that may take a second, in which all other writes wait. This is to be taken before the
+    /// turn of a write.
+    LongWrite,
     /// It makes another write, or looks at one key in order to make one.
     Write,
     /// It looks at one key.
@@ -32,6 +35,9 @@ pub(crate) enum StoreWork {
 /// one is full when the one before it ends, and a write waits for few others.
 const SHARED_WRITES: usize = 128;
 
+/// How many long writes are made at once. Others that wait for the database have their turn between two of them.
+const LONG_WRITES: usize = 1;
+
 /// How many connections writes use for the transactions that they share.
 const SHARED_CONNECTIONS: usize = 2;
 
@@ -39,7 +45,7 @@ const SHARED_CONNECTIONS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct StoreTurns {
     /// In the order of [`StoreWork`]. The last three may be one and the same.
-    gates: [Arc<Gate>; 4],
+    gates: [Arc<Gate>; 5],
     wait_limit: Duration,
 }
 
@@ -110,7 +116,13 @@ impl StoreTurns {
         let others = if others < PARTS { connections } else { others };
         let gate = Gate::new(others.max(1));
         Self {
-            gates: [Gate::new(SHARED_WRITES), gate.clone(), gate.clone(), gate],
+            gates: [
+                Gate::new(SHARED_WRITES),
+                Gate::new(LONG_WRITES),
+                gate.clone(),
+                gate.clone(),
+                gate,
+            ],
             wait_limit,
         }
     }
@@ -119,7 +131,7 @@ impl StoreTurns {
     #[must_use]
     pub(crate) fn of_threads(turns: usize, wait_limit: Duration) -> Self {
         Self {
-            gates: [SHARED_WRITES, turns, turns, turns].map(Gate::new),
+            gates: [SHARED_WRITES, LONG_WRITES, turns, turns, turns].map(Gate::new),
             wait_limit,
         }
     }
@@ -141,13 +153,13 @@ impl StoreTurns {
 
     /// How many calls wait for their turn.
     pub(crate) fn waiting(&self) -> usize {
-        let [shared, write, look_up, search] = &self.gates;
+        let [shared, long, write, look_up, search] = &self.gates;
         let others = if Arc::ptr_eq(write, look_up) {
             0
         } else {
             look_up.waiting() + search.waiting()
         };
-        shared.waiting() + write.waiting() + others
+        shared.waiting() + long.waiting() + write.waiting() + others
     }
 }
 

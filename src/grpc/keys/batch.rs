@@ -100,9 +100,11 @@ impl KeyHandlers {
             still_allowed: call.still_allowed(),
         };
         let turns = &self.app.store_turns;
+        // Callers take turns with batches. So no caller's batches can follow one another while others wait.
+        let long_turn = call.turn(turns, StoreWork::LongWrite, ADVICE).await?;
         let turn = call.turn(turns, StoreWork::Write, ADVICE).await?;
         let committed = self.app.store.keys.batch_revoke(&revocation).await;
-        drop(turn);
+        drop((turn, long_turn));
         let committed = committed.map_err(|error| call.store_failed(&error, ADVICE))?;
         Ok(Done::Revoked(selected, committed))
     }

@@ -6,7 +6,11 @@ use crate::support::{
     server::Server,
     stores::Stores,
 };
-use keyservice::grpc::proto::{ListRequest, key::Status};
+use keyservice::grpc::proto::{
+    BatchRevokeRequest, ListRequest,
+    batch_revoke_request::{Filter, Selection},
+    key::Status,
+};
 use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -56,4 +60,49 @@ async fn searches_of_one_caller_hold_up_no_call_of_another_on_sqlite() {
     println!("the slowest Create, List and Revoke took {slowest:?}");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     drop(directory);
+}
+
+/// A batch takes a second, in which every other write waits. Without turns, several follow one another while
+/// others wait for all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_of_one_caller_hold_up_no_revoke_of_another_on_postgres() {
+    const BATCHES: usize = 6;
+    let stores = Stores::postgres().await;
+    stores.insert_labelled_keys(BATCHES * 10_000).await;
+    let acme = Credential::new("acme", &["--role", "admin", "--accounts", "acme"]);
+    let operator = Credential::new("operator", &["--role", "admin"]);
+    let file = Mount::new(&[("callers", &(acme.line + &operator.line))]);
+    let credentials = ["--credentials", &file.arg("callers")];
+    let server = Server::start_with(&stores.address, &credentials, &[]).await;
+    let channel = server.channel().await;
+    let mut operator = client(channel.clone(), &operator.secret);
+    let listed = operator.list("acme").await.expect("listed");
+    let ids: Vec<_> = listed.into_iter().map(|key| key.key_id).take(10).collect();
+    let batches = (0..BATCHES).map(|_| {
+        let mut acme = client(channel.clone(), &acme.secret);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                let request = BatchRevokeRequest {
+                    selection: Some(Selection::Filter(Filter::default())),
+                    account_id: Some("acme".into()),
+                    reason: "compromised".into(),
+                    dry_run: false,
+                };
+                // One that waits for too many others may be refused.
+                let revoked = acme.0.batch_revoke(request).await;
+                if revoked.is_ok_and(|answer| answer.get_ref().revoked_count == 0) {
+                    return;
+                }
+            }
+        }))
+    });
+    let batches: Vec<_> = batches.collect();
+    for id in &ids {
+        let started = Instant::now();
+        operator.revoke(id).await.expect("revoked");
+        println!("a Revoke took {:?}", started.elapsed());
+    }
+    for batch in batches {
+        batch.await.expect("no panic");
+    }
 }
