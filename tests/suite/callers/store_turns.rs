@@ -3,6 +3,7 @@
 use crate::support::{
     clients::callers::{Credential, client},
     mount::Mount,
+    postgres::session,
     server::Server,
     stores::Stores,
 };
@@ -12,6 +13,7 @@ use keyservice::grpc::proto::{
     key::Status,
 };
 use std::time::{Duration, Instant};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Enough for each List to search for a second.
@@ -97,6 +99,17 @@ async fn batches_of_one_caller_hold_up_no_revoke_of_another_on_postgres() {
         }))
     });
     let batches: Vec<_> = batches.collect();
+    let session = session(&stores.address).await;
+    let watching = AbortOnDropHandle::new(tokio::spawn(async move {
+        let at_once = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+                       AND query LIKE '%keyservice.batch_revoke(%' AND pid <> pg_backend_pid()";
+        loop {
+            let row = session.query_one(at_once, &[]).await.expect("counted");
+            let count: i64 = row.get(0);
+            assert!(count <= 1, "{count} batches at once");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }));
     for id in &ids {
         let started = Instant::now();
         operator.revoke(id).await.expect("revoked");
@@ -105,4 +118,5 @@ async fn batches_of_one_caller_hold_up_no_revoke_of_another_on_postgres() {
     for batch in batches {
         batch.await.expect("no panic");
     }
+    assert!(!watching.is_finished(), "{:?}", watching.await);
 }
