@@ -4,6 +4,7 @@
 //! memory, and that one which cannot be read hides no other. Must never fail because the reader of its
 //! output has seen enough.
 
+use super::shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments};
 use crate::{
     config::{StoreAddress, StoreSetting},
     model::{
@@ -77,6 +78,9 @@ enum AuditFormat {
 impl AuditCommand {
     /// Prints the records to standard output.
     pub(super) fn run(&self) -> Result<(), ReadAuditError> {
+        if stands_in_arguments(&self.store.address) {
+            eprintln!("keyservice: {PASSWORD_IN_ARGUMENTS}");
+        }
         let stdout = io::stdout().lock();
         let as_table = match self.format {
             AuditFormat::Auto => stdout.is_terminal(),

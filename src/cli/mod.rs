@@ -5,6 +5,7 @@ mod audit;
 mod credential;
 mod grants;
 mod serve;
+mod shown_password;
 
 use crate::{
     config::Settings,

@@ -3,7 +3,7 @@
 use crate::support::{
     directory,
     postgres::Cluster,
-    server::{self, Server, help, sqlite_in},
+    server::{self, Server, audit_command::audit, help, sqlite_in},
 };
 use std::process::Command;
 
@@ -51,6 +51,11 @@ async fn a_password_among_the_arguments_is_warned_of() {
         let log = Server::start(&store).await.log();
         assert_eq!(log.contains(warning), is_warned, "{log}");
         assert!(!log.contains("hunter2"), "{log}");
+        let read = audit(&store, &[]);
+        let said = String::from_utf8_lossy(&read.stderr);
+        assert!(read.status.success(), "{said}");
+        assert_eq!(said.contains(warning), is_warned, "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
 }
 
