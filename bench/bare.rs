@@ -103,6 +103,7 @@ impl UnaryService<AuthorizeRequest> for Authorize {
                         kind: Some(Kind::Domain("mail.example.com".to_owned())),
                     }),
                 })),
+                granted: true,
             }))
         })
     }

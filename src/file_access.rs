@@ -170,7 +170,7 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
     Ok(found)
 }
 
-/// The most links that Linux follows (path_resolution(7)).
+/// The most links that Linux follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
 /// Every link that leads to a file, where it stands. Whoever may replace one of them decides which file it is.

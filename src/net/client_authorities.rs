@@ -87,16 +87,16 @@ mod tests {
             KeyUsagePurpose::KeyCertSign,
             KeyUsagePurpose::DigitalSignature,
         );
-        let good = certificate(authority.clone(), &[sign, other]);
+        let good = certificate(authority, &[sign, other]);
         for (is_ca, usages, is_accepted) in [
-            (authority.clone(), &[][..], true),
+            (authority, &[][..], true),
             (narrow, &[sign][..], true),
             (authority, &[other][..], false),
             (IsCa::ExplicitNoCa, &[][..], false),
             (IsCa::ExplicitNoCa, &[sign][..], false),
             (IsCa::NoCa, &[][..], false),
         ] {
-            let file = format!("{good}{}", certificate(is_ca.clone(), usages));
+            let file = format!("{good}{}", certificate(is_ca, usages));
             let parsed = ClientAuthorities::parse(file.as_bytes());
             let parsed = parsed.map(|authorities| authorities.roots.len());
             if is_accepted {

@@ -101,9 +101,10 @@ pub(crate) async fn serve(settings: Arc<Settings>, for_clients: &Handle) -> Resu
         ended = &mut tasks.server => return ended.expect("the server's task does not panic"),
         () = end.asked() => {}
     }
-    let delay = match end.is_by_hand() {
-        true => Duration::ZERO,
-        false => settings.shutdown_delay,
+    let delay = if end.is_by_hand() {
+        Duration::ZERO
+    } else {
+        settings.shutdown_delay
     };
     tasks.end(delay, settings.drain_limit, &app, id).await?;
     tracing::info!("stopped");

@@ -288,9 +288,10 @@ async fn turn_clients_away(state: &ServingState, lease: &Lease, delay: Duration)
             "asked to end: serving on while clients turn away; a second signal ends this process at once"
         );
     }
-    let of_watchers = match state.is_watched() {
-        true => WATCHERS_GRACE,
-        false => Duration::ZERO,
+    let of_watchers = if state.is_watched() {
+        WATCHERS_GRACE
+    } else {
+        Duration::ZERO
     };
     sleep(delay.max(of_watchers)).await;
 }

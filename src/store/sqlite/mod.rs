@@ -118,9 +118,12 @@ impl SqliteStore {
         let files = self.files.clone();
         self.writer
             .run(move |connection| {
-                write_groups::commit(connection, &files, |transaction| match allowed.now() {
-                    true => Ok(write(transaction)?),
-                    false => Err(StoreError::Disallowed),
+                write_groups::commit(connection, &files, |transaction| {
+                    if allowed.now() {
+                        Ok(write(transaction)?)
+                    } else {
+                        Err(StoreError::Disallowed)
+                    }
                 })
             })
             .await
