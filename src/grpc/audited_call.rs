@@ -217,6 +217,18 @@ impl AuditedCall {
         self.entry.account_id = account_id.and_then(Result::ok);
     }
 
+    /// Refuses a call that gives an account which is not one of the caller's. Only a call that succeeds without
+    /// a key has to ask: any other fails, since it finds none there.
+    pub(super) fn permit_given_account(&self) -> Result<(), Status> {
+        let accounts = &self.caller().accounts;
+        let is_permitted = |account_id: &AccountId| accounts.contains(account_id.as_str());
+        if self.account_id().is_none_or(is_permitted) {
+            Ok(())
+        } else {
+            Err(errors::not_permitted())
+        }
+    }
+
     /// The account that the call concerns, as far as it is known.
     pub(super) fn account_id(&self) -> Option<&AccountId> {
         self.entry.account_id.as_ref()

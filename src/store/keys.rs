@@ -242,7 +242,7 @@ pub struct Revocation {
 }
 
 /// How a call names a key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyTarget {
     /// By its id.
     Id(KeyId),

@@ -399,10 +399,8 @@ async fn use_key(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
 /// Revokes what is left of the account's keys, and selects, lists and counts keys in every way.
 async fn use_batch(store: &Store, new: &NewKey) -> Result<(), Box<dyn Error>> {
     let target = KeyTarget::Id(new.key.id);
-    let given = Selection {
-        targets: vec![target],
-        accounts: Accounts::one(new.key.account_id.clone()),
-    };
+    let accounts = Accounts::one(new.key.account_id.clone());
+    let given = Selection::new(vec![target], accounts);
     assert_eq!(store.keys.select(&given).await?.already_revoked, 1);
     let mut filter = KeyFilter {
         account_id: Some(new.key.account_id.clone()),

@@ -80,6 +80,7 @@ impl KeyHandlers {
                 (self.search_batch(call, &filter).await?, filter)
             }
             BatchSelection::Keys(given) => {
+                call.permit_given_account()?;
                 let filter = KeyFilter {
                     account_id: call.account_id().cloned(),
                     ..KeyFilter::default()

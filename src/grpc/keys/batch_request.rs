@@ -108,8 +108,6 @@ fn keys(
     for token in keys.tokens {
         targets.push(target(Some(Named::Token(token)), digester)?);
     }
-    Ok(BatchSelection::Keys(Selection {
-        targets,
-        accounts: accounts(account, caller)?,
-    }))
+    let accounts = accounts(account, caller)?;
+    Ok(BatchSelection::Keys(Selection::new(targets, accounts)))
 }

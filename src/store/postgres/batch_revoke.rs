@@ -21,7 +21,7 @@ pub(super) async fn select(
     database: &Database,
     selection: &Selection,
 ) -> Result<Selected, StoreError> {
-    let Selection { targets, accounts } = selection;
+    let targets = selection.targets();
     let id = |target: &KeyTarget| match target {
         KeyTarget::Id(id) => Some(id.as_uuid()),
         KeyTarget::Digest(_) => None,
@@ -46,16 +46,15 @@ pub(super) async fn select(
                         OR x.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3)) \
                  LIMIT 1) k ON true \
              ORDER BY t.place",
-            &[&ids, &digests, &accounts.listed()],
+            &[&ids, &digests, &selection.accounts().listed()],
         )
         .await?;
     let found = rows.iter().map(|row| {
         let id: Option<Uuid> = rows::column(row, "key_id")?;
         Ok((id.map(KeyId::from_uuid), rows::column(row, "is_revoked")?))
     });
-    Ok(Selected::of_given(
-        found.collect::<Result<Vec<_>, StoreError>>()?,
-    ))
+    let found = found.collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(Selected::of_given(selection, &found))
 }
 
 /// One statement, which is one transaction: all of the keys, or none.

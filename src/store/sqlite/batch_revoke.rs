@@ -20,14 +20,13 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 pub(super) fn select(connection: &Connection, selection: &Selection) -> rusqlite::Result<Selected> {
-    let Selection { targets, accounts } = selection;
-    let accounts = accounts.listed();
+    let accounts = selection.accounts().listed();
     let accounts = accounts.as_deref().map(json_array);
     let mut statement = connection.prepare_cached(
         "SELECT key_id, revoke_time IS NOT NULL FROM keys WHERE (key_id = ?1 OR digest = ?2) \
          AND (?3 IS NULL OR account_id IN (SELECT value FROM json_each(?3)))",
     )?;
-    let found = targets.iter().map(|target| {
+    let found = selection.targets().iter().map(|target| {
         let (key_id, digest) = by_id_or_digest(target);
         let found = statement
             .query_row(params![key_id, digest, accounts], |row| {
@@ -37,7 +36,7 @@ pub(super) fn select(connection: &Connection, selection: &Selection) -> rusqlite
         Ok(found.map_or((None, false), |(id, is_revoked)| (Some(id), is_revoked)))
     });
     let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Selected::of_given(found))
+    Ok(Selected::of_given(selection, &found))
 }
 
 pub(super) fn revoke(

@@ -117,9 +117,9 @@ async fn ten_thousand_tokens_fit_into_a_call_and_not_one_more() {
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
 }
 
-/// An admin of one account asks for keys of another, and for one that nobody has.
+/// An admin of one account gives it with a key that nobody has, then gives another account.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_for_given_keys_is_on_record_and_in_the_log_with_the_account_that_it_names() {
+async fn a_search_for_given_keys_is_on_record_with_its_account_and_refused_if_that_is_anothers() {
     let acme = Credential::new("acme", &["--role", "admin", "--accounts", "acme"]);
     let file = Mount::new(&[("callers", &acme.line)]);
     let directory = directory();
@@ -128,7 +128,12 @@ async fn a_search_for_given_keys_is_on_record_and_in_the_log_with_the_account_th
     let server = Server::start_with(&store, &credentials, &[]).await;
     let mut keys = callers::client(server.channel().await, &acme.secret).0;
     let unknown = Token::generate(&mut rand::rng()).expose().to_owned();
-    for (account, dry_run) in [("acme", true), ("acme", false), ("globex", true)] {
+    for (account, dry_run) in [
+        ("acme", true),
+        ("acme", false),
+        ("globex", true),
+        ("globex", false),
+    ] {
         let request = BatchRevokeRequest {
             account_id: Some(account.into()),
             dry_run,
@@ -137,15 +142,22 @@ async fn a_search_for_given_keys_is_on_record_and_in_the_log_with_the_account_th
                 tokens: vec![unknown.clone()],
             }))
         };
-        let answer = keys.batch_revoke(request).await.unwrap().into_inner();
-        assert_eq!(answer.not_found, [0]);
+        let answer = keys.batch_revoke(request).await;
+        let not_found = answer.map(|answer| answer.into_inner().not_found);
+        let not_found = not_found.map_err(|refused| refused.code());
+        if account == "acme" {
+            assert_eq!(not_found, Ok(vec![0]));
+        } else {
+            assert_eq!(not_found, Err(Code::PermissionDenied));
+        }
     }
     assert_eq!(
         records(&store, &[]),
         [
             "acme BatchRevokeDryRun OK acme - 1",
             "acme BatchRevoke OK acme - 1",
-            "acme BatchRevokeDryRun OK globex - 1",
+            "acme BatchRevokeDryRun PERMISSION_DENIED globex - 1",
+            "acme BatchRevoke PERMISSION_DENIED globex - 1",
         ]
     );
     let log = server.log();

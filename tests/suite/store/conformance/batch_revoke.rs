@@ -110,17 +110,19 @@ async fn given_keys_are_found_by_id_or_digest_within_the_given_accounts(stores: 
         KeyTarget::Digest(own[0].digest),
         KeyTarget::Digest(own[2].digest),
         KeyTarget::Id(unknown.key.id),
+        KeyTarget::Id(own[0].key.id),
+        KeyTarget::Digest(unknown.digest),
     ];
     for (accounts, not_found) in [
-        (accounts(&["acme"]), vec![0, 3, 6]),
-        (accounts(&["acme", "globex"]), vec![0, 6]),
-        (Accounts::All, vec![0, 6]),
-        (accounts(&[]), (0..7).collect()),
+        (accounts(&["acme"]), vec![0, 3, 6, 8]),
+        (accounts(&["acme", "globex"]), vec![0, 6, 8]),
+        (Accounts::All, vec![0, 6, 8]),
+        (accounts(&[]), (0..9).collect()),
     ] {
         let selected = select(stores, keys.clone(), accounts).await;
         let found: &[&NewKey] = match not_found.len() {
-            2 => &[&own[0], &own[1], &others],
-            3 => &[&own[0], &own[1]],
+            3 => &[&own[0], &own[1], &others],
+            4 => &[&own[0], &own[1]],
             _ => &[],
         };
         assert_eq!(sorted(selected.key_ids), ids(found));
@@ -264,7 +266,7 @@ async fn unrevoked(stores: &Stores, filter: KeyFilter) -> Vec<KeyId> {
 }
 
 async fn select(stores: &Stores, targets: Vec<KeyTarget>, accounts: Accounts) -> Selected {
-    let selection = Selection { targets, accounts };
+    let selection = Selection::new(targets, accounts);
     let selected = stores.second.keys.select(&selection).await;
     selected.expect("answered")
 }
