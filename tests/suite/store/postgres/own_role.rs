@@ -512,6 +512,8 @@ async fn printed_grants_give_up_if_another_session_holds_what_they_change() {
     let soon = grants.replace("lock_timeout = '10s'", "lock_timeout = '100ms'");
     assert_ne!(soon, grants);
     let operator = session(&store).await;
+    let limit = "SET statement_timeout = '10s'";
+    operator.batch_execute(limit).await.expect("set");
     let refused = operator.batch_execute(&soon).await.expect_err("held");
     assert_eq!(refused.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
     operator.batch_execute("ROLLBACK").await.expect("ended");
