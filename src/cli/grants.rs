@@ -17,7 +17,7 @@ pub(super) struct GrantsCommand {
     role: String,
 
     /// What the role does. `service` runs `keyservice serve` on tables that exist, and cannot change
-    /// an audit record or a digest. `audit` runs `keyservice audit`, and sees no key.
+    /// an audit record. `audit` runs `keyservice audit`, and sees no key.
     #[arg(long = "for", value_name = "TASK")]
     task: Task,
 
@@ -50,6 +50,7 @@ impl GrantsCommand {
         let mut statements = format!(
             "SET search_path = pg_catalog, pg_temp;\n\
              BEGIN;\n\
+             SET LOCAL lock_timeout = '10s';\n\
              {}\n\
              REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
              REVOKE ALL ON DATABASE {database} FROM {role};\n\

@@ -36,7 +36,8 @@ const SELECT: Right = on_the_table("SELECT");
 const INSERT: Right = on_the_table("INSERT");
 
 /// The rights of `keyservice serve`. The columns for UPDATE are those that change in a row's life. A
-/// key's digest does not, so a stolen role cannot give a key another token.
+/// key's digest does not. That keeps mistakes from it, and no thief of the role, who may delete the row and
+/// insert another.
 pub const SERVICE: &[TableRights] = &[
     on("migrations", &[on_columns("SELECT", &["number"])]),
     on("digest_key", &[SELECT]),

@@ -135,11 +135,12 @@ fn close_in_order(connection: &Connection, files: &OpenFiles) -> rusqlite::Resul
 /// What is in the place of a lost database must not get this log. SQLite would move it there when
 /// its last connection closes.
 fn forbid_checkpoint_if_lost(connection: &Connection, files: &OpenFiles) -> rusqlite::Result<()> {
-    if may_checkpoint(files) {
-        return Ok(());
-    }
+    forbid_checkpoint(connection, !may_checkpoint(files))
+}
+
+fn forbid_checkpoint(connection: &Connection, forbidden: bool) -> rusqlite::Result<()> {
     let setting = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    connection.set_db_config(setting, true).map(drop)
+    connection.set_db_config(setting, forbidden).map(drop)
 }
 
 fn may_checkpoint(files: &OpenFiles) -> bool {
@@ -158,6 +159,9 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // What is forgotten may still be named by a write, a predecessor or a successor.
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.busy_timeout(BUSY_LIMIT)?;
+    // A start that is refused leaves the log of a process that was killed. Without it, the next start would
+    // take the log for lost.
+    forbid_checkpoint(&connection, true)?;
     Ok(connection)
 }
 

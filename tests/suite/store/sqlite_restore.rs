@@ -118,6 +118,24 @@ async fn a_service_that_is_killed_before_its_first_write_has_lost_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_refused_after_a_kill_leaves_the_log_of_the_database() {
+    let files = Files::new();
+    let server = Server::start(&files.store()).await;
+    let (token, _) = server.client().await.create_key().await;
+    server.kill().await;
+    std::fs::write(files.path("secret"), "secret".repeat(32)).expect("a file");
+    let secret = files.path("secret").display().to_string();
+    let mut keyed = server::command(&files.store());
+    keyed.args(["--digest-secret-file", &secret]);
+    assert_refused(&mut keyed, &["made without a digest secret"]).await;
+
+    let server = Server::start(&files.store()).await;
+    let log = server.log();
+    assert!(!log.contains("may be missing"), "{log}");
+    assert!(server.client().await.is_granted(&token).await);
+}
+
 #[derive(Clone, Copy)]
 enum When {
     Stopped,

@@ -4,7 +4,7 @@ use crate::support::{
     eventually,
     postgres::{
         Cluster, database_in,
-        roles::{create_role_for, role_in},
+        roles::{create_role_for, create_role_without_rights, grants, role_in},
         session,
     },
     server::{Server, audit_command::audit},
@@ -496,4 +496,27 @@ async fn a_false_audit_record_hides_no_other_and_says_nothing_to_a_terminal() {
         let records = if format == "json" { 2 } else { 3 };
         assert_eq!(printed.lines().count(), records, "{printed}");
     }
+}
+
+/// Somebody who holds up the grants, by accident or not, makes them fail and not wait for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn printed_grants_give_up_if_another_session_holds_what_they_change() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let role = role_in(&create_role_without_rights("service", &cluster, &store));
+    let other = session(&store).await;
+    let hold = format!("BEGIN; GRANT SELECT ON keyservice.keys TO {role}");
+    other.batch_execute(&hold).await.expect("held");
+    let grants = grants(&role, "service", &store);
+    let soon = grants.replace("lock_timeout = '10s'", "lock_timeout = '100ms'");
+    assert_ne!(soon, grants);
+    let operator = session(&store).await;
+    let limit = "SET statement_timeout = '10s'";
+    operator.batch_execute(limit).await.expect("set");
+    let refused = operator.batch_execute(&soon).await.expect_err("held");
+    assert_eq!(refused.code(), Some(&SqlState::LOCK_NOT_AVAILABLE));
+    operator.batch_execute("ROLLBACK").await.expect("ended");
+    other.batch_execute("ROLLBACK").await.expect("let go");
+    operator.batch_execute(&grants).await.expect("granted");
 }
