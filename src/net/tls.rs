@@ -90,7 +90,7 @@ impl TlsFiles {
 
 impl Tls {
     /// Parses the contents of the files, which are PEM.
-    pub(crate) fn parse(
+    fn parse(
         certificate: &[u8],
         key: &[u8],
         client_ca: Option<&[u8]>,
