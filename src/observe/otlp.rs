@@ -100,7 +100,7 @@ struct Checked {
     advice: &'static str,
 }
 
-const CHECKED: [Checked; 18] = [
+const CHECKED: [Checked; 24] = [
     number("OTEL_BSP_EXPORT_TIMEOUT"),
     number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
     number("OTEL_BSP_MAX_QUEUE_SIZE"),
@@ -115,6 +115,12 @@ const CHECKED: [Checked; 18] = [
     pairs("OTEL_RESOURCE_ATTRIBUTES"),
     compression("OTEL_EXPORTER_OTLP_COMPRESSION"),
     compression("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"),
+    certificate("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    certificate("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"),
+    certificate("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+    certificate("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"),
+    certificate("OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+    certificate("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"),
     Checked {
         name: "OTEL_SDK_DISABLED",
         is_valid: |value| ["true", "false"].contains(&&*value.to_ascii_lowercase()),
@@ -171,6 +177,14 @@ const fn compression(name: &'static str) -> Checked {
         name,
         is_valid: |value| value == "none",
         advice: "spans are sent without compression; give none",
+    }
+}
+
+const fn certificate(name: &'static str) -> Checked {
+    Checked {
+        name,
+        is_valid: |_| false,
+        advice: "the collector is verified by the system's root certificates, and is shown none",
     }
 }
 

@@ -63,6 +63,11 @@ impl Messages {
         self.prefix_bytes > 0 || self.message_left > 0
     }
 
+    /// How many bytes the last message has, as far as they are known.
+    pub(super) fn message_size(&self) -> usize {
+        self.length as usize
+    }
+
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Refused> {
         self.none_began &= bytes.is_empty();
         loop {

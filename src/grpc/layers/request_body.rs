@@ -2,8 +2,9 @@
 //!
 //! Owns what a body is that cannot be read as the messages of its method.
 //! Promises a status that tells the client what it did: the message is too large, it is late or broken,
-//! there is none or one too many, or the client gave the call up. Promises too that no call goes on by
-//! credentials that were changed while its message was awaited.
+//! there is none or one too many, or the client gave the call up. This status comes when the message has come,
+//! unless that takes too long or too many bytes. Promises too that no call goes on by credentials that were
+//! changed while its message was awaited.
 //! Must never leave these to tonic. It answers `OUT_OF_RANGE` and `INTERNAL`, which are the
 //! service's own to give.
 
@@ -18,6 +19,7 @@ use crate::{
     grpc::{errors, methods::Method},
     net::reload::Version,
 };
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -41,6 +43,18 @@ pub(in crate::grpc) struct RequestBody {
     has_waited: bool,
     /// The caller's share of large messages, until this one is read.
     large: Option<LargeMessage>,
+    /// Why the call fails, while the rest of its message is awaited.
+    refusal: Option<Refusal>,
+}
+
+/// Bytes of a message that are read after it was refused. gRPC's clients take no larger message themselves
+/// by default, and seldom send one.
+const MOST_REFUSED_BYTES: usize = 4 * 1024 * 1024;
+
+/// The status of a call that fails, and how much of its message may still come before it.
+struct Refusal {
+    status: Status,
+    bytes_left: usize,
 }
 
 impl RequestBody {
@@ -60,6 +74,7 @@ impl RequestBody {
             passed_by: None,
             has_waited: false,
             large: None,
+            refusal: None,
         }
     }
 
@@ -85,6 +100,9 @@ impl RequestBody {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<<Body as HttpBody>::Data>, Status>>> {
+        if self.refusal.is_some() {
+            return self.poll_refused(context);
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
             self.has_waited = true;
             if !self.is_awaited() {
@@ -95,7 +113,7 @@ impl RequestBody {
         };
         // Who may call was decided before this wait, and the answer must not be by rights that are gone.
         if self.has_waited && self.passed_by.is_some_and(|version| version.is_outdated()) {
-            return Poll::Ready(Some(Err(errors::caller_changed())));
+            return self.refuse(errors::caller_changed(), context);
         }
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
@@ -104,13 +122,61 @@ impl RequestBody {
                     Some(data) => self.read(data),
                     None => self.end(),
                 };
-                Some(read.map(|()| frame))
+                match read {
+                    Ok(()) => Some(Ok(frame)),
+                    Err(status) => return self.refuse(status, context),
+                }
             }
             // A stream that is given up ends, and its service needs no more.
             Some(Err(_)) if self.needs_message() => Some(Err(given_up())),
             None => self.end().err().map(Err),
             broken => broken,
         })
+    }
+
+    /// Fails the call, once the rest of its message has come. h2 resets a stream that is answered earlier, counts
+    /// what comes after that as its client's fault, and closes the connection of a client that does so often.
+    fn refuse(
+        &mut self,
+        status: Status,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<<Body as HttpBody>::Data>, Status>>> {
+        // A stream may have no end, and a message may be larger than is worth reading.
+        if !self.needs_message() || self.messages.message_size() > MOST_REFUSED_BYTES {
+            return Poll::Ready(Some(Err(status)));
+        }
+        self.large = None;
+        self.refusal = Some(Refusal {
+            status,
+            bytes_left: MOST_REFUSED_BYTES,
+        });
+        self.poll_refused(context)
+    }
+
+    /// Drops what comes of the message, until its end, or until it is late or too much.
+    fn poll_refused(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<<Body as HttpBody>::Data>, Status>>> {
+        while let Some(refusal) = &mut self.refusal
+            && !self.inner.is_end_stream()
+        {
+            match Pin::new(&mut self.inner).poll_frame(context) {
+                Poll::Pending => {
+                    ready!(self.patience.poll(context));
+                    break;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    let size = frame.data_ref().map_or(0, Bytes::len);
+                    let Some(left) = refusal.bytes_left.checked_sub(size) else {
+                        break;
+                    };
+                    refusal.bytes_left = left;
+                }
+                Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(self.refusal.take().map(|refusal| Err(refusal.status)))
     }
 
     /// Whether the client is still to send what the service cannot do without: the whole body if the
@@ -170,7 +236,7 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream() && self.broken_end().is_none()
+        self.inner.is_end_stream() && self.refusal.is_none() && self.broken_end().is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -186,9 +252,7 @@ fn given_up() -> Status {
 mod tests {
     use super::*;
     use crate::config::Settings;
-    use bytes::Bytes;
-    use futures::FutureExt;
-    use std::{future::poll_fn, time::Duration};
+    use std::{task::Waker, time::Duration};
     use tonic::Code;
 
     /// There is no runtime here, without which a timer cannot be made.
@@ -217,6 +281,59 @@ mod tests {
         );
     }
 
+    /// HTTP/2 resets a stream that is answered before, and counts the rest as its client's fault.
+    #[test]
+    fn a_message_that_is_too_large_is_refused_when_its_rest_has_come() {
+        let size: u32 = 1 << 20;
+        let rest = Bytes::from(vec![7; size as usize]);
+        let (came, inner) = later(&[&[0][..], &size.to_be_bytes()].concat());
+        let mut body = body(inner, Instant::now());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        let _entered = runtime.enter();
+        assert!(poll(&mut body).is_pending(), "the rest is still to come");
+        came.send(rest).expect("it is read");
+        assert!(poll(&mut body).is_pending(), "the end is still to come");
+        assert!(!body.is_end_stream());
+        drop(came);
+        let refused = next(&mut body)
+            .expect("a frame")
+            .expect_err("it is too large");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+
+        let huge = [0, 0xFF, 0xFF, 0xFF, 0xFF];
+        let (_came, inner) = later(&huge);
+        let mut body = self::body(inner, Instant::now());
+        assert!(matches!(next(&mut body), Some(Err(_))));
+    }
+
+    /// A body that begins so, and goes on with what is sent.
+    fn later(beginning: &[u8]) -> (tokio::sync::mpsc::UnboundedSender<Bytes>, Body) {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        sender
+            .send(Bytes::copy_from_slice(beginning))
+            .expect("open");
+        (sender, Body::new(Later(receiver)))
+    }
+
+    struct Later(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
+
+    impl HttpBody for Later {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            self.0
+                .poll_recv(context)
+                .map(|bytes| bytes.map(|it| Ok(Frame::data(it))))
+        }
+    }
+
     struct Never;
 
     impl HttpBody for Never {
@@ -240,7 +357,13 @@ mod tests {
     }
 
     fn next(body: &mut RequestBody) -> Option<Result<Frame<Bytes>, Status>> {
-        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
-        frame.now_or_never().expect("it is there")
+        let Poll::Ready(frame) = poll(body) else {
+            panic!("it is not there");
+        };
+        frame
+    }
+
+    fn poll(body: &mut RequestBody) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 }

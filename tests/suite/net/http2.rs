@@ -84,6 +84,29 @@ async fn a_client_whose_calls_are_refused_before_their_messages_came_keeps_its_c
     assert!(!kinds.contains(&RST_STREAM) && !kinds.contains(&GOAWAY));
 }
 
+/// The length of a message is known before the rest of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_messages_are_too_large_keeps_its_connection() {
+    const SIZE: u16 = 10_000;
+    let (server, _directory) = start(&[]).await;
+    let headers = headers_of("/tosend.keys.v1.KeyService/Authorize", &[]);
+    let length = u32::from(SIZE).to_be_bytes();
+    let beginning = [&[0][..], &length].concat();
+    let mut client = RawClient::connect_with_preface(server.port()).await;
+    let mut kinds = Vec::new();
+    for stream in (0..2 * MOST_BROKEN).map(|number| 2 * number + 1) {
+        let call = frame(HEADERS, END_HEADERS, stream, &headers);
+        let begin = frame(DATA, 0, stream, &beginning);
+        let ping = frame(PING, 0, 0, &[0; 8]);
+        client.send(&[call, begin, ping].concat()).await;
+        read_until(&mut client, PING, 1, &mut kinds).await;
+        let rest = frame(DATA, END_STREAM, stream, &[0; SIZE as usize]);
+        client.send(&rest).await;
+        read_until(&mut client, HEADERS, 1, &mut kinds).await;
+    }
+    assert!(!kinds.contains(&RST_STREAM) && !kinds.contains(&GOAWAY));
+}
+
 /// As a client does whose calls all run out of time while the server hangs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_cancels_all_its_calls_at_once_keeps_its_connection() {
