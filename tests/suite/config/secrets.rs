@@ -51,7 +51,7 @@ async fn a_password_among_the_arguments_is_warned_of() {
         let log = Server::start(&store).await.log();
         assert_eq!(log.contains(warning), is_warned, "{log}");
         assert!(!log.contains("hunter2"), "{log}");
-        let read = audit(&store, &[]);
+        let read = audit("", &["--store", &store]);
         let said = String::from_utf8_lossy(&read.stderr);
         assert!(read.status.success(), "{said}");
         assert_eq!(said.contains(warning), is_warned, "{said}");

@@ -29,7 +29,11 @@ pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
 
 pub fn audit(store: &str, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyservice"));
-    command.args(["audit", "--store", store]).args(args);
+    // Where a password does not show.
+    command
+        .arg("audit")
+        .env("KEYSERVICE_STORE", store)
+        .args(args);
     command.output().expect("keyservice runs")
 }
 
