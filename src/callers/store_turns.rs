@@ -69,7 +69,8 @@ struct State {
     callers: HashMap<CallerName, Standing>,
     /// In the order in which they came. The slots of admin calls bound their number.
     waiting: Vec<Waiting>,
-    /// The number of the last turn that was given. They are even.
+    /// The number of the last turn that was given. These numbers are even, so that there is one between two turns
+    /// for a caller that has just come.
     last_grant: u64,
 }
 

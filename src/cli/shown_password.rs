@@ -2,9 +2,9 @@
 
 use crate::config::StoreAddress;
 
-/// What is to be said about it.
-pub(super) const PASSWORD_IN_ARGUMENTS: &str = "the password of the store stands in the arguments of this process, which every user of this machine can \
-     see: give the address in KEYSERVICE_STORE, and change the password";
+/// The warning about such a password.
+pub(super) const PASSWORD_IN_ARGUMENTS: &str = "the password of the store stands in the arguments of this process, which every user of this \
+     machine can see: give the address in KEYSERVICE_STORE, and change the password";
 
 /// Whether this process was given the password of the store as an argument.
 pub(super) fn stands_in_arguments(address: &StoreAddress) -> bool {

@@ -2,33 +2,39 @@
 
 use std::time::Duration;
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|_| "give a number with a unit, such as 500ms or 20s".to_owned())?;
-    let limits = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
-    if limits.contains(&duration) {
-        Ok(duration)
-    } else {
-        Err("must be from 1ms to 24h".to_owned())
-    }
+    let is_valid = |duration: &Duration| (Duration::from_millis(1)..=DAY).contains(duration);
+    parse(text, "500ms or 20s", is_valid, "from 1ms to 24h")
 }
 
 /// A duration that may be nothing.
 pub(super) fn delay(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Ok(Duration::ZERO),
-        _ => duration(text).map_err(|error| error.replace("from 1ms", "0s, or from 1ms")),
-    }
+    let is_valid =
+        |delay: &Duration| delay.is_zero() || (Duration::from_millis(1)..=DAY).contains(delay);
+    parse(text, "500ms or 20s", is_valid, "0s, or from 1ms to 24h")
 }
 
 pub(super) fn retention(text: &str) -> Result<Duration, String> {
-    let retention = humantime::parse_duration(text)
-        .map_err(|_| "give a number with a unit, such as 90days or 1year".to_owned())?;
-    let limits = Duration::from_secs(24 * 3600)..=Duration::from_secs(100 * 365 * 24 * 3600);
-    if limits.contains(&retention) {
-        Ok(retention)
+    let is_valid = |retention: &Duration| (DAY..=DAY * 365 * 100).contains(retention);
+    parse(text, "90days or 1year", is_valid, "from 1day to 100years")
+}
+
+/// Reads a duration. The error for another text gives these examples, and that for a duration which is not valid
+/// says which ones are.
+fn parse(
+    text: &str,
+    examples: &str,
+    is_valid: impl FnOnce(&Duration) -> bool,
+    valid: &str,
+) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| format!("give a number with a unit, such as {examples}"))?;
+    if is_valid(&duration) {
+        Ok(duration)
     } else {
-        Err("must be from 1day to 100years".to_owned())
+        Err(format!("must be {valid}"))
     }
 }
 

@@ -358,9 +358,9 @@ impl Method {
         self.rules().audit
     }
 
-    /// What a message must pass before its service reads it. `None` for the services of this
-    /// product, which check their messages themselves. Those of other crates answer `INTERNAL` to a message that they cannot read, or
-    /// nothing.
+    /// What a message must pass before its service reads it. `None` for the services of this product, which
+    /// check their messages themselves. Those of other crates answer `INTERNAL` to a message that they cannot
+    /// read, or nothing.
     pub(super) fn is_message(self) -> Option<IsMessage> {
         match self {
             Self::Authorize

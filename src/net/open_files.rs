@@ -81,7 +81,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bind(address)?.listen(BACKLOG)
 }
 
-/// Takes an address, and does not listen on it yet. Fails if somebody listens on it.
+/// Binds a socket to an address, without listening yet. Fails if another socket listens on this address.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,

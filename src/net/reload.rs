@@ -33,7 +33,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// forever.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
-/// After so many reads in a row that all differ, somebody must know that the files are not in use.
+/// If so many reads in a row all differ, the log says that the files are not in use.
 const MOST_UNSETTLED_READS: usize = 20;
 
 /// Larger than any sensible file of certificates or credentials.
@@ -153,7 +153,7 @@ struct Watcher<T, P> {
     state: Arc<State<T>>,
     /// Of the contents that were last read.
     last_read: blake3::Hash,
-    /// How many reads before have each found something else than the one before them.
+    /// How many reads in a row have differed from the read before.
     unsettled_reads: usize,
     /// Of the contents that were last parsed.
     last_parsed: blake3::Hash,
@@ -226,14 +226,14 @@ where
         let contents = read_all(&self.files);
         let fingerprint = fingerprint(&contents);
         let is_settled = mem::replace(&mut self.last_read, fingerprint) == fingerprint;
-        let settings = self.settings();
         if !is_settled {
             self.unsettled_reads += 1;
             if self.unsettled_reads == MOST_UNSETTLED_READS {
                 self.state.is_failed.store(true, Relaxed);
                 tracing::error!(
-                    "{settings}: changes each second, so that it is never read whole, and what was read before \
-                     stays in use: write it less often"
+                    "{}: changes each second, so that it is never read whole, and what was read before stays in \
+                     use: write it less often",
+                    self.settings()
                 );
             }
             return;
@@ -243,6 +243,7 @@ where
             return;
         }
         self.last_parsed = fingerprint;
+        let settings = self.settings();
         match parse_all(&self.files, contents, &self.parse) {
             Ok(value) => {
                 self.state.value.store(Arc::new(value));

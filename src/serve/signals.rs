@@ -51,7 +51,7 @@ impl End {
         self.asked.cancelled().await;
     }
 
-    /// Whether somebody at a terminal has asked.
+    /// Whether the signal was SIGINT, which a terminal sends.
     pub(super) fn is_by_hand(&self) -> bool {
         self.is_by_hand.load(Relaxed)
     }

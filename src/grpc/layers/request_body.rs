@@ -252,7 +252,10 @@ fn given_up() -> Status {
 mod tests {
     use super::*;
     use crate::config::Settings;
+    use futures::StreamExt;
+    use http_body_util::StreamBody;
     use std::{task::Waker, time::Duration};
+    use tokio_stream::wrappers::UnboundedReceiverStream;
     use tonic::Code;
 
     /// There is no runtime here, without which a timer cannot be made.
@@ -315,23 +318,9 @@ mod tests {
         sender
             .send(Bytes::copy_from_slice(beginning))
             .expect("open");
-        (sender, Body::new(Later(receiver)))
-    }
-
-    struct Later(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
-
-    impl HttpBody for Later {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            self.0
-                .poll_recv(context)
-                .map(|bytes| bytes.map(|it| Ok(Frame::data(it))))
-        }
+        let frames = UnboundedReceiverStream::new(receiver);
+        let frames = frames.map(|bytes| Ok::<_, Status>(Frame::data(bytes)));
+        (sender, Body::new(StreamBody::new(frames)))
     }
 
     struct Never;

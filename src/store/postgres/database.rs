@@ -56,7 +56,7 @@ pub(super) struct Database {
     /// A permit for each write that may be at the database.
     writers: Semaphore,
     settings: PoolSettings,
-    /// Of the digest secret with which this replica was started.
+    /// The fingerprint of the digest secret with which this replica was started.
     digest_fingerprint: [u8; 16],
 }
 

@@ -84,8 +84,8 @@ impl Answers {
         }
     }
 
-    /// Answers the questions that have come, until the frame is full. If the stream ends, gives also the status
-    /// with which it ends. Only then may there be no answers.
+    /// Answers the questions that have come, until the frame is full. If the stream ends, it also gives the
+    /// status of the end. Unless the stream ends, there is at least one answer.
     fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<(BytesMut, Option<Status>)> {
         let mut answers = BytesMut::new();
         loop {
