@@ -29,14 +29,19 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+#[allow(dead_code)] // The bench of the stream has a main of its own.
+fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench` behind it.
     let Some(directory) = std::env::args().nth(1).filter(|it| !it.starts_with("--")) else {
         eprintln!("bare: no DIRECTORY for the certificate is given, so nothing is served");
         return Ok(());
     };
-    let directory = PathBuf::from(directory);
+    serve(directory.into())
+}
+
+/// Serves until it is killed.
+#[tokio::main]
+pub(crate) async fn serve(directory: PathBuf) -> Result<(), Box<dyn Error>> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()])?;
     let (certificate, key) = (cert.pem(), signing_key.serialize_pem());
     fs::write(directory.join("certificate.pem"), &certificate)?;

@@ -5,7 +5,7 @@
 //!
 //! The service runs on one core, and the client on another. It writes questions that were encoded before, and of
 //! the answers it reads only their lengths and that each is a grant. The columns *busy* say which of the two was
-//! the bottleneck.
+//! the bottleneck. The yardstick is an empty call to a server with tonic alone, in the same run.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -14,6 +14,8 @@
     clippy::unwrap_used
 )]
 
+#[path = "bare.rs"]
+mod bare;
 #[path = "../tests/support/mod.rs"]
 mod support;
 #[path = "stream/wire.rs"]
@@ -29,8 +31,10 @@ use keyservice::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
     path::Path,
-    process::Command,
+    process::{Child, Command, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -39,7 +43,8 @@ use support::{
     directory,
     server::{Server, process::Process, serve, sqlite_in},
 };
-use wire::{Connection, Questions};
+use tempfile::TempDir;
+use wire::{Called, Connection, Questions};
 
 const FEW_KEYS: usize = 1000;
 const KEYS_OF_AN_ACCOUNT: usize = 10;
@@ -51,8 +56,19 @@ const CLIENT_CORE: &str = "1";
 /// How many questions of a stream are not answered yet. More would wait for HTTP/2's window.
 const DEPTH: usize = 256;
 
+/// The first argument with which this program is the bare server.
+const BARE: &str = "bare";
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some(BARE) {
+        let directory = std::env::args().nth(2).expect("a directory");
+        return bare::serve(directory.into()).expect("it serves");
+    }
+    measure_all();
+}
+
 #[tokio::main]
-async fn main() {
+async fn measure_all() {
     // Threads that are started later run there too.
     let own = std::process::id().to_string();
     let pinned = Command::new("taskset")
@@ -64,12 +80,52 @@ async fn main() {
         "\n| keys | asked | a second | each round | CPU µs each | service busy | client busy |"
     );
     println!("|---:|---|---:|---:|---:|---:|---:|");
+    let bare = Bare::start();
     for keys in [FEW_KEYS, many.unwrap_or(1_000_000)] {
-        measure(keys).await;
+        measure(keys, &bare).await;
     }
 }
 
-async fn measure(keys: usize) {
+/// The bare server, on the core of the service.
+struct Bare {
+    process: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Bare {
+    fn start() -> Self {
+        let directory = directory();
+        let mut process = Command::new("taskset")
+            .args(["-c", SERVICE_CORE])
+            .arg(std::env::current_exe().expect("a path"))
+            .arg(BARE)
+            .arg(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("taskset runs");
+        let mut addresses = String::new();
+        let output = process.stdout.take().expect("it is piped");
+        BufReader::new(output)
+            .read_line(&mut addresses)
+            .expect("two addresses");
+        let plain: SocketAddr = addresses.split(' ').next().unwrap().parse().unwrap();
+        Self {
+            process,
+            port: plain.port(),
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn measure(keys: usize, bare: &Bare) {
     let directory = directory();
     let tokens = seed(&directory.path().join("keys.db"), keys);
     let mut service = Command::new("taskset");
@@ -86,35 +142,40 @@ async fn measure(keys: usize) {
     service.arg(sqlite_in(&directory));
     let server = Server::start_command(&mut service).await;
     let questions = Arc::new(Questions::new(&tokens));
+    let service = (server.pid(), server.port());
     for streams in [1, 8] {
         let ask = |mut connection: Connection, questions: &Questions, until| {
             connection.ask_until(questions, DEPTH, until)
         };
         let what = format!("{streams} streams, {DEPTH} questions ahead");
-        report(&server, keys, &what, streams, &questions, ask);
+        report(service, keys, &what, streams, &questions, ask);
     }
-    for (what, connections, streams) in
-        [("8 × 32 Authorize", 8, 32), ("8 × 32 Health/Check", 8, 32)]
-    {
-        let is_health = what.contains("Health");
+    for (what, server, called) in [
+        ("8 × 32 Authorize", service, Called::Authorize),
+        (
+            "8 × 32 bare, empty call",
+            (bare.process.id(), bare.port),
+            Called::Empty,
+        ),
+    ] {
         let call = move |mut connection: Connection, questions: &Questions, until| {
-            connection.call_until(questions, is_health, streams, until)
+            connection.call_until(questions, called, 32, until)
         };
-        report(&server, keys, what, connections, &questions, call);
+        report(server, keys, what, 8, &questions, call);
     }
     let ask = |mut connection: Connection, questions: &Questions, until| {
         connection.ask_until(questions, 1, until)
     };
-    report(&server, keys, "a lone question", 1, &questions, ask);
+    report(service, keys, "a lone question", 1, &questions, ask);
     let call = |mut connection: Connection, questions: &Questions, until| {
-        connection.call_until(questions, false, 1, until)
+        connection.call_until(questions, Called::Authorize, 1, until)
     };
-    report(&server, keys, "a lone Authorize", 1, &questions, call);
+    report(service, keys, "a lone Authorize", 1, &questions, call);
 }
 
 /// Runs `ask` on so many connections at once, and prints a row.
 fn report(
-    server: &Server,
+    (pid, port): (u32, u16),
     keys: usize,
     what: &str,
     connections: usize,
@@ -125,16 +186,16 @@ fn report(
     let (mut count, mut took, mut busy) = (0, 0.0, [0.0, 0.0]);
     for _ in 0..ROUNDS {
         let began = Instant::now();
-        let before = [cpu_seconds(server.pid()), cpu_seconds(std::process::id())];
+        let before = [cpu_seconds(pid), cpu_seconds(std::process::id())];
         let clients = (0..connections).map(|_| {
-            let connection = Connection::open(server.port());
+            let connection = Connection::open(port);
             let (ask, questions) = (ask.clone(), questions.clone());
             thread::spawn(move || ask(connection, &questions, began + TIME))
         });
         let clients: Vec<_> = clients.collect();
         let answered: u64 = clients.into_iter().map(|it| it.join().unwrap()).sum();
         let seconds = began.elapsed().as_secs_f64();
-        let after = [cpu_seconds(server.pid()), cpu_seconds(std::process::id())];
+        let after = [cpu_seconds(pid), cpu_seconds(std::process::id())];
         rates.push(answered as f64 / seconds);
         count += answered;
         took += seconds;

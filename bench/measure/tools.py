@@ -47,9 +47,10 @@ def build():
     subprocess.run(["cargo", "build", "--locked", "--release"], cwd=ROOT, check=True)
 
 
-def build_benches():
-    """Builds all benches. Returns the path of the bare server."""
-    command = ["cargo", "bench", "--locked", "--no-run", "--message-format", "json"]
+def build_benches(*names):
+    """Builds these benches, with the bare server, or all. Returns the path of the bare server."""
+    chosen = [word for name in names for word in ("--bench", name)]
+    command = ["cargo", "bench", "--locked", "--no-run", "--message-format", "json", *chosen]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     built = [json.loads(line) for line in output.splitlines()]
     (bare,) = (

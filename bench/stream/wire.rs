@@ -54,6 +54,13 @@ impl Questions {
     }
 }
 
+/// What is called: a decision, or the bare server's method whose messages are empty.
+#[derive(Clone, Copy)]
+pub enum Called {
+    Authorize,
+    Empty,
+}
+
 pub struct Connection {
     stream: TcpStream,
     /// What was read and is no whole frame yet.
@@ -146,23 +153,22 @@ impl Connection {
     pub fn call_until(
         &mut self,
         questions: &Questions,
-        is_health: bool,
+        what: Called,
         streams: u64,
         end: Instant,
     ) -> u64 {
-        let path = if is_health {
-            "/grpc.health.v1.Health/Check"
-        } else {
-            "/tosend.keys.v1.KeyService/Authorize"
+        let path = match what {
+            Called::Authorize => "/tosend.keys.v1.KeyService/Authorize",
+            Called::Empty => "/tosend.keys.v1.KeyService/Resume",
         };
         let (mut called, mut ended) = (0, 0);
         let mut sent = Vec::new();
         while Instant::now() < end {
             sent.clear();
             while called - ended < streams && self.window > 1024 {
-                let message = match is_health {
-                    true => &[0; 5][..],
-                    false => &questions.unary[called as usize % questions.unary.len()],
+                let message = match what {
+                    Called::Empty => &[0; 5][..],
+                    Called::Authorize => &questions.unary[called as usize % questions.unary.len()],
                 };
                 // The server keeps the headers of the first call, which the next ones name by their numbers.
                 let headers = match called {
