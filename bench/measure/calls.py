@@ -4,8 +4,8 @@ import contextlib
 import statistics
 
 from .client import Call, message
-from .servers import KEY_SERVICE, Service, new_credential
-from .tools import say
+from .servers import KEY_SERVICE, Bare, Service, new_credential
+from .tools import ROOT, run, say
 
 SHAPES = [(8, 32), (64, 1), (1, 1)]  # connections, streams on each
 GATHERING = (8, 32)
@@ -15,6 +15,9 @@ EMPTY_TLS = "bare, empty call, TLS"
 # How many times the calls of the bare server, at least, where streams share connections, and elsewhere.
 GOALS = {"Authorize": (1.4, 1.0), "Authorize, credentials": (1.4, 1.0), "Authorize, TLS": (1.3, 1.0)}
 
+
+# Enough to make those of a connection's start small.
+COUNTED_CALLS = 100_000
 
 # The rate with many keys, as a part of that with few.
 LEAST_AT_MANY_KEYS = 0.97
@@ -73,6 +76,32 @@ def measure_calls(bare, store, token, directory, rounds, seconds):
             yield from measure_shape([Subject(*each) for each in subjects], shape, rounds, seconds)
 
 
+def measure_memory(program, store, token, directory):
+    """Yields the name of each call, its allocations, and the bytes of its answer, where many calls share
+    connections. These servers count, which takes time, so nothing else is measured with them."""
+    counting = directory / "allocations.so"
+    run("cc", "-shared", "-fPIC", "-O2", "-o", counting, ROOT / "bench/measure/allocations.c")
+    path, secret = new_credential(directory)
+    with (
+        Bare(program, directory, counting) as bare,
+        Service(store.address, directory, pinned=True, counting=counting) as plain,
+        Service(store.address, directory, "--credentials", path, pinned=True, counting=counting) as listed,
+    ):
+        authorize = plain.authorize(token)
+        constant = Call(bare.plain, KEY_SERVICE + "Authorize", authorize.request, directory)
+        for name, server, call in [
+            (EMPTY, bare, Call(bare.plain, KEY_SERVICE + "Resume", message(), directory)),
+            ("bare, constant Authorize", bare, constant),
+            ("Authorize", plain, authorize),
+            ("Authorize, credentials", listed, listed.authorize(token, secret)),
+        ]:
+            call.once()
+            call.bytes_back(GATHERING, COUNTED_CALLS)
+            before = server.allocations()
+            size = call.bytes_back(GATHERING, COUNTED_CALLS)
+            yield name, (server.allocations() - before) / COUNTED_CALLS, size
+
+
 def measure_shape(subjects, shape, rounds, seconds):
     for round in range(-1, rounds):  # round -1 warms up
         # Forth and back, so that a machine that slows down affects all alike.
@@ -129,6 +158,13 @@ def print_growth(measured):
     verdict = "met" if ratio >= LEAST_AT_MANY_KEYS else "MISSED"
     print(f"\nAuthorize with {many}, {GATHERING[0]} × {GATHERING[1]}: {ratio:.2f} of the calls/s with {few}"
           f" ({min(each):.2f}–{max(each):.2f}; at least {LEAST_AT_MANY_KEYS}: {verdict})", flush=True)  # fmt: skip
+
+
+def print_memory(rows):
+    print("\n| call | allocations | bytes of its answer |")
+    print("|---|---:|---:|")
+    for name, allocations, size in rows:
+        print(f"| {name} | {allocations:.1f} | {size:.0f} |", flush=True)
 
 
 def print_calls(keys, rows):

@@ -69,3 +69,11 @@ class Call:
             return answered, []
         lines = self.log.read_text().splitlines()
         return answered, [int(line.split("\t")[2]) for line in lines]
+
+    def bytes_back(self, shape, calls):
+        """Makes so many calls. Returns how many bytes of HTTP/2 each answer took."""
+        connections, streams = shape
+        output = run(
+            "h2load", *self.headers, "-n", calls, "-c", connections, "-m", streams, "-d", self.body, self.url
+        ).decode()
+        return int(re.search(r"traffic: .*?\((\d+)\) total", output)[1]) / calls

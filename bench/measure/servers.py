@@ -35,6 +35,10 @@ class Process:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
+    def allocations(self):
+        """How often it has asked for memory, if it was started with `counting`."""
+        return int.from_bytes(self.counted.read_bytes(), sys.byteorder)
+
     def cpu_seconds(self):
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
@@ -43,10 +47,11 @@ class Process:
 class Bare(Process):
     """A server with tonic alone, on the core of the service."""
 
-    def __init__(self, program, directory):
+    def __init__(self, program, directory, counting=None):
         self.certificate, self.key = directory / "certificate.pem", directory / "key.pem"
         pin = ["taskset", "-c", SERVICE_CORE]
-        self.process = subprocess.Popen([*pin, program, directory], stdout=subprocess.PIPE)
+        env, self.counted = environment(directory, counting)
+        self.process = subprocess.Popen([*pin, program, directory], stdout=subprocess.PIPE, env=env)
         plain, encrypted = self.process.stdout.readline().decode().split()
         self.key.chmod(0o600)
         self.plain, self.encrypted = f"http://{plain}", f"https://{encrypted}"
@@ -55,9 +60,10 @@ class Bare(Process):
 class Service(Process):
     """A running `keyservice serve` that has loaded its keys."""
 
-    def __init__(self, store, directory, *options, pinned=False):
+    def __init__(self, store, directory, *options, pinned=False, counting=None):
         self.directory = directory
         pin = ["taskset", "-c", SERVICE_CORE] if pinned else []
+        env, self.counted = environment(directory, counting)
         # One for each, because several may run.
         with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".log", delete=False) as stderr:
             log = Path(stderr.name)
@@ -65,11 +71,11 @@ class Service(Process):
                 [*pin, ROOT / "target/release/keyservice", "serve", "--listen", "127.0.0.1:0",
                  "--store", store, "--log-format", "json", *options],
                 stderr=stderr,
-                env={name: v for name, v in os.environ.items() if not name.startswith("OTEL_")},
+                env=env,
             )  # fmt: skip
         deadline = time.monotonic() + START_LIMIT_SECONDS
         events = {}
-        while "keyring loaded" not in events:
+        while not {"keyring loaded", "listening"} <= events.keys():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 sys.exit(f"bench/run: the service did not start\n{log.read_text()}")
@@ -101,6 +107,16 @@ class Service(Process):
         if number != 1 or DOMAIN.encode() not in grant:
             sys.exit("bench/run: the new key's token is not granted")
         return call
+
+
+def environment(directory, counting):
+    """Returns the environment of a server, and the file in which the library `counting` counts, if it is given."""
+    env = {name: v for name, v in os.environ.items() if not name.startswith("OTEL_")}
+    if not counting:
+        return env, None
+    with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+        file.write(bytes(8))
+    return env | {"LD_PRELOAD": str(counting), "ALLOCATIONS": file.name}, Path(file.name)
 
 
 def new_credential(directory):
