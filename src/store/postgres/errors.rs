@@ -9,15 +9,21 @@ use tokio_postgres::error::SqlState;
 /// server to answer first, unless it cannot be reached.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 
+/// What is wrong with a pooler that does not keep sessions.
+pub(super) const LOSES_STATEMENTS: &str =
+    "a pooler before PostgreSQL shares sessions and loses prepared statements";
+
+/// What to do about it.
+pub(super) const KEEP_STATEMENTS: &str =
+    "use it in session mode, or use PgBouncer 1.21 or later with max_prepared_statements";
+
 /// Tells errors that may pass, of the server, the network or the moment, from those that will not.
 pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
     if is_lost_statement(error) {
         static ADVICE: Once = Once::new();
         ADVICE.call_once(|| {
             tracing::warn!(
-                "a pooler before PostgreSQL shares sessions and loses prepared statements ({}): use it in \
-                 session mode, or use PgBouncer 1.21 or later with max_prepared_statements; until then \
-                 calls fail",
+                "{LOSES_STATEMENTS} ({}): {KEEP_STATEMENTS}; until then calls fail",
                 with_causes(error)
             );
         });
@@ -146,7 +152,7 @@ fn may_pass(code: &str) -> bool {
 
 /// Whether a session does not have the prepared statement that was made in it, or has another one by
 /// that name. Only a pooler can bring that about.
-fn is_lost_statement(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_lost_statement(error: &tokio_postgres::Error) -> bool {
     const CODES: [SqlState; 2] = [
         SqlState::INVALID_SQL_STATEMENT_NAME,
         SqlState::DUPLICATE_PSTATEMENT,

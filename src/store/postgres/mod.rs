@@ -22,6 +22,7 @@ mod migrate;
 mod notifications;
 mod open;
 mod pool;
+mod pooler;
 mod replication;
 mod requirements;
 mod retention;

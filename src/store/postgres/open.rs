@@ -5,9 +5,10 @@
 use super::{
     address::Address,
     database::{Database, Purpose},
-    errors::answered_within,
+    errors::{KEEP_STATEMENTS, LOSES_STATEMENTS, answered_within, store_error},
     migrate::{self, MigrateError},
     pool::PoolSettings,
+    pooler,
     requirements::Unfit,
     trust,
 };
@@ -93,7 +94,26 @@ pub(super) async fn open(
              check max_connections, and the CONNECTION LIMIT of the role and of the database",
         )
     })?;
+    if !keeps_statements(&database).await.map_err(unanswered)? {
+        return Err(OpenError::Unfit {
+            what: address.to_string(),
+            problem: LOSES_STATEMENTS.into(),
+            remedy: KEEP_STATEMENTS.into(),
+        });
+    }
     Ok(database)
+}
+
+/// Whether two connections do not disturb each other, as they would behind some poolers.
+async fn keeps_statements(database: &Database) -> Result<bool, StoreError> {
+    let one = database.acquire(Purpose::Leases).await?;
+    let other = database.acquire(Purpose::Leases).await?;
+    let keeps = pooler::keeps_statements(&one, &other);
+    let keeps = answered_within(database.answer_limit(), keeps).await?;
+    let keeps = keeps.map_err(|error| store_error(&error))?;
+    one.give_back();
+    other.give_back();
+    Ok(keeps)
 }
 
 /// Stores the fingerprint if the database has none, and gives the one that is stored.

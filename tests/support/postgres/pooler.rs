@@ -1,6 +1,6 @@
 //! `PgBouncer` in front of a cluster. Older than 1.21, or told so, it keeps no prepared statements.
 
-use super::{Cluster, NOBODY, address, as_server_user, free_port, is_running_as_root};
+use super::{Cluster, NOBODY, address, as_server_user, free_port, is_running_as_root, signal};
 use crate::support::tools::pgbouncer;
 use std::{
     fs,
@@ -11,10 +11,12 @@ use std::{
 };
 use tempfile::TempDir;
 
+const SETTINGS: &str = "pgbouncer.ini";
+
 pub struct Pooler {
     process: Child,
     port: u16,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Pooler {
@@ -22,7 +24,7 @@ impl Pooler {
     pub fn start(cluster: &Cluster, mode: &str, connections: usize) -> Self {
         let directory = crate::support::directory();
         let port = free_port();
-        let path = directory.path().join("pgbouncer.ini");
+        let path = directory.path().join(SETTINGS);
         let (program, libraries) = pgbouncer();
         let keeps_none = if knows_prepared_statements(&program, &libraries) {
             "max_prepared_statements = 0\n"
@@ -58,8 +60,17 @@ impl Pooler {
         Self {
             process,
             port,
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Makes it work in transaction mode from now on.
+    pub fn share_sessions(&self) {
+        let path = self.directory.path().join(SETTINGS);
+        let settings = fs::read_to_string(&path).expect("a file");
+        let settings = settings.replace("pool_mode = session", "pool_mode = transaction");
+        fs::write(&path, settings).expect("a file");
+        signal("HUP", &[self.process.id()]);
     }
 
     /// The address of a database behind the pooler.

@@ -2,12 +2,11 @@
 //! recognised.
 
 use crate::support::{
+    eventually,
     postgres::{Cluster, database_in, pooler::Pooler},
-    server::{Server, command},
+    server::{Server, assert_refused, command},
 };
 use futures::future::join_all;
-use std::time::Duration;
-use tokio::time::sleep;
 use tonic::{Code, Status};
 
 const ADVICE: &str = "a pooler before PostgreSQL shares sessions and loses prepared statements";
@@ -19,21 +18,6 @@ async fn create_at_once(server: &Server, count: usize) -> Vec<Result<(), Status>
         created.map(drop)
     });
     join_all(created).await
-}
-
-/// As a supervisor does: the load of the keys may be what meets the pooler's fault.
-async fn start_again_until_it_serves(store: &str) -> Server {
-    for _ in 0..100 {
-        let mut server = Server::launch(&mut command(store));
-        while !server.has_exited() {
-            if server.is_listening() && server.is_serving().await {
-                return server;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(server.log().matches(ADVICE).count(), 1, "{}", server.log());
-    }
-    panic!("it never serves");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,26 +39,35 @@ async fn a_pooler_in_session_mode_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pooler_that_loses_prepared_statements_is_named_once_in_the_log() {
+async fn a_start_refuses_a_pooler_that_loses_prepared_statements() {
     let cluster = Cluster::shared();
     let store = cluster.create_database();
-    drop(Server::start(&store).await);
-    let pooler = Pooler::start(&cluster, "transaction", 4);
-    let through_pooler = pooler.address_of(database_in(&store));
-    let server = start_again_until_it_serves(&through_pooler).await;
+    for connections in [2, 4, 20] {
+        let pooler = Pooler::start(&cluster, "transaction", connections);
+        let through_pooler = pooler.address_of(database_in(&store));
+        let remedy = "use it in session mode";
+        assert_refused(&mut command(&through_pooler), &[ADVICE, remedy]).await;
+    }
+}
 
-    let mut refused = Vec::new();
-    for _ in 0..20 {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_begins_to_lose_prepared_statements_is_named_once_in_the_log() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let pooler = Pooler::start(&cluster, "session", 12);
+    let server = Server::start(&pooler.address_of(database_in(&store))).await;
+    pooler.share_sessions();
+
+    eventually("calls fail", async || {
         let created = create_at_once(&server, 60).await;
-        refused.extend(created.into_iter().filter_map(Result::err));
-        if refused.len() > 10 {
-            break;
+        let refused: Vec<_> = created.into_iter().filter_map(Result::err).collect();
+        for status in &refused {
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
         }
-    }
-    assert!(!refused.is_empty(), "it kept them");
-    for status in refused {
-        assert_eq!(status.code(), Code::Unavailable, "{status}");
-    }
+        server.log().contains(ADVICE)
+    })
+    .await;
+    create_at_once(&server, 60).await;
     let log = server.log();
     assert_eq!(log.matches(ADVICE).count(), 1, "{log}");
     assert!(log.contains("max_prepared_statements"), "{log}");
