@@ -63,7 +63,10 @@ impl Stores {
     }
 
     pub async fn postgres_of(version: Version) -> Self {
-        let cluster = Cluster::shared_of(version);
+        Self::postgres_on(Cluster::shared_of(version)).await
+    }
+
+    pub async fn postgres_on(cluster: Arc<Cluster>) -> Self {
         let address = cluster.create_database();
         Self {
             first: open(&address).await.into(),

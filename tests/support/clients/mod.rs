@@ -2,6 +2,7 @@
 
 pub mod balanced_load;
 pub mod callers;
+pub mod driver;
 pub mod health;
 pub mod questions;
 pub mod reflected;
