@@ -84,12 +84,11 @@ func (c *Client) attempt(ctx context.Context, r *replica, rules rules, ask quest
 	limited, cancel := context.WithTimeout(c.pool.credentials.authenticate(ctx), limit)
 	defer cancel()
 	err := ask(limited, r)
-	// Not if it was the whole call that ended.
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	// If it was the whole call that ended, this says nothing about the replica.
+	if status.Code(err) == codes.DeadlineExceeded && limited.Err() != nil && ctx.Err() == nil {
 		err = status.Errorf(codes.DeadlineExceeded, "no answer within %v", limit.Round(time.Millisecond))
-		// A shorter time says nothing about the replica.
-		if limit >= c.options.AttemptTimeout {
-			c.pool.timedOut(r, began, failedAttempt(r.address, err))
+		if limit >= c.options.AttemptTimeout { // Nor does a shorter time.
+			r.timedOut(began, failedAttempt(r.address, err))
 		}
 	}
 	c.metrics.attempted(ctx, status.Code(err))

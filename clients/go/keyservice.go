@@ -113,9 +113,6 @@ func New(options Options) (*Client, error) {
 	if err != nil {
 		return nil, misused("the MeterProvider refuses the metrics: %v", err)
 	}
-	lookUpHost := func(ctx context.Context, host string) ([]netip.Addr, error) {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	client := &Client{
 		options: options,
@@ -125,7 +122,7 @@ func New(options Options) (*Client, error) {
 			credentials: credentials,
 			log:         options.Logger,
 			metrics:     metrics,
-			lookUpHost:  lookUpHost,
+			lookUpHost:  net.DefaultResolver.LookupNetIP,
 			names:       names,
 			changed:     make(chan struct{}),
 		},

@@ -27,7 +27,7 @@ type pool struct {
 	credentials *fileCredentials
 	log         *slog.Logger
 	metrics     *metrics
-	lookUpHost  func(ctx context.Context, host string) ([]netip.Addr, error)
+	lookUpHost  func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	background  sync.WaitGroup
 
 	mu       sync.Mutex
@@ -92,7 +92,7 @@ func (p *pool) addressesOf(ctx context.Context, host string) ([]netip.Addr, erro
 	if address, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{address}, nil
 	}
-	addresses, err := p.lookUpHost(ctx, host)
+	addresses, err := p.lookUpHost(ctx, "ip", host)
 	if err == nil && len(addresses) == 0 {
 		err = errors.New("lookup " + host + ": no address")
 	}
@@ -197,10 +197,13 @@ func (p *pool) retire(r *replica) {
 	p.closeIfUnused(r)
 }
 
-func (r *replica) endRecovery() {
-	if r.recovery != nil {
-		r.recovery.Stop()
-		r.recovery = nil
+// retireOlder retires the connections that this one takes the place of.
+func (p *pool) retireOlder(r *replica) {
+	older := p.replicas[:slices.Index(p.replicas, r)]
+	for _, other := range slices.Clone(older) {
+		if other.address == r.address {
+			p.retire(other)
+		}
 	}
 }
 
@@ -252,69 +255,6 @@ func (p *pool) hasUntried(tried []string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.ContainsFunc(p.replicas, func(r *replica) bool { return !slices.Contains(tried, r.address) })
-}
-
-// timedOut takes it that a replica hangs, because an attempt that began at this time had no answer.
-// It is not ready from now on, until its health says so on a new watch.
-func (p *pool) timedOut(r *replica, began time.Time, trouble Attempt) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	// The health that has answered since the attempt began is newer than the attempt.
-	if r.retired || r.recovery != nil || began.Before(r.watchBegan) {
-		return
-	}
-	r.recovery = time.AfterFunc(recoveryTime, func() { p.replace(r) })
-	r.trouble = trouble
-	p.setReady(r, false)
-	r.endWatch()
-}
-
-func (p *pool) watchBegins(r *replica, began time.Time, end context.CancelFunc) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r.watchBegan, r.endWatch = began, end
-}
-
-// healthAnswered takes an answer, unless its watch has been ended since.
-func (p *pool) healthAnswered(r *replica, watching context.Context, health healthpb.HealthCheckResponse_ServingStatus) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if watching.Err() != nil {
-		return
-	}
-	r.endRecovery()
-	r.trouble = Attempt{r.address, codes.Unavailable, "its health is " + health.String()}
-	p.setReady(r, health == healthpb.HealthCheckResponse_SERVING)
-}
-
-// watchFailed takes the end of a watch. If the connection has failed, gRPC makes a new one.
-func (p *pool) watchFailed(r *replica, trouble Attempt) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r.endRecovery()
-	r.trouble = trouble
-	p.setReady(r, false)
-}
-
-func (p *pool) setReady(r *replica, ready bool) {
-	if r.retired || r.ready == ready {
-		return
-	}
-	p.metrics.counted(-1, r.ready)
-	p.metrics.counted(1, ready)
-	r.ready = ready
-	if !ready {
-		p.log.Debug("keyservice: a replica is not ready", "address", r.address, "reason", r.trouble.Message)
-		return
-	}
-	p.log.Debug("keyservice: a replica is ready", "address", r.address)
-	older := p.replicas[:slices.Index(p.replicas, r)]
-	for _, other := range slices.Clone(older) {
-		if other.address == r.address {
-			p.retire(other)
-		}
-	}
-	p.announce()
 }
 
 // announce tells those who wait that something has changed.

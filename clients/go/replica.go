@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
@@ -94,7 +95,7 @@ func (r *replica) watch(ctx context.Context) {
 		if answered {
 			pause = minWatchPause
 		}
-		r.pool.watchFailed(r, failedAttempt(r.address, err))
+		r.watchFailed(failedAttempt(r.address, err))
 		// A connection that comes back, or goes, is news that ends the pause.
 		waiting, cancel := context.WithDeadline(ctx, began.Add(pause))
 		r.conn.WaitForStateChange(waiting, r.conn.GetState())
@@ -108,17 +109,85 @@ func (r *replica) watch(ctx context.Context) {
 func (r *replica) watchOnce(ctx context.Context, began time.Time) (answered bool, err error) {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r.pool.watchBegins(r, began, cancel)
+	r.watchBegins(began, cancel)
 	stream, err := r.health.Watch(watching, &healthpb.HealthCheckRequest{Service: healthService})
 	for err == nil {
 		var answer *healthpb.HealthCheckResponse
 		if answer, err = stream.Recv(); err == nil {
 			answered = true
-			r.pool.healthAnswered(r, watching, answer.GetStatus())
+			r.healthAnswered(watching, answer.GetStatus())
 		}
 	}
 	if watching.Err() != nil {
 		return answered, nil
 	}
 	return answered, err
+}
+
+// timedOut takes it that a replica hangs, because an attempt that began at this time had no answer.
+// It is not ready from now on, until its health says so on a new watch.
+func (r *replica) timedOut(began time.Time, trouble Attempt) {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	// The health that has answered since the attempt began is newer than the attempt.
+	if r.retired || r.recovery != nil || began.Before(r.watchBegan) {
+		return
+	}
+	r.recovery = time.AfterFunc(recoveryTime, func() { r.pool.replace(r) })
+	r.trouble = trouble
+	r.setReady(false)
+	r.endWatch()
+}
+
+func (r *replica) watchBegins(began time.Time, end context.CancelFunc) {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	r.watchBegan, r.endWatch = began, end
+}
+
+// healthAnswered takes an answer, unless its watch has been ended since.
+func (r *replica) healthAnswered(watching context.Context, health healthpb.HealthCheckResponse_ServingStatus) {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	if watching.Err() != nil {
+		return
+	}
+	r.endRecovery()
+	r.trouble = Attempt{r.address, codes.Unavailable, "its health is " + health.String()}
+	r.setReady(health == healthpb.HealthCheckResponse_SERVING)
+}
+
+// watchFailed takes the end of a watch. If the connection has failed, gRPC makes a new one.
+func (r *replica) watchFailed(trouble Attempt) {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	r.endRecovery()
+	r.trouble = trouble
+	r.setReady(false)
+}
+
+// setReady is called with the mutex of the pool.
+func (r *replica) setReady(ready bool) {
+	if r.retired || r.ready == ready {
+		return
+	}
+	p := r.pool
+	p.metrics.counted(-1, r.ready)
+	p.metrics.counted(1, ready)
+	r.ready = ready
+	if ready {
+		p.log.Debug("keyservice: a replica is ready", "address", r.address)
+		p.retireOlder(r)
+		p.announce()
+	} else {
+		p.log.Debug("keyservice: a replica is not ready", "address", r.address, "reason", r.trouble.Message)
+	}
+}
+
+// endRecovery is called with the mutex of the pool.
+func (r *replica) endRecovery() {
+	if r.recovery != nil {
+		r.recovery.Stop()
+		r.recovery = nil
+	}
 }
