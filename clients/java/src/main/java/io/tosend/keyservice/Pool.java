@@ -71,6 +71,10 @@ final class Pool implements Replica.Owner, AutoCloseable {
     private final AtomicInteger turn = new AtomicInteger();
     private final Object readyMonitor = new Object();
 
+    static {
+        FrameLog.leaveOut();
+    }
+
     Pool(List<Address> addresses, String serverName, Credentials credentials) {
         this.addresses = List.copyOf(addresses);
         this.serverName = serverName;
@@ -253,7 +257,9 @@ final class Pool implements Replica.Owner, AutoCloseable {
     }
 
     private void forget(InetSocketAddress address) {
-        current.remove(address).close();
+        Replica before = current.remove(address);
+        publish();
+        before.close();
         Replica successor = successors.remove(address);
         if (successor != null) {
             successor.close();
@@ -343,8 +349,9 @@ final class Pool implements Replica.Owner, AutoCloseable {
     }
 
     private void replace(InetSocketAddress address, Replica replica) {
-        current.put(address, replica).close();
-        publish();
+        Replica before = current.put(address, replica);
+        publish(); // first, so that no call begins on a connection that ends
+        before.close();
     }
 
     private void publish() {

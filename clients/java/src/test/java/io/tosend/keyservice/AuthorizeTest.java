@@ -213,7 +213,7 @@ class AuthorizeTest {
                     UnavailableException.class,
                     () -> client.authorize(TOKEN, DOMAIN, Duration.ofMillis(500)));
             long millis = (System.nanoTime() - start) / 1_000_000;
-            assertTrue(millis >= 450 && millis < 700, millis + " ms");
+            assertTrue(millis >= 450 && millis < 1000, millis + " ms");
         }
     }
 
@@ -227,7 +227,7 @@ class AuthorizeTest {
                             UnavailableException.class,
                             () -> client.authorize(TOKEN, DOMAIN, Duration.ofMillis(300)));
             long millis = (System.nanoTime() - start) / 1_000_000;
-            assertTrue(millis < 500, millis + " ms");
+            assertTrue(millis < 1000, millis + " ms");
             assertTrue(error.getMessage().contains("no address is known"), error.getMessage());
         }
     }
