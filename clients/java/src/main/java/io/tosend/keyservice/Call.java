@@ -1,0 +1,315 @@
+package io.tosend.keyservice;
+
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.ResourceInfo;
+import io.grpc.CallOptions;
+import io.grpc.ClientCall;
+import io.grpc.Deadline;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.Status;
+import io.grpc.protobuf.StatusProto;
+import java.net.InetSocketAddress;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+
+/**
+ * One call: its attempts, one after the other, within its deadline.
+ *
+ * <p>It ends with an answer or one of the {@link KeyServiceException}s. When somebody else ends its
+ * future, such as by cancelling it, the attempt in flight is cancelled and no other follows.
+ *
+ * @param <Q> the request
+ * @param <A> the response
+ * @param <R> what the response means
+ */
+final class Call<Q, A, R> {
+    /**
+     * What a call is, and how long it may take.
+     *
+     * @param attemptTimeout how long an attempt may take; null for half of what is left
+     * @param isAdmin whether the server may refuse it for a reason of its own
+     */
+    record Terms(Duration deadline, int maxAttempts, Duration attemptTimeout, boolean isAdmin) {
+        Terms within(Duration otherDeadline) {
+            return new Terms(otherDeadline, maxAttempts, attemptTimeout, isAdmin);
+        }
+
+        long nanosForAttempt(long nanosLeft) {
+            return attemptTimeout == null
+                    ? nanosLeft / 2
+                    : Math.min(nanosLeft, attemptTimeout.toNanos());
+        }
+    }
+
+    /** The first pause before a replica is asked again. Each further one is twice as long. */
+    private static final Duration PAUSE = Duration.ofMillis(25);
+
+    /** So that an error stays one readable line, whatever a server says. */
+    private static final int LONGEST_DESCRIPTION = 300;
+
+    private static final String GIVEN_UP = "its caller has given it up";
+
+    private static final Set<Status.Code> MISUSED =
+            EnumSet.of(
+                    Status.Code.INVALID_ARGUMENT,
+                    Status.Code.UNAUTHENTICATED,
+                    Status.Code.PERMISSION_DENIED);
+
+    /** After these, an admin call is tried again. Authorize is, after all that are not misuse. */
+    private static final Set<Status.Code> TRIED_AGAIN =
+            EnumSet.of(
+                    Status.Code.UNAVAILABLE,
+                    Status.Code.DEADLINE_EXCEEDED,
+                    Status.Code.INTERNAL,
+                    Status.Code.UNKNOWN,
+                    Status.Code.CANCELLED,
+                    Status.Code.RESOURCE_EXHAUSTED);
+
+    private final Pool pool;
+    private final Credentials credentials;
+    private final Metrics metrics;
+    private final MethodDescriptor<Q, A> method;
+    private final Q request;
+    private final Function<A, Optional<R>> meaning;
+    private final BiConsumer<R, Throwable> observer;
+    private final Terms terms;
+    private final Deadline deadline;
+    private final CompletableFuture<R> result = new CompletableFuture<>();
+    private volatile ClientCall<Q, A> inFlight;
+
+    // Used by one thread after the other.
+    private final Set<InetSocketAddress> tried = new HashSet<>();
+    private final List<String> failures = new ArrayList<>();
+    private int pauses;
+
+    Call(
+            Pool pool,
+            Credentials credentials,
+            Metrics metrics,
+            MethodDescriptor<Q, A> method,
+            Q request,
+            Function<A, Optional<R>> meaning,
+            BiConsumer<R, Throwable> observer,
+            Terms terms) {
+        this.pool = pool;
+        this.credentials = credentials;
+        this.metrics = metrics;
+        this.method = method;
+        this.request = request;
+        this.meaning = meaning;
+        this.observer = observer;
+        this.terms = terms;
+        this.deadline = Deadline.after(terms.deadline().toNanos(), TimeUnit.NANOSECONDS);
+    }
+
+    /** How the call ends. */
+    CompletableFuture<R> result() {
+        return result;
+    }
+
+    /** Begins the first attempt. */
+    void start() {
+        var unused =
+                result.whenComplete(
+                        (answer, error) -> {
+                            ClientCall<Q, A> call = inFlight;
+                            if (call != null) {
+                                call.cancel(GIVEN_UP, null); // does nothing if it has ended
+                            }
+                        });
+        if (pool.firstLookUp().isDone()) {
+            orFail(this::attempt);
+        } else {
+            var unusedToo =
+                    pool.firstLookUp()
+                            .copy()
+                            .completeOnTimeout(null, nanosLeft(), TimeUnit.NANOSECONDS)
+                            .thenRun(() -> orFail(this::attempt));
+        }
+    }
+
+    private long nanosLeft() {
+        return deadline.timeRemaining(TimeUnit.NANOSECONDS);
+    }
+
+    /** Makes the next attempt, after a pause if it is on a replica that was asked before. */
+    private void attempt() {
+        Replica replica = pool.pick(tried);
+        if (replica == null || !tried.contains(replica.address())) {
+            ask(replica);
+            return;
+        }
+        Duration pause = PAUSE.multipliedBy(1L << pauses++);
+        if (pause.toNanos() < nanosLeft()) {
+            pool.schedule(() -> orFail(() -> ask(pool.pick(tried))), pause);
+        } else {
+            failUnavailable();
+        }
+    }
+
+    private void ask(Replica replica) {
+        if (result.isDone()) {
+            return;
+        }
+        if (replica == null) {
+            failures.add("no address is known. " + pool.lookUpProblem());
+            failUnavailable();
+            return;
+        }
+        long nanos = terms.nanosForAttempt(nanosLeft());
+        if (nanos <= 0) {
+            failUnavailable();
+            return;
+        }
+        tried.add(replica.address());
+        int watchNumber = replica.watchNumber();
+        CallOptions options =
+                CallOptions.DEFAULT.withDeadlineAfter(nanos, TimeUnit.NANOSECONDS);
+        ClientCall<Q, A> call = replica.newCall(method, options);
+        call.start(
+                new ClientCall.Listener<>() {
+                    private A response;
+
+                    @Override
+                    public void onMessage(A message) {
+                        response = message;
+                    }
+
+                    @Override
+                    public void onClose(Status status, Metadata trailers) {
+                        if (status.getCode() == Status.Code.DEADLINE_EXCEEDED) {
+                            pool.timedOut(replica, watchNumber);
+                        }
+                        String asked = Address.text(replica.address());
+                        orFail(() -> attemptEnded(asked, nanos, response, status, trailers));
+                    }
+                },
+                credentials.headers());
+        call.request(2); // gRPC notices by this if there is more than one response
+        call.sendMessage(request);
+        call.halfClose();
+        inFlight = call;
+        if (result.isDone()) { // meanwhile, when inFlight was another call
+            call.cancel(GIVEN_UP, null);
+        }
+    }
+
+    private void attemptEnded(
+            String asked, long nanos, A response, Status status, Metadata trailers) {
+        if (result.isDone()) {
+            return;
+        }
+        Status.Code code = status.getCode();
+        metrics.countAttempt(code);
+        if (code == Status.Code.OK) {
+            Optional<R> answer =
+                    response == null ? Optional.empty() : meaning.apply(response);
+            if (answer.isPresent()) {
+                succeed(answer.get());
+                return;
+            }
+            failures.add(asked + " gave an answer that has no meaning");
+        } else if (MISUSED.contains(code)) {
+            fail(new MisusedException(code, code + ": " + description(status)));
+            return;
+        } else {
+            RefusedException refusal = terms.isAdmin() ? refusal(status, trailers) : null;
+            if (refusal != null) {
+                fail(refusal);
+                return;
+            }
+            failures.add(
+                    code == Status.Code.DEADLINE_EXCEEDED
+                            ? asked + " did not answer within " + millis(nanos) + " ms"
+                            : asked + " answered " + code + ": " + description(status));
+        }
+        if (failures.size() < terms.maxAttempts()) {
+            attempt();
+        } else {
+            failUnavailable();
+        }
+    }
+
+    private void failUnavailable() {
+        fail(
+                new UnavailableException(
+                        "no replica could answer within "
+                                + terms.deadline().toMillis()
+                                + " ms and "
+                                + terms.maxAttempts()
+                                + " attempts: "
+                                + String.join("; ", failures)));
+    }
+
+    private void succeed(R answer) {
+        observer.accept(answer, null);
+        result.complete(answer);
+    }
+
+    private void fail(Throwable error) {
+        observer.accept(null, error);
+        result.completeExceptionally(error);
+    }
+
+    /** Runs a step, so that whatever happens in it, the call ends. */
+    private void orFail(Runnable step) {
+        try {
+            step.run();
+        } catch (RuntimeException | Error e) {
+            result.completeExceptionally(e);
+        }
+    }
+
+    /** The refusal of an admin call; null if another attempt may succeed. */
+    private static RefusedException refusal(Status status, Metadata trailers) {
+        String reason = null;
+        String resourceName = null;
+        com.google.rpc.Status details = StatusProto.fromStatusAndTrailers(status, trailers);
+        for (Any detail : details.getDetailsList()) {
+            try {
+                if (detail.is(ErrorInfo.class)) {
+                    reason = detail.unpack(ErrorInfo.class).getReason();
+                } else if (detail.is(ResourceInfo.class)) {
+                    resourceName = detail.unpack(ResourceInfo.class).getResourceName();
+                }
+            } catch (InvalidProtocolBufferException e) {
+                // A detail that cannot be read is as one that is not there.
+            }
+        }
+        if (TRIED_AGAIN.contains(status.getCode()) && !"TOO_MANY_KEYS".equals(reason)) {
+            return null;
+        }
+        return new RefusedException(status.getCode(), description(status), reason, resourceName);
+    }
+
+    /** What the server or gRPC says of an error, on one line. */
+    private static String description(Status status) {
+        Throwable cause = status.getCause();
+        while (cause != null && cause.getCause() != null) {
+            cause = cause.getCause();
+        }
+        String said = firstLine(status.getDescription());
+        String text = cause == null ? said : said + ", " + firstLine(cause.getMessage());
+        return text.substring(0, Math.min(text.length(), LONGEST_DESCRIPTION));
+    }
+
+    private static String firstLine(String text) {
+        return text == null ? "" : text.lines().findFirst().orElse("");
+    }
+
+    private static long millis(long nanos) {
+        return TimeUnit.NANOSECONDS.toMillis(nanos);
+    }
+}
