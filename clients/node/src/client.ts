@@ -5,45 +5,9 @@ import { type Decision, decisionOf, type Handlers } from "./answer.js";
 import { ask, type Connections, type Question } from "./call.js";
 import { Credentials } from "./credentials.js";
 import { MisusedError, UnavailableError } from "./errors.js";
-import {
-  AccountService,
-  type GetAccountRequestSchema,
-  type GetAccountResponse,
-  type ResumeAccountRequestSchema,
-  type ResumeAccountResponse,
-  type SuspendAccountRequestSchema,
-  type SuspendAccountResponse,
-} from "./gen/tosend/keys/v1/account_service_pb.js";
-import {
-  type AddDomainRequestSchema,
-  type AddDomainResponse,
-  DomainService,
-  type ListDomainsRequestSchema,
-  type ListDomainsResponse,
-  type RemoveDomainRequestSchema,
-  type RemoveDomainResponse,
-} from "./gen/tosend/keys/v1/domain_service_pb.js";
-import {
-  type BatchRevokeRequestSchema,
-  type BatchRevokeResponse,
-  type CreateRequestSchema,
-  type CreateResponse,
-  type GetRequestSchema,
-  type GetResponse,
-  KeyService,
-  type ListRequestSchema,
-  type ListResponse,
-  type ResumeRequestSchema,
-  type ResumeResponse,
-  type RevokeRequestSchema,
-  type RevokeResponse,
-  type RotateRequestSchema,
-  type RotateResponse,
-  type SuspendRequestSchema,
-  type SuspendResponse,
-  type UpdateRequestSchema,
-  type UpdateResponse,
-} from "./gen/tosend/keys/v1/key_service_pb.js";
+import * as accounts from "./gen/tosend/keys/v1/account_service_pb.js";
+import * as domains from "./gen/tosend/keys/v1/domain_service_pb.js";
+import * as keys from "./gen/tosend/keys/v1/key_service_pb.js";
 import { encode, prepare } from "./messages.js";
 import { Metrics } from "./metrics.js";
 import { type CallOptions, type ClientOptions, millis, type Settings, settingsOf } from "./options.js";
@@ -154,18 +118,18 @@ export class KeyServiceClient {
    * `RefusedError` with the code `ALREADY_EXISTS` and the key's id as `resourceName`:
    * revoke that key and create another.
    */
-  create(request: Request<typeof CreateRequestSchema>, options?: CallOptions): Promise<CreateResponse> {
-    return this.#admin(KeyService.method.create, { requestId: randomUUID(), ...request }, options);
+  create(request: Request<typeof keys.CreateRequestSchema>, options?: CallOptions): Promise<keys.CreateResponse> {
+    return this.#admin(keys.KeyService.method.create, { requestId: randomUUID(), ...request }, options);
   }
 
   /** Lists the keys of an account, page by page: until `nextPageToken` is empty. */
-  list(request: Request<typeof ListRequestSchema>, options?: CallOptions): Promise<ListResponse> {
-    return this.#admin(KeyService.method.list, request, options);
+  list(request: Request<typeof keys.ListRequestSchema>, options?: CallOptions): Promise<keys.ListResponse> {
+    return this.#admin(keys.KeyService.method.list, request, options);
   }
 
   /** Gives one key, by its id or its token. */
-  get(request: Request<typeof GetRequestSchema>, options?: CallOptions): Promise<GetResponse> {
-    return this.#admin(KeyService.method.get, request, options);
+  get(request: Request<typeof keys.GetRequestSchema>, options?: CallOptions): Promise<keys.GetResponse> {
+    return this.#admin(keys.KeyService.method.get, request, options);
   }
 
   /**
@@ -175,8 +139,8 @@ export class KeyServiceClient {
    * very call: its first attempt may have made the change, and its answer was lost. Get
    * the key to see.
    */
-  update(request: Request<typeof UpdateRequestSchema>, options?: CallOptions): Promise<UpdateResponse> {
-    return this.#admin(KeyService.method.update, request, options);
+  update(request: Request<typeof keys.UpdateRequestSchema>, options?: CallOptions): Promise<keys.UpdateResponse> {
+    return this.#admin(keys.KeyService.method.update, request, options);
   }
 
   /**
@@ -184,23 +148,23 @@ export class KeyServiceClient {
    * answer, the same holds as for `create`: then rotate the successor, with an overlap
    * of 0. A second rotation of a key is refused with the reason `KEY_ROTATED`.
    */
-  rotate(request: Request<typeof RotateRequestSchema>, options?: CallOptions): Promise<RotateResponse> {
-    return this.#admin(KeyService.method.rotate, { requestId: randomUUID(), ...request }, options);
+  rotate(request: Request<typeof keys.RotateRequestSchema>, options?: CallOptions): Promise<keys.RotateResponse> {
+    return this.#admin(keys.KeyService.method.rotate, { requestId: randomUUID(), ...request }, options);
   }
 
   /** Suspends a key until it is resumed. */
-  suspend(request: Request<typeof SuspendRequestSchema>, options?: CallOptions): Promise<SuspendResponse> {
-    return this.#admin(KeyService.method.suspend, request, options);
+  suspend(request: Request<typeof keys.SuspendRequestSchema>, options?: CallOptions): Promise<keys.SuspendResponse> {
+    return this.#admin(keys.KeyService.method.suspend, request, options);
   }
 
   /** Ends a key's suspension. */
-  resume(request: Request<typeof ResumeRequestSchema>, options?: CallOptions): Promise<ResumeResponse> {
-    return this.#admin(KeyService.method.resume, request, options);
+  resume(request: Request<typeof keys.ResumeRequestSchema>, options?: CallOptions): Promise<keys.ResumeResponse> {
+    return this.#admin(keys.KeyService.method.resume, request, options);
   }
 
   /** Revokes a key for good. When this resolves, no replica grants it. */
-  revoke(request: Request<typeof RevokeRequestSchema>, options?: CallOptions): Promise<RevokeResponse> {
-    return this.#admin(KeyService.method.revoke, request, options);
+  revoke(request: Request<typeof keys.RevokeRequestSchema>, options?: CallOptions): Promise<keys.RevokeResponse> {
+    return this.#admin(keys.KeyService.method.revoke, request, options);
   }
 
   /**
@@ -210,13 +174,19 @@ export class KeyServiceClient {
    * If an attempt's answer was lost, `revokedCount` does not count what that attempt
    * has revoked.
    */
-  batchRevoke(request: Request<typeof BatchRevokeRequestSchema>, options?: CallOptions): Promise<BatchRevokeResponse> {
-    return this.#admin(KeyService.method.batchRevoke, request, options);
+  batchRevoke(
+    request: Request<typeof keys.BatchRevokeRequestSchema>,
+    options?: CallOptions,
+  ): Promise<keys.BatchRevokeResponse> {
+    return this.#admin(keys.KeyService.method.batchRevoke, request, options);
   }
 
   /** Says that a domain is verified for an account. */
-  addDomain(request: Request<typeof AddDomainRequestSchema>, options?: CallOptions): Promise<AddDomainResponse> {
-    return this.#admin(DomainService.method.addDomain, request, options);
+  addDomain(
+    request: Request<typeof domains.AddDomainRequestSchema>,
+    options?: CallOptions,
+  ): Promise<domains.AddDomainResponse> {
+    return this.#admin(domains.DomainService.method.addDomain, request, options);
   }
 
   /**
@@ -224,49 +194,55 @@ export class KeyServiceClient {
    * account, unless a domain above it does: `stillVerifiedBy` in the answer.
    */
   removeDomain(
-    request: Request<typeof RemoveDomainRequestSchema>,
+    request: Request<typeof domains.RemoveDomainRequestSchema>,
     options?: CallOptions,
-  ): Promise<RemoveDomainResponse> {
-    return this.#admin(DomainService.method.removeDomain, request, options);
+  ): Promise<domains.RemoveDomainResponse> {
+    return this.#admin(domains.DomainService.method.removeDomain, request, options);
   }
 
   /** Lists the domains of an account, page by page: until `nextPageToken` is empty. */
-  listDomains(request: Request<typeof ListDomainsRequestSchema>, options?: CallOptions): Promise<ListDomainsResponse> {
-    return this.#admin(DomainService.method.listDomains, request, options);
+  listDomains(
+    request: Request<typeof domains.ListDomainsRequestSchema>,
+    options?: CallOptions,
+  ): Promise<domains.ListDomainsResponse> {
+    return this.#admin(domains.DomainService.method.listDomains, request, options);
   }
 
   /** Denies all keys of an account until it is resumed. */
   suspendAccount(
-    request: Request<typeof SuspendAccountRequestSchema>,
+    request: Request<typeof accounts.SuspendAccountRequestSchema>,
     options?: CallOptions,
-  ): Promise<SuspendAccountResponse> {
-    return this.#admin(AccountService.method.suspendAccount, request, options);
+  ): Promise<accounts.SuspendAccountResponse> {
+    return this.#admin(accounts.AccountService.method.suspendAccount, request, options);
   }
 
   /** Ends an account's suspension. */
   resumeAccount(
-    request: Request<typeof ResumeAccountRequestSchema>,
+    request: Request<typeof accounts.ResumeAccountRequestSchema>,
     options?: CallOptions,
-  ): Promise<ResumeAccountResponse> {
-    return this.#admin(AccountService.method.resumeAccount, request, options);
+  ): Promise<accounts.ResumeAccountResponse> {
+    return this.#admin(accounts.AccountService.method.resumeAccount, request, options);
   }
 
   /** Says whether an account is suspended, and what it has. */
-  getAccount(request: Request<typeof GetAccountRequestSchema>, options?: CallOptions): Promise<GetAccountResponse> {
-    return this.#admin(AccountService.method.getAccount, request, options);
+  getAccount(
+    request: Request<typeof accounts.GetAccountRequestSchema>,
+    options?: CallOptions,
+  ): Promise<accounts.GetAccountResponse> {
+    return this.#admin(accounts.AccountService.method.getAccount, request, options);
   }
 
   async #decide(token: string, domain: string, options: CallOptions): Promise<Decision> {
     const start = performance.now();
     const { metrics } = this.#connections;
-    const { method } = KeyService;
+    const { authorize } = keys.KeyService.method;
     try {
       if (typeof token !== "string" || typeof domain !== "string") {
         throw new MisusedError("the token and the domain must be strings");
       }
       const decision = await this.#ask({
-        method: method.authorize,
-        request: encode(method.authorize.input, { token, domain }),
+        method: authorize,
+        request: encode(authorize.input, { token, domain }),
         deadlineMillis: millis("deadlineMillis", options.deadlineMillis, this.#settings.deadlineMillis),
         maxAttempts: this.#settings.maxAttempts,
         attemptMillis: () => this.#settings.attemptMillis,

@@ -95,27 +95,27 @@ export class Pool {
     return this.#replicas.size > 0;
   }
 
-  /** Waits until the condition holds. Says whether it did after `millis`, or when the signal aborted. */
-  async waitUntil(condition: () => boolean, millis: number, signal?: AbortSignal): Promise<boolean> {
-    if (!condition() && !signal?.aborted) {
-      await new Promise<void>((resolve) => {
-        const check = (): void => {
-          if (condition()) {
-            end();
-          }
-        };
-        const end = (): void => {
-          clearTimeout(timer);
-          signal?.removeEventListener("abort", end);
-          this.#waiting.delete(check);
-          resolve();
-        };
-        const timer = setTimeout(end, millis);
-        signal?.addEventListener("abort", end, { once: true });
-        this.#waiting.add(check);
-      });
+  /** Waits until the condition holds, for so many milliseconds at most, or until the signal aborts. */
+  async waitUntil(condition: () => boolean, millis: number, signal?: AbortSignal): Promise<void> {
+    if (condition() || signal?.aborted) {
+      return;
     }
-    return condition();
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", end);
+        this.#waiting.delete(check);
+        resolve();
+      };
+      const check = (): void => {
+        if (condition()) {
+          end();
+        }
+      };
+      const timer = setTimeout(end, millis);
+      signal?.addEventListener("abort", end, { once: true });
+      this.#waiting.add(check);
+    });
   }
 
   /** The replicas that are not ready, in the form of attempts. */

@@ -25,8 +25,11 @@ const MAX_PATIENCE_MILLIS = 10_000;
 const MIN_PAUSE_MILLIS = 100;
 /** … to this. */
 const MAX_PAUSE_MILLIS = 1_000;
-/** The server is told of a deadline this much later, so that the library's own timer always ends an attempt. */
-const DEADLINE_MARGIN_MILLIS = 100;
+/**
+ * The deadline that gRPC knows is this much later than the attempt's end, which has a timer of its own. gRPC's would
+ * end the attempt without a look at what has arrived, if the program was busy at the time.
+ */
+const DEADLINE_MARGIN_MILLIS = 1_000;
 
 const SERVICE = "tosend.keys.v1.KeyService";
 const WATCH_PATH = `/${Health.typeName}/${Health.method.watch.name}`;
