@@ -1,0 +1,94 @@
+/**
+ * What a call throws when it has no answer. No error holds a token or a bearer
+ * secret. A denial is an answer and never an error.
+ */
+
+/** What became of one attempt of a call that had no answer. */
+export interface Attempt {
+  /** The replica, such as `10.0.0.7:50051`, or a name that could not be looked up. */
+  readonly address: string;
+  /** The gRPC code's name, such as `UNAVAILABLE`. */
+  readonly code: string;
+  /** The text of the server, or of the connection. */
+  readonly message: string;
+}
+
+/** Every error of this library is one of its three subclasses. */
+export abstract class KeyServiceError extends Error {
+  static {
+    KeyServiceError.prototype.name = "KeyServiceError";
+  }
+}
+
+/**
+ * No replica could answer in time. Nothing is known about the token. Answer 503,
+ * and do not send. After an admin call, the change may or may not have been made.
+ */
+export class UnavailableError extends KeyServiceError {
+  /** What happened to each attempt, in their order. */
+  readonly attempts: readonly Attempt[];
+
+  constructor(what: string, attempts: readonly Attempt[]) {
+    const list = attempts.map(({ address, code, message }) => `${address} ${code} (${oneLine(message)})`);
+    super(`${what}: ${list.join("; ") || "no replica is known yet"}`);
+    this.attempts = attempts;
+  }
+
+  static {
+    UnavailableError.prototype.name = "UnavailableError";
+  }
+}
+
+/**
+ * The question was wrong. To ask again does not help. If the domain came from your
+ * user and the code is `INVALID_ARGUMENT`, answer 400. Otherwise mend your program
+ * or its rights.
+ */
+export class MisusedError extends KeyServiceError {
+  /**
+   * The server's code: `INVALID_ARGUMENT`, `UNAUTHENTICATED` or `PERMISSION_DENIED`.
+   * Undefined if the library itself found the mistake, before it asked.
+   */
+  readonly code: string | undefined;
+
+  constructor(message: string, code?: string) {
+    super(code === undefined ? message : `${code}: ${oneLine(message)}`);
+    this.code = code;
+  }
+
+  static {
+    MisusedError.prototype.name = "MisusedError";
+  }
+}
+
+/** The service refused an admin call, such as one for a key that does not exist. */
+export class RefusedError extends KeyServiceError {
+  /** The gRPC code's name, such as `NOT_FOUND` or `FAILED_PRECONDITION`. */
+  readonly code: string;
+  /** The server's text. */
+  readonly text: string;
+  /** The reason in `google.rpc.ErrorInfo`, such as `KEY_REVOKED`, if there is one. */
+  readonly reason: string | undefined;
+  /**
+   * The name in `google.rpc.ResourceInfo`, if there is one. With `ALREADY_EXISTS`
+   * it is the id of the key that the first call with this `requestId` created.
+   */
+  readonly resourceName: string | undefined;
+
+  constructor(code: string, text: string, reason?: string, resourceName?: string) {
+    super(`${reason === undefined ? code : `${code} (${reason})`}: ${oneLine(text)}`);
+    this.code = code;
+    this.text = text;
+    this.reason = reason;
+    this.resourceName = resourceName;
+  }
+
+  static {
+    RefusedError.prototype.name = "RefusedError";
+  }
+}
+
+/** Text of another program, so that it cannot break the line of a log. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
+}
