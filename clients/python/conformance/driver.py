@@ -86,7 +86,7 @@ class Driver:
                 await self.wait_for(client.add_domain, request["account_id"], request["domain"])
                 return {"added": True}
             case "show":
-                shown = [client, vars(client), client.__init__, *self.last]
+                shown = [client, vars(client), *self.last]
                 return {"shown": " ".join(f"{thing} {thing!r}" for thing in shown)}
             case unknown:
                 raise ValueError(f"no such call: {unknown}")

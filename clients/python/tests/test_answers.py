@@ -177,6 +177,13 @@ def test_a_token_that_no_utf8_can_hold_is_asked_as_another(
     assert (sent.token, sent.domain) == ("tsend_?", "?")
 
 
+def test_what_is_far_too_long_is_cut_so_that_a_server_takes_it(
+    client: Client, replica: Replica
+) -> None:
+    client.authorize("\N{ROCKET}" * 100_000, "\N{ROCKET}" * 100_000)
+    assert len(replica.requests[0][1]) < 8_192
+
+
 @pytest.mark.parametrize("deadline", [0, -1, float("inf"), float("nan")])
 def test_a_deadline_that_is_none_is_misused(client: Client, deadline: float) -> None:
     with pytest.raises(Misused, match="deadline"):

@@ -7,7 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
@@ -24,7 +24,10 @@ from .token import Token, as_utf8
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SERVICES = "/tosend.keys.v1."
+_SERVICES: Final = "/tosend.keys.v1."
+# More than any token or domain has, and few enough for the servers' limit of 8 KiB. What a
+# sender makes longer is so denied or misused, and not refused by one replica after another.
+_MAX_CHARACTERS: Final = 1_000
 
 
 class _Pending(Coroutine[Any, Any, T]):
@@ -167,7 +170,9 @@ class AsyncClient(AdminCalls):
         if not isinstance(domain, str):
             raise Misused(f"a domain is a str, not {type(domain).__name__}")
         secret = token if isinstance(token, Token) else Token(token)
-        request = pb.AuthorizeRequest(token=secret.reveal(), domain=as_utf8(domain))
+        request = pb.AuthorizeRequest(
+            token=secret.reveal()[:_MAX_CHARACTERS], domain=as_utf8(domain[:_MAX_CHARACTERS])
+        )
         question: Question[Answer] = Question(
             path=_SERVICES + "KeyService/Authorize",
             request=request.SerializeToString(),
