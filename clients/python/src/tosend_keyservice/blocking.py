@@ -1,0 +1,125 @@
+"""The client for threads: an `AsyncClient` on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from . import fork
+from .aio import AsyncClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Make = Callable[[], AsyncClient]
+
+
+class _LoopThread:
+    """A thread that runs an event loop, for all clients of the process.
+
+    They share it, because gRPC wakes each event loop that uses it for every event.
+    """
+
+    _shared: _LoopThread | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_report)
+        threading.Thread(target=self._loop.run_forever, name=__package__, daemon=True).start()
+
+    @classmethod
+    def run(cls, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs a coroutine on the loop, and waits for its end in this thread."""
+        fork.refuse_if_lost()
+        with cls._lock:
+            cls._shared = cls._shared or cls()
+        future = asyncio.run_coroutine_threadsafe(call(), cls._shared._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # if this thread was interrupted; otherwise it is done
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # gRPC wakes all loops for an event of one of them. Those that come too late find nothing.
+    if not isinstance(context.get("exception"), BlockingIOError):
+        loop.default_exception_handler(context)
+
+
+def _blocking(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Client, P], T]:
+    """The same method for a thread, which waits for its end."""
+
+    @functools.wraps(method)
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return _LoopThread.run(functools.partial(method, self._client, *args, **kwargs))
+
+    return call
+
+
+def _takes_parameters_of(
+    kind: Callable[P, AsyncClient],
+) -> Callable[[Callable[[Client, _Make], None]], Callable[Concatenate[Client, P], None]]:
+    """Gives a constructor the parameters of another, and calls it with what makes the other."""
+
+    def decorate(init: Callable[[Client, _Make], None]) -> Callable[Concatenate[Client, P], None]:
+        @functools.wraps(AsyncClient.__init__)
+        def construct(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            init(self, functools.partial(kind, *args, **kwargs))
+
+        return construct
+
+    return decorate
+
+
+class Client:
+    """Asks KeyService. Many threads may use it at the same time.
+
+    Its parameters and methods are those of `AsyncClient`, and each method waits for its end.
+    Make it once for the whole program, and close() it at the end, or use it in `with`. An
+    exception in a waiting thread, such as KeyboardInterrupt, ends its call at once.
+
+    After a fork, neither this client nor a new one works in the child process: everything
+    is Misused there. Fork first, as in gunicorn's `post_fork`, and make a client in each
+    process. In a program that uses asyncio, use AsyncClient.
+    """
+
+    @_takes_parameters_of(AsyncClient)
+    def __init__(self, make: _Make) -> None:
+        async def make_where_the_loop_runs() -> AsyncClient:
+            return make()
+
+        self._client = _LoopThread.run(make_where_the_loop_runs)
+
+    def __repr__(self) -> str:
+        return repr(self._client).removeprefix("Async")
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    authorize = _blocking(AsyncClient.authorize)
+    wait_until_ready = _blocking(AsyncClient.wait_until_ready)
+    close = _blocking(AsyncClient.close)
+
+    create_key = _blocking(AsyncClient.create_key)
+    list_keys = _blocking(AsyncClient.list_keys)
+    get_key = _blocking(AsyncClient.get_key)
+    update_key = _blocking(AsyncClient.update_key)
+    rotate_key = _blocking(AsyncClient.rotate_key)
+    suspend_key = _blocking(AsyncClient.suspend_key)
+    resume_key = _blocking(AsyncClient.resume_key)
+    revoke_key = _blocking(AsyncClient.revoke_key)
+    batch_revoke = _blocking(AsyncClient.batch_revoke)
+    add_domain = _blocking(AsyncClient.add_domain)
+    remove_domain = _blocking(AsyncClient.remove_domain)
+    list_domains = _blocking(AsyncClient.list_domains)
+    suspend_account = _blocking(AsyncClient.suspend_account)
+    resume_account = _blocking(AsyncClient.resume_account)
+    get_account = _blocking(AsyncClient.get_account)

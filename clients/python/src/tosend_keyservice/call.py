@@ -1,0 +1,107 @@
+"""One call: its attempts, its deadline, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from .errors import KeyServiceError, Misused, Refused, Unavailable
+from .pool import Pool
+from .replica import AttemptFailed, Replica, Status
+
+T = TypeVar("T")
+
+# The pauses before a replica is asked again: they double from the first to the last.
+_FIRST_PAUSE_SECONDS: Final = 0.025
+_LAST_PAUSE_SECONDS: Final = 0.1
+
+_MISUSE: Final = frozenset({"INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED"})
+_TEMPORARY: Final = frozenset(
+    {
+        "CANCELLED",
+        "UNKNOWN",
+        "DEADLINE_EXCEEDED",
+        "RESOURCE_EXHAUSTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """What to ask, and how to judge what comes back. Its repr shows no token."""
+
+    path: str
+    request: bytes
+    read: Callable[[bytes], T | None]
+    """Reads a response. None, or a DecodeError: the attempt has failed."""
+    end: Callable[[Status], KeyServiceError | None]
+    """The error that ends the call after such a status. None: another attempt may help."""
+    may_repeat: Callable[[Status], bool]
+    """Whether another attempt does no harm."""
+    limit: Callable[[float], float]
+    """How long an attempt may take, of the seconds that are left."""
+
+    def __repr__(self) -> str:
+        return f"Question({self.path})"
+
+
+async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int) -> T:
+    """Asks one replica after another until one has answered."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + deadline
+    pause = _FIRST_PAUSE_SECONDS
+    tried: list[Replica] = []
+    failures: list[str] = []
+    await pool.wait_until(lambda: not pool.is_empty(), until)
+    while len(tried) < attempts and loop.time() < until:
+        replica = pool.next(tried)
+        if replica in tried:
+            await asyncio.sleep(min(pause, until - loop.time()))
+            pause = min(pause * 2, _LAST_PAUSE_SECONDS)
+            replica = pool.next(tried)
+        left = until - loop.time()
+        if replica is None or left <= 0:
+            break
+        tried.append(replica)
+        try:
+            response = await replica.call(question.path, question.request, question.limit(left))
+            answer = question.read(response)
+        except AttemptFailed as failure:
+            if error := question.end(failure.status):
+                raise error from None
+            failures.append(f"{replica.address} {failure.status}")
+            if not question.may_repeat(failure.status):
+                break
+        except DecodeError:
+            failures.append(f"{replica.address} sent what this library cannot read")
+        else:
+            if answer is not None:
+                return answer
+            failures.append(f"{replica.address} sent an answer without a decision")
+    what = "; ".join(failures) or f"no replica was found: {pool.describe()}"
+    raise Unavailable(f"no answer within {deadline:g} s and {attempts} attempts: {what}")
+
+
+def end_of_authorize(status: Status) -> KeyServiceError | None:
+    """Which statuses end an Authorize: only those of a wrong question."""
+    return Misused(str(status), status.code) if status.code in _MISUSE else None
+
+
+def end_of_admin_call(status: Status) -> KeyServiceError | None:
+    """Which statuses end an admin call: all that are not temporary."""
+    if status.code in _MISUSE:
+        return Misused(str(status), status.code)
+    if status.code in _TEMPORARY and status.reason != "TOO_MANY_KEYS":
+        return None
+    return Refused(status.code, status.message, status.reason, status.resource)
+
+
+def is_without_effect(status: Status) -> bool:
+    """Whether an attempt with this status has certainly changed nothing."""
+    return status.code == "RESOURCE_EXHAUSTED" or status.reason == "OLDER_REPLICA"

@@ -1,0 +1,1 @@
+"""The messages of KeyService, generated from its .proto files by `generate`."""
