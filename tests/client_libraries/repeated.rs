@@ -5,12 +5,14 @@ use crate::{
     support::{
         clients::driver::{Driver, LIBRARIES},
         eventually,
-        postgres::{Cluster, steady_port},
-        server::{Server, command_on},
+        postgres::Cluster,
+        server::Server,
     },
 };
 use serde_json::json;
-use std::process::Command;
+
+/// How long a write waits for a replica that hangs. Before that, the answer is to be lost.
+const LEASE: [&str; 2] = ["--lease", "4s"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_that_is_tried_again_makes_one_key() {
@@ -18,16 +20,15 @@ async fn a_create_that_is_tried_again_makes_one_key() {
     let cluster = Cluster::shared();
     for library in LIBRARIES {
         let store = cluster.create_database();
-        let port = steady_port();
-        let server = Server::start_command(&mut replica(port, &store)).await;
-        let address = format!("127.0.0.1:{port}");
-        let options = json!({"addresses": [address], "plaintext": true});
+        let server = Server::start_with(&store, &LEASE, &[]).await;
+        let sibling = Server::start_with(&store, &LEASE, &[]).await;
+        // While it hangs, the library calls the other one, whose write waits for this one.
+        sibling.signal("STOP");
+        let addresses = [&server, &sibling].map(|it| format!("127.0.0.1:{}", it.port()));
+        let options = json!({"addresses": addresses, "plaintext": true});
         let driver = Driver::open(library, &options).await;
         assert!(driver.is_ready().await, "{library}");
 
-        // The write is committed, and waits until this replica has it.
-        let sibling = Server::start_command(&mut replica(0, &store)).await;
-        sibling.signal("STOP");
         let keys = || cluster.psql_at(&store, "SELECT count(*) FROM keyservice.keys");
         let request = json!({"account_id": "acme", "name": "once"});
         let create = driver.call("create", &request);
@@ -35,19 +36,11 @@ async fn a_create_that_is_tried_again_makes_one_key() {
             eventually("the key is stored", async || keys() == "1").await;
             server.kill().await;
             sibling.signal("CONT");
-            Server::start_command(&mut replica(port, &store)).await
         };
-        let (answer, _server) = tokio::join!(create, lose_the_answer);
+        let (answer, ()) = tokio::join!(create, lose_the_answer);
 
         let code = &answer["refused"]["code"];
         assert_eq!(code, "ALREADY_EXISTS", "{library}: {answer}");
         assert_eq!(keys(), "1", "{library}");
     }
-}
-
-fn replica(port: u16, store: &str) -> Command {
-    let mut command = command_on(port, store);
-    // The write waits for longer than the restart takes.
-    command.args(["--lease", "5s"]);
-    command
 }
