@@ -147,10 +147,10 @@ impl AuditedCall {
         is_dry_run: bool,
         slots: &Arc<AdminSlots>,
     ) -> Result<Self, Status> {
-        let handover = request.extensions().get::<Handover>();
-        let (handover, mut call) = handover
-            .and_then(|handover| Some((handover, handover.take()?)))
-            .ok_or_else(errors::unauthenticated)?;
+        let opened = request.extensions().get::<Handover>();
+        let opened = opened.and_then(|handover| Some((handover, handover.take()?)));
+        let (handover, mut call) =
+            opened.expect("authentication opens each audited call, and only its handler takes it");
         call.entry.time = Timestamp::now();
         call.entry.is_dry_run = is_dry_run;
         // The message may have come long after the headers.
