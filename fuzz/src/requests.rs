@@ -14,6 +14,7 @@ use keyservice::{
         },
         layers::patience,
         proto,
+        writer::Writer,
     },
     model::{
         account::AccountId,
@@ -22,6 +23,7 @@ use keyservice::{
         time::Timestamp,
         token::{Digester, Token},
     },
+    store::StillAllowed,
 };
 use prost::Message;
 use rand::{SeedableRng, rngs::StdRng};
@@ -73,16 +75,24 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
+fn writer(caller: &Caller, now: Timestamp) -> Writer<'_> {
+    Writer {
+        caller,
+        still_allowed: StillAllowed::always(),
+        now,
+    }
+}
+
 fn create(message: &[u8]) -> Result<(), Status> {
     let Ok(mut request) = proto::CreateRequest::decode(message) else {
         return Ok(());
     };
     let token = Token::generate(&mut StdRng::seed_from_u64(1));
-    let (caller, digester) = (Caller::anyone().name, Digester::new(None));
+    let (caller, digester) = (Caller::anyone(), Digester::new(None));
     let now = Timestamp::from_micros(1).expect("in range");
     let new = |request| {
-        let rule = DomainRule::Verified;
-        requests::new_key(request, &caller, &token, &digester, &[0; 10], rule, now)
+        let (writer, rule) = (writer(&caller, now), DomainRule::Verified);
+        requests::new_key(request, writer, &token, &digester, &[0; 10], rule, 1)
     };
     let read = new(request.clone())?;
     let key = &read.as_ref().key;
@@ -141,7 +151,7 @@ fn revoke(message: &[u8]) -> Result<(), Status> {
         return Ok(());
     };
     let (caller, digester) = (Caller::anyone(), Digester::new(None));
-    let read = |request| requests::revocation(request, &caller, &digester, Timestamp::MAX);
+    let read = |request| requests::revocation(request, writer(&caller, Timestamp::MAX), &digester);
     read(request.clone())?;
     request.target = Some(Target::KeyId(CANARY.to_owned()));
     Err(read(request).expect_err("a token is no key id"))
@@ -157,7 +167,7 @@ fn update(message: &[u8]) -> Result<(), Status> {
     );
     let rule = DomainRule::Verified;
     let paths = request.update_mask.clone().unwrap_or_default().paths;
-    change_requests::update(request.clone(), &caller, rule, now)?;
+    change_requests::update(request.clone(), writer(&caller, now), rule)?;
     assert!(!paths.is_empty());
     let known = |path: &String| ["name", "scope", "expire_time", "labels"].contains(&path.as_str());
     assert!(paths.iter().all(known));
@@ -166,7 +176,7 @@ fn update(message: &[u8]) -> Result<(), Status> {
         .get_or_insert_default()
         .paths
         .push(CANARY.to_owned());
-    let read = change_requests::update(request, &caller, rule, now).map(|_| ());
+    let read = change_requests::update(request, writer(&caller, now), rule).map(|_| ());
     Err(read.expect_err("a token is no path"))
 }
 
@@ -191,11 +201,11 @@ fn add_domain(message: &[u8]) -> Result<(), Status> {
         return Ok(());
     };
     let caller = Caller::anyone();
-    let read = domain_requests::addition(request.clone(), &caller, Timestamp::MAX)?;
+    let read = domain_requests::addition(request.clone(), writer(&caller, Timestamp::MAX))?;
     assert_eq!(read.as_ref().include_subdomains, request.include_subdomains);
     assert!(read.as_ref().domain.parents().next().is_some() || !request.include_subdomains);
     CANARY.clone_into(&mut request.domain);
-    let read = domain_requests::addition(request, &caller, Timestamp::MAX);
+    let read = domain_requests::addition(request, writer(&caller, Timestamp::MAX));
     Err(read.expect_err("a token is no domain"))
 }
 
@@ -204,9 +214,9 @@ fn remove_domain(message: &[u8]) -> Result<(), Status> {
         return Ok(());
     };
     let caller = Caller::anyone();
-    domain_requests::removal(request.clone(), &caller, Timestamp::MAX)?;
+    domain_requests::removal(request.clone(), writer(&caller, Timestamp::MAX))?;
     CANARY.clone_into(&mut request.account_id);
-    let read = domain_requests::removal(request, &caller, Timestamp::MAX);
+    let read = domain_requests::removal(request, writer(&caller, Timestamp::MAX));
     Err(read.expect_err("a token is no account id"))
 }
 

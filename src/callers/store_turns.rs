@@ -75,7 +75,7 @@ struct State {
 }
 
 /// How a caller stands among the others. The lowest is next.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
     turns: usize,
     /// The number of the last turn that it was given. Who has just come stands before the caller that was given
@@ -212,9 +212,10 @@ impl Gate {
         state.waiting.retain(|waiting| !waiting.turn.is_closed());
         while let Some((index, part)) = self.next(state) {
             let waiting = state.waiting.remove(index);
+            let standing = state.callers.get_mut(&waiting.caller);
+            let standing = standing.expect("each caller that waits has a standing");
             state.last_grant += 2;
             state.taken[part] += 1;
-            let standing = state.callers.entry(waiting.caller.clone()).or_default();
             standing.turns += 1;
             standing.last_grant = state.last_grant;
             let turn = StoreTurn {

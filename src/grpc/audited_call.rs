@@ -11,6 +11,7 @@
 use super::{
     call::{name, status},
     errors, held_answer,
+    writer::Writer,
 };
 use crate::{
     audit::recorder::Recorder,
@@ -88,10 +89,15 @@ impl<State> AuditedCall<State> {
         Ok(turn)
     }
 
-    /// Whether the call's caller still has its rights, for a write that may wait for others.
-    pub(super) fn still_allowed(&self) -> StillAllowed {
+    /// On whose behalf the call writes.
+    pub(super) fn writer(&self) -> Writer<'_> {
         let (caller, known_now) = (self.entry.caller.clone(), self.entry.known_now.clone());
-        StillAllowed::so_long_as(move || known_now().is_some_and(|now| *now == *caller))
+        let is_allowed = move || known_now().is_some_and(|now| *now == *caller);
+        Writer {
+            caller: self.caller(),
+            still_allowed: StillAllowed::so_long_as(is_allowed),
+            now: self.time(),
+        }
     }
 
     /// The status of a write that the store has not made, or not for certain.
@@ -141,10 +147,10 @@ impl AuditedCall {
         is_dry_run: bool,
         slots: &Arc<AdminSlots>,
     ) -> Result<Self, Status> {
-        let handover = request.extensions().get::<Handover>();
-        let (handover, mut call) = handover
-            .and_then(|handover| Some((handover, handover.take()?)))
-            .ok_or_else(errors::unauthenticated)?;
+        let opened = request.extensions().get::<Handover>();
+        let opened = opened.and_then(|handover| Some((handover, handover.take()?)));
+        let (handover, mut call) =
+            opened.expect("authentication opens each audited call, and only its handler takes it");
         call.entry.time = Timestamp::now();
         call.entry.is_dry_run = is_dry_run;
         // The message may have come long after the headers.

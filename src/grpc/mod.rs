@@ -23,6 +23,7 @@ mod page_token;
 mod redaction;
 mod server;
 mod unwritten;
+pub mod writer;
 mod writes;
 
 pub use call::Call;

@@ -65,14 +65,11 @@ fn may_sign(certificate: &Certificate) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
+    use super::{super::test_authority::params, *};
+    use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose};
 
     fn certificate(is_ca: IsCa, usages: &[KeyUsagePurpose]) -> String {
-        let mut params = CertificateParams::new([]).expect("valid");
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "somebody");
+        let mut params = params("somebody");
         params.is_ca = is_ca;
         params.key_usages = usages.to_vec();
         let key = KeyPair::generate().expect("a key");

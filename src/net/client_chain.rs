@@ -171,33 +171,14 @@ const VERSION_TAG: u8 = 0xA0;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use super::{
+        super::test_authority::{Authority, authority as root, signed_by},
+        *,
+    };
     use rustls::RootCertStore;
 
-    type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-    fn params(name: &str) -> CertificateParams {
-        let mut params = CertificateParams::new([]).expect("valid");
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-    }
-
-    fn root(name: &str) -> Issuer {
-        CertifiedIssuer::self_signed(params(name), key()).expect("signed")
-    }
-
-    fn signed_by(name: &str, issuer: &Issuer) -> Issuer {
-        CertifiedIssuer::signed_by(params(name), key(), issuer).expect("signed")
-    }
-
-    fn key() -> KeyPair {
-        KeyPair::generate().expect("a key")
-    }
-
     /// Which of those sent the verifier is given, by their indices.
-    fn path_of(own: &Issuer, sent: &[&Issuer], roots: &[&Issuer]) -> Option<Vec<usize>> {
+    fn path_of(own: &Authority, sent: &[&Authority], roots: &[&Authority]) -> Option<Vec<usize>> {
         let mut store = RootCertStore::empty();
         for root in roots {
             store.add(root.der().clone()).expect("a root");
@@ -219,7 +200,7 @@ mod tests {
         let inner = signed_by("inner", &outer);
         let own = signed_by("own", &inner);
         let direct = signed_by("own", &root);
-        let path = |own, sent: &[&Issuer]| path_of(own, sent, &[&root, &other]);
+        let path = |own, sent: &[&Authority]| path_of(own, sent, &[&root, &other]);
         assert_eq!(path(&own, &[&inner, &outer]), Some(vec![0, 1]));
         // With the root, out of order, with one of nobody's, and with one too few.
         assert_eq!(path(&own, &[&inner, &outer, &root]), Some(vec![0, 1]));
@@ -274,7 +255,7 @@ mod tests {
         let others: Vec<_> = (0..4).map(|_| self::root("other")).collect();
         let circle = signed_by("circle", &others[0]);
         let back = signed_by("other", &circle);
-        let all = |of: &[Issuer]| {
+        let all = |of: &[Authority]| {
             let own = signed_by("own", &of[0]);
             path_of(&own, &of.iter().collect::<Vec<_>>(), &[&root])
         };

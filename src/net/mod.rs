@@ -13,5 +13,7 @@ pub(crate) mod open_files;
 pub(crate) mod reload;
 mod revocation_lists;
 mod stall;
+#[cfg(test)]
+mod test_authority;
 pub(crate) mod tls;
 mod tls_errors;

@@ -97,20 +97,11 @@ impl NewestLists {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rcgen::{
-        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
-        DnType, IsCa, KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
+    use super::{
+        super::test_authority::{Authority, authority},
+        *,
     };
-
-    type Authority = CertifiedIssuer<'static, KeyPair>;
-
-    fn authority(name: &str) -> Authority {
-        let mut params = CertificateParams::new([]).expect("valid");
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed")
-    }
+    use rcgen::{CertificateRevocationListParams, KeyIdMethod, SerialNumber, date_time_ymd};
 
     fn list(authority: &Authority, day: u8) -> String {
         let params = CertificateRevocationListParams {

@@ -211,9 +211,9 @@ impl Tls {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::test_authority::authority, *};
     use proptest::prelude::*;
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use rcgen::{CertificateParams, KeyPair};
     use std::time::UNIX_EPOCH;
 
     fn self_signed() -> (String, String) {
@@ -222,13 +222,6 @@ mod tests {
         params.not_after = rcgen::date_time_ymd(2030, 1, 1);
         let certificate = params.self_signed(&key).expect("a certificate");
         (certificate.pem(), key.serialize_pem())
-    }
-
-    fn authority() -> String {
-        let mut params = CertificateParams::new([]).expect("valid");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        params.self_signed(&key).expect("a certificate").pem()
     }
 
     /// Parses files that nothing was read of before.
@@ -292,7 +285,7 @@ mod tests {
             "{early}"
         );
         let both = format!("{certificate}{other_certificate}");
-        let (authority, other) = (authority(), authority());
+        let (authority, other) = (authority("one").pem(), authority("other").pem());
         let authorities = format!("{authority}{other}");
         assert!(
             parse(

@@ -3,15 +3,15 @@
 //! Must never repeat a field's text in an error, because any field may contain a token by mistake.
 
 use crate::{
-    callers::Caller,
     grpc::{
         audited_call::{OfAccount, Unpermitted},
         fields::account_id,
         keys::reason,
         proto,
+        writer::Writer,
     },
-    model::{account::AccountId, time::Timestamp},
-    store::{StillAllowed, SuspensionChange},
+    model::account::AccountId,
+    store::SuspensionChange,
 };
 use tonic::Status;
 
@@ -30,30 +30,28 @@ impl OfAccount for AccountId {
 /// Reads a `SuspendAccount`.
 pub fn suspension(
     request: proto::SuspendAccountRequest,
-    caller: &Caller,
-    now: Timestamp,
+    writer: Writer<'_>,
 ) -> Result<Unpermitted<SuspensionChange>, Status> {
     Ok(Unpermitted::new(SuspensionChange {
         account_id: account_id(request.account_id)?,
         reason: Some(reason(&request.reason)?),
-        now,
-        caller: caller.name.clone(),
-        still_allowed: StillAllowed::always(),
+        now: writer.now,
+        caller: writer.caller.name.clone(),
+        still_allowed: writer.still_allowed,
     }))
 }
 
 /// Reads a `ResumeAccount`.
 pub fn resumption(
     request: proto::ResumeAccountRequest,
-    caller: &Caller,
-    now: Timestamp,
+    writer: Writer<'_>,
 ) -> Result<Unpermitted<SuspensionChange>, Status> {
     Ok(Unpermitted::new(SuspensionChange {
         account_id: account_id(request.account_id)?,
         reason: None,
-        now,
-        caller: caller.name.clone(),
-        still_allowed: StillAllowed::always(),
+        now: writer.now,
+        caller: writer.caller.name.clone(),
+        still_allowed: writer.still_allowed,
     }))
 }
 

@@ -36,7 +36,7 @@ impl AccountHandlers {
         call: AuditedCall,
         request: proto::SuspendAccountRequest,
     ) -> Closed<proto::SuspendAccountResponse> {
-        let change = request::suspension(request, call.caller(), call.time());
+        let change = request::suspension(request, call.writer());
         self.change(call, change, |suspension| proto::SuspendAccountResponse {
             suspension: suspension.as_ref().map(keys::suspension),
         })
@@ -48,7 +48,7 @@ impl AccountHandlers {
         call: AuditedCall,
         request: proto::ResumeAccountRequest,
     ) -> Closed<proto::ResumeAccountResponse> {
-        let change = request::resumption(request, call.caller(), call.time());
+        let change = request::resumption(request, call.writer());
         self.change(call, change, |_| proto::ResumeAccountResponse {})
             .await
     }
@@ -92,8 +92,7 @@ impl AccountHandlers {
         change: Result<Unpermitted<SuspensionChange>, Status>,
     ) -> Result<(SuspensionChange, Committed<Option<Suspension>>), Status> {
         const ADVICE: &str = "the account may or may not be changed: try again";
-        let mut change = call.permit(change?)?;
-        change.still_allowed = call.still_allowed();
+        let change = call.permit(change?)?;
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;

@@ -4,11 +4,11 @@
 
 use super::page_token;
 use crate::{
-    callers::Caller,
     grpc::{
         audited_call::{OfAccount, Unpermitted},
         fields::{account_id, domain, invalid, page_size},
         proto,
+        writer::Writer,
     },
     model::{
         account::AccountId,
@@ -16,7 +16,7 @@ use crate::{
         public_suffix::{NotOwnable, check_ownable},
         time::Timestamp,
     },
-    store::{DomainAddition, DomainQuery, DomainRemoval, StillAllowed},
+    store::{DomainAddition, DomainQuery, DomainRemoval},
 };
 use tonic::Status;
 
@@ -53,8 +53,7 @@ impl OfAccount for DomainQuery {
 /// Reads an `AddDomain`.
 pub fn addition(
     request: proto::AddDomainRequest,
-    caller: &Caller,
-    now: Timestamp,
+    writer: Writer<'_>,
 ) -> Result<Unpermitted<DomainAddition>, Status> {
     let account_id = account_id(request.account_id)?;
     let domain = domain(request.domain)?;
@@ -66,24 +65,23 @@ pub fn addition(
         account_id,
         domain,
         include_subdomains: request.include_subdomains,
-        now,
-        caller: caller.name.clone(),
-        still_allowed: StillAllowed::always(),
+        now: writer.now,
+        caller: writer.caller.name.clone(),
+        still_allowed: writer.still_allowed,
     }))
 }
 
 /// Reads a `RemoveDomain`.
 pub fn removal(
     request: proto::RemoveDomainRequest,
-    caller: &Caller,
-    now: Timestamp,
+    writer: Writer<'_>,
 ) -> Result<Unpermitted<DomainRemoval>, Status> {
     Ok(Unpermitted::new(DomainRemoval {
         account_id: account_id(request.account_id)?,
         domain: domain(request.domain)?,
-        now,
-        caller: caller.name.clone(),
-        still_allowed: StillAllowed::always(),
+        now: writer.now,
+        caller: writer.caller.name.clone(),
+        still_allowed: writer.still_allowed,
     }))
 }
 

@@ -78,9 +78,8 @@ impl DomainHandlers {
         request: proto::AddDomainRequest,
     ) -> Result<(DomainAddition, Committed<AddedDomain>), Status> {
         const ADVICE: &str = "the domain may or may not have been added: try again";
-        let addition = request::addition(request, call.caller(), call.time())?;
-        let mut addition = call.permit(addition)?;
-        addition.still_allowed = call.still_allowed();
+        let addition = request::addition(request, call.writer())?;
+        let addition = call.permit(addition)?;
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;
@@ -125,9 +124,8 @@ impl DomainHandlers {
         request: proto::RemoveDomainRequest,
     ) -> Result<(DomainRemoval, Committed<RemovedDomain>), Status> {
         const ADVICE: &str = "the domain may or may not have been removed: try again";
-        let removal = request::removal(request, call.caller(), call.time())?;
-        let mut removal = call.permit(removal)?;
-        removal.still_allowed = call.still_allowed();
+        let removal = request::removal(request, call.writer())?;
+        let removal = call.permit(removal)?;
         let turn = call
             .turn(&self.app.store_turns, StoreWork::Write, ADVICE)
             .await?;

@@ -92,13 +92,14 @@ impl KeyHandlers {
             return Ok(Done::Counted(selected));
         }
         // Also with none: the answer to a call that is repeated must wait for the writes of the first.
+        let writer = call.writer();
         let revocation = BatchRevocation {
             key_ids: selected.key_ids.clone(),
             filter,
             reason,
-            now: call.time(),
-            caller: call.caller().name.clone(),
-            still_allowed: call.still_allowed(),
+            now: writer.now,
+            caller: writer.caller.name.clone(),
+            still_allowed: writer.still_allowed,
         };
         let turns = &self.app.store_turns;
         // Callers take turns with batches. So no caller's batches can follow one another while others wait.

@@ -11,6 +11,7 @@ use crate::{
     grpc::{
         fields::{domain, invalid},
         proto,
+        writer::Writer,
     },
     model::{
         audit_record::AdminMethod,
@@ -123,12 +124,6 @@ impl Change {
         self
     }
 
-    /// The change, by a call whose caller has its rights only so long as this says so.
-    pub(super) fn so_long_as(mut self, still_allowed: StillAllowed) -> Self {
-        self.still_allowed = still_allowed;
-        self
-    }
-
     fn replacement(&self, next: Key, key: &Key) -> KeyReplacement {
         KeyReplacement {
             key: next,
@@ -174,7 +169,7 @@ impl Change {
             must_be_verified: false,
             max_keys: None,
             caller: self.caller.clone(),
-            still_allowed: StillAllowed::always(),
+            still_allowed: self.still_allowed.clone(),
         }
     }
 
@@ -207,10 +202,10 @@ pub fn lookup(
 /// Reads an Update.
 pub fn update(
     request: proto::UpdateRequest,
-    caller: &Caller,
+    writer: Writer<'_>,
     rule: DomainRule,
-    now: Timestamp,
 ) -> Result<Change, Status> {
+    let now = writer.now;
     let key_id = key_id(&request.key_id)?;
     let mut update = KeyUpdate::default();
     for path in &masked_paths(request.update_mask)? {
@@ -229,15 +224,14 @@ pub fn update(
     }
     let etag = request.etag;
     let kind = Kind::Update { update, etag, rule };
-    change(KeyTarget::Id(key_id), request.account_id, kind, caller, now)
+    change(KeyTarget::Id(key_id), request.account_id, kind, writer)
 }
 
 /// Reads a Suspend.
 pub fn suspension(
     request: proto::SuspendRequest,
-    caller: &Caller,
+    writer: Writer<'_>,
     digester: &Digester,
-    now: Timestamp,
 ) -> Result<Change, Status> {
     let named = request.target.map(|target| match target {
         proto::suspend_request::Target::KeyId(id) => Named::Id(id),
@@ -245,29 +239,25 @@ pub fn suspension(
     });
     let target = target(named, digester)?;
     let kind = Kind::Suspend(reason(&request.reason)?);
-    change(target, request.account_id, kind, caller, now)
+    change(target, request.account_id, kind, writer)
 }
 
 /// Reads a Resume.
-pub fn resumption(
-    request: proto::ResumeRequest,
-    caller: &Caller,
-    now: Timestamp,
-) -> Result<Change, Status> {
+pub fn resumption(request: proto::ResumeRequest, writer: Writer<'_>) -> Result<Change, Status> {
     let target = KeyTarget::Id(key_id(&request.key_id)?);
-    change(target, request.account_id, Kind::Resume, caller, now)
+    change(target, request.account_id, Kind::Resume, writer)
 }
 
 /// Reads a Rotate. The token and the random bits for the successor's id are arguments, so that this
 /// function always gives the same result.
 pub fn rotation(
     request: proto::RotateRequest,
-    caller: &Caller,
+    writer: Writer<'_>,
     token: &Token,
     digester: &Digester,
     id_bits: &[u8; 10],
-    now: Timestamp,
 ) -> Result<Change, Status> {
+    let now = writer.now;
     let named = request.target.map(|target| match target {
         proto::rotate_request::Target::KeyId(id) => Named::Id(id),
         proto::rotate_request::Target::Token(token) => Named::Token(token),
@@ -282,7 +272,7 @@ pub fn rotation(
         digest: digester.digest(token),
         preview: token.preview(),
     });
-    change(target, request.account_id, kind, caller, now)
+    change(target, request.account_id, kind, writer)
 }
 
 /// Reads the reason of a suspension, or of a revocation.
@@ -294,17 +284,16 @@ fn change(
     target: KeyTarget,
     account_id: Option<String>,
     kind: Kind,
-    caller: &Caller,
-    now: Timestamp,
+    writer: Writer<'_>,
 ) -> Result<Change, Status> {
-    let accounts = accounts(account_id, caller)?;
+    let accounts = accounts(account_id, writer.caller)?;
     Ok(Change {
         lookup: KeyLookup { target, accounts },
         kind,
         max_keys: None,
-        caller: caller.name.clone(),
-        still_allowed: StillAllowed::always(),
-        now,
+        caller: writer.caller.name.clone(),
+        still_allowed: writer.still_allowed,
+        now: writer.now,
     })
 }
 

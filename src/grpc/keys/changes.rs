@@ -80,8 +80,8 @@ impl KeyHandlers {
     ) -> Closed<proto::UpdateResponse> {
         call.set_given_account(request.account_id.as_deref());
         let rule = self.app.authorizer.domain_rule();
-        let (caller, now) = (call.caller(), call.time());
-        let change = change_requests::update(request, caller, rule, now);
+        let (writer, now) = (call.writer(), call.time());
+        let change = change_requests::update(request, writer, rule);
         self.change(call, change, |replacement| proto::UpdateResponse {
             key: Some(response::key(replacement.key, now)),
         })
@@ -95,8 +95,8 @@ impl KeyHandlers {
     ) -> Closed<proto::SuspendResponse> {
         call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
-        let (caller, now) = (call.caller(), call.time());
-        let change = change_requests::suspension(request, caller, digester, now);
+        let (writer, now) = (call.writer(), call.time());
+        let change = change_requests::suspension(request, writer, digester);
         self.change(call, change, |replacement| proto::SuspendResponse {
             key: Some(response::key(replacement.key, now)),
         })
@@ -109,8 +109,8 @@ impl KeyHandlers {
         request: proto::ResumeRequest,
     ) -> Closed<proto::ResumeResponse> {
         call.set_given_account(request.account_id.as_deref());
-        let (caller, now) = (call.caller(), call.time());
-        let change = change_requests::resumption(request, caller, now);
+        let (writer, now) = (call.writer(), call.time());
+        let change = change_requests::resumption(request, writer);
         self.change(call, change, |replacement| proto::ResumeResponse {
             key: Some(response::key(replacement.key, now)),
         })
@@ -128,8 +128,8 @@ impl KeyHandlers {
             (Token::generate(&mut rng), rng.random())
         };
         let digester = self.app.authorizer.digester();
-        let (caller, now) = (call.caller(), call.time());
-        let change = change_requests::rotation(request, caller, &token, digester, &id_bits, now);
+        let (writer, now) = (call.writer(), call.time());
+        let change = change_requests::rotation(request, writer, &token, digester, &id_bits);
         self.change(call, change, |replacement| {
             let successor = replacement.successor.map(|new| response::key(new.key, now));
             proto::RotateResponse {
@@ -149,8 +149,7 @@ impl KeyHandlers {
         answer: impl FnOnce(KeyReplacement) -> T,
     ) -> Closed<T> {
         let max_keys = self.app.max_keys_per_account;
-        let still_allowed = call.still_allowed();
-        let change = change.map(|change| change.limited_to(max_keys).so_long_as(still_allowed));
+        let change = change.map(|change| change.limited_to(max_keys));
         let stored = async { self.commit_change(&mut call, &change?).await };
         match stored.await {
             Err(status) => call.refuse(status).await,

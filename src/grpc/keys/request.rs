@@ -12,16 +12,16 @@ use crate::{
         audited_call::{OfAccount, Unpermitted},
         fields::{account_id, domain, invalid, page_size},
         proto,
+        writer::Writer,
     },
     model::{
         account::{AccountId, Accounts},
-        caller_name::CallerName,
         domain::Domain,
         key::{Key, KeyId, KeyName, Labels, RequestId, Scope, Status, Version, filter::KeyFilter},
         time::Timestamp,
         token::{Digester, Preview, Token},
     },
-    store::{KeyTarget, LIST_SEARCH_LEN, ListQuery, NewKey, Revocation, StillAllowed},
+    store::{KeyTarget, LIST_SEARCH_LEN, ListQuery, NewKey, Revocation},
 };
 use proto::revoke_request::Target;
 use std::collections::HashMap;
@@ -50,13 +50,14 @@ impl OfAccount for ListQuery {
 /// function always gives the same result.
 pub fn new_key(
     request: proto::CreateRequest,
-    caller: &CallerName,
+    writer: Writer<'_>,
     token: &Token,
     digester: &Digester,
     id_bits: &[u8; 10],
     rule: DomainRule,
-    now: Timestamp,
+    max_keys: u32,
 ) -> Result<Unpermitted<NewKey>, tonic::Status> {
+    let now = writer.now;
     let account_id = account_id(request.account_id)?;
     let name = KeyName::parse(&request.name).map_err(|error| invalid("name", error))?;
     let domain = request.domain.map(domain).transpose()?;
@@ -86,9 +87,9 @@ pub fn new_key(
         digest: digester.digest(token),
         request_id,
         must_be_verified: rule == DomainRule::Verified,
-        max_keys: None,
-        caller: caller.clone(),
-        still_allowed: StillAllowed::always(),
+        max_keys: Some(max_keys),
+        caller: writer.caller.name.clone(),
+        still_allowed: writer.still_allowed,
     }))
 }
 
@@ -170,9 +171,8 @@ pub(super) fn invalid_page_token(error: InvalidPageToken) -> tonic::Status {
 /// Reads a Revoke. The revocation covers only accounts that the caller may touch.
 pub fn revocation(
     request: proto::RevokeRequest,
-    caller: &Caller,
+    writer: Writer<'_>,
     digester: &Digester,
-    now: Timestamp,
 ) -> Result<Revocation, tonic::Status> {
     let named = request.target.map(|target| match target {
         Target::KeyId(id) => Named::Id(id),
@@ -180,10 +180,10 @@ pub fn revocation(
     });
     Ok(Revocation {
         target: target(named, digester)?,
-        accounts: accounts(request.account_id, caller)?,
-        now,
-        caller: caller.name.clone(),
-        still_allowed: StillAllowed::always(),
+        accounts: accounts(request.account_id, writer.caller)?,
+        now: writer.now,
+        caller: writer.caller.name.clone(),
+        still_allowed: writer.still_allowed,
     })
 }
 

@@ -88,13 +88,11 @@ impl KeyHandlers {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())
         };
-        let (caller, digester) = (&call.caller().name, self.app.authorizer.digester());
-        let (rule, now) = (self.app.authorizer.domain_rule(), call.time());
-        let new = request::new_key(request, caller, &token, digester, &id_bits, rule, now)?;
-        let mut new = call.permit(new)?;
-        let max_keys = self.app.max_keys_per_account;
-        new.max_keys = Some(max_keys);
-        new.still_allowed = call.still_allowed();
+        let (writer, digester) = (call.writer(), self.app.authorizer.digester());
+        let rule = self.app.authorizer.domain_rule();
+        let max = self.app.max_keys_per_account;
+        let new = request::new_key(request, writer, &token, digester, &id_bits, rule, max)?;
+        let new = call.permit(new)?;
         let turn = call
             .turn(&self.app.store_turns, StoreWork::SharedWrite, ADVICE)
             .await?;
@@ -103,7 +101,7 @@ impl KeyHandlers {
         let created = created.map_err(|error| call.store_failed(&error, ADVICE))?;
         let committed = created.map_err(|refused| match refused {
             NotCreated::DomainNotVerified => response::domain_not_verified(),
-            NotCreated::TooManyKeys => response::too_many_keys(&new.key.account_id, max_keys),
+            NotCreated::TooManyKeys => response::too_many_keys(&new.key.account_id, max),
         })?;
         Ok((token, new, committed))
     }
@@ -253,8 +251,7 @@ impl KeyHandlers {
         const ADVICE: &str = "the key may or may not be revoked: try again";
         call.set_given_account(request.account_id.as_deref());
         let digester = self.app.authorizer.digester();
-        let mut revocation = request::revocation(request, call.caller(), digester, call.time())?;
-        revocation.still_allowed = call.still_allowed();
+        let revocation = request::revocation(request, call.writer(), digester)?;
         note_target(call, &revocation.target);
         let turn = call
             .turn(&self.app.store_turns, StoreWork::SharedWrite, ADVICE)

@@ -1,4 +1,4 @@
-//! The answer to a call that is refused by its headers.
+//! The answer to a call that is refused, by its headers or by what has come of its message.
 //!
 //! Promises to come only when the message has come too, or is late: HTTP/2 resets a stream that is answered
 //! before its message came. h2 counts a message that comes after that as its client's fault, and closes the
@@ -44,28 +44,43 @@ pub(super) async fn message_has_come(call: Call, limits: MessageLimits) {
     }
     let limits = limits.before_deadline(answer_time(call.request.headers()));
     let mut unread = Unread {
-        body: call.request.into_body(),
-        patience: Patience::of(&limits, call.began),
         bytes_left: limits.whole_message(),
         // Nobody knows whether another method streams its messages.
         ends_alone: call.method.is_some(),
     };
-    poll_fn(|context| unread.poll_end(context)).await;
+    let mut patience = Patience::of(&limits, call.began);
+    let mut body = call.request.into_body();
+    poll_fn(|context| unread.poll_end(&mut body, &mut patience, context)).await;
 }
 
-struct Unread {
-    body: Body,
-    patience: Patience,
+/// The rest of a message that nobody reads.
+pub(super) struct Unread {
+    /// How much of it is waited for.
     bytes_left: usize,
     /// Whether its client ends it without an answer.
     ends_alone: bool,
 }
 
 impl Unread {
-    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while !self.body.is_end_stream() {
-            match Pin::new(&mut self.body).poll_frame(context) {
-                Poll::Pending => return self.patience.poll(context),
+    /// The rest of the one message of a call. So many bytes of it are waited for.
+    pub(super) fn of_one_message(bytes_left: usize) -> Self {
+        let ends_alone = true;
+        Self {
+            bytes_left,
+            ends_alone,
+        }
+    }
+
+    /// Drops what comes. Ready at the end, or when it is late or too much.
+    pub(super) fn poll_end(
+        &mut self,
+        body: &mut Body,
+        patience: &mut Patience,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        while !body.is_end_stream() {
+            match Pin::new(&mut *body).poll_frame(context) {
+                Poll::Pending => return patience.poll(context),
                 Poll::Ready(Some(Ok(frame))) => {
                     let size = frame.data_ref().map_or(0, Bytes::len);
                     let Some(left) = self.bytes_left.checked_sub(size) else {

@@ -12,6 +12,7 @@ use super::{
     cancelled::{cancelled, named},
     message_limits::{LargeMessage, MessageLimits, Patience},
     messages::{Messages, Refused},
+    refused::Unread,
     stream_answer::Failure,
     unreadable::{Unreadable, unreadable},
 };
@@ -19,7 +20,6 @@ use crate::{
     grpc::{errors, methods::Method},
     net::reload::Version,
 };
-use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::{
     pin::Pin,
@@ -51,10 +51,10 @@ pub(in crate::grpc) struct RequestBody {
 /// by default, and seldom send one.
 const MOST_REFUSED_BYTES: usize = 4 * 1024 * 1024;
 
-/// The status of a call that fails, and how much of its message may still come before it.
+/// The status of a call that fails, and the rest of its message, which comes before it.
 struct Refusal {
     status: Status,
-    bytes_left: usize,
+    rest: Unread,
 }
 
 impl RequestBody {
@@ -148,33 +148,18 @@ impl RequestBody {
         self.large = None;
         self.refusal = Some(Refusal {
             status,
-            bytes_left: MOST_REFUSED_BYTES,
+            rest: Unread::of_one_message(MOST_REFUSED_BYTES),
         });
         self.poll_refused(context)
     }
 
-    /// Drops what comes of the message, until its end, or until it is late or too much.
     fn poll_refused(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<<Body as HttpBody>::Data>, Status>>> {
-        while let Some(refusal) = &mut self.refusal
-            && !self.inner.is_end_stream()
-        {
-            match Pin::new(&mut self.inner).poll_frame(context) {
-                Poll::Pending => {
-                    ready!(self.patience.poll(context));
-                    break;
-                }
-                Poll::Ready(Some(Ok(frame))) => {
-                    let size = frame.data_ref().map_or(0, Bytes::len);
-                    let Some(left) = refusal.bytes_left.checked_sub(size) else {
-                        break;
-                    };
-                    refusal.bytes_left = left;
-                }
-                Poll::Ready(_) => break,
-            }
+        if let Some(Refusal { rest, .. }) = &mut self.refusal {
+            let (body, patience) = (&mut self.inner, &mut self.patience);
+            ready!(rest.poll_end(body, patience, context));
         }
         Poll::Ready(self.refusal.take().map(|refusal| Err(refusal.status)))
     }
@@ -252,6 +237,7 @@ fn given_up() -> Status {
 mod tests {
     use super::*;
     use crate::config::Settings;
+    use bytes::Bytes;
     use futures::StreamExt;
     use http_body_util::StreamBody;
     use std::{task::Waker, time::Duration};

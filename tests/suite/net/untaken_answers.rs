@@ -284,7 +284,7 @@ async fn the_memory_for_answers_has_its_bound_for_every_method_and_every_role() 
     let process = Process(callers.server.pid());
     callers.wait_until_closed().await;
     let before = process.memory();
-    let mut most_of_all = 0;
+    let mut most = WINDOWS.map(|_| 0);
     for method in method_names() {
         // An admin call without a slot is refused, and so has ended.
         let is_admins = method.starts_with("tosend.") && !method.contains("/Authorize");
@@ -294,23 +294,22 @@ async fn the_memory_for_answers_has_its_bound_for_every_method_and_every_role() 
         };
         let bound = before + answers / 1024;
         for (role, secret) in callers.roles() {
-            for window in WINDOWS {
+            for (window, most) in WINDOWS.into_iter().zip(&mut most) {
                 process.reset_peak_memory();
                 let hostile = callers.call_without_taking(method, secret, window).await;
                 let highest = process.peak_memory();
                 println!("{method} by {role}, window {window}: {before} to {highest} MiB");
                 assert!(highest <= bound, "{highest} MiB, and {bound} were stated");
-                most_of_all = most_of_all.max(highest);
+                *most = highest.max(*most);
                 drop(hostile);
                 callers.wait_until_closed().await;
             }
         }
     }
-    println!("at most {most_of_all} MiB, from {before}");
-    assert!(
-        most_of_all >= before + ADMIN_SLOTS / 2,
-        "the answers were held"
-    );
+    println!("at most {most:?} MiB, from {before}");
+    // Calls whose answers are small take 3 MiB.
+    let answers_were_held = |most: &u64| *most >= before + ADMIN_SLOTS / 4;
+    assert!(most.iter().all(answers_were_held), "{most:?} MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

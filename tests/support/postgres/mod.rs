@@ -102,7 +102,7 @@ impl Cluster {
             Version::Installed => postgres_tool,
             Version::Newest => postgres_18_tool,
         };
-        Self::made_by(find, "initdb", &INITDB_ARGUMENTS)
+        Self::in_directory(find, |directory| initialise(find, directory))
     }
 
     /// Starts a hot standby of this cluster.
@@ -116,17 +116,16 @@ impl Cluster {
             "{}?sslmode=disable&gssencmode=disable",
             address(port, "postgres")
         );
-        Self::made_by(
-            postgres_tool,
-            "pg_basebackup",
-            &[
-                "--dbname",
-                &primary,
-                "--write-recovery-conf",
-                "--checkpoint=fast",
-                "--no-sync",
-            ],
-        )
+        let args = [
+            "--dbname",
+            &primary,
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+        ];
+        Self::in_directory(postgres_tool, |directory| {
+            make_data(&postgres_tool("pg_basebackup"), &args, directory);
+        })
     }
 
     /// Makes a standby a primary.
@@ -134,7 +133,8 @@ impl Cluster {
         assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t");
     }
 
-    fn made_by(find: fn(&str) -> PathBuf, tool: &str, args: &[&str]) -> Self {
+    /// Starts a server in a new directory, where this makes its data.
+    fn in_directory(find: fn(&str) -> PathBuf, make: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("keyservice-pg-")
             .tempdir()
@@ -142,17 +142,7 @@ impl Cluster {
         if is_running_as_root() {
             std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("chown");
         }
-        let made = as_server_user(&find(tool), directory.path())
-            .args(args)
-            .arg("-D")
-            .arg(directory.path().join("data"))
-            .output()
-            .expect("it runs");
-        assert!(
-            made.status.success(),
-            "{tool}: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        make(directory.path());
         let port = free_port();
         let mut cluster = Self {
             directory,
@@ -442,6 +432,43 @@ pub fn database_in(address: &str) -> &str {
 }
 
 /// A PostgreSQL program in its own process group, as a user that PostgreSQL accepts.
+/// Makes the data of a new cluster. `initdb` takes ten times as long as a copy, so what it made once is kept.
+fn initialise(find: fn(&str) -> PathBuf, directory: &Path) {
+    let (initdb, data) = (find("initdb"), directory.join("data"));
+    let version = Command::new(&initdb).arg("--version").output();
+    let version = String::from_utf8(version.expect("it runs").stdout).expect("UTF-8");
+    let kept_in = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let kept = kept_in.join(format!("{} {}", version.trim(), INITDB_ARGUMENTS.join(" ")));
+    if kept.exists() {
+        return copy(&kept, &data);
+    }
+    make_data(&initdb, &INITDB_ARGUMENTS, directory);
+    // Other tests look for it meanwhile, and must find it whole or not at all.
+    let part = tempfile::tempdir_in(kept_in).expect("a directory");
+    copy(&data, &part.path().join("data"));
+    // Another test may have been faster.
+    let _ = fs::rename(part.path().join("data"), kept);
+}
+
+fn make_data(tool: &Path, args: &[&str], directory: &Path) {
+    let made = as_server_user(tool, directory)
+        .args(args)
+        .arg("-D")
+        .arg(directory.join("data"))
+        .output()
+        .expect("it runs");
+    let error = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{}: {error}", tool.display());
+}
+
+/// Copies a directory, with the owners of its files.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).output();
+    let copied = copied.expect("cp runs");
+    let error = String::from_utf8_lossy(&copied.stderr);
+    assert!(copied.status.success(), "{error}");
+}
+
 pub fn as_server_user(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).process_group(0);
