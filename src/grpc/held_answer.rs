@@ -22,6 +22,10 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 
+/// The most bytes that HTTP/2 is given at once, as large as its frames. So it can be seen whether a client takes
+/// a long answer.
+const PART_SIZE: usize = 16 * 1024;
+
 /// Holds the slot until the client has taken the answer. An answer without a message is headers alone,
 /// which no client can refuse to take.
 pub(super) fn hold(
@@ -37,20 +41,21 @@ pub(super) fn hold(
         slot,
         connection: peer.map(|peer| OfConnection::new(peer, limit)),
     });
-    response.map(|answer| Body::new(HeldAnswer { answer, held }))
+    let rest = Bytes::new();
+    response.map(|answer| Body::new(HeldAnswer { answer, rest, held }))
 }
 
 /// What lasts until the answer is taken.
-#[expect(dead_code, reason = "it matters when it is dropped")]
 struct Held {
+    #[expect(dead_code, reason = "it matters when it is dropped")]
     slot: Arc<AdminSlot>,
     /// `None` where there is no connection.
     connection: Option<OfConnection>,
 }
 
-#[expect(dead_code, reason = "it matters when it is dropped")]
 struct OfConnection {
     answer: HeldByConnection,
+    #[expect(dead_code, reason = "it matters when it is dropped")]
     timer: AbortOnDropHandle<()>,
 }
 
@@ -71,14 +76,31 @@ impl OfConnection {
 
 struct HeldAnswer {
     answer: Body,
+    /// What has come of the answer, and HTTP/2 has not been given yet.
+    rest: Bytes,
     held: Arc<Held>,
 }
 
-/// A part of the answer that HTTP/2 is given.
+impl HeldAnswer {
+    fn next_part(&mut self) -> Frame<Bytes> {
+        let bytes = self.rest.split_to(self.rest.len().min(PART_SIZE));
+        let held = self.held.clone();
+        Frame::data(Bytes::from_owner(Part { bytes, held }))
+    }
+}
+
+/// A part of the answer that HTTP/2 is given, and drops when its client has taken it.
 struct Part {
     bytes: Bytes,
-    #[expect(dead_code, reason = "it matters when it is dropped")]
     held: Arc<Held>,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.held.connection {
+            connection.answer.note_taken_part();
+        }
+    }
 }
 
 impl AsRef<[u8]> for Part {
@@ -95,23 +117,33 @@ impl HttpBody for HeldAnswer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.next_part())));
+        }
         let frame = ready!(Pin::new(&mut self.answer).poll_frame(context));
         Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| {
-                frame.map_data(|bytes| {
-                    let held = self.held.clone();
-                    Bytes::from_owner(Part { bytes, held })
-                })
+            frame.map(|frame| match frame.into_data() {
+                Ok(bytes) => {
+                    self.rest = bytes;
+                    self.next_part()
+                }
+                Err(trailers) => trailers,
             })
         }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.answer.is_end_stream()
+        self.rest.is_empty() && self.answer.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.answer.size_hint()
+        let mut hint = self.answer.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 

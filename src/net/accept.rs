@@ -30,7 +30,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connections of a socket, each once its preface is read. Before that, a server could not tell
 /// the client that it drains, and would wait for it. `credentials` list the callers, unless everybody
-/// may call. Once told to drain, it closes those without calls.
+/// may call. Once told to drain, it closes those on which nothing is waited for.
 pub(crate) fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
@@ -55,7 +55,7 @@ pub(crate) fn accept_connections(
         stall_limit: limits.keepalive_timeout,
     };
     // It outlasts the accepting, which ends when the drain begins.
-    tokio::spawn(setup.admission.clone().close_idle_connections(drain));
+    tokio::spawn(setup.admission.clone().close_unawaited_connections(drain));
     tokio::spawn(accept_all(socket, Arc::new(setup), ready));
     ReceiverStream::new(connections)
 }

@@ -116,6 +116,12 @@ pub struct CallInFlight {
 }
 
 impl AtEnd for CallInFlight {
+    fn answered(&mut self) {
+        if let Some(slot) = &mut self.slot {
+            slot.note_answered();
+        }
+    }
+
     fn ended(&mut self, status: Option<Code>) {
         let code = status.unwrap_or(Code::Cancelled);
         let took = self.began.elapsed();

@@ -15,6 +15,9 @@ use tonic::{Code, Status, body::Body};
 
 /// What a layer does when a call ends. What it holds is dropped with the response's body.
 pub trait AtEnd: Unpin {
+    /// Called once, when the response is ready, before any of its body is asked for.
+    fn answered(&mut self) {}
+
     /// Called once. There is no status if the call was given up before it had one.
     fn ended(&mut self, status: Option<Code>);
 }
@@ -38,6 +41,7 @@ impl<E: AtEnd> Unended<E> {
         if let Some(code) = status(response.headers()) {
             self.tell(Some(code));
         }
+        self.at_end.answered();
         response.map(|inner| UntilEnd { inner, call: self })
     }
 

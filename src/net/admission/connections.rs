@@ -5,17 +5,16 @@
 
 use super::{
     callers::Callers,
-    policy::{self, ConnectionView, Holders, SHORTAGE},
+    policy::{self, Awaited, ConnectionView, Holders, SHORTAGE},
     slot::ConnectionSlot,
 };
 use crate::model::caller_name::CallerName;
 use hashbrown::HashMap;
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// What a server that drains waits for, by the numbers of the connections, and since when it is the same.
+pub(super) type Waits = HashMap<u64, (Awaited, Duration)>;
 
 /// Where an evicted connection's slot goes when it is free.
 pub(super) type Successor = oneshot::Sender<OwnedSemaphorePermit>;
@@ -151,20 +150,32 @@ impl Connections {
         }
     }
 
-    /// Evicts the connections that have nothing in flight, and had nothing when this was last asked.
-    /// Returns the numbers of the others that have nothing in flight.
-    pub(super) fn evict_idle(&mut self, were_idle: &HashSet<u64>) -> HashSet<u64> {
+    /// Evicts the connections that a server which drains does not wait for any longer. `waits` says what it waits
+    /// for on each connection, and since when. Returns on how many of them answers were not taken.
+    pub(super) fn evict_unawaited(&mut self, waits: &mut Waits, now: Duration) -> usize {
         let slots = self
             .unauthenticated
             .values()
             .chain(self.callers.connections());
-        let idle = slots.filter(|slot| slot.is_idle()).map(|slot| slot.view());
-        let (idle, new): (Vec<_>, Vec<_>) =
-            idle.partition(|connection| were_idle.contains(&connection.number));
-        for connection in &idle {
-            self.evict(connection);
+        let (mut next, mut over) = (Waits::new(), Vec::new());
+        for slot in slots {
+            let awaited = slot.awaited();
+            let before = waits.get(&slot.number).copied();
+            let (_, since) = before
+                .filter(|(before, _)| *before == awaited)
+                .unwrap_or((awaited, now));
+            match policy::patience(&awaited) {
+                Some(patience) if now.saturating_sub(since) >= patience => {
+                    over.push((slot.view(), awaited));
+                }
+                _ => drop(next.insert(slot.number, (awaited, since))),
+            }
         }
-        new.iter().map(|connection| connection.number).collect()
+        *waits = next;
+        let evicted = over
+            .into_iter()
+            .filter(|(connection, _)| self.evict(connection));
+        evicted.filter(|(_, awaited)| awaited.is_untaken()).count()
     }
 
     /// Evicts connections until no more calls are in flight than may be. Returns how many.

@@ -8,7 +8,7 @@ mod connections;
 mod policy;
 mod slot;
 
-use self::connections::{Connections, Evicted};
+use self::connections::{Connections, Evicted, Waits};
 pub(crate) use self::slot::{ConnectionSlot, HeldByConnection, InFlightCall, StreamOfConnection};
 use super::{
     connection_counts::{ConnectionCounts, Reason},
@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{callers::credentials::Credentials, model::caller_name::CallerName};
 use std::{
-    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -34,9 +33,6 @@ const EVICTION_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a client has to end its connection when the server drains. It needs one round trip.
 const GOAWAY_TIME: Duration = Duration::from_millis(300);
-
-/// How long the last bytes of an answer may take to be written, once HTTP/2 has them.
-const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 /// How many new connections may wait at once for evicted ones to end. They are open files beyond the
 /// limit. With this many, one that waits does not hold up the others.
@@ -166,16 +162,18 @@ impl Admission {
         }
     }
 
-    /// Closes connections without calls that are waited for, once told to drain. Their clients were asked to
-    /// end them, but a client that is silent never answers, and one that ignores it goes on calling.
-    pub(super) async fn close_idle_connections(self: Arc<Self>, drain: CancellationToken) {
+    /// Closes connections on which nothing is waited for any more, once told to drain. Their clients were asked
+    /// to end them, but a client that is silent never answers, one that ignores it goes on calling, and one that
+    /// takes no answer would keep its call in flight.
+    pub(super) async fn close_unawaited_connections(self: Arc<Self>, drain: CancellationToken) {
         drain.cancelled().await;
         sleep(GOAWAY_TIME).await;
         self.goaway_is_over.store(true, Relaxed);
-        let mut idle = HashSet::new();
+        let mut waits = Waits::new();
         loop {
-            idle = self.connections().evict_idle(&idle);
-            sleep(ANSWER_TIME).await;
+            let untaken = self.connections().evict_unawaited(&mut waits, self.now());
+            (0..untaken).for_each(|_| self.counts.count_closed(Reason::AnswerNotTaken));
+            sleep(policy::STEP).await;
         }
     }
 

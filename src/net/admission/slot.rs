@@ -5,7 +5,7 @@
 
 use super::{
     Admission,
-    policy::{CallerNumber, ConnectionView},
+    policy::{Awaited, CallerNumber, ConnectionView},
 };
 use crate::model::caller_name::CallerName;
 use futures::task::AtomicWaker;
@@ -33,10 +33,10 @@ pub(crate) struct ConnectionSlot {
     /// connections is held, so that whoever holds it sees both the same.
     caller: AtomicU64,
     calls: Calls,
-    /// How many of these calls a server that drains does not wait for.
-    unawaited_calls: AtomicUsize,
     /// How many answers to admin calls its client has yet to take.
     held_answers: AtomicUsize,
+    /// How many parts of such answers it has taken.
+    taken_parts: AtomicUsize,
     /// How many calls to `AuthorizeStream` it has.
     streams: AtomicUsize,
     /// When the connection was set up. Its age is counted from then.
@@ -56,8 +56,8 @@ impl ConnectionSlot {
             last_called_millis: AtomicU64::new(0),
             caller: AtomicU64::new(Self::UNAUTHENTICATED),
             calls: Calls::default(),
-            unawaited_calls: AtomicUsize::new(0),
             held_answers: AtomicUsize::new(0),
+            taken_parts: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             set_up: OnceLock::new(),
             reader: AtomicWaker::new(),
@@ -98,22 +98,21 @@ impl ConnectionSlot {
     pub(crate) fn begin_call(self: Arc<Self>, may_be_awaited: bool) -> InFlightCall {
         let is_over = self.admission.goaway_is_over.load(Relaxed);
         let is_awaited = may_be_awaited && !is_over && self.caller().is_some();
+        let stage = if is_awaited {
+            Stage::Work
+        } else {
+            Stage::Unawaited
+        };
         let total = &self.admission.calls_in_flight;
         let before = total.fetch_add(1, Relaxed);
-        if self.calls.begin() {
+        if self.calls.begin(stage) {
             if before >= self.admission.max_calls {
                 self.admission.evict_for_calls();
             }
         } else {
             total.fetch_sub(1, Relaxed);
         }
-        if !is_awaited {
-            self.unawaited_calls.fetch_add(1, AcqRel);
-        }
-        InFlightCall {
-            slot: self,
-            is_awaited,
-        }
+        InFlightCall { slot: self, stage }
     }
 
     /// Makes the connection close as soon as its task runs.
@@ -158,12 +157,16 @@ impl ConnectionSlot {
         self.admission.evict_for_untaken_answer(self);
     }
 
-    /// Whether no call is in flight that a server that drains waits for, and no answer to an admin call
-    /// is left to take.
-    pub(super) fn is_idle(&self) -> bool {
-        // Other threads may change both in between. So whoever asks twice can rely on it.
-        let unawaited = self.unawaited_calls.load(Acquire);
-        self.calls.count() <= unawaited && self.held_answers.load(Relaxed) == 0
+    /// What a server that drains waits for. Other threads may change one part of it while another is read. So
+    /// whoever finds the same twice can rely on it.
+    pub(super) fn awaited(&self) -> Awaited {
+        let (work, answers) = self.calls.awaited();
+        Awaited {
+            work,
+            answers,
+            held_answers: self.held_answers.load(Relaxed),
+            taken_parts: self.taken_parts.load(Relaxed),
+        }
     }
 
     pub(super) fn view(&self) -> ConnectionView {
@@ -186,15 +189,22 @@ impl fmt::Debug for ConnectionSlot {
 #[derive(Debug)]
 pub(crate) struct InFlightCall {
     slot: Arc<ConnectionSlot>,
-    is_awaited: bool,
+    stage: Stage,
+}
+
+impl InFlightCall {
+    /// Notes that the answer is ready, and that its client has yet to take it.
+    pub(crate) fn note_answered(&mut self) {
+        if self.stage == Stage::Work {
+            self.slot.calls.answer();
+            self.stage = Stage::Answer;
+        }
+    }
 }
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        if !self.is_awaited {
-            self.slot.unawaited_calls.fetch_sub(1, AcqRel);
-        }
-        if self.slot.calls.end() {
+        if self.slot.calls.end(self.stage) {
             self.slot.admission.calls_in_flight.fetch_sub(1, Relaxed);
         }
     }
@@ -208,6 +218,11 @@ impl HeldByConnection {
     pub(crate) fn new(slot: Arc<ConnectionSlot>) -> Self {
         slot.held_answers.fetch_add(1, Relaxed);
         Self(slot)
+    }
+
+    /// Notes that the client has taken a part of the answer.
+    pub(crate) fn note_taken_part(&self) {
+        self.0.taken_parts.fetch_add(1, Relaxed);
     }
 }
 
@@ -240,32 +255,62 @@ impl Drop for StreamOfConnection {
     }
 }
 
-/// How many calls of a connection are in flight, and whether it is evicted, in one word: so each
-/// call is taken off the total once, by its own end or by the eviction.
+/// How far a call is, for a server that drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The server does not wait for it.
+    Unawaited,
+    /// The server works on it, or waits for its message.
+    Work,
+    /// Its answer is ready.
+    Answer,
+}
+
+/// How many calls of a connection are in flight, how many of them a server that drains waits for, and whether
+/// the connection is evicted, in one word: so each call is taken off the total once, by its own end or by the
+/// eviction.
 ///
 /// A call is added to the total before it is added here, and is taken off here first. Acquire and
 /// release keep that order for other threads, so that the total never falls below zero.
 #[derive(Debug, Default)]
-struct Calls(AtomicUsize);
+struct Calls(AtomicU64);
 
 impl Calls {
-    const EVICTED: usize = 1 << (usize::BITS - 1);
+    const EVICTED: u64 = 1 << 63;
+
+    /// The bits of each of the three counts. They hold ten times the most that `--max-streams` may be.
+    const BITS: u32 = 20;
+
+    /// One call at this stage. Each counts as in flight.
+    fn one(stage: Stage) -> u64 {
+        match stage {
+            Stage::Unawaited => 1,
+            Stage::Work => 1 | 1 << Self::BITS,
+            Stage::Answer => 1 | 1 << (2 * Self::BITS),
+        }
+    }
 
     /// Returns whether the call counts.
-    fn begin(&self) -> bool {
-        self.0.fetch_add(1, AcqRel) & Self::EVICTED == 0
+    fn begin(&self, stage: Stage) -> bool {
+        self.0.fetch_add(Self::one(stage), AcqRel) & Self::EVICTED == 0
+    }
+
+    /// A call that was worked on has its answer.
+    fn answer(&self) {
+        let step = Self::one(Stage::Answer) - Self::one(Stage::Work);
+        self.0.fetch_add(step, AcqRel);
     }
 
     /// Returns whether the call counted up to now.
-    fn end(&self) -> bool {
-        self.0.fetch_sub(1, AcqRel) & Self::EVICTED == 0
+    fn end(&self, stage: Stage) -> bool {
+        self.0.fetch_sub(Self::one(stage), AcqRel) & Self::EVICTED == 0
     }
 
     /// Returns how many calls counted up to now.
     fn end_all(&self) -> usize {
         let before = self.0.fetch_or(Self::EVICTED, AcqRel);
         if before & Self::EVICTED == 0 {
-            before
+            Self::lowest(before)
         } else {
             0
         }
@@ -276,6 +321,18 @@ impl Calls {
     }
 
     fn count(&self) -> usize {
-        self.0.load(Relaxed) & !Self::EVICTED
+        Self::lowest(self.0.load(Relaxed))
+    }
+
+    /// How many calls are worked on, and of how many the answer is ready.
+    fn awaited(&self) -> (usize, usize) {
+        let word = self.0.load(Acquire);
+        let count = |place| Self::lowest(word >> (place * Self::BITS));
+        (count(1), count(2))
+    }
+
+    fn lowest(word: u64) -> usize {
+        let count = word & ((1 << Self::BITS) - 1);
+        usize::try_from(count).expect("20 bits")
     }
 }

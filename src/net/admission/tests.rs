@@ -188,21 +188,51 @@ async fn calls_that_end_count_no_more() {
 async fn a_server_that_drains_waits_for_calls_with_an_end_of_their_own() {
     let admission = admission(1, 10);
     let connection = connect(&admission).await;
-    let of_stranger = connection.slot.clone().begin_call(true);
-    assert!(connection.slot.is_idle());
+    let begin = |may_be_awaited| connection.slot.clone().begin_call(may_be_awaited);
+    let waits = || policy::patience(&connection.slot.awaited()).is_none();
+    let of_stranger = begin(true);
+    assert!(!waits());
     drop(of_stranger);
     call(&connection, "dashboard");
-    let watch = connection.slot.clone().begin_call(false);
-    assert!(connection.slot.is_idle());
-    let list = connection.slot.clone().begin_call(true);
-    assert!(!connection.slot.is_idle());
+    let watch = begin(false);
+    assert!(!waits());
+    let (list, mut authorize) = (begin(true), begin(true));
+    assert!(waits());
     drop(watch);
-    assert!(!connection.slot.is_idle());
+    assert!(waits());
     drop(list);
-    assert!(connection.slot.is_idle());
+    assert!(waits());
+    authorize.note_answered();
+    assert!(!waits() && connection.slot.awaited().is_untaken());
+    drop(authorize);
+    assert!(!waits() && !connection.slot.awaited().is_untaken());
     // Its client had the time to end the connection.
     admission.goaway_is_over.store(true, Relaxed);
-    let late = connection.slot.clone().begin_call(true);
-    assert!(connection.slot.is_idle());
+    let late = begin(true);
+    assert!(!waits());
     drop(late);
+}
+
+#[tokio::test]
+async fn a_server_that_drains_closes_connections_on_which_nothing_goes_on() {
+    let admission = admission(3, 10);
+    let (idle, untaken) = (connect(&admission).await, connect(&admission).await);
+    call(&untaken, "dashboard");
+    let mut answered = begin_calls(&untaken, 2);
+    answered.iter_mut().for_each(InFlightCall::note_answered);
+    let (mut waits, start) = (Waits::new(), Duration::from_secs(100));
+    let mut evict = |millis| {
+        let now = start + Duration::from_millis(millis);
+        admission.connections().evict_unawaited(&mut waits, now)
+    };
+    assert_eq!(evict(0), 0);
+    assert!(!is_evicted(&idle));
+    assert_eq!(evict(200), 0);
+    assert!(is_evicted(&idle) && !is_evicted(&untaken));
+    // Its client takes one answer, and so has time for the next.
+    answered.pop();
+    assert_eq!(evict(1900), 0);
+    assert_eq!(evict(3800), 0);
+    assert_eq!(evict(3900), 1);
+    assert!(is_evicted(&untaken));
 }

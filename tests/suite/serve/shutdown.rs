@@ -1,9 +1,11 @@
 //! A signal stops the process. Calls in flight may finish, up to a limit.
 
 use crate::support::{
-    clients::callers::Credential,
+    clients::{callers::Credential, questions::framed_message},
     directory, eventually,
-    hostile::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, headers_of},
+    hostile::frames::{
+        DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, WINDOW_UPDATE, frame, headers_of,
+    },
     postgres::{
         Cluster,
         table_lock::{LONG_STATEMENT_TIMEOUT, TableLock, with_schema},
@@ -11,7 +13,10 @@ use crate::support::{
     server::{Server, command, sqlite_in},
 };
 use futures::{StreamExt, future::join_all};
-use keyservice::grpc::proto::{CreateResponse, key_service_server::SERVICE_NAME};
+use keyservice::grpc::proto::{
+    AuthorizeRequest, CreateResponse, ListRequest, ListResponse, key_service_server::SERVICE_NAME,
+};
+use prost::Message;
 use std::{
     net::TcpStream,
     sync::Arc,
@@ -246,6 +251,86 @@ async fn clients_that_call_again_and_again_do_not_delay_a_shutdown() {
         .expect("all are closed");
     let exit = timeout(limit, server.wait_for_exit()).await;
     assert_eq!(exit.expect("it ends").code(), Some(0));
+}
+
+/// Their answers are ready, and they let the server send none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_take_no_answer_do_not_delay_a_shutdown() {
+    let directory = directory();
+    let args = ["--drain-limit=1h", "--answer-timeout=1h"];
+    let mut server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
+    let (token, _) = server.client().await.create_key().await;
+    let authorize = AuthorizeRequest {
+        token,
+        domain: "example.com".to_owned(),
+    };
+    let mut untaken = Vec::new();
+    for call in [
+        call("Authorize", &authorize),
+        call("List", &all_keys_of("acme")),
+    ] {
+        let mut client = RawClient::connect_with_window(server.port(), 0).await;
+        client.send(&call).await;
+        client.read_headers().await;
+        untaken.push(client);
+    }
+    server.signal("TERM");
+    let exit = timeout(Duration::from_secs(10), server.wait_for_exit()).await;
+    assert_eq!(exit.expect("it ends").code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_its_answer_slowly_gets_the_whole_of_it_before_the_process_ends() {
+    const WINDOW: u32 = 16 * 1024;
+    const PAUSE: Duration = Duration::from_millis(700);
+    let directory = directory();
+    let args = ["--drain-limit=1h"];
+    let mut server = Server::start_with(&sqlite_in(&directory), &args, &[]).await;
+    let mut client = server.client().await;
+    for _ in 0..130 {
+        let name = "\u{10348}".repeat(100);
+        client.create("acme", &name).await.expect("created");
+    }
+    let mut slow = RawClient::connect_with_window(server.port(), WINDOW).await;
+    slow.send(&call("List", &all_keys_of("acme"))).await;
+    slow.read_headers().await;
+    server.signal("TERM");
+    let (began, mut answer) = (Instant::now(), Vec::new());
+    // Headers follow the answer.
+    while let Some(read) = slow.read_frame().await
+        && read.kind != HEADERS
+    {
+        if read.kind != DATA {
+            continue;
+        }
+        answer.extend(read.payload);
+        if answer.len() % WINDOW as usize == 0 {
+            sleep(PAUSE).await;
+            let more = frame(WINDOW_UPDATE, 0, 1, &WINDOW.to_be_bytes());
+            slow.send(&more).await;
+        }
+    }
+    // Longer than a client may take nothing.
+    assert!(began.elapsed() > Duration::from_secs(2));
+    let keys = ListResponse::decode(&answer[5..]).expect("the whole answer");
+    assert_eq!(keys.keys.len(), 130);
+    assert_eq!(server.wait_for_exit().await.code(), Some(0));
+}
+
+/// The headers and the message of a call.
+fn call(method: &str, message: &impl Message) -> Vec<u8> {
+    let path = format!("/{SERVICE_NAME}/{method}");
+    let headers = frame(HEADERS, END_HEADERS, 1, &headers_of(&path, &[]));
+    let message = framed_message(&message.encode_to_vec());
+    [headers, frame(DATA, END_STREAM, 1, &message)].concat()
+}
+
+fn all_keys_of(account: &str) -> ListRequest {
+    ListRequest {
+        account_id: account.to_owned(),
+        page_size: 1000,
+        ..Default::default()
+    }
 }
 
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";

@@ -168,6 +168,20 @@ impl RawClient {
         Frame::read(&mut self.0).await
     }
 
+    /// Reads until the headers of an answer have come.
+    pub async fn read_headers(&mut self) {
+        let headers = async {
+            while let Some(frame) = self.read_frame().await {
+                if frame.kind == HEADERS {
+                    return;
+                }
+            }
+            panic!("the server closes the connection");
+        };
+        let limit = Duration::from_secs(20);
+        timeout(limit, headers).await.expect("an answer");
+    }
+
     /// Reads frames until the server closes the connection, which must happen within this time.
     /// Returns the kinds of the frames.
     pub async fn read_kinds_until_closed(&mut self, limit: Duration) -> Vec<u8> {

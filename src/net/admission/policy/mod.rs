@@ -1,14 +1,16 @@
-//! Decides which connections to evict: for a new connection, for a caller's share (`slots`), and for
-//! too many calls (`calls`).
+//! Decides which connections to evict: for a new connection, for a caller's share (`slots`), for too many
+//! calls (`calls`), and at the end of the process (`drain`).
 //! Owns these rules. It sees connections as plain values, changes nothing and reads no clock.
 //! Promises that whoever holds the most gives up the next, so that no client takes another's share.
 //! Must never take a caller's only connection for a new one while it is not idle.
 
 mod calls;
+mod drain;
 mod slots;
 
 pub(super) use self::{
     calls::evict_for_calls,
+    drain::{Awaited, STEP, patience},
     slots::{Holders, SHORTAGE, evict_for_new_connection, evict_for_share},
 };
 use std::time::Duration;
