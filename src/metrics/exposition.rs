@@ -206,7 +206,7 @@ impl Exposition {
 
     fn files(&self, families: &mut Families<'_>) -> fmt::Result {
         if let Some(tls) = &self.app.tls {
-            let expiry = tls.get().not_after.duration_since(UNIX_EPOCH);
+            let expiry = tls.get().not_after().duration_since(UNIX_EPOCH);
             families.gauge_of(
                 "keyservice_tls_certificate_expiry_timestamp",
                 "When the certificate in use expires, as Unix time",
@@ -223,7 +223,9 @@ impl Exposition {
                 )?;
             }
         }
-        let tls = self.app.tls.as_ref().map(|files| files.is_reload_failed());
+        let tls = self.app.tls.as_ref();
+        let tls =
+            tls.map(|files| files.is_reload_failed() || files.get().keeps_another_certificate());
         let credentials = match &self.app.callers {
             Callers::Anyone(_) => None,
             Callers::Listed(credentials) => Some(credentials.is_reload_failed()),

@@ -21,8 +21,9 @@ use std::{
 use x509_cert::{Certificate, certificate::Version, der::Decode};
 
 /// A certificate and its key, which fit.
+#[derive(Debug)]
 pub(super) struct Identity {
-    pub certified_key: CertifiedKey,
+    pub certified_key: Arc<CertifiedKey>,
     /// From when on the certificate is valid.
     pub not_before: SystemTime,
     /// When it expires.
@@ -41,10 +42,15 @@ impl Identity {
         check_fit(&chain, &own, &key)?;
         let validity = own.tbs_certificate.validity;
         Ok(Self {
-            certified_key: CertifiedKey::new(chain, key),
+            certified_key: Arc::new(CertifiedKey::new(chain, key)),
             not_before: UNIX_EPOCH + validity.not_before.to_unix_duration(),
             not_after: UNIX_EPOCH + validity.not_after.to_unix_duration(),
         })
+    }
+
+    /// Whether clients accept the certificate's dates.
+    pub(super) fn is_valid(&self, now: SystemTime) -> bool {
+        self.not_before <= now && now <= self.not_after
     }
 }
 

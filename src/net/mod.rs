@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod admission;
+mod certificate_choice;
 mod client_authorities;
 mod client_chain;
 pub(crate) mod connection;

@@ -1,9 +1,11 @@
 //! Sets up TLS: how this server proves itself, and how it verifies its clients' certificates.
-//! Owns the certificates and the private key, as the watched files hold them.
+//! Owns the certificates and the private key, as the watched files hold them. `certificate_choice` has those of
+//! this server.
 //! Promises TLS 1.2 or later, HTTP/2 alone, and that every client's certificate is verified.
 //! Must never resume a session, which could outlive the files it was set up with.
 
 use super::{
+    certificate_choice::{CertificateChoice, LastChoice},
     client_authorities::{AuthorityName, ClientAuthorities},
     client_chain::BoundedChain,
     identity::Identity,
@@ -16,10 +18,9 @@ use rustls::{
     ServerConfig,
     crypto::ring,
     server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
-    sign::SingleCertAndKey,
 };
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
@@ -43,14 +44,18 @@ pub(crate) struct TlsFiles {
 pub(crate) struct Tls {
     /// For rustls.
     pub config: Arc<ServerConfig>,
-    /// From when on the server's certificate is valid.
-    not_before: SystemTime,
-    /// When it expires.
-    pub not_after: SystemTime,
+    certificate: Arc<CertificateChoice>,
     /// When the first of the revocation lists expires. From then on, the clients of its authority are
     /// refused.
     pub crl_next_update: Option<SystemTime>,
     authorities: Vec<AuthorityName>,
+}
+
+/// What was in use so far.
+#[derive(Default)]
+struct InUse {
+    certificate: LastChoice,
+    newest_lists: NewestLists,
 }
 
 /// The files' indices, for [`InvalidFile`].
@@ -66,6 +71,7 @@ impl TlsFiles {
     /// Reads the files, and reloads them whenever they change.
     pub(crate) fn watch(self) -> Result<Reloaded<Tls>, FileError> {
         let named = |setting, path| NamedFile { setting, path };
+        let certificate = self.certificate.clone();
         let mut files = vec![
             named("--tls-cert", self.certificate),
             named("--tls-key", self.key),
@@ -73,40 +79,26 @@ impl TlsFiles {
         files.extend(self.client_ca.map(|path| named("--tls-client-ca", path)));
         // The settings see to it that there are lists only where there are authorities.
         files.extend(self.client_crl.map(|path| named("--tls-client-crl", path)));
-        let newest_lists = NewestLists::default();
+        let in_use = InUse::default();
         Reloaded::watch(files, move |contents| {
-            let file = |index| contents.get(index).map(Vec::as_slice);
-            let (client_ca, client_crl) = (file(CLIENT_CA), file(CLIENT_CRL));
-            Tls::parse(
-                &contents[CERTIFICATE],
-                &contents[KEY],
-                client_ca,
-                client_crl,
-                &newest_lists,
-            )
+            Tls::parse(&certificate, contents, &in_use)
         })
     }
 }
 
 impl Tls {
-    /// Parses the contents of the files, which are PEM.
-    fn parse(
-        certificate: &[u8],
-        key: &[u8],
-        client_ca: Option<&[u8]>,
-        client_crl: Option<&[u8]>,
-        newest_lists: &NewestLists,
-    ) -> Result<Self, InvalidFile> {
+    /// Parses the contents of the files, which are PEM. `path` is that of the certificate.
+    fn parse(path: &Path, contents: &[Vec<u8>], in_use: &InUse) -> Result<Self, InvalidFile> {
+        let file = |index| contents.get(index).map(Vec::as_slice);
+        let (client_ca, client_crl) = (file(CLIENT_CA), file(CLIENT_CRL));
         let crls = client_crl.map(revocation_lists::parse).transpose();
         let crls = crls.map_err(|why| InvalidFile::new(CLIENT_CRL, why))?;
         let crls = crls.unwrap_or_default();
         let crl_next_update = crls.iter().filter_map(|list| list.next_update).min();
         let provider = Arc::new(ring::default_provider());
-        let Identity {
-            certified_key,
-            not_before,
-            not_after,
-        } = Identity::parse(certificate, key, &provider)?;
+        let identity = Identity::parse(&contents[CERTIFICATE], &contents[KEY], &provider)?;
+        let last = &in_use.certificate;
+        let certificate = last.read(path.to_owned(), identity, SystemTime::now());
         let versions = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .expect("ring has ciphers for TLS 1.2 and 1.3");
@@ -137,18 +129,17 @@ impl Tls {
                 versions.with_client_cert_verifier(Arc::new(BoundedChain(verifier)))
             }
         };
-        let resolver = SingleCertAndKey::from(certified_key);
-        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        let mut config = builder.with_cert_resolver(certificate.clone());
         config.alpn_protocols = vec![b"h2".to_vec()];
         // A resumed session would not be verified against authorities that have changed since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        let taken = newest_lists.take(&crls);
+        let taken = in_use.newest_lists.take(&crls);
         taken.map_err(|why| InvalidFile::new(CLIENT_CRL, why))?;
+        in_use.certificate.note(&certificate);
         Ok(Self {
             config: Arc::new(config),
-            not_before,
-            not_after,
+            certificate,
             crl_next_update,
             authorities,
         })
@@ -171,9 +162,19 @@ pub(crate) async fn report_invalid_dates(files: Weak<Reloaded<Tls>>) {
 }
 
 impl Tls {
+    /// When the certificate that the server shows expires.
+    pub(crate) fn not_after(&self) -> SystemTime {
+        self.certificate.not_after(SystemTime::now())
+    }
+
+    /// Whether a certificate is shown that was read before, because that of the file is not valid now.
+    pub(crate) fn keeps_another_certificate(&self) -> bool {
+        self.certificate.keeps_another(SystemTime::now())
+    }
+
     fn report_invalid_dates(&self, now: SystemTime) {
-        if let Some(problem) = self.invalid_dates(now) {
-            tracing::warn!("--tls-cert: the certificate {problem}");
+        if let Some(problem) = self.certificate.problem(now) {
+            tracing::warn!("{problem}");
         }
         if self.crl_next_update.is_some_and(|expiry| expiry <= now) {
             tracing::error!(
@@ -188,23 +189,6 @@ impl Tls {
                  signed are still accepted; remove it, or replace it",
                 format_rfc3339_seconds(authority.not_after)
             );
-        }
-    }
-
-    /// Why clients that verify the server's certificate refuse it.
-    fn invalid_dates(&self, now: SystemTime) -> Option<String> {
-        if self.not_after < now {
-            let expiry = format_rfc3339_seconds(self.not_after);
-            Some(format!(
-                "expired at {expiry}, and clients refuse it; replace it"
-            ))
-        } else if now < self.not_before {
-            let start = format_rfc3339_seconds(self.not_before);
-            Some(format!(
-                "is not valid before {start}, and clients refuse it until then; check this machine's clock"
-            ))
-        } else {
-            None
         }
     }
 }
@@ -231,13 +215,9 @@ mod tests {
         client_ca: Option<&[u8]>,
         client_crl: Option<&[u8]>,
     ) -> Result<Tls, InvalidFile> {
-        Tls::parse(
-            certificate,
-            key,
-            client_ca,
-            client_crl,
-            &NewestLists::default(),
-        )
+        let files = [Some(certificate), Some(key), client_ca, client_crl];
+        let contents: Vec<_> = files.into_iter().flatten().map(<[u8]>::to_vec).collect();
+        Tls::parse(Path::new("tls.crt"), &contents, &InUse::default())
     }
 
     fn invalid(
@@ -272,18 +252,7 @@ mod tests {
         let tls = parse(certificate.as_bytes(), key.as_bytes(), None, None).expect("valid");
         let day = Duration::from_secs(24 * 3600);
         let new_year_2030 = UNIX_EPOCH + day * 21_915;
-        assert_eq!(tls.not_after, new_year_2030);
-        assert_eq!(tls.invalid_dates(new_year_2030), None);
-        let expired = tls.invalid_dates(new_year_2030 + day).expect("expired");
-        assert!(
-            expired.starts_with("expired at 2030-01-01T00:00:00Z"),
-            "{expired}"
-        );
-        let early = tls.invalid_dates(UNIX_EPOCH).expect("not valid yet");
-        assert!(
-            early.starts_with("is not valid before 1975-01-01T00:00:00Z"),
-            "{early}"
-        );
+        assert_eq!(tls.not_after(), new_year_2030);
         let both = format!("{certificate}{other_certificate}");
         let (authority, other) = (authority("one").pem(), authority("other").pem());
         let authorities = format!("{authority}{other}");

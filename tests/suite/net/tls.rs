@@ -94,6 +94,10 @@ impl Encrypted {
         }
     }
 
+    fn reload_failed(&self) -> f64 {
+        Scrape::of(&self.server).value("keyservice_reload_failed{files=\"tls\"}")
+    }
+
     async fn is_trusted_as(&self, authority: &Authority) -> bool {
         connect(self.server.port(), authority, None).await.is_ok()
     }
@@ -184,34 +188,43 @@ async fn start_with_lists(authority: Authority, lists: &str) -> (Encrypted, Moun
     (encrypted, lists)
 }
 
+/// A start takes it, because no other one is there. Clients that verify it refuse it until it is replaced.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_the_server_that_is_not_valid_now_is_warned_of_with_the_date() {
-    let mut encrypted = Encrypted::start("a admin certificate=a.example.org", &[]).await;
-    let warning = "--tls-cert: the certificate ";
-    assert!(!encrypted.server.log().contains(warning));
-    let authority = &encrypted.authority;
+async fn a_certificate_that_is_not_valid_now_replaces_none_that_is_and_is_shown_after_a_start() {
+    let callers = "a admin certificate=a.example.org";
+    let mut encrypted = Encrypted::start(callers, &[METRICS]).await;
+    let ca = encrypted.authority.pem();
+    let (valid, expired, future) = (
+        encrypted.authority.server("localhost"),
+        encrypted.authority.expired_server("localhost"),
+        encrypted.authority.future_server("localhost"),
+    );
     for (certificate, said) in [
-        (
-            authority.expired_server("localhost"),
-            "expired at 2000-01-02T00:00:00Z",
-        ),
-        (
-            authority.future_server("localhost"),
-            "is not valid before 2100-01-01T00:00:00Z",
-        ),
+        (expired, "expired at 2000-01-02T00:00:00Z, and "),
+        (future, "is not valid before 2100-01-01T00:00:00Z, and "),
     ] {
-        let ca = authority.pem();
+        assert_eq!(encrypted.reload_failed(), 0.0);
+        let warning = format!("tls.crt: the certificate {said}");
         let own = files(&certificate, &ca);
         encrypted.tls.swap(&own);
-        let said = format!("{warning}{said}");
-        eventually(&said, async || encrypted.server.log().contains(&said)).await;
+        let kept = format!("{warning}the one that was read before stays in use");
+        eventually(&kept, async || encrypted.server.log().contains(&kept)).await;
+        assert!(encrypted.is_trusted_as(&encrypted.authority).await);
+        assert_eq!(encrypted.reload_failed(), 1.0);
 
         let mount = Mount::new(&own);
         let directory = tempfile::tempdir().expect("a directory");
         let (certificate, key) = (mount.arg("tls.crt"), mount.arg("tls.key"));
         let args = ["--tls-cert", &certificate, "--tls-key", &key];
         let server = Server::start_listening(&sqlite_in(&directory), &args, &[]).await;
-        eventually(&said, async || server.log().contains(&said)).await;
+        let refused = format!("{warning}clients refuse it");
+        eventually(&refused, async || server.log().contains(&refused)).await;
+
+        encrypted.tls.swap(&files(&valid, &ca));
+        eventually("the valid one is in use", async || {
+            encrypted.reload_failed() == 0.0
+        })
+        .await;
     }
 }
 
