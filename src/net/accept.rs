@@ -8,7 +8,7 @@ use super::{
     connection::{Connection, Peer, Transport},
     connection_counts::{ConnectionCounts, Reason},
     gathered::Gathered,
-    open_files::Acceptor,
+    open_files::{Acceptor, PROBE_TIME},
 };
 use super::{reload::Reloaded, stall::Writes, tls::Tls};
 use crate::{callers::credentials::Credentials, config::ClientLimits};
@@ -28,23 +28,36 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 /// The bytes with which every HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Whom a socket serves.
+pub(crate) enum Clients {
+    /// These callers, or everybody if there is no list.
+    Callers(Option<Arc<Reloaded<Credentials>>>),
+    /// Probes, which authenticate nobody.
+    Probes,
+}
+
 /// The connections of a socket, each once its preface is read. Before that, a server could not tell
-/// the client that it drains, and would wait for it. `credentials` list the callers, unless everybody
-/// may call. Once told to drain, it closes those on which nothing is waited for.
+/// the client that it drains, and would wait for it. Once told to drain, it closes those on which nothing is
+/// waited for.
 pub(crate) fn accept_connections(
     socket: TcpListener,
     tls: Option<Arc<Reloaded<Tls>>>,
     limits: &ClientLimits,
     counts: Arc<ConnectionCounts>,
-    credentials: Option<Arc<Reloaded<Credentials>>>,
+    clients: Clients,
     drain: CancellationToken,
 ) -> impl Stream<Item = io::Result<Gathered<Connection>>> + use<> {
     let (ready, connections) = mpsc::channel(1);
+    let (least_time, credentials) = match clients {
+        Clients::Callers(credentials) => (Duration::ZERO, credentials),
+        Clients::Probes => (PROBE_TIME, None),
+    };
     let setup = ConnectionSetup {
         tls,
         admission: Admission::new(
             limits.max_connections,
             limits.max_calls,
+            least_time,
             counts.clone(),
             credentials,
         ),
@@ -124,6 +137,7 @@ impl ConnectionSetup {
         slot_guard: SlotGuard,
     ) -> io::Result<Connection> {
         let slot = slot_guard.slot.clone();
+        slot.note_read();
         let set_up = async {
             tokio::select! {
                 connection = self.set_up(stream, address, slot_guard) => connection,
@@ -236,7 +250,7 @@ mod tests {
                 Some(tls),
                 &limits,
                 counts.clone(),
-                None,
+                Clients::Callers(None),
                 CancellationToken::new(),
             );
             let server = tokio::spawn(async move {

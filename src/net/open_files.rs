@@ -20,8 +20,13 @@ use tokio::{
 /// When the queue is full, a client's system tries again a second later.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// Connections for probes. Kubernetes opens one for each probe.
-const PROBE_CONNECTIONS: usize = 32;
+/// Connections for probes. Kubernetes opens one for each probe. The others are for clients that send nothing:
+/// with so many, and [`PROBE_TIME`] for each, a probe behind 1,000 of them waits for 0.3 s.
+const PROBE_CONNECTIONS: usize = 64;
+
+/// How long the server has read from a connection for probes before it may close it for a new one. That is enough
+/// for a probe, which takes two round trips on a local network.
+pub(crate) const PROBE_TIME: Duration = Duration::from_millis(20);
 
 /// Calls in flight on one connection for probes. A probe makes one.
 const PROBE_STREAMS: u32 = 8;
@@ -81,15 +86,24 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bind(address)?.listen(BACKLOG)
 }
 
+/// Listens on an address for probes.
+pub(crate) fn listen_for_probes(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_with(PROBE_BUFFER, address)?.listen(BACKLOG)
+}
+
 /// Binds a socket to an address, without listening yet. Fails if another socket listens on this address.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    bind_with(KERNEL_BUFFER, address)
+}
+
+fn bind_with(kernel_buffer: u32, address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     // Otherwise, the address would stay in use for a minute after the last process on it.
     socket.set_reuseaddr(true)?;
-    limit_kernel_memory(&socket)?;
+    limit_kernel_memory(&socket, kernel_buffer)?;
     socket.bind(address)?;
     Ok(socket)
 }
@@ -98,15 +112,18 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 /// own needs. By itself it keeps up to 10 MiB a connection, which no limit of this process counts.
 const KERNEL_BUFFER: u32 = 128 * 1024;
 
+/// The same of a client that probes, which sends and takes less than 1 KiB.
+const PROBE_BUFFER: u32 = 8 * 1024;
+
 /// How long the kernel keeps what a client does not take, also once the connection is closed here and no longer
 /// counts. A client that still answers the kernel's probes could otherwise keep it for ever.
 #[cfg(target_os = "linux")]
 const UNDELIVERED_MILLIS: u32 = 20_000;
 
 /// Each connection that the socket accepts inherits these limits.
-fn limit_kernel_memory(socket: &TcpSocket) -> io::Result<()> {
-    socket.set_send_buffer_size(KERNEL_BUFFER)?;
-    socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+fn limit_kernel_memory(socket: &TcpSocket, buffer: u32) -> io::Result<()> {
+    socket.set_send_buffer_size(buffer)?;
+    socket.set_recv_buffer_size(buffer)?;
     #[cfg(target_os = "linux")]
     rustix::net::sockopt::set_tcp_user_timeout(socket, UNDELIVERED_MILLIS)?;
     Ok(())
@@ -176,18 +193,25 @@ mod tests {
     /// Otherwise a client that takes nothing would have megabytes of the kernel's memory, for as long as it likes.
     #[tokio::test]
     async fn what_the_kernel_keeps_for_a_connection_is_bounded() {
-        let listener = listen(([127, 0, 0, 1], 0).into()).expect("it listens");
-        let address = listener.local_addr().expect("an address");
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (_client, (accepted, _)) = (client.expect("connected"), accepted.expect("accepted"));
-        let sizes = [
-            socket_send_buffer_size(&accepted),
-            socket_recv_buffer_size(&accepted),
-        ];
-        for size in sizes {
-            assert!(size.expect("a size") <= 256 * 1024);
+        type Listen = fn(SocketAddr) -> io::Result<TcpListener>;
+        for (listen, most) in [
+            (listen as Listen, 256 * 1024),
+            (listen_for_probes, 16 * 1024),
+        ] {
+            let listener = listen(([127, 0, 0, 1], 0).into()).expect("it listens");
+            let address = listener.local_addr().expect("an address");
+            let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let (_client, (accepted, _)) =
+                (client.expect("connected"), accepted.expect("accepted"));
+            let sizes = [
+                socket_send_buffer_size(&accepted),
+                socket_recv_buffer_size(&accepted),
+            ];
+            for size in sizes {
+                assert!(size.expect("a size") <= most);
+            }
+            #[cfg(target_os = "linux")]
+            assert_eq!(tcp_user_timeout(&accepted).expect("a limit"), 20_000);
         }
-        #[cfg(target_os = "linux")]
-        assert_eq!(tcp_user_timeout(&accepted).expect("a limit"), 20_000);
     }
 }

@@ -142,14 +142,13 @@ struct Sockets {
 
 impl Sockets {
     fn listen(settings: &Settings) -> Result<Self, ServeError> {
-        let listen_if = |setting, address: Option<_>| {
-            let listening = address.map(|address| named(setting, address, open_files::listen));
-            listening.transpose()
-        };
+        let (health, metrics) = (settings.health_listen, settings.metrics_listen);
+        let health = health.map(|at| named("--health-listen", at, open_files::listen_for_probes));
+        let metrics = metrics.map(|at| named("--metrics-listen", at, open_files::listen));
         Ok(Self {
             api: named("--listen", settings.listen, open_files::bind)?,
-            health: listen_if("--health-listen", settings.health_listen)?,
-            metrics: listen_if("--metrics-listen", settings.metrics_listen)?,
+            health: health.transpose()?,
+            metrics: metrics.transpose()?,
         })
     }
 }

@@ -10,7 +10,10 @@ use crate::{
     config::Settings,
     grpc::{self, ServingState},
     metrics,
-    net::{accept, open_files},
+    net::{
+        accept::{self, Clients},
+        open_files,
+    },
     replication::{
         follower::{Follower, Identity},
         retention::Retention,
@@ -235,9 +238,9 @@ fn serve_api(
             tracing::info!(%address, tls = app.tls.is_some(), "listening");
         }
         let (tls, counts) = (app.tls.clone(), app.connections.clone());
-        let credentials = app.callers.credentials();
+        let clients = Clients::Callers(app.callers.credentials());
         let connections =
-            accept::accept_connections(socket, tls, &limits, counts, credentials, drain.clone());
+            accept::accept_connections(socket, tls, &limits, counts, clients, drain.clone());
         let drained = drain.cancelled_owned();
         grpc::serve(connections, &app, &state, reflection, &limits, drained).await?;
         Ok(())
@@ -257,9 +260,10 @@ fn serve_health(
     let (state, counts) = (state.clone(), app.counts);
     let limits = open_files::limits_for_probes(&settings.limits);
     spawn(async move {
-        let (connection_counts, no_drain) = (Arc::default(), CancellationToken::new());
+        let (counts_of_probes, no_drain) = (Arc::default(), CancellationToken::new());
+        let clients = Clients::Probes;
         let connections =
-            accept::accept_connections(socket, None, &limits, connection_counts, None, no_drain);
+            accept::accept_connections(socket, None, &limits, counts_of_probes, clients, no_drain);
         if let Err(error) = grpc::serve_health(connections, &state, counts, &limits).await {
             tracing::error!("the server for probes broke: {error}");
         }

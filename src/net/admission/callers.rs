@@ -199,7 +199,7 @@ mod tests {
 
     /// Connections with these numbers.
     fn add(callers: &mut Callers, caller: &str, numbers: impl IntoIterator<Item = u64>) {
-        let admission = Admission::new(1, 1, Arc::default(), None);
+        let admission = Admission::new(1, 1, Duration::ZERO, Arc::default(), None);
         for number in numbers {
             let slot = Arc::new(ConnectionSlot::new(admission.clone(), number));
             let caller = callers.add(&name(caller), slot.clone());

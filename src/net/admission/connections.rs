@@ -130,11 +130,17 @@ impl Connections {
     }
 
     /// Evicts a connection so that the successor gets its slot. Returns false if the policy allows
-    /// none.
-    pub(super) fn evict_for_new_connection(&mut self, now: Duration, successor: Successor) -> bool {
+    /// none. One that is unauthenticated has had `least_time` before.
+    pub(super) fn evict_for_new_connection(
+        &mut self,
+        now: Duration,
+        least_time: Duration,
+        successor: Successor,
+    ) -> bool {
         self.short_until = now + SHORTAGE;
         let holders = self.holders();
-        let oldest_unauthenticated = self.unauthenticated.values().next();
+        let mut unauthenticated = self.unauthenticated.values();
+        let oldest_unauthenticated = unauthenticated.find(|slot| slot.had(least_time));
         let oldest_unauthenticated = oldest_unauthenticated.map(|slot| slot.view());
         let of_callers = self.callers.longest_uncalled(holders.over_share(), now);
         let candidates: Vec<_> = oldest_unauthenticated

@@ -34,6 +34,9 @@ const EVICTION_LIMIT: Duration = Duration::from_secs(1);
 /// How long a client has to end its connection when the server drains. It needs one round trip.
 const GOAWAY_TIME: Duration = Duration::from_millis(300);
 
+/// How often a new connection looks for one to evict, if each has yet to get its least time.
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
+
 /// How many new connections may wait at once for evicted ones to end. They are open files beyond the
 /// limit. With this many, one that waits does not hold up the others.
 pub(super) const MAX_WAITING: usize = 32;
@@ -47,6 +50,8 @@ pub(super) struct Admission {
     free_slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     max_calls: usize,
+    /// How long an unauthenticated connection is read before it may be evicted for a new one.
+    least_time: Duration,
     /// Once the clients have had the time to end their connections, of which GOAWAY tells them.
     goaway_is_over: AtomicBool,
     /// Calls of closed and of evicted connections do not count.
@@ -63,6 +68,7 @@ impl Admission {
     pub(super) fn new(
         max_connections: usize,
         max_calls: usize,
+        least_time: Duration,
         counts: Arc<ConnectionCounts>,
         credentials: Option<Arc<Reloaded<Credentials>>>,
     ) -> Arc<Self> {
@@ -72,6 +78,7 @@ impl Admission {
             free_slots: Arc::new(Semaphore::new(max_connections)),
             waiting: Arc::new(Semaphore::new(max_waiting)),
             max_calls,
+            least_time,
             goaway_is_over: AtomicBool::new(false),
             calls_in_flight: AtomicUsize::new(0),
             counts,
@@ -88,8 +95,7 @@ impl Admission {
             PendingSlot::Free(slot)
         } else {
             let waiting = self.waiting.clone().acquire_owned().await.ok()?;
-            let slot = self.evict_for_new_connection()?;
-            PendingSlot::Evicted { slot, waiting }
+            self.evict_in_time(waiting).await?
         };
         Some(Admitted {
             admission: self.clone(),
@@ -97,11 +103,28 @@ impl Admission {
         })
     }
 
+    /// The slot of an evicted connection, or one that is free meanwhile. Where each connection has a least time,
+    /// the new one waits for that.
+    async fn evict_in_time(&self, waiting: OwnedSemaphorePermit) -> Option<PendingSlot> {
+        loop {
+            if let Some(slot) = self.evict_for_new_connection() {
+                return Some(PendingSlot::Evicted { slot, waiting });
+            }
+            if self.least_time.is_zero() {
+                return None;
+            }
+            sleep(RETRY_INTERVAL).await;
+            if let Ok(slot) = self.free_slots.clone().try_acquire_owned() {
+                return Some(PendingSlot::Free(slot));
+            }
+        }
+    }
+
     /// The evicted connection's slot goes to the receiver and to no other new connection.
     fn evict_for_new_connection(&self) -> Option<oneshot::Receiver<OwnedSemaphorePermit>> {
         let (successor, slot) = oneshot::channel();
         let mut connections = self.connections();
-        let evicted = connections.evict_for_new_connection(self.now(), successor);
+        let evicted = connections.evict_for_new_connection(self.now(), self.least_time, successor);
         evicted.then(|| {
             self.counts.count_closed(Reason::Evicted);
             slot

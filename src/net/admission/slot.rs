@@ -39,6 +39,8 @@ pub(crate) struct ConnectionSlot {
     taken_parts: AtomicUsize,
     /// How many calls to `AuthorizeStream` it has.
     streams: AtomicUsize,
+    /// When the server began to read from it.
+    read: OnceLock<Instant>,
     /// When the connection was set up. Its age is counted from then.
     set_up: OnceLock<Instant>,
     /// Wakes the task that sets the connection up, or later the one that serves it.
@@ -59,6 +61,7 @@ impl ConnectionSlot {
             held_answers: AtomicUsize::new(0),
             taken_parts: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            read: OnceLock::new(),
             set_up: OnceLock::new(),
             reader: AtomicWaker::new(),
         };
@@ -139,6 +142,17 @@ impl ConnectionSlot {
 
     pub(in crate::net) async fn wait_until_evicted(&self) {
         poll_fn(|context| self.poll_evicted(context)).await;
+    }
+
+    /// Notes that the server reads from the connection from now on.
+    pub(in crate::net) fn note_read(&self) {
+        // It begins once.
+        let _ = self.read.set(Instant::now());
+    }
+
+    /// Whether the server has read from it for this long. Until it begins, it keeps the client waiting.
+    pub(super) fn had(&self, time: Duration) -> bool {
+        time.is_zero() || self.read.get().is_some_and(|read| read.elapsed() >= time)
     }
 
     /// Notes that the connection is set up, so that it can be served.

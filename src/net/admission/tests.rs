@@ -7,7 +7,13 @@ use super::{
 use std::task::{Context, Waker};
 
 fn admission(max_connections: usize, max_calls: usize) -> Arc<Admission> {
-    Admission::new(max_connections, max_calls, Arc::default(), None)
+    Admission::new(
+        max_connections,
+        max_calls,
+        Duration::ZERO,
+        Arc::default(),
+        None,
+    )
 }
 
 async fn connect(admission: &Arc<Admission>) -> SlotGuard {
@@ -53,6 +59,31 @@ async fn a_slot_is_free_when_the_one_that_waited_for_it_has_gone() {
     assert!(is_evicted(&first));
     drop(first);
     assert_eq!(admission.free_slots.available_permits(), 1);
+}
+
+/// The port for probes is read so. Otherwise a flood would end probes that have come whole before they are answered.
+#[tokio::test]
+async fn a_connection_is_read_for_its_least_time_before_it_is_evicted_for_a_new_one() {
+    let least_time = Duration::from_millis(50);
+    let admission = Admission::new(2, 1, least_time, Arc::default(), None);
+    let (first, second) = (connect(&admission).await, connect(&admission).await);
+    // The server is slow to begin with the first.
+    second.slot.note_read();
+    let began = Instant::now();
+    let third = admission.admit().await.expect("it is admitted");
+    assert!(began.elapsed() >= least_time);
+    assert!(is_evicted(&second) && !is_evicted(&first));
+    drop(second);
+    let third = third.into_slot().await.expect("it gets its slot");
+    let fourth = admission.admit();
+    let end_of_third = async {
+        sleep(least_time).await;
+        drop(third);
+    };
+    let (fourth, ()) = tokio::join!(fourth, end_of_third);
+    let fourth = fourth.expect("a slot is free");
+    fourth.into_slot().await.expect("it gets its slot");
+    assert!(!is_evicted(&first));
 }
 
 #[tokio::test]
@@ -105,7 +136,13 @@ async fn a_connection_of_a_caller_that_is_listed_no_more_is_unauthenticated() {
         Credentials::parse(&contents[0]).map_err(|error| InvalidFile::new(0, error))
     };
     let credentials = Arc::new(Reloaded::watch(vec![file], parse).expect("valid"));
-    let admission = Admission::new(2, 1, Arc::default(), Some(credentials.clone()));
+    let admission = Admission::new(
+        2,
+        1,
+        Duration::ZERO,
+        Arc::default(),
+        Some(credentials.clone()),
+    );
     let (first, second) = (connect(&admission).await, connect(&admission).await);
     call(&first, "a");
     call(&second, "b");

@@ -1,20 +1,32 @@
 //! The port for health probes. It is not authenticated, so hostile clients can reach it.
 
 use crate::support::{
-    directory,
+    directory, eventually,
     hostile::{
         flood::{PROBES, Target},
         frames::RawClient,
+        metrics_connections::{Behaviour, HostileConnections},
     },
-    server::{Server, process::Process, sqlite_in},
+    server::{
+        Server,
+        process::{Process, reserve_open_files},
+        sqlite_in,
+    },
 };
+use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// The memory of the program and about one MiB for each connection of the flood.
 const MOST_MEMORY_MIB: u64 = 64;
+
+/// The hostile connections and some other files.
+const OPEN_FILES: u32 = 2000;
+
+/// How long Kubernetes waits for liveness in the manifests.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn start_with_health_port() -> (Server, u16, TempDir) {
     let directory = directory();
@@ -64,4 +76,27 @@ async fn unfinished_probes_take_little_memory() {
     println!("{}: {report}", PROBES.name);
     println!("    memory before {before} MiB, highest {highest} MiB");
     assert!(highest <= MOST_MEMORY_MIB, "{highest} MiB");
+}
+
+/// Clients that hold a connection without a word, and connect again as soon as it is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_is_answered_in_time_beside_a_thousand_silent_connections() {
+    let _files = reserve_open_files(OPEN_FILES).await;
+    let (_server, port, _directory) = start_with_health_port().await;
+    let silent = HostileConnections::open(port, Behaviour::Silent);
+    eventually("all connections are open", async || silent.are_all_open()).await;
+    for probe in 0..20 {
+        // As Kubernetes does, each on a connection of its own.
+        let endpoint = Channel::from_shared(format!("http://127.0.0.1:{port}"));
+        let endpoint = endpoint.expect("an address");
+        let answer = async {
+            let mut health = HealthClient::new(endpoint.connect().await?);
+            let answer = health.check(HealthCheckRequest::default()).await;
+            Ok::<_, tonic::transport::Error>(answer)
+        };
+        let answer = timeout(PROBE_TIMEOUT, answer).await;
+        let answer = answer.unwrap_or_else(|_| panic!("probe {probe} is answered in time"));
+        answer.expect("connected").expect("answered");
+    }
+    println!("{} connections", silent.opened());
 }
