@@ -1,8 +1,10 @@
 //! Shares of what each caller may take only little of, for as long as its client takes its time.
 //!
-//! Promises that few are taken at once, by one caller and by all.
+//! Promises that few are taken at once, by one caller and by all. Of large messages, it keeps a part for admins of
+//! all accounts, as `admin_slots` does.
 
-use crate::model::caller_name::CallerName;
+use super::Caller;
+use crate::model::{account::Accounts, caller_name::CallerName};
 use hashbrown::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(crate) struct Shares {
     of_all: usize,
     of_caller: OfCaller,
+    /// How many of all are left to callers with all accounts.
+    kept: usize,
     taken: Mutex<HashMap<CallerName, usize>>,
 }
 
@@ -42,25 +46,45 @@ impl Shares {
     }
 
     /// For large messages that are read, each up to 640 KiB: together less than 6 MiB. A caller has no use for
-    /// many at once, since one write comes after the other.
+    /// many at once, since one write comes after the other. Two are kept, so that an operator can revoke many keys
+    /// whatever admins of some accounts do.
     pub(crate) fn of_large_messages() -> Arc<Self> {
-        Self::new(8, OfCaller::AtMost(2))
+        Self::with_kept(2, 8, OfCaller::AtMost(2))
     }
 
     fn new(of_all: usize, of_caller: OfCaller) -> Arc<Self> {
+        Self::with_kept(0, of_all, of_caller)
+    }
+
+    fn with_kept(kept: usize, of_all: usize, of_caller: OfCaller) -> Arc<Self> {
         Arc::new(Self {
             of_all,
             of_caller,
+            kept,
             taken: Mutex::default(),
         })
     }
 
-    /// One more for this caller, or `None` if there is none.
+    /// One more for this caller, or `None` if there is none. What is kept is left.
     pub(crate) fn take(self: &Arc<Self>, caller: &CallerName) -> Option<Share> {
+        self.take_beside(self.kept, caller)
+    }
+
+    /// The same, and a caller with all accounts may take what is kept.
+    pub(crate) fn take_for(self: &Arc<Self>, caller: &Caller) -> Option<Share> {
+        let kept = match caller.accounts {
+            Accounts::All => 0,
+            Accounts::Only(_) => self.kept,
+        };
+        self.take_beside(kept, &caller.name)
+    }
+
+    /// One more, if so many are left then.
+    fn take_beside(self: &Arc<Self>, kept: usize, caller: &CallerName) -> Option<Share> {
         let mut taken = self.taken();
         let of_all: usize = taken.values().sum();
         let of_caller = taken.get(caller).copied().unwrap_or_default();
-        let free = self.of_all.saturating_sub(of_all);
+        let free = self.of_all.saturating_sub(of_all + kept);
         let most = match self.of_caller {
             OfCaller::AtMost(most) => most,
             OfCaller::AsManyAsAreFree => free,
@@ -108,6 +132,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::callers::Role;
 
     fn name(number: usize) -> CallerName {
         CallerName::parse(&format!("caller-{number}")).expect("valid")
@@ -115,11 +140,7 @@ mod tests {
 
     #[test]
     fn one_caller_leaves_shares_to_others_and_all_have_no_more_than_there_are() {
-        for shares in [
-            Shares::of_reflection(),
-            Shares::of_stalled_streams(),
-            Shares::of_large_messages(),
-        ] {
+        for shares in [Shares::of_reflection(), Shares::of_stalled_streams()] {
             let take = |caller| shares.take(&name(caller));
             let OfCaller::AtMost(most) = shares.of_caller else {
                 unreachable!("a fixed share of each caller")
@@ -134,6 +155,30 @@ mod tests {
             drop(of_others);
             assert!(shares.taken().is_empty());
         }
+    }
+
+    #[test]
+    fn no_number_of_callers_with_some_accounts_takes_what_is_kept_for_an_operator() {
+        let shares = Shares::of_large_messages();
+        let take = |number, accounts| {
+            shares.take_for(&Caller {
+                name: name(number),
+                role: Role::Admin,
+                accounts,
+            })
+        };
+        let take_all = |accounts: &Accounts| -> Vec<_> {
+            let twice = (0..20).flat_map(|number| [number, number]);
+            twice.filter_map(|it| take(it, accounts.clone())).collect()
+        };
+        let some_accounts = Accounts::Only(Arc::new([]));
+        let limited = take_all(&some_accounts);
+        assert_eq!(limited.len(), 6);
+        let operators: Vec<_> = (0..3).filter_map(|_| take(99, Accounts::All)).collect();
+        assert_eq!(operators.len(), 2, "one caller has no more");
+        drop(limited);
+        assert_eq!(take_all(&some_accounts).len(), 4, "two of eight are taken");
+        assert_eq!(take_all(&Accounts::All).len(), 6);
     }
 
     #[test]

@@ -129,7 +129,7 @@ where
             Verdict::Passed => Either::Left(self.inner.call(call)),
             Verdict::PassedAudited(audited) => {
                 if call.method.is_some_and(Method::has_large_messages)
-                    && let Some(share) = self.large_messages.take(&audited.caller().name)
+                    && let Some(share) = self.large_messages.take_for(audited.caller())
                 {
                     let share = LargeMessage(Arc::new(share));
                     call.request.extensions_mut().insert(share);
