@@ -8,7 +8,7 @@ use prost::Message;
 use std::marker::PhantomData;
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
@@ -40,15 +40,34 @@ where
 {
     type Encode = Encoded;
     type Decode = Decoded;
-    type Encoder = ProstEncoder<Encoded>;
+    type Encoder = MessageEncoder<Encoded>;
     type Decoder = MessageDecoder<Decoded>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::new(buffer_settings())
+        MessageEncoder(ProstEncoder::new(buffer_settings()))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         MessageDecoder(ProstDecoder::new(buffer_settings()))
+    }
+}
+
+/// Prost's encoder, except that it sets aside what a message takes, and no more. A buffer that grows takes up to
+/// twice that, and HTTP/2 keeps all of it until the client has taken the message.
+#[derive(Debug)]
+pub(super) struct MessageEncoder<Encoded>(ProstEncoder<Encoded>);
+
+impl<Encoded: Message> Encoder for MessageEncoder<Encoded> {
+    type Item = Encoded;
+    type Error = Status;
+
+    fn encode(&mut self, message: Encoded, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(message.encoded_len());
+        self.0.encode(message, buffer)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.0.buffer_settings()
     }
 }
 
