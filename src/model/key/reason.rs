@@ -26,11 +26,7 @@ impl Reason {
     /// Parses a caller's reason. White space at its ends is removed.
     pub fn parse(text: &str) -> Result<Self, InvalidReason> {
         let line = Line::parse(text)?;
-        let letters = |text: &str| {
-            let letters = text.chars().filter(|it| it.is_alphanumeric());
-            letters.flat_map(char::to_lowercase).collect::<String>()
-        };
-        if letters(line.as_str()) == letters(LOST_WRITE) {
+        if reads_like_lost_write(line.as_str()) {
             return Err(InvalidReason::Reserved);
         }
         Ok(Self(line))
@@ -54,6 +50,34 @@ impl Reason {
     }
 }
 
+/// Whether people may take the text for `LOST_WRITE`. Letters of other alphabets, of which many look like Latin
+/// ones, stand for any letter. So a text without one Latin letter counts only if it has the `_` too, which nobody
+/// writes between words.
+fn reads_like_lost_write(text: &str) -> bool {
+    let letters = |text: &str| -> Vec<char> {
+        let letters = text.chars().filter(|it| it.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let (letters, own) = (letters(text), letters(LOST_WRITE));
+    let pairs = || letters.iter().zip(&own);
+    let has_an_own_letter = pairs().any(|(letter, own)| letter == own);
+    letters.len() == own.len()
+        && pairs().all(|(letter, own)| looks_like(*letter, *own))
+        && (has_an_own_letter || text.contains('_'))
+}
+
+fn looks_like(letter: char, own: char) -> bool {
+    const DIGITS: [(char, char); 6] = [
+        ('0', 'o'),
+        ('1', 'i'),
+        ('1', 'l'),
+        ('3', 'e'),
+        ('5', 's'),
+        ('7', 't'),
+    ];
+    letter == own || !letter.is_ascii() || DIGITS.contains(&(letter, own))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +90,14 @@ mod tests {
             "Lost-Write!",
             "L\u{200d}OST_WRITE",
             "LOST WRITE",
+            "L0ST_WR1TE",
+            // In the place of O, a letter that is Cyrillic, and one that is Greek.
+            "L\u{41e}ST_WRITE",
+            "L\u{39f}ST WRITE",
+            // Cherokee, fullwidth and mathematical letters.
+            "\u{13de}\u{13be}\u{13da}\u{13a2}_\u{13d4}\u{13a1}\u{13c6}\u{13a2}\u{13ac}",
+            "\u{ff2c}\u{ff2f}\u{ff33}\u{ff34}_\u{ff37}\u{ff32}\u{ff29}\u{ff34}\u{ff25}",
+            "LOST_\u{1d416}RITE",
         ] {
             assert_eq!(
                 Reason::parse(text),
@@ -73,7 +105,15 @@ mod tests {
                 "{text:?}"
             );
         }
-        for text in ["a lost write was put right", "LOST_WRITES", "abuse"] {
+        for text in [
+            "a lost write was put right",
+            "LOST_WRITES",
+            "abuse",
+            "L12345678",
+            "case_1234",
+            "нарушение",
+            "брак двери",
+        ] {
             assert_eq!(
                 Reason::parse(text).map(|it| it.as_str().to_owned()),
                 Ok(text.to_owned())
