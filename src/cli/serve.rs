@@ -1,7 +1,11 @@
 //! `keyservice serve`: runs the service until a signal ends it.
 
 use super::shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments};
-use crate::{config::Settings, observe::telemetry::Telemetry, serve::serve};
+use crate::{
+    config::Settings,
+    observe::telemetry::Telemetry,
+    serve::{prepare_signals, serve},
+};
 use std::{error::Error, sync::Arc, time::Duration};
 use tokio::runtime::{Builder, Handle};
 
@@ -16,6 +20,7 @@ const OWN_THREADS: usize = 2;
 
 /// Runs the service, and sends the last traces.
 pub(super) fn run(settings: Arc<Settings>) -> Result<(), Box<dyn Error>> {
+    prepare_signals()?;
     let own = Builder::new_multi_thread()
         .worker_threads(OWN_THREADS)
         .thread_name("own")

@@ -66,6 +66,14 @@ pub(crate) enum ServeError {
     Server(#[from] tonic::transport::Error),
 }
 
+/// Sets which signals the threads of this process take. Call it before there are more than one.
+///
+/// # Errors
+/// The system refuses it.
+pub(crate) fn prepare_signals() -> Result<(), ServeError> {
+    signals::prepare().map_err(ServeError::Signals)
+}
+
 /// Runs the service until a signal ends it. All that clients can keep busy runs on the runtime for them.
 ///
 /// # Errors

@@ -2,11 +2,12 @@
 //!
 //! Promises that the first SIGTERM or SIGINT asks the process to end, and that a second one ends it. Only
 //! SIGTERM comes from programs, which others watch while they end it.
-//! Promises that no other signal that people send to daemons ends it.
+//! Promises that no other signal that people send to daemons ends it, nor one that the system sends because of a
+//! read or a write.
 //! Must never leave a signal to the system, which would end the process with calls in flight.
 
-use crate::observe::repeated_line::RepeatedLine;
-use signal_hook::flag;
+use crate::{observe::repeated_line::RepeatedLine, system_calls::Signals};
+use signal_hook::{consts, flag};
 use std::{
     io,
     sync::{
@@ -20,6 +21,26 @@ use tokio_util::sync::CancellationToken;
 
 /// What the process exits with at a second signal.
 const CUT_OFF: i32 = 1;
+
+/// What the process waits for. Whoever starts it may have blocked them, and a process inherits that.
+const AWAITED: [i32; 5] = [
+    consts::SIGTERM,
+    consts::SIGINT,
+    consts::SIGHUP,
+    consts::SIGUSR1,
+    consts::SIGUSR2,
+];
+
+/// What the system sends whoever writes to a file that has reached the limit of its size (RLIMIT_FSIZE), or who
+/// reads from or writes to the terminal of another job. It would end or stop the process. Blocked, they let the
+/// write fail or succeed, and whoever writes knows what to do. Rust sees to SIGPIPE.
+const OF_INPUT_AND_OUTPUT: [i32; 3] = [libc::SIGXFSZ, consts::SIGTTIN, consts::SIGTTOU];
+
+/// Sets which signals are blocked. Call it before there are more threads, which inherit that.
+pub(super) fn prepare() -> io::Result<()> {
+    Signals::Taken.set(&AWAITED)?;
+    Signals::Blocked.set(&OF_INPUT_AND_OUTPUT)
+}
 
 /// The line about a signal that means nothing here. Others of the same user may send any number.
 static IGNORED: RepeatedLine = RepeatedLine::new();

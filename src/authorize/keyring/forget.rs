@@ -12,7 +12,6 @@ mod tests;
 
 use super::{KeyNumber, Keyring, StoredKey, Writer};
 use crate::{
-    free_memory,
     model::{
         account::{AccountId, AccountState},
         domain::Domain,
@@ -20,6 +19,7 @@ use crate::{
         time::Timestamp,
         verified_domain::DomainState,
     },
+    system_calls,
 };
 use std::{
     sync::{Arc, MutexGuard},
@@ -117,7 +117,7 @@ impl Keyring {
         {
             self.move_to(copy);
         }
-        free_memory::give_back();
+        system_calls::give_back_free_memory();
     }
 
     /// Keeps changes away, unless everything was replaced since the copy was begun.

@@ -18,7 +18,6 @@ mod uses;
 mod writer;
 
 use crate::{
-    free_memory,
     model::{
         account::{AccountId, AccountState},
         domain::Domain,
@@ -27,6 +26,7 @@ use crate::{
         token::TokenDigest,
         verified_domain::{Coverage, DomainState},
     },
+    system_calls,
 };
 use arc_swap::{ArcSwap, Guard};
 use domains::{Entry, Sought};
@@ -182,7 +182,7 @@ impl Keyring {
         self.table.store(other.table.into_inner());
         self.count_change();
         drop(writer);
-        free_memory::give_back();
+        system_calls::give_back_free_memory();
     }
 
     fn begin_change(&self) -> MutexGuard<'_, Writer> {

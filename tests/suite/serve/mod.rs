@@ -3,4 +3,5 @@
 mod named_files;
 mod rolling_restart;
 mod shutdown;
+mod signals;
 mod start;
