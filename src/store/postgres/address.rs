@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use tokio_postgres::{
-    Config,
+    CancelToken, Config,
     config::{Host, SslMode, SslNegotiation},
 };
 
@@ -72,6 +72,11 @@ impl Address {
     /// [`Self::connect_timeout`].
     pub(super) async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
         self.hosts.connect(&self.tls, self.connect_timeout).await
+    }
+
+    /// Asks the server of a connection to cancel what it works on for it, with as much TLS as the connection has.
+    pub(super) async fn cancel(&self, token: &CancelToken) -> Result<(), tokio_postgres::Error> {
+        token.cancel_query(self.tls.clone()).await
     }
 
     /// Warns of folders of Unix sockets in which everybody may create one. A client cannot tell it from the

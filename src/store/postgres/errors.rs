@@ -43,6 +43,8 @@ pub(super) enum Failure {
     /// The server has refused it and has done nothing of it. Of many things that the statement asked for, one
     /// alone may be the reason.
     Refused(StoreError),
+    /// Nothing of it was done, because a caller of it has lost its rights.
+    Disallowed,
     /// It was not sent, or it was broken off, or it is not known what became of it.
     Broken(StoreError),
 }
@@ -69,6 +71,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(error) | Failure::Broken(error) => error,
+            Failure::Disallowed => StoreError::Disallowed,
         }
     }
 }

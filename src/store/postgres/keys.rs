@@ -36,15 +36,15 @@ impl Grouped for NewKey {
             || self.key.account_id != other.key.account_id
     }
 
-    fn is_allowed(&self) -> bool {
-        self.still_allowed.now()
+    fn still_allowed(&self) -> &StillAllowed {
+        &self.still_allowed
     }
 
     async fn write(database: &Database, group: &[Self]) -> Result<Vec<Self::Answer>, Failure> {
         let keys = || group.iter().map(|new| &new.key);
         let rows = database
             .write_in_turn(
-                &StillAllowed::always(),
+                &column(group, Self::still_allowed),
                 "SELECT outcomes, revisions, write_ids, first_key_ids \
                  FROM keyservice.create_keys( \
                      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
@@ -115,8 +115,8 @@ impl Grouped for Revocation {
         true
     }
 
-    fn is_allowed(&self) -> bool {
-        self.still_allowed.now()
+    fn still_allowed(&self) -> &StillAllowed {
+        &self.still_allowed
     }
 
     async fn write(database: &Database, group: &[Self]) -> Result<Vec<Self::Answer>, Failure> {
@@ -124,7 +124,7 @@ impl Grouped for Revocation {
         let (ids, digests): (Vec<_>, Vec<_>) = targets.unzip();
         let rows = database
             .write_in_turn(
-                &StillAllowed::always(),
+                &column(group, Self::still_allowed),
                 &format!(
                     "WITH revoked AS MATERIALIZED ( \
                          SELECT (r.revoked).*, r.place, r.write_id \
