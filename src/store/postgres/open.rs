@@ -29,7 +29,7 @@ pub(super) async fn open(
         cause,
         advice,
     };
-    address.warn_of_open_folders();
+    address.warn_of_other_sockets();
     let database = Database::new(address, settings, digester)
         .map_err(|error| cannot_open(error.into(), "check --pool-size"))?;
     let mut client = database.acquire(Purpose::Calls).await.map_err(|error| {
