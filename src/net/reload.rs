@@ -3,14 +3,17 @@
 //! Promises that invalid files leave the value as it is, and are logged each time they change.
 //! Must never compare anything but the files' contents: Kubernetes swaps a symbolic link.
 
+mod holders;
+
 use super::named_file::{FileError, NamedFile};
 use crate::file_access;
 use arc_swap::{ArcSwap, Guard};
+use holders::Holders;
 use std::{
     fmt, io, mem,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{
             AtomicBool, AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
@@ -19,12 +22,11 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    runtime::Handle,
     sync::watch,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
-use tokio_util::task::{AbortOnDropHandle, TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::task::{AbortOnDropHandle, task_tracker::TaskTrackerToken};
 
 /// How often the files are read. A change counts when two reads in a row see it. So neither a file
 /// that is half written, nor only some of several that are replaced, are taken for the new state.
@@ -67,7 +69,7 @@ struct State<T> {
     value: ArcSwap<T>,
     /// Told each time after the value has changed.
     changes: watch::Sender<()>,
-    holders: Mutex<Holders>,
+    holders: Holders,
     /// How often it has changed. It lives as long as the process, so that who remembers it does not have to
     /// count a reference.
     change_count: &'static AtomicU64,
@@ -116,7 +118,7 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     /// later value that it is in use before that. Ask for it before the value, and hold it for a bounded time.
     #[must_use]
     pub(crate) fn hold(&self) -> TaskTrackerToken {
-        self.state.holders().of_now.token()
+        self.state.holders.hold()
     }
 
     /// What tells later whether the value has changed since. Ask for it before the value.
@@ -138,31 +140,6 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
             ..
         } = &*self.state;
         is_failed.load(Relaxed) || is_hanging.load(Relaxed)
-    }
-}
-
-impl<T> State<T> {
-    fn holders(&self) -> MutexGuard<'_, Holders> {
-        // They are whole at any time: nothing that is done under the lock can panic half way.
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Those who do something by the value of now, and by each one before it.
-#[derive(Default)]
-struct Holders {
-    of_now: TaskTracker,
-    of_before: Vec<TaskTracker>,
-}
-
-impl Holders {
-    /// From now on, whoever comes holds another value. Gives those who hold an earlier one.
-    fn begin_anew(&mut self) -> Vec<TaskTracker> {
-        let last = mem::take(&mut self.of_now);
-        last.close();
-        self.of_before.push(last);
-        self.of_before.retain(|holders| !holders.is_empty());
-        self.of_before.clone()
     }
 }
 
@@ -209,7 +186,7 @@ where
             state: Arc::new(State {
                 value: ArcSwap::from_pointee(value),
                 changes: watch::Sender::new(()),
-                holders: Mutex::default(),
+                holders: Holders::default(),
                 change_count: Box::leak(Box::default()),
                 is_failed: AtomicBool::new(false),
                 is_hanging: AtomicBool::new(false),
@@ -283,10 +260,12 @@ where
             Ok(value) => {
                 self.state.value.store(Arc::new(value));
                 self.state.change_count.fetch_add(1, Release);
-                let of_before = self.state.holders().begin_anew();
+                let of_before = self.state.holders.begin_anew();
                 self.state.changes.send_replace(());
                 self.state.is_failed.store(false, Relaxed);
-                log_in_use(settings, of_before);
+                of_before.when_gone(move || {
+                    tracing::info!("{settings}: changed, and in use from now on");
+                });
                 self.files.iter().for_each(NamedFile::warn_of_others);
             }
             Err(FileError::Missing { setting, folder }) => {
@@ -304,20 +283,6 @@ where
             }
         }
     }
-}
-
-/// Logs that the value of now is in use, once nobody holds an earlier one.
-fn log_in_use(settings: String, of_before: Vec<TaskTracker>) {
-    let log = move || tracing::info!("{settings}: changed, and in use from now on");
-    if of_before.is_empty() {
-        return log();
-    }
-    Handle::current().spawn(async move {
-        for holders in of_before {
-            holders.wait().await;
-        }
-        log();
-    });
 }
 
 fn parse_all<T>(
