@@ -16,12 +16,17 @@ use crate::{
 };
 use deadpool_postgres::BuildError;
 use futures::future::{Either, select};
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use uuid::Uuid;
 
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
@@ -66,6 +71,8 @@ pub(super) struct Database {
     settings: PoolSettings,
     /// The fingerprint of the digest secret with which this replica was started.
     digest_fingerprint: [u8; 16],
+    /// The store that this replica serves, once it is known.
+    store_id: Arc<OnceLock<Uuid>>,
 }
 
 /// Which of the two pools a statement takes its connection from.
@@ -91,7 +98,8 @@ impl Database {
             connect_timeout: address.connect_timeout(),
             ..settings
         };
-        let build = |size, limit| Connections::build(address, &settings, size, limit);
+        let store_id = Arc::new(OnceLock::new());
+        let build = |size, limit| Connections::build(address, &settings, size, limit, &store_id);
         Ok(Self {
             address: address.clone(),
             calls: build(settings.pool_size, settings.statement_timeout)?,
@@ -100,7 +108,20 @@ impl Database {
             writers: Semaphore::new(WRITES_AT_ONCE),
             settings,
             digest_fingerprint: digester.fingerprint(),
+            store_id,
         })
+    }
+
+    /// From now on, sessions are only with this store.
+    pub(super) fn set_store(&self, store_id: Uuid) {
+        self.store_id.set(store_id).expect("it is set once");
+    }
+
+    /// The store that this replica serves. `keyservice.check_store` fails in any other. A session is checked
+    /// when it begins. But a pooler may lead it elsewhere, and the tables may be restored from another store's
+    /// dump. So each statement that writes, or that a lease depends on, is checked too.
+    pub(super) fn store_id(&self) -> Uuid {
+        *self.store_id.get().expect("an open database has one")
     }
 
     /// What tells a database whose keys this replica can find from any other.

@@ -31,6 +31,10 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
     let cause = with_causes(error).into();
     match error.code() {
         Some(code) if code.code() == OLDER_REPLICA => StoreError::OlderReplica,
+        Some(code) if code.code() == OTHER_STORE => {
+            let found = error.as_db_error().map(|error| error.message().to_owned());
+            StoreError::OtherStore(found.unwrap_or_default())
+        }
         // The server did not send this error, so it arose on the way.
         None => StoreError::Unavailable(cause),
         Some(code) if may_pass(code.code()) => StoreError::Unavailable(cause),
@@ -78,6 +82,9 @@ impl From<Failure> for StoreError {
 
 /// The code of an error that this service's function `begin_change` raises.
 const OLDER_REPLICA: &str = "KS001";
+
+/// The code of an error that this service's function `check_store` raises.
+const OTHER_STORE: &str = "KS002";
 
 /// Trying again may help.
 const PASSES: bool = true;

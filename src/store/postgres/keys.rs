@@ -46,7 +46,7 @@ impl Grouped for NewKey {
             .write_in_turn(
                 &column(group, Self::still_allowed),
                 "SELECT outcomes, revisions, write_ids, first_key_ids \
-                 FROM keyservice.create_keys( \
+                 FROM keyservice.check_store($17) CROSS JOIN keyservice.create_keys( \
                      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
                 &[
                     &column(keys(), |key| key.id.as_uuid()),
@@ -68,6 +68,7 @@ impl Grouped for NewKey {
                     &AdminMethod::Create.as_str(),
                     &Outcome::OK.as_str(),
                     &Outcome::ALREADY_EXISTS.as_str(),
+                    &database.store_id(),
                 ],
             )
             .await?;
@@ -128,7 +129,8 @@ impl Grouped for Revocation {
                 &format!(
                     "WITH revoked AS MATERIALIZED ( \
                          SELECT (r.revoked).*, r.place, r.write_id \
-                         FROM keyservice.revoke_keys($1, $2, $3, $4, $5, $6, $7) r) \
+                         FROM keyservice.check_store($8) \
+                         CROSS JOIN keyservice.revoke_keys($1, $2, $3, $4, $5, $6, $7) r) \
                      SELECT {}, place, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
                     rows::KEY_COLUMNS
                 ),
@@ -142,6 +144,7 @@ impl Grouped for Revocation {
                     &column(group, |revocation| revocation.caller.as_str()),
                     &AdminMethod::Revoke.as_str(),
                     &Outcome::OK.as_str(),
+                    &database.store_id(),
                 ],
             )
             .await?;
