@@ -7,6 +7,8 @@ use crate::{
 };
 use std::sync::Arc;
 
+type Find = dyn Fn(&Credentials) -> Option<Arc<Caller>> + Send + Sync;
+
 /// Finds a caller by what it has proved itself with.
 #[derive(Clone)]
 pub(super) enum KnownNow {
@@ -14,7 +16,7 @@ pub(super) enum KnownNow {
     Always(Arc<Caller>),
     Listed {
         file: Arc<Reloaded<Credentials>>,
-        find: Arc<dyn Fn(&Credentials) -> Option<Arc<Caller>> + Send + Sync>,
+        find: Arc<Find>,
     },
 }
 

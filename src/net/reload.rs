@@ -116,7 +116,6 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
 
     /// Says that something is done by the value as it is now, until this is dropped. The log does not say of a
     /// later value that it is in use before that. Ask for it before the value, and hold it for a bounded time.
-    #[must_use]
     pub(crate) fn hold(&self) -> TaskTrackerToken {
         self.state.holders.hold()
     }

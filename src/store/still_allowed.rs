@@ -103,7 +103,7 @@ impl Begun {
             }
             self.watch = watch;
         }
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) async fn unless_rights_are_lost<T>(
         }
         Either::Right((_, answer)) => answer,
     };
-    let cancel = pin!(cancel_for_ever(address, client));
+    // On the heap, because writes are rarely broken off.
+    let cancel = Box::pin(cancel_for_ever(address, client));
     let answer = match select(answer, cancel).await {
         Either::Left((answer, _)) => answer,
         Either::Right((never, _)) => match never {},

@@ -253,7 +253,13 @@ impl Database {
                     Either::Right((_, written)) => written.await,
                 }
             };
-            unless_rights_are_lost(&self.address, &client, begun, written).await
+            Box::pin(unless_rights_are_lost(
+                &self.address,
+                &client,
+                begun,
+                written,
+            ))
+            .await
         };
         let Answered {
             answer: rows,
@@ -262,8 +268,7 @@ impl Database {
         if was_cancelled {
             // The commit was faster. But the request may have ended its wait for the synchronous standbys.
             drop((announced, client));
-            self.query(Purpose::Calls, COMMIT_BEHIND_OTHERS, &[])
-                .await?;
+            Box::pin(self.query(Purpose::Calls, COMMIT_BEHIND_OTHERS, &[])).await?;
             return Ok(rows);
         }
         let Some(announced) = announced else {
