@@ -1,7 +1,7 @@
 //! Who else may read or change a file that this process relies on, and how such a file is read.
 //!
-//! Owns the rule for all such files: the files that settings name, and the database of SQLite. Trusts
-//! root, the user of this process, and the groups that it is in: so a volume that Kubernetes gives to the
+//! Owns the rule for all such files: the files that settings name, the database of SQLite, and the socket of
+//! PostgreSQL. Trusts root, the user of this process, and the groups that it is in: so a volume that Kubernetes gives to the
 //! group of a pod is in order. Follows owners and modes alone, and an access control list as far as a mode
 //! shows it.
 
@@ -27,6 +27,8 @@ pub(crate) enum Content {
     Secret,
     /// Nor may anybody else create files beside it, which SQLite would take for its own.
     Database,
+    /// Nobody else but the server may create it. It may not be there yet.
+    Socket,
 }
 
 /// Others than this process may do something with a file.
@@ -92,6 +94,40 @@ pub(crate) fn warn_of_others(name: &str, paths: &[&Path], content: Content) {
     }
 }
 
+/// Logs a warning for each thing by which others than the server may put a socket of theirs into its place. The
+/// owner of the folder is taken to be the server.
+pub(crate) fn warn_of_other_sockets(folder: &Path) {
+    let Ok(metadata) = folder.metadata() else {
+        return;
+    };
+    let (mut trusted, server) = (Identity::own(), metadata.uid());
+    trusted.users.insert(server);
+    trusted.groups.extend(own_group(server));
+    // A server may have any of several sockets there, by its port.
+    let found = exposures(&folder.join("socket"), Content::Socket, &trusted);
+    for exposure in found.unwrap_or_default() {
+        tracing::warn!(
+            "the database's socket: {exposure}, and so put another one into its place, at the latest while the \
+             server is down; give the server a folder (unix_socket_directories) where only its own user may"
+        );
+    }
+}
+
+/// The group that a user has alone, as is usual: the one with which it logs in.
+fn own_group(user: u32) -> Option<u32> {
+    const LARGE: u64 = 1024 * 1024;
+    let users = read(Path::new("/etc/passwd"), LARGE).ok()??;
+    let users = String::from_utf8_lossy(&users);
+    users.lines().find_map(|line| {
+        // postgres:x:105:112:PostgreSQL administrator:/var/lib/postgresql:/bin/bash
+        let fields: Vec<_> = line.split(':').collect();
+        let [_, _, id, group, ..] = fields[..] else {
+            return None;
+        };
+        (id.parse() == Ok(user)).then(|| group.parse().ok())?
+    })
+}
+
 /// The owner of this file or link, if it is another user and everybody may create files in its folder. Then
 /// that user may have put it there.
 pub(crate) fn planter(path: &Path) -> io::Result<Option<u32>> {
@@ -107,7 +143,7 @@ fn planter_for(path: &Path, process: &Identity) -> io::Result<Option<u32>> {
 
 /// Whom a process is, and so whom it trusts.
 struct Identity {
-    user: u32,
+    users: BTreeSet<u32>,
     groups: BTreeSet<u32>,
 }
 
@@ -115,14 +151,14 @@ impl Identity {
     fn own() -> Self {
         let groups = getgroups().unwrap_or_default().into_iter();
         Self {
-            user: geteuid().as_raw(),
+            users: BTreeSet::from([geteuid().as_raw()]),
             groups: groups.chain([getegid()]).map(Gid::as_raw).collect(),
         }
     }
 
     fn trusts(&self, who: Who) -> bool {
         match who {
-            Who::User(id) => id == 0 || id == self.user,
+            Who::User(id) => id == 0 || self.users.contains(&id),
             Who::Group(id) => id == 0 || self.groups.contains(&id),
             Who::Everybody => false,
         }
@@ -132,7 +168,10 @@ impl Identity {
 /// What others may do with this file, where they can get to it.
 fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BTreeSet<Exposure>> {
     let path = std::path::absolute(path)?;
-    let real = path.canonicalize()?;
+    let real = match (content, path.parent(), path.file_name()) {
+        (Content::Socket, Some(folder), Some(name)) => folder.canonicalize()?.join(name),
+        _ => path.canonicalize()?,
+    };
     let mut found = BTreeSet::new();
     for path in links_on_the_way(&path)?.iter().chain([&real]) {
         let folder = path.parent().unwrap_or(path).canonicalize()?;
@@ -152,14 +191,19 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
             let is_last = at + 1 == folders.len();
             // In a folder such as /tmp, nobody may replace what belongs to another.
             let is_shared = folder.1.mode() & STICKY != 0;
-            let writers = if is_shared && !(is_last && content == Content::Database) {
+            let may_be_new = match content {
+                Content::Public | Content::Secret => false,
+                Content::Database => is_last,
+                Content::Socket => is_last && *path == real,
+            };
+            let writers = if is_shared && !may_be_new {
                 vec![Who::User(folder.1.uid())]
             } else {
                 allowed(&folder.1, WRITE)
             };
             note(&folders[..at], folder, Access::ReplaceWithin, writers);
         }
-        if *path == real {
+        if *path == real && content != Content::Socket {
             let file = (real.clone(), real.metadata()?);
             note(&folders, &file, Access::Change, allowed(&file.1, WRITE));
             if content != Content::Public {
@@ -297,9 +341,51 @@ mod tests {
     fn owner(tree: &Tree, is_in_group: bool) -> Identity {
         let metadata = tree.path("").metadata().expect("it is there");
         Identity {
-            user: metadata.uid(),
+            users: BTreeSet::from([metadata.uid()]),
             groups: is_in_group.then_some(metadata.gid()).into_iter().collect(),
         }
+    }
+
+    /// Some other user.
+    fn outside(own: &Identity) -> Identity {
+        Identity {
+            users: own.users.iter().map(|user| user + 4711).collect(),
+            groups: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn who_may_put_a_socket_into_the_place_of_anothers_is_found_wherever_links_lead() {
+        let tree = Tree::new();
+        let server = owner(&tree, true);
+        for folder in ["first", "sockets"] {
+            fs::create_dir(tree.path(folder)).expect("made");
+            tree.set(folder, 0o755);
+        }
+        symlink("../sockets", tree.path("first/link")).expect("linked");
+        let found = || tree.found("first/link/socket", Content::Socket, &server);
+        assert_eq!(found(), [""; 0]);
+        let replace =
+            |folder| format!("every user of this machine may create or replace files in {folder}");
+        for (folder, mode, is_open) in [
+            ("first", 0o777, true),
+            ("sockets", 0o777, true),
+            // Nobody replaces a link there, but the socket goes with its server.
+            ("first", 0o1777, false),
+            ("sockets", 0o1777, true),
+        ] {
+            tree.set(folder, mode);
+            let expected: Vec<_> = is_open.then(|| replace(folder)).into_iter().collect();
+            assert_eq!(found(), expected, "{mode:o}");
+            tree.set(folder, 0o755);
+        }
+        tree.set("sockets", 0o775);
+        let without_its_group = owner(&tree, false);
+        let found = tree.found("first/link/socket", Content::Socket, &without_its_group);
+        let group = tree.path("sockets").metadata().expect("there").gid();
+        let may = format!("each member of group {group} may create or replace files in sockets");
+        let expected: Vec<_> = (group != 0).then_some(may).into_iter().collect();
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -400,10 +486,7 @@ mod tests {
         tree.set("in/file", 0o660).set("in", 0o2770);
         let own = owner(&tree, true);
         assert_eq!(tree.found("in/file", Content::Database, &own), [""; 0]);
-        let outside = Identity {
-            user: own.user + 4711,
-            groups: BTreeSet::new(),
-        };
+        let outside = outside(&own);
         let metadata = tree.path("in").metadata().expect("it is there");
         let found = tree.found("in/file", Content::Database, &outside);
         for who in [
@@ -419,16 +502,14 @@ mod tests {
     fn a_file_of_another_user_in_a_folder_for_everybody_may_be_planted() {
         let tree = Tree::new();
         let own = owner(&tree, true);
-        let other = Identity {
-            user: own.user + 4711,
-            groups: BTreeSet::new(),
-        };
+        let other = outside(&own);
         let file = tree.path("in/file");
         assert_eq!(planter_for(&file, &other).expect("looked at"), None);
         tree.set("in", 0o1777);
         assert_eq!(planter_for(&file, &own).expect("looked at"), None);
         // Root's files are trusted, and the tests may run as root.
-        let planter = (own.user != 0).then_some(own.user);
+        let user = own.users.first().copied().expect("the owner");
+        let planter = (user != 0).then_some(user);
         assert_eq!(planter_for(&file, &other).expect("looked at"), planter);
     }
 }

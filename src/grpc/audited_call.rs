@@ -11,6 +11,7 @@
 use super::{
     call::{name, status},
     errors, held_answer,
+    known_now::KnownNow,
     writer::Writer,
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
         time::Timestamp,
     },
     net::connection::Peer,
-    store::{Committed, StillAllowed, StoreError},
+    store::{Committed, StoreError},
 };
 use http::Response;
 use std::{
@@ -91,11 +92,9 @@ impl<State> AuditedCall<State> {
 
     /// On whose behalf the call writes.
     pub(super) fn writer(&self) -> Writer<'_> {
-        let (caller, known_now) = (self.entry.caller.clone(), self.entry.known_now.clone());
-        let is_allowed = move || known_now().is_some_and(|now| *now == *caller);
         Writer {
             caller: self.caller(),
-            still_allowed: StillAllowed::so_long_as(is_allowed),
+            still_allowed: self.entry.known_now.still_allowed(&self.entry.caller),
             now: self.time(),
         }
     }
@@ -419,9 +418,6 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
     });
 }
 
-/// Who a caller is by the credentials file as it is now, if anybody.
-pub(super) type KnownNow = Arc<dyn Fn() -> Option<Arc<Caller>> + Send + Sync>;
-
 /// What is known of a call. Dropping it logs or counts the call, and records it if that was not done.
 struct Entry {
     caller: Arc<Caller>,
@@ -462,7 +458,7 @@ impl Entry {
 
     /// Refuses a call whose caller has lost rights since the call was opened.
     fn check_caller(&self) -> Result<(), Status> {
-        match (self.known_now)() {
+        match self.known_now.caller() {
             Some(now) if *now == *self.caller => Ok(()),
             Some(_) => Err(errors::caller_changed()),
             None => Err(errors::unauthenticated()),

@@ -25,7 +25,7 @@ static FAILED: RepeatedLine = RepeatedLine::new();
 /// The one place where an error of the store becomes a status. `advice` says what the caller can do.
 pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
     match error {
-        StoreError::Unavailable(_) => {
+        StoreError::Unavailable(_) | StoreError::OtherStore(_) => {
             if let Some(left_out) = UNAVAILABLE.admit(Instant::now()) {
                 tracing::warn!(left_out, "{error}");
             }

@@ -16,6 +16,7 @@ mod handlers;
 mod health;
 mod held_answer;
 pub mod keys;
+mod known_now;
 pub mod layers;
 mod methods;
 mod page_token;

@@ -3,9 +3,12 @@
 //! Promises that invalid files leave the value as it is, and are logged each time they change.
 //! Must never compare anything but the files' contents: Kubernetes swaps a symbolic link.
 
+mod holders;
+
 use super::named_file::{FileError, NamedFile};
 use crate::file_access;
 use arc_swap::{ArcSwap, Guard};
+use holders::Holders;
 use std::{
     fmt, io, mem,
     path::Path,
@@ -23,7 +26,7 @@ use tokio::{
     task::spawn_blocking,
     time::{sleep, timeout},
 };
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, task_tracker::TaskTrackerToken};
 
 /// How often the files are read. A change counts when two reads in a row see it. So neither a file
 /// that is half written, nor only some of several that are replaced, are taken for the new state.
@@ -66,6 +69,7 @@ struct State<T> {
     value: ArcSwap<T>,
     /// Told each time after the value has changed.
     changes: watch::Sender<()>,
+    holders: Holders,
     /// How often it has changed. It lives as long as the process, so that who remembers it does not have to
     /// count a reference.
     change_count: &'static AtomicU64,
@@ -108,6 +112,12 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     #[must_use]
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.state.changes.subscribe()
+    }
+
+    /// Says that something is done by the value as it is now, until this is dropped. The log does not say of a
+    /// later value that it is in use before that. Ask for it before the value, and hold it for a bounded time.
+    pub(crate) fn hold(&self) -> TaskTrackerToken {
+        self.state.holders.hold()
     }
 
     /// What tells later whether the value has changed since. Ask for it before the value.
@@ -175,6 +185,7 @@ where
             state: Arc::new(State {
                 value: ArcSwap::from_pointee(value),
                 changes: watch::Sender::new(()),
+                holders: Holders::default(),
                 change_count: Box::leak(Box::default()),
                 is_failed: AtomicBool::new(false),
                 is_hanging: AtomicBool::new(false),
@@ -248,9 +259,12 @@ where
             Ok(value) => {
                 self.state.value.store(Arc::new(value));
                 self.state.change_count.fetch_add(1, Release);
+                let of_before = self.state.holders.begin_anew();
                 self.state.changes.send_replace(());
                 self.state.is_failed.store(false, Relaxed);
-                tracing::info!("{settings}: changed, and in use from now on");
+                of_before.when_gone(move || {
+                    tracing::info!("{settings}: changed, and in use from now on");
+                });
                 self.files.iter().for_each(NamedFile::warn_of_others);
             }
             Err(FileError::Missing { setting, folder }) => {

@@ -284,6 +284,9 @@ impl Follower {
             Err(error @ ReplicationError::StoreLost(_)) => {
                 tracing::error!(revision, "not serving: {error}");
             }
+            Err(error @ ReplicationError::Store(StoreError::OtherStore(_))) => {
+                tracing::error!(revision, "not serving when the lease has lapsed: {error}");
+            }
             Err(error) => {
                 tracing::warn!(
                     revision,
@@ -340,6 +343,9 @@ enum Trouble {
     None,
     /// The store does not answer, or has another history.
     Passing,
+    /// The address leads to another store. The lease runs on: it says what memory is, and memory is still that
+    /// of the store which was opened.
+    OtherStore,
     /// Another store is in its place.
     Lost,
 }
@@ -349,6 +355,7 @@ impl Trouble {
         match renewed {
             Ok(_) => Self::None,
             Err(ReplicationError::StoreLost(_)) => Self::Lost,
+            Err(ReplicationError::Store(StoreError::OtherStore(_))) => Self::OtherStore,
             Err(_) => Self::Passing,
         }
     }

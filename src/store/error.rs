@@ -12,6 +12,12 @@ pub enum StoreError {
     /// Trying again helps once that replica is updated.
     #[error("a replica of the release before is running, which does not know this change")]
     OlderReplica,
+    /// The store is not the one that was opened, as the text says.
+    #[error(
+        "the database at the address is not the one that this replica serves: {0}. Make the address lead to the \
+         former one again, or restart the replica, which then serves the one that is there"
+    )]
+    OtherStore(String),
     /// The caller lost its rights while the write waited for its turn. It was not made.
     #[error("the caller has lost its rights since it asked for the write")]
     Disallowed,
@@ -26,6 +32,7 @@ impl StoreError {
         match self {
             Self::Unavailable(cause) => Self::Unavailable(with_causes(&**cause).into()),
             Self::OlderReplica => Self::OlderReplica,
+            Self::OtherStore(found) => Self::OtherStore(found.clone()),
             Self::Disallowed => Self::Disallowed,
             Self::Failed(cause) => Self::Failed(with_causes(&**cause).into()),
         }

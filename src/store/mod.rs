@@ -57,7 +57,7 @@ pub use position::{Committed, Position, Progress, Revision, WriteId};
 pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot};
 pub use retention::{Forgotten, Old, RetentionStore};
 use std::sync::Arc;
-pub use still_allowed::StillAllowed;
+pub use still_allowed::{StillAllowed, Watch};
 pub use uses::{NotedUse, UseLog};
 
 /// How many writes that wait at the same time share one transaction at most, unless a setting says otherwise.

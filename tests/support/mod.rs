@@ -8,6 +8,7 @@ pub mod kubernetes;
 pub mod mount;
 pub mod mutation;
 pub mod postgres;
+pub mod rights;
 pub mod search;
 pub mod server;
 pub mod stores;

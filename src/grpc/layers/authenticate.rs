@@ -20,9 +20,10 @@ use crate::{
     },
     config::ClientLimits,
     grpc::{
-        audited_call::{AuditedCall, Handover, KnownNow, count_unauthenticated},
+        audited_call::{AuditedCall, Handover, count_unauthenticated},
         call::Call,
         errors::{self, Unauthenticated},
+        known_now::KnownNow,
         methods::{Access, Method},
     },
     model::{account::Accounts, audit_record::AdminMethod},
@@ -79,7 +80,10 @@ pub(in crate::grpc) struct CallerNow {
 impl CallerNow {
     /// The caller, by the credentials file as it is now, if it may still make this call.
     pub(in crate::grpc) fn permitted(&self) -> Result<Arc<Caller>, Status> {
-        let caller = (self.known_now)().ok_or_else(errors::unauthenticated)?;
+        let caller = self
+            .known_now
+            .caller()
+            .ok_or_else(errors::unauthenticated)?;
         if caller.role.covers(self.needed) {
             Ok(caller)
         } else {
@@ -264,30 +268,35 @@ impl Callers {
         let mut changes = self.credentials()?.changes();
         let known_now = self.known_now(caller, request);
         Some(Box::pin(async move {
-            while known_now().is_some() && changes.changed().await.is_ok() {}
+            while known_now.caller().is_some() && changes.changed().await.is_ok() {}
         }))
     }
 
     /// Tells who this caller is whenever that is asked, by what it has proved itself with.
     fn known_now(&self, caller: &Arc<Caller>, request: &Request<Body>) -> KnownNow {
-        let credentials = match self {
-            Self::Anyone(_) => {
-                let caller = caller.clone();
-                return Arc::new(move || Some(caller.clone()));
-            }
-            Self::Listed(credentials) => credentials.clone(),
+        let file = match self {
+            Self::Anyone(_) => return KnownNow::Always(caller.clone()),
+            Self::Listed(file) => file.clone(),
         };
         if let Some(authorization) = request.headers().get(AUTHORIZATION) {
             let digest = bearer(authorization.as_bytes()).and_then(SecretDigest::of_presented);
-            return Arc::new(move || credentials.get().find_by_digest(digest?).cloned());
+            let find =
+                move |credentials: &Credentials| credentials.find_by_digest(digest?).cloned();
+            return KnownNow::Listed {
+                file,
+                find: Arc::new(find),
+            };
         }
         let names = request.extensions().get::<Peer>();
         let names = names.map(|peer| peer.names.clone());
-        Arc::new(move || {
-            let credentials = credentials.get();
+        let find = move |credentials: &Credentials| {
             let found = credentials.find_by_certificate(names.as_deref()?);
             found.ok().flatten().cloned()
-        })
+        };
+        KnownNow::Listed {
+            file,
+            find: Arc::new(find),
+        }
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) async fn set_suspension(
         .write(
             &change.still_allowed,
             "WITH changed AS MATERIALIZED ( \
-                 SELECT suspend_time, revision, write_id FROM keyservice.set_suspension($1, $2, $3)), \
+                 SELECT suspend_time, revision, write_id \
+                 FROM keyservice.check_store($7) CROSS JOIN keyservice.set_suspension($1, $2, $3)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, outcome, calls, revision) \
@@ -46,6 +47,7 @@ pub(super) async fn set_suspension(
                 &change.caller.as_str(),
                 &method.as_str(),
                 &Outcome::OK.as_str(),
+                &database.store_id(),
             ],
         )
         .await?;

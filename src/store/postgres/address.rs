@@ -9,21 +9,19 @@ use super::{
     tls_parameters::split_tls_parameters,
 };
 use crate::{
+    file_access,
     model::text,
     store::{OpenError, with_causes},
 };
-use std::{fmt, net::IpAddr, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use tokio_postgres::{
-    Config,
+    CancelToken, Config,
     config::{Host, SslMode, SslNegotiation},
 };
 
 /// After this long without a byte, the system asks whether the server is still there. The system's
 /// default of two hours would leave half-open connections in the pool.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-
-/// Of the mode of a folder.
-const OTHERS_MAY_WRITE: u32 = 0o002;
 
 /// Where the database is, and how to connect to it.
 #[derive(Clone)]
@@ -74,21 +72,17 @@ impl Address {
         self.hosts.connect(&self.tls, self.connect_timeout).await
     }
 
-    /// Warns of folders of Unix sockets in which everybody may create one. A client cannot tell it from the
-    /// server's.
-    pub(super) fn warn_of_open_folders(&self) {
+    /// Asks the server of a connection to cancel what it works on for it, with as much TLS as the connection has.
+    pub(super) async fn cancel(&self, token: &CancelToken) -> Result<(), tokio_postgres::Error> {
+        token.cancel_query(self.tls.clone()).await
+    }
+
+    /// Warns of others who may put a Unix socket of theirs into the place of the server's. A client cannot tell one
+    /// from the other.
+    pub(super) fn warn_of_other_sockets(&self) {
         for host in self.config.get_hosts() {
-            let Host::Unix(folder) = host else {
-                continue;
-            };
-            let mode = folder.metadata().map(|found| found.permissions().mode());
-            if mode.is_ok_and(|mode| mode & OTHERS_MAY_WRITE != 0) {
-                tracing::warn!(
-                    "every user of this machine may create files in {}, and so take the place of the \
-                     database's socket while the server is down: give the server another folder \
-                     (unix_socket_directories), in which only its own user may",
-                    folder.display()
-                );
+            if let Host::Unix(folder) = host {
+                file_access::warn_of_other_sockets(folder);
             }
         }
     }

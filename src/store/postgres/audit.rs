@@ -56,7 +56,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
             "INSERT INTO keyservice.audit \
                  (time, caller, method, account_id, key_id, outcome, calls, domain, \
                   include_subdomains, revision) \
-             SELECT r.* FROM keyservice.begin_transaction(), ROWS FROM ( \
+             SELECT r.* FROM keyservice.check_store($11), keyservice.begin_transaction(), ROWS FROM ( \
                  pg_catalog.unnest($1::pg_catalog.timestamptz[]), \
                  pg_catalog.unnest($2::pg_catalog.text[]), \
                  pg_catalog.unnest($3::pg_catalog.text[]), \
@@ -78,6 +78,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
                 &domains,
                 &include_subdomains,
                 &revisions,
+                &database.store_id(),
             ],
         )
         .await

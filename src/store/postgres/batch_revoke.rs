@@ -68,7 +68,8 @@ pub(super) async fn revoke(
             &batch.still_allowed,
             "WITH batch AS MATERIALIZED ( \
                  SELECT revoked, revision, write_id \
-                 FROM keyservice.batch_revoke($1, $2, $3, $4, $5, $6)), \
+                 FROM keyservice.check_store($9) \
+                 CROSS JOIN keyservice.batch_revoke($1, $2, $3, $4, $5, $6)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, domain, outcome, calls, revision) \
@@ -83,6 +84,7 @@ pub(super) async fn revoke(
                 &Outcome::OK.as_str(),
                 &batch.filter.account_id.as_ref().map(AccountId::as_str),
                 &batch.filter.domain.as_ref().map(Domain::as_str),
+                &database.store_id(),
             ],
         )
         .await?;

@@ -6,7 +6,7 @@
 
 use super::{
     address::Address,
-    errors::{no_answer, refuses_for_lack_of_room, said},
+    errors::{no_answer, refuses_for_lack_of_room, said, store_error},
     pool::{self, PoolSettings},
 };
 use crate::store::{PoolStatus, StoreError, with_causes};
@@ -14,7 +14,7 @@ use deadpool_postgres::{BuildError, HookError, Object, Pool, PoolError, TimeoutT
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc, Once,
+        Arc, Once, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,6 +23,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout, timeout_at},
 };
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
 /// After the server has refused a further connection, how long this pool asks for one connection less.
 /// A refusal costs the server a process, and the caller its place in the queue.
@@ -36,6 +38,8 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) struct Connections {
     pool: Pool,
+    /// The store that each session must be with, once that is known.
+    store_id: Arc<OnceLock<Uuid>>,
     /// A turn for each connection that may be in use. Whoever has one finds an idle connection in the
     /// pool, or may ask the server for another.
     turns: Arc<Semaphore>,
@@ -57,9 +61,11 @@ impl Connections {
         settings: &PoolSettings,
         size: usize,
         statement_timeout: Duration,
+        store_id: &Arc<OnceLock<Uuid>>,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            pool: pool::build(address, settings, size, statement_timeout)?,
+            pool: pool::build(address, settings, size, statement_timeout, store_id)?,
+            store_id: store_id.clone(),
             turns: Arc::new(Semaphore::new(size)),
             not_last: Arc::new(Semaphore::new(size.saturating_sub(1).max(1))),
             waiting: AtomicUsize::new(0),
@@ -186,13 +192,37 @@ impl Connections {
         });
     }
 
+    fn error_of_setup(&self, error: &tokio_postgres::Error) -> StoreError {
+        match self.store_id.get() {
+            Some(store_id) if is_about_schema(error) => StoreError::OtherStore(format!(
+                "expected the store {store_id}, found none, or one of an earlier release"
+            )),
+            _ => match store_error(error) {
+                other @ StoreError::OtherStore(_) => other,
+                // A session that cannot begin may always pass.
+                _ => StoreError::Unavailable(said(error).into()),
+            },
+        }
+    }
+
     fn error(&self, error: &PoolError) -> StoreError {
         match (of_postgres(error), error) {
+            (Some(error), PoolError::PostCreateHook(_)) => self.error_of_setup(error),
             (Some(error), _) => StoreError::Unavailable(said(error).into()),
             (None, PoolError::Timeout(TimeoutType::Create)) => no_answer(self.connect_timeout),
             (None, other) => StoreError::Unavailable(with_causes(other).into()),
         }
     }
+}
+
+/// Whether the schema, or a part of it, is not there.
+fn is_about_schema(error: &tokio_postgres::Error) -> bool {
+    const CODES: [SqlState; 3] = [
+        SqlState::INVALID_SCHEMA_NAME,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::UNDEFINED_TABLE,
+    ];
+    error.code().is_some_and(|code| CODES.contains(code))
 }
 
 /// What the server said, or the way to it.

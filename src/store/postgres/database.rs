@@ -5,8 +5,9 @@
 
 use super::{
     address::Address,
+    broken_off::{Answered, begin, unless_rights_are_lost},
     connections::{Connections, InUse},
-    errors::{Failure, GRACE, answered_within},
+    errors::{Failure, GRACE, answered_within, store_error},
     pool::PoolSettings,
 };
 use crate::{
@@ -15,12 +16,17 @@ use crate::{
 };
 use deadpool_postgres::BuildError;
 use futures::future::{Either, select};
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
-use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use uuid::Uuid;
 
 /// One connection follows and renews this replica's lease, and one reads the others' leases.
 const LEASE_POOL_SIZE: usize = 2;
@@ -45,8 +51,15 @@ const WRITES_AT_ONCE: usize = 2;
 /// Wakes up the other replicas, which may fail.
 const ANNOUNCE: &str = "SELECT keyservice.announce_writes()";
 
+/// A commit that waits for the synchronous standbys, and with itself for every commit before it. It writes to the
+/// log alone.
+const COMMIT_BEHIND_OTHERS: &str = "
+    SELECT pg_catalog.pg_logical_emit_message(true, 'keyservice', 'a commit')
+    FROM keyservice.begin_transaction()";
+
 /// The database that an address names.
 pub(super) struct Database {
+    address: Address,
     calls: Connections,
     /// For replication alone: calls that hang or queue must not keep a lease from being renewed.
     leases: Connections,
@@ -58,6 +71,8 @@ pub(super) struct Database {
     settings: PoolSettings,
     /// The fingerprint of the digest secret with which this replica was started.
     digest_fingerprint: [u8; 16],
+    /// The store that this replica serves, once it is known.
+    store_id: Arc<OnceLock<Uuid>>,
 }
 
 /// Which of the two pools a statement takes its connection from.
@@ -83,15 +98,30 @@ impl Database {
             connect_timeout: address.connect_timeout(),
             ..settings
         };
-        let build = |size, limit| Connections::build(address, &settings, size, limit);
+        let store_id = Arc::new(OnceLock::new());
+        let build = |size, limit| Connections::build(address, &settings, size, limit, &store_id);
         Ok(Self {
+            address: address.clone(),
             calls: build(settings.pool_size, settings.statement_timeout)?,
             leases: build(LEASE_POOL_SIZE, settings.lease_statement_timeout)?,
             announcers: Arc::new(Semaphore::new(settings.pool_size.div_ceil(2))),
             writers: Semaphore::new(WRITES_AT_ONCE),
             settings,
             digest_fingerprint: digester.fingerprint(),
+            store_id,
         })
+    }
+
+    /// From now on, sessions are only with this store.
+    pub(super) fn set_store(&self, store_id: Uuid) {
+        self.store_id.set(store_id).expect("it is set once");
+    }
+
+    /// The store that this replica serves. `keyservice.check_store` fails in any other. A session is checked
+    /// when it begins. But a pooler may lead it elsewhere, and the tables may be restored from another store's
+    /// dump. So each statement that writes, or that a lease depends on, is checked too.
+    pub(super) fn store_id(&self) -> Uuid {
+        *self.store_id.get().expect("an open database has one")
     }
 
     /// What tells a database whose keys this replica can find from any other.
@@ -147,25 +177,13 @@ impl Database {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let always = StillAllowed::always();
-        let rows = self.try_query(purpose, &always, sql, params).await;
-        rows.map_err(StoreError::from)
-    }
-
-    async fn try_query(
-        &self,
-        purpose: Purpose,
-        still_allowed: &StillAllowed,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Failure> {
         let client = self.acquire(purpose).await?;
         let rows = async {
-            let statement = prepared(&client, still_allowed, sql).await?;
-            let rows = client.query(&statement, params).await;
-            rows.map_err(|error| Failure::of(&error))
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
         };
-        let rows = answered_within(self.answer_limit(), rows).await??;
+        let rows = answered_within(self.answer_limit(), rows).await?;
+        let rows = rows.map_err(|error| store_error(&error))?;
         client.give_back();
         Ok(rows)
     }
@@ -179,9 +197,8 @@ impl Database {
     ) -> Result<Vec<Row>, StoreError> {
         let turn = timeout(self.turn_limit(), self.turn_to_write()).await;
         let _turn = turn.map_err(|_| self.no_turn())?;
-        self.write_in_turn(still_allowed, sql, params)
-            .await
-            .map_err(StoreError::from)
+        let written = self.write_in_turn(&[still_allowed], sql, params).await;
+        written.map_err(StoreError::from)
     }
 
     /// Waits until a write of this replica may be at the database. Turns come in the order in which they were
@@ -201,37 +218,65 @@ impl Database {
         StoreError::Unavailable(format!("other writes were in the way for {limit}").into())
     }
 
-    /// Runs one statement that writes, which is one transaction, and then announces the write to the
-    /// other replicas, in another transaction. The answer does not wait for that.
+    /// Runs one statement that writes for these callers, which is one transaction, and then announces the write
+    /// to the other replicas, in another transaction. The answer does not wait for that. If one of the callers
+    /// loses its rights before the write is made, nothing is written.
     ///
     /// The announcement is sent together with the write, so it begins as soon as the write has ended.
     pub(super) async fn write_in_turn(
         &self,
-        still_allowed: &StillAllowed,
+        callers: &[&StillAllowed],
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Failure> {
-        if self.announcers.available_permits() == 0 {
-            let calls = Purpose::Calls;
-            return self.try_query(calls, still_allowed, sql, params).await;
-        }
         let client = Arc::new(self.acquire(Purpose::Calls).await?);
         let shared = client.clone();
-        let mut announced = Box::pin(async move {
-            let sent = shared.batch_execute(ANNOUNCE).await;
-            (shared, sent)
+        let may_announce = self.announcers.available_permits() > 0;
+        let mut announced = may_announce.then(|| {
+            Box::pin(async move {
+                let sent = shared.batch_execute(ANNOUNCE).await;
+                (shared, sent)
+            })
         });
-        let rows = async {
-            let statement = prepared(&client, still_allowed, sql).await?;
-            let written = pin!(client.query(&statement, params));
-            // It polls the write first, so the write is sent first, and is answered first.
-            let rows = match select(written, &mut announced).await {
-                Either::Left((rows, _)) => rows,
-                Either::Right((_, written)) => written.await,
+        let written = async {
+            let statement = client.prepare_cached(sql).await;
+            let statement = statement.map_err(|error| Failure::of(&error))?;
+            let begun = begin(callers)?;
+            let written = client.query(&statement, params);
+            let written = async {
+                let Some(announced) = &mut announced else {
+                    return written.await;
+                };
+                // It polls the write first, so the write is sent first, and is answered first.
+                match select(pin!(written), announced).await {
+                    Either::Left((rows, _)) => rows,
+                    Either::Right((_, written)) => written.await,
+                }
             };
-            rows.map_err(|error| Failure::of(&error))
+            Box::pin(unless_rights_are_lost(
+                &self.address,
+                &client,
+                begun,
+                written,
+            ))
+            .await
         };
-        let rows = answered_within(self.answer_limit(), rows).await??;
+        let Answered {
+            answer: rows,
+            was_cancelled,
+        } = answered_within(self.answer_limit(), written).await??;
+        if was_cancelled {
+            // The commit was faster. But the request may have ended its wait for the synchronous standbys.
+            drop((announced, client));
+            Box::pin(self.query(Purpose::Calls, COMMIT_BEHIND_OTHERS, &[])).await?;
+            return Ok(rows);
+        }
+        let Some(announced) = announced else {
+            if let Some(client) = Arc::into_inner(client) {
+                client.give_back();
+            }
+            return Ok(rows);
+        };
         drop(client);
         let limit = self.answer_limit();
         let permit = self.announcers.clone().try_acquire_owned();
@@ -242,21 +287,6 @@ impl Database {
             drop(permit);
         });
         Ok(rows)
-    }
-}
-
-/// The statement, if it is still allowed. To ask this is the last thing before the statement is sent.
-async fn prepared(
-    client: &InUse,
-    still_allowed: &StillAllowed,
-    sql: &str,
-) -> Result<Statement, Failure> {
-    let statement = client.prepare_cached(sql).await;
-    let statement = statement.map_err(|error| Failure::of(&error))?;
-    if still_allowed.now() {
-        Ok(statement)
-    } else {
-        Err(StoreError::Disallowed.into())
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn add(
             &format!(
                 "WITH added AS MATERIALIZED ( \
                      SELECT (a.added).*, a.write_id, a.is_shared \
-                     FROM keyservice.add_domain($1, $2, $3, $4) a), \
+                     FROM keyservice.check_store($8) CROSS JOIN keyservice.add_domain($1, $2, $3, $4) a), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \
@@ -49,6 +49,7 @@ pub(super) async fn add(
                 &addition.caller.as_str(),
                 &AdminMethod::AddDomain.as_str(),
                 &Outcome::OK.as_str(),
+                &database.store_id(),
             ],
         )
         .await?;
@@ -103,7 +104,8 @@ async fn remove_by(
             &removal.still_allowed,
             &format!(
                 "WITH removed AS MATERIALIZED ( \
-                     SELECT revision, write_id FROM keyservice.{function}($1, $2, $3)), \
+                     SELECT revision, write_id \
+                     FROM keyservice.check_store($9) CROSS JOIN keyservice.{function}($1, $2, $3)), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \
@@ -126,6 +128,7 @@ async fn remove_by(
                 &Outcome::OK.as_str(),
                 &parents,
                 &include_subdomains,
+                &database.store_id(),
             ],
         )
         .await?;

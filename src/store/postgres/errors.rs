@@ -31,6 +31,10 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
     let cause = with_causes(error).into();
     match error.code() {
         Some(code) if code.code() == OLDER_REPLICA => StoreError::OlderReplica,
+        Some(code) if code.code() == OTHER_STORE => {
+            let found = error.as_db_error().map(|error| error.message().to_owned());
+            StoreError::OtherStore(found.unwrap_or_default())
+        }
         // The server did not send this error, so it arose on the way.
         None => StoreError::Unavailable(cause),
         Some(code) if may_pass(code.code()) => StoreError::Unavailable(cause),
@@ -43,6 +47,8 @@ pub(super) enum Failure {
     /// The server has refused it and has done nothing of it. Of many things that the statement asked for, one
     /// alone may be the reason.
     Refused(StoreError),
+    /// Nothing of it was done, because a caller of it has lost its rights.
+    Disallowed,
     /// It was not sent, or it was broken off, or it is not known what became of it.
     Broken(StoreError),
 }
@@ -69,12 +75,16 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(error) | Failure::Broken(error) => error,
+            Failure::Disallowed => StoreError::Disallowed,
         }
     }
 }
 
 /// The code of an error that this service's function `begin_change` raises.
 const OLDER_REPLICA: &str = "KS001";
+
+/// The code of an error that this service's function `check_store` raises.
+const OTHER_STORE: &str = "KS002";
 
 /// Trying again may help.
 const PASSES: bool = true;

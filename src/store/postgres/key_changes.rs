@@ -71,7 +71,7 @@ pub(super) async fn replace(
             &replacement.still_allowed,
             "WITH replaced AS MATERIALIZED ( \
                  SELECT outcome, revision, write_id, first_key_id \
-                 FROM keyservice.replace_key( \
+                 FROM keyservice.check_store($23) CROSS JOIN keyservice.replace_key( \
                      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $22)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
@@ -107,6 +107,7 @@ pub(super) async fn replace(
                 &Outcome::OK.as_str(),
                 &Outcome::ALREADY_EXISTS.as_str(),
                 &replacement.max_keys.map(i64::from),
+                &database.store_id(),
             ],
         )
         .await?;
@@ -142,7 +143,8 @@ pub(super) async fn set_suspension(
             &format!(
                 "WITH revised AS MATERIALIZED ( \
                      SELECT (r.revised).*, r.write_id \
-                     FROM keyservice.set_key_suspension($1, $2, $3, $4, $5) r), \
+                     FROM keyservice.check_store($9) \
+                     CROSS JOIN keyservice.set_key_suspension($1, $2, $3, $4, $5) r), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
@@ -160,6 +162,7 @@ pub(super) async fn set_suspension(
                 &suspension.caller.as_str(),
                 &suspension.method().as_str(),
                 &Outcome::OK.as_str(),
+                &database.store_id(),
             ],
         )
         .await?;

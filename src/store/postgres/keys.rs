@@ -36,17 +36,17 @@ impl Grouped for NewKey {
             || self.key.account_id != other.key.account_id
     }
 
-    fn is_allowed(&self) -> bool {
-        self.still_allowed.now()
+    fn still_allowed(&self) -> &StillAllowed {
+        &self.still_allowed
     }
 
     async fn write(database: &Database, group: &[Self]) -> Result<Vec<Self::Answer>, Failure> {
         let keys = || group.iter().map(|new| &new.key);
         let rows = database
             .write_in_turn(
-                &StillAllowed::always(),
+                &column(group, Self::still_allowed),
                 "SELECT outcomes, revisions, write_ids, first_key_ids \
-                 FROM keyservice.create_keys( \
+                 FROM keyservice.check_store($17) CROSS JOIN keyservice.create_keys( \
                      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
                 &[
                     &column(keys(), |key| key.id.as_uuid()),
@@ -68,6 +68,7 @@ impl Grouped for NewKey {
                     &AdminMethod::Create.as_str(),
                     &Outcome::OK.as_str(),
                     &Outcome::ALREADY_EXISTS.as_str(),
+                    &database.store_id(),
                 ],
             )
             .await?;
@@ -115,8 +116,8 @@ impl Grouped for Revocation {
         true
     }
 
-    fn is_allowed(&self) -> bool {
-        self.still_allowed.now()
+    fn still_allowed(&self) -> &StillAllowed {
+        &self.still_allowed
     }
 
     async fn write(database: &Database, group: &[Self]) -> Result<Vec<Self::Answer>, Failure> {
@@ -124,11 +125,12 @@ impl Grouped for Revocation {
         let (ids, digests): (Vec<_>, Vec<_>) = targets.unzip();
         let rows = database
             .write_in_turn(
-                &StillAllowed::always(),
+                &column(group, Self::still_allowed),
                 &format!(
                     "WITH revoked AS MATERIALIZED ( \
                          SELECT (r.revoked).*, r.place, r.write_id \
-                         FROM keyservice.revoke_keys($1, $2, $3, $4, $5, $6, $7) r) \
+                         FROM keyservice.check_store($8) \
+                         CROSS JOIN keyservice.revoke_keys($1, $2, $3, $4, $5, $6, $7) r) \
                      SELECT {}, place, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
                     rows::KEY_COLUMNS
                 ),
@@ -142,6 +144,7 @@ impl Grouped for Revocation {
                     &column(group, |revocation| revocation.caller.as_str()),
                     &AdminMethod::Revoke.as_str(),
                     &Outcome::OK.as_str(),
+                    &database.store_id(),
                 ],
             )
             .await?;

@@ -37,6 +37,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(17, "0017_key_limit.sql"),
     migration!(18, "0018_write_groups.sql"),
     migration!(19, "0019_label_length.sql"),
+    migration!(20, "0020_store_identity.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

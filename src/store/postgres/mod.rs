@@ -7,6 +7,7 @@ mod accounts;
 mod address;
 mod audit;
 mod batch_revoke;
+mod broken_off;
 mod connect;
 mod connections;
 mod copied_row;

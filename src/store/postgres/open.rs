@@ -17,6 +17,7 @@ use crate::{
     store::{Cause, OpenError, StoreError, other_secret, with_causes},
 };
 use tokio_postgres::{Client, error::SqlState};
+use uuid::Uuid;
 
 /// Connects, migrates the database as needed, and checks the digest secret.
 pub(super) async fn open(
@@ -29,7 +30,7 @@ pub(super) async fn open(
         cause,
         advice,
     };
-    address.warn_of_open_folders();
+    address.warn_of_other_sockets();
     let database = Database::new(address, settings, digester)
         .map_err(|error| cannot_open(error.into(), "check --pool-size"))?;
     let mut client = database.acquire(Purpose::Calls).await.map_err(|error| {
@@ -85,6 +86,15 @@ pub(super) async fn open(
     if stored != digester.fingerprint() {
         return Err(other_secret(stored));
     }
+    let store_id = answered_within(database.answer_limit(), store_id(&client)).await;
+    let store_id = store_id.map_err(unanswered)?.map_err(|error| {
+        cannot_open(
+            with_causes(&error).into(),
+            "check that the role may use the tables in schema keyservice, and if the row of the table \
+             store_identity is gone, restore the database from a backup",
+        )
+    })?;
+    database.set_store(store_id);
     client.give_back();
     let established = database.establish_lease_connections().await;
     established.map_err(|error| {
@@ -129,6 +139,12 @@ async fn store_fingerprint(
     client.execute(insert, &[&fingerprint.as_slice()]).await?;
     let stored = stored_fingerprint(client).await?;
     Ok(stored.expect("the role that inserts a row may read it"))
+}
+
+/// What tells this store from every other one.
+async fn store_id(client: &Client) -> Result<Uuid, tokio_postgres::Error> {
+    let read = "SELECT store_id FROM keyservice.store_identity";
+    client.query_one(read, &[]).await?.try_get(0)
 }
 
 /// The fingerprint of the digest secret with which the database was first used.

@@ -1,6 +1,6 @@
 //! How connections are established, and the settings with which every session begins.
 //!
-//! Promises sessions that commit to disk and run at READ COMMITTED, whatever the server's defaults.
+//! Promises sessions with the store that was opened, which commit to disk and run at READ COMMITTED, whatever the server's defaults.
 
 use super::address::Address;
 use crate::{observe::repeated_line::RepeatedLine, store::with_causes};
@@ -10,6 +10,7 @@ use deadpool_postgres::{
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -17,6 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error};
+use uuid::Uuid;
 
 /// What bounds the store's use of PostgreSQL.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +38,14 @@ pub struct PoolSettings {
     pub lease_statement_timeout: Duration,
 }
 
-/// Builds a pool of up to `size` connections. It connects to nothing yet.
+/// Builds a pool of up to `size` connections. It connects to nothing yet. Once the store is known, it lends only
+/// connections to that one.
 pub(super) fn build(
     address: &Address,
     settings: &PoolSettings,
     size: usize,
     statement_timeout: Duration,
+    store_id: &Arc<OnceLock<Uuid>>,
 ) -> Result<Pool, BuildError> {
     let manager = Manager::from_connect(
         Config::new(), // Unused: the address has its own.
@@ -51,14 +55,16 @@ pub(super) fn build(
             recycling_method: RecyclingMethod::Fast,
         },
     );
-    let setup = session_setup(statement_timeout);
+    let (setup, store_id) = (session_setup(statement_timeout), store_id.clone());
     Pool::builder(manager)
         .runtime(Runtime::Tokio1)
         .max_size(size)
         .create_timeout(Some(address.connect_timeout()))
         .recycle_timeout(Some(settings.acquire_timeout))
         .post_create(Hook::async_fn(move |client, _| {
-            let setup = setup.clone();
+            let check = store_id.get();
+            let check = check.map(|id| format!("; SELECT keyservice.check_store('{id}')"));
+            let setup = format!("{setup}{}", check.unwrap_or_default());
             Box::pin(async move {
                 client
                     .batch_execute(&setup)

@@ -18,14 +18,14 @@ use uuid::Uuid;
 
 const CHANGES: &str = "
     SELECT r.history_holds, r.head_revision, r.head_write_id, since.*
-    FROM keyservice.read_feed($1, $2, $3, $4) r
+    FROM keyservice.check_store($5) CROSS JOIN keyservice.read_feed($1, $2, $3, $4) r
     LEFT JOIN LATERAL pg_catalog.unnest(r.feed) since ON true";
 
 /// Changes and replicas stand side by side in the rows of one answer. The shorter list is filled up
 /// with nulls.
 const RENEW: &str = "
     SELECT r.history_holds, r.head_revision, r.head_write_id, side_by_side.*
-    FROM keyservice.renew_by_feed($1, $2, $3, $4, $5, $6, $7, $8, $9) r
+    FROM keyservice.check_store($10) CROSS JOIN keyservice.renew_by_feed($1, $2, $3, $4, $5, $6, $7, $8, $9) r
     LEFT JOIN LATERAL ROWS FROM (
         pg_catalog.unnest(r.feed), pg_catalog.unnest(r.replicas)) AS side_by_side (
         revision, write_id, key_id, digest, expire_time, revoked, suspended, account_id, domain,
@@ -34,7 +34,8 @@ const RENEW: &str = "
 
 const REPLICAS: &str = "
     SELECT l.lost, r.*
-    FROM keyservice.look_at_replicas($1, $2) l LEFT JOIN LATERAL pg_catalog.unnest(l.replicas) r ON true";
+    FROM keyservice.check_store($3) CROSS JOIN keyservice.look_at_replicas($1, $2) l
+    LEFT JOIN LATERAL pg_catalog.unnest(l.replicas) r ON true";
 
 pub(super) async fn changes(
     database: &Database,
@@ -50,6 +51,7 @@ pub(super) async fn changes(
                 &since.head.revision.number(),
                 &since.head.write_id.as_uuid(),
                 &i64::try_from(limit).unwrap_or(i64::MAX),
+                &database.store_id(),
             ],
         )
         .await?;
@@ -74,6 +76,7 @@ pub(super) async fn renew(
                 &renewal.since.head.revision.number(),
                 &renewal.since.head.write_id.as_uuid(),
                 &i64::try_from(renewal.limit).unwrap_or(i64::MAX),
+                &database.store_id(),
             ],
         )
         .await?;
@@ -103,7 +106,11 @@ pub(super) async fn replicas(
         .map(|write| write.write_id.as_uuid())
         .collect();
     let rows = database
-        .query(Purpose::Leases, REPLICAS, &[&revisions, &write_ids])
+        .query(
+            Purpose::Leases,
+            REPLICAS,
+            &[&revisions, &write_ids, &database.store_id()],
+        )
         .await?;
     let row = rows.first().ok_or_else(|| unexpected("no row came back"))?;
     let lost: Vec<i64> = rows::column(row, "lost")?;

@@ -19,8 +19,12 @@ pub(super) async fn raise_history_start(
     database: &Database,
     old: &Old,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT keyservice.raise_history_start($1, $2) AS more";
-    let params: [&(dyn ToSql + Sync); 2] = [&old.before.to_system_time(), &LOOK_LEN];
+    let sql = "SELECT more FROM keyservice.check_store($3) CROSS JOIN keyservice.raise_history_start($1, $2) more";
+    let params: [&(dyn ToSql + Sync); 3] = [
+        &old.before.to_system_time(),
+        &LOOK_LEN,
+        &database.store_id(),
+    ];
     rows::column(&one(database, sql, &params).await?, "more")
 }
 
@@ -35,9 +39,14 @@ pub(super) async fn forget_keys(
     old: &Old,
     after: KeyId,
 ) -> Result<Forgotten<KeyId>, StoreError> {
-    let sql = "SELECT last_key_id, forgotten FROM keyservice.forget_keys($1, $2, $3)";
-    let params: [&(dyn ToSql + Sync); 3] =
-        [&old.before.to_system_time(), &after.as_uuid(), &LOOK_LEN];
+    let sql = "SELECT last_key_id, forgotten FROM keyservice.check_store($4) \
+               CROSS JOIN keyservice.forget_keys($1, $2, $3)";
+    let params: [&(dyn ToSql + Sync); 4] = [
+        &old.before.to_system_time(),
+        &after.as_uuid(),
+        &LOOK_LEN,
+        &database.store_id(),
+    ];
     let row = one(database, sql, &params).await?;
     let last: Option<Uuid> = rows::column(&row, "last_key_id")?;
     Ok(Forgotten {
@@ -50,8 +59,10 @@ pub(super) async fn forget_writes(
     database: &Database,
     after: Revision,
 ) -> Result<Forgotten<Revision>, StoreError> {
-    let sql = "SELECT last_revision, forgotten FROM keyservice.forget_writes($1, $2)";
-    let row = one(database, sql, &[&after.number(), &LOOK_LEN]).await?;
+    let sql = "SELECT last_revision, forgotten FROM keyservice.check_store($3) \
+               CROSS JOIN keyservice.forget_writes($1, $2)";
+    let params: [&(dyn ToSql + Sync); 3] = [&after.number(), &LOOK_LEN, &database.store_id()];
+    let row = one(database, sql, &params).await?;
     let last: Option<i64> = rows::column(&row, "last_revision")?;
     Ok(Forgotten {
         count: rows::count(&row, "forgotten")?,

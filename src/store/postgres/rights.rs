@@ -41,6 +41,7 @@ const INSERT: Right = on_the_table("INSERT");
 pub const SERVICE: &[TableRights] = &[
     on("migrations", &[on_columns("SELECT", &["number"])]),
     on("digest_key", &[SELECT]),
+    on("store_identity", &[SELECT]),
     on(
         "keys",
         &[

@@ -22,7 +22,7 @@ const RECORD: &str = "
         SELECT n.key_id, LEAST(n.time, pg_catalog.now()) AS time, n.unless_since, (
             SELECT u.last_used_time FROM keyservice.key_uses u
             WHERE u.key_id OPERATOR(pg_catalog.=) n.key_id) AS stored
-        FROM ROWS FROM (
+        FROM keyservice.check_store($4) CROSS JOIN ROWS FROM (
             pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.timestamptz[]),
             pg_catalog.unnest($3::pg_catalog.timestamptz[])) n (key_id, time, unless_since)
         WHERE (
@@ -50,7 +50,11 @@ pub(super) async fn record(
     };
     let (times, unless_since) = (times(|noted| noted.time), times(|noted| noted.unless_since));
     let rows = database
-        .query(Purpose::Calls, RECORD, &[&ids, &times, &unless_since])
+        .query(
+            Purpose::Calls,
+            RECORD,
+            &[&ids, &times, &unless_since, &database.store_id()],
+        )
         .await?;
     let stored = rows.iter().map(|row| {
         let stored: SystemTime = rows::column(row, "stored")?;

@@ -3,13 +3,13 @@
 //! Owns the writes that wait for their turn at the database. The first turn takes all that wait, so that they
 //! share one commit. Each group is one statement: what it locks is never held until this process sends more.
 //! Promises that each write is answered for itself, and only after the commit. Must never fail a write because
-//! of another one of its group.
+//! of another one of its group, or of that one's caller.
 
 use super::{
     database::Database,
     errors::{Failure, answered_within, no_answer, unexpected},
 };
-use crate::store::StoreError;
+use crate::store::{StillAllowed, StoreError};
 use async_trait::async_trait;
 use std::{
     collections::VecDeque,
@@ -32,7 +32,7 @@ pub(super) trait Grouped: Clone + Send + Sync + 'static {
     fn goes_with(&self, other: &Self) -> bool;
 
     /// Whether its caller may still make it.
-    fn is_allowed(&self) -> bool;
+    fn still_allowed(&self) -> &StillAllowed;
 
     /// Makes these writes in one transaction: all of them, or if it fails, none. Gives an answer for each.
     async fn write(database: &Database, group: &[Self]) -> Result<Vec<Self::Answer>, Failure>;
@@ -61,7 +61,7 @@ struct Queue<W: Grouped> {
 struct Waiter<W: Grouped> {
     number: u64,
     write: W,
-    answer: oneshot::Sender<Result<W::Answer, StoreError>>,
+    answer: Answer<W>,
 }
 
 impl<W: Grouped> WriteGroups<W> {
@@ -102,11 +102,7 @@ impl<W: Grouped> WriteGroups<W> {
 }
 
 impl<W: Grouped> Waiters<W> {
-    fn enter(
-        self: &Arc<Self>,
-        write: W,
-        answer: oneshot::Sender<Result<W::Answer, StoreError>>,
-    ) -> u64 {
+    fn enter(self: &Arc<Self>, write: W, answer: Answer<W>) -> u64 {
         let mut queue = self.lock();
         queue.last_number += 1;
         let number = queue.last_number;
@@ -148,7 +144,7 @@ impl<W: Grouped> Waiters<W> {
             let fits = |other: &Waiter<W>| waiter.write.goes_with(&other.write);
             if waiter.answer.is_closed() {
                 // Nobody waits any more.
-            } else if !waiter.write.is_allowed() {
+            } else if !waiter.write.still_allowed().now() {
                 let _ = waiter.answer.send(Err(StoreError::Disallowed));
             } else if group.len() < self.len && group.iter().all(fits) {
                 group.push(waiter);
@@ -170,12 +166,21 @@ impl<W: Grouped> Waiters<W> {
 }
 
 /// Makes the writes of a group, and answers each. If one of them may be the reason why all have failed, it makes
-/// each alone, in the time that is left.
+/// each alone; and if a caller has lost its rights, the others without that caller's. Either in the time that is
+/// left.
 async fn answer<W: Grouped>(database: &Database, group: Vec<Waiter<W>>) {
     let end = Instant::now() + database.answer_limit();
     let split = |waiter: Waiter<W>| (waiter.write, waiter.answer);
-    let (writes, answers): (Vec<_>, Vec<_>) = group.into_iter().map(split).unzip();
-    match W::write(database, &writes).await {
+    let (mut writes, mut answers): (Vec<_>, Vec<_>) = group.into_iter().map(split).unzip();
+    let mut made = W::write(database, &writes).await;
+    while let Err(Failure::Disallowed) = made {
+        (writes, answers) = refuse_disallowed(writes, answers);
+        if writes.is_empty() {
+            return;
+        }
+        made = write_until(end, database, &writes).await;
+    }
+    match made {
         Ok(made) => {
             for (made, answer) in made.into_iter().zip(answers) {
                 // The caller may have gone. The write stands.
@@ -185,7 +190,13 @@ async fn answer<W: Grouped>(database: &Database, group: Vec<Waiter<W>>) {
         Err(Failure::Refused(error)) if writes.len() > 1 => {
             tracing::debug!(writes = writes.len(), "a group is made one by one: {error}");
             for (write, answer) in writes.iter().zip(answers) {
-                let _ = answer.send(write_alone(database, write, end).await);
+                let made = write_until(end, database, from_ref(write)).await;
+                let made = made.map_err(StoreError::from);
+                let made = made.and_then(|made| {
+                    let made = made.into_iter().next();
+                    made.ok_or_else(|| unexpected("a write gave no answer"))
+                });
+                let _ = answer.send(made);
             }
         }
         Err(failure) => {
@@ -197,17 +208,31 @@ async fn answer<W: Grouped>(database: &Database, group: Vec<Waiter<W>>) {
     }
 }
 
-async fn write_alone<W: Grouped>(
-    database: &Database,
-    write: &W,
+/// Where the answer to a write goes.
+type Answer<W> = oneshot::Sender<Result<<W as Grouped>::Answer, StoreError>>;
+
+/// Answers the writes whose callers have lost their rights, and gives the others.
+fn refuse_disallowed<W: Grouped>(
+    writes: Vec<W>,
+    answers: Vec<Answer<W>>,
+) -> (Vec<W>, Vec<Answer<W>>) {
+    let all = writes.into_iter().zip(answers);
+    let (allowed, refused): (Vec<_>, Vec<_>) =
+        all.partition(|(write, _)| write.still_allowed().now());
+    for (_, answer) in refused {
+        let _ = answer.send(Err(StoreError::Disallowed));
+    }
+    allowed.into_iter().unzip()
+}
+
+async fn write_until<W: Grouped>(
     end: Instant,
-) -> Result<W::Answer, StoreError> {
+    database: &Database,
+    group: &[W],
+) -> Result<Vec<W::Answer>, Failure> {
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(no_answer(database.answer_limit()));
+        return Err(no_answer(database.answer_limit()).into());
     }
-    let made = answered_within(left, W::write(database, from_ref(write)));
-    let made = made.await?.map_err(StoreError::from)?;
-    let made = made.into_iter().next();
-    made.ok_or_else(|| unexpected("a write gave no answer"))
+    answered_within(left, W::write(database, group)).await?
 }

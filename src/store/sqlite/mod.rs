@@ -118,12 +118,11 @@ impl SqliteStore {
         let files = self.files.clone();
         self.writer
             .run(move |connection| {
+                // Kept until the commit has ended.
+                let mut begun = None;
                 write_groups::commit(connection, &files, |transaction| {
-                    if allowed.now() {
-                        Ok(write(transaction)?)
-                    } else {
-                        Err(StoreError::Disallowed)
-                    }
+                    begun = Some(allowed.begin()?);
+                    Ok(write(transaction)?)
                 })
             })
             .await

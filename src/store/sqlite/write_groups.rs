@@ -6,7 +6,7 @@
 //! Must never be called on an async thread (see `worker`), but for [`WriteGroups::enter`].
 
 use super::{open_files::OpenFiles, opening};
-use crate::store::{StillAllowed, StoreError, with_causes};
+use crate::store::{StillAllowed, StoreError, still_allowed::Begun, with_causes};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::{
     collections::VecDeque,
@@ -32,6 +32,7 @@ trait Member: Send {
 struct Waiter<W, T> {
     write: W,
     allowed: StillAllowed,
+    begun: Option<Begun>,
     made: Option<rusqlite::Result<T>>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -42,8 +43,9 @@ where
     T: Send,
 {
     fn make(&mut self, transaction: &Transaction<'_>) -> Result<(), &rusqlite::Error> {
-        if !self.allowed.now() {
-            return Ok(());
+        match self.allowed.begin() {
+            Ok(begun) => self.begun = Some(begun),
+            Err(_) => return Ok(()),
         }
         let made = self.made.insert((self.write)(transaction));
         made.as_ref().map(|_| ())
@@ -78,6 +80,7 @@ impl WriteGroups {
         self.lock().push_back(Box::new(Waiter {
             write,
             allowed,
+            begun: None,
             made: None,
             answer,
         }));

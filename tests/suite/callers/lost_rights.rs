@@ -7,6 +7,7 @@ use crate::support::{
         questions::{Questions, error_code},
     },
     eventually,
+    postgres::table_lock::LONG_STATEMENT_TIMEOUT,
     server::error_reason,
 };
 use futures::{FutureExt, StreamExt, stream};
@@ -26,18 +27,24 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 
-struct Callers {
-    guarded: Guarded,
-    operator: Credential,
-    acme: Credential,
+pub(super) struct Callers {
+    pub(super) guarded: Guarded,
+    pub(super) operator: Credential,
+    pub(super) acme: Credential,
     channel: Channel,
 }
 
 impl Callers {
     async fn start() -> Self {
+        Self::start_on(None).await
+    }
+
+    /// On this store, or a file of its own.
+    pub(super) async fn start_on(store: Option<&str>) -> Self {
         let operator = Credential::new("operator", &["--role", "admin"]);
         let acme = Credential::new("acme", &["--role", "admin", "--accounts", "acme"]);
-        let guarded = Guarded::start(&[&operator.line, &acme.line]).await;
+        let lines = [&*operator.line, &acme.line];
+        let guarded = Guarded::start_on(store, &lines, &LONG_STATEMENT_TIMEOUT).await;
         let channel = guarded.server.channel().await;
         Self {
             guarded,
@@ -47,22 +54,29 @@ impl Callers {
         }
     }
 
-    fn client(&self, credential: &Credential) -> BearerClient {
+    pub(super) fn client(&self, credential: &Credential) -> BearerClient {
         client(self.channel.clone(), &credential.secret)
     }
 
     /// Leaves the operator and this line in the file, and waits until that counts.
-    async fn replace_acme(&mut self, line: &str) {
-        let lines = format!("{}\n{line}", self.operator.line);
-        self.guarded.file.swap(&[("callers", &lines)]);
-        eventually("the file is read again", async || {
-            let log = self.guarded.server.log();
-            log.contains("--credentials: changed, and in use")
-        })
-        .await;
+    pub(super) async fn replace_acme(&mut self, line: &str) {
+        self.write_file(line);
+        let is_logged = async || self.change_is_logged();
+        eventually("the file is read again", is_logged).await;
     }
 
-    async fn key_count(&self) -> usize {
+    /// Leaves the operator and this line in the file.
+    pub(super) fn write_file(&mut self, line: &str) {
+        let lines = format!("{}\n{line}", self.operator.line);
+        self.guarded.file.swap(&[("callers", &lines)]);
+    }
+
+    pub(super) fn change_is_logged(&self) -> bool {
+        let log = self.guarded.server.log();
+        log.contains("--credentials: changed, and in use")
+    }
+
+    pub(super) async fn key_count(&self) -> usize {
         let keys = self.client(&self.operator).list("acme").await;
         keys.expect("listed").len()
     }

@@ -29,7 +29,7 @@ mod key_changes;
 mod key_limit;
 mod loads;
 mod retention;
-mod rights;
+pub(in crate::store) mod rights;
 mod uses;
 mod write_groups;
 

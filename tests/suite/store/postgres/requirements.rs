@@ -1,7 +1,7 @@
 //! What the service needs of a server, a database and its role is checked at each start.
 
 use crate::support::{
-    eventually,
+    directory, eventually,
     postgres::{
         Cluster, Version, database_in,
         roles::{create_role_for, create_role_without_rights, role_in},
@@ -225,20 +225,38 @@ async fn what_only_may_hurt_is_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_socket_in_a_folder_that_everybody_may_write_to_is_a_warning() {
+async fn a_socket_that_others_may_put_another_in_the_place_of_is_a_warning() {
     let cluster = Cluster::start();
     let store = cluster.create_database();
     let data = cluster.data_directory();
-    let folder = data.parent().expect("a folder");
-    let encoded = folder.to_str().expect("UTF-8").replace('/', "%2F");
+    let sockets = data.parent().expect("a folder");
+    let links = directory();
+    let link = links.path().join("sockets");
+    std::os::unix::fs::symlink(sockets, &link).expect("linked");
+    let encoded = link.to_str().expect("UTF-8").replace('/', "%2F");
     let (port, database) = (cluster.port(), database_in(&store));
     let address = format!("postgres://keyservice@{encoded}:{port}/{database}");
-    for (mode, warns) in [(0o755, false), (0o1777, true)] {
-        let mode = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(folder, mode).expect("set");
+    for (of_sockets, of_links, may_replace_in) in [
+        (0o755, 0o755, None),
+        (0o1777, 0o755, Some(sockets)),
+        (0o755, 0o777, Some(links.path())),
+    ] {
+        for (folder, mode) in [(sockets, of_sockets), (links.path(), of_links)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder, mode).expect("set");
+        }
         let server = Server::start(&address).await;
         let log = server.log();
-        assert_eq!(log.contains("unix_socket_directories"), warns, "{log}");
+        let warning = may_replace_in.map(|folder| {
+            let folder = folder.canonicalize().expect("it is there");
+            format!(
+                "every user of this machine may create or replace files in {}, and so put another",
+                folder.display()
+            )
+        });
+        let warns = log.contains("unix_socket_directories");
+        assert_eq!(warns, warning.is_some(), "{log}");
+        assert!(log.contains(&warning.unwrap_or_default()), "{log}");
     }
 }
 
