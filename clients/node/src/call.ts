@@ -10,6 +10,7 @@ import { StatusSchema } from "./gen/google/rpc/status_pb.js";
 import type { Metrics } from "./metrics.js";
 import type { Pool } from "./pool.js";
 import type { Reply } from "./replica.js";
+import type { Slots } from "./slots.js";
 
 /** The pauses before a replica is asked again. The last one is for all that follow. */
 const PAUSES_MILLIS = [25, 50, 100] as const;
@@ -45,6 +46,8 @@ export interface Question<Output extends DescMessage, Answer> {
   readonly request: Uint8Array;
   readonly deadlineMillis: number;
   readonly maxAttempts: number;
+  /** Shared by calls of the same kind. */
+  readonly slots: Slots;
   /** How long an attempt may take, with so much left until the deadline. */
   attemptMillis(leftMillis: number): number;
   /** Whether codes other than the misused ones can be final. */
@@ -78,17 +81,22 @@ export async function ask<Output extends DescMessage, Answer>(
       pauses += 1;
       await sleep(Math.max(0, Math.min(pause, left())), undefined, { signal }).catch(() => undefined);
     }
+    const attempt = await question.slots.use(left(), signal, async () => {
+      const replica = pool.next(asked);
+      const leftMillis = left();
+      if (replica === undefined || leftMillis <= 0 || signal?.aborted) {
+        return undefined;
+      }
+      const { address } = replica.place;
+      asked.add(address);
+      const millis = Math.min(question.attemptMillis(leftMillis), leftMillis);
+      return { address, reply: await replica.ask(path, request, credentials.metadata, millis, signal) };
+    });
     signal?.throwIfAborted();
-    const replica = pool.next(asked);
-    const leftMillis = left();
-    if (replica === undefined || leftMillis <= 0) {
+    if (attempt === undefined) {
       break;
     }
-    const { address } = replica.place;
-    asked.add(address);
-    const millis = Math.min(question.attemptMillis(leftMillis), leftMillis);
-    const reply = await replica.ask(path, request, credentials.metadata, millis, signal);
-    signal?.throwIfAborted();
+    const { address, reply } = attempt;
     const answer = answerIn(reply, question);
     const code = reply.code === status.OK && answer === undefined ? "INTERNAL" : codeName(reply.code);
     metrics.attemptEnded(code);
@@ -98,10 +106,13 @@ export async function ask<Output extends DescMessage, Answer>(
     throwIfFinal(reply, question.canBeRefused);
     failed.push({ address, code, message: reply.message || "the answer cannot be understood" });
   }
-  throw new UnavailableError(
-    `no replica answered within ${Math.round(performance.now() - start)} ms`,
-    failed.length === 0 ? pool.failedLookUps : failed,
-  );
+  const what = `no replica answered within ${Math.round(performance.now() - start)} ms`;
+  if (failed.length > 0) {
+    throw new UnavailableError(what, failed);
+  }
+  throw pool.isKnown
+    ? new UnavailableError(`${what}, as too many other calls were in flight`, [])
+    : new UnavailableError(`${what}, as no address is known`, pool.failedLookUps);
 }
 
 function answerIn<Output extends DescMessage, Answer>(

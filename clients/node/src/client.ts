@@ -12,6 +12,10 @@ import { encode, prepare } from "./messages.js";
 import { Metrics } from "./metrics.js";
 import { type CallOptions, type ClientOptions, millis, type Settings, settingsOf } from "./options.js";
 import { Pool } from "./pool.js";
+import { Slots } from "./slots.js";
+
+/** Few enough that Node reads their answers in half an attempt's time, even before it has compiled the code. */
+const MAX_ATTEMPTS_IN_FLIGHT = 100;
 
 /** A request, with the fields that are needed. The types of the fields are those of the proto. */
 export type Request<Desc extends DescMessage> = MessageInitShape<Desc>;
@@ -29,6 +33,9 @@ export type Request<Desc extends DescMessage> = MessageInitShape<Desc>;
 export class KeyServiceClient {
   readonly #settings: Settings;
   readonly #connections: Connections;
+  readonly #slots = new Slots(MAX_ATTEMPTS_IN_FLIGHT);
+  /** Admin calls may be slow, and keep no slot from `authorize`. */
+  readonly #adminSlots = new Slots(MAX_ATTEMPTS_IN_FLIGHT);
   readonly #callsInFlight = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
@@ -245,6 +252,7 @@ export class KeyServiceClient {
         request: encode(authorize.input, { token, domain }),
         deadlineMillis: millis("deadlineMillis", options.deadlineMillis, this.#settings.deadlineMillis),
         maxAttempts: this.#settings.maxAttempts,
+        slots: this.#slots,
         attemptMillis: () => this.#settings.attemptMillis,
         canBeRefused: false,
         signal: options.signal,
@@ -271,6 +279,7 @@ export class KeyServiceClient {
       request: encode(method.input, request),
       deadlineMillis: millis("deadlineMillis", options.deadlineMillis, this.#settings.adminDeadlineMillis),
       maxAttempts: this.#settings.maxAttempts,
+      slots: this.#adminSlots,
       attemptMillis: (leftMillis) => leftMillis / 2,
       canBeRefused: true,
       signal: options.signal,

@@ -30,7 +30,7 @@ export class UnavailableError extends KeyServiceError {
 
   constructor(what: string, attempts: readonly Attempt[]) {
     const list = attempts.map(({ address, code, message }) => `${address} ${code} (${oneLine(message)})`);
-    super(`${what}: ${list.join("; ") || "no replica is known yet"}`);
+    super([what, list.join("; ")].filter(Boolean).join(": "));
     this.attempts = attempts;
   }
 

@@ -235,5 +235,6 @@ export class Replica {
 
 function replyOf(error: grpc.ServiceError): Reply {
   const details = error.metadata.get("grpc-status-details-bin")[0];
-  return { code: error.code, message: error.details, details: Buffer.isBuffer(details) ? details : undefined };
+  const message = error.details.replace(/ Resolution note: $/, "");
+  return { code: error.code, message, details: Buffer.isBuffer(details) ? details : undefined };
 }

@@ -118,6 +118,25 @@ test("the deadline holds when all replicas hang", async () => {
   }
 });
 
+test("of many calls at once, 100 are in flight, and the others wait for their turn", async () => {
+  let open = (_: object): void => undefined;
+  const gate = new Promise<object>((resolve) => {
+    open = resolve;
+  });
+  const replica = await world.replica(() => gate);
+  const client = await world.readyClient({ attemptMillis: 5_000, deadlineMillis: 5_000 });
+  const calls = Array.from({ length: 300 }, () => ask(client));
+  const late = ask(client, { deadlineMillis: 50 });
+  const aborted = ask(client, { signal: AbortSignal.timeout(50) });
+  const [unavailable] = await Promise.all([errorOf(late, UnavailableError), errorOf(aborted, DOMException)]);
+  assert.deepEqual(unavailable.attempts, []);
+  await until(() => replica.received.length >= 100);
+  assert.equal(replica.received.length, 100);
+  open(granted);
+  assert.ok((await Promise.all(calls)).every((answer) => "allowed" in answer));
+  assert.equal(replica.received.length, 300);
+});
+
 test("the deadline holds while no address is known", async () => {
   mock.method(dns.promises, "lookup", () => new Promise(() => undefined));
   const client = world.client({ addresses: ["keys.test:50051"] });

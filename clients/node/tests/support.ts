@@ -23,8 +23,8 @@ export interface Received {
   authorization: string | undefined;
 }
 
-/** Answers a call: with the fields of a response, or with an error, or never. */
-export type Answer = (call: Received) => object | Failure | "never";
+/** Answers a call: with the fields of a response (or a promise of them), or with an error, or never. */
+export type Answer = (call: Received) => object | Promise<object> | Failure | "never";
 
 /** An error that a replica answers with. */
 export class Failure {
@@ -141,7 +141,9 @@ export class FakeReplica {
       if (answer instanceof Failure) {
         callback(answer);
       } else if (answer !== "never") {
-        callback(null, create(method.output, answer as MessageInitShape<typeof method.output>));
+        void Promise.resolve(answer).then((fields) =>
+          callback(null, create(method.output, fields as MessageInitShape<typeof method.output>)),
+        );
       }
     };
   }
