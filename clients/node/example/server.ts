@@ -64,17 +64,17 @@ function domainOf(body: unknown): string | undefined {
 async function readJson(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > MAX_BODY_BYTES) {
-      return undefined;
-    }
-    chunks.push(chunk);
-  }
   try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > MAX_BODY_BYTES) {
+        return undefined;
+      }
+      chunks.push(chunk);
+    }
     return JSON.parse(Buffer.concat(chunks).toString());
   } catch {
-    return undefined;
+    return undefined; // It is not JSON, or the caller has gone.
   }
 }
 

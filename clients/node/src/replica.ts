@@ -2,6 +2,7 @@
  * One replica: its address, its one connection, and a watch on its health that says
  * whether it is ready.
  */
+import { isIP } from "node:net";
 import { debuglog } from "node:util";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
@@ -17,9 +18,9 @@ import { VERSION } from "./version.js";
 
 const debug = debuglog("keyservice");
 
-/** How long the first word of a watch may take on a connection that has been used. */
+/** How long the first word of a watch may take, on a connection that has worked and on the first one. */
 export const FIRST_PATIENCE_MILLIS = 1_000;
-/** The longest that a new connection may take until the first word of its watch. */
+/** How long it may take at most on connections that follow one without a word. */
 const MAX_PATIENCE_MILLIS = 10_000;
 /** The pauses between watches that fail grow from this … */
 const MIN_PAUSE_MILLIS = 100;
@@ -64,7 +65,7 @@ export class Replica {
   readonly place: Place;
   /** Whether its health says that it can answer. */
   ready = false;
-  /** How long the first word of a watch may take. */
+  /** How long the first word on this connection may take. */
   readonly #patienceMillis: number;
   readonly #client: grpc.Client;
   readonly #listener: ReplicaListener;
@@ -86,7 +87,7 @@ export class Replica {
     this.#listener = listener;
     this.#client = new grpc.Client(place.address, credentials, {
       "grpc.ssl_target_name_override": place.serverName,
-      "grpc.default_authority": place.serverName,
+      "grpc.default_authority": isIP(place.serverName) ? place.address : place.serverName,
       "grpc.primary_user_agent": `tosend-keyservice-node/${VERSION}`,
       // The connection is this replica's alone: channels would share it otherwise.
       "grpc.use_local_subchannel_pool": 1,
@@ -192,7 +193,13 @@ export class Replica {
     );
     this.#watch = watch;
     this.#hasSpoken = false;
-    this.#timer = setTimeout(() => this.#listener.silent(), this.#patienceMillis);
+    const patienceMillis = this.#hasEverSpoken ? FIRST_PATIENCE_MILLIS : this.#patienceMillis;
+    const giveUp = (): void => {
+      if (watch === this.#watch && !this.#hasSpoken) {
+        this.#listener.silent();
+      }
+    };
+    this.#timer = setTimeout(() => setImmediate(giveUp), patienceMillis); // As in ask.
     watch.on("data", ({ status }: HealthCheckResponse) => {
       if (watch === this.#watch) {
         clearTimeout(this.#timer);
