@@ -91,8 +91,8 @@ export class Replica {
       "grpc.primary_user_agent": `tosend-keyservice-node/${VERSION}`,
       // The connection is this replica's alone: channels would share it otherwise.
       "grpc.use_local_subchannel_pool": 1,
-      // Attempts and their order are the library's.
-      "grpc.enable_retries": 0,
+      // Attempts and their order are the library's. Without a service config, gRPC itself repeats only a request
+      // that the server has refused to begin, as at the end of a connection.
       "grpc.service_config_disable_resolution": 1,
       // The address is the replica's own.
       "grpc.enable_http_proxy": 0,
