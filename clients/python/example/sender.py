@@ -32,8 +32,10 @@ class Emails(BaseHTTPRequestHandler):
         try:
             length = min(int(self.headers.get("Content-Length", 0)), MAX_BODY_BYTES)
             sender = json.loads(self.rfile.read(length))["from"]
-            domain = parseaddr(sender)[1].rpartition("@")[2]
+            _, at, domain = parseaddr(sender)[1].rpartition("@")
         except (ValueError, TypeError, KeyError, AttributeError):
+            return self.answer(400, "no_from")
+        if not at:
             return self.answer(400, "no_from")
         try:
             answer = self.client.authorize(token.strip(), domain)

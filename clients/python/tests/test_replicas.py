@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -215,7 +216,8 @@ with Client([sys.argv[1]], plaintext=True) as client:
     sys.exit(os.waitstatus_to_exitcode(status))
 """
     command = [sys.executable, "-W", "ignore", "-c", program, replica.address]
-    subprocess.run(command, check=True, timeout=20)
+    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    subprocess.run(command, env=environment, check=True, timeout=20)
     assert replica.calls == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -84,7 +85,12 @@ async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int)
             if answer is not None:
                 return answer
             failures.append(f"{replica.address} sent an answer without a decision")
-    what = "; ".join(failures) or f"no replica was found: {pool.describe()}"
+    what = "; ".join(
+        failure if times == 1 else f"{failure}, {times} times"
+        for failure, times in Counter(failures).items()
+    )
+    if not failures:
+        what = f"no replica was found: {pool.describe()}"
     raise Unavailable(f"no answer within {deadline:g} s and {attempts} attempts: {what}")
 
 
