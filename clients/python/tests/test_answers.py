@@ -152,7 +152,7 @@ def test_unavailable_says_what_happened_to_each_attempt(client: Client, replica:
         client.authorize(TOKEN, "example.com")
     at = replica.address
     assert str(raised.value) == (
-        f"no answer within 1 s and 4 attempts: {at} INTERNAL (as told), 2 times; "
+        f"no answer within 1 s, in 4 attempts: {at} INTERNAL (as told), 2 times; "
         f"{at} UNKNOWN (as told); {at} UNAVAILABLE (two lines)"
     )
 

@@ -91,7 +91,7 @@ async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int)
     )
     if not failures:
         what = f"no replica was found: {pool.describe()}"
-    raise Unavailable(f"no answer within {deadline:g} s and {attempts} attempts: {what}")
+    raise Unavailable(f"no answer within {deadline:g} s, in {len(tried)} attempts: {what}")
 
 
 def end_of_authorize(status: Status) -> KeyServiceError | None:

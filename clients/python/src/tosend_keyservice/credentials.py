@@ -62,9 +62,9 @@ class Credentials:
         ]
 
     @property
-    def has_secret(self) -> bool:
-        """Whether calls carry a bearer secret."""
-        return bool(self._secret.contents)
+    def has_files(self) -> bool:
+        """Whether there is anything to read again."""
+        return bool(self._secret.contents or self._tls.contents)
 
     def for_channel(self) -> grpc.ChannelCredentials:
         """What a new channel needs for TLS."""

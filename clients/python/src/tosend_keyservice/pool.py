@@ -68,9 +68,9 @@ class Pool:
         # Two threads, so that a slow name server does not hold up the files.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=__package__)
         self._closing: set[asyncio.Task[None]] = set()
-        self._tasks = [self._loop.create_task(self._keep_looking_up(name)) for name in names] + [
-            self._loop.create_task(self._keep_reading_files())
-        ]
+        self._tasks = [self._loop.create_task(self._keep_looking_up(name)) for name in names]
+        if credentials.has_files:
+            self._tasks.append(self._loop.create_task(self._keep_reading_files()))
 
     def next(self, tried: Collection[Replica]) -> Replica | None:
         """The replica whose turn it is. The best are ready, and not among those tried.

@@ -172,6 +172,8 @@ class Replica:
                 ended = "it ended the watch of its health"
             except grpc.aio.AioRpcError as error:
                 ended = str(_read_status(error))
+            except DecodeError:
+                ended = "its health cannot be read"
             self._trust()
             self._set_ready(False, ended)
             # Not all at the same moment, or a replica that starts meets a crowd.
