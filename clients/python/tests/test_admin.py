@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.wrappers_pb2 import StringValue
 from grpc import StatusCode
 from replicas import Failure, Replica, error_info, failing, resource_info
 
@@ -268,6 +269,10 @@ def test_an_update_with_an_etag_does_not_follow_itself(client: Client, replica: 
     with pytest.raises(Unavailable):
         client.update_key("key_1", name="new", etag="e")
     assert replica.calls == 1
+    replica.answer = lambda *_: StringValue(value="\x07")  # not a key
+    with pytest.raises(Unavailable, match="cannot be read"):
+        client.update_key("key_1", name="new", etag="e")
+    assert replica.calls == 2
     older = Failure(StatusCode.UNAVAILABLE, "older", (error_info("OLDER_REPLICA"),))
     replica.answer = failing(StatusCode.RESOURCE_EXHAUSTED, older, then=updated)
     assert client.update_key("key_1", name="new", etag="e") == KEY

@@ -40,7 +40,7 @@ class Question(Generic[T]):
     path: str
     request: bytes
     read: Callable[[bytes], T | None]
-    """Reads a response. None, or a DecodeError: the attempt has failed."""
+    """Reads a response. None or a DecodeError: the attempt has failed."""
     end: Callable[[Status], KeyServiceError | None]
     """The error that ends the call after such a status. None: another attempt may help."""
     may_repeat: Callable[[Status], bool]
@@ -72,19 +72,13 @@ async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int)
         tried.append(replica)
         try:
             response = await replica.call(question.path, question.request, question.limit(left))
-            answer = question.read(response)
+            return _read(question, response)
         except AttemptFailed as failure:
             if error := question.end(failure.status):
                 raise error from None
             failures.append(f"{replica.address} {failure.status}")
             if not question.may_repeat(failure.status):
                 break
-        except DecodeError:
-            failures.append(f"{replica.address} sent what this library cannot read")
-        else:
-            if answer is not None:
-                return answer
-            failures.append(f"{replica.address} sent an answer without a decision")
     what = "; ".join(
         failure if times == 1 else f"{failure}, {times} times"
         for failure, times in Counter(failures).items()
@@ -92,6 +86,16 @@ async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int)
     if not failures:
         what = f"no replica was found: {pool.describe()}"
     raise Unavailable(f"no answer within {deadline:g} s, in {len(tried)} attempts: {what}")
+
+
+def _read(question: Question[T], response: bytes) -> T:
+    try:
+        answer = question.read(response)
+    except DecodeError:
+        raise AttemptFailed(Status("UNKNOWN", "its answer cannot be read")) from None
+    if answer is None:
+        raise AttemptFailed(Status("UNKNOWN", "its answer holds no decision"))
+    return answer
 
 
 def end_of_authorize(status: Status) -> KeyServiceError | None:
