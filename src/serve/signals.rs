@@ -31,7 +31,7 @@ const AWAITED: [i32; 5] = [
     consts::SIGUSR2,
 ];
 
-/// What the system sends whoever writes to a file that has reached the limit of its size (RLIMIT_FSIZE), or who
+/// What the system sends whoever writes to a file that has reached the limit of its size (`RLIMIT_FSIZE`), or who
 /// reads from or writes to the terminal of another job. It would end or stop the process. Blocked, they let the
 /// write fail or succeed, and whoever writes knows what to do. Rust sees to SIGPIPE.
 const OF_INPUT_AND_OUTPUT: [i32; 3] = [libc::SIGXFSZ, consts::SIGTTIN, consts::SIGTTOU];

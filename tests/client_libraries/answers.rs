@@ -73,6 +73,8 @@ async fn check_answers(driver: &Driver) {
         ("", "MALFORMED_TOKEN"),
         ("no token", "MALFORMED_TOKEN"),
         (UNKNOWN, "MALFORMED_TOKEN"),
+        // More than the server takes.
+        (&"é".repeat(100_000), "MALFORMED_TOKEN"),
     ] {
         assert_eq!(driver.authorize(token, &mail).await, denied(reason, None));
     }

@@ -17,6 +17,12 @@ import { Slots } from "./slots.js";
 /** Few enough that Node reads their answers in half an attempt's time, even before it has compiled the code. */
 const MAX_ATTEMPTS_IN_FLIGHT = 100;
 
+/**
+ * More than any token or domain has, and few enough for the server's limit on a message. So what a user makes longer
+ * is denied or misused, and is not refused by one replica after another.
+ */
+const MAX_CHARACTERS = 1_000;
+
 /** A request, with the fields that are needed. The types of the fields are those of the proto. */
 export type Request<Desc extends DescMessage> = MessageInitShape<Desc>;
 
@@ -249,7 +255,10 @@ export class KeyServiceClient {
       }
       const decision = await this.#ask({
         method: authorize,
-        request: encode(authorize.input, { token, domain }),
+        request: encode(authorize.input, {
+          token: token.slice(0, MAX_CHARACTERS),
+          domain: domain.slice(0, MAX_CHARACTERS),
+        }),
         deadlineMillis: millis("deadlineMillis", options.deadlineMillis, this.#settings.deadlineMillis),
         maxAttempts: this.#settings.maxAttempts,
         slots: this.#slots,
