@@ -84,8 +84,10 @@ func (c *Client) attempt(ctx context.Context, r *replica, rules rules, ask quest
 	limited, cancel := context.WithTimeout(c.pool.credentials.authenticate(ctx), limit)
 	defer cancel()
 	err := ask(limited, r)
-	// If it was the whole call that ended, this says nothing about the replica.
-	if status.Code(err) == codes.DeadlineExceeded && limited.Err() != nil && ctx.Err() == nil {
+	// The replica too may say that time ran out, a moment before it does here. If it was the whole
+	// call that ended, this says nothing about the replica.
+	ranOut := limited.Err() != nil || status.Code(err) == codes.DeadlineExceeded
+	if err != nil && ranOut && ctx.Err() == nil {
 		err = status.Errorf(codes.DeadlineExceeded, "no answer within %v", limit.Round(time.Millisecond))
 		if limit >= c.options.AttemptTimeout { // Nor does a shorter time.
 			r.timedOut(began, failedAttempt(r.address, err))

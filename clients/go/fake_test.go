@@ -27,17 +27,21 @@ type fake struct {
 	keysv1.UnimplementedKeyServiceServer
 	net.Listener
 	address     string
-	asked       atomic.Int64
+	asked       atomic.Int64 // by calls and on streams
+	streamed    atomic.Int64 // on streams
+	streams     atomic.Int64
 	connections atomic.Int64
 	watches     atomic.Int64
 
-	mu      sync.Mutex
-	changed chan struct{} // is closed, and replaced, at each change of the below
-	hangs   bool
-	health  healthpb.HealthCheckResponse_ServingStatus
-	answer  func() (*keysv1.AuthorizeResponse, error)
-	create  func(*keysv1.CreateRequest) (*keysv1.CreateResponse, error)
-	update  func() (*keysv1.UpdateResponse, error)
+	mu             sync.Mutex
+	changed        chan struct{} // is closed, and replaced, at each change of the below
+	hangs          bool
+	endsStreams    bool
+	refusesStreams bool
+	health         healthpb.HealthCheckResponse_ServingStatus
+	answer         func() (*keysv1.AuthorizeResponse, error)
+	create         func(*keysv1.CreateRequest) (*keysv1.CreateResponse, error)
+	update         func() (*keysv1.UpdateResponse, error)
 	// whenAsked is called at each call.
 	whenAsked func()
 	secret    string // the authorization of the last call
@@ -91,19 +95,19 @@ func (f *fake) set(change func()) {
 	f.changed = make(chan struct{})
 }
 
-// whileHanging waits as long as the replica hangs and the call lasts.
-func (f *fake) whileHanging(ctx context.Context) {
+// whileHanging waits as long as the replica hangs. The error is that of the call if it ends first.
+func (f *fake) whileHanging(ctx context.Context) error {
 	for {
 		f.mu.Lock()
 		hangs, changed := f.hangs, f.changed
 		f.mu.Unlock()
 		if !hangs {
-			return
+			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }
@@ -119,7 +123,9 @@ func (h *fakeHealth) Watch(_ *healthpb.HealthCheckRequest, stream grpc.ServerStr
 	f.watches.Add(1)
 	ctx := stream.Context()
 	for ctx.Err() == nil {
-		f.whileHanging(ctx)
+		if err := f.whileHanging(ctx); err != nil {
+			return err
+		}
 		f.mu.Lock()
 		health, changed := f.health, f.changed
 		f.mu.Unlock()
@@ -136,10 +142,55 @@ func (h *fakeHealth) Watch(_ *healthpb.HealthCheckRequest, stream grpc.ServerStr
 
 func (f *fake) Authorize(ctx context.Context, _ *keysv1.AuthorizeRequest) (*keysv1.AuthorizeResponse, error) {
 	f.note(ctx)
-	f.whileHanging(ctx)
+	if err := f.whileHanging(ctx); err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.answer()
+}
+
+func (f *fake) AuthorizeStream(stream grpc.BidiStreamingServer[keysv1.AuthorizeStreamRequest, keysv1.AuthorizeStreamResponse]) error {
+	f.streams.Add(1)
+	f.mu.Lock()
+	refuses := f.refusesStreams
+	f.mu.Unlock()
+	if refuses {
+		return status.Error(codes.ResourceExhausted, "too many streams")
+	}
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	for {
+		question, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		f.note(stream.Context())
+		f.streamed.Add(1)
+		if err := f.whileHanging(stream.Context()); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		response, err := f.answer()
+		ends := f.endsStreams
+		f.mu.Unlock()
+		if ends {
+			return nil
+		}
+		answer := &keysv1.AuthorizeStreamResponse{Id: question.GetId(), Granted: response.GetGranted()}
+		switch {
+		case err != nil:
+			answer.Answer = &keysv1.AuthorizeStreamResponse_Error{Error: status.Convert(err).Proto()}
+		case response.GetGrant() != nil:
+			answer.Answer = &keysv1.AuthorizeStreamResponse_Grant{Grant: response.GetGrant()}
+		case response.GetDenial() != nil:
+			answer.Answer = &keysv1.AuthorizeStreamResponse_Denial{Denial: response.GetDenial()}
+		}
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
+	}
 }
 
 func (f *fake) Create(ctx context.Context, request *keysv1.CreateRequest) (*keysv1.CreateResponse, error) {

@@ -32,8 +32,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/tosend/keyservice/clients/go/keysv1"
 )
 
 // Version is the version of this library.
@@ -125,6 +123,8 @@ func New(options Options) (*Client, error) {
 			lookUpHost:  net.DefaultResolver.LookupNetIP,
 			names:       names,
 			changed:     make(chan struct{}),
+
+			streamThreshold: defaultStreamThreshold,
 		},
 	}
 	client.pool.start(ctx)
@@ -198,20 +198,19 @@ func (c *Client) authorize(ctx context.Context, token, domain string) (Decision,
 	if len(domain) > maxTextBytes || !utf8.ValidString(domain) {
 		return nil, misused("domain is not a domain name")
 	}
-	request := &keysv1.AuthorizeRequest{Token: presentable(token), Domain: domain}
+	token = presentable(token)
 	var decision Decision
-	err := c.ask(ctx, c.authorizeRules(), func(ctx context.Context, r *replica) error {
-		answer, err := r.keys.Authorize(ctx, request)
-		if err != nil {
-			return err
+	err := c.ask(ctx, c.authorizeRules(), func(ctx context.Context, r *replica) (err error) {
+		decision, err = r.authorize(ctx, token, domain)
+		if err == nil && decision == nil {
+			err = status.Error(codes.Unknown, "the answer is neither a grant nor a denial")
 		}
-		decision = decisionOf(answer.GetGrant(), answer.GetDenial())
-		if decision == nil {
-			return status.Error(codes.Unknown, "the answer is neither a grant nor a denial")
-		}
-		return nil
+		return err
 	})
-	return decision, err
+	if err != nil {
+		return nil, err
+	}
+	return decision, nil
 }
 
 func (c *Client) authorizeRules() rules {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,7 +154,8 @@ func TestReplicasThatAreNotReadyAreAskedIfNoneIs(t *testing.T) {
 
 func TestAReplicaThatHangsIsAskedOnceUntilItsHealthReturns(t *testing.T) {
 	good, hanging := startFake(t), startFake(t)
-	client := open(t, Options{}, good, hanging)
+	// The good replica is not to be taken for a hanging one, however busy this machine is.
+	client := open(t, Options{AttemptTimeout: time.Second, Deadline: 10 * time.Second}, good, hanging)
 	hanging.set(func() { hanging.hangs = true })
 	ask := func() {
 		if _, err := client.Authorize(t.Context(), token, "example.com"); err != nil {
@@ -173,6 +176,38 @@ func TestAReplicaThatHangsIsAskedOnceUntilItsHealthReturns(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatIsStillBeingMadeIsLeftAlone(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	var connections atomic.Int64
+	go func() {
+		for {
+			conn, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			defer conn.Close()
+		}
+	}()
+	client, err := New(Options{Addresses: []string{silent.Addr().String()}, Plaintext: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for range 3 { // Each takes nearly a second.
+		if _, err := client.Authorize(t.Context(), token, "example.com"); err == nil {
+			t.Fatal("there was an answer")
+		}
+	}
+	if count := connections.Load(); count != 1 {
+		t.Errorf("%d connections", count)
+	}
+}
+
 func TestTheDeadlineHoldsWhileAllReplicasHang(t *testing.T) {
 	fakes := []*fake{startFake(t), startFake(t)}
 	client := open(t, Options{Deadline: 300 * time.Millisecond}, fakes...)
@@ -188,7 +223,7 @@ func TestTheDeadlineHoldsWhileAllReplicasHang(t *testing.T) {
 		if !errors.As(err, &unavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if late := time.Since(began) - max(0, min(limit, 300*time.Millisecond)); late > 100*time.Millisecond {
+		if late := time.Since(began) - max(0, min(limit, 300*time.Millisecond)); late > 400*time.Millisecond {
 			t.Errorf("%v too late: %v", late, err)
 		}
 	}
@@ -196,7 +231,7 @@ func TestTheDeadlineHoldsWhileAllReplicasHang(t *testing.T) {
 
 func TestACancelledCallEndsAtOnceAndIsNotUnavailable(t *testing.T) {
 	replica := startFake(t)
-	client := open(t, Options{}, replica)
+	client := open(t, Options{AttemptTimeout: time.Minute, Deadline: time.Minute}, replica)
 	ctx, cancel := context.WithCancel(t.Context())
 	replica.set(func() { replica.hangs, replica.whenAsked = true, cancel })
 	began := time.Now()
@@ -205,7 +240,7 @@ func TestACancelledCallEndsAtOnceAndIsNotUnavailable(t *testing.T) {
 	if decision != nil || !errors.Is(err, context.Canceled) || errors.As(err, &unavailable) {
 		t.Errorf("got %v, %v", decision, err)
 	}
-	if took := time.Since(began); took > 150*time.Millisecond {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	if ready, _ := client.pool.counts(); ready != 1 {

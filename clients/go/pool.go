@@ -29,6 +29,8 @@ type pool struct {
 	metrics     *metrics
 	lookUpHost  func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	background  sync.WaitGroup
+	// With so many calls in flight, a replica is asked on a stream.
+	streamThreshold int
 
 	mu       sync.Mutex
 	names    []*name
@@ -193,6 +195,7 @@ func (p *pool) retire(r *replica) {
 	p.metrics.counted(-1, r.ready)
 	r.retired, r.ready = true, false
 	r.endRecovery()
+	r.endStream()
 	r.stop()
 	p.closeIfUnused(r)
 }

@@ -51,8 +51,12 @@ type replica struct {
 	calls      int     // in flight
 	retired    bool    // it gets no more calls, and its connection ends with the last one
 	lastTurn   uint64  // the pool's turn at which it was last asked
+	answered   bool    // the health has answered since the connection or a watch last failed
 	watchBegan time.Time
 	endWatch   context.CancelFunc // ends the current watch
+	// Many calls are asked on the stream, if there is one.
+	stream       *stream
+	streamOpened time.Time // when it was last tried to open one
 	// It runs, and is not nil, from when an attempt timed out until the health answers on a new
 	// watch. At its end, the pool connects to the replica anew.
 	recovery *time.Timer
@@ -129,13 +133,15 @@ func (r *replica) watchOnce(ctx context.Context, began time.Time) (answered bool
 func (r *replica) timedOut(began time.Time, trouble Attempt) {
 	r.pool.mu.Lock()
 	defer r.pool.mu.Unlock()
-	// The health that has answered since the attempt began is newer than the attempt.
-	if r.retired || r.recovery != nil || began.Before(r.watchBegan) {
+	// A watch that began after the attempt knows better. A connection that is still being made has
+	// its own time limit, and to begin anew would only delay it.
+	if r.retired || r.recovery != nil || !r.answered || began.Before(r.watchBegan) {
 		return
 	}
 	r.recovery = time.AfterFunc(recoveryTime, func() { r.pool.replace(r) })
 	r.trouble = trouble
 	r.setReady(false)
+	r.endStream()
 	r.endWatch()
 }
 
@@ -152,6 +158,7 @@ func (r *replica) healthAnswered(watching context.Context, health healthpb.Healt
 	if watching.Err() != nil {
 		return
 	}
+	r.answered = true
 	r.endRecovery()
 	r.trouble = Attempt{r.address, codes.Unavailable, "its health is " + health.String()}
 	r.setReady(health == healthpb.HealthCheckResponse_SERVING)
@@ -161,6 +168,7 @@ func (r *replica) healthAnswered(watching context.Context, health healthpb.Healt
 func (r *replica) watchFailed(trouble Attempt) {
 	r.pool.mu.Lock()
 	defer r.pool.mu.Unlock()
+	r.answered = false
 	r.endRecovery()
 	r.trouble = trouble
 	r.setReady(false)
