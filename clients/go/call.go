@@ -84,12 +84,14 @@ func (c *Client) attempt(ctx context.Context, r *replica, rules rules, ask quest
 	limited, cancel := context.WithTimeout(c.pool.credentials.authenticate(ctx), limit)
 	defer cancel()
 	err := ask(limited, r)
-	// The replica too may say that time ran out, a moment before it does here. If it was the whole
-	// call that ended, this says nothing about the replica.
+	// If it was the whole call that ended, this says nothing about the replica. Nor does a time that
+	// is shorter than usual. The replica may say itself that time ran out, just before it does here.
 	ranOut := limited.Err() != nil || status.Code(err) == codes.DeadlineExceeded
 	if err != nil && ranOut && ctx.Err() == nil {
-		err = status.Errorf(codes.DeadlineExceeded, "no answer within %v", limit.Round(time.Millisecond))
-		if limit >= c.options.AttemptTimeout { // Nor does a shorter time.
+		if status.Convert(err).Message() == context.DeadlineExceeded.Error() {
+			err = status.Errorf(codes.DeadlineExceeded, "no answer within %v", limit.Round(time.Millisecond))
+		}
+		if limit >= c.options.AttemptTimeout {
 			r.timedOut(began, failedAttempt(r.address, err))
 		}
 	}
