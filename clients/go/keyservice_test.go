@@ -115,6 +115,9 @@ func TestAttemptsGoToDifferentReplicasWhileThereAreAny(t *testing.T) {
 	for _, f := range fakes {
 		f.set(func() { f.answer = fail(codes.Unavailable) })
 	}
+	// One that is not ready comes before those that were tried.
+	fakes[0].set(func() { fakes[0].health = healthpb.HealthCheckResponse_NOT_SERVING })
+	repeat(t, "a replica not to be ready", func() bool { ready, _ := client.pool.counts(); return ready == 2 })
 	_, err := client.Authorize(t.Context(), token, "example.com")
 	var unavailable *UnavailableError
 	if !errors.As(err, &unavailable) || len(unavailable.Attempts) != 4 || distinct(addressesOf(unavailable.Attempts[:3])) != 3 {
@@ -401,6 +404,7 @@ func TestNewCertificatesMakeNewConnectionsWithoutAFailedCall(t *testing.T) {
 	// The key does not fit until both files are written, which must not matter.
 	authority.issue(t, "second", options.CertFile, options.KeyFile)
 	repeat(t, "the second certificate", isKnownAs("second"))
+	repeat(t, "the first connection to be retired", func() bool { _, all := client.pool.counts(); return all == 1 })
 	if connections := replica.connections.Load(); connections != 2 {
 		t.Errorf("%d connections", connections)
 	}

@@ -91,7 +91,8 @@ func TestEachAnswerOnAStreamIsThatOfACall(t *testing.T) {
 
 func TestAStreamThatEndsPutsItsQuestionsToAnotherReplica(t *testing.T) {
 	good, ending := startFake(t), startFake(t)
-	client := openStreams(t, Options{}, good, ending)
+	// It does so at once, and not when the attempt's time is over.
+	client := openStreams(t, Options{AttemptTimeout: time.Minute, Deadline: time.Minute}, good, ending)
 	ending.set(func() { ending.endsStreams = true })
 	askMany(t, client, 50)
 	if ending.asked.Load() == 0 {
@@ -100,6 +101,19 @@ func TestAStreamThatEndsPutsItsQuestionsToAnotherReplica(t *testing.T) {
 	ending.set(func() { ending.endsStreams = false })
 	streamed := ending.streamed.Load()
 	repeat(t, "another stream", func() bool { askMany(t, client, 2); return ending.streamed.Load() > streamed })
+}
+
+func TestAStreamThatIsNotUsedAnyMoreCostsNoAttempt(t *testing.T) {
+	replica := startFake(t)
+	client := openStreams(t, Options{Attempts: 1}, replica)
+	for range 20 {
+		client.pool.mu.Lock()
+		if r := client.pool.replicas[0]; r.stream != nil {
+			r.stream.retire()
+		}
+		client.pool.mu.Unlock()
+		askMany(t, client, 3)
+	}
 }
 
 func TestAReplicaThatRefusesStreamsIsAskedByCalls(t *testing.T) {

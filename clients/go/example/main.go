@@ -48,7 +48,7 @@ func sendEmail(client *keyservice.Client, w http.ResponseWriter, r *http.Request
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&email)
 	from, fromErr := mail.ParseAddress(email.From)
 	if err != nil || fromErr != nil {
-		answer(w, http.StatusBadRequest, "the body must be JSON with a from such as Ann <ann@mail.example.com>")
+		answer(w, http.StatusBadRequest, "the body must be JSON with a from such as ann@mail.example.com")
 		return
 	}
 	domain := from.Address[strings.LastIndex(from.Address, "@")+1:]
