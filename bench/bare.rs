@@ -16,7 +16,7 @@ use std::{
     error::Error,
     fs,
     net::Ipv4Addr,
-    path::PathBuf,
+    path::Path,
     task::{Context, Poll},
 };
 use tonic::{
@@ -36,12 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("bare: no DIRECTORY for the certificate is given, so nothing is served");
         return Ok(());
     };
-    serve(directory.into())
+    serve(Path::new(&directory))
 }
 
 /// Serves until it is killed.
 #[tokio::main]
-pub(crate) async fn serve(directory: PathBuf) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(directory: &Path) -> Result<(), Box<dyn Error>> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()])?;
     let (certificate, key) = (cert.pem(), signing_key.serialize_pem());
     fs::write(directory.join("certificate.pem"), &certificate)?;

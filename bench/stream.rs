@@ -62,7 +62,7 @@ const BARE: &str = "bare";
 fn main() {
     if std::env::args().nth(1).as_deref() == Some(BARE) {
         let directory = std::env::args().nth(2).expect("a directory");
-        return bare::serve(directory.into()).expect("it serves");
+        return bare::serve(Path::new(&directory)).expect("it serves");
     }
     measure_all();
 }

@@ -14,6 +14,9 @@ import (
 // with each such wait.
 const firstPause = 25 * time.Millisecond
 
+// tooManyKeys is the reason of a RESOURCE_EXHAUSTED that does not pass by itself.
+const tooManyKeys = "TOO_MANY_KEYS"
+
 // rules are what differs between Authorize and the admin calls.
 type rules struct {
 	deadline time.Duration
@@ -65,7 +68,7 @@ func (c *Client) ask(ctx context.Context, rules rules, ask question) error {
 		switch code := answer.Code(); {
 		case code == codes.InvalidArgument || code == codes.Unauthenticated || code == codes.PermissionDenied:
 			return &MisusedError{code, oneLine(answer.Message())}
-		case rules.isRefusal(code):
+		case rules.isRefusal(code) || refused(answer).Reason == tooManyKeys:
 			return refused(answer)
 		}
 		failed = append(failed, failedAttempt(r.address, err))

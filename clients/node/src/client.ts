@@ -18,8 +18,8 @@ import { Slots } from "./slots.js";
 const MAX_ATTEMPTS_IN_FLIGHT = 100;
 
 /**
- * More than any token or domain has, and few enough for the server's limit on a message. So what a user makes longer
- * is denied or misused, and is not refused by one replica after another.
+ * More than any token or domain has, and few enough for the server's limit on a message. A longer token is none, and
+ * is none when it is cut. A longer domain must not be cut: what is left of it may be another domain.
  */
 const MAX_CHARACTERS = 1_000;
 
@@ -253,12 +253,12 @@ export class KeyServiceClient {
       if (typeof token !== "string" || typeof domain !== "string") {
         throw new MisusedError("the token and the domain must be strings");
       }
+      if (domain.length > MAX_CHARACTERS) {
+        throw new MisusedError("the domain is too long; a domain has at most 253 characters", "INVALID_ARGUMENT");
+      }
       const decision = await this.#ask({
         method: authorize,
-        request: encode(authorize.input, {
-          token: token.slice(0, MAX_CHARACTERS),
-          domain: domain.slice(0, MAX_CHARACTERS),
-        }),
+        request: encode(authorize.input, { token: token.slice(0, MAX_CHARACTERS), domain }),
         deadlineMillis: millis("deadlineMillis", options.deadlineMillis, this.#settings.deadlineMillis),
         maxAttempts: this.#settings.maxAttempts,
         slots: this.#slots,

@@ -25,8 +25,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SERVICES: Final = "/tosend.keys.v1."
-# More than any token or domain has, and few enough for the servers' limit of 8 KiB. What a
-# sender makes longer is so denied or misused, and not refused by one replica after another.
+# More than any token or domain has, and few enough for the servers' limit of 8 KiB. A longer
+# token is none, and is none when it is cut. A longer domain must not be cut: what is left of it
+# may be another domain.
 _MAX_CHARACTERS: Final = 1_000
 
 
@@ -169,9 +170,12 @@ class AsyncClient(AdminCalls):
     async def _authorize(self, token: str | Token, domain: str, deadline: float | None) -> Answer:
         if not isinstance(domain, str):
             raise Misused(f"a domain is a str, not {type(domain).__name__}")
+        if len(domain) > _MAX_CHARACTERS:
+            text = "the domain is too long; a domain has at most 253 characters"
+            raise Misused(text, "INVALID_ARGUMENT")
         secret = token if isinstance(token, Token) else Token(token)
         request = pb.AuthorizeRequest(
-            token=secret.reveal()[:_MAX_CHARACTERS], domain=as_utf8(domain[:_MAX_CHARACTERS])
+            token=secret.reveal()[:_MAX_CHARACTERS], domain=as_utf8(domain)
         )
         question: Question[Answer] = Question(
             path=_SERVICES + "KeyService/Authorize",
