@@ -4,6 +4,7 @@ import io.tosend.keys.v1.AuthorizeResponse;
 import io.tosend.keys.v1.Denial;
 import io.tosend.keys.v1.Grant;
 import io.tosend.keys.v1.Scope;
+
 import java.util.Optional;
 
 /** Reads the server's answers to Authorize. */
@@ -19,9 +20,10 @@ final class Answer {
     static Optional<Decision> read(AuthorizeResponse response) {
         return switch (response.getDecisionCase()) {
             case GRANT -> response.getGranted() ? allowed(response.getGrant()) : Optional.empty();
-            case DENIAL -> response.getGranted()
-                    ? Optional.empty()
-                    : Optional.of(denied(response.getDenial()));
+            case DENIAL ->
+                    response.getGranted()
+                            ? Optional.empty()
+                            : Optional.of(denied(response.getDenial()));
             case DECISION_NOT_SET -> Optional.empty();
         };
     }
@@ -29,11 +31,16 @@ final class Answer {
     private static Optional<Decision> allowed(Grant grant) {
         Scope scope = grant.getScope();
         return switch (scope.getKindCase()) {
-            case ALL_DOMAINS -> Optional.of(
-                    new Decision.Allowed(grant.getKeyId(), grant.getAccountId(), Optional.empty()));
-            case DOMAIN -> Optional.of(
-                    new Decision.Allowed(
-                            grant.getKeyId(), grant.getAccountId(), Optional.of(scope.getDomain())));
+            case ALL_DOMAINS ->
+                    Optional.of(
+                            new Decision.Allowed(
+                                    grant.getKeyId(), grant.getAccountId(), Optional.empty()));
+            case DOMAIN ->
+                    Optional.of(
+                            new Decision.Allowed(
+                                    grant.getKeyId(),
+                                    grant.getAccountId(),
+                                    Optional.of(scope.getDomain())));
             case KIND_NOT_SET -> Optional.empty();
         };
     }
@@ -51,7 +58,9 @@ final class Answer {
                     case REASON_UNSPECIFIED, UNRECOGNIZED -> Decision.Reason.OTHER;
                 };
         String text =
-                reason == Decision.Reason.OTHER ? Integer.toString(denial.getReasonValue()) : reason.name();
+                reason == Decision.Reason.OTHER
+                        ? Integer.toString(denial.getReasonValue())
+                        : reason.name();
         return new Decision.Denied(
                 reason, text, nonEmpty(denial.getKeyId()), nonEmpty(denial.getAccountId()));
     }

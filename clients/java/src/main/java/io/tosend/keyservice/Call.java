@@ -4,6 +4,7 @@ import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.ResourceInfo;
+
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
 import io.grpc.Deadline;
@@ -11,6 +12,7 @@ import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
+
 import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -175,8 +177,7 @@ final class Call<Q, A, R> {
         }
         tried.add(replica.address());
         int watchNumber = replica.watchNumber();
-        CallOptions options =
-                CallOptions.DEFAULT.withDeadlineAfter(nanos, TimeUnit.NANOSECONDS);
+        CallOptions options = CallOptions.DEFAULT.withDeadlineAfter(nanos, TimeUnit.NANOSECONDS);
         ClientCall<Q, A> call = replica.newCall(method, options);
         call.start(
                 new ClientCall.Listener<>() {
@@ -214,8 +215,7 @@ final class Call<Q, A, R> {
         Status.Code code = status.getCode();
         metrics.countAttempt(code);
         if (code == Status.Code.OK) {
-            Optional<R> answer =
-                    response == null ? Optional.empty() : meaning.apply(response);
+            Optional<R> answer = response == null ? Optional.empty() : meaning.apply(response);
             if (answer.isPresent()) {
                 succeed(answer.get());
                 return;

@@ -3,6 +3,7 @@ package io.tosend.keyservice;
 import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.SynchronizationContext;
+
 import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;

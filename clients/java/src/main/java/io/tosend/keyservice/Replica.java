@@ -11,6 +11,7 @@ import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.health.v1.HealthGrpc;
+
 import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.concurrent.ScheduledExecutorService;
@@ -20,8 +21,8 @@ import java.util.concurrent.TimeUnit;
  * One connection to one replica, and the watch on it that says whether the replica is ready.
  *
  * <p>It lives as long as its connection works. When the watch ends, or is not answered in time, it
- * reports this once to its {@link Owner}, which connects anew. gRPC's own reconnecting, whose pauses
- * grow to two minutes, then does not matter.
+ * reports this once to its {@link Owner}, which connects anew. gRPC's own reconnecting, whose
+ * pauses grow to two minutes, then does not matter.
  *
  * <p>All methods that change something are called in the synchronization context.
  */
