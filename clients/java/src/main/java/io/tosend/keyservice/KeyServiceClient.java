@@ -253,7 +253,7 @@ public final class KeyServiceClient implements AutoCloseable {
             LOG.log(
                     Level.WARNING,
                     "this Java runtime keeps the addresses of a name for {0} s (-1: for ever), so"
-                        + " new replicas are found late: set networkaddress.cache.ttl to 5",
+                            + " new replicas are found late: set networkaddress.cache.ttl to 5",
                     ttl);
         }
     }

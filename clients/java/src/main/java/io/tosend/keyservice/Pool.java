@@ -1,8 +1,8 @@
 package io.tosend.keyservice;
 
-import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.SynchronizationContext;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 
 import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
@@ -170,21 +170,22 @@ final class Pool implements Replica.Owner, AutoCloseable {
     /** Ends all connections, and waits a moment for that. Calls must have ended. */
     @Override
     public void close() {
-        List<Replica> ending = new ArrayList<>();
+        CompletableFuture<List<Replica>> ended = new CompletableFuture<>();
         sync.execute(
                 () -> {
                     closed = true;
-                    ending.addAll(current.values());
+                    List<Replica> ending = new ArrayList<>(current.values());
                     ending.addAll(successors.values());
                     current.clear();
                     successors.clear();
-                    ending.forEach(Replica::close);
                     publish();
+                    ending.forEach(Replica::close);
+                    ended.complete(ending);
                 });
         timer.shutdownNow();
         long end = System.nanoTime() + Duration.ofSeconds(1).toNanos();
         try {
-            for (Replica replica : ending) {
+            for (Replica replica : ended.join()) {
                 replica.awaitEnd(end - System.nanoTime());
             }
         } catch (InterruptedException e) {
@@ -272,17 +273,12 @@ final class Pool implements Replica.Owner, AutoCloseable {
 
     private Replica connect(InetSocketAddress address) {
         ManagedChannel channel =
-                Grpc.newChannelBuilderForAddress(
-                                address.getAddress().getHostAddress(),
-                                address.getPort(),
-                                credentials.channelCredentials())
+                NettyChannelBuilder.forAddress(address, credentials.channelCredentials())
                         .overrideAuthority(authorities.get(address))
                         .userAgent("keyservice-client-java/" + KeyServiceClient.VERSION)
                         .keepAliveTime(PING_EVERY.toMillis(), TimeUnit.MILLISECONDS)
                         .keepAliveTimeout(PING_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS)
-                        .disableRetry() // a call tries again, and elsewhere
-                        .disableServiceConfigLookUp()
-                        .proxyDetector(target -> null) // the JVM's proxy is for the Web
+                        .disableRetry() // a call tries again itself, and elsewhere
                         .build();
         return new Replica(address, channel, sync, timer, this);
     }

@@ -2,6 +2,7 @@ package io.tosend.keyservice;
 
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
+import io.grpc.Context;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
@@ -91,8 +92,17 @@ final class Replica {
         return watchNumber;
     }
 
+    /**
+     * A call in no context: gRPC would end it with the call that the caller is serving, and the
+     * watch, which many callers need, too.
+     */
     <Q, A> ClientCall<Q, A> newCall(MethodDescriptor<Q, A> method, CallOptions options) {
-        return channel.newCall(method, options);
+        Context callers = Context.ROOT.attach();
+        try {
+            return channel.newCall(method, options);
+        } finally {
+            Context.ROOT.detach(callers);
+        }
     }
 
     /**
@@ -122,7 +132,7 @@ final class Replica {
         endWatch();
         int number = watchNumber;
         watchAnswered = false;
-        watch = channel.newCall(HealthGrpc.getWatchMethod(), CallOptions.DEFAULT);
+        watch = newCall(HealthGrpc.getWatchMethod(), CallOptions.DEFAULT);
         watch.start(
                 new ClientCall.Listener<>() {
                     @Override

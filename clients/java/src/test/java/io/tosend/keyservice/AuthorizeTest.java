@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.grpc.Context;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Status;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
@@ -25,6 +26,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.EnumSource.Mode;
 
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
@@ -198,6 +201,24 @@ class AuthorizeTest {
                 assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN, LONG));
                 assertEquals(1, back.calls());
             }
+        }
+    }
+
+    @Test
+    void theContextOfACallerDoesNotEndWhatOthersNeed() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(300)))) {
+            var context = Context.current().withCancellation();
+            Iterator<Object> answers =
+                    Arrays.<Object>asList(null, FakeReplica.GRANT, FakeReplica.GRANT).iterator();
+            replica.answerBy(request -> answers.next());
+            assertInstanceOf(
+                    Decision.Allowed.class, context.call(() -> client.authorize(TOKEN, DOMAIN)));
+            eventually(() -> client.toString().contains("1 of 1"));
+            assertEquals(2, replica.watches());
+            context.cancel(null);
+            assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN));
+            assertEquals(2, replica.watches());
         }
     }
 
