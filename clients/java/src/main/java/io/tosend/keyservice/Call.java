@@ -166,7 +166,7 @@ final class Call<Q, A, R> {
             return;
         }
         if (replica == null) {
-            failures.add("no address is known. " + pool.lookUpProblem());
+            failures.add("no address is known, " + pool.lookUpProblem());
             failUnavailable();
             return;
         }

@@ -57,7 +57,7 @@ final class Pool implements Replica.Owner, AutoCloseable {
     private final AtomicBoolean lookingUp = new AtomicBoolean();
     private final CompletableFuture<Void> firstLookUp = new CompletableFuture<>();
     private final AtomicLong lastLookUp = new AtomicLong(System.nanoTime());
-    private volatile String lookUpProblem = "";
+    private volatile String lookUpProblem = "the first look-up has not ended";
 
     // Changed in the synchronization context.
     private final Map<InetSocketAddress, Replica> current = new LinkedHashMap<>();
@@ -182,10 +182,11 @@ final class Pool implements Replica.Owner, AutoCloseable {
                     ending.forEach(Replica::close);
                     ended.complete(ending);
                 });
-        timer.shutdownNow();
+        List<Replica> replicasEnding = ended.join();
+        timer.shutdownNow(); // only now, because a change that has begun uses it
         long end = System.nanoTime() + Duration.ofSeconds(1).toNanos();
         try {
-            for (Replica replica : ended.join()) {
+            for (Replica replica : replicasEnding) {
                 replica.awaitEnd(end - System.nanoTime());
             }
         } catch (InterruptedException e) {
@@ -214,16 +215,15 @@ final class Pool implements Replica.Owner, AutoCloseable {
         }
         try {
             lastLookUp.set(System.nanoTime());
-            String problem = "";
+            List<String> problems = new ArrayList<>();
             for (Address address : addresses) {
                 try {
                     found.put(address, address.lookUp());
                 } catch (UnknownHostException e) {
                     // What was found before remains.
-                    problem = "the host " + address.host() + " is not known";
+                    problems.add("the host " + address.host() + " is not known");
                 }
             }
-            lookUpProblem = problem;
             Map<InetSocketAddress, String> wanted = new LinkedHashMap<>();
             for (Address address : addresses) {
                 String authority = serverName != null ? serverName : address.toString();
@@ -231,7 +231,11 @@ final class Pool implements Replica.Owner, AutoCloseable {
                     wanted.putIfAbsent(one, authority);
                 }
             }
-            sync.execute(() -> setWanted(wanted));
+            sync.execute(
+                    () -> {
+                        setWanted(wanted);
+                        lookUpProblem = String.join(", ", problems);
+                    });
         } finally {
             lookingUp.set(false);
             sync.execute(() -> firstLookUp.complete(null)); // behind setWanted
