@@ -88,8 +88,10 @@ public final class EmailSender {
     /** The field "from" of the request; empty if there is none. */
     private static String from(HttpExchange exchange) throws IOException {
         try (var body = new InputStreamReader(exchange.getRequestBody(), StandardCharsets.UTF_8)) {
-            return JsonParser.parseReader(body).getAsJsonObject().get("from").getAsString();
-        } catch (JsonParseException | IllegalStateException | NullPointerException e) {
+            var email = JsonParser.parseReader(body);
+            var from = email.isJsonObject() ? email.getAsJsonObject().get("from") : null;
+            return from != null && from.isJsonPrimitive() ? from.getAsString() : "";
+        } catch (JsonParseException e) {
             return "";
         }
     }

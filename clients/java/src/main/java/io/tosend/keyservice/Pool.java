@@ -275,6 +275,7 @@ final class Pool implements Replica.Owner, AutoCloseable {
 
     // Connections
 
+    /** gRPC repeats by itself only what a connection refused to begin at its end. */
     private Replica connect(InetSocketAddress address) {
         ManagedChannel channel =
                 NettyChannelBuilder.forAddress(address, credentials.channelCredentials())
@@ -282,7 +283,6 @@ final class Pool implements Replica.Owner, AutoCloseable {
                         .userAgent("keyservice-client-java/" + KeyServiceClient.VERSION)
                         .keepAliveTime(PING_EVERY.toMillis(), TimeUnit.MILLISECONDS)
                         .keepAliveTimeout(PING_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS)
-                        .disableRetry() // a call tries again itself, and elsewhere
                         .build();
         return new Replica(address, channel, sync, timer, this);
     }
