@@ -16,6 +16,7 @@ import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.security.Security;
+import java.time.Duration;
 import java.util.concurrent.Executors;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -29,12 +30,15 @@ public final class EmailSender {
 
     private record Answer(int status, String message) {}
 
-    public static void main(String[] addresses) throws IOException {
+    public static void main(String[] addresses) throws Exception {
         Security.setProperty("networkaddress.cache.ttl", "5"); // finds new replicas in time
         var keys = KeyServiceClient.builder().addresses(addresses).plaintext().open();
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", 8080), 0);
         server.setExecutor(Executors.newFixedThreadPool(16));
         server.createContext("/v2/emails", exchange -> serve(keys, exchange));
+        if (!keys.waitUntilReady(Duration.ofSeconds(30))) {
+            LOG.log(Level.WARNING, "no replica is ready yet");
+        }
         server.start();
     }
 

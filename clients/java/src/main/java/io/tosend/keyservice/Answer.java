@@ -1,10 +1,14 @@
 package io.tosend.keyservice;
 
+import com.google.protobuf.InvalidProtocolBufferException;
+
+import io.tosend.keys.v1.AuthorizeRequest;
 import io.tosend.keys.v1.AuthorizeResponse;
 import io.tosend.keys.v1.Denial;
 import io.tosend.keys.v1.Grant;
 import io.tosend.keys.v1.Scope;
 
+import java.util.Objects;
 import java.util.Optional;
 
 /** Reads the server's answers to Authorize. */
@@ -26,6 +30,22 @@ final class Answer {
                             : Optional.of(denied(response.getDenial()));
             case DECISION_NOT_SET -> Optional.empty();
         };
+    }
+
+    /** Loads the code of questions and answers, which in a new process takes a while. */
+    static void warmUp() {
+        var question = AuthorizeRequest.newBuilder().setToken("").setDomain("").build();
+        var answer =
+                AuthorizeResponse.newBuilder()
+                        .setGrant(Grant.newBuilder().setScope(Scope.newBuilder().setDomain("")))
+                        .setGranted(true)
+                        .build();
+        try {
+            Objects.requireNonNull(AuthorizeRequest.parseFrom(question.toByteArray()));
+            Objects.requireNonNull(read(AuthorizeResponse.parseFrom(answer.toByteArray())));
+        } catch (InvalidProtocolBufferException e) {
+            throw new AssertionError("a message that was just written can be read", e);
+        }
     }
 
     private static Optional<Decision> allowed(Grant grant) {

@@ -59,6 +59,7 @@ public final class KeyServiceClient implements AutoCloseable {
         adminTerms = new Call.Terms(options.adminDeadline, options.maxAttempts, null, true);
         pool = new Pool(options.addresses, options.serverName, credentials);
         metrics = new Metrics(options.openTelemetry, pool::readyCount, pool::notReadyCount);
+        Answer.warmUp(); // while the pool connects, and not within the deadline of the first call
         if (options.addresses.stream().anyMatch(Address::isName)) {
             warnOfAddressCache();
         }
