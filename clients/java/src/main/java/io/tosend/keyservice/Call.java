@@ -23,7 +23,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiConsumer;
+import java.util.function.BooleanSupplier;
 import java.util.function.Function;
 
 /**
@@ -150,30 +152,66 @@ final class Call<Q, A, R> {
     private void attempt() {
         Replica replica = pool.pick(tried);
         if (replica == null || !tried.contains(replica.address())) {
-            ask(replica);
+            inTurn(replica);
             return;
         }
         Duration pause = PAUSE.multipliedBy(1L << pauses++);
         if (pause.toNanos() < nanosLeft()) {
-            pool.schedule(() -> orFail(() -> ask(pool.pick(tried))), pause);
+            pool.schedule(() -> orFail(() -> inTurn(pool.pick(tried))), pause);
         } else {
             failUnavailable();
         }
     }
 
-    private void ask(Replica replica) {
-        if (result.isDone()) {
+    /** Makes the next attempt when it is its turn. A call that waits still ends in time. */
+    private void inTurn(Replica picked) {
+        if (terms.isAdmin()) {
+            boolean unused = ask(picked, () -> {});
             return;
+        }
+        AtomicBoolean waits = new AtomicBoolean(true);
+        AtomicBoolean waited = new AtomicBoolean();
+        Turns turns = pool.turns();
+        turns.begin(
+                () ->
+                        waits.compareAndSet(true, false)
+                                && orFail(
+                                        () ->
+                                                ask(
+                                                        waited.get() ? pool.pick(tried) : picked,
+                                                        turns::end)));
+        waited.set(true);
+        if (waits.get()) {
+            pool.schedule(
+                    () -> {
+                        if (waits.compareAndSet(true, false) && !result.isDone()) {
+                            failures.add("too many calls were in flight");
+                            failUnavailable();
+                        }
+                    },
+                    Duration.ofNanos(Math.max(nanosLeft(), 0)));
+        }
+    }
+
+    /**
+     * Makes an attempt.
+     *
+     * @param ended runs when the attempt has ended, if it has begun
+     * @return whether it has begun
+     */
+    private boolean ask(Replica replica, Runnable ended) {
+        if (result.isDone()) {
+            return false;
         }
         if (replica == null) {
             failures.add("no address is known, " + pool.lookUpProblem());
             failUnavailable();
-            return;
+            return false;
         }
         long nanos = terms.nanosForAttempt(nanosLeft());
         if (nanos <= 0) {
             failUnavailable();
-            return;
+            return false;
         }
         tried.add(replica.address());
         int watchNumber = replica.watchNumber();
@@ -193,6 +231,7 @@ final class Call<Q, A, R> {
                         if (status.getCode() == Status.Code.DEADLINE_EXCEEDED) {
                             pool.timedOut(replica, watchNumber);
                         }
+                        ended.run();
                         String asked = Address.text(replica.address());
                         orFail(() -> attemptEnded(asked, nanos, response, status, trailers));
                     }
@@ -205,6 +244,7 @@ final class Call<Q, A, R> {
         if (result.isDone()) { // meanwhile, when inFlight was another call
             call.cancel(GIVEN_UP, null);
         }
+        return true;
     }
 
     private void attemptEnded(
@@ -265,10 +305,21 @@ final class Call<Q, A, R> {
 
     /** Runs a step, so that whatever happens in it, the call ends. */
     private void orFail(Runnable step) {
+        boolean unused =
+                orFail(
+                        () -> {
+                            step.run();
+                            return true;
+                        });
+    }
+
+    /** The same for a step that says something. It is false if the step fails. */
+    private boolean orFail(BooleanSupplier step) {
         try {
-            step.run();
+            return step.getAsBoolean();
         } catch (RuntimeException | Error e) {
             result.completeExceptionally(e);
+            return false;
         }
     }
 

@@ -70,6 +70,7 @@ final class Pool implements Replica.Owner, AutoCloseable {
     private volatile List<Replica> replicas = List.of();
 
     private final AtomicInteger turn = new AtomicInteger();
+    private final Turns turns = new Turns();
     private final Object readyMonitor = new Object();
 
     static {
@@ -93,6 +94,11 @@ final class Pool implements Replica.Owner, AutoCloseable {
         if (credentials.haveFiles()) {
             repeat(this::readFiles, READ_FILES_EVERY, READ_FILES_EVERY);
         }
+    }
+
+    /** Of the attempts of Authorize. */
+    Turns turns() {
+        return turns;
     }
 
     /** Runs something later. */

@@ -26,6 +26,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.EnumSource.Mode;
 
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
@@ -201,6 +202,32 @@ class AuthorizeTest {
                 assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN, LONG));
                 assertEquals(1, back.calls());
             }
+        }
+    }
+
+    @Test
+    void aThousandCallsAtOnceWaitForTheirTurnWithinTheirDeadline() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).maxAttempts(1))) {
+            List<CompletableFuture<Decision>> decisions = new ArrayList<>();
+            for (int i = 0; i < 1000; i++) {
+                decisions.add(client.authorizeAsync(TOKEN, DOMAIN));
+            }
+            for (CompletableFuture<Decision> decision : decisions) {
+                assertInstanceOf(Decision.Allowed.class, decision.get());
+            }
+
+            replica.hang();
+            decisions.clear();
+            for (int i = 0; i < 200; i++) {
+                decisions.add(client.authorizeAsync(TOKEN, DOMAIN, Duration.ofMillis(300)));
+            }
+            for (CompletableFuture<Decision> decision : decisions) {
+                var error = assertThrows(ExecutionException.class, decision::get);
+                assertInstanceOf(UnavailableException.class, error.getCause());
+            }
+            replica.resume();
+            assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN));
         }
     }
 
