@@ -2,6 +2,7 @@ import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+
 import io.tosend.keys.v1.AddDomainRequest;
 import io.tosend.keys.v1.CreateRequest;
 import io.tosend.keys.v1.RevokeRequest;
@@ -9,10 +10,11 @@ import io.tosend.keys.v1.RevokeResponse;
 import io.tosend.keyservice.Decision;
 import io.tosend.keyservice.KeyServiceClient;
 import io.tosend.keyservice.KeyServiceClientBuilder;
-import io.tosend.keyservice.NewKey;
 import io.tosend.keyservice.MisusedException;
+import io.tosend.keyservice.NewKey;
 import io.tosend.keyservice.RefusedException;
 import io.tosend.keyservice.UnavailableException;
+
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
@@ -26,7 +28,8 @@ import java.util.concurrent.TimeUnit;
 
 /** Makes the calls that the test suite writes to its standard input. ../../DRIVER.md says how. */
 public final class Driver {
-    private static final Gson JSON = new GsonBuilder().serializeNulls().disableHtmlEscaping().create();
+    private static final Gson JSON =
+            new GsonBuilder().serializeNulls().disableHtmlEscaping().create();
 
     private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
     private final ExecutorService threads = Executors.newCachedThreadPool();
@@ -121,8 +124,10 @@ public final class Driver {
                 lastAnswer = client.admin().addDomain(request);
                 answer.addProperty("added", true);
             }
-            case "show" -> answer.addProperty(
-                    "shown", options + "\n" + client + "\n" + client.admin() + "\n" + lastAnswer);
+            case "show" ->
+                    answer.addProperty(
+                            "shown",
+                            options + "\n" + client + "\n" + client.admin() + "\n" + lastAnswer);
             default -> throw new IllegalArgumentException(text(call, "call"));
         }
     }

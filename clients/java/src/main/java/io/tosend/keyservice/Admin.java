@@ -32,14 +32,15 @@ import io.tosend.keys.v1.SuspendRequest;
 import io.tosend.keys.v1.SuspendResponse;
 import io.tosend.keys.v1.UpdateRequest;
 import io.tosend.keys.v1.UpdateResponse;
+
 import java.util.Optional;
 import java.util.UUID;
 import java.util.function.Function;
 
 /**
- * The calls that need the role {@code admin}: for keys, domains and accounts. They take and
- * return the generated messages, and a {@link NewKey} where there is a token. A request that names a
- * key by its token prints the token: do not log it.
+ * The calls that need the role {@code admin}: for keys, domains and accounts. They take and return
+ * the generated messages, and a {@link NewKey} where there is a token. A request that names a key
+ * by its token prints the token: do not log it.
  *
  * <p>A call is tried again within its deadline until it succeeds or the server refuses it. When it
  * returns, every replica decides by it. Each throws these:
@@ -48,8 +49,8 @@ import java.util.function.Function;
  *   <li>{@link UnavailableException} if no replica could answer in time. The change may or may not
  *       have been made: call again.
  *   <li>{@link MisusedException} if the request is wrong, or this program may not make it.
- *   <li>{@link RefusedException} if the server refused it for another reason, such as a key that does
- *       not exist.
+ *   <li>{@link RefusedException} if the server refused it for another reason, such as a key that
+ *       does not exist.
  *   <li>{@link InterruptedException} if the thread was interrupted. The change may or may not have
  *       been made.
  * </ul>
@@ -66,10 +67,10 @@ public final class Admin {
     /**
      * Creates a key. The answer has its token, once: give it to its user and do not keep it.
      *
-     * <p>Without a {@code request_id}, the library makes one, so that no retry creates a second key. If
-     * the answer to the first attempt was lost, this throws a {@link RefusedException} with {@code
-     * ALREADY_EXISTS} and the key's id as {@link RefusedException#resourceName}: its token cannot be
-     * shown any more, so revoke it and create another.
+     * <p>Without a {@code request_id}, the library makes one, so that no retry creates a second
+     * key. If the answer to the first attempt was lost, this throws a {@link RefusedException} with
+     * {@code ALREADY_EXISTS} and the key's id as {@link RefusedException#resourceName}: its token
+     * cannot be shown any more, so revoke it and create another.
      */
     public NewKey create(CreateRequest request) throws InterruptedException {
         CreateRequest withRequestId =
@@ -91,9 +92,7 @@ public final class Admin {
         return call(KeyServiceGrpc.getListMethod(), request);
     }
 
-    /**
-     * Gives one key, by its id or its token.
-     */
+    /** Gives one key, by its id or its token. */
     public GetResponse get(GetRequest request) throws InterruptedException {
         return call(KeyServiceGrpc.getGetMethod(), request);
     }
@@ -101,8 +100,9 @@ public final class Admin {
     /**
      * Changes what {@code update_mask} names of a key.
      *
-     * <p>With an etag, the refusal {@code ETAG_MISMATCH} may be about your own change: if the answer to
-     * the first attempt was lost, the second one finds the key changed. Get the key to see.
+     * <p>With an etag, the refusal {@code ETAG_MISMATCH} may be about your own change: if the
+     * answer to the first attempt was lost, the second one finds the key changed. Get the key to
+     * see.
      */
     public UpdateResponse update(UpdateRequest request) throws InterruptedException {
         return call(KeyServiceGrpc.getUpdateMethod(), request);
@@ -129,22 +129,19 @@ public final class Admin {
                                 Optional.of(rotated.getPredecessor())));
     }
 
-    /**
-     * Suspends a key until it is resumed.
-     */
+    /** Suspends a key until it is resumed. */
     public SuspendResponse suspend(SuspendRequest request) throws InterruptedException {
         return call(KeyServiceGrpc.getSuspendMethod(), request);
     }
 
-    /**
-     * Ends a key's suspension.
-     */
+    /** Ends a key's suspension. */
     public ResumeResponse resume(ResumeRequest request) throws InterruptedException {
         return call(KeyServiceGrpc.getResumeMethod(), request);
     }
 
     /**
-     * Revokes a key for good, by its id or its token. When this returns, no replica allows it any more.
+     * Revokes a key for good, by its id or its token. When this returns, no replica allows it any
+     * more.
      */
     public RevokeResponse revoke(RevokeRequest request) throws InterruptedException {
         return call(KeyServiceGrpc.getRevokeMethod(), request);
@@ -153,53 +150,42 @@ public final class Admin {
     /**
      * Revokes many keys: given ones, or those of an account that a filter selects.
      *
-     * <p>If the answer to the first attempt was lost, what that one has revoked counts as revoked before.
+     * <p>If the answer to the first attempt was lost, what that one has revoked counts as revoked
+     * before.
      */
     public BatchRevokeResponse batchRevoke(BatchRevokeRequest request) throws InterruptedException {
         return call(KeyServiceGrpc.getBatchRevokeMethod(), request);
     }
 
-    /**
-     * Says that a domain is verified for an account.
-     */
+    /** Says that a domain is verified for an account. */
     public AddDomainResponse addDomain(AddDomainRequest request) throws InterruptedException {
         return call(DomainServiceGrpc.getAddDomainMethod(), request);
     }
 
-    /**
-     * Takes a domain from an account.
-     */
+    /** Takes a domain from an account. */
     public RemoveDomainResponse removeDomain(RemoveDomainRequest request)
             throws InterruptedException {
         return call(DomainServiceGrpc.getRemoveDomainMethod(), request);
     }
 
-    /**
-     * Lists an account's domains, in alphabetical order.
-     */
+    /** Lists an account's domains, in alphabetical order. */
     public ListDomainsResponse listDomains(ListDomainsRequest request) throws InterruptedException {
         return call(DomainServiceGrpc.getListDomainsMethod(), request);
     }
 
-    /**
-     * Denies every key of an account until the account is resumed.
-     */
+    /** Denies every key of an account until the account is resumed. */
     public SuspendAccountResponse suspendAccount(SuspendAccountRequest request)
             throws InterruptedException {
         return call(AccountServiceGrpc.getSuspendAccountMethod(), request);
     }
 
-    /**
-     * Ends an account's suspension.
-     */
+    /** Ends an account's suspension. */
     public ResumeAccountResponse resumeAccount(ResumeAccountRequest request)
             throws InterruptedException {
         return call(AccountServiceGrpc.getResumeAccountMethod(), request);
     }
 
-    /**
-     * Says whether an account is suspended, and what it has.
-     */
+    /** Says whether an account is suspended, and what it has. */
     public GetAccountResponse getAccount(GetAccountRequest request) throws InterruptedException {
         return call(AccountServiceGrpc.getGetAccountMethod(), request);
     }

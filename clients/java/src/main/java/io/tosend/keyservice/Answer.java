@@ -1,9 +1,14 @@
 package io.tosend.keyservice;
 
+import com.google.protobuf.InvalidProtocolBufferException;
+
+import io.tosend.keys.v1.AuthorizeRequest;
 import io.tosend.keys.v1.AuthorizeResponse;
 import io.tosend.keys.v1.Denial;
 import io.tosend.keys.v1.Grant;
 import io.tosend.keys.v1.Scope;
+
+import java.util.Objects;
 import java.util.Optional;
 
 /** Reads the server's answers to Authorize. */
@@ -19,21 +24,43 @@ final class Answer {
     static Optional<Decision> read(AuthorizeResponse response) {
         return switch (response.getDecisionCase()) {
             case GRANT -> response.getGranted() ? allowed(response.getGrant()) : Optional.empty();
-            case DENIAL -> response.getGranted()
-                    ? Optional.empty()
-                    : Optional.of(denied(response.getDenial()));
+            case DENIAL ->
+                    response.getGranted()
+                            ? Optional.empty()
+                            : Optional.of(denied(response.getDenial()));
             case DECISION_NOT_SET -> Optional.empty();
         };
+    }
+
+    /** Loads the code of questions and answers, which in a new process takes a while. */
+    static void warmUp() {
+        var question = AuthorizeRequest.newBuilder().setToken("").setDomain("").build();
+        var answer =
+                AuthorizeResponse.newBuilder()
+                        .setGrant(Grant.newBuilder().setScope(Scope.newBuilder().setDomain("")))
+                        .setGranted(true)
+                        .build();
+        try {
+            Objects.requireNonNull(AuthorizeRequest.parseFrom(question.toByteArray()));
+            Objects.requireNonNull(read(AuthorizeResponse.parseFrom(answer.toByteArray())));
+        } catch (InvalidProtocolBufferException e) {
+            throw new AssertionError("a message that was just written can be read", e);
+        }
     }
 
     private static Optional<Decision> allowed(Grant grant) {
         Scope scope = grant.getScope();
         return switch (scope.getKindCase()) {
-            case ALL_DOMAINS -> Optional.of(
-                    new Decision.Allowed(grant.getKeyId(), grant.getAccountId(), Optional.empty()));
-            case DOMAIN -> Optional.of(
-                    new Decision.Allowed(
-                            grant.getKeyId(), grant.getAccountId(), Optional.of(scope.getDomain())));
+            case ALL_DOMAINS ->
+                    Optional.of(
+                            new Decision.Allowed(
+                                    grant.getKeyId(), grant.getAccountId(), Optional.empty()));
+            case DOMAIN ->
+                    Optional.of(
+                            new Decision.Allowed(
+                                    grant.getKeyId(),
+                                    grant.getAccountId(),
+                                    Optional.of(scope.getDomain())));
             case KIND_NOT_SET -> Optional.empty();
         };
     }
@@ -51,7 +78,9 @@ final class Answer {
                     case REASON_UNSPECIFIED, UNRECOGNIZED -> Decision.Reason.OTHER;
                 };
         String text =
-                reason == Decision.Reason.OTHER ? Integer.toString(denial.getReasonValue()) : reason.name();
+                reason == Decision.Reason.OTHER
+                        ? Integer.toString(denial.getReasonValue())
+                        : reason.name();
         return new Decision.Denied(
                 reason, text, nonEmpty(denial.getKeyId()), nonEmpty(denial.getAccountId()));
     }

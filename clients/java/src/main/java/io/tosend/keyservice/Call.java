@@ -4,6 +4,7 @@ import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.ResourceInfo;
+
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
 import io.grpc.Deadline;
@@ -11,6 +12,7 @@ import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
+
 import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -21,7 +23,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BiConsumer;
+import java.util.function.BooleanSupplier;
 import java.util.function.Function;
 
 /**
@@ -148,35 +152,70 @@ final class Call<Q, A, R> {
     private void attempt() {
         Replica replica = pool.pick(tried);
         if (replica == null || !tried.contains(replica.address())) {
-            ask(replica);
+            inTurn(replica);
             return;
         }
         Duration pause = PAUSE.multipliedBy(1L << pauses++);
         if (pause.toNanos() < nanosLeft()) {
-            pool.schedule(() -> orFail(() -> ask(pool.pick(tried))), pause);
+            pool.schedule(() -> orFail(() -> inTurn(pool.pick(tried))), pause);
         } else {
             failUnavailable();
         }
     }
 
-    private void ask(Replica replica) {
-        if (result.isDone()) {
+    /** Makes the next attempt when it is its turn. A call that waits still ends in time. */
+    private void inTurn(Replica picked) {
+        if (terms.isAdmin()) {
+            boolean unused = ask(picked, () -> {});
             return;
         }
+        AtomicBoolean waits = new AtomicBoolean(true);
+        AtomicBoolean waited = new AtomicBoolean();
+        Turns turns = pool.turns();
+        turns.begin(
+                () ->
+                        waits.compareAndSet(true, false)
+                                && orFail(
+                                        () ->
+                                                ask(
+                                                        waited.get() ? pool.pick(tried) : picked,
+                                                        turns::end)));
+        waited.set(true);
+        if (waits.get()) {
+            pool.schedule(
+                    () -> {
+                        if (waits.compareAndSet(true, false) && !result.isDone()) {
+                            failures.add("too many calls were in flight");
+                            failUnavailable();
+                        }
+                    },
+                    Duration.ofNanos(Math.max(nanosLeft(), 0)));
+        }
+    }
+
+    /**
+     * Makes an attempt.
+     *
+     * @param ended runs when the attempt has ended, if it has begun
+     * @return whether it has begun
+     */
+    private boolean ask(Replica replica, Runnable ended) {
+        if (result.isDone()) {
+            return false;
+        }
         if (replica == null) {
-            failures.add("no address is known. " + pool.lookUpProblem());
+            failures.add("no address is known, " + pool.lookUpProblem());
             failUnavailable();
-            return;
+            return false;
         }
         long nanos = terms.nanosForAttempt(nanosLeft());
         if (nanos <= 0) {
             failUnavailable();
-            return;
+            return false;
         }
         tried.add(replica.address());
         int watchNumber = replica.watchNumber();
-        CallOptions options =
-                CallOptions.DEFAULT.withDeadlineAfter(nanos, TimeUnit.NANOSECONDS);
+        CallOptions options = CallOptions.DEFAULT.withDeadlineAfter(nanos, TimeUnit.NANOSECONDS);
         ClientCall<Q, A> call = replica.newCall(method, options);
         call.start(
                 new ClientCall.Listener<>() {
@@ -192,6 +231,7 @@ final class Call<Q, A, R> {
                         if (status.getCode() == Status.Code.DEADLINE_EXCEEDED) {
                             pool.timedOut(replica, watchNumber);
                         }
+                        ended.run();
                         String asked = Address.text(replica.address());
                         orFail(() -> attemptEnded(asked, nanos, response, status, trailers));
                     }
@@ -204,6 +244,7 @@ final class Call<Q, A, R> {
         if (result.isDone()) { // meanwhile, when inFlight was another call
             call.cancel(GIVEN_UP, null);
         }
+        return true;
     }
 
     private void attemptEnded(
@@ -214,8 +255,7 @@ final class Call<Q, A, R> {
         Status.Code code = status.getCode();
         metrics.countAttempt(code);
         if (code == Status.Code.OK) {
-            Optional<R> answer =
-                    response == null ? Optional.empty() : meaning.apply(response);
+            Optional<R> answer = response == null ? Optional.empty() : meaning.apply(response);
             if (answer.isPresent()) {
                 succeed(answer.get());
                 return;
@@ -265,10 +305,21 @@ final class Call<Q, A, R> {
 
     /** Runs a step, so that whatever happens in it, the call ends. */
     private void orFail(Runnable step) {
+        boolean unused =
+                orFail(
+                        () -> {
+                            step.run();
+                            return true;
+                        });
+    }
+
+    /** The same for a step that says something. It is false if the step fails. */
+    private boolean orFail(BooleanSupplier step) {
         try {
-            step.run();
+            return step.getAsBoolean();
         } catch (RuntimeException | Error e) {
             result.completeExceptionally(e);
+            return false;
         }
     }
 

@@ -4,6 +4,7 @@ import io.grpc.ChannelCredentials;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.Metadata;
 import io.grpc.TlsChannelCredentials;
+
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -106,7 +107,8 @@ final class Credentials {
             return;
         }
         String text = new String(bytes, StandardCharsets.ISO_8859_1).strip();
-        // A line break or a letter beyond ASCII would make an error of gRPC's that shows the header.
+        // A line break or a letter beyond ASCII would make an error of gRPC's that shows the
+        // header.
         if (text.isEmpty() || !text.chars().allMatch(c -> c > ' ' && c < 127)) {
             throw new MisusedException(
                     options.secretFile + " is not one word of visible ASCII characters");
@@ -156,8 +158,7 @@ final class Credentials {
             }
             return bytes;
         } catch (IOException e) {
-            throw new MisusedException(
-                    file + " cannot be read: " + e.getClass().getSimpleName());
+            throw new MisusedException(file + " cannot be read: " + e.getClass().getSimpleName());
         }
     }
 }

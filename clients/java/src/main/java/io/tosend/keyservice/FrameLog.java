@@ -2,6 +2,7 @@ package io.tosend.keyservice;
 
 import io.grpc.netty.shaded.io.netty.util.internal.logging.InternalLoggerFactory;
 import io.grpc.netty.shaded.io.netty.util.internal.logging.JdkLoggerFactory;
+
 import java.util.logging.Level;
 import java.util.logging.Logger;
 

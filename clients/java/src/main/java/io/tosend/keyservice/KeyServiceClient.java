@@ -1,10 +1,11 @@
 package io.tosend.keyservice;
 
 import com.google.errorprone.annotations.CheckReturnValue;
+
 import io.grpc.MethodDescriptor;
 import io.tosend.keys.v1.AuthorizeRequest;
-import io.tosend.keys.v1.AuthorizeResponse;
 import io.tosend.keys.v1.KeyServiceGrpc;
+
 import java.lang.System.Logger.Level;
 import java.security.Security;
 import java.time.Duration;
@@ -53,10 +54,12 @@ public final class KeyServiceClient implements AutoCloseable {
     KeyServiceClient(KeyServiceClientBuilder options) {
         credentials = new Credentials(options);
         authorizeTerms =
-                new Call.Terms(options.deadline, options.maxAttempts, options.attemptTimeout, false);
+                new Call.Terms(
+                        options.deadline, options.maxAttempts, options.attemptTimeout, false);
         adminTerms = new Call.Terms(options.adminDeadline, options.maxAttempts, null, true);
         pool = new Pool(options.addresses, options.serverName, credentials);
         metrics = new Metrics(options.openTelemetry, pool::readyCount, pool::notReadyCount);
+        Answer.warmUp(); // while the pool connects, and not within the deadline of the first call
         if (options.addresses.stream().anyMatch(Address::isName)) {
             warnOfAddressCache();
         }
@@ -108,8 +111,8 @@ public final class KeyServiceClient implements AutoCloseable {
      *
      * @param token the token as the sender presented it, {@code tsend_…}
      * @param domain the sending domain
-     * @return what {@code authorize} returns or throws. To cancel this future ends the call at once;
-     *     to cancel one that was derived from it does not.
+     * @return what {@code authorize} returns or throws. To cancel this future ends the call at
+     *     once; to cancel one that was derived from it does not.
      * @throws IllegalStateException if the client is closed
      */
     public CompletableFuture<Decision> authorizeAsync(String token, String domain) {
@@ -122,7 +125,8 @@ public final class KeyServiceClient implements AutoCloseable {
      * @param token the token as the sender presented it, {@code tsend_…}
      * @param domain the sending domain
      * @param deadline how long the call may take, with all its attempts; more than 0
-     * @return what {@code authorize} returns or throws
+     * @return what {@code authorize} returns or throws. To cancel this future ends the call at
+     *     once; to cancel one that was derived from it does not.
      * @throws IllegalStateException if the client is closed
      */
     public CompletableFuture<Decision> authorizeAsync(
@@ -249,8 +253,8 @@ public final class KeyServiceClient implements AutoCloseable {
         if (!ttl.matches("[0-5]")) {
             LOG.log(
                     Level.WARNING,
-                    "this Java runtime keeps the addresses of a name for {0} s (-1: for ever), so new"
-                            + " replicas are found late: set networkaddress.cache.ttl to 5",
+                    "this Java runtime keeps the addresses of a name for {0} s (-1: for ever), so"
+                            + " new replicas are found late: set networkaddress.cache.ttl to 5",
                     ttl);
         }
     }

@@ -2,6 +2,7 @@ package io.tosend.keyservice;
 
 import io.opentelemetry.api.GlobalOpenTelemetry;
 import io.opentelemetry.api.OpenTelemetry;
+
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -35,8 +36,8 @@ public final class KeyServiceClientBuilder {
     /**
      * Adds addresses of replicas.
      *
-     * @param addresses each {@code host:port}. A name may stand for many replicas: all its addresses
-     *     are used, and looked up again every 5 seconds and whenever no replica is ready.
+     * @param addresses each {@code host:port}. A name may stand for many replicas: all its
+     *     addresses are used, and looked up again every 5 seconds and whenever no replica is ready.
      * @return this
      * @throws MisusedException if one is not {@code host:port}
      */
@@ -185,7 +186,8 @@ public final class KeyServiceClientBuilder {
         if (addresses.isEmpty()) {
             throw new MisusedException("no address of a replica is given");
         }
-        if (plaintext && (certificateFile != null || authoritiesFile != null || serverName != null)) {
+        if (plaintext
+                && (certificateFile != null || authoritiesFile != null || serverName != null)) {
             throw new MisusedException(
                     "plaintext excludes a certificate, an authorities' file and a server name");
         }
@@ -194,6 +196,23 @@ public final class KeyServiceClientBuilder {
                     "a bearer secret in plain text is sent only to localhost, 127.0.0.1 or ::1");
         }
         return new KeyServiceClient(this);
+    }
+
+    @Override
+    public String toString() {
+        return "KeyServiceClientBuilder[addresses="
+                + addresses
+                + ", plaintext="
+                + plaintext
+                + ", authoritiesFile="
+                + authoritiesFile
+                + ", certificateFile="
+                + certificateFile
+                + ", keyFile="
+                + keyFile
+                + ", secretFile="
+                + secretFile
+                + "]";
     }
 
     static Duration checked(String name, Duration duration) {

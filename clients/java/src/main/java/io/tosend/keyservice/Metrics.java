@@ -9,6 +9,7 @@ import io.opentelemetry.api.metrics.DoubleHistogram;
 import io.opentelemetry.api.metrics.LongCounter;
 import io.opentelemetry.api.metrics.Meter;
 import io.opentelemetry.api.metrics.ObservableLongUpDownCounter;
+
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
@@ -36,7 +37,8 @@ final class Metrics implements AutoCloseable {
      * @param notReady says how many are not
      */
     Metrics(OpenTelemetry openTelemetry, LongSupplier ready, LongSupplier notReady) {
-        OpenTelemetry used = openTelemetry != null ? openTelemetry : GlobalOpenTelemetry.getOrNoop();
+        OpenTelemetry used =
+                openTelemetry != null ? openTelemetry : GlobalOpenTelemetry.getOrNoop();
         Meter meter =
                 used.meterBuilder("io.tosend.keyservice")
                         .setInstrumentationVersion(KeyServiceClient.VERSION)
@@ -83,7 +85,8 @@ final class Metrics implements AutoCloseable {
         } else {
             return;
         }
-        durations.record(nanos / (double) TimeUnit.SECONDS.toNanos(1), Attributes.of(OUTCOME, outcome));
+        durations.record(
+                nanos / (double) TimeUnit.SECONDS.toNanos(1), Attributes.of(OUTCOME, outcome));
     }
 
     @Override

@@ -1,13 +1,14 @@
 package io.tosend.keyservice;
 
 import io.grpc.Status;
+
 import java.util.Objects;
 
 /**
  * The question was wrong, or this program may not ask it. To ask again does not help.
  *
- * <p>With {@code INVALID_ARGUMENT}, a field is wrong: if it came from your user, such as the domain,
- * answer 400. Otherwise mend your program, its configuration or its rights.
+ * <p>With {@code INVALID_ARGUMENT}, a field is wrong: if it came from your user, such as the
+ * domain, answer 400. Otherwise mend your program, its configuration or its rights.
  */
 public final class MisusedException extends KeyServiceException {
     private static final long serialVersionUID = 1;

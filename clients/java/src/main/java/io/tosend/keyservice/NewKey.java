@@ -1,6 +1,7 @@
 package io.tosend.keyservice;
 
 import io.tosend.keys.v1.Key;
+
 import java.util.Optional;
 
 /**

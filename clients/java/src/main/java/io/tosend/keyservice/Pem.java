@@ -69,8 +69,12 @@ final class Pem {
                 switch (block.group(1)) {
                     case "PRIVATE KEY" -> decode(block);
                     case "RSA PRIVATE KEY", "EC PRIVATE KEY" -> toPkcs8(publicKey, decode(block));
-                    default -> throw new MisusedException(
-                            file + " has an " + block.group(1) + ": use one that is not encrypted");
+                    default ->
+                            throw new MisusedException(
+                                    file
+                                            + " has an "
+                                            + block.group(1)
+                                            + ": use one that is not encrypted");
                 };
         try {
             PrivateKey key =
@@ -81,7 +85,8 @@ final class Pem {
             }
         } catch (GeneralSecurityException e) {
             throw new MisusedException(
-                    file + " has a key that cannot be read, or is of another kind than the"
+                    file
+                            + " has a key that cannot be read, or is of another kind than the"
                             + " certificate's");
         }
         String text = Base64.getMimeEncoder().encodeToString(pkcs8);
@@ -126,8 +131,9 @@ final class Pem {
     }
 
     /**
-     * Puts an older form of a key into PKCS #8, which is {@code SEQUENCE {0, algorithm, OCTET STRING
-     * {key}}}. A public key begins with the same algorithm: {@code SEQUENCE {algorithm, key}}.
+     * Puts an older form of a key into PKCS #8, which is {@code SEQUENCE {0, algorithm, OCTET
+     * STRING {key}}}. A public key begins with the same algorithm: {@code SEQUENCE {algorithm,
+     * key}}.
      */
     private static byte[] toPkcs8(PublicKey publicKey, byte[] key) {
         byte[] encoded = publicKey.getEncoded();

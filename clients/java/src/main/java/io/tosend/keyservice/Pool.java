@@ -1,8 +1,9 @@
 package io.tosend.keyservice;
 
-import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.SynchronizationContext;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+
 import java.lang.System.Logger.Level;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
@@ -56,7 +57,7 @@ final class Pool implements Replica.Owner, AutoCloseable {
     private final AtomicBoolean lookingUp = new AtomicBoolean();
     private final CompletableFuture<Void> firstLookUp = new CompletableFuture<>();
     private final AtomicLong lastLookUp = new AtomicLong(System.nanoTime());
-    private volatile String lookUpProblem = "";
+    private volatile String lookUpProblem = "the first look-up has not ended";
 
     // Changed in the synchronization context.
     private final Map<InetSocketAddress, Replica> current = new LinkedHashMap<>();
@@ -69,6 +70,7 @@ final class Pool implements Replica.Owner, AutoCloseable {
     private volatile List<Replica> replicas = List.of();
 
     private final AtomicInteger turn = new AtomicInteger();
+    private final Turns turns = new Turns();
     private final Object readyMonitor = new Object();
 
     static {
@@ -92,6 +94,11 @@ final class Pool implements Replica.Owner, AutoCloseable {
         if (credentials.haveFiles()) {
             repeat(this::readFiles, READ_FILES_EVERY, READ_FILES_EVERY);
         }
+    }
+
+    /** Of the attempts of Authorize. */
+    Turns turns() {
+        return turns;
     }
 
     /** Runs something later. */
@@ -169,21 +176,23 @@ final class Pool implements Replica.Owner, AutoCloseable {
     /** Ends all connections, and waits a moment for that. Calls must have ended. */
     @Override
     public void close() {
-        List<Replica> ending = new ArrayList<>();
+        CompletableFuture<List<Replica>> ended = new CompletableFuture<>();
         sync.execute(
                 () -> {
                     closed = true;
-                    ending.addAll(current.values());
+                    List<Replica> ending = new ArrayList<>(current.values());
                     ending.addAll(successors.values());
                     current.clear();
                     successors.clear();
-                    ending.forEach(Replica::close);
                     publish();
+                    ending.forEach(Replica::close);
+                    ended.complete(ending);
                 });
-        timer.shutdownNow();
+        List<Replica> replicasEnding = ended.join();
+        timer.shutdownNow(); // only now, because a change that has begun uses it
         long end = System.nanoTime() + Duration.ofSeconds(1).toNanos();
         try {
-            for (Replica replica : ending) {
+            for (Replica replica : replicasEnding) {
                 replica.awaitEnd(end - System.nanoTime());
             }
         } catch (InterruptedException e) {
@@ -212,16 +221,15 @@ final class Pool implements Replica.Owner, AutoCloseable {
         }
         try {
             lastLookUp.set(System.nanoTime());
-            String problem = "";
+            List<String> problems = new ArrayList<>();
             for (Address address : addresses) {
                 try {
                     found.put(address, address.lookUp());
                 } catch (UnknownHostException e) {
                     // What was found before remains.
-                    problem = "the host " + address.host() + " is not known";
+                    problems.add("the host " + address.host() + " is not known");
                 }
             }
-            lookUpProblem = problem;
             Map<InetSocketAddress, String> wanted = new LinkedHashMap<>();
             for (Address address : addresses) {
                 String authority = serverName != null ? serverName : address.toString();
@@ -229,7 +237,11 @@ final class Pool implements Replica.Owner, AutoCloseable {
                     wanted.putIfAbsent(one, authority);
                 }
             }
-            sync.execute(() -> setWanted(wanted));
+            sync.execute(
+                    () -> {
+                        setWanted(wanted);
+                        lookUpProblem = String.join(", ", problems);
+                    });
         } finally {
             lookingUp.set(false);
             sync.execute(() -> firstLookUp.complete(null)); // behind setWanted
@@ -269,19 +281,14 @@ final class Pool implements Replica.Owner, AutoCloseable {
 
     // Connections
 
+    /** gRPC repeats by itself only what a connection refused to begin at its end. */
     private Replica connect(InetSocketAddress address) {
         ManagedChannel channel =
-                Grpc.newChannelBuilderForAddress(
-                                address.getAddress().getHostAddress(),
-                                address.getPort(),
-                                credentials.channelCredentials())
+                NettyChannelBuilder.forAddress(address, credentials.channelCredentials())
                         .overrideAuthority(authorities.get(address))
                         .userAgent("keyservice-client-java/" + KeyServiceClient.VERSION)
                         .keepAliveTime(PING_EVERY.toMillis(), TimeUnit.MILLISECONDS)
                         .keepAliveTimeout(PING_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS)
-                        .disableRetry() // a call tries again, and elsewhere
-                        .disableServiceConfigLookUp()
-                        .proxyDetector(target -> null) // the JVM's proxy is for the Web
                         .build();
         return new Replica(address, channel, sync, timer, this);
     }

@@ -1,6 +1,7 @@
 package io.tosend.keyservice;
 
 import io.grpc.Status;
+
 import java.util.Objects;
 import java.util.Optional;
 

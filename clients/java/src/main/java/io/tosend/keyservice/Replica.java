@@ -2,6 +2,7 @@ package io.tosend.keyservice;
 
 import io.grpc.CallOptions;
 import io.grpc.ClientCall;
+import io.grpc.Context;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
@@ -11,6 +12,7 @@ import io.grpc.health.v1.HealthCheckRequest;
 import io.grpc.health.v1.HealthCheckResponse;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.health.v1.HealthGrpc;
+
 import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.concurrent.ScheduledExecutorService;
@@ -20,8 +22,8 @@ import java.util.concurrent.TimeUnit;
  * One connection to one replica, and the watch on it that says whether the replica is ready.
  *
  * <p>It lives as long as its connection works. When the watch ends, or is not answered in time, it
- * reports this once to its {@link Owner}, which connects anew. gRPC's own reconnecting, whose pauses
- * grow to two minutes, then does not matter.
+ * reports this once to its {@link Owner}, which connects anew. gRPC's own reconnecting, whose
+ * pauses grow to two minutes, then does not matter.
  *
  * <p>All methods that change something are called in the synchronization context.
  */
@@ -90,8 +92,17 @@ final class Replica {
         return watchNumber;
     }
 
+    /**
+     * A call in no context: gRPC would end it with the call that the caller is serving, and the
+     * watch, which many callers need, too.
+     */
     <Q, A> ClientCall<Q, A> newCall(MethodDescriptor<Q, A> method, CallOptions options) {
-        return channel.newCall(method, options);
+        Context callers = Context.ROOT.attach();
+        try {
+            return channel.newCall(method, options);
+        } finally {
+            Context.ROOT.detach(callers);
+        }
     }
 
     /**
@@ -121,7 +132,7 @@ final class Replica {
         endWatch();
         int number = watchNumber;
         watchAnswered = false;
-        watch = channel.newCall(HealthGrpc.getWatchMethod(), CallOptions.DEFAULT);
+        watch = newCall(HealthGrpc.getWatchMethod(), CallOptions.DEFAULT);
         watch.start(
                 new ClientCall.Listener<>() {
                     @Override

@@ -3,26 +3,30 @@ package io.tosend.keyservice;
 import static io.tosend.keyservice.Tests.TOKEN;
 import static io.tosend.keyservice.Tests.patient;
 import static io.tosend.keyservice.Tests.ready;
+
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.google.protobuf.Any;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.ResourceInfo;
+
 import io.grpc.Status;
 import io.tosend.keys.v1.CreateRequest;
 import io.tosend.keys.v1.CreateResponse;
 import io.tosend.keys.v1.Key;
 import io.tosend.keys.v1.RevokeRequest;
 import io.tosend.keys.v1.RevokeResponse;
-import java.time.Duration;
-import java.util.Iterator;
-import java.util.List;
-import java.util.Optional;
+
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+
+import java.time.Duration;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Optional;
 
 @Timeout(60)
 class AdminTest {
@@ -43,7 +47,9 @@ class AdminTest {
             assertEquals(TOKEN, client.admin().create(CREATE).token());
 
             List<String> ids =
-                    replica.requests().stream().map(r -> ((CreateRequest) r).getRequestId()).toList();
+                    replica.requests().stream()
+                            .map(r -> ((CreateRequest) r).getRequestId())
+                            .toList();
             assertEquals(2, ids.size());
             assertEquals(36, ids.get(0).length());
             assertEquals(ids.get(0), ids.get(1));
@@ -57,8 +63,14 @@ class AdminTest {
 
     @ParameterizedTest
     @EnumSource(
-            names = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "CANCELLED",
-                "RESOURCE_EXHAUSTED"})
+            names = {
+                "UNAVAILABLE",
+                "DEADLINE_EXCEEDED",
+                "INTERNAL",
+                "UNKNOWN",
+                "CANCELLED",
+                "RESOURCE_EXHAUSTED"
+            })
     void afterTheseCodesItIsTriedAgain(Status.Code code) throws Exception {
         try (var replica = new FakeReplica();
                 var client = ready(patient(replica))) {
@@ -70,14 +82,20 @@ class AdminTest {
 
     @ParameterizedTest
     @EnumSource(
-            names = {"NOT_FOUND", "FAILED_PRECONDITION", "ALREADY_EXISTS", "ABORTED",
-                "OUT_OF_RANGE", "UNIMPLEMENTED", "DATA_LOSS"})
+            names = {
+                "NOT_FOUND",
+                "FAILED_PRECONDITION",
+                "ALREADY_EXISTS",
+                "ABORTED",
+                "OUT_OF_RANGE",
+                "UNIMPLEMENTED",
+                "DATA_LOSS"
+            })
     void theseCodesAreRefusedAtOnce(Status.Code code) throws Exception {
         try (var replica = new FakeReplica();
                 var client = ready(patient(replica))) {
             replica.answer(code);
-            var refused =
-                    assertThrows(RefusedException.class, () -> client.admin().create(CREATE));
+            var refused = assertThrows(RefusedException.class, () -> client.admin().create(CREATE));
             assertEquals(code, refused.code());
             assertEquals("by test", refused.description());
             assertEquals(Optional.empty(), refused.reason());
@@ -100,8 +118,7 @@ class AdminTest {
                                                     .setResourceName("key_7")
                                                     .build()))
                             .build());
-            var refused =
-                    assertThrows(RefusedException.class, () -> client.admin().create(CREATE));
+            var refused = assertThrows(RefusedException.class, () -> client.admin().create(CREATE));
             assertEquals(Optional.of("THE_REASON"), refused.reason());
             assertEquals(Optional.of("key_7"), refused.resourceName());
             assertEquals("ALREADY_EXISTS: the key exists (THE_REASON)", refused.getMessage());

@@ -5,18 +5,30 @@ import static io.tosend.keyservice.Tests.TOKEN;
 import static io.tosend.keyservice.Tests.eventually;
 import static io.tosend.keyservice.Tests.patient;
 import static io.tosend.keyservice.Tests.ready;
+
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.grpc.Context;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Status;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.tosend.keys.v1.AuthorizeResponse;
 import io.tosend.keys.v1.Grant;
 import io.tosend.keys.v1.Scope;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.EnumSource.Mode;
+
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
@@ -24,11 +36,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicReference;
-import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
-import org.junit.jupiter.params.provider.EnumSource.Mode;
 
 @Timeout(60)
 class AuthorizeTest {
@@ -58,15 +65,13 @@ class AuthorizeTest {
         try (var replica = new FakeReplica();
                 var client = ready(patient(replica))) {
             replica.answer(FakeReplica.denial(3));
-            var revoked =
-                    assertInstanceOf(Decision.Denied.class, client.authorize(TOKEN, DOMAIN));
+            var revoked = assertInstanceOf(Decision.Denied.class, client.authorize(TOKEN, DOMAIN));
             assertEquals(Decision.Reason.REVOKED, revoked.reason());
             assertEquals("REVOKED", revoked.reasonText());
             assertEquals(401, revoked.httpStatus());
 
             replica.answer(FakeReplica.denial(99));
-            var unknown =
-                    assertInstanceOf(Decision.Denied.class, client.authorize(TOKEN, DOMAIN));
+            var unknown = assertInstanceOf(Decision.Denied.class, client.authorize(TOKEN, DOMAIN));
             assertEquals(Decision.Reason.OTHER, unknown.reason());
             assertEquals("99", unknown.reasonText());
             assertEquals(403, unknown.httpStatus());
@@ -87,8 +92,7 @@ class AuthorizeTest {
                 var client = ready(patient(replica).maxAttempts(2))) {
             for (AuthorizeResponse answer : answers) {
                 replica.answer(answer);
-                assertThrows(
-                        UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN));
+                assertThrows(UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN));
             }
             assertEquals(2 * answers.size(), replica.calls());
         }
@@ -136,7 +140,8 @@ class AuthorizeTest {
                     assertThrows(UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN));
             String text = error.getMessage();
             assertTrue(text.contains(one.address() + " did not answer within 300 ms"), text);
-            assertTrue(text.contains(two.address() + " answered RESOURCE_EXHAUSTED: by test"), text);
+            assertTrue(
+                    text.contains(two.address() + " answered RESOURCE_EXHAUSTED: by test"), text);
             assertEquals(1, text.lines().count());
             assertEquals(4, one.calls() + two.calls());
         }
@@ -194,10 +199,53 @@ class AuthorizeTest {
             assertTrue(error.getMessage().contains("Connection refused"), error.getMessage());
             try (var back = new FakeReplica(InsecureServerCredentials.create(), port)) {
                 assertTrue(client.waitUntilReady(LONG));
-                assertInstanceOf(
-                        Decision.Allowed.class, client.authorize(TOKEN, DOMAIN, LONG));
+                assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN, LONG));
                 assertEquals(1, back.calls());
             }
+        }
+    }
+
+    @Test
+    void aThousandCallsAtOnceWaitForTheirTurnWithinTheirDeadline() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).maxAttempts(1))) {
+            List<CompletableFuture<Decision>> decisions = new ArrayList<>();
+            for (int i = 0; i < 1000; i++) {
+                decisions.add(client.authorizeAsync(TOKEN, DOMAIN));
+            }
+            for (CompletableFuture<Decision> decision : decisions) {
+                assertInstanceOf(Decision.Allowed.class, decision.get());
+            }
+
+            replica.hang();
+            decisions.clear();
+            for (int i = 0; i < 200; i++) {
+                decisions.add(client.authorizeAsync(TOKEN, DOMAIN, Duration.ofMillis(300)));
+            }
+            for (CompletableFuture<Decision> decision : decisions) {
+                var error = assertThrows(ExecutionException.class, decision::get);
+                assertInstanceOf(UnavailableException.class, error.getCause());
+            }
+            replica.resume();
+            assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN));
+        }
+    }
+
+    @Test
+    void theContextOfACallerDoesNotEndWhatOthersNeed() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(300)))) {
+            var context = Context.current().withCancellation();
+            Iterator<Object> answers =
+                    Arrays.<Object>asList(null, FakeReplica.GRANT, FakeReplica.GRANT).iterator();
+            replica.answerBy(request -> answers.next());
+            assertInstanceOf(
+                    Decision.Allowed.class, context.call(() -> client.authorize(TOKEN, DOMAIN)));
+            eventually(() -> client.toString().contains("1 of 1"));
+            assertEquals(2, replica.watches());
+            context.cancel(null);
+            assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN));
+            assertEquals(2, replica.watches());
         }
     }
 
@@ -300,10 +348,8 @@ class AuthorizeTest {
         try (var replica = new FakeReplica();
                 var client = ready(patient(replica))) {
             replica.answer(Status.Code.INVALID_ARGUMENT);
-            var error =
-                    assertThrows(MisusedException.class, () -> client.authorize(TOKEN, DOMAIN));
-            assertTrue(
-                    List.of(error.getStackTrace()).toString().contains("anErrorHasTheTrace"));
+            var error = assertThrows(MisusedException.class, () -> client.authorize(TOKEN, DOMAIN));
+            assertTrue(List.of(error.getStackTrace()).toString().contains("anErrorHasTheTrace"));
             var async =
                     assertThrows(
                             ExecutionException.class,

@@ -28,6 +28,7 @@ import io.tosend.keys.v1.KeyServiceGrpc;
 import io.tosend.keys.v1.RevokeRequest;
 import io.tosend.keys.v1.RevokeResponse;
 import io.tosend.keys.v1.Scope;
+
 import java.io.IOException;
 import java.util.HashSet;
 import java.util.List;

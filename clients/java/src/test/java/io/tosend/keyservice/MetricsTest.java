@@ -3,6 +3,7 @@ package io.tosend.keyservice;
 import static io.tosend.keyservice.Tests.TOKEN;
 import static io.tosend.keyservice.Tests.patient;
 import static io.tosend.keyservice.Tests.ready;
+
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -13,9 +14,11 @@ import io.opentelemetry.sdk.OpenTelemetrySdk;
 import io.opentelemetry.sdk.metrics.SdkMeterProvider;
 import io.opentelemetry.sdk.metrics.data.MetricData;
 import io.opentelemetry.sdk.testing.exporter.InMemoryMetricReader;
+
+import org.junit.jupiter.api.Test;
+
 import java.util.Map;
 import java.util.TreeMap;
-import org.junit.jupiter.api.Test;
 
 class MetricsTest {
     @Test
@@ -29,8 +32,7 @@ class MetricsTest {
             replica.answer(FakeReplica.denial(3));
             assertInstanceOf(Decision.Denied.class, client.authorize(TOKEN, "example.com"));
             replica.answer(Status.Code.UNAVAILABLE);
-            assertThrows(
-                    UnavailableException.class, () -> client.authorize(TOKEN, "example.com"));
+            assertThrows(UnavailableException.class, () -> client.authorize(TOKEN, "example.com"));
             replica.answer(Status.Code.UNAUTHENTICATED);
             assertThrows(MisusedException.class, () -> client.authorize(TOKEN, "example.com"));
 
@@ -56,7 +58,9 @@ class MetricsTest {
                             "keyservice.client.replicas{ready=\"false\"}", 0L,
                             "keyservice.client.replicas{ready=\"true\"}", 1L),
                     counts);
-            assertTrue(reader.collectAllMetrics().stream().noneMatch(m -> m.toString().contains(TOKEN)));
+            assertTrue(
+                    reader.collectAllMetrics().stream()
+                            .noneMatch(m -> m.toString().contains(TOKEN)));
         }
     }
 }

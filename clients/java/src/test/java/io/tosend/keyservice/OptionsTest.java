@@ -4,20 +4,33 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.nio.file.Path;
-import java.time.Duration;
-import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+
 class OptionsTest {
     @ParameterizedTest
     @ValueSource(
             strings = {
-                "", "host", "host:", ":1", "host:0", "host:65536", "host:x", "::1", "::1:50051",
-                "http://host:1", "host:1/", "a b:1", "[host]:1", "host:1\n"
+                "",
+                "host",
+                "host:",
+                ":1",
+                "host:0",
+                "host:65536",
+                "host:x",
+                "::1",
+                "::1:50051",
+                "http://host:1",
+                "host:1/",
+                "a b:1",
+                "[host]:1",
+                "host:1\n"
             })
     void anAddressIsHostAndPort(String address) {
         misused(() -> KeyServiceClient.builder().addresses(address));
@@ -72,8 +85,7 @@ class OptionsTest {
 
     @Test
     void nullIsNoToken() {
-        try (var client =
-                KeyServiceClient.builder().addresses("127.0.0.1:1").plaintext().open()) {
+        try (var client = KeyServiceClient.builder().addresses("127.0.0.1:1").plaintext().open()) {
             assertThrows(NullPointerException.class, () -> client.authorize(null, "example.com"));
             assertThrows(NullPointerException.class, () -> client.authorize("tsend_", null));
             misused(() -> client.authorize("tsend_", "example.com", Duration.ZERO));
