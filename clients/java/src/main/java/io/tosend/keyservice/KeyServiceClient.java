@@ -39,6 +39,13 @@ import java.util.function.Function;
  */
 @CheckReturnValue
 public final class KeyServiceClient implements AutoCloseable {
+    /**
+     * More than any token or domain has, and few enough for the server's limit on a message. A
+     * longer token is none, and is none when it is cut. A longer domain must not be cut: what is
+     * left of it may be another domain.
+     */
+    private static final int LONGEST_TEXT = 1000;
+
     static final String VERSION = "0.1.0";
 
     private static final System.Logger LOG = System.getLogger(KeyServiceClient.class.getName());
@@ -194,10 +201,17 @@ public final class KeyServiceClient implements AutoCloseable {
     }
 
     private CompletableFuture<Decision> authorize(String token, String domain, Call.Terms terms) {
+        Objects.requireNonNull(token, "token");
+        Objects.requireNonNull(domain, "domain");
+        if (domain.length() > LONGEST_TEXT) {
+            var error = new MisusedException("the domain is too long; it may have 253 characters");
+            metrics.recordAuthorize(0, null, error);
+            return CompletableFuture.failedFuture(error);
+        }
         AuthorizeRequest request =
                 AuthorizeRequest.newBuilder()
-                        .setToken(Objects.requireNonNull(token, "token"))
-                        .setDomain(Objects.requireNonNull(domain, "domain"))
+                        .setToken(token.substring(0, Math.min(token.length(), LONGEST_TEXT)))
+                        .setDomain(domain)
                         .build();
         long start = System.nanoTime();
         return call(
