@@ -1,0 +1,155 @@
+//! What Authorize answers, as types that cannot be taken for one another.
+
+use crate::proto::{self, authorize_response, denial::Reason, scope};
+use std::fmt;
+use tonic::Status;
+
+/// Whether the token may send for the domain.
+///
+/// It is neither a `bool` nor a `Result`, so that no `if` and no `?` lets a denied token pass:
+///
+/// ```compile_fail
+/// # async fn careless(client: tosend_keyservice::Client) -> Result<(), tosend_keyservice::Error> {
+/// if client.authorize("tsend_…", "mail.example.com").await? {
+///     println!("send");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a decision that nobody looks at protects nothing"]
+pub enum Decision {
+    /// It may. Send.
+    Allowed(Allowed),
+    /// It may not. Do not send.
+    Denied(Denied),
+}
+
+/// The token may send for the domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allowed {
+    /// The token's key.
+    pub key_id: String,
+    /// The account that owns the key.
+    pub account_id: String,
+    /// What the key may be used for. To know this does not replace asking for another domain.
+    pub scope: Scope,
+}
+
+/// The domains that a key may be used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// Every verified domain of the key's account.
+    AllDomains,
+    /// Only this domain, in lower case and with A-labels.
+    Domain(String),
+    /// A kind that this version does not know. The domain that you asked for is allowed all the same.
+    Unknown,
+}
+
+/// The token may not send for the domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Denied {
+    /// Why.
+    pub reason: DenialReason,
+    /// The token's key, for your log. None: there is no such key, or you may not know of its account.
+    pub key_id: Option<String>,
+    /// The account that owns the key. None if `key_id` is.
+    pub account_id: Option<String>,
+}
+
+/// Why a token was denied. It prints as the server names it, such as `REVOKED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DenialReason {
+    /// The string is not a token. Answer 401.
+    MalformedToken,
+    /// The token belongs to no key. Answer 401.
+    UnknownToken,
+    /// The key was revoked. Answer 401.
+    Revoked,
+    /// The key has expired. Answer 401.
+    Expired,
+    /// The key or its account is suspended. Answer 403.
+    Suspended,
+    /// The key is restricted to another domain. Answer 403.
+    DomainNotAllowed,
+    /// The domain is not verified for the key's account. Answer 403.
+    DomainNotVerified,
+    /// A reason that this version does not know, by its number. Answer 403.
+    Other(i32),
+}
+
+impl Decision {
+    /// An answer that says neither is no decision: the replica counts as one that failed.
+    pub(crate) fn read(response: proto::AuthorizeResponse) -> Result<Self, Status> {
+        match response.decision {
+            Some(authorize_response::Decision::Grant(grant)) => {
+                Ok(Self::Allowed(Allowed::read(grant)))
+            }
+            Some(authorize_response::Decision::Denial(denial)) => {
+                Ok(Self::Denied(Denied::read(denial)))
+            }
+            None => Err(Status::internal("the answer has no decision")),
+        }
+    }
+}
+
+impl Allowed {
+    fn read(grant: proto::Grant) -> Self {
+        let scope = match grant.scope.and_then(|scope| scope.kind) {
+            Some(scope::Kind::AllDomains(_)) => Scope::AllDomains,
+            Some(scope::Kind::Domain(domain)) => Scope::Domain(domain),
+            None => Scope::Unknown,
+        };
+        Self {
+            key_id: grant.key_id,
+            account_id: grant.account_id,
+            scope,
+        }
+    }
+}
+
+impl Denied {
+    fn read(denial: proto::Denial) -> Self {
+        let known = |text: String| (!text.is_empty()).then_some(text);
+        Self {
+            reason: DenialReason::read(denial.reason),
+            key_id: known(denial.key_id),
+            account_id: known(denial.account_id),
+        }
+    }
+}
+
+impl DenialReason {
+    fn read(number: i32) -> Self {
+        match Reason::try_from(number) {
+            Ok(Reason::MalformedToken) => Self::MalformedToken,
+            Ok(Reason::UnknownToken) => Self::UnknownToken,
+            Ok(Reason::Revoked) => Self::Revoked,
+            Ok(Reason::Expired) => Self::Expired,
+            Ok(Reason::Suspended) => Self::Suspended,
+            Ok(Reason::DomainNotAllowed) => Self::DomainNotAllowed,
+            Ok(Reason::DomainNotVerified) => Self::DomainNotVerified,
+            Ok(Reason::Unspecified) | Err(_) => Self::Other(number),
+        }
+    }
+}
+
+impl fmt::Display for DenialReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MalformedToken => "MALFORMED_TOKEN",
+            Self::UnknownToken => "UNKNOWN_TOKEN",
+            Self::Revoked => "REVOKED",
+            Self::Expired => "EXPIRED",
+            Self::Suspended => "SUSPENDED",
+            Self::DomainNotAllowed => "DOMAIN_NOT_ALLOWED",
+            Self::DomainNotVerified => "DOMAIN_NOT_VERIFIED",
+            Self::Other(number) => return number.fmt(f),
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! The errors: nothing is known (`Unavailable`), the question was wrong (`Misused`), or the server refused an
+//! admin call (`Refused`).
+//!
+//! They never contain a token or a secret: this library puts none in, and the server repeats none.
+
+use std::{error, fmt, net::SocketAddr, time::Duration};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// Why [`Client::authorize`](crate::Client::authorize) has no decision. It is never a denial.
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// Nothing is known about the token. Answer 503, and do not send.
+    Unavailable(Unavailable),
+    /// The question was wrong, and to ask again does not help.
+    Misused(Misused),
+}
+
+/// Why an admin call failed.
+#[derive(Clone, Debug)]
+pub enum AdminError {
+    /// No replica could answer in time. A change may or may not have been made: call again.
+    Unavailable(Unavailable),
+    /// The call was wrong, or this caller may not make it. Nothing was changed.
+    Misused(Misused),
+    /// The call cannot be carried out, for example because there is no such key.
+    Refused(Refused),
+}
+
+/// No replica could answer in time.
+#[derive(Clone, Debug)]
+pub struct Unavailable {
+    attempts: Vec<Attempt>,
+    waited: Duration,
+    lookup: Option<String>,
+}
+
+/// One attempt that failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The replica that was asked.
+    pub address: SocketAddr,
+    /// How the attempt ended. `DeadlineExceeded`: the replica did not answer in time.
+    pub code: Code,
+    /// What the replica said, or why it could not be reached.
+    pub message: String,
+}
+
+/// The question was wrong, the options were, or this caller may not ask.
+#[derive(Clone, Debug)]
+pub struct Misused {
+    code: Option<Code>,
+    message: String,
+}
+
+/// The server refused an admin call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Such as `NotFound`, `AlreadyExists`, `FailedPrecondition` or `Aborted`.
+    pub code: Code,
+    /// What the server said, for people.
+    pub message: String,
+    /// The reason of `google.rpc.ErrorInfo`, such as `KEY_REVOKED`.
+    pub reason: Option<String>,
+    /// The name in `google.rpc.ResourceInfo`: after `AlreadyExists`, the id of the key that the first call created.
+    pub resource: Option<String>,
+}
+
+impl Unavailable {
+    pub(crate) fn new(attempts: Vec<Attempt>, waited: Duration, lookup: Option<String>) -> Self {
+        Self {
+            attempts,
+            waited,
+            lookup,
+        }
+    }
+
+    /// What became of each attempt, in their order. Empty if no replica's address could be found.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+}
+
+impl Attempt {
+    pub(crate) fn new(address: SocketAddr, status: &Status) -> Self {
+        let (code, message) = (status.code(), text_of(status));
+        Self {
+            address,
+            code,
+            message,
+        }
+    }
+}
+
+impl Misused {
+    /// What this library itself found.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            code: None,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn from_status(status: &Status) -> Self {
+        Self {
+            code: Some(status.code()),
+            message: text_of(status),
+        }
+    }
+
+    /// The server's code: `InvalidArgument`, `Unauthenticated` or `PermissionDenied`. None: nothing was asked,
+    /// because this library already found the mistake.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.code
+    }
+}
+
+impl Refused {
+    pub(crate) fn from_status(status: &Status) -> Self {
+        let info = status.get_details_error_info();
+        let resource = status.get_details_resource_info();
+        Self {
+            code: status.code(),
+            message: text_of(status),
+            reason: info.map(|info| info.reason),
+            resource: resource.map(|resource| resource.resource_name),
+        }
+    }
+}
+
+/// The name of a code in gRPC's documents and in every other language.
+#[must_use]
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// What a status says, and what caused it, on one line of bounded length.
+pub(crate) fn text_of(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = error::Error::source(status);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // What tonic calls each of its errors says nothing more.
+        if more != "transport error" && !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    let line = text.chars().take(LONGEST_TEXT);
+    line.map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect()
+}
+
+/// Of a server's message, in characters, so that it does not fill a log.
+const LONGEST_TEXT: usize = 500;
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, waited) = (self.attempts.len(), self.waited.as_millis());
+        write!(
+            f,
+            "no replica could answer ({count} attempts in {waited} ms)"
+        )?;
+        if let Some(fault) = &self.lookup {
+            write!(f, ": no address was found: {fault}")?;
+        }
+        for (at, attempt) in self.attempts.iter().enumerate() {
+            write!(f, "{}{attempt}", if at == 0 { ": " } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, code) = (self.address, code_name(self.code));
+        write!(f, "{address} {code} ({})", self.message)
+    }
+}
+
+impl fmt::Display for Misused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.code {
+            None => return f.write_str(&self.message),
+            Some(Code::Unauthenticated) => "the server does not know this caller",
+            Some(Code::PermissionDenied) => "this caller may not ask this",
+            Some(_) => "the request is wrong",
+        };
+        let code = self.code.map_or("", code_name);
+        write!(f, "{what}: {code}: {}", self.message)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", code_name(self.code), self.message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(error) => error.fmt(f),
+            Self::Misused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(error) => error.fmt(f),
+            Self::Misused(error) => error.fmt(f),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for Error {}
+impl error::Error for AdminError {}
+impl error::Error for Unavailable {}
+impl error::Error for Misused {}
+impl error::Error for Refused {}

@@ -1,0 +1,242 @@
+//! All replicas: found by their addresses' names, looked up again and again, and asked in turns.
+
+use crate::{
+    credentials::Credentials,
+    error::Attempt,
+    metrics::Metrics,
+    options::Target,
+    replica::{Member, Replica},
+};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{
+    net::lookup_host,
+    sync::watch,
+    task::JoinSet,
+    time::{interval, sleep, timeout},
+};
+use tonic::Status;
+
+/// How often names are looked up.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often at most, when no replica is ready.
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a name may take, so that it does not keep the other names for long.
+const LOOK_UP_TIME: Duration = Duration::from_secs(5);
+
+/// How often files are read again.
+const READ_FILES_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Pool {
+    targets: Vec<Target>,
+    credentials: Arc<Credentials>,
+    members: watch::Sender<Vec<Member>>,
+    ready_count: watch::Sender<usize>,
+    /// Why the last name that could not be looked up could not.
+    lookup_fault: Mutex<Option<String>>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+    pub(crate) metrics: Metrics,
+}
+
+impl Pool {
+    pub(crate) fn new(targets: Vec<Target>, credentials: Credentials) -> Self {
+        Self {
+            targets,
+            credentials: Arc::new(credentials),
+            members: watch::Sender::new(Vec::new()),
+            ready_count: watch::Sender::new(0),
+            lookup_fault: Mutex::new(None),
+            // Anywhere, so that many clients that start together do not all begin with the same replica.
+            turn: AtomicUsize::new(rand::random::<u32>() as usize),
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// What goes on all the time: these tasks end when the set is dropped.
+    pub(crate) fn start(self: &Arc<Self>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.clone().keep_looking_up());
+        if self.credentials.have_files() {
+            tasks.spawn(self.clone().keep_reading_files());
+        }
+        tasks
+    }
+
+    /// Forgets all replicas. Their connections end.
+    pub(crate) fn clear(&self) {
+        self.members.send_modify(Vec::clear);
+    }
+
+    /// How many replicas are known, and how many of them are ready.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.members.borrow().len(), *self.ready_count.borrow())
+    }
+
+    pub(crate) async fn wait_until_ready(&self) {
+        let mut ready_count = self.ready_count.subscribe();
+        let ready = ready_count.wait_for(|count| *count > 0).await;
+        ready.expect("the sender is this pool's");
+    }
+
+    /// Why each replica is not ready.
+    pub(crate) fn faults(&self) -> Vec<Attempt> {
+        let members = self.members.borrow();
+        let waiting = members.iter().filter(|member| !member.replica.is_ready());
+        let fault = |member: &Member| {
+            let fault = member.replica.fault();
+            let fault =
+                fault.unwrap_or_else(|| Status::unavailable("it does not say that it serves"));
+            Attempt::new(member.replica.address, &fault)
+        };
+        waiting.map(fault).collect()
+    }
+
+    pub(crate) fn lookup_fault(&self) -> Option<String> {
+        let fault = self.lookup_fault.lock();
+        let fault = fault.unwrap_or_else(PoisonError::into_inner);
+        fault.clone().filter(|_| self.members.borrow().is_empty())
+    }
+
+    /// Whether a call that has made these attempts has asked every replica.
+    pub(crate) fn all_tried(&self, attempts: &[Attempt]) -> bool {
+        let members = self.members.borrow();
+        members
+            .iter()
+            .all(|member| is_tried(&member.replica, attempts))
+    }
+
+    /// The replica to ask next, for a call that has made these attempts. Waits until one is known.
+    pub(crate) async fn next(&self, attempts: &[Attempt]) -> Arc<Replica> {
+        if let Some(replica) = self.choose(&self.members.borrow(), attempts) {
+            return replica;
+        }
+        let mut members = self.members.subscribe();
+        let known = members.wait_for(|members| !members.is_empty()).await;
+        let members = known.expect("the sender is this pool's");
+        self.choose(&members, attempts).expect("there is one")
+    }
+
+    fn choose(&self, members: &[Member], attempts: &[Attempt]) -> Option<Arc<Replica>> {
+        let ranks: Vec<_> = members
+            .iter()
+            .map(|it| rank(it.replica.is_ready(), is_tried(&it.replica, attempts)))
+            .collect();
+        let best = ranks.iter().min()?;
+        let best: Vec<_> = (0..ranks.len()).filter(|at| ranks[*at] == *best).collect();
+        let turn = self.turn.fetch_add(1, Relaxed) % best.len();
+        Some(members[best[turn]].replica.clone())
+    }
+
+    async fn keep_looking_up(self: Arc<Self>) {
+        let mut found = vec![Vec::new(); self.targets.len()];
+        let mut ready_count = self.ready_count.subscribe();
+        loop {
+            self.look_up(&mut found).await;
+            let none_is_ready = async {
+                sleep(LOOK_UP_PAUSE).await;
+                let none = ready_count.wait_for(|count| *count == 0).await;
+                none.map(drop)
+            };
+            // Either ends the pause.
+            timeout(LOOK_UP_EVERY, none_is_ready).await.ok();
+        }
+    }
+
+    /// Looks up all names at once. One that is not found keeps the addresses that it had.
+    async fn look_up(&self, found: &mut [Vec<SocketAddr>]) {
+        let mut lookups = JoinSet::new();
+        for (at, target) in self.targets.iter().cloned().enumerate() {
+            lookups.spawn(async move { (at, addresses_of(&target).await) });
+        }
+        while let Some(done) = lookups.join_next().await {
+            match done.expect("a lookup does not panic") {
+                (at, Ok(addresses)) => found[at] = addresses,
+                (_, Err(fault)) => {
+                    let last = self.lookup_fault.lock();
+                    *last.unwrap_or_else(PoisonError::into_inner) = Some(fault);
+                }
+            }
+            self.set_members(found);
+        }
+    }
+
+    /// An address that several names have is one replica.
+    fn set_members(&self, found: &[Vec<SocketAddr>]) {
+        let is_known = |address: &SocketAddr| found.iter().flatten().any(|it| it == address);
+        self.members.send_if_modified(|members| {
+            let before = members.len();
+            members.retain(|member| is_known(&member.replica.address));
+            let mut is_changed = members.len() < before;
+            for (target, addresses) in self.targets.iter().zip(found) {
+                for address in addresses {
+                    if members.iter().any(|it| it.replica.address == *address) {
+                        continue;
+                    }
+                    members.push(Member::new(
+                        *address,
+                        target,
+                        &self.credentials,
+                        &self.ready_count,
+                        &self.metrics,
+                    ));
+                    is_changed = true;
+                }
+            }
+            is_changed
+        });
+    }
+
+    async fn keep_reading_files(self: Arc<Self>) {
+        let mut every = interval(READ_FILES_EVERY);
+        loop {
+            every.tick().await;
+            let credentials = self.credentials.clone();
+            let reload = tokio::task::spawn_blocking(move || credentials.reload());
+            if reload.await.expect("reading files does not panic") {
+                for member in self.members.borrow().iter() {
+                    member.replica.connect_anew();
+                }
+            }
+        }
+    }
+}
+
+/// The order in which replicas are asked: the lowest first.
+fn rank(is_ready: bool, is_tried: bool) -> u8 {
+    match (is_ready, is_tried) {
+        (true, false) => 0,
+        (false, false) => 1,
+        (true, true) => 2,
+        (false, true) => 3,
+    }
+}
+
+fn is_tried(replica: &Replica, attempts: &[Attempt]) -> bool {
+    attempts
+        .iter()
+        .any(|attempt| attempt.address == replica.address)
+}
+
+async fn addresses_of(target: &Target) -> Result<Vec<SocketAddr>, String> {
+    let lookup = lookup_host((target.host.as_str(), target.port));
+    match timeout(LOOK_UP_TIME, lookup).await {
+        Err(_) => Err(format!("{target}: the lookup took too long")),
+        Ok(Err(error)) => Err(format!("{target}: {error}")),
+        Ok(Ok(addresses)) => {
+            let addresses: Vec<_> = addresses.collect();
+            let none = || format!("{target}: the name has no address");
+            (!addresses.is_empty())
+                .then_some(addresses)
+                .ok_or_else(none)
+        }
+    }
+}

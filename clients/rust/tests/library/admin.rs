@@ -1,0 +1,139 @@
+//! The admin calls: what is tried again, what is refused, and that no retry makes a second key.
+
+use crate::{client, replica::Replica};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tosend_keyservice::{
+    AdminError, Client,
+    proto::{CreateRequest, RevokeRequest, RevokeResponse},
+};
+
+const TRIED_AGAIN: [Code; 6] = [
+    Code::Unavailable,
+    Code::DeadlineExceeded,
+    Code::Internal,
+    Code::Unknown,
+    Code::Cancelled,
+    Code::ResourceExhausted,
+];
+
+const MISUSED: [Code; 3] = [
+    Code::InvalidArgument,
+    Code::Unauthenticated,
+    Code::PermissionDenied,
+];
+
+async fn revoke(client: &Client) -> Result<RevokeResponse, AdminError> {
+    client.admin().revoke(RevokeRequest::default()).await
+}
+
+#[tokio::test]
+async fn six_codes_are_tried_again_three_are_misuse_and_all_others_are_refused() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    for code in (1..=16).map(Code::from_i32) {
+        let before = replica.count();
+        replica.fail_next(Status::new(code, "words"));
+        let result = revoke(&client).await;
+        let is_expected = match &result {
+            Ok(_) => TRIED_AGAIN.contains(&code),
+            Err(AdminError::Misused(error)) => {
+                MISUSED.contains(&code) && error.code() == Some(code)
+            }
+            Err(AdminError::Refused(error)) => error.code == code && error.message == "words",
+            Err(AdminError::Unavailable(_)) => false,
+        };
+        assert!(is_expected, "{code:?}: {result:?}");
+        let attempts = replica.count() - before;
+        assert_eq!(
+            attempts,
+            1 + usize::from(TRIED_AGAIN.contains(&code)),
+            "{code:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_create_is_tried_again_with_one_request_id_and_the_refusal_names_the_first_key() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    let mut details = ErrorDetails::new();
+    details.set_resource_info("key", "key_1", "", "");
+    replica.fail_next(Status::unavailable("the answer was lost"));
+    replica.fail_next(Status::with_error_details(
+        Code::AlreadyExists,
+        "it was created",
+        details,
+    ));
+    let result = client.admin().create(CreateRequest::default()).await;
+    let Err(AdminError::Refused(refused)) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(refused.resource.as_deref(), Some("key_1"));
+    client
+        .admin()
+        .create(CreateRequest::default())
+        .await
+        .unwrap();
+    let given = Some("mine".to_owned());
+    let request = CreateRequest {
+        request_id: given,
+        ..CreateRequest::default()
+    };
+    client.admin().create(request).await.unwrap();
+    let ids = replica.state.request_ids.lock().unwrap().clone();
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[1], ids[2]);
+    assert_eq!(ids[3], "mine");
+}
+
+#[tokio::test]
+async fn an_account_with_as_many_keys_as_it_may_have_is_a_refusal() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    let details = ErrorDetails::with_error_info("TOO_MANY_KEYS", "keys.tosend", HashMap::new());
+    replica.fail_next(Status::with_error_details(
+        Code::ResourceExhausted,
+        "full",
+        details,
+    ));
+    let result = client.admin().create(CreateRequest::default()).await;
+    let Err(AdminError::Refused(refused)) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(refused.reason.as_deref(), Some("TOO_MANY_KEYS"));
+}
+
+#[tokio::test]
+async fn an_attempt_takes_half_of_what_is_left_and_the_deadline_holds() {
+    let (hanging, other) = (Replica::start().await, Replica::start().await);
+    let client = client(&[&hanging, &other]).await;
+    hanging.set_hanging(true);
+    let limit = Duration::from_millis(400);
+    let revoke = async || {
+        client
+            .admin()
+            .within(limit)
+            .revoke(RevokeRequest::default())
+            .await
+    };
+    // One of two in turns is the one that hangs.
+    let begun = Instant::now();
+    for _ in 0..2 {
+        revoke().await.unwrap();
+    }
+    assert!(begun.elapsed() < limit);
+    assert_eq!(hanging.count(), 1);
+    other.set_hanging(true);
+    let begun = Instant::now();
+    let result = revoke().await;
+    assert!(
+        matches!(result, Err(AdminError::Unavailable(_))),
+        "{result:?}"
+    );
+    assert!(begun.elapsed() < limit + Duration::from_millis(50));
+}

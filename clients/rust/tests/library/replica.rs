@@ -1,0 +1,263 @@
+//! A replica in this process, which does what the test says, on a real socket.
+
+use futures::stream;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+use tonic::{Request, Response, Status, body::Body, codegen::http, server::Grpc};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_prost::ProstCodec;
+use tosend_keyservice::proto::{
+    AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse, Denial, Grant, Key,
+    RevokeRequest, RevokeResponse, authorize_response::Decision,
+};
+
+/// The handle of a replica. It stops when this is dropped.
+pub struct Replica {
+    pub address: SocketAddr,
+    pub state: Arc<State>,
+    _tasks: JoinSet<()>,
+}
+
+pub struct State {
+    serving: watch::Sender<bool>,
+    hanging: watch::Sender<bool>,
+    /// Health is answered, and calls are not.
+    slow: watch::Sender<bool>,
+    /// Ends all connections.
+    end: watch::Sender<()>,
+    /// What the next calls are answered, before the answer of always.
+    script: Mutex<VecDeque<Status>>,
+    pub answer: Mutex<Option<Decision>>,
+    /// The `authorization` of each call that came, health apart.
+    pub calls: Mutex<Vec<Option<String>>>,
+    /// Of each Create.
+    pub request_ids: Mutex<Vec<String>>,
+    /// Calls that were cancelled before they were answered.
+    pub cancelled: AtomicUsize,
+    pub connections: AtomicUsize,
+    pub open_connections: AtomicUsize,
+}
+
+impl Replica {
+    pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub async fn start_with(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            serving: watch::Sender::new(true),
+            hanging: watch::Sender::new(false),
+            slow: watch::Sender::new(false),
+            end: watch::Sender::new(()),
+            script: Mutex::default(),
+            answer: Mutex::new(Some(granted())),
+            calls: Mutex::default(),
+            request_ids: Mutex::default(),
+            cancelled: AtomicUsize::default(),
+            connections: AtomicUsize::default(),
+            open_connections: AtomicUsize::default(),
+        });
+        let mut tasks = JoinSet::new();
+        let served = state.clone();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((tcp, _)) = listener.accept().await {
+                connections.spawn(accept(tcp, tls.clone(), served.clone()));
+            }
+        });
+        Self {
+            address,
+            state,
+            _tasks: tasks,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.state.calls.lock().unwrap().len()
+    }
+
+    pub fn set_serving(&self, is_serving: bool) {
+        self.state.serving.send_replace(is_serving);
+    }
+
+    /// From now on nothing is answered, health neither, until this is called with false.
+    pub fn set_hanging(&self, is_hanging: bool) {
+        self.state.hanging.send_replace(is_hanging);
+    }
+
+    /// Answers the next call so, once.
+    pub fn fail_next(&self, status: Status) {
+        self.state.script.lock().unwrap().push_back(status);
+    }
+
+    pub fn answer_always(&self, decision: Option<Decision>) {
+        *self.state.answer.lock().unwrap() = decision;
+    }
+}
+
+pub fn granted() -> Decision {
+    Decision::Grant(Grant {
+        key_id: "key_1".into(),
+        account_id: "acme".into(),
+        scope: None,
+    })
+}
+
+pub fn denied(reason: i32) -> Decision {
+    let (key_id, account_id) = ("key_1".into(), "acme".into());
+    Decision::Denial(Denial {
+        reason,
+        key_id,
+        account_id,
+    })
+}
+
+/// Counts down, or up, when what it stands for ends.
+struct AtEnd<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+async fn accept(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    state.connections.fetch_add(1, SeqCst);
+    state.open_connections.fetch_add(1, SeqCst);
+    let _open = AtEnd(|| {
+        state.open_connections.fetch_sub(1, SeqCst);
+    });
+    // The client may leave in the middle of anything.
+    let _ = match tls {
+        None => serve(tcp, &state).await,
+        Some(tls) => match tls.accept(tcp).await {
+            Ok(stream) => serve(stream, &state).await,
+            Err(error) => Err(error),
+        },
+    };
+}
+
+async fn serve(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    state: &Arc<State>,
+) -> io::Result<()> {
+    let answer = |request| answer(state.clone(), request);
+    let connection = http2::Builder::new(TokioExecutor::new());
+    let connection = connection.serve_connection(TokioIo::new(io), service_fn(answer));
+    let mut end = state.end.subscribe();
+    tokio::select! {
+        ended = connection => ended.map_err(io::Error::other),
+        _ = end.changed() => Ok(()),
+    }
+}
+
+async fn answer(
+    state: Arc<State>,
+    request: http::Request<Incoming>,
+) -> Result<http::Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let request = request.map(Body::new);
+    if path.ends_with("/Watch") {
+        state.not_hanging().await;
+        let watch = tower::service_fn(|_: Request<HealthCheckRequest>| {
+            let serving = state.serving.subscribe();
+            async { Ok::<_, Status>(Response::new(health(serving))) }
+        });
+        let mut grpc = Grpc::new(ProstCodec::<HealthCheckResponse, _>::default());
+        return Ok(grpc.server_streaming(watch, request).await);
+    }
+    let secret = request.headers().get("authorization");
+    let secret = secret.map(|it| it.to_str().unwrap().to_owned());
+    state.calls.lock().unwrap().push(secret);
+    let is_cancelled = AtomicBool::new(true);
+    let _end = AtEnd(|| {
+        let count = usize::from(is_cancelled.load(SeqCst));
+        state.cancelled.fetch_add(count, SeqCst);
+    });
+    state.not_hanging().await;
+    let mut slow = state.slow.subscribe();
+    slow.wait_for(|is_slow| !is_slow).await.unwrap();
+    let failure = state.script.lock().unwrap().pop_front();
+    let response = match path.rsplit_once('/').unwrap().1 {
+        "Authorize" => {
+            let answer = tower::service_fn(|_: Request<AuthorizeRequest>| async {
+                let decision = state.answer.lock().unwrap().clone();
+                let granted = matches!(decision, Some(Decision::Grant(_)));
+                let response = AuthorizeResponse { decision, granted };
+                failure.clone().map_or(Ok(Response::new(response)), Err)
+            });
+            let mut grpc = Grpc::new(ProstCodec::<AuthorizeResponse, _>::default());
+            grpc.unary(answer, request).await
+        }
+        "Create" => {
+            let answer = tower::service_fn(|request: Request<CreateRequest>| async {
+                let request_id = request.into_inner().request_id.unwrap();
+                state.request_ids.lock().unwrap().push(request_id);
+                let token = "tsend_new_secret".to_owned();
+                let key = Some(Key::default());
+                let response = CreateResponse { token, key };
+                failure.clone().map_or(Ok(Response::new(response)), Err)
+            });
+            let mut grpc = Grpc::new(ProstCodec::<CreateResponse, _>::default());
+            grpc.unary(answer, request).await
+        }
+        "Revoke" => {
+            let answer = tower::service_fn(|_: Request<RevokeRequest>| async {
+                let response = RevokeResponse::default();
+                failure.clone().map_or(Ok(Response::new(response)), Err)
+            });
+            let mut grpc = Grpc::new(ProstCodec::<RevokeResponse, _>::default());
+            grpc.unary(answer, request).await
+        }
+        other => panic!("teach this replica {other}"),
+    };
+    is_cancelled.store(false, SeqCst);
+    Ok(response)
+}
+
+impl State {
+    pub fn set_slow(&self, is_slow: bool) {
+        self.slow.send_replace(is_slow);
+    }
+
+    pub fn end_connections(&self) {
+        self.end.send_replace(());
+    }
+
+    async fn not_hanging(&self) {
+        let mut hanging = self.hanging.subscribe();
+        hanging.wait_for(|is_hanging| !is_hanging).await.unwrap();
+    }
+}
+
+/// One message now, and one for each change.
+fn health(
+    serving: watch::Receiver<bool>,
+) -> impl stream::Stream<Item = Result<HealthCheckResponse, Status>> {
+    stream::unfold((serving, true), |(mut serving, is_first)| async move {
+        if !is_first {
+            serving.changed().await.ok()?;
+        }
+        let status = if *serving.borrow_and_update() { 1 } else { 2 };
+        Some((Ok(HealthCheckResponse { status }), (serving, false)))
+    })
+}
