@@ -64,7 +64,7 @@ async fn the_deadline_holds_when_all_hang() {
     };
     assert_eq!(error.attempts().len(), 4);
     assert!(
-        begun.elapsed() < Duration::from_millis(1050),
+        begun.elapsed() < Duration::from_millis(1150),
         "{:?}",
         begun.elapsed()
     );
@@ -80,7 +80,7 @@ async fn the_deadline_holds_when_all_hang() {
         .authorize_within("tsend_x", "example.com", limit)
         .await;
     assert!(matches!(result, Err(Error::Unavailable(_))));
-    assert!(begun.elapsed() < limit + Duration::from_millis(50));
+    assert!(begun.elapsed() < limit + Duration::from_millis(100));
 }
 
 #[tokio::test]
