@@ -13,7 +13,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::{error, time::Duration};
-use tosend_keyservice::{Client, Decision, DenialReason, Error, Options};
+use tosend_keyservice::{Client, Code, Decision, DenialReason, Error, Options};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn error::Error>> {
@@ -48,11 +48,11 @@ async fn send(State(client): State<Client>, headers: HeaderMap, body: Bytes) -> 
             | DenialReason::Expired => refuse(StatusCode::UNAUTHORIZED, "the key is not valid"),
             _ => refuse(StatusCode::FORBIDDEN, "the key may not send for the domain"),
         },
-        Err(Error::Misused(error)) => {
-            eprintln!("{error}");
+        Err(Error::Misused(error)) if error.code() == Some(Code::InvalidArgument) => {
             refuse(StatusCode::BAD_REQUEST, "\"from\" has no domain name")
         }
-        Err(Error::Unavailable(error)) => {
+        Err(error) => {
+            // Unavailable, or this program may not ask.
             eprintln!("{error}");
             refuse(StatusCode::SERVICE_UNAVAILABLE, "try again in a moment")
         }

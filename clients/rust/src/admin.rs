@@ -73,11 +73,16 @@ impl Admin {
 
     /// Changes a key's name, scope, labels, or when it expires.
     ///
-    /// With an `etag`, the refusal `ETAG_MISMATCH` may be due to this very call, if the answer to its first
-    /// attempt was lost. Get the key: it shows whether the change was made.
+    /// With an `etag`, no attempt follows one that may have made the change. After [`AdminError::Unavailable`], get
+    /// the key: it shows whether the change was made. If you call again with the same `etag`, the refusal
+    /// `ETAG_MISMATCH` may be due to your own first call.
     pub async fn update(&self, request: UpdateRequest) -> Result<UpdateResponse, AdminError> {
-        self.call("/tosend.keys.v1.KeyService/Update", request)
-            .await
+        let may_repeat = match request.etag {
+            None => |_: &Status| true,
+            Some(_) => |status: &Status| status.code() == Code::ResourceExhausted,
+        };
+        let path = "/tosend.keys.v1.KeyService/Update";
+        self.call_if(path, request, may_repeat).await
     }
 
     /// Replaces a key by a successor with a new token, which can never be shown again.
@@ -179,12 +184,26 @@ impl Admin {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
+        self.call_if(path, request, |_| true).await
+    }
+
+    async fn call_if<Q, A>(
+        &self,
+        path: &'static str,
+        request: Q,
+        may_repeat: fn(&Status) -> bool,
+    ) -> Result<A, AdminError>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
         let _open = self.client.enter().map_err(AdminError::Misused)?;
         let plan = Plan {
             attempts: self.client.options().attempts,
             attempt_time: AttemptTime::HalfOfTheRest,
             deadline: Instant::now() + self.deadline.min(LONGEST_DEADLINE),
             is_final: |status| !may_pass(status),
+            may_repeat,
         };
         let answer = call::ask(self.client.pool(), path, &request, &plan, Ok);
         answer.await.map_err(|failure| match failure {

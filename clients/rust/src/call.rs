@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) deadline: Instant,
     /// Whether an attempt that failed so is the last.
     pub(crate) is_final: fn(&Status) -> bool,
+    /// Whether a call may be made again after an attempt that failed so. It may have had its effect.
+    pub(crate) may_repeat: fn(&Status) -> bool,
 }
 
 /// How long an attempt may take.
@@ -97,6 +99,9 @@ where
             return Err(Failure::Final(status));
         }
         attempts.push(Attempt::new(replica.address, &status));
+        if !(plan.may_repeat)(&status) {
+            break;
+        }
     }
     let error = Unavailable::new(attempts, begun.elapsed(), pool.lookup_fault());
     Err(Failure::Unavailable(error))

@@ -12,7 +12,7 @@
 //!     Ok(Decision::Allowed(allowed)) => println!("send, for {}", allowed.account_id),
 //!     Ok(Decision::Denied(denied)) => println!("401 or 403: {}", denied.reason),
 //!     Err(Error::Unavailable(error)) => println!("503: {error}"),
-//!     Err(Error::Misused(error)) => println!("400, if the domain is your user's: {error}"),
+//!     Err(Error::Misused(error)) => println!("400 if the domain is the user's and wrong, or else 503: {error}"),
 //! }
 //! # Ok(())
 //! # }

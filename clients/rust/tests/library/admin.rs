@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tosend_keyservice::{
     AdminError, Client,
-    proto::{CreateRequest, RevokeRequest, RevokeResponse},
+    proto::{CreateRequest, RevokeRequest, RevokeResponse, UpdateRequest},
 };
 
 const TRIED_AGAIN: [Code; 6] = [
@@ -89,6 +89,28 @@ async fn a_create_is_tried_again_with_one_request_id_and_the_refusal_names_the_f
     assert_eq!(ids[0], ids[1]);
     assert_ne!(ids[1], ids[2]);
     assert_eq!(ids[3], "mine");
+}
+
+#[tokio::test]
+async fn an_update_with_an_etag_is_not_repeated_once_it_may_have_been_made() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    for (etag, code, attempts) in [
+        (None, Code::Unavailable, 2),
+        (Some("e"), Code::Unavailable, 1),
+        (Some("e"), Code::ResourceExhausted, 2),
+    ] {
+        let before = replica.count();
+        replica.fail_next(Status::new(code, ""));
+        let request = UpdateRequest {
+            etag: etag.map(str::to_owned),
+            ..UpdateRequest::default()
+        };
+        let result = client.admin().update(request).await;
+        assert_eq!(replica.count() - before, attempts);
+        let is_unavailable = matches!(result, Err(AdminError::Unavailable(_)));
+        assert_eq!(is_unavailable, attempts == 1, "{result:?}");
+    }
 }
 
 #[tokio::test]

@@ -175,6 +175,17 @@ async fn a_replica_that_is_not_ready_is_asked_if_no_other_is() {
 }
 
 #[tokio::test]
+async fn what_is_too_long_for_a_token_is_cut_and_not_refused() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    let long = "é".repeat(100_000);
+    let decision = client.authorize(&long, &long).await;
+    assert!(matches!(decision, Ok(Decision::Allowed(_))));
+    let longest = &replica.state.longest_token;
+    assert_eq!(longest.load(std::sync::atomic::Ordering::SeqCst), 1000);
+}
+
+#[tokio::test]
 async fn the_first_call_waits_for_the_connection() {
     let replica = Replica::start().await;
     let options = Options::new([replica.address.to_string()]).plaintext();

@@ -25,7 +25,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
 use tosend_keyservice::proto::{
     AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse, Denial, Grant, Key,
-    RevokeRequest, RevokeResponse, authorize_response::Decision,
+    RevokeRequest, RevokeResponse, UpdateRequest, UpdateResponse, authorize_response::Decision,
 };
 
 /// The handle of a replica. It stops when this is dropped.
@@ -49,6 +49,8 @@ pub struct State {
     pub calls: Mutex<Vec<Option<String>>>,
     /// Of each Create.
     pub request_ids: Mutex<Vec<String>>,
+    /// In characters.
+    pub longest_token: AtomicUsize,
     /// Calls that were cancelled before they were answered.
     pub cancelled: AtomicUsize,
     pub connections: AtomicUsize,
@@ -72,6 +74,7 @@ impl Replica {
             answer: Mutex::new(Some(granted())),
             calls: Mutex::default(),
             request_ids: Mutex::default(),
+            longest_token: AtomicUsize::default(),
             cancelled: AtomicUsize::default(),
             connections: AtomicUsize::default(),
             open_connections: AtomicUsize::default(),
@@ -199,7 +202,9 @@ async fn answer(
     let failure = state.script.lock().unwrap().pop_front();
     let response = match path.rsplit_once('/').unwrap().1 {
         "Authorize" => {
-            let answer = tower::service_fn(|_: Request<AuthorizeRequest>| async {
+            let answer = tower::service_fn(|request: Request<AuthorizeRequest>| async {
+                let longest = request.into_inner().token.chars().count();
+                state.longest_token.fetch_max(longest, SeqCst);
                 let decision = state.answer.lock().unwrap().clone();
                 let granted = matches!(decision, Some(Decision::Grant(_)));
                 let response = AuthorizeResponse { decision, granted };
@@ -226,6 +231,14 @@ async fn answer(
                 failure.clone().map_or(Ok(Response::new(response)), Err)
             });
             let mut grpc = Grpc::new(ProstCodec::<RevokeResponse, _>::default());
+            grpc.unary(answer, request).await
+        }
+        "Update" => {
+            let answer = tower::service_fn(|_: Request<UpdateRequest>| async {
+                let response = UpdateResponse::default();
+                failure.clone().map_or(Ok(Response::new(response)), Err)
+            });
+            let mut grpc = Grpc::new(ProstCodec::<UpdateResponse, _>::default());
             grpc.unary(answer, request).await
         }
         other => panic!("teach this replica {other}"),
