@@ -39,7 +39,7 @@ async fn send(State(client): State<Client>, headers: HeaderMap, body: Bytes) -> 
         Ok(Decision::Allowed(allowed)) => {
             // Here the message is put into the queue of its account.
             let accepted = json!({"accepted": true, "account": allowed.account_id});
-            (StatusCode::ACCEPTED, accepted.to_string()).into_response()
+            answer(StatusCode::ACCEPTED, &accepted)
         }
         Ok(Decision::Denied(denied)) => match denied.reason {
             DenialReason::MalformedToken
@@ -78,7 +78,7 @@ fn domain_of(from: &str) -> Option<&str> {
 }
 
 fn refuse(status: StatusCode, error: &str) -> Response {
-    let mut response = (status, json!({ "error": error }).to_string()).into_response();
+    let mut response = answer(status, &json!({ "error": error }));
     if status == StatusCode::UNAUTHORIZED {
         let headers = response.headers_mut();
         headers.insert(
@@ -87,4 +87,9 @@ fn refuse(status: StatusCode, error: &str) -> Response {
         );
     }
     response
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (status, json, body.to_string()).into_response()
 }
