@@ -81,9 +81,11 @@ fn options(line: &Value) -> Options {
     if let Some(path) = line["ca_file"].as_str() {
         options = options.ca_file(path);
     }
-    if let (Some(certificate), Some(key)) = (line["cert_file"].as_str(), line["key_file"].as_str())
-    {
-        options = options.certificate_files(certificate, key);
+    let (certificate, key) = (line["cert_file"].as_str(), line["key_file"].as_str());
+    if certificate.is_some() || key.is_some() {
+        // One that is missing is a file without a name, which cannot be read.
+        options =
+            options.certificate_files(certificate.unwrap_or_default(), key.unwrap_or_default());
     }
     if let Some(path) = line["secret_file"].as_str() {
         options = options.secret_file(path);

@@ -81,7 +81,7 @@ impl Client {
         let options = &self.shared.options;
         let question = AuthorizeRequest {
             token: cut(token).to_owned(),
-            domain: cut(domain).to_owned(),
+            domain: domain.to_owned(),
         };
         let plan = Plan {
             attempts: options.attempts,
@@ -92,6 +92,11 @@ impl Client {
         };
         let ask = async {
             let _open = self.enter().map_err(Error::Misused)?;
+            // Never cut: what is left could be another domain.
+            if cut(domain).len() < domain.len() {
+                let error = Status::invalid_argument("the domain is too long");
+                return Err(Error::Misused(Misused::from_status(&error)));
+            }
             let path = "/tosend.keys.v1.KeyService/Authorize";
             let answer = call::ask(&self.shared.pool, path, &question, &plan, Decision::read);
             answer.await.map_err(|failure| match failure {
@@ -147,8 +152,8 @@ impl Client {
     }
 }
 
-/// In characters: more than any token or domain has, and few enough for the server's limit on a message. So what a
-/// user makes longer is denied or misused, and not refused by one replica after another.
+/// In characters: more than any token or domain has, and few enough for the server's limit on a message. A longer
+/// token is none, and is none when it is cut, so it is denied, and not refused by one replica after another.
 const LONGEST_TEXT: usize = 1000;
 
 fn cut(text: &str) -> &str {

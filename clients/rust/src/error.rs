@@ -111,8 +111,8 @@ impl Misused {
         }
     }
 
-    /// The server's code: `InvalidArgument`, `Unauthenticated` or `PermissionDenied`. None: nothing was asked,
-    /// because this library already found the mistake.
+    /// `InvalidArgument`: the question is wrong. `Unauthenticated` or `PermissionDenied`: this caller may not ask.
+    /// None: the options are wrong, or the client is closed.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         self.code

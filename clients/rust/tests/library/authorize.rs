@@ -175,11 +175,18 @@ async fn a_replica_that_is_not_ready_is_asked_if_no_other_is() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_for_a_token_is_cut_and_not_refused() {
+async fn a_token_that_is_too_long_is_cut_and_such_a_domain_is_misused() {
     let replica = Replica::start().await;
     let client = client(&[&replica]).await;
     let long = "é".repeat(100_000);
-    let decision = client.authorize(&long, &long).await;
+    let Err(Error::Misused(error)) = client.authorize("tsend_x", &long).await else {
+        panic!("it is too long");
+    };
+    assert_eq!(
+        (error.code(), replica.count()),
+        (Some(Code::InvalidArgument), 0)
+    );
+    let decision = client.authorize(&long, "example.com").await;
     assert!(matches!(decision, Ok(Decision::Allowed(_))));
     let longest = &replica.state.longest_token;
     assert_eq!(longest.load(std::sync::atomic::Ordering::SeqCst), 1000);
