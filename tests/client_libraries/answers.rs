@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The libraries' own, and some time of a busy machine.
-const DEADLINE: Duration = Duration::from_millis(1500);
+const DEADLINE: Duration = Duration::from_secs(2);
 
 const UNKNOWN: &str = "tsend_0000000000000000000000000000000000000000000000000";
 

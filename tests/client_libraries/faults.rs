@@ -34,6 +34,9 @@ const HANG: Duration = Duration::from_secs(5);
 const DOMAIN: &str = "mail.example.com";
 const SENDER: &str = "spiffe://test/sender";
 
+/// How long an attempt of a library may take.
+const ATTEMPT: Duration = Duration::from_millis(200);
+
 /// How often each library asks.
 const PACE: Duration = Duration::from_millis(10);
 
@@ -52,6 +55,7 @@ async fn no_call_fails() {
     for library in LIBRARIES {
         let driver = Driver::open(library, &options).await;
         assert!(driver.is_ready().await, "{library}");
+        warm_up(&driver).await;
         loads.push(tokio::spawn(load(Arc::new(driver), faults.clone())));
     }
 
@@ -78,6 +82,24 @@ async fn no_call_fails() {
         assert!(report.failures.is_empty(), "{report:#?}");
         assert!(report.slowest < LONGEST, "{report:?}");
     }
+}
+
+/// Some languages load and compile what they need with the first calls, which takes longer than an attempt has.
+async fn warm_up(driver: &Driver) {
+    eventually(
+        "a hundred calls in a row are answered in time",
+        async || {
+            for _ in 0..100 {
+                let asked = Instant::now();
+                let answer = driver.authorize("", DOMAIN).await;
+                if !answer["denied"].is_object() || asked.elapsed() > ATTEMPT {
+                    return false;
+                }
+            }
+            true
+        },
+    )
+    .await;
 }
 
 #[derive(Default)]
@@ -185,7 +207,8 @@ async fn create(driver: &Driver) -> Value {
         // The account of the many keys may have no more.
         let request = json!({"account_id": driver.library, "name": "a key"});
         let mut created = driver.call("create", &request).await;
-        if created["refused"]["code"] != "ALREADY_EXISTS" && !created["unavailable"].is_string() {
+        let was_lost = created["refused"]["code"] == "ALREADY_EXISTS";
+        if !was_lost && !created["unavailable"].is_string() {
             assert!(
                 created["created"].is_object(),
                 "{}: {created}",
@@ -225,6 +248,10 @@ impl Service {
         let client = Mount::new(&[("cert", &sender.certificate), ("key", &sender.key)]);
         let stores = Stores::postgres_on(Arc::new(Cluster::start())).await;
         stores.insert_active_keys(KEYS).await;
+        // The next write takes the revision behind theirs.
+        let last = "INSERT INTO keyservice.writes (revision, write_time, key_id) \
+                    SELECT revision, now(), key_id FROM keyservice.keys ORDER BY revision DESC LIMIT 1";
+        stores.sql_without_triggers(last).await.expect("inserted");
         let (cluster, store) = stores.cluster.expect("it is PostgreSQL");
         let mut service = Self {
             replicas: Vec::new(),

@@ -84,8 +84,13 @@ public final class Driver {
     private void make(JsonObject call, JsonObject answer) throws InterruptedException {
         switch (text(call, "call")) {
             case "open" -> {
-                open(call);
-                answer.addProperty("opened", true);
+                if (has(call, "cert_file") && !has(call, "key_file")) {
+                    // The builder has no method that takes one of them.
+                    answer.addProperty("misused", "a certificate needs its key");
+                } else {
+                    open(call);
+                    answer.addProperty("opened", true);
+                }
             }
             case "ready" -> {
                 Duration timeout = Duration.ofMillis(call.get("millis").getAsLong());
