@@ -112,7 +112,7 @@ const INPUTS: &[(&str, &str, &[&str])] = &[
         "60 Creates at once through PgBouncer in transaction mode, without prepared statements",
         "UNAVAILABLE, and one line with advice",
         &[
-            "a_pooler_that_loses_prepared_statements_is_named_once_in_the_log",
+            "a_start_refuses_a_pooler_that_loses_prepared_statements",
             "a_pooler_in_session_mode_works",
         ],
     ),

@@ -97,7 +97,7 @@ async fn revisions_from_a_sequence_would_skip_rows_of_concurrent_writers() {
          CREATE SEQUENCE keyservice.revisions INCREMENT 10; \
          CREATE OR REPLACE FUNCTION keyservice.begin_long_write() RETURNS bigint LANGUAGE plpgsql AS $$ \
          DECLARE revision bigint := nextval('keyservice.revisions'); \
-         BEGIN PERFORM pg_sleep(random() * 0.01); RETURN revision; END $$",
+         BEGIN PERFORM pg_sleep(random() * 0.05); RETURN revision; END $$",
     );
     let read = read_beside_concurrent_writers(&stores).await;
     let (_, loaded) = stores.load().await;
