@@ -1,7 +1,7 @@
 //! The four ends of an authorize, and that none is taken for another.
 
 use crate::{
-    MACHINE,
+    MACHINE, plaintext,
     support::{
         clients::driver::{Driver, LIBRARIES},
         server::{Server, command, sqlite_in},
@@ -164,12 +164,4 @@ async fn create(driver: &Driver, request: Value) -> Value {
     let mut created = driver.call("create", &request).await;
     assert!(created["created"].is_object(), "{created}");
     created["created"].take()
-}
-
-fn plaintext(ports: &[u16]) -> Value {
-    let addresses: Vec<_> = ports
-        .iter()
-        .map(|port| format!("127.0.0.1:{port}"))
-        .collect();
-    json!({"addresses": addresses, "plaintext": true})
 }

@@ -1,7 +1,7 @@
 //! Who a client is: by a bearer secret or a certificate, from files that change.
 
 use crate::{
-    MACHINE,
+    MACHINE, addresses,
     support::{
         certificates::{Authority, Issued},
         clients::{
@@ -10,8 +10,9 @@ use crate::{
         },
         eventually,
         mount::Mount,
-        server::{Server, sqlite_in},
+        server::{Server, command, sqlite_in},
     },
+    use_tls,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -107,19 +108,10 @@ impl Service {
         } = authority.server("keys.test");
         let files = Mount::new(&[("cert", &certificate), ("key", &key), ("callers", callers)]);
         let directory = tempfile::tempdir().expect("a directory");
-        let authority_file = authority.path();
-        let args = [
-            "--tls-cert",
-            &files.arg("cert"),
-            "--tls-key",
-            &files.arg("key"),
-            "--tls-client-ca",
-            authority_file.to_str().expect("UTF-8"),
-            "--credentials",
-            &files.arg("callers"),
-        ];
+        let mut serve = command(&sqlite_in(&directory));
+        use_tls(&mut serve, &authority, &files);
         Self {
-            server: Server::start_listening(&sqlite_in(&directory), &args, &[]).await,
+            server: Server::start_command_listening(&mut serve).await,
             authority,
             _directory: directory,
             _files: files,
@@ -129,7 +121,7 @@ impl Service {
     /// The options of a client with these files of its own.
     fn options(&self, files: &Mount, names: &[&str]) -> Value {
         let mut options = json!({
-            "addresses": [format!("127.0.0.1:{}", self.server.port())],
+            "addresses": addresses(&[self.server.port()]),
             "server_name": "keys.test",
             "ca_file": self.authority.path(),
         });

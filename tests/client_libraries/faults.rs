@@ -2,7 +2,7 @@
 //! same time.
 
 use crate::{
-    MACHINE,
+    MACHINE, addresses,
     support::{
         certificates::{self, Authority, Issued},
         clients::{
@@ -15,6 +15,7 @@ use crate::{
         server::{Server, command_on},
         stores::Stores,
     },
+    use_tls,
 };
 use serde_json::{Value, json};
 use std::{
@@ -276,11 +277,7 @@ impl Service {
     /// Returns when the replica listens, which is when it has loaded its keys.
     async fn launch(&self, replica: usize) -> Server {
         let mut command = command_on(self.ports[replica], &self.store);
-        let authority = self.authority.path();
-        command.args(["--tls-cert", &self.files.arg("cert")]);
-        command.args(["--tls-key", &self.files.arg("key")]);
-        command.args(["--credentials", &self.files.arg("callers")]);
-        command.arg("--tls-client-ca").arg(authority);
+        use_tls(&mut command, &self.authority, &self.files);
         command.args(["--max-connection-age", "2s"]);
         Server::start_command_listening(&mut command).await
     }
@@ -311,10 +308,8 @@ impl Service {
     }
 
     fn options(&self, in_plain_text: u16) -> Value {
-        let ports = self.ports.iter().copied().chain([in_plain_text]);
-        let addresses: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
         json!({
-            "addresses": addresses,
+            "addresses": addresses(&[&self.ports[..], &[in_plain_text]].concat()),
             "server_name": "localhost",
             "ca_file": self.authority.path(),
             "cert_file": self.client.path("cert"),

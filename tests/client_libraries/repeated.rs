@@ -1,7 +1,7 @@
 //! An admin call whose answer is lost.
 
 use crate::{
-    MACHINE,
+    MACHINE, plaintext,
     support::{
         clients::driver::{Driver, LIBRARIES},
         eventually,
@@ -24,8 +24,7 @@ async fn a_create_that_is_tried_again_makes_one_key() {
         let sibling = Server::start_with(&store, &LEASE, &[]).await;
         // While it hangs, the library calls the other one, whose write waits for this one.
         sibling.signal("STOP");
-        let addresses = [&server, &sibling].map(|it| format!("127.0.0.1:{}", it.port()));
-        let options = json!({"addresses": addresses, "plaintext": true});
+        let options = plaintext(&[server.port(), sibling.port()]);
         let driver = Driver::open(library, &options).await;
         assert!(driver.is_ready().await, "{library}");
 

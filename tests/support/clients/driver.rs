@@ -1,5 +1,6 @@
 //! The client libraries, each run by its driver (clients/DRIVER.md).
 
+use crate::support::eventually;
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -111,7 +112,7 @@ impl Driver {
     pub async fn close(mut self) -> ExitStatus {
         drop(self.input.lock().expect("unpoisoned").take());
         let mut status = None;
-        super::super::eventually("the driver ends", async || {
+        eventually("the driver ends", async || {
             status = self.process.try_wait().expect("a child");
             status.is_some()
         })
@@ -154,7 +155,7 @@ fn read_answers(
 }
 
 /// The folder of a library.
-pub fn folder(library: &str) -> PathBuf {
+fn folder(library: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("clients")
         .join(library)
