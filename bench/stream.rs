@@ -56,7 +56,7 @@ const CLIENT_CORE: &str = "1";
 /// How many questions of a stream are not answered yet. More would wait for HTTP/2's window.
 const DEPTH: usize = 256;
 
-/// The first argument with which this program is the bare server.
+/// With this first argument, the program serves as the bare server.
 const BARE: &str = "bare";
 
 fn main() {

@@ -1,9 +1,9 @@
 //! Who else may read or change a file that this process relies on, and how such a file is read.
 //!
 //! Owns the rule for all such files: the files that settings name, the database of SQLite, and the socket of
-//! PostgreSQL. Trusts root, the user of this process, and the groups that it is in: so a volume that Kubernetes gives to the
-//! group of a pod is in order. Follows owners and modes alone, and an access control list as far as a mode
-//! shows it.
+//! PostgreSQL. Trusts root, the user of this process, and the groups that it is in: so a volume that Kubernetes
+//! gives to the group of a pod is in order. Follows owners and modes alone, and an access control list as far as a
+//! mode shows it.
 
 use rustix::{
     fs::OFlags,
@@ -113,7 +113,7 @@ pub(crate) fn warn_of_other_sockets(folder: &Path) {
     }
 }
 
-/// The group that a user has alone, as is usual: the one with which it logs in.
+/// The login group of a user. On most systems, no other user is in it.
 fn own_group(user: u32) -> Option<u32> {
     const LARGE: u64 = 1024 * 1024;
     let users = read(Path::new("/etc/passwd"), LARGE).ok()??;

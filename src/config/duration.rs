@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let is_valid = |duration: &Duration| (Duration::from_millis(1)..=DAY).contains(duration);
+    let is_valid = |duration: &Duration| (MILLISECOND..=DAY).contains(duration);
     parse(text, "500ms or 20s", is_valid, "from 1ms to 24h")
 }
 
 /// A duration that may be nothing.
 pub(super) fn delay(text: &str) -> Result<Duration, String> {
-    let is_valid =
-        |delay: &Duration| delay.is_zero() || (Duration::from_millis(1)..=DAY).contains(delay);
+    let is_valid = |delay: &Duration| delay.is_zero() || (MILLISECOND..=DAY).contains(delay);
     parse(text, "500ms or 20s", is_valid, "0s, or from 1ms to 24h")
 }
 

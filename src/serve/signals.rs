@@ -31,9 +31,10 @@ const AWAITED: [i32; 5] = [
     consts::SIGUSR2,
 ];
 
-/// What the system sends whoever writes to a file that has reached the limit of its size (`RLIMIT_FSIZE`), or who
-/// reads from or writes to the terminal of another job. It would end or stop the process. Blocked, they let the
-/// write fail or succeed, and whoever writes knows what to do. Rust sees to SIGPIPE.
+/// The signals by which the system answers a read or a write. SIGXFSZ comes if a file has reached the limit of its
+/// size (`RLIMIT_FSIZE`), and would end the process. SIGTTIN and SIGTTOU come if the terminal belongs to another
+/// job, and would stop it. While they are blocked, the read or the write returns, and the code that made it handles
+/// the result. Rust ignores SIGPIPE.
 const OF_INPUT_AND_OUTPUT: [i32; 3] = [libc::SIGXFSZ, consts::SIGTTIN, consts::SIGTTOU];
 
 /// Sets which signals are blocked. Call it before there are more threads, which inherit that.

@@ -109,8 +109,8 @@ where
 
 /// Its output, or None when its time is up.
 ///
-/// In a program that was too busy to look at the clock in time, the answer may have arrived without having been
-/// read. So there is a moment more for that, lest the replica be blamed.
+/// If the program was too busy to look at the clock in time, the answer may have arrived and not been read. So there
+/// is a moment more to read it. Otherwise the replica would count as one that hangs.
 async fn until<F: Future>(ends: Instant, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     match timeout_at(ends, &mut future).await {

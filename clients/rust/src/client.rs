@@ -145,7 +145,7 @@ impl Client {
 
     /// Keeps the client open until what this returns is dropped.
     pub(crate) fn enter(&self) -> Result<RwLockReadGuard<'_, bool>, Misused> {
-        // It fails while somebody waits to close the client.
+        // While `close` waits for the calls in flight, this fails, so that no further call begins.
         let is_open = self.shared.is_open.try_read();
         let is_open = is_open.ok().filter(|is_open| **is_open);
         is_open.ok_or_else(|| Misused::new("the client is closed"))

@@ -21,9 +21,9 @@
 //! A call asks replica after replica within its deadline, and keeps no answer. `clients/README.md` of the service
 //! describes what it does, and how each end is to be answered.
 //!
-//! Metrics are those of that page, measured by the OpenTelemetry provider that is set when a client is opened. Logs
-//! are `tracing` events: `warn` for a changed file that cannot be used, `debug` for a replica that becomes ready or
-//! is so no longer.
+//! The library records the metrics that this page lists, with the OpenTelemetry meter provider that is set when a
+//! client is opened. It logs by `tracing`: at `warn` that a changed file cannot be used, and at `debug` that a replica
+//! has become ready or is not ready any more.
 
 mod admin;
 mod answer;

@@ -1,6 +1,6 @@
-//! The messages in `src/generated` are those of the protos.
+//! Checks that the code in `src/generated` is what the protos give.
 //!
-//! `GENERATE=1 cargo test -p tosend-keyservice --test generated` makes them, with the versions in Cargo.lock.
+//! `GENERATE=1 cargo test -p tosend-keyservice --test generated` writes it anew, with the versions in Cargo.lock.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use prost_build::Config;

@@ -172,7 +172,7 @@ impl ConnectionSlot {
     }
 
     /// What a server that drains waits for. Other threads may change one part of it while another is read. So
-    /// whoever finds the same twice can rely on it.
+    /// a caller can rely on it only if it reads the same values twice.
     pub(super) fn awaited(&self) -> Awaited {
         let (work, answers) = self.calls.awaited();
         Awaited {

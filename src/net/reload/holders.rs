@@ -7,7 +7,7 @@ use std::{
 use tokio::runtime::Handle;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-/// Those who hold the value of now, and each one before it.
+/// The holders of the present value, and of each earlier one.
 #[derive(Default)]
 pub(super) struct Holders(Mutex<State>);
 
@@ -18,12 +18,12 @@ struct State {
 }
 
 impl Holders {
-    /// Counts one more holder of the value of now, until the token is dropped.
+    /// Counts one more holder of the present value, until the token is dropped.
     pub(super) fn hold(&self) -> TaskTrackerToken {
         self.with_state(|state| state.of_now.token())
     }
 
-    /// From now on, whoever comes holds another value. Gives those who hold an earlier one.
+    /// Begins a new value: later calls of `hold` count for it. Returns the holders of all earlier values.
     pub(super) fn begin_anew(&self) -> Earlier {
         self.with_state(|state| {
             let last = mem::take(&mut state.of_now);

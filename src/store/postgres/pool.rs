@@ -1,6 +1,7 @@
 //! How connections are established, and the settings with which every session begins.
 //!
-//! Promises sessions with the store that was opened, which commit to disk and run at READ COMMITTED, whatever the server's defaults.
+//! Promises sessions with the store that was opened. They commit to disk and run at READ COMMITTED, whatever the
+//! server's defaults are.
 
 use super::address::Address;
 use crate::{observe::repeated_line::RepeatedLine, store::with_causes};
