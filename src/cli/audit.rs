@@ -4,7 +4,11 @@
 //! memory, and that one which cannot be read hides no other. Must never fail because the reader of its
 //! output has seen enough.
 
-use super::shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments};
+use super::{
+    output::{OutputFormat, is_broken_pipe, to_stdout},
+    shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
+    times::past,
+};
 use crate::{
     config::{StoreAddress, StoreSetting},
     model::{
@@ -18,9 +22,9 @@ use crate::{
     },
     store::{ApplyRecord, ReadAuditError, ReadRecord, Unreadable, postgres, sqlite},
 };
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::io::Write;
 use tokio::runtime;
 
 /// Which records to print, and how. What is left out restricts nothing.
@@ -31,11 +35,11 @@ pub(super) struct AuditCommand {
 
     /// Only records of this time or later: a time in UTC, such as 2030-01-31 or 2030-01-31T15:00:00Z,
     /// or how long ago, such as 36h or 7days.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = past)]
     since: Option<Timestamp>,
 
     /// Only records from before this time, given in the same way.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = past)]
     until: Option<Timestamp>,
 
     /// Only records that name this account.
@@ -60,19 +64,8 @@ pub(super) struct AuditCommand {
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
 
-    /// How to print: `auto` is `table` on a terminal and `json` elsewhere.
-    #[arg(long, value_name = "FORMAT", default_value = "auto")]
-    format: AuditFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AuditFormat {
-    /// `table` on a terminal, `json` elsewhere.
-    Auto,
-    /// Columns for people.
-    Table,
-    /// A JSON object a line.
-    Json,
+    #[command(flatten)]
+    format: OutputFormat,
 }
 
 impl AuditCommand {
@@ -81,21 +74,9 @@ impl AuditCommand {
         if stands_in_arguments(&self.store.address) {
             eprintln!("keyservice: {PASSWORD_IN_ARGUMENTS}");
         }
-        let stdout = io::stdout().lock();
-        let as_table = match self.format {
-            AuditFormat::Auto => stdout.is_terminal(),
-            AuditFormat::Table => true,
-            AuditFormat::Json => false,
-        };
-        let mut output = BufWriter::new(stdout);
-        match self.print_to(&mut output, as_table) {
-            Err(ReadAuditError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                // Dropped whole, the buffer would try to write its rest and report the same error.
-                drop(output.into_parts());
-                Ok(())
-            }
-            printed => printed,
-        }
+        let as_table = self.format.is_table();
+        let seen_enough = |error: &ReadAuditError| matches!(error, ReadAuditError::Print(error) if is_broken_pipe(error));
+        to_stdout(|output| self.print_to(output, as_table), seen_enough)
     }
 
     fn print_to(&self, output: &mut impl Write, as_table: bool) -> Result<(), ReadAuditError> {
@@ -254,49 +235,10 @@ fn rfc3339(time: Timestamp) -> String {
     humantime::format_rfc3339_micros(time.to_system_time()).to_string()
 }
 
-/// Reads a point in time, or a distance from now into the past.
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let now = Timestamp::now().to_system_time();
-        let time = now.checked_sub(ago).unwrap_or(std::time::UNIX_EPOCH);
-        return Ok(Timestamp::from_system_time(time));
-    }
-    let midnight = format!("{text}T00:00:00Z");
-    [text, &midnight]
-        .into_iter()
-        .find_map(|text| humantime::parse_rfc3339(text).ok())
-        .map(Timestamp::from_system_time)
-        .ok_or_else(|| {
-            "give a time in UTC, such as 2030-01-31 or 2030-01-31T15:00:00Z, or how long ago, such \
-             as 36h or 7days"
-                .to_owned()
-        })
-}
-
 fn account(text: &str) -> Result<AccountId, String> {
     AccountId::parse(text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn domain(text: &str) -> Result<Domain, String> {
     Domain::parse(text.to_owned()).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_point_or_a_distance_into_the_past() {
-        let micros = |text| time(text).map(Timestamp::as_micros);
-        assert_eq!(micros("1970-01-02"), Ok(86_400_000_000));
-        assert_eq!(micros("1970-01-01T00:00:01.5Z"), Ok(1_500_000));
-        let hour_ago = time("1h").expect("a time");
-        let since = Timestamp::now().as_micros() - hour_ago.as_micros();
-        assert!((3_600_000_000..3_610_000_000).contains(&since), "{since}");
-        assert_eq!(micros("1000years"), Ok(0));
-        for wrong in ["", "yesterday", "2030-13-01", "15:00", "-1h", "7"] {
-            let advice = time(wrong).expect_err("wrong");
-            assert!(advice.contains("7days"), "{wrong}");
-        }
-    }
 }

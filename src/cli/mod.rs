@@ -2,10 +2,14 @@
 //! its output.
 
 mod audit;
+mod client;
 mod credential;
 mod grants;
+mod output;
+mod reference;
 mod serve;
 mod shown_password;
+mod times;
 
 use crate::{
     config::Settings,
@@ -18,8 +22,13 @@ use clap::{
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use client::{
+    AccountsCommand, AuthorizeCommand, ContextsCommand, DomainsCommand, EXIT_CODES, Failure,
+    KeysCommand,
+};
 use credential::CredentialCommand;
 use grants::GrantsCommand;
+use reference::{CompletionsCommand, ManCommand};
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -34,7 +43,7 @@ const WRONG_COMMAND_LINE: u8 = 2;
     // Otherwise it would be whatever name the process was given.
     bin_name = "keyservice",
     about = "The API-key service of a mail platform: create, list, revoke and authorize keys over gRPC",
-    after_help = "Start with `keyservice serve`, then `grpcurl -plaintext 127.0.0.1:50051 list`."
+    after_help = "Start with `keyservice serve`, then `keyservice keys create --help`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,6 +55,21 @@ enum Command {
     /// Serve the gRPC API until SIGTERM or SIGINT.
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Settings>),
+    /// Create, find, change, rotate, suspend and revoke keys.
+    #[command(after_help = EXIT_CODES)]
+    Keys(Box<KeysCommand>),
+    /// Say which domains are verified for an account.
+    #[command(after_help = EXIT_CODES)]
+    Domains(DomainsCommand),
+    /// Suspend and resume whole accounts.
+    #[command(after_help = EXIT_CODES)]
+    Accounts(AccountsCommand),
+    /// Ask whether a token may send for a domain.
+    #[command(after_help = EXIT_CODES)]
+    Authorize(AuthorizeCommand),
+    /// Name the services that you work with.
+    #[command(after_help = EXIT_CODES)]
+    Contexts(ContextsCommand),
     /// Print the audit records: who worked on which key or domain, and how each call ended.
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditCommand),
@@ -55,6 +79,10 @@ enum Command {
     /// Print the SQL that gives a PostgreSQL role the rights it needs, and no others.
     #[command(after_help = GRANTS_HELP)]
     Grants(GrantsCommand),
+    /// Print a script that completes commands in a shell.
+    Completions(CompletionsCommand),
+    /// Write the manual pages of all commands.
+    Man(ManCommand),
 }
 
 const SERVE_HELP: &str = "\
@@ -87,7 +115,20 @@ pub fn run() -> ExitCode {
     };
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(error) => report(error.as_ref()),
+    }
+}
+
+/// Reports what a command could not do.
+fn report(error: &(dyn Error + 'static)) -> ExitCode {
+    match error.downcast_ref() {
+        // The command has printed it.
+        Some(denied @ Failure::Denied) => denied.exit_code().into(),
+        Some(failure) => {
+            complain(&failure.to_string());
+            failure.exit_code().into()
+        }
+        None => {
             complain(&error.to_string());
             ExitCode::FAILURE
         }
@@ -134,9 +175,16 @@ impl Cli {
     fn run(self) -> Result<(), Box<dyn Error>> {
         match self.command {
             Command::Serve(settings) => serve::run(settings.into()),
+            Command::Keys(keys) => Ok(keys.run()?),
+            Command::Domains(domains) => Ok(domains.run()?),
+            Command::Accounts(accounts) => Ok(accounts.run()?),
+            Command::Authorize(authorize) => Ok(authorize.run()?),
+            Command::Contexts(contexts) => Ok(contexts.run()?),
             Command::Audit(audit) => Ok(audit.run()?),
             Command::Credential(credential) => Ok(credential.run()?),
             Command::Grants(grants) => Ok(grants.run()?),
+            Command::Completions(completions) => Ok(completions.run(Self::command())?),
+            Command::Man(man) => Ok(man.run(Self::command())?),
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// A duration from 1 ms to a day.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let is_valid = |duration: &Duration| (MILLISECOND..=DAY).contains(duration);
     parse(text, "500ms or 20s", is_valid, "from 1ms to 24h")
 }

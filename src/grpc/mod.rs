@@ -43,20 +43,24 @@ pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/clients/tosend.keys.v1.rs"));
 }
 
+/// The compiled protos of this service, with all that they import.
+pub(crate) const OWN_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// The compiled protos, which reflection serves.
 const DESCRIPTOR_SETS: [&[u8]; 5] = [
     // With these a client can show the details of an error.
     tonic_types::pb::FILE_DESCRIPTOR_SET,
     // Behind them, because of a type that is in both the last one is shown. It must be that of the file which
     // these protos import.
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")),
+    OWN_DESCRIPTOR_SET,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     // Each of the two versions lists both.
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     let micros = time.as_micros();
     prost_types::Timestamp {
         seconds: micros / 1_000_000,

@@ -15,6 +15,7 @@ mod architecture;
 mod audit;
 mod authorize;
 mod callers;
+mod cli;
 mod config;
 mod deploy;
 mod docs;

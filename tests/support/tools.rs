@@ -22,11 +22,23 @@ pub fn shell(line: &str) -> Result<String, String> {
     }
 }
 
-/// The PATH with the directory of grpcurl.
+/// A command that runs a line of bash at a terminal.
+pub fn terminal(line: &str) -> Command {
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", line, "/dev/null"]);
+    script.env("SHELL", "/bin/bash").env("PATH", path());
+    script
+}
+
+/// The PATH with the directories of grpcurl and of `keyservice`.
 pub fn path() -> String {
-    let grpcurl = tool("grpcurl");
-    let directory = grpcurl.parent().expect("a directory").display();
-    format!("{directory}:{}", env::var("PATH").unwrap_or_default())
+    let programs = [tool("grpcurl"), env!("CARGO_BIN_EXE_keyservice").into()];
+    let folders = programs.map(|it| it.parent().expect("a directory").display().to_string());
+    format!(
+        "{}:{}",
+        folders.join(":"),
+        env::var("PATH").unwrap_or_default()
+    )
 }
 
 /// Runs a command with this standard input until it ends.

@@ -62,10 +62,19 @@ async fn a_password_among_the_arguments_is_warned_of() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_setting_of_another_command_is_repeated() {
     let audit = [
-        "--store", "--since", "--until", "--key", "--limit", "--format",
+        "--store", "--since", "--until", "--key", "--limit", "--output",
+    ];
+    let list = [
+        "--status",
+        "--label",
+        "--unused-since",
+        "--limit",
+        "--timeout",
     ];
     for (command, flags) in [
         (&["audit"][..], &audit[..]),
+        (&["keys", "list"], &list),
+        (&["keys", "rotate"], &["--overlap", "--expires"]),
         (&["credential", "new", "name"], &["--role"]),
         (&["grants", "--role=r"], &["--for"]),
         (&["grants", "--for=audit"], &["--role", "--database"]),
@@ -88,6 +97,8 @@ async fn no_argument_that_is_not_known_is_repeated() {
         &["audit"],
         &["credential"],
         &["grants"],
+        &["keys", "list"],
+        &["domains"],
     ] {
         for wrong in WRONG {
             let typed = format!("--stroe={wrong}");

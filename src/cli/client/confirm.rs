@@ -1,0 +1,41 @@
+//! Asks before something is done that cannot be undone.
+
+use super::failure::Failure;
+use clap::Args;
+use std::io::{self, IsTerminal, Write};
+
+/// Consent that was given beforehand.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Consent {
+    /// Do it without asking. Scripts need this.
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+impl Consent {
+    /// Asks on a terminal whether to do what cannot be undone. Fails unless the answer is yes.
+    ///
+    /// `what` is only made for a question. Where nobody can be asked, consent must have been given.
+    pub(super) async fn obtain(
+        self,
+        what: impl AsyncFnOnce() -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(Failure::Misused(
+                "this cannot be undone; say --yes where nobody can be asked".to_owned(),
+            ));
+        }
+        // Written at once: the answer comes after it.
+        let question = format!("{} This cannot be undone. Go on? [y/N] ", what().await?);
+        io::stderr().write_all(question.as_bytes()).ok();
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).ok();
+        match answer.trim() {
+            "y" | "Y" | "yes" | "Yes" => Ok(()),
+            _ => Err(Failure::Refused("nothing was changed".to_owned())),
+        }
+    }
+}

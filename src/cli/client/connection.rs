@@ -1,0 +1,116 @@
+//! Which service a command calls, and as whom: by flags, by variables, or by a context of the file.
+
+use super::{
+    contexts::{Context, Contexts},
+    failure::Failure,
+};
+use crate::config::{Hidden, duration};
+use clap::Args;
+use std::{path::PathBuf, time::Duration};
+use tosend_keyservice::{Client, Options};
+
+/// Where `keyservice serve` listens if it is told nothing.
+const THIS_MACHINE: &str = "127.0.0.1:50051";
+
+/// A bearer secret itself. There is no flag for it, because every user of the machine sees flags.
+const SECRET_VARIABLE: &str = "KEYSERVICE_SECRET";
+
+/// Which service to call, and as whom. A flag or variable goes before what the context says.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct Connection {
+    /// The context to use: its name in the file. Without this, it is the file's current one, unless
+    /// --server is given.
+    #[arg(long, env = "KEYSERVICE_CONTEXT", value_name = "NAME", global = true)]
+    context: Option<String>,
+
+    /// The file of the contexts. Without this, it is `keyservice/config.toml` in `$XDG_CONFIG_HOME` or `~/.config`.
+    #[arg(long, env = "KEYSERVICE_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: Context,
+
+    /// How long a call may take, with all its attempts.
+    #[arg(
+        long,
+        env = "KEYSERVICE_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration,
+        global = true
+    )]
+    timeout: Duration,
+}
+
+impl Connection {
+    /// What to look at first when nobody answers.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        let context = self.merged().ok()?;
+        match &context.server {
+            None => Some("start a service by `keyservice serve`, or name one by --server"),
+            Some(_) if !context.plaintext => Some("a service without TLS needs --plaintext"),
+            Some(_) => None,
+        }
+    }
+
+    /// A client of that service. It needs a Tokio runtime.
+    pub(super) fn open(&self) -> Result<Client, Failure> {
+        Ok(Client::open(self.options()?)?)
+    }
+
+    /// The file of contexts that counts.
+    pub(super) fn contexts(&self) -> Result<Contexts, Failure> {
+        Contexts::read(self.config.as_deref())
+    }
+
+    /// What flags and variables say.
+    pub(super) fn flags(&self) -> &Context {
+        &self.flags
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        let context = self.merged()?;
+        let (server, is_plaintext) = match &context.server {
+            Some(server) => (server.as_str(), context.plaintext),
+            None if context == Context::default() => (THIS_MACHINE, true),
+            None => {
+                return Err(Failure::Misused(
+                    "there are credentials and no server; say which by --server".to_owned(),
+                ));
+            }
+        };
+        let addresses = server.split(',').map(str::trim);
+        let mut options = Options::new(addresses)
+            .deadline(self.timeout)
+            .admin_deadline(self.timeout);
+        if is_plaintext {
+            options = options.plaintext();
+        }
+        if let Some(file) = context.ca {
+            options = options.ca_file(file);
+        }
+        if let Some(name) = context.server_name {
+            options = options.server_name(name);
+        }
+        if let (Some(certificate), Some(key)) = (context.client_cert, context.client_key) {
+            options = options.certificate_files(certificate, key);
+        }
+        if let Some(file) = context.secret_file {
+            options = options.secret_file(file);
+        } else if let Some(secret) = Hidden::of_variable(SECRET_VARIABLE) {
+            options = options.secret(secret.expose());
+        }
+        Ok(options)
+    }
+
+    /// A context is for its server, so a server that is given without one gets none of its credentials.
+    fn merged(&self) -> Result<Context, Failure> {
+        let of_file = match (&self.context, &self.flags.server) {
+            (Some(name), _) => self.contexts()?.get(name)?,
+            (None, None) => self.contexts()?.current()?.unwrap_or_default(),
+            (None, Some(_)) => Context::default(),
+        };
+        Ok(self.flags.clone().or(of_file))
+    }
+}

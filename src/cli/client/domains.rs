@@ -1,0 +1,191 @@
+//! `keyservice domains`: the domains that are verified for an account.
+
+use super::{
+    connection::Connection,
+    failure::Failure,
+    printer::{json, print, print_with, say, time_or_none},
+    with_client,
+};
+use crate::cli::output::{OutputFormat, Table};
+use clap::{Args, Subcommand};
+use tosend_keyservice::{
+    Admin,
+    proto::{
+        AddDomainRequest, ListDomainsRequest, RemoveDomainRequest, RemoveDomainResponse,
+        VerifiedDomain,
+    },
+};
+
+/// In a page: as many as the service gives at once.
+const PAGE: i32 = 1000;
+
+/// What to do with verified domains.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DomainsCommand {
+    #[command(subcommand)]
+    what: Domains,
+
+    #[command(flatten)]
+    format: OutputFormat,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Domains {
+    /// Say that a domain is verified for an account. Its keys may then send for it.
+    Add {
+        #[command(flatten)]
+        named: Named,
+
+        /// Verify all names below it, too.
+        #[arg(long)]
+        include_subdomains: bool,
+    },
+    /// List the verified domains of an account.
+    List {
+        /// The account.
+        #[arg(long, value_name = "ACCOUNT")]
+        account: String,
+    },
+    /// Take a domain from an account. Its keys may then no longer send for it.
+    Remove(Named),
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// The domain.
+    domain: String,
+
+    /// The account.
+    #[arg(long, value_name = "ACCOUNT")]
+    account: String,
+}
+
+impl DomainsCommand {
+    pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
+        with_client(&self.connection, async |client| {
+            let admin = client.admin();
+            match &self.what {
+                Domains::Add {
+                    named,
+                    include_subdomains,
+                } => self.add(&admin, named, *include_subdomains).await,
+                Domains::List { account } => self.list(&admin, account).await,
+                Domains::Remove(named) => self.remove(&admin, named).await,
+            }
+        })
+    }
+
+    async fn add(&self, admin: &Admin, named: &Named, below: bool) -> Result<(), Failure> {
+        let request = AddDomainRequest {
+            account_id: named.account.clone(),
+            domain: named.domain.clone(),
+            include_subdomains: below,
+        };
+        let added = admin.add_domain(request).await?;
+        let domain = added.domain.unwrap_or_default();
+        if added.shared {
+            say("Another account has this domain, or one above or below it, too.");
+        }
+        print(
+            self.format,
+            || {
+                let (account, name) = (&domain.account_id, &domain.domain);
+                format!("{name}{} is verified for {account}.", below_text(&domain))
+            },
+            || json("VerifiedDomain", &domain),
+        )
+    }
+
+    async fn list(&self, admin: &Admin, account: &str) -> Result<(), Failure> {
+        let mut table = Table::new(["DOMAIN", "SUBDOMAINS", "ADDED", "VERIFIED", "ACTIVE KEYS"]);
+        let mut request = ListDomainsRequest {
+            account_id: account.to_owned(),
+            page_size: PAGE,
+            page_token: String::new(),
+        };
+        loop {
+            let page = admin.list_domains(request.clone()).await?;
+            if self.format.is_table() {
+                page.domains
+                    .iter()
+                    .for_each(|domain| table.add(row(domain)));
+            } else {
+                print_with(|output| {
+                    let mut lines = page.domains.iter().map(|it| json("VerifiedDomain", it));
+                    lines.try_for_each(|line| writeln!(output, "{line}"))
+                })?;
+            }
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        if self.format.is_table() {
+            print_with(|mut output| table.print(&mut output))?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, admin: &Admin, named: &Named) -> Result<(), Failure> {
+        let request = RemoveDomainRequest {
+            account_id: named.account.clone(),
+            domain: named.domain.clone(),
+        };
+        let removed = admin.remove_domain(request).await?;
+        print(
+            self.format,
+            || removed_text(named, &removed),
+            || json("RemoveDomainResponse", &removed),
+        )
+    }
+}
+
+fn row(domain: &VerifiedDomain) -> [String; 5] {
+    let or_more = if domain.active_key_count_is_minimum {
+        "+"
+    } else {
+        ""
+    };
+    [
+        domain.domain.clone(),
+        if domain.include_subdomains {
+            "included"
+        } else {
+            "-"
+        }
+        .to_owned(),
+        time_or_none(domain.create_time.as_ref()),
+        time_or_none(domain.verify_time.as_ref()),
+        format!("{}{or_more}", domain.active_key_count),
+    ]
+}
+
+fn below_text(domain: &VerifiedDomain) -> &'static str {
+    if domain.include_subdomains {
+        ", with all names below it,"
+    } else {
+        ""
+    }
+}
+
+fn removed_text(named: &Named, removed: &RemoveDomainResponse) -> String {
+    let Named { domain, account } = named;
+    if !removed.still_verified_by.is_empty() {
+        let above = &removed.still_verified_by;
+        return format!(
+            "{domain} was removed from {account}, but {above} still verifies it: that includes its subdomains."
+        );
+    }
+    let count = removed.active_key_count;
+    let least = if removed.active_key_count_is_minimum {
+        "at least "
+    } else {
+        ""
+    };
+    format!(
+        "{domain} is not verified for {account} any more. Active keys that are restricted to it: {least}{count}."
+    )
+}

@@ -1,0 +1,83 @@
+//! How a command that calls the service fails, and the exit code that tells a script so.
+
+use std::{fmt, io};
+use tosend_keyservice::{AdminError, Error, Misused};
+
+/// Why a command that calls the service did not do what it was told.
+///
+/// Its text never contains a token or a secret, as the client library's errors do not.
+#[derive(Debug)]
+pub(in crate::cli) enum Failure {
+    /// The answer was a denial. It is printed already.
+    Denied,
+    /// The service, or the person who was asked, refused it. Or this machine did, such as a full disk.
+    Refused(String),
+    /// The command or its input is wrong, or the caller may not make the call.
+    Misused(String),
+    /// No replica could answer in time.
+    Unavailable(String),
+    /// Standard output did not take what was to be printed.
+    Print(io::Error),
+}
+
+impl Failure {
+    /// The documented exit codes. 0 is success, or a grant.
+    pub(in crate::cli) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) | Self::Print(_) => 1,
+            Self::Misused(_) => 2,
+            Self::Denied => 3,
+            Self::Unavailable(_) => 4,
+        }
+    }
+}
+
+/// The help of every command that calls the service.
+pub(in crate::cli) const EXIT_CODES: &str = "\
+Exit codes: 0 done, or granted; 1 refused by the service, or not written; 2 wrong
+command or input, or not allowed; 3 denied; 4 no replica could answer.";
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied => f.write_str("denied"),
+            Self::Refused(text) | Self::Misused(text) | Self::Unavailable(text) => {
+                f.write_str(text)
+            }
+            Self::Print(error) => write!(f, "cannot print the answer: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Print(error)
+    }
+}
+
+impl From<Misused> for Failure {
+    fn from(error: Misused) -> Self {
+        Self::Misused(error.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unavailable(error) => Self::Unavailable(error.to_string()),
+            Error::Misused(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Unavailable(error) => Self::Unavailable(error.to_string()),
+            AdminError::Misused(error) => error.into(),
+            AdminError::Refused(error) => Self::Refused(error.to_string()),
+        }
+    }
+}

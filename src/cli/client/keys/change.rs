@@ -1,0 +1,183 @@
+//! `keys update`, `keys suspend` and `keys resume`.
+
+use super::{issue::label, shown::show, target::Target};
+use crate::{
+    cli::{client::failure::Failure, output::OutputFormat, times::future},
+    grpc,
+    model::{key::KeyId, time::Timestamp},
+};
+use clap::Args;
+use std::collections::HashMap;
+use tosend_keyservice::{
+    Admin, AdminError,
+    proto::{
+        AllDomains, FieldMask, GetRequest, Key, ResumeRequest, Scope, SuspendRequest,
+        UpdateRequest, get_request, scope,
+    },
+};
+
+/// How often labels are read and written again if others change the key meanwhile.
+const TRIES: usize = 5;
+
+/// What to change. What is left out stays as it is.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub(super) struct Update {
+    /// The key's id.
+    #[arg(value_name = "KEY_ID", value_parser = KeyId::parse)]
+    key_id: KeyId,
+
+    /// The new name.
+    #[arg(long, group = "change")]
+    name: Option<String>,
+
+    /// The only domain that the key may be used for from now on.
+    #[arg(long, value_name = "DOMAIN", group = "change")]
+    domain: Option<String>,
+
+    /// Let the key be used for every verified domain of its account.
+    #[arg(long, group = "change", conflicts_with = "domain")]
+    all_domains: bool,
+
+    /// When the key expires: a time in UTC, such as 2030-01-31, or in how long, such as 90days.
+    #[arg(long, value_name = "TIME", value_parser = future, group = "change")]
+    expires: Option<Timestamp>,
+
+    /// Let the key never expire.
+    #[arg(long, group = "change", conflicts_with = "expires")]
+    never_expires: bool,
+
+    /// Set a label. Give one flag for each. The key's other labels stay.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label, group = "change")]
+    labels: Vec<(String, String)>,
+
+    /// Remove the label of this name. Give one flag for each.
+    #[arg(long = "remove-label", value_name = "NAME", group = "change")]
+    removed_labels: Vec<String>,
+
+    /// Change the key only if this is still its etag, as `keys get` showed it.
+    #[arg(long)]
+    etag: Option<String>,
+}
+
+impl Update {
+    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        let updated = if self.labels.is_empty() && self.removed_labels.is_empty() {
+            admin.update(self.request(None, self.etag.clone())).await?
+        } else {
+            self.change_labels(admin).await?
+        };
+        show(format, &updated.key.unwrap_or_default())
+    }
+
+    /// The service takes all labels at once. So they are read, and written only if nobody else changed the key.
+    async fn change_labels(
+        &self,
+        admin: &Admin,
+    ) -> Result<tosend_keyservice::proto::UpdateResponse, Failure> {
+        let mut tries = 1;
+        loop {
+            let key = get(admin, self.key_id).await?;
+            let etag = self.etag.clone().unwrap_or_else(|| key.etag.clone());
+            let labels = self.with_changes(key.labels);
+            match admin.update(self.request(Some(labels), Some(etag))).await {
+                Err(AdminError::Refused(refused))
+                    if self.etag.is_none()
+                        && tries < TRIES
+                        && refused.reason.as_deref() == Some("ETAG_MISMATCH") =>
+                {
+                    tries += 1;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    fn with_changes(&self, mut labels: HashMap<String, String>) -> HashMap<String, String> {
+        labels.retain(|name, _| !self.removed_labels.contains(name));
+        labels.extend(self.labels.iter().cloned());
+        labels
+    }
+
+    fn request(
+        &self,
+        labels: Option<HashMap<String, String>>,
+        etag: Option<String>,
+    ) -> UpdateRequest {
+        let kind = match &self.domain {
+            Some(domain) => Some(scope::Kind::Domain(domain.clone())),
+            None => self
+                .all_domains
+                .then_some(scope::Kind::AllDomains(AllDomains {})),
+        };
+        let named = [
+            ("name", self.name.is_some()),
+            ("scope", kind.is_some()),
+            ("expire_time", self.expires.is_some() || self.never_expires),
+            ("labels", labels.is_some()),
+        ];
+        let paths = named.iter().filter(|(_, is_named)| *is_named);
+        UpdateRequest {
+            key_id: self.key_id.to_string(),
+            update_mask: Some(FieldMask {
+                paths: paths.map(|(path, _)| (*path).to_owned()).collect(),
+            }),
+            name: self.name.clone().unwrap_or_default(),
+            scope: kind.map(|kind| Scope { kind: Some(kind) }),
+            expire_time: self.expires.map(grpc::timestamp),
+            etag,
+            account_id: None,
+            labels: labels.unwrap_or_default(),
+        }
+    }
+}
+
+async fn get(admin: &Admin, key_id: KeyId) -> Result<Key, Failure> {
+    let request = GetRequest {
+        target: Some(get_request::Target::KeyId(key_id.to_string())),
+        account_id: None,
+    };
+    Ok(admin.get(request).await?.key.unwrap_or_default())
+}
+
+/// Which key to suspend.
+#[derive(Debug, Args)]
+pub(super) struct Suspend {
+    #[command(flatten)]
+    target: Target,
+
+    /// Why, for people.
+    #[arg(long)]
+    reason: String,
+}
+
+impl Suspend {
+    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        let request = SuspendRequest {
+            target: Some(self.target.read()?.into()),
+            account_id: None,
+            reason: self.reason.clone(),
+        };
+        let suspended = admin.suspend(request).await?;
+        show(format, &suspended.key.unwrap_or_default())
+    }
+}
+
+/// Which key to resume.
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    /// The key's id.
+    #[arg(value_name = "KEY_ID", value_parser = KeyId::parse)]
+    key_id: KeyId,
+}
+
+impl Resume {
+    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        let request = ResumeRequest {
+            key_id: self.key_id.to_string(),
+            account_id: None,
+        };
+        let resumed = admin.resume(request).await?;
+        show(format, &resumed.key.unwrap_or_default())
+    }
+}

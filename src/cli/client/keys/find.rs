@@ -1,0 +1,155 @@
+//! `keys list` and `keys get`.
+
+use super::{
+    issue::label,
+    shown::{self, show},
+    target::Target,
+};
+use crate::{
+    cli::{
+        client::{
+            failure::Failure,
+            printer::{json, print_with},
+        },
+        output::OutputFormat,
+        times::past,
+    },
+    grpc,
+    model::time::Timestamp,
+};
+use clap::{Args, ValueEnum};
+use std::io::Write;
+use tosend_keyservice::{
+    Admin,
+    proto::{GetRequest, Key, ListRequest, key},
+};
+
+/// In a page: as many as the service gives at once.
+const PAGE: i32 = 1000;
+
+/// Which keys to list. What is left out restricts nothing.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// The account whose keys to list.
+    #[arg(long, value_name = "ACCOUNT", required_unless_present = "all_accounts")]
+    account: Option<String>,
+
+    /// List the keys of all accounts.
+    #[arg(long, conflicts_with = "account")]
+    all_accounts: bool,
+
+    /// Only keys with this status.
+    #[arg(long)]
+    status: Option<Status>,
+
+    /// Only keys that are restricted to exactly this domain.
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+
+    /// Only keys with this label. Give one flag for each.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+
+    /// Only keys whose name begins so.
+    #[arg(long, value_name = "TEXT")]
+    name_prefix: Option<String>,
+
+    /// Only the key whose token begins and ends so: `tsend_ab…wxyz`, or `tsend_ab...wxyz`.
+    #[arg(long, value_name = "PREVIEW")]
+    preview: Option<String>,
+
+    /// Only keys that were not used since this time: a time in UTC, such as 2030-01-31, or how long ago, such
+    /// as 90days.
+    #[arg(long, value_name = "TIME", value_parser = past)]
+    unused_since: Option<Timestamp>,
+
+    /// Only so many keys, the newest.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Status {
+    Active,
+    Suspended,
+    Expired,
+    Revoked,
+}
+
+impl List {
+    /// Prints page after page, so that it takes no more memory for more keys.
+    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        let mut left = self.limit.unwrap_or(u32::MAX);
+        let mut request = self.request();
+        let mut shown = 0;
+        loop {
+            request.page_size = PAGE.min(i32::try_from(left).unwrap_or(PAGE));
+            let page = admin.list(request.clone()).await?;
+            let is_last = page.next_page_token.is_empty();
+            if format.is_table() {
+                // A page with filters may be empty. The headings stand above the first keys.
+                if !page.keys.is_empty() || (is_last && shown == 0) {
+                    print_with(|mut output| shown::table(&page.keys).print(&mut output))?;
+                }
+            } else {
+                print_with(|output| print_json(output, &page.keys))?;
+            }
+            let count = u32::try_from(page.keys.len()).unwrap_or(u32::MAX);
+            shown += count;
+            left = left.saturating_sub(count);
+            if is_last || left == 0 {
+                return Ok(());
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    fn request(&self) -> ListRequest {
+        let status = self.status.map_or(key::Status::Unspecified, Status::of_key);
+        ListRequest {
+            account_id: self.account.clone().unwrap_or_default(),
+            all_accounts: self.all_accounts,
+            status: status.into(),
+            domain: self.domain.clone(),
+            labels: self.labels.iter().cloned().collect(),
+            name_prefix: self.name_prefix.clone().unwrap_or_default(),
+            preview: self.preview.clone().unwrap_or_default(),
+            unused_since: self.unused_since.map(grpc::timestamp),
+            ..ListRequest::default()
+        }
+    }
+}
+
+fn print_json(output: &mut dyn Write, keys: &[Key]) -> std::io::Result<()> {
+    let mut lines = keys.iter().map(|key| json("Key", key));
+    lines.try_for_each(|line| writeln!(output, "{line}"))
+}
+
+impl Status {
+    fn of_key(self) -> key::Status {
+        match self {
+            Self::Active => key::Status::Active,
+            Self::Suspended => key::Status::Suspended,
+            Self::Expired => key::Status::Expired,
+            Self::Revoked => key::Status::Revoked,
+        }
+    }
+}
+
+/// Which key to show.
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Get {
+    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        let request = GetRequest {
+            target: Some(self.target.read()?.into()),
+            account_id: None,
+        };
+        let got = admin.get(request).await?;
+        show(format, &got.key.unwrap_or_default())
+    }
+}

@@ -1,0 +1,108 @@
+//! How a key is shown to people.
+
+use crate::cli::{
+    client::{
+        accounts::suspended,
+        failure::Failure,
+        printer::{Lines, json, print, time, time_or_none},
+    },
+    output::{OutputFormat, Table},
+};
+use std::collections::HashMap;
+use tosend_keyservice::proto::{Key, key::Status, scope::Kind};
+
+/// Prints one key.
+pub(super) fn show(format: OutputFormat, key: &Key) -> Result<(), Failure> {
+    print(format, || text(key), || json("Key", key))
+}
+
+/// All that is known of a key.
+pub(super) fn text(key: &Key) -> String {
+    let mut lines = Lines::default();
+    lines.add("Key", &key.key_id);
+    lines.add("Name", &key.name);
+    lines.add("Account", &key.account_id);
+    lines.add("Token", &key.preview);
+    lines.add(
+        "Domain",
+        domain(key, "every verified domain of the account"),
+    );
+    lines.add("Status", status(key));
+    lines.add_some("Created", key.create_time.as_ref().map(time));
+    lines.add_some("Expires", key.expire_time.as_ref().map(time));
+    lines.add_some("Last used", key.last_used_time.as_ref().map(time));
+    lines.add_some("Suspended", key.suspension.as_ref().map(suspended));
+    lines.add_some("Revoked", key.revoke_time.as_ref().map(time));
+    lines.add_some("Reason", key.revoke_reason.as_ref());
+    lines.add_some("Replaces", key.predecessor.as_ref());
+    lines.add_some("Replaced by", key.successor.as_ref());
+    for label in labels(&key.labels) {
+        lines.add("Label", label);
+    }
+    lines.add("Etag", &key.etag);
+    lines.into_text()
+}
+
+/// `Newsletter` of `acme`, and its id.
+pub(super) fn named(key: &Key) -> String {
+    format!(
+        "the key \"{}\" ({}) of the account {}, {}",
+        key.name, key.preview, key.account_id, key.key_id
+    )
+}
+
+const HEADINGS: [&str; 8] = [
+    "KEY",
+    "ACCOUNT",
+    "NAME",
+    "TOKEN",
+    "DOMAIN",
+    "STATUS",
+    "CREATED",
+    "LAST USED",
+];
+
+pub(super) fn table(keys: &[Key]) -> Table<8> {
+    let mut table = Table::new(HEADINGS);
+    for key in keys {
+        table.add([
+            key.key_id.clone(),
+            key.account_id.clone(),
+            key.name.clone(),
+            key.preview.clone(),
+            domain(key, "*"),
+            status(key),
+            time_or_none(key.create_time.as_ref()),
+            time_or_none(key.last_used_time.as_ref()),
+        ]);
+    }
+    table
+}
+
+fn domain(key: &Key, all: &str) -> String {
+    match key.scope.as_ref().and_then(|scope| scope.kind.as_ref()) {
+        Some(Kind::AllDomains(_)) => all.to_owned(),
+        Some(Kind::Domain(domain)) => domain.clone(),
+        None => "?".to_owned(),
+    }
+}
+
+fn status(key: &Key) -> String {
+    let status = Status::try_from(key.status);
+    let name = status.map(|status| {
+        status
+            .as_str_name()
+            .trim_start_matches("STATUS_")
+            .to_lowercase()
+    });
+    name.unwrap_or_else(|_| key.status.to_string())
+}
+
+fn labels(labels: &HashMap<String, String>) -> Vec<String> {
+    let mut lines: Vec<_> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    lines.sort();
+    lines
+}

@@ -1,0 +1,56 @@
+//! How a command names a key: by its id, or by its token, which must not be an argument.
+
+use crate::{
+    cli::client::{failure::Failure, token_input::read_token},
+    model::key::KeyId,
+};
+use clap::Args;
+use std::path::PathBuf;
+use tosend_keyservice::proto::{get_request, revoke_request, rotate_request, suspend_request};
+
+/// The key.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Target {
+    /// The key's id.
+    #[arg(value_name = "KEY_ID", value_parser = KeyId::parse)]
+    key_id: Option<KeyId>,
+
+    /// File with the key's token, in the place of its id. `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// What a call is told.
+#[derive(Clone)]
+pub(super) enum Named {
+    Id(String),
+    Token(String),
+}
+
+impl Target {
+    /// Reads the token, if the key is named by it.
+    pub(super) fn read(&self) -> Result<Named, Failure> {
+        match (self.key_id, &self.token_file) {
+            (Some(id), _) => Ok(Named::Id(id.to_string())),
+            (None, Some(file)) => read_token(file).map(Named::Token),
+            (None, None) => unreachable!("the group requires one of them"),
+        }
+    }
+}
+
+/// The same choice in each request that has it.
+macro_rules! named_in {
+    ($($request:ident),*) => {$(
+        impl From<Named> for $request::Target {
+            fn from(named: Named) -> Self {
+                match named {
+                    Named::Id(id) => Self::KeyId(id),
+                    Named::Token(token) => Self::Token(token),
+                }
+            }
+        }
+    )*};
+}
+
+named_in!(get_request, revoke_request, rotate_request, suspend_request);

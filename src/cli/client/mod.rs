@@ -1,0 +1,52 @@
+//! The commands that call a running service, by the client library for Rust.
+//!
+//! Promises that standard output has what was asked for and nothing else, so that a script can take it: a
+//! token alone where there is one. Everything else goes to standard error.
+
+mod accounts;
+mod authorize;
+mod confirm;
+mod connection;
+mod contexts;
+mod contexts_command;
+mod domains;
+mod failure;
+mod keys;
+mod printer;
+mod token_input;
+
+pub(super) use accounts::AccountsCommand;
+pub(super) use authorize::AuthorizeCommand;
+pub(super) use contexts_command::ContextsCommand;
+pub(super) use domains::DomainsCommand;
+pub(super) use failure::{EXIT_CODES, Failure};
+pub(super) use keys::KeysCommand;
+
+use connection::Connection;
+use tokio::runtime;
+use tosend_keyservice::Client;
+
+/// Connects, and has `work` done.
+fn with_client(
+    connection: &Connection,
+    work: impl AsyncFnOnce(&Client) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::Refused(format!("the system gives this process too little: {error}"))
+    })?;
+    let done = runtime.block_on(async {
+        let client = connection.open()?;
+        let done = work(&client).await;
+        client.close().await;
+        done
+    });
+    // A lookup of a name may hang, and nobody waits for it any more.
+    runtime.shutdown_background();
+    done.map_err(|failure| match (failure, connection.advice()) {
+        (Failure::Unavailable(why), Some(advice)) => {
+            Failure::Unavailable(format!("{why}; {advice}"))
+        }
+        (failure, _) => failure,
+    })
+}

@@ -1,0 +1,117 @@
+//! What the commands print of the service's messages.
+
+use super::failure::Failure;
+use crate::{
+    cli::output::{OutputFormat, is_broken_pipe, to_stdout},
+    grpc,
+    model::{
+        printable::{printable, printable_json},
+        time::Timestamp,
+    },
+    observe::stderr,
+};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    sync::LazyLock,
+};
+use tosend_keyservice::proto;
+
+/// The types of the messages, for their JSON.
+static TYPES: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(grpc::OWN_DESCRIPTOR_SET).expect("the embedded descriptors are valid")
+});
+
+/// A message as JSON on one line, as grpcurl and every other tool for protobuf write it.
+pub(super) fn json(name: &str, message: &impl Message) -> String {
+    let name = format!("tosend.keys.v1.{name}");
+    let descriptor = TYPES.get_message_by_name(&name);
+    let descriptor = descriptor.expect("the protos have each type that is printed");
+    let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
+    let message = message.expect("a message is what its type says");
+    let line = serde_json::to_string(&message).expect("a message is JSON");
+    printable_json(&line).into_owned()
+}
+
+/// Prints what was asked for on standard output.
+pub(super) fn print(
+    format: OutputFormat,
+    text: impl FnOnce() -> String,
+    json: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    let shown = if format.is_table() { text() } else { json() };
+    print_with(|output| writeln!(output, "{}", shown.trim_end()))
+}
+
+pub(super) fn print_with(
+    print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    Ok(to_stdout(|output| print(output), is_broken_pipe)?)
+}
+
+/// Prints a new token alone on standard output, and its key on standard error.
+///
+/// The token cannot be shown again, so a reader that has gone is an error here.
+pub(super) fn print_token(
+    token: &str,
+    key_id: &str,
+    format: OutputFormat,
+    text: impl FnOnce() -> String,
+    json: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    let no_reader_may_go = |_: &io::Error| false;
+    let printed = to_stdout(|output| writeln!(output, "{token}"), no_reader_may_go);
+    printed.map_err(|error| {
+        Failure::Refused(format!(
+            "the token of the new key {key_id} could not be printed ({error}), and cannot be shown again: \
+             revoke the key"
+        ))
+    })?;
+    let is_table = format.is_table_on(&io::stderr());
+    say(&if is_table { text() } else { json() });
+    Ok(())
+}
+
+/// Tells the person something, on standard error.
+pub(super) fn say(text: &str) {
+    for line in text.lines() {
+        stderr::write(format!("{}\n", printable(line)).as_bytes());
+    }
+}
+
+/// Lines of names and values, with the values below one another.
+#[derive(Default)]
+pub(super) struct Lines(String);
+
+impl Lines {
+    /// A line, whose value is printable.
+    pub(super) fn add(&mut self, name: &str, value: impl Display) {
+        let value = value.to_string();
+        let line = format!("{:<13}{}\n", format!("{name}:"), printable(&value));
+        self.0.push_str(&line);
+    }
+
+    /// A line, if there is something to say.
+    pub(super) fn add_some(&mut self, name: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.add(name, value);
+        }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// A time to the second, in UTC.
+pub(super) fn time(time: &proto::Timestamp) -> String {
+    let time = Timestamp::nearest_to_micros(time.seconds.saturating_mul(1_000_000));
+    humantime::format_rfc3339_seconds(time.to_system_time()).to_string()
+}
+
+/// The same, or `-` if there is none.
+pub(super) fn time_or_none(of: Option<&proto::Timestamp>) -> String {
+    of.map_or("-".to_owned(), time)
+}

@@ -1,0 +1,125 @@
+//! How a command prints: text for people on a terminal, JSON for programs elsewhere.
+//!
+//! Promises that a reader of standard output who has seen enough is no error.
+
+use crate::model::printable::printable;
+use clap::{Args, ValueEnum};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
+use unicode_width::UnicodeWidthStr;
+
+/// The choice between text and JSON.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct OutputFormat {
+    /// How to print: `auto` is `table` on a terminal and `json` elsewhere.
+    #[arg(
+        id = "output",
+        short = 'o',
+        long = "output",
+        alias = "format",
+        value_name = "FORMAT",
+        default_value = "auto",
+        global = true
+    )]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// `table` on a terminal, `json` elsewhere.
+    Auto,
+    /// Columns and sentences for people.
+    Table,
+    /// A JSON object a line.
+    Json,
+}
+
+impl OutputFormat {
+    pub(super) fn is_table(self) -> bool {
+        self.is_table_on(&io::stdout())
+    }
+
+    /// What is printed elsewhere than on standard output.
+    pub(super) fn is_table_on(self, output: &impl IsTerminal) -> bool {
+        match self.format {
+            Format::Auto => output.is_terminal(),
+            Format::Table => true,
+            Format::Json => false,
+        }
+    }
+}
+
+/// Has standard output written by `print`, and flushes it. That its reader has gone is its business.
+pub(super) fn to_stdout<E: From<io::Error>>(
+    print: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> Result<(), E>,
+    is_broken_pipe: impl FnOnce(&E) -> bool,
+) -> Result<(), E> {
+    let mut output = BufWriter::new(io::stdout().lock());
+    let printed = print(&mut output).and_then(|()| Ok(output.flush()?));
+    match printed {
+        Err(error) if is_broken_pipe(&error) => {
+            // Dropped whole, the buffer would try to write its rest and report the same error.
+            drop(output.into_parts());
+            Ok(())
+        }
+        printed => printed,
+    }
+}
+
+/// Whether the reader of the output has seen enough.
+pub(super) fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
+}
+
+/// Rows of cells below headings. A column is as wide as its widest cell.
+pub(super) struct Table<const COLUMNS: usize> {
+    rows: Vec<[String; COLUMNS]>,
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    pub(super) fn new(headings: [&str; COLUMNS]) -> Self {
+        Self {
+            rows: vec![headings.map(str::to_owned)],
+        }
+    }
+
+    /// Adds a row. What a terminal would obey in a cell is written out.
+    pub(super) fn add(&mut self, row: [String; COLUMNS]) {
+        self.rows
+            .push(row.map(|cell| printable(&cell).into_owned()));
+    }
+
+    pub(super) fn print(&self, output: &mut impl Write) -> io::Result<()> {
+        let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+            let widths = self.rows.iter().map(|row| row[column].width());
+            widths.max().unwrap_or(0)
+        });
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(widths) {
+                line.push_str(cell);
+                let padding = width + 2 - cell.width();
+                line.extend(std::iter::repeat_n(' ', padding));
+            }
+            writeln!(output, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_is_on_a_terminal() {
+        let mut table = Table::new(["NAME", "STATUS"]);
+        table.add(["語語語".to_owned(), "active".to_owned()]);
+        table.add(["a\u{1b}".to_owned(), String::new()]);
+        let mut printed = Vec::new();
+        table.print(&mut printed).expect("a vector");
+        assert_eq!(
+            String::from_utf8(printed).expect("text"),
+            "NAME     STATUS\n語語語   active\na\\u{1b}\n"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! `keyservice completions` and `keyservice man`: help for shells and readers, made from the definitions of the
+//! commands.
+
+use super::output::{is_broken_pipe, to_stdout};
+use clap::Args;
+use clap_complete::Shell;
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+const NAME: &str = "keyservice";
+
+/// For which shell.
+#[derive(Debug, Args)]
+pub(super) struct CompletionsCommand {
+    /// The shell. For bash: `keyservice completions bash > /etc/bash_completion.d/keyservice`.
+    shell: Shell,
+}
+
+impl CompletionsCommand {
+    /// Prints the script to standard output.
+    pub(super) fn run(&self, mut command: clap::Command) -> io::Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, NAME, &mut script);
+        to_stdout(|output| output.write_all(&script), is_broken_pipe)
+    }
+}
+
+/// Where to.
+#[derive(Debug, Args)]
+pub(super) struct ManCommand {
+    /// The folder that gets the pages, such as ~/.local/share/man/man1. It is made if it is not there.
+    folder: PathBuf,
+}
+
+impl ManCommand {
+    /// Writes a page for each command.
+    pub(super) fn run(&self, command: clap::Command) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        clap_mangen::generate_to(command.name(NAME), &self.folder)
+    }
+}

@@ -1,0 +1,197 @@
+//! Which service a command calls, and as whom.
+
+use super::Person;
+use crate::support::{
+    certificates::Authority,
+    clients::callers::Credential,
+    directory,
+    mount::Mount,
+    server::{Server, sqlite_in},
+};
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+/// A server with TLS, an admin with a secret and one with a certificate, and the files that they have.
+struct Guarded {
+    server: Server,
+    secret: String,
+    files: Mount,
+    _store: TempDir,
+}
+
+impl Guarded {
+    async fn start() -> Self {
+        let authority = Authority::new();
+        let (server, client) = (
+            authority.server("localhost"),
+            authority.client_by_uri("spiffe://example.org/admin"),
+        );
+        let admin = Credential::new("operator", &["--role", "admin"]);
+        let by_certificate = "other admin certificate=spiffe://example.org/admin";
+        let callers = format!("{}\n{by_certificate}\n", admin.line);
+        let files = Mount::new(&[
+            ("ca.crt", &authority.pem()),
+            ("server.crt", &server.certificate),
+            ("server.key", &server.key),
+            ("client.crt", &client.certificate),
+            ("client.key", &client.key),
+            ("secret", &admin.secret),
+            ("callers", &callers),
+        ]);
+        let path = |name| files.arg(name);
+        let args = [
+            "--tls-cert",
+            &path("server.crt"),
+            "--tls-key",
+            &path("server.key"),
+            "--tls-client-ca",
+            &path("ca.crt"),
+            "--credentials",
+            &path("callers"),
+        ];
+        let directory = directory();
+        let store = sqlite_in(&directory);
+        let server = Server::start_listening(&store, &args, &[]).await;
+        Self {
+            server,
+            secret: admin.secret,
+            files,
+            _store: directory,
+        }
+    }
+
+    fn address(&self) -> String {
+        format!("localhost:{}", self.server.port())
+    }
+}
+
+const LIST: [&str; 4] = ["keys", "list", "--account", "acme"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_variables_and_a_context_say_who_calls() {
+    let guarded = Guarded::start().await;
+    let (address, path) = (guarded.address(), |name| guarded.files.arg(name));
+    let mut person = Person::new();
+    let to_it = ["--server", &address, "--ca", &path("ca.crt")];
+    let list = |person: &Person, flags: &[&str]| person.runs(&[&LIST, flags].concat());
+
+    let by_secret = ["--secret-file", &path("secret")];
+    assert_eq!(
+        list(&person, &[&to_it[..], &by_secret].concat()).printed(),
+        ""
+    );
+    let by_certificate = [
+        "--client-cert",
+        &path("client.crt"),
+        "--client-key",
+        &path("client.key"),
+    ];
+    assert_eq!(
+        list(&person, &[&to_it[..], &by_certificate].concat()).printed(),
+        ""
+    );
+    let unknown = list(&person, &to_it);
+    assert_eq!(unknown.exit, 2);
+    assert!(unknown.err.contains("UNAUTHENTICATED"), "{}", unknown.err);
+    person.variables = vec![("KEYSERVICE_SECRET", guarded.secret.clone())];
+    assert_eq!(list(&person, &to_it).printed(), "");
+
+    person.variables.clear();
+    let set = ["contexts", "set", "production"];
+    person
+        .runs(&[&set, &to_it[..], &by_secret].concat())
+        .printed();
+    assert_eq!(list(&person, &[]).printed(), "");
+    let listed = person.runs(&["contexts", "list", "-o", "table"]).printed();
+    assert_eq!(
+        listed,
+        format!("CURRENT  NAME        SERVER\n*        production  {address}\n")
+    );
+    let missing = list(&person, &["--context", "staging"]);
+    assert_eq!(missing.exit, 2);
+    assert!(missing.err.contains("production"), "{}", missing.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_never_gets_a_contexts_secret() {
+    let guarded = Guarded::start().await;
+    let person = Person::new();
+    let (address, ca, secret) = (
+        guarded.address(),
+        guarded.files.arg("ca.crt"),
+        guarded.files.arg("secret"),
+    );
+    let set = [
+        "contexts",
+        "set",
+        "a",
+        "--server",
+        &address,
+        "--ca",
+        &ca,
+        "--secret-file",
+        &secret,
+    ];
+    person.runs(&set).printed();
+    let elsewhere = person.runs(&[&LIST[..], &["--server", &address, "--ca", &ca]].concat());
+    assert!(elsewhere.err.contains("UNAUTHENTICATED"), "{elsewhere:?}");
+    // Who names both means it, and asks one replica, say.
+    let both = [&LIST[..], &["--context", "a", "--server", &address]].concat();
+    assert_eq!(person.runs(&both).printed(), "");
+    let in_clear = [
+        "--context",
+        "a",
+        "--server",
+        "keys.example.org:50051",
+        "--plaintext",
+    ];
+    assert_eq!(person.runs(&[&LIST[..], &in_clear].concat()).exit, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_contexts_is_explained_when_it_is_wrong_and_changed_as_a_whole() {
+    let person = Person::new();
+    let file = person.home.path().join(".config/keyservice/config.toml");
+    let use_it = |name| person.runs(&["contexts", "use", name]);
+    for name in ["a", "b"] {
+        let set = [
+            "contexts",
+            "set",
+            name,
+            "--server",
+            "127.0.0.1:1",
+            "--plaintext",
+        ];
+        person.runs(&set).printed();
+    }
+    use_it("b").printed();
+    let text = fs::read_to_string(&file).expect("written");
+    assert!(text.starts_with("current = \"b\""), "{text}");
+    assert_eq!(use_it("c").exit, 2);
+    assert_eq!(
+        only_file_in(file.parent().expect("a folder")),
+        "config.toml"
+    );
+    fs::write(&file, "current = \"b\"\ncontext = 3\n").expect("written");
+    let wrong = person.runs(&LIST);
+    assert_eq!(wrong.exit, 2);
+    assert!(wrong.err.contains("config.toml, line 2"), "{}", wrong.err);
+}
+
+fn only_file_in(folder: &Path) -> String {
+    let mut entries = fs::read_dir(folder).expect("a folder");
+    let entry = entries.next().expect("a file").expect("an entry");
+    assert!(entries.next().is_none());
+    entry.file_name().into_string().expect("UTF-8")
+}
+
+#[test]
+fn who_has_started_no_service_is_told_how() {
+    let mut person = Person::new();
+    person.variables = vec![("KEYSERVICE_TIMEOUT", "300ms".to_owned())];
+    // Only if nobody listens on the usual port is this certain.
+    let done = person.runs(&LIST);
+    if done.exit == 4 {
+        assert!(done.err.contains("keyservice serve"), "{}", done.err);
+    }
+}
