@@ -3,12 +3,18 @@
 use crate::support::{
     directory,
     server::{Server, command, sqlite_in},
-    tools::{shell, terminal},
+    tools::{path, shell, terminal},
 };
+use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_tour_print_what_the_readme_shows() {
-    assert_eq!(run_all(include_str!("../../../README.md")).await, 6);
+    assert_eq!(run_all(include_str!("../../../README.md")).await, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_grpcurl_print_what_their_page_shows() {
+    assert_eq!(run_all(include_str!("../../../docs/grpcurl.md")).await, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +28,32 @@ async fn the_commands_about_many_keys_print_what_their_page_shows() {
         run_all(include_str!("../../../docs/organising.md")).await,
         9
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scripts_on_the_page_of_the_command_line_run() {
+    let directory = directory();
+    let server = Server::start(&sqlite_in(&directory)).await;
+    let home = directory.path();
+    let (token, _) = server.client().await.create_key().await;
+    std::fs::write(home.join("leaked"), token).expect("written");
+    std::fs::create_dir_all(home.join(".local/share/bash-completion/completions")).expect("made");
+    let page = include_str!("../../../docs/command-line.md");
+    let scripts = page.split("```sh\n").skip(1);
+    let scripts: Vec<_> = scripts.map(|rest| rest.split("```").next()).collect();
+    assert_eq!(scripts.len(), 3);
+    for script in scripts {
+        let mut bash = Command::new("bash");
+        bash.args(["-euc", script.expect("its end")]);
+        bash.env("HOME", home)
+            .env("PATH", path())
+            .env("ID", "once")
+            .current_dir(home);
+        bash.env("KEYSERVICE_SERVER", format!("127.0.0.1:{}", server.port()));
+        bash.env("KEYSERVICE_PLAINTEXT", "true");
+        let ran = bash.output().expect("bash runs");
+        assert!(ran.status.success(), "{script:?}: {ran:?}");
+    }
 }
 
 /// Runs the commands of a page in order at a terminal, and returns how many there are.
