@@ -200,6 +200,7 @@ impl Admin {
         let _open = self.client.enter().map_err(AdminError::Misused)?;
         let plan = Plan {
             attempts: self.client.options().attempts,
+            patient: true,
             attempt_time: AttemptTime::HalfOfTheRest,
             deadline: Instant::now() + self.deadline.min(LONGEST_DEADLINE),
             is_final: |status| !may_pass(status),

@@ -5,20 +5,24 @@ use crate::{
     pool::Pool,
 };
 use prost::Message;
-use std::{pin::pin, time::Duration};
+use std::{error::Error, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Status};
 
 /// Before a replica is asked for the second time: the first pause, which doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PATIENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// For what has arrived already.
 const MOMENT: Duration = Duration::from_millis(5);
 
 /// How a call is tried.
 pub(crate) struct Plan {
+    /// At most. A call to a replica that restarts may make more of them: see `patient`.
     pub(crate) attempts: usize,
+    /// Whether the call goes on to the deadline if a replica was ready before, with longer pauses.
+    pub(crate) patient: bool,
     pub(crate) attempt_time: AttemptTime,
     pub(crate) deadline: Instant,
     /// Whether an attempt that failed so is the last.
@@ -42,12 +46,14 @@ pub(crate) enum Failure {
 }
 
 impl Plan {
-    fn attempt_ends(&self, now: Instant) -> Instant {
+    /// When an attempt that begins now ends, and whether that is because its own time is up.
+    fn attempt_ends(&self, now: Instant) -> (Instant, bool) {
         let time = match self.attempt_time {
             AttemptTime::Fixed(time) => time,
             AttemptTime::HalfOfTheRest => (self.deadline - now) / 2,
         };
-        self.deadline.min(now + time)
+        let ends = now + time;
+        (self.deadline.min(ends), ends <= self.deadline)
     }
 }
 
@@ -66,22 +72,30 @@ where
     A: Message + Default + 'static,
 {
     let begun = Instant::now();
+    let is_patient = plan.patient && pool.was_ready();
+    let (most, longest_pause) = if is_patient {
+        (usize::MAX, LONGEST_PATIENT_PAUSE)
+    } else {
+        (plan.attempts, LONGEST_PAUSE)
+    };
     let mut attempts = Vec::new();
+    // Attempts that no replica saw do not count, so that connections which end together do not end a call.
+    let mut made = 0;
     let mut pause = FIRST_PAUSE;
-    while attempts.len() < plan.attempts && Instant::now() < plan.deadline {
+    while made < most && Instant::now() < plan.deadline {
         let next = async {
-            if !attempts.is_empty() && pool.all_tried(&attempts) {
+            if pool.asks_again(&attempts) {
                 sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(longest_pause);
             }
-            pool.next(&attempts).await
+            pool.next(&attempts).await.with_slot().await
         };
-        let Ok(replica) = timeout_at(plan.deadline, next).await else {
+        let Ok((replica, _slot)) = timeout_at(plan.deadline, next).await else {
             break;
         };
         let sent = Instant::now();
-        let attempt = replica.call(path, question.clone());
-        let answer = until(plan.attempt_ends(sent), attempt).await;
+        let (ends, has_its_time) = plan.attempt_ends(sent);
+        let answer = until(ends, replica.call(path, question.clone())).await;
         let status = match answer.map(|answer| answer.and_then(&read)) {
             Some(Ok(answer)) => {
                 pool.metrics.count_attempt(Code::Ok);
@@ -89,7 +103,10 @@ where
             }
             Some(Err(status)) => status,
             None => {
-                replica.doubt();
+                // Less time than that says nothing about the replica.
+                if has_its_time {
+                    replica.doubt();
+                }
                 let waited = sent.elapsed().as_millis();
                 Status::deadline_exceeded(format!("no answer within {waited} ms"))
             }
@@ -99,12 +116,33 @@ where
             return Err(Failure::Final(status));
         }
         attempts.push(Attempt::new(replica.address, &status));
-        if !(plan.may_repeat)(&status) {
-            break;
+        if was_seen(&status) {
+            made += 1;
+            if !(plan.may_repeat)(&status) {
+                break;
+            }
         }
     }
     let error = Unavailable::new(attempts, begun.elapsed(), pool.lookup_fault());
     Err(Failure::Unavailable(error))
+}
+
+/// Whether a replica may have seen the attempt. Not if its connection ended before it was sent, or if the replica
+/// says that it has not looked at it (RFC 9113, sections 6.8 and 8.7).
+fn was_seen(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.downcast_ref().is_some_and(hyper::Error::is_canceled) {
+            return false;
+        }
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let is_unseen = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let is_going = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return !(is_unseen || is_going);
+        }
+        source = error.source();
+    }
+    true
 }
 
 /// Its output, or None when its time is up.

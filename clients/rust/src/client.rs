@@ -85,6 +85,7 @@ impl Client {
         };
         let plan = Plan {
             attempts: options.attempts,
+            patient: false,
             attempt_time: AttemptTime::Fixed(options.attempt_time),
             deadline: begun + deadline.min(LONGEST_DEADLINE),
             is_final: is_misuse,

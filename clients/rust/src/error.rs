@@ -186,8 +186,13 @@ impl fmt::Display for Unavailable {
         if let Some(fault) = &self.lookup {
             write!(f, ": no address was found: {fault}")?;
         }
-        for (at, attempt) in self.attempts.iter().enumerate() {
-            write!(f, "{}{attempt}", if at == 0 { ": " } else { "; " })?;
+        let alike = |one: &Attempt, next: &Attempt| one.to_string() == next.to_string();
+        for (at, attempts) in self.attempts.chunk_by(alike).enumerate() {
+            let (before, attempt) = (if at == 0 { ": " } else { "; " }, &attempts[0]);
+            write!(f, "{before}{attempt}")?;
+            if attempts.len() > 1 {
+                write!(f, ", {} times", attempts.len())?;
+            }
         }
         Ok(())
     }

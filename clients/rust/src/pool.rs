@@ -5,7 +5,7 @@ use crate::{
     error::Attempt,
     metrics::Metrics,
     options::Target,
-    replica::{Member, Replica},
+    replica::{Member, Readiness, Replica},
 };
 use std::{
     net::SocketAddr,
@@ -39,7 +39,7 @@ pub(crate) struct Pool {
     targets: Vec<Target>,
     credentials: Arc<Credentials>,
     members: watch::Sender<Vec<Member>>,
-    ready_count: watch::Sender<usize>,
+    readiness: watch::Sender<Readiness>,
     /// Why the last name that could not be looked up could not.
     lookup_fault: Mutex<Option<String>>,
     /// Whose turn it is.
@@ -53,7 +53,7 @@ impl Pool {
             targets,
             credentials: Arc::new(credentials),
             members: watch::Sender::new(Vec::new()),
-            ready_count: watch::Sender::new(0),
+            readiness: watch::Sender::default(),
             lookup_fault: Mutex::new(None),
             // Anywhere, so that many clients that start together do not all begin with the same replica.
             turn: AtomicUsize::new(rand::random::<u32>() as usize),
@@ -78,12 +78,12 @@ impl Pool {
 
     /// How many replicas are known, and how many of them are ready.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.members.borrow().len(), *self.ready_count.borrow())
+        (self.members.borrow().len(), self.readiness.borrow().count)
     }
 
     pub(crate) async fn wait_until_ready(&self) {
-        let mut ready_count = self.ready_count.subscribe();
-        let ready = ready_count.wait_for(|count| *count > 0).await;
+        let mut readiness = self.readiness.subscribe();
+        let ready = readiness.wait_for(|ready| ready.count > 0).await;
         ready.expect("the sender is this pool's");
     }
 
@@ -106,12 +106,16 @@ impl Pool {
         fault.clone().filter(|_| self.members.borrow().is_empty())
     }
 
-    /// Whether a call that has made these attempts has asked every replica.
-    pub(crate) fn all_tried(&self, attempts: &[Attempt]) -> bool {
+    /// Whether a replica was ready at any time.
+    pub(crate) fn was_ready(&self) -> bool {
+        self.readiness.borrow().ever
+    }
+
+    /// Whether a call that has made these attempts asks a replica for the second time next.
+    pub(crate) fn asks_again(&self, attempts: &[Attempt]) -> bool {
         let members = self.members.borrow();
-        members
-            .iter()
-            .all(|member| is_tried(&member.replica, attempts))
+        let best = members.iter().map(|it| Rank::of(&it.replica, attempts));
+        best.min().is_some_and(|rank| rank.is_tried)
     }
 
     /// The replica to ask next, for a call that has made these attempts. Waits until one is known.
@@ -125,25 +129,23 @@ impl Pool {
         self.choose(&members, attempts).expect("there is one")
     }
 
+    /// One of the best, in turns.
     fn choose(&self, members: &[Member], attempts: &[Attempt]) -> Option<Arc<Replica>> {
-        let ranks: Vec<_> = members
-            .iter()
-            .map(|it| rank(it.replica.is_ready(), is_tried(&it.replica, attempts)))
-            .collect();
-        let best = ranks.iter().min()?;
-        let best: Vec<_> = (0..ranks.len()).filter(|at| ranks[*at] == *best).collect();
-        let turn = self.turn.fetch_add(1, Relaxed) % best.len();
-        Some(members[best[turn]].replica.clone())
+        let ranks = members.iter().map(|it| Rank::of(&it.replica, attempts));
+        let best = ranks.clone().min()?;
+        let turn = self.turn.fetch_add(1, Relaxed) % ranks.clone().filter(|it| *it == best).count();
+        let chosen = members.iter().zip(ranks).filter(|(_, rank)| *rank == best);
+        chosen.map(|(member, _)| member.replica.clone()).nth(turn)
     }
 
     async fn keep_looking_up(self: Arc<Self>) {
         let mut found = vec![Vec::new(); self.targets.len()];
-        let mut ready_count = self.ready_count.subscribe();
+        let mut readiness = self.readiness.subscribe();
         loop {
             self.look_up(&mut found).await;
             let none_is_ready = async {
                 sleep(LOOK_UP_PAUSE).await;
-                let none = ready_count.wait_for(|count| *count == 0).await;
+                let none = readiness.wait_for(|ready| ready.count == 0).await;
                 none.map(drop)
             };
             // Either ends the pause.
@@ -185,7 +187,7 @@ impl Pool {
                         *address,
                         target,
                         &self.credentials,
-                        &self.ready_count,
+                        &self.readiness,
                         &self.metrics,
                     ));
                     is_changed = true;
@@ -210,13 +212,21 @@ impl Pool {
     }
 }
 
-/// The order in which replicas are asked: the lowest first.
-fn rank(is_ready: bool, is_tried: bool) -> u8 {
-    match (is_ready, is_tried) {
-        (true, false) => 0,
-        (false, false) => 1,
-        (true, true) => 2,
-        (false, true) => 3,
+/// The order in which replicas are asked: the lowest first. One that is ready is asked again before one that is not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_waiting: bool,
+    is_tried: bool,
+    is_full: bool,
+}
+
+impl Rank {
+    fn of(replica: &Replica, attempts: &[Attempt]) -> Self {
+        Self {
+            is_waiting: !replica.is_ready(),
+            is_tried: is_tried(replica, attempts),
+            is_full: replica.is_full(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -45,6 +45,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many attempts may be in flight to one replica. More would wait for one another on their way, where that time
+/// would look like the replica's.
+const MAX_IN_FLIGHT: usize = 100;
+
 /// Servers may refuse pings that come more often.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIME: Duration = Duration::from_secs(5);
@@ -66,9 +70,19 @@ pub(crate) struct Replica {
     fault: Mutex<Option<Status>>,
     /// Has the task watch anew.
     watch_anew: watch::Sender<()>,
-    /// How many replicas are ready.
-    ready_count: watch::Sender<usize>,
+    readiness: watch::Sender<Readiness>,
+    /// One for each attempt that may be in flight.
+    slots: Arc<Semaphore>,
     metrics: Metrics,
+}
+
+/// What is known of all replicas.
+#[derive(Default)]
+pub(crate) struct Readiness {
+    /// How many are ready.
+    pub(crate) count: usize,
+    /// Whether one was ready at any time.
+    pub(crate) ever: bool,
 }
 
 /// A replica, and the task that watches it.
@@ -82,7 +96,7 @@ impl Member {
         address: SocketAddr,
         target: &Target,
         credentials: &Arc<Credentials>,
-        ready_count: &watch::Sender<usize>,
+        readiness: &watch::Sender<Readiness>,
         metrics: &Metrics,
     ) -> Self {
         metrics.add_replicas(1, false);
@@ -94,7 +108,8 @@ impl Member {
             state: AtomicU8::new(WAITING),
             fault: Mutex::new(None),
             watch_anew: watch::Sender::new(()),
-            ready_count: ready_count.clone(),
+            readiness: readiness.clone(),
+            slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             metrics: metrics.clone(),
         });
         let watching = tokio::spawn(replica.clone().watch());
@@ -120,6 +135,17 @@ impl Replica {
     pub(crate) fn fault(&self) -> Option<Status> {
         let fault = self.fault.lock();
         fault.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether further attempts have to wait for one in flight.
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.available_permits() == 0
+    }
+
+    /// Waits until an attempt may be made. It is in flight until the slot is dropped.
+    pub(crate) async fn with_slot(self: Arc<Self>) -> (Arc<Self>, OwnedSemaphorePermit) {
+        let slot = self.slots.clone().acquire_owned().await;
+        (self, slot.expect("nobody closes it"))
     }
 
     /// Makes one attempt of a call. To drop the future cancels it.
@@ -170,11 +196,12 @@ impl Replica {
         tracing::debug!(address = %self.address, "the replica is {}ready", if is_ready { "" } else { "not " });
         self.metrics.add_replicas(1, is_ready);
         self.metrics.add_replicas(-1, !is_ready);
-        self.ready_count.send_modify(|count| {
+        self.readiness.send_modify(|readiness| {
+            readiness.ever |= is_ready;
             if is_ready {
-                *count += 1;
+                readiness.count += 1;
             } else {
-                *count -= 1;
+                readiness.count -= 1;
             }
         });
     }

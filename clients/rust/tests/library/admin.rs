@@ -8,7 +8,7 @@ use std::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tosend_keyservice::{
-    AdminError, Client,
+    AdminError, Client, Options,
     proto::{CreateRequest, RevokeRequest, RevokeResponse, UpdateRequest},
 };
 
@@ -158,4 +158,32 @@ async fn an_attempt_takes_half_of_what_is_left_and_the_deadline_holds() {
         "{result:?}"
     );
     assert!(begun.elapsed() < limit + Duration::from_millis(100));
+}
+
+#[tokio::test]
+async fn an_admin_call_waits_for_a_lone_replica_that_restarts() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    for _ in 0..6 {
+        replica.fail_next(Status::unavailable("it restarts"));
+    }
+    assert!(revoke(&client).await.is_ok());
+    assert_eq!(replica.count(), 7);
+}
+
+#[tokio::test]
+async fn where_no_replica_ever_was_an_admin_call_soon_says_so_in_one_line() {
+    let client = Client::open(Options::new(["127.0.0.1:1"]).plaintext()).unwrap();
+    let Err(AdminError::Unavailable(error)) = revoke(&client).await else {
+        panic!("nobody listens there");
+    };
+    let text = error.to_string();
+    assert!(
+        text.starts_with("no replica could answer (4 attempts in "),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("UNAVAILABLE (Connection refused (os error 111)), 4 times"),
+        "{text}"
+    );
 }

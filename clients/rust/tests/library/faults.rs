@@ -1,10 +1,12 @@
 //! Replicas that hang, deadlines, cancelled calls, and the end.
 
 use crate::{client, ready, replica::Replica, until};
+use futures::future::join_all;
 use std::{
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
+use tonic::Status;
 use tosend_keyservice::{Client, Decision, Error, Options};
 
 async fn ask(client: &Client) -> Result<Decision, Error> {
@@ -153,6 +155,74 @@ async fn a_connection_that_ends_is_followed_by_another() {
         until("all are ready", || ready(&client) == 2).await;
     }
     assert!(ending.state.connections.load(SeqCst) >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_that_no_replica_saw_do_not_count() {
+    let replica = Replica::start().await;
+    let address = replica.address.to_string();
+    let options = Options::new([address]).plaintext();
+    let client = Client::open(options.attempts(1, Duration::from_secs(5))).unwrap();
+    until("it is ready", || ready(&client) == 1).await;
+    let state = replica.state.clone();
+    let retiring = tokio::spawn(async move {
+        loop {
+            state.retire_connections();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    for _ in 0..200 {
+        let result = client
+            .authorize_within("tsend_x", "example.com", Duration::from_secs(10))
+            .await;
+        assert!(matches!(result, Ok(Decision::Allowed(_))), "{result:?}");
+    }
+    retiring.abort();
+}
+
+#[tokio::test]
+async fn one_that_is_ready_is_asked_again_before_one_that_is_not() {
+    let (ready_one, starting) = (Replica::start().await, Replica::start().await);
+    let client = client(&[&ready_one, &starting]).await;
+    starting.set_serving(false);
+    until("it is not ready", || ready(&client) == 1).await;
+    for _ in 0..3 {
+        ready_one.fail_next(Status::unavailable("words"));
+    }
+    assert!(is_allowed(&client).await);
+    assert_eq!((ready_one.count(), starting.count()), (4, 0));
+}
+
+#[tokio::test]
+async fn a_deadline_shorter_than_an_attempt_says_nothing_about_the_replica() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    replica.state.set_slow(true);
+    let limit = Duration::from_millis(50);
+    let asked = client.authorize_within("tsend_x", "example.com", limit);
+    assert!(matches!(asked.await, Err(Error::Unavailable(_))));
+    assert_eq!(ready(&client), 1);
+}
+
+#[tokio::test]
+async fn a_hundred_attempts_are_in_flight_to_a_replica_and_the_others_wait_their_turn() {
+    let replica = Replica::start().await;
+    let options = Options::new([replica.address.to_string()]).plaintext();
+    let client = Client::open(options.attempts(1, Duration::from_secs(10))).unwrap();
+    until("it is ready", || ready(&client) == 1).await;
+    replica.state.set_slow(true);
+    let within = Duration::from_secs(20);
+    let calls = (0..150).map(|_| client.authorize_within("tsend_x", "example.com", within));
+    let calls = join_all(calls);
+    let answered = async {
+        until("a hundred are there", || replica.count() == 100).await;
+        replica.state.set_slow(false);
+    };
+    let (results, ()) = tokio::join!(calls, answered);
+    let allowed = results
+        .iter()
+        .filter(|it| matches!(it, Ok(Decision::Allowed(_))));
+    assert_eq!(allowed.count(), 150);
 }
 
 #[test]

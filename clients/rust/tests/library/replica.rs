@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -42,6 +43,8 @@ pub struct State {
     slow: watch::Sender<bool>,
     /// Ends all connections.
     end: watch::Sender<()>,
+    /// Lets each connection end after the calls that it has.
+    retire: watch::Sender<()>,
     /// What the next calls are answered, before the answer of always.
     script: Mutex<VecDeque<Status>>,
     pub answer: Mutex<Option<Decision>>,
@@ -70,6 +73,7 @@ impl Replica {
             hanging: watch::Sender::new(false),
             slow: watch::Sender::new(false),
             end: watch::Sender::new(()),
+            retire: watch::Sender::new(()),
             script: Mutex::default(),
             answer: Mutex::new(Some(granted())),
             calls: Mutex::default(),
@@ -166,10 +170,14 @@ async fn serve(
     let answer = |request| answer(state.clone(), request);
     let connection = http2::Builder::new(TokioExecutor::new());
     let connection = connection.serve_connection(TokioIo::new(io), service_fn(answer));
-    let mut end = state.end.subscribe();
-    tokio::select! {
-        ended = connection => ended.map_err(io::Error::other),
-        _ = end.changed() => Ok(()),
+    let (mut end, mut retire) = (state.end.subscribe(), state.retire.subscribe());
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            ended = &mut connection => return ended.map_err(io::Error::other),
+            _ = end.changed() => return Ok(()),
+            _ = retire.changed() => connection.as_mut().graceful_shutdown(),
+        }
     }
 }
 
@@ -254,6 +262,10 @@ impl State {
 
     pub fn end_connections(&self) {
         self.end.send_replace(());
+    }
+
+    pub fn retire_connections(&self) {
+        self.retire.send_replace(());
     }
 
     async fn not_hanging(&self) {
