@@ -222,6 +222,12 @@ impl AuditedCall {
         self.entry.account_id = account_id.and_then(Result::ok);
     }
 
+    /// Notes the key that the request gives, so that a call which is refused by another field is found by it.
+    pub(super) fn set_given_key(&mut self, key_id: Option<&String>) {
+        let key_id = key_id.map(|text| KeyId::parse(text));
+        self.entry.key_id = key_id.and_then(Result::ok);
+    }
+
     /// Refuses a call that gives an account which is not one of the caller's. Only a call that succeeds without
     /// a key has to ask: any other fails, since it finds none there.
     pub(super) fn permit_given_account(&self) -> Result<(), Status> {

@@ -11,7 +11,8 @@ use crate::{
     callers::store_turns::StoreWork,
     grpc::{
         audited_call::{AuditedCall, Closed},
-        errors, proto,
+        errors,
+        proto::{self, rotate_request, suspend_request},
         writes::wait_until_acknowledged,
     },
     model::{
@@ -79,6 +80,7 @@ impl KeyHandlers {
         request: proto::UpdateRequest,
     ) -> Closed<proto::UpdateResponse> {
         call.set_given_account(request.account_id.as_deref());
+        call.set_given_key(Some(&request.key_id));
         let rule = self.app.authorizer.domain_rule();
         let (writer, now) = (call.writer(), call.time());
         let change = change_requests::update(request, writer, rule);
@@ -94,6 +96,10 @@ impl KeyHandlers {
         request: proto::SuspendRequest,
     ) -> Closed<proto::SuspendResponse> {
         call.set_given_account(request.account_id.as_deref());
+        call.set_given_key(match &request.target {
+            Some(suspend_request::Target::KeyId(id)) => Some(id),
+            _ => None,
+        });
         let digester = self.app.authorizer.digester();
         let (writer, now) = (call.writer(), call.time());
         let change = change_requests::suspension(request, writer, digester);
@@ -109,6 +115,7 @@ impl KeyHandlers {
         request: proto::ResumeRequest,
     ) -> Closed<proto::ResumeResponse> {
         call.set_given_account(request.account_id.as_deref());
+        call.set_given_key(Some(&request.key_id));
         let (writer, now) = (call.writer(), call.time());
         let change = change_requests::resumption(request, writer);
         self.change(call, change, |replacement| proto::ResumeResponse {
@@ -123,6 +130,10 @@ impl KeyHandlers {
         request: proto::RotateRequest,
     ) -> Closed<proto::RotateResponse> {
         call.set_given_account(request.account_id.as_deref());
+        call.set_given_key(match &request.target {
+            Some(rotate_request::Target::KeyId(id)) => Some(id),
+            _ => None,
+        });
         let (token, id_bits) = {
             let mut rng = rand::rng();
             (Token::generate(&mut rng), rng.random())
@@ -171,7 +182,8 @@ impl KeyHandlers {
             Ok(Stored::Nothing(first)) => {
                 let call = call.recorded_by(&first);
                 let (first, position) = first.into_parts();
-                let refused = self.refuse_repeated(first, position);
+                let advice = response::ROTATED_BEFORE;
+                let refused = self.refuse_repeated(first, position, advice);
                 let refused = call.wait_with_caller(refused).await;
                 call.close(refused)
             }

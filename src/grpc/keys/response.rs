@@ -101,12 +101,19 @@ pub(in crate::grpc) fn scope(scope: Scope) -> proto::Scope {
     proto::Scope { kind: Some(kind) }
 }
 
-pub(super) fn request_id_used(first: KeyId) -> tonic::Status {
+/// What to do about a request id that was used before, by the call that used it again.
+pub(super) const CREATED_BEFORE: &str =
+    "if the token was lost, revoke that key and create another with a new request_id";
+pub(super) const ROTATED_BEFORE: &str = "if that is the successor and its token was lost, rotate it, with an \
+     overlap of 0s and a new request_id; if it is another key, nothing was rotated: use a request_id that no call \
+     has used";
+
+pub(super) fn request_id_used(first: KeyId, advice: &str) -> tonic::Status {
     tonic::Status::with_error_details(
         Code::AlreadyExists,
         format!(
             "request_id was used before, for {first}; its token was shown then and cannot be shown \
-             again; if the token was lost, revoke that key and create another with a new request_id"
+             again; {advice}"
         ),
         ErrorDetails::with_resource_info(
             "tosend.keys.v1.Key",

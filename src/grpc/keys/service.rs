@@ -120,7 +120,10 @@ impl KeyHandlers {
                 acknowledged.map_err(|error| response::unacknowledged_create(error, key.id))?;
                 Ok(key)
             }
-            CreateOutcome::RequestIdUsed { first } => self.refuse_repeated(first, position).await,
+            CreateOutcome::RequestIdUsed { first } => {
+                let advice = response::CREATED_BEFORE;
+                self.refuse_repeated(first, position, advice).await
+            }
         }
     }
 
@@ -130,11 +133,12 @@ impl KeyHandlers {
         &self,
         first: KeyId,
         position: Position,
+        advice: &str,
     ) -> Result<T, Status> {
         let acknowledgements = &self.app.acknowledgements;
         let acknowledged = acknowledgements.wait_until_acknowledged(position).await;
         acknowledged.map_err(|error| response::unacknowledged_create(error, first))?;
-        Err(response::request_id_used(first))
+        Err(response::request_id_used(first, advice))
     }
 
     async fn list_keys(

@@ -9,7 +9,10 @@ use crate::support::{
     server::{Server, audit_command::records, sqlite_in},
 };
 use futures::future::join_all;
-use keyservice::grpc::proto::{CreateRequest, ListRequest, RevokeRequest, revoke_request::Target};
+use keyservice::grpc::proto::{
+    CreateRequest, ListRequest, RevokeRequest, RotateRequest, SuspendRequest, UpdateRequest,
+    key_service_client::KeyServiceClient, revoke_request::Target, rotate_request, suspend_request,
+};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tonic::Code;
@@ -134,6 +137,36 @@ async fn assert_every_call_is_recorded(store: &str) {
     assert_eq!(
         records(store, &["--account", "globex"]),
         [expected[2], expected[5], expected[12]]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_refused_by_another_field_is_recorded_with_its_key() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    let server = Server::start(&store).await;
+    let mut keys = KeyServiceClient::new(server.channel().await);
+    let key_id = "key_01m8dtx57dfx3vdsza30am3e8v".to_owned();
+    let suspend = SuspendRequest {
+        target: Some(suspend_request::Target::KeyId(key_id.clone())),
+        ..Default::default()
+    };
+    keys.suspend(suspend).await.unwrap_err();
+    let rotate = RotateRequest {
+        target: Some(rotate_request::Target::KeyId(key_id.clone())),
+        request_id: Some(String::new()),
+        ..Default::default()
+    };
+    keys.rotate(rotate).await.unwrap_err();
+    let update = UpdateRequest {
+        key_id: key_id.clone(),
+        ..Default::default()
+    };
+    keys.update(update).await.unwrap_err();
+    let of_method = |method| format!("anyone {method} INVALID_ARGUMENT - {key_id} 1");
+    assert_eq!(
+        records(&store, &["--key", &key_id]),
+        ["Suspend", "Rotate", "Update"].map(of_method)
     );
 }
 

@@ -124,6 +124,7 @@ on_both_stores![
     a_suspended_key_is_denied_until_it_is_resumed,
     a_suspension_is_stored_however_many_updates_race_with_it,
     a_rotated_key_and_its_successor_both_work_for_the_overlap,
+    a_rotate_with_the_request_id_of_a_create_does_not_advise_to_revoke_the_key,
     without_an_overlap_the_rotated_key_is_revoked_in_the_same_write,
     a_rotation_is_repeated_by_its_request_id_and_no_other_way,
     a_suspended_account_has_no_key_that_is_granted,
@@ -354,6 +355,25 @@ async fn a_rotated_key_and_its_successor_both_work_for_the_overlap(mut servers: 
     let again = servers.rotate(rotation(&created.key_id)).await.unwrap_err();
     assert_refused(&again, Code::FailedPrecondition, "KEY_ROTATED");
     assert!(again.message().contains(&key.key_id), "{again}");
+}
+
+async fn a_rotate_with_the_request_id_of_a_create_does_not_advise_to_revoke_the_key(
+    mut servers: Servers,
+) {
+    let with_id = |request: &mut CreateRequest| request.request_id = Some("once".into());
+    let created = create(&mut servers.all[0].client().await, with_id).await;
+    let request = RotateRequest {
+        request_id: Some("once".into()),
+        ..rotation(&created.key_id)
+    };
+    let refused = servers.rotate(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert!(
+        refused.message().contains("nothing was rotated"),
+        "{refused}"
+    );
+    assert!(!refused.message().contains("revoke"), "{refused}");
+    servers.assert(&created.token, DOMAIN, None).await;
 }
 
 async fn without_an_overlap_the_rotated_key_is_revoked_in_the_same_write(mut servers: Servers) {
