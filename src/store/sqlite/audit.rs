@@ -26,7 +26,7 @@ use crate::{
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{io, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
 use uuid::Uuid;
 
 pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
@@ -51,9 +51,11 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
     Ok(())
 }
 
-/// How often the opening is tried, so that a service may start or stop once while the file is
-/// opened.
-const ATTEMPTS: usize = 3;
+/// How often the opening is tried, and the pause between, so that a service may start or stop while the file is
+/// opened. A service that writes is in the middle of it for moments too, and for longer on a busy machine: the log's
+/// index cannot be read then.
+const ATTEMPTS: usize = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The advice in the error for a file that cannot be read.
 const ADVICE: &str = "check that it is a keyservice database and its permissions, and try again if \
@@ -164,6 +166,7 @@ fn open(path: &Path) -> Result<(Source, Connection), Cause> {
         if opened.is_ok() {
             break;
         }
+        thread::sleep(PAUSE);
         opened = attempt();
     }
     opened
