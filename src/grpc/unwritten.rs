@@ -18,9 +18,9 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// One of an answer's frames.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct FrameNumber(u64);
+/// How many frames a client takes in a time at least that is not slow. Of frames of 12 KiB in a second, that is 96 KiB.
+/// One that takes a little now and then has as much waiting for it all the time as one that takes nothing.
+const LEAST_FRAMES: u64 = 8;
 
 /// Whether HTTP/2 still has a frame of the answer.
 #[derive(Default)]
@@ -28,7 +28,15 @@ pub(super) struct Unwritten {
     is_some: AtomicBool,
     /// How many frames it has had.
     begun: AtomicU64,
+    /// How often all that had come was answered.
+    caught_up: AtomicU64,
     waker: AtomicWaker,
+}
+
+/// How far an answer has come that has an unwritten frame.
+struct Progress {
+    begun: u64,
+    caught_up: u64,
 }
 
 impl Unwritten {
@@ -40,29 +48,36 @@ impl Unwritten {
         Bytes::from_owner(UnwrittenFrame { bytes, unwritten })
     }
 
-    /// Waits until one frame is unwritten for this long, or for up to twice this long.
-    pub(super) async fn stalled(&self, time: Duration) -> FrameNumber {
-        let mut before = None;
-        loop {
-            sleep(time).await;
-            let now = self.frame();
-            match now {
-                Some(frame) if now == before => return frame,
-                _ => before = now,
-            }
-        }
+    /// Notes that all that has come is answered, in frames that have begun or are about to.
+    pub(super) fn catch_up(&self) {
+        self.caught_up.fetch_add(1, Relaxed);
     }
 
-    /// Waits until this frame is written, and up to this long after that.
-    pub(super) async fn written(&self, frame: FrameNumber, time: Duration) {
-        while self.frame() == Some(frame) {
-            sleep(time).await;
-        }
+    /// Waits until the client is slow for this long, or for up to twice this long.
+    pub(super) async fn slow(&self, time: Duration) {
+        while !self.is_slow_for(time).await {}
     }
 
-    fn frame(&self) -> Option<FrameNumber> {
-        let is_some = self.is_some.load(Acquire);
-        is_some.then(|| FrameNumber(self.begun.load(Relaxed)))
+    /// Waits until the client is not slow for this long.
+    pub(super) async fn not_slow(&self, time: Duration) {
+        while self.is_slow_for(time).await {}
+    }
+
+    /// Looks for this long whether answers wait all the time, and few of them are taken.
+    async fn is_slow_for(&self, time: Duration) -> bool {
+        let before = self.progress();
+        sleep(time).await;
+        let (Some(before), Some(now)) = (before, self.progress()) else {
+            return false;
+        };
+        now.caught_up == before.caught_up && now.begun - before.begun < LEAST_FRAMES
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.is_some.load(Acquire).then(|| Progress {
+            begun: self.begun.load(Relaxed),
+            caught_up: self.caught_up.load(Relaxed),
+        })
     }
 
     /// Ready when it has none.

@@ -7,6 +7,7 @@ use super::{
     connect::{Connected, Hosts},
     tls::{self, Connector},
     tls_parameters::split_tls_parameters,
+    warnings::Warnings,
 };
 use crate::{
     file_access,
@@ -30,6 +31,7 @@ pub struct Address {
     hosts: Arc<Hosts>,
     connect_timeout: Duration,
     tls: Connector,
+    warnings: Warnings,
 }
 
 impl Address {
@@ -63,6 +65,7 @@ impl Address {
             hosts: Arc::new(hosts),
             connect_timeout,
             tls,
+            warnings: Warnings::default(),
         })
     }
 
@@ -88,6 +91,11 @@ impl Address {
     }
 
     /// How long it may take to establish one connection, whichever host accepts it.
+    /// Those of all connections to this address.
+    pub(super) fn warnings(&self) -> Warnings {
+        self.warnings.clone()
+    }
+
     pub(super) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }

@@ -229,6 +229,8 @@ impl Database {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Failure> {
+        let warnings = self.address.warnings();
+        let warned = warnings.so_far();
         let client = Arc::new(self.acquire(Purpose::Calls).await?);
         let shared = client.clone();
         let may_announce = self.announcers.available_permits() > 0;
@@ -265,10 +267,12 @@ impl Database {
             answer: rows,
             was_cancelled,
         } = answered_within(self.answer_limit(), written).await??;
-        if was_cancelled {
-            // The commit was faster. But the request may have ended its wait for the synchronous standbys.
+        if was_cancelled || warnings.so_far() != warned {
+            // The commit was faster. But a request to cancel it, ours or another's, may have ended its wait for the
+            // synchronous standbys.
             drop((announced, client));
-            Box::pin(self.query(Purpose::Calls, COMMIT_BEHIND_OTHERS, &[])).await?;
+            let replicated = Box::pin(self.commit_behind_others());
+            answered_within(self.answer_limit(), replicated).await??;
             return Ok(rows);
         }
         let Some(announced) = announced else {
@@ -287,6 +291,21 @@ impl Database {
             drop(permit);
         });
         Ok(rows)
+    }
+}
+
+impl Database {
+    /// Returns when the synchronous standbys have every commit before this, if nobody ends this wait too.
+    async fn commit_behind_others(&self) -> Result<(), StoreError> {
+        let warnings = self.address.warnings();
+        loop {
+            let warned = warnings.so_far();
+            self.query(Purpose::Calls, COMMIT_BEHIND_OTHERS, &[])
+                .await?;
+            if warnings.so_far() == warned {
+                return Ok(());
+            }
+        }
     }
 }
 

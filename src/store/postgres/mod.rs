@@ -33,6 +33,7 @@ mod tls;
 mod tls_parameters;
 mod trust;
 mod uses;
+mod warnings;
 mod write_groups;
 
 use super::{

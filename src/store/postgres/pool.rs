@@ -3,7 +3,7 @@
 //! Promises sessions with the store that was opened. They commit to disk and run at READ COMMITTED, whatever the
 //! server's defaults are.
 
-use super::address::Address;
+use super::{address::Address, warnings::Warnings};
 use crate::{observe::repeated_line::RepeatedLine, store::with_causes};
 use deadpool_postgres::{
     BuildError, Connect, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinHandle,
 };
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, error::Severity};
 use uuid::Uuid;
 
 /// What bounds the store's use of PostgreSQL.
@@ -83,14 +83,14 @@ impl Connect for Address {
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
         Box::pin(async {
             let (client, connection) = self.connect().await?;
-            Ok((client, tokio::spawn(drive(connection))))
+            Ok((client, tokio::spawn(drive(connection, self.warnings()))))
         })
     }
 }
 
 /// Drives a connection to its end. A server, or the settings of a role, may send notices without end,
-/// so only some are logged.
-async fn drive<S, T>(mut connection: Connection<S, T>)
+/// so only some are logged. The warnings among them are counted before the answer that comes after them is given.
+async fn drive<S, T>(mut connection: Connection<S, T>, warnings: Warnings)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -99,6 +99,9 @@ where
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
             Ok(AsyncMessage::Notice(notice)) => {
+                if notice.parsed_severity() == Some(Severity::Warning) {
+                    warnings.count();
+                }
                 if let Some(left_out) = NOTICE.admit(Instant::now()) {
                     tracing::info!(left_out, "PostgreSQL says: {notice}");
                 }
@@ -125,8 +128,10 @@ fn session_setup(statement_timeout: Duration) -> String {
     // The functions that write need READ COMMITTED. A commit must be on disk, and on the synchronous
     // standbys', when it is acknowledged. If an operator has set synchronous_commit more strictly, it
     // stays as it is.
+    // No statement is worth compiling, which takes longer than a lease, and which settings of the role could force.
     format!(
         "SET search_path = pg_catalog, pg_temp; \
+         SET jit = off; \
          SET statement_timeout = {}; \
          SET client_min_messages = 'warning'; \
          SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \

@@ -100,3 +100,28 @@ async fn a_write_that_was_committed_before_it_could_be_broken_off_still_waits_fo
     create.await.expect("no panic").expect("made in time");
     assert_eq!(callers.key_count().await, 1);
 }
+
+/// Whoever has the service's role, or an operator who sees a write that hangs, may ask the server to cancel it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_waits_for_the_standby_also_when_others_end_that_wait() {
+    let cluster = ReplicatedCluster::start(1).await;
+    let store = with_schema(cluster.primary().create_database()).await;
+    let callers = Callers::start_on(Some(&store)).await;
+    let other = session(&store).await;
+    cluster.hold_replication(true);
+    let create = create(&callers);
+    let mut cancelled = 0;
+    eventually("a few waits are ended", async || {
+        let cancel = "WITH waiting AS MATERIALIZED ( \
+                          SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = $1) \
+                      SELECT count(pg_cancel_backend(pid)) FROM waiting";
+        let row = other.query_one(cancel, &[&database_in(&store)]).await;
+        cancelled += row.expect("asked").get::<_, i64>(0);
+        cancelled >= 5
+    })
+    .await;
+    assert!(!create.is_finished());
+    cluster.hold_replication(false);
+    create.await.expect("no panic").expect("made in time");
+    assert_eq!(callers.key_count().await, 1);
+}

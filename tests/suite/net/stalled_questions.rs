@@ -117,6 +117,30 @@ async fn answers_that_are_not_taken_in_time_cost_their_client_the_connection() {
     quiet.answer(&token, "example.com").await;
 }
 
+/// What HTTP/2 keeps for it does not become less by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_a_little_now_and_then_is_stalled_too() {
+    let (server, _directory) = start(&[METRICS, "--answer-timeout=2s"]).await;
+    let mut client = RawClient::connect_with_window(server.port(), 0).await;
+    let headers = headers_of(questions::PATH, &[]);
+    client.send(&frame(HEADERS, END_HEADERS, 1, &headers)).await;
+    // Empty questions, each of which is answered with an error of some two hundred bytes.
+    let questions = [0; 5 * QUESTIONS as usize];
+    client.send(&frame(DATA, 0, 1, &questions)).await;
+    let dripping = tokio::spawn(async move {
+        let little = 1024_u32.to_be_bytes();
+        loop {
+            client.send(&frame(WINDOW_UPDATE, 0, 1, &little)).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    eventually("it is closed", async || {
+        Scrape::of(&server).closed_connections("answer_not_taken") == 1.0
+    })
+    .await;
+    dripping.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_whose_client_takes_nothing_holds_up_no_shutdown() {
     let (mut server, _directory) = start(&[METRICS]).await;

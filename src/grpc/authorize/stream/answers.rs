@@ -112,7 +112,10 @@ impl Answers {
                     return Poll::Ready((answers, Some(Status::ok(""))));
                 }
                 Poll::Ready(Err(status)) => return Poll::Ready((answers, Some(status))),
-                Poll::Pending if !answers.is_empty() => return Poll::Ready((answers, None)),
+                Poll::Pending if !answers.is_empty() => {
+                    self.unwritten.catch_up();
+                    return Poll::Ready((answers, None));
+                }
                 Poll::Pending => {
                     ready!(self.end.poll_due(context));
                     return Poll::Ready((answers, Some(self.end.status())));

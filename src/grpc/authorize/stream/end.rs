@@ -36,8 +36,8 @@ const END_TIME: Duration = Duration::from_secs(2);
 /// opens another one at once, and would otherwise do so without a pause.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 
-/// How long a client may take nothing of a frame of answers before its stream counts as stalled. HTTP/2 keeps
-/// what such a client sends in small frames, each with the whole buffer that it was read into.
+/// How long a client may take few of the answers that wait before its stream counts as stalled. HTTP/2 keeps what
+/// such a client sends in small frames, each with the whole buffer that it was read into.
 const STALL: Duration = Duration::from_secs(1);
 
 /// When a stream ends at the latest.
@@ -46,7 +46,7 @@ pub(super) struct Limits {
     pub(super) deadline: Option<Instant>,
     /// When its connection is asked to end, and some time later.
     pub(super) connection_end: Option<Instant>,
-    /// How long its client may take nothing of a frame of answers.
+    /// How long its client may take few of the answers that wait.
     pub(super) stall: Duration,
 }
 
@@ -143,8 +143,8 @@ async fn wait_until(time: Option<Instant>) {
     }
 }
 
-/// Waits until the client takes nothing of a frame for this long, or until its stream is stalled while there are
-/// as many stalled streams as there may be, of its caller or of all.
+/// Waits until the client takes few answers for this long, or until its stream is stalled while there are as many
+/// stalled streams as there may be, of its caller or of all.
 async fn stalled_for_too_long(
     unwritten: &Unwritten,
     limit: Duration,
@@ -153,14 +153,11 @@ async fn stalled_for_too_long(
 ) {
     let stall = STALL.min(limit);
     loop {
-        let frame = unwritten.stalled(stall).await;
+        unwritten.slow(stall).await;
         let Some(_share) = stalled.take(caller) else {
             return;
         };
-        if timeout(limit, unwritten.written(frame, stall))
-            .await
-            .is_err()
-        {
+        if timeout(limit, unwritten.not_slow(stall)).await.is_err() {
             return;
         }
     }
