@@ -1,7 +1,7 @@
 //! The admin calls: one method for each.
 
 use crate::{
-    call::{self, AttemptTime, Failure, Plan},
+    call::{self, Failure, Kind, Plan},
     client::{Client, LONGEST_DEADLINE, is_misuse},
     error::{AdminError, Misused, Refused},
     proto::{
@@ -13,9 +13,10 @@ use crate::{
         RotateResponse, SuspendAccountRequest, SuspendAccountResponse, SuspendRequest,
         SuspendResponse, UpdateRequest, UpdateResponse,
     },
+    replica::Replica,
 };
 use prost::Message;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -199,15 +200,18 @@ impl Admin {
     {
         let _open = self.client.enter().map_err(AdminError::Misused)?;
         let plan = Plan {
+            kind: Kind::Admin,
             attempts: self.client.options().attempts,
-            patient: true,
-            attempt_time: AttemptTime::HalfOfTheRest,
             deadline: Instant::now() + self.deadline.min(LONGEST_DEADLINE),
             is_final: |status| !may_pass(status),
             may_repeat,
         };
-        let answer = call::ask(self.client.pool(), path, &request, &plan, Ok);
-        answer.await.map_err(|failure| match failure {
+        let attempt = |replica: Arc<Replica>| {
+            let request = request.clone();
+            async move { replica.call(path, request).await }
+        };
+        let answer = call::ask(self.client.pool(), &plan, attempt).await;
+        answer.map_err(|failure| match failure {
             Failure::Unavailable(error) => AdminError::Unavailable(error),
             Failure::Final(status) if is_misuse(&status) => {
                 AdminError::Misused(Misused::from_status(&status))

@@ -3,9 +3,9 @@
 use crate::{
     error::{Attempt, Unavailable},
     pool::Pool,
+    replica::Replica,
 };
-use prost::Message;
-use std::{error::Error, pin::pin, time::Duration};
+use std::{error::Error, fmt, pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Status};
 
@@ -14,16 +14,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PATIENT_PAUSE: Duration = Duration::from_secs(1);
 
+/// A replica that does not answer an admin call in less says nothing by that about its health.
+const TELLING: Duration = Duration::from_millis(200);
+
 /// For what has arrived already.
 const MOMENT: Duration = Duration::from_millis(5);
 
 /// How a call is tried.
 pub(crate) struct Plan {
-    /// At most. A call to a replica that restarts may make more of them: see `patient`.
+    pub(crate) kind: Kind,
+    /// At most. An admin call goes on to its deadline if a replica was ready before, with longer pauses.
     pub(crate) attempts: usize,
-    /// Whether the call goes on to the deadline if a replica was ready before, with longer pauses.
-    pub(crate) patient: bool,
-    pub(crate) attempt_time: AttemptTime,
     pub(crate) deadline: Instant,
     /// Whether an attempt that failed so is the last.
     pub(crate) is_final: fn(&Status) -> bool,
@@ -31,11 +32,13 @@ pub(crate) struct Plan {
     pub(crate) may_repeat: fn(&Status) -> bool,
 }
 
-/// How long an attempt may take.
-#[derive(Clone, Copy)]
-pub(crate) enum AttemptTime {
-    Fixed(Duration),
-    HalfOfTheRest,
+/// Which calls these are. The two do not wait for one another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An attempt may take so long.
+    Authorize(Duration),
+    /// An attempt may take half of what is left of the deadline.
+    Admin,
 }
 
 pub(crate) enum Failure {
@@ -46,33 +49,33 @@ pub(crate) enum Failure {
 }
 
 impl Plan {
-    /// When an attempt that begins now ends, and whether that is because its own time is up.
+    /// When an attempt that begins now ends, and whether that tells something about the replica.
     fn attempt_ends(&self, now: Instant) -> (Instant, bool) {
-        let time = match self.attempt_time {
-            AttemptTime::Fixed(time) => time,
-            AttemptTime::HalfOfTheRest => (self.deadline - now) / 2,
+        let (time, least) = match self.kind {
+            Kind::Authorize(time) => (time, time),
+            Kind::Admin => ((self.deadline - now) / 2, TELLING),
         };
         let ends = now + time;
-        (self.deadline.min(ends), ends <= self.deadline)
+        (
+            self.deadline.min(ends),
+            ends <= self.deadline && time >= least,
+        )
     }
 }
 
-/// Asks until a replica answers something that `read` takes.
+/// Makes attempts until one has an answer.
 ///
 /// No `grpc-timeout` is sent: an attempt that took too long is dropped, and its stream reset.
-pub(crate) async fn ask<Q, A, T>(
+pub(crate) async fn ask<T, F>(
     pool: &Pool,
-    path: &'static str,
-    question: &Q,
     plan: &Plan,
-    read: impl Fn(A) -> Result<T, Status>,
+    attempt: impl Fn(Arc<Replica>) -> F,
 ) -> Result<T, Failure>
 where
-    Q: Message + Clone + 'static,
-    A: Message + Default + 'static,
+    F: Future<Output = Result<T, Status>>,
 {
     let begun = Instant::now();
-    let is_patient = plan.patient && pool.was_ready();
+    let is_patient = plan.kind == Kind::Admin && pool.was_ready();
     let (most, longest_pause) = if is_patient {
         (usize::MAX, LONGEST_PATIENT_PAUSE)
     } else {
@@ -88,15 +91,14 @@ where
                 sleep(pause).await;
                 pause = (pause * 2).min(longest_pause);
             }
-            pool.next(&attempts).await.with_slot().await
+            pool.next(&attempts, plan.kind).await
         };
         let Ok((replica, _slot)) = timeout_at(plan.deadline, next).await else {
             break;
         };
         let sent = Instant::now();
         let (ends, has_its_time) = plan.attempt_ends(sent);
-        let answer = until(ends, replica.call(path, question.clone())).await;
-        let status = match answer.map(|answer| answer.and_then(&read)) {
+        let status = match until(ends, attempt(replica.clone())).await {
             Some(Ok(answer)) => {
                 pool.metrics.count_attempt(Code::Ok);
                 return Ok(answer);
@@ -127,12 +129,24 @@ where
     Err(Failure::Unavailable(error))
 }
 
+/// The source of a status that says so of an attempt.
+#[derive(Debug)]
+pub(crate) struct Unseen;
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no replica has seen it")
+    }
+}
+
+impl Error for Unseen {}
+
 /// Whether a replica may have seen the attempt. Not if its connection ended before it was sent, or if the replica
 /// says that it has not looked at it (RFC 9113, sections 6.8 and 8.7).
 fn was_seen(status: &Status) -> bool {
     let mut source = status.source();
     while let Some(error) = source {
-        if error.downcast_ref().is_some_and(hyper::Error::is_canceled) {
+        if error.is::<Unseen>() || error.downcast_ref().is_some_and(hyper::Error::is_canceled) {
             return false;
         }
         if let Some(error) = error.downcast_ref::<h2::Error>() {

@@ -2,11 +2,12 @@
 
 use crate::{
     answer::Decision,
-    call::{self, AttemptTime, Failure, Plan},
+    call::{self, Failure, Kind, Plan},
     error::{Error, Misused, Unavailable},
     options::Options,
     pool::Pool,
     proto::AuthorizeRequest,
+    replica::Replica,
 };
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
@@ -84,9 +85,8 @@ impl Client {
             domain: domain.to_owned(),
         };
         let plan = Plan {
+            kind: Kind::Authorize(options.attempt_time),
             attempts: options.attempts,
-            patient: false,
-            attempt_time: AttemptTime::Fixed(options.attempt_time),
             deadline: begun + deadline.min(LONGEST_DEADLINE),
             is_final: is_misuse,
             may_repeat: |_| true,
@@ -98,9 +98,12 @@ impl Client {
                 let error = Status::invalid_argument("the domain is too long");
                 return Err(Error::Misused(Misused::from_status(&error)));
             }
-            let path = "/tosend.keys.v1.KeyService/Authorize";
-            let answer = call::ask(&self.shared.pool, path, &question, &plan, Decision::read);
-            answer.await.map_err(|failure| match failure {
+            let attempt = |replica: Arc<Replica>| {
+                let question = question.clone();
+                async move { Decision::read(replica.authorize(question).await?) }
+            };
+            let answer = call::ask(&self.shared.pool, &plan, attempt).await;
+            answer.map_err(|failure| match failure {
                 Failure::Unavailable(error) => Error::Unavailable(error),
                 Failure::Final(status) => Error::Misused(Misused::from_status(&status)),
             })

@@ -36,9 +36,12 @@ pub(crate) struct TlsFiles {
     pub(crate) identity: Option<Identity>,
 }
 
+/// The header that holds a bearer secret.
+pub(crate) type Bearer = MetadataValue<Ascii>;
+
 pub(crate) struct Credentials {
     tls: Option<Watched<Arc<ClientConfig>>>,
-    bearer: Option<Watched<MetadataValue<Ascii>>>,
+    bearer: Option<Watched<Bearer>>,
 }
 
 impl Credentials {
@@ -68,7 +71,7 @@ impl Credentials {
     }
 
     /// For a new call's header.
-    pub(crate) fn bearer(&self) -> Option<MetadataValue<Ascii>> {
+    pub(crate) fn bearer(&self) -> Option<Bearer> {
         self.bearer.as_ref().map(Watched::value)
     }
 
@@ -156,7 +159,7 @@ fn read(paths: &[PathBuf]) -> Result<Contents, String> {
     paths.iter().map(one).collect()
 }
 
-fn bearer(secret: &[u8], source: &Path) -> Result<MetadataValue<Ascii>, String> {
+fn bearer(secret: &[u8], source: &Path) -> Result<Bearer, String> {
     let secret = secret.trim_ascii();
     if secret.is_empty() || !secret.iter().all(u8::is_ascii_graphic) {
         let source = source.display();

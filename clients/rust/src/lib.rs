@@ -35,6 +35,7 @@ mod metrics;
 mod options;
 mod pool;
 mod replica;
+mod stream;
 
 /// The messages of the admin calls, generated from the service's protos. They print no token.
 pub mod proto {

@@ -1,11 +1,12 @@
 //! All replicas: found by their addresses' names, looked up again and again, and asked in turns.
 
 use crate::{
+    call::Kind,
     credentials::Credentials,
     error::Attempt,
     metrics::Metrics,
     options::Target,
-    replica::{Member, Readiness, Replica},
+    replica::{Member, Readiness, Replica, Slot},
 };
 use std::{
     net::SocketAddr,
@@ -118,8 +119,20 @@ impl Pool {
         best.min().is_some_and(|rank| rank.is_tried)
     }
 
-    /// The replica to ask next, for a call that has made these attempts. Waits until one is known.
-    pub(crate) async fn next(&self, attempts: &[Attempt]) -> Arc<Replica> {
+    /// The replica to ask next, for a call that has made these attempts, and the slot for it. Waits until there is
+    /// one.
+    pub(crate) async fn next(&self, attempts: &[Attempt], kind: Kind) -> (Arc<Replica>, Slot) {
+        loop {
+            let replica = self.best(attempts).await;
+            let slot = replica.slot(kind).await;
+            // While this waited, the replica may have stopped to answer.
+            if replica.is_ready() || self.counts().1 == 0 {
+                return (replica, slot);
+            }
+        }
+    }
+
+    async fn best(&self, attempts: &[Attempt]) -> Arc<Replica> {
         if let Some(replica) = self.choose(&self.members.borrow(), attempts) {
             return replica;
         }

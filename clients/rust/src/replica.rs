@@ -4,7 +4,14 @@
 //! replica not ready, and has the task watch anew, because what the old watch said is no longer worth anything.
 //! If the new watch says nothing either, the connection may be dead, and is replaced.
 
-use crate::{credentials::Credentials, metrics::Metrics, options::Target};
+use crate::{
+    call::Kind,
+    credentials::Credentials,
+    metrics::Metrics,
+    options::Target,
+    proto::{AuthorizeRequest, AuthorizeResponse},
+    stream::{self, StreamPlace},
+};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use std::{
@@ -71,8 +78,10 @@ pub(crate) struct Replica {
     /// Has the task watch anew.
     watch_anew: watch::Sender<()>,
     readiness: watch::Sender<Readiness>,
-    /// One for each attempt that may be in flight.
+    /// One for each attempt that may be in flight. Admin calls, which may be slow, have their own.
     slots: Arc<Semaphore>,
+    admin_slots: Arc<Semaphore>,
+    stream: Arc<StreamPlace>,
     metrics: Metrics,
 }
 
@@ -84,6 +93,9 @@ pub(crate) struct Readiness {
     /// Whether one was ready at any time.
     pub(crate) ever: bool,
 }
+
+/// An attempt is in flight until this is dropped.
+pub(crate) type Slot = OwnedSemaphorePermit;
 
 /// A replica, and the task that watches it.
 pub(crate) struct Member {
@@ -110,6 +122,8 @@ impl Member {
             watch_anew: watch::Sender::new(()),
             readiness: readiness.clone(),
             slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            admin_slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            stream: Arc::default(),
             metrics: metrics.clone(),
         });
         let watching = tokio::spawn(replica.clone().watch());
@@ -122,6 +136,7 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.watching.abort();
         self.replica.set_state(REMOVED);
+        self.replica.stream.retire();
         self.replica.metrics.add_replicas(-1, false);
     }
 }
@@ -137,15 +152,37 @@ impl Replica {
         fault.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether further attempts have to wait for one in flight.
+    /// Whether further attempts of an Authorize have to wait for one in flight.
     pub(crate) fn is_full(&self) -> bool {
         self.slots.available_permits() == 0
     }
 
-    /// Waits until an attempt may be made. It is in flight until the slot is dropped.
-    pub(crate) async fn with_slot(self: Arc<Self>) -> (Arc<Self>, OwnedSemaphorePermit) {
-        let slot = self.slots.clone().acquire_owned().await;
-        (self, slot.expect("nobody closes it"))
+    /// Waits until an attempt may be made.
+    pub(crate) async fn slot(&self, kind: Kind) -> Slot {
+        let slots = match kind {
+            Kind::Authorize(_) => &self.slots,
+            Kind::Admin => &self.admin_slots,
+        };
+        let slot = slots.clone().acquire_owned().await;
+        slot.expect("nobody closes it")
+    }
+
+    /// Makes one attempt of an Authorize: on the stream of this replica, if many are in flight.
+    pub(crate) async fn authorize(
+        &self,
+        question: AuthorizeRequest,
+    ) -> Result<AuthorizeResponse, Status> {
+        let bearer = self.credentials.bearer();
+        if MAX_IN_FLIGHT - self.slots.available_permits() >= stream::WORTHWHILE {
+            self.stream.open(self.channel(), bearer.clone());
+        }
+        match self.stream.ask(&question, bearer.as_ref()).await {
+            Some(answer) => answer,
+            None => {
+                self.call("/tosend.keys.v1.KeyService/Authorize", question)
+                    .await
+            }
+        }
     }
 
     /// Makes one attempt of a call. To drop the future cancels it.
@@ -169,6 +206,7 @@ impl Replica {
     /// After an attempt that was not answered in time.
     pub(crate) fn doubt(&self) {
         self.set_state(WAITING);
+        self.stream.retire();
         self.watch_anew.send_replace(());
     }
 
@@ -176,6 +214,7 @@ impl Replica {
     pub(crate) fn connect_anew(&self) {
         let channel = connection(self.address, &self.target, &self.credentials);
         *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
+        self.stream.retire();
         self.watch_anew.send_replace(());
     }
 

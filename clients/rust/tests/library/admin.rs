@@ -1,6 +1,7 @@
 //! The admin calls: what is tried again, what is refused, and that no retry makes a second key.
 
-use crate::{client, replica::Replica};
+use crate::{client, ready, replica::Replica, until};
+use futures::future::join_all;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -186,4 +187,33 @@ async fn where_no_replica_ever_was_an_admin_call_soon_says_so_in_one_line() {
         text.ends_with("UNAVAILABLE (Connection refused (os error 111)), 4 times"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_slow_admin_call_says_nothing_about_the_replica() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    replica.state.set_slow(true);
+    let admin = client.admin().within(Duration::from_millis(100));
+    let revoked = admin.revoke(RevokeRequest::default()).await;
+    assert!(matches!(revoked, Err(AdminError::Unavailable(_))));
+    assert_eq!(ready(&client), 1);
+}
+
+#[tokio::test]
+async fn slow_admin_calls_keep_no_question_waiting() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    replica.state.set_slow(true);
+    let admin = client.admin();
+    let slow = join_all((0..150).map(|_| admin.revoke(RevokeRequest::default())));
+    let asked = async {
+        until("a hundred are there", || replica.count() == 100).await;
+        let question = client.authorize_within("tsend_x", "example.com", Duration::from_millis(50));
+        assert!(question.await.is_err());
+        assert_eq!(replica.count(), 101);
+        replica.state.set_slow(false);
+    };
+    let (results, ()) = tokio::join!(slow, asked);
+    assert!(results.iter().all(Result::is_ok));
 }

@@ -7,6 +7,7 @@ mod credentials;
 mod faults;
 mod logs;
 mod replica;
+mod stream;
 
 use replica::Replica;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! A replica in this process, which does what the test says, on a real socket.
 
-use futures::stream;
+use futures::{StreamExt, stream};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
@@ -21,12 +21,13 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
-use tonic::{Request, Response, Status, body::Body, codegen::http, server::Grpc};
+use tonic::{Request, Response, Status, Streaming, body::Body, codegen::http, server::Grpc};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
 use tosend_keyservice::proto::{
-    AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse, Denial, Grant, Key,
-    RevokeRequest, RevokeResponse, UpdateRequest, UpdateResponse, authorize_response::Decision,
+    AuthorizeRequest, AuthorizeResponse, AuthorizeStreamRequest, AuthorizeStreamResponse,
+    CreateRequest, CreateResponse, Denial, Grant, Key, RevokeRequest, RevokeResponse,
+    UpdateRequest, UpdateResponse, authorize_response::Decision, authorize_stream_response::Answer,
 };
 
 /// The handle of a replica. It stops when this is dropped.
@@ -56,6 +57,10 @@ pub struct State {
     pub longest_token: AtomicUsize,
     /// Calls that were cancelled before they were answered.
     pub cancelled: AtomicUsize,
+    /// Streams of questions that were opened, and the questions on them.
+    pub streams: AtomicUsize,
+    pub questions: AtomicUsize,
+    end_streams: watch::Sender<()>,
     pub connections: AtomicUsize,
     pub open_connections: AtomicUsize,
 }
@@ -80,6 +85,9 @@ impl Replica {
             request_ids: Mutex::default(),
             longest_token: AtomicUsize::default(),
             cancelled: AtomicUsize::default(),
+            streams: AtomicUsize::default(),
+            questions: AtomicUsize::default(),
+            end_streams: watch::Sender::new(()),
             connections: AtomicUsize::default(),
             open_connections: AtomicUsize::default(),
         });
@@ -98,8 +106,9 @@ impl Replica {
         }
     }
 
+    /// The calls that came, and the questions on streams.
     pub fn count(&self) -> usize {
-        self.state.calls.lock().unwrap().len()
+        self.state.calls.lock().unwrap().len() + self.state.questions.load(SeqCst)
     }
 
     pub fn set_serving(&self, is_serving: bool) {
@@ -198,7 +207,10 @@ async fn answer(
     }
     let secret = request.headers().get("authorization");
     let secret = secret.map(|it| it.to_str().unwrap().to_owned());
-    state.calls.lock().unwrap().push(secret);
+    let is_stream = path.ends_with("/AuthorizeStream");
+    if !is_stream {
+        state.calls.lock().unwrap().push(secret);
+    }
     let is_cancelled = AtomicBool::new(true);
     let _end = AtEnd(|| {
         let count = usize::from(is_cancelled.load(SeqCst));
@@ -206,7 +218,9 @@ async fn answer(
     });
     state.not_hanging().await;
     let mut slow = state.slow.subscribe();
-    slow.wait_for(|is_slow| !is_slow).await.unwrap();
+    if !is_stream {
+        slow.wait_for(|is_slow| !is_slow).await.unwrap();
+    }
     let failure = state.script.lock().unwrap().pop_front();
     let response = match path.rsplit_once('/').unwrap().1 {
         "Authorize" => {
@@ -220,6 +234,17 @@ async fn answer(
             });
             let mut grpc = Grpc::new(ProstCodec::<AuthorizeResponse, _>::default());
             grpc.unary(answer, request).await
+        }
+        "AuthorizeStream" => {
+            state.streams.fetch_add(1, SeqCst);
+            let answer = tower::service_fn(
+                |request: Request<Streaming<AuthorizeStreamRequest>>| async {
+                    let answers = questions(state.clone(), request.into_inner());
+                    failure.clone().map_or(Ok(Response::new(answers)), Err)
+                },
+            );
+            let mut grpc = Grpc::new(ProstCodec::<AuthorizeStreamResponse, _>::default());
+            grpc.streaming(answer, request).await
         }
         "Create" => {
             let answer = tower::service_fn(|request: Request<CreateRequest>| async {
@@ -264,6 +289,11 @@ impl State {
         self.end.send_replace(());
     }
 
+    /// Ends all streams of questions with OK, after the answers that they have given.
+    pub fn end_streams(&self) {
+        self.end_streams.send_replace(());
+    }
+
     pub fn retire_connections(&self) {
         self.retire.send_replace(());
     }
@@ -272,6 +302,41 @@ impl State {
         let mut hanging = self.hanging.subscribe();
         hanging.wait_for(|is_hanging| !is_hanging).await.unwrap();
     }
+}
+
+/// Answers what is asked on a stream, as calls are answered.
+fn questions(
+    state: Arc<State>,
+    asked: Streaming<AuthorizeStreamRequest>,
+) -> impl stream::Stream<Item = Result<AuthorizeStreamResponse, Status>> {
+    let mut end = state.end_streams.subscribe();
+    stream::unfold((state, asked), |(state, mut asked)| async move {
+        let question = asked.message().await.ok()??;
+        state.questions.fetch_add(1, SeqCst);
+        state.not_hanging().await;
+        let mut slow = state.slow.subscribe();
+        slow.wait_for(|is_slow| !is_slow).await.unwrap();
+        let decision = state.answer.lock().unwrap().clone();
+        let failure = state.script.lock().unwrap().pop_front();
+        let answer = match (failure, decision) {
+            (Some(status), _) => Some(Answer::Error(tonic_types::pb::Status {
+                code: status.code().into(),
+                message: status.message().to_owned(),
+                details: Vec::new(),
+            })),
+            (None, Some(Decision::Grant(grant))) => Some(Answer::Grant(grant)),
+            (None, Some(Decision::Denial(denial))) => Some(Answer::Denial(denial)),
+            (None, None) => None,
+        };
+        let granted = matches!(answer, Some(Answer::Grant(_)));
+        let response = AuthorizeStreamResponse {
+            id: question.id,
+            answer,
+            granted,
+        };
+        Some((Ok(response), (state, asked)))
+    })
+    .take_until(async move { end.changed().await.ok() })
 }
 
 /// One message now, and one for each change.
