@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one statement, and so one transaction.
 
 use super::{
-    database::{Database, Purpose},
+    database::{Database, Purpose, Turn},
     errors::unexpected,
     rows,
 };
@@ -31,6 +31,7 @@ pub(super) async fn set_suspension(
     let reason = change.reason.as_ref().map(Reason::as_str);
     let rows = database
         .write(
+            Turn::of(method),
             &change.still_allowed,
             "WITH changed AS MATERIALIZED ( \
                  SELECT suspend_time, revision, write_id \

@@ -3,7 +3,7 @@
 //! Promises that to find them holds up no write; and that a batch is one transaction, with its audit records.
 
 use super::{
-    database::{Database, Purpose},
+    database::{Database, Purpose, Turn},
     rows,
 };
 use crate::{
@@ -65,6 +65,8 @@ pub(super) async fn revoke(
     let ids: Vec<Uuid> = batch.key_ids.iter().map(|id| id.as_uuid()).collect();
     let rows = database
         .write(
+            // A batch is long, and would keep the other turn from short ones.
+            Turn::Common,
             &batch.still_allowed,
             "WITH batch AS MATERIALIZED ( \
                  SELECT revoked, revision, write_id \
@@ -73,7 +75,8 @@ pub(super) async fn revoke(
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, domain, outcome, calls, revision) \
-                 SELECT $3, $4, $5, $7, $8, $6, 1, revision FROM batch) \
+                 SELECT $3, $4, $5, $7, $8, $6, 1, CASE WHEN revoked OPERATOR(pg_catalog.>) 0 THEN revision END \
+                 FROM batch) \
              SELECT revoked, revision, write_id FROM batch",
             &[
                 &ids,

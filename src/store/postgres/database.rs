@@ -11,7 +11,7 @@ use super::{
     pool::PoolSettings,
 };
 use crate::{
-    model::token::Digester,
+    model::{audit_record::AdminMethod, token::Digester},
     store::{PoolStatus, StillAllowed, StoreError, with_causes},
 };
 use deadpool_postgres::BuildError;
@@ -48,6 +48,10 @@ pub(super) const PIN_SEARCH_PATH: &str = "SET LOCAL search_path = pg_catalog, pg
 /// not grow with the calls that come. The second is there to begin when the first has ended.
 const WRITES_AT_ONCE: usize = 2;
 
+/// One more, which is kept for short writes that take rights away. They then wait for none of this replica that has
+/// not begun.
+const KEPT_WRITES: usize = 1;
+
 /// Wakes up the other replicas, which may fail.
 const ANNOUNCE: &str = "SELECT keyservice.announce_writes()";
 
@@ -68,11 +72,32 @@ pub(super) struct Database {
     announcers: Arc<Semaphore>,
     /// A permit for each write that may be at the database.
     writers: Semaphore,
+    kept_writers: Semaphore,
     settings: PoolSettings,
     /// The fingerprint of the digest secret with which this replica was started.
     digest_fingerprint: [u8; 16],
     /// The store that this replica serves, once it is known.
     store_id: Arc<OnceLock<Uuid>>,
+}
+
+/// Which turns a write may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// That of any write.
+    Common,
+    /// Also the one that is kept for short writes that take rights away.
+    Kept,
+}
+
+impl Turn {
+    /// Of a short write.
+    pub(super) fn of(method: AdminMethod) -> Self {
+        if method.takes_rights_away() {
+            Self::Kept
+        } else {
+            Self::Common
+        }
+    }
 }
 
 /// Which of the two pools a statement takes its connection from.
@@ -106,6 +131,7 @@ impl Database {
             leases: build(LEASE_POOL_SIZE, settings.lease_statement_timeout)?,
             announcers: Arc::new(Semaphore::new(settings.pool_size.div_ceil(2))),
             writers: Semaphore::new(WRITES_AT_ONCE),
+            kept_writers: Semaphore::new(KEPT_WRITES),
             settings,
             digest_fingerprint: digester.fingerprint(),
             store_id,
@@ -191,11 +217,12 @@ impl Database {
     /// Runs one statement that writes, which is one transaction, when it is its turn, if it is still allowed then.
     pub(super) async fn write(
         &self,
+        turn: Turn,
         still_allowed: &StillAllowed,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let turn = timeout(self.turn_limit(), self.turn_to_write()).await;
+        let turn = timeout(self.turn_limit(), self.turn_to_write(turn)).await;
         let _turn = turn.map_err(|_| self.no_turn())?;
         let written = self.write_in_turn(&[still_allowed], sql, params).await;
         written.map_err(StoreError::from)
@@ -203,8 +230,16 @@ impl Database {
 
     /// Waits until a write of this replica may be at the database. Turns come in the order in which they were
     /// asked for.
-    pub(super) async fn turn_to_write(&self) -> SemaphorePermit<'_> {
-        self.writers.acquire().await.expect("nothing closes it")
+    pub(super) async fn turn_to_write(&self, turn: Turn) -> SemaphorePermit<'_> {
+        let common = self.writers.acquire();
+        let permit = match turn {
+            Turn::Common => common.await,
+            Turn::Kept => tokio::select! {
+                permit = self.kept_writers.acquire() => permit,
+                permit = common => permit,
+            },
+        };
+        permit.expect("nothing closes it")
     }
 
     /// How long a write waits for its turn.

@@ -4,7 +4,7 @@
 //! record a write that the database's functions did not make.
 
 use super::{
-    database::{Database, Purpose},
+    database::{Database, Purpose, Turn},
     errors::unexpected,
     rows,
 };
@@ -28,6 +28,7 @@ pub(super) async fn add(
 ) -> Result<Committed<AddedDomain>, StoreError> {
     let rows = database
         .write(
+            Turn::Common,
             &addition.still_allowed,
             &format!(
                 "WITH added AS MATERIALIZED ( \
@@ -101,6 +102,7 @@ async fn remove_by(
     let parents: Vec<&str> = removal.domain.parents().collect();
     let rows = database
         .write(
+            Turn::of(method),
             &removal.still_allowed,
             &format!(
                 "WITH removed AS MATERIALIZED ( \

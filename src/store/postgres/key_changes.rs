@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one statement, and so one transaction.
 
 use super::{
-    database::{Database, Purpose},
+    database::{Database, Purpose, Turn},
     errors::unexpected,
     rows,
 };
@@ -68,6 +68,7 @@ pub(super) async fn replace(
     let suspension = key.suspension.as_ref();
     let rows = database
         .write(
+            Turn::Common,
             &replacement.still_allowed,
             "WITH replaced AS MATERIALIZED ( \
                  SELECT outcome, revision, write_id, first_key_id \
@@ -139,6 +140,7 @@ pub(super) async fn set_suspension(
     let (key_id, digest) = by_id_or_digest(&suspension.target);
     let rows = database
         .write(
+            Turn::of(suspension.method()),
             &suspension.still_allowed,
             &format!(
                 "WITH revised AS MATERIALIZED ( \

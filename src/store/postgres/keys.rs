@@ -4,7 +4,7 @@
 //! record a write that the database's functions did not make.
 
 use super::{
-    database::Database,
+    database::{Database, Turn},
     errors::{Failure, unexpected},
     key_changes::{by_id_or_digest, parents},
     rows,
@@ -28,6 +28,8 @@ use uuid::Uuid;
 #[async_trait]
 impl Grouped for NewKey {
     type Answer = Result<Committed<CreateOutcome>, NotCreated>;
+
+    const TURN: Turn = Turn::Common;
 
     /// The second of two with one request id must find the key of the first.
     fn goes_with(&self, other: &Self) -> bool {
@@ -111,6 +113,8 @@ fn created(row: &Row) -> Result<Vec<<NewKey as Grouped>::Answer>, StoreError> {
 #[async_trait]
 impl Grouped for Revocation {
     type Answer = Option<Committed<Key>>;
+
+    const TURN: Turn = Turn::Kept;
 
     fn goes_with(&self, _: &Self) -> bool {
         true

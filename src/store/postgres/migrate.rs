@@ -38,6 +38,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(18, "0018_write_groups.sql"),
     migration!(19, "0019_label_length.sql"),
     migration!(20, "0020_store_identity.sql"),
+    migration!(21, "0021_batches_in_turn.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -55,7 +56,11 @@ const LOCK_LIMIT: Duration = Duration::from_secs(1);
 /// PostgreSQL would end either as a deadlock.
 ///
 /// With each, the version in which it came.
-const DRAIN: [(i32, &str); 3] = [
+const DRAIN: [(i32, &str); 4] = [
+    (
+        21,
+        "LOCK TABLE keyservice.replicas IN SHARE UPDATE EXCLUSIVE MODE",
+    ),
     (3, "LOCK TABLE keyservice.audit IN SHARE ROW EXCLUSIVE MODE"),
     (
         1,

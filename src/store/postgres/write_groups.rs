@@ -6,7 +6,7 @@
 //! of another one of its group, or of that one's caller.
 
 use super::{
-    database::Database,
+    database::{Database, Turn},
     errors::{Failure, answered_within, no_answer, unexpected},
 };
 use crate::store::{StillAllowed, StoreError};
@@ -27,6 +27,9 @@ use tokio::{
 pub(super) trait Grouped: Clone + Send + Sync + 'static {
     /// What becomes of one of them.
     type Answer: Send + 'static;
+
+    /// Which turns a group of them may take.
+    const TURN: Turn;
 
     /// Whether this write can be in one group with that other.
     fn goes_with(&self, other: &Self) -> bool;
@@ -129,7 +132,7 @@ impl<W: Grouped> Waiters<W> {
     /// Waits for a turn, and uses it for the next group.
     async fn run_next(self: Arc<Self>) {
         let _group = self.group.lock().await;
-        let _turn = self.database.turn_to_write().await;
+        let _turn = self.database.turn_to_write(W::TURN).await;
         let group = self.take_group();
         if !group.is_empty() {
             answer(&self.database, group).await;

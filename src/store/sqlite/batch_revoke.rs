@@ -74,7 +74,7 @@ pub(super) fn revoke(
         record_write(transaction, revision, batch.now, &Subject::Key(*id))?;
         audit::append(
             transaction,
-            &record(batch, revision, Some(account_id), Some(*id), domain),
+            &record(batch, Some(revision), Some(account_id), Some(*id), domain),
         )?;
     }
     let KeyFilter {
@@ -82,13 +82,15 @@ pub(super) fn revoke(
     } = batch.filter.clone();
     // Whoever waits for the last write waits for all earlier ones too.
     let last = current_revision(transaction)?;
-    audit::append(transaction, &record(batch, last, account_id, None, domain))?;
+    // Without a key, the last write is somebody else's.
+    let own = (revoked > 0).then_some(last);
+    audit::append(transaction, &record(batch, own, account_id, None, domain))?;
     Ok(Committed::new(revoked, position(last)))
 }
 
 fn record(
     batch: &BatchRevocation,
-    revision: Revision,
+    revision: Option<Revision>,
     account_id: Option<AccountId>,
     key_id: Option<KeyId>,
     domain: Option<Domain>,
@@ -102,7 +104,7 @@ fn record(
         domain,
         include_subdomains: None,
         outcome: Outcome::OK,
-        revision: Some(revision.number()),
+        revision: revision.map(Revision::number),
         calls: 1,
     }
 }

@@ -2,16 +2,21 @@
 
 use crate::support::{
     clients::callers::{Credential, client},
+    eventually,
     mount::Mount,
-    postgres::session,
+    postgres::{
+        Cluster, session,
+        table_lock::{LONG_STATEMENT_TIMEOUT, TableLock, with_schema},
+    },
     server::Server,
     stores::Stores,
 };
 use keyservice::grpc::proto::{
-    BatchRevokeRequest, ListRequest,
-    batch_revoke_request::{Filter, Selection},
+    BatchRevokeRequest, ListRequest, UpdateRequest,
+    batch_revoke_request::{Filter, Keys, Selection},
     key::Status,
 };
+use prost_types::FieldMask;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -62,6 +67,73 @@ async fn searches_of_one_caller_hold_up_no_call_of_another_on_sqlite() {
     println!("the slowest Create, List and Revoke took {slowest:?}");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     drop(directory);
+}
+
+/// The lock of the writers is held, so each write that has its turn waits for it at the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoke_has_its_turn_while_updates_have_all_others_on_postgres() {
+    let cluster = Cluster::shared();
+    let store = with_schema(cluster.create_database()).await;
+    let server = Server::start_with(&store, &LONG_STATEMENT_TIMEOUT, &[]).await;
+    let (_, key_id) = server.client().await.create_key().await;
+    let lock = TableLock::on_table("writers_lock", &store).await;
+    let updates = (0..4).map(|_| {
+        let update = UpdateRequest {
+            key_id: key_id.clone(),
+            update_mask: Some(FieldMask {
+                paths: vec!["name".into()],
+            }),
+            name: "another".into(),
+            ..UpdateRequest::default()
+        };
+        let mut client = server.lazy_client();
+        AbortOnDropHandle::new(tokio::spawn(async move { client.0.update(update).await }))
+    });
+    let _updates: Vec<_> = updates.collect();
+    eventually("two wait at the database", async || {
+        lock.count("replace_key").await == 2
+    })
+    .await;
+    let mut client = server.client().await;
+    let revoke = AbortOnDropHandle::new(tokio::spawn(async move { client.revoke(&key_id).await }));
+    eventually("it waits there too", async || {
+        lock.blocks("revoke_keys").await
+    })
+    .await;
+    assert_eq!(lock.count("replace_key").await, 2);
+    drop(lock);
+    revoke.await.expect("no panic").expect("revoked");
+}
+
+/// So a Revoke waits for one batch at most, however many replicas have one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_waits_for_those_of_other_replicas_before_it_holds_up_a_revoke_on_postgres() {
+    let cluster = Cluster::shared();
+    let store = with_schema(cluster.create_database()).await;
+    let server = Server::start_with(&store, &LONG_STATEMENT_TIMEOUT, &[]).await;
+    let mut client = server.client().await;
+    let [(_, first), (_, second)] = [client.create_key().await, client.create_key().await];
+    let batch_elsewhere = TableLock::in_mode("SHARE UPDATE EXCLUSIVE", "replicas", &store).await;
+    let request = BatchRevokeRequest {
+        selection: Some(Selection::Keys(Keys {
+            key_ids: vec![first],
+            tokens: Vec::new(),
+        })),
+        account_id: None,
+        reason: "compromised".into(),
+        dry_run: false,
+    };
+    let mut other = server.client().await;
+    let batch = AbortOnDropHandle::new(tokio::spawn(
+        async move { other.0.batch_revoke(request).await },
+    ));
+    eventually("it waits", async || {
+        batch_elsewhere.blocks("keyservice.batch_revoke(").await
+    })
+    .await;
+    client.revoke(&second).await.expect("revoked meanwhile");
+    drop(batch_elsewhere);
+    batch.await.expect("no panic").expect("revoked");
 }
 
 /// A batch takes a second, in which every other write waits. Without turns, several follow one another while

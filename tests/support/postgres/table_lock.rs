@@ -22,7 +22,7 @@ impl TableLock {
         Self::in_mode("SHARE", table, store).await
     }
 
-    async fn in_mode(mode: &str, table: &str, store: &str) -> Self {
+    pub async fn in_mode(mode: &str, table: &str, store: &str) -> Self {
         let session = session(store).await;
         let lock = format!("BEGIN; LOCK TABLE keyservice.{table} IN {mode} MODE");
         session.batch_execute(&lock).await.expect("the lock");
@@ -36,6 +36,11 @@ impl TableLock {
 
     /// Whether exactly one statement with this text waits for a lock.
     pub async fn blocks(&self, text: &str) -> bool {
+        self.count(text).await == 1
+    }
+
+    /// How many statements with this text wait for a lock.
+    pub async fn count(&self, text: &str) -> i64 {
         // Otherwise a transaction always sees the activity that it saw first.
         let clear = self.0.batch_execute("SELECT pg_stat_clear_snapshot()");
         clear.await.expect("an answer");
@@ -43,7 +48,7 @@ impl TableLock {
                        AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'";
         let row = self.0.query_one(waiting, &[&text]).await;
         let row = row.expect("an answer");
-        row.get::<_, i64>(0) == 1
+        row.get(0)
     }
 }
 
