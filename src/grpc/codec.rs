@@ -92,3 +92,37 @@ impl<Decoded: Message + Default> Decoder for MessageDecoder<Decoded> {
 fn buffer_settings() -> BufferSettings {
     BufferSettings::new(BUFFER_SIZE, YIELD_THRESHOLD)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::proto::{Key, ListResponse};
+    use futures::{FutureExt, stream};
+    use http_body_util::BodyExt;
+    use tonic::codec::{EncodeBody, SingleMessageCompressionOverride};
+
+    /// A buffer that doubles until the message fits would be larger, and HTTP/2 keeps the whole of it.
+    #[test]
+    fn the_buffer_of_a_large_answer_is_as_long_as_the_answer() {
+        let answer = ListResponse {
+            keys: vec![Key::default(); 10_001],
+            ..ListResponse::default()
+        };
+        let encoder = SmallMessageCodec::<ListResponse, ()>::default().encoder();
+        let mut body = Box::pin(EncodeBody::new_server(
+            encoder,
+            stream::iter([Ok(answer)]),
+            None,
+            SingleMessageCompressionOverride::Disable,
+            None,
+        ));
+        let frame = body.frame().now_or_never().expect("it waits for nothing");
+        let frame = frame.expect("a frame").expect("encoded").into_data();
+        let data = frame.expect("data");
+        // Otherwise it would share the buffer.
+        drop(body);
+        let len = data.len();
+        let buffer = data.try_into_mut().expect("nobody shares it");
+        assert_eq!(buffer.capacity(), len);
+    }
+}

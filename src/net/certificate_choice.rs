@@ -223,6 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn of_two_certificates_that_are_not_valid_the_files_is_shown() {
+        let now = year(2026);
+        for (first, last) in [(2020, 2025), (2027, 2030)] {
+            let files = Files::default();
+            files.change(now, first, last);
+            let choice = files.change(now, 2020, 2024);
+            assert_eq!(choice.not_after(now), year(2024));
+            assert!(!choice.keeps_another(now));
+        }
+    }
+
+    #[test]
     fn a_certificate_of_the_time_to_come_is_shown_from_then_on() {
         let (files, now) = (Files::default(), year(2026));
         files.change(now, 2020, 2030);

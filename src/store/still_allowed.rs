@@ -111,7 +111,10 @@ impl Begun {
 mod tests {
     use super::*;
     use futures::FutureExt;
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::{
+        pin::pin,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+    };
     use tokio_util::task::TaskTracker;
 
     #[test]
@@ -127,15 +130,18 @@ mod tests {
             },
         );
         let mut begun = still_allowed.begin().expect("allowed");
-        assert!(begun.rights_lost().now_or_never().is_none());
-        changes.send_replace(());
-        assert!(
-            begun.rights_lost().now_or_never().is_none(),
-            "another caller's"
-        );
-        is_allowed.store(false, Relaxed);
-        changes.send_replace(());
-        assert!(begun.rights_lost().now_or_never().is_some());
+        {
+            let mut lost = pin!(begun.rights_lost());
+            assert!(lost.as_mut().now_or_never().is_none());
+            for _ in 0..2 {
+                changes.send_replace(());
+                let lost = lost.as_mut().now_or_never();
+                assert!(lost.is_none(), "another caller's");
+            }
+            is_allowed.store(false, Relaxed);
+            changes.send_replace(());
+            assert!(lost.now_or_never().is_some());
+        }
         assert_eq!(writes.len(), 1);
         drop(begun);
         assert!(writes.is_empty());

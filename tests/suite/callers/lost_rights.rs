@@ -10,7 +10,7 @@ use crate::support::{
     postgres::table_lock::LONG_STATEMENT_TIMEOUT,
     server::error_reason,
 };
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, StreamExt, future::join_all, stream};
 use keyservice::grpc::proto::{
     AuthorizeRequest, AuthorizeResponse, CreateRequest, CreateResponse,
     authorize_stream_response::Answer, denial::Reason,
@@ -133,9 +133,8 @@ async fn a_caller_that_was_removed_writes_nothing_with_a_call_that_is_open() {
     assert_eq!(callers.key_count().await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_was_removed_writes_nothing_with_a_call_that_waits_for_its_turn() {
-    let mut callers = Callers::start().await;
+/// Replaces the caller's line while its writes wait for their turn. Gives the answers to those that are not made.
+async fn refused_in_their_turn(callers: &mut Callers, line: &str) -> Vec<Status> {
     let file = callers.guarded.directory.path().join("keys.db");
     let file = rusqlite::Connection::open(file).expect("opened");
     file.execute_batch("BEGIN IMMEDIATE").expect("locked");
@@ -145,17 +144,40 @@ async fn a_caller_that_was_removed_writes_nothing_with_a_call_that_waits_for_its
             tokio::spawn(async move { acme.create("acme", "one of some").await })
         })
         .collect();
-    callers.replace_acme("").await;
+    callers.replace_acme(line).await;
     file.execute_batch("ROLLBACK").expect("writes go on");
-    let mut created = 0;
-    for create in creates {
-        match create.await.expect("no panic") {
-            Ok(_) => created += 1,
-            Err(refused) => assert_eq!(refused.code(), Code::Unauthenticated, "{refused}"),
-        }
+    let created = join_all(creates).await;
+    let created = created
+        .into_iter()
+        .map(|created| created.expect("no panic"));
+    let (created, refused): (Vec<_>, Vec<_>) = created.partition(Result::is_ok);
+    assert!(
+        created.len() <= 2,
+        "{} had their turns before",
+        created.len()
+    );
+    assert_eq!(callers.key_count().await, created.len());
+    refused.into_iter().filter_map(Result::err).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_was_removed_writes_nothing_with_a_call_that_waits_for_its_turn() {
+    let mut callers = Callers::start().await;
+    for refused in refused_in_their_turn(&mut callers, "").await {
+        assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
     }
-    assert!(created <= 2, "{created} had their turns before");
-    assert_eq!(callers.key_count().await, created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_accounts_were_changed_writes_nothing_with_a_call_that_waits_for_its_turn() {
+    let mut callers = Callers::start().await;
+    let other = callers
+        .acme
+        .line
+        .replace("accounts=acme", "accounts=globex");
+    for refused in refused_in_their_turn(&mut callers, &other).await {
+        assert_eq!(error_reason(&refused).as_deref(), Some("CALLER_CHANGED"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! The address comes to lead to another database while the service runs.
 
 use crate::{
-    store::conformance::rights::every_write,
+    store::conformance::rights::{Write, every_write},
     support::{
         directory, eventually, new_key,
         postgres::{
@@ -26,7 +26,7 @@ use keyservice::{
     },
 };
 use std::{
-    io::Write,
+    io::Write as _,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -136,20 +136,28 @@ async fn no_statement_changes_another_store_through_a_session_that_is_open_alrea
     let (_, key) = new_key("acme", "in use");
     let created = stores.first.keys.create(&key).await.expect("answered");
     created.expect("on record").position();
-    for (statement, error) in every_other_statement(&stores.first, &key, 1).await {
+    for (statement, made) in every_other_statement(&stores.first, &key, 1) {
+        let error = made.await;
         assert!(error.is_none(), "{statement}: {error:?}");
     }
     let state = "SELECT array_agg(t::text) FROM (SELECT * FROM keyservice.writes) t";
     let (cluster, _) = stores.cluster.clone().expect("it is PostgreSQL");
     let look = || cluster.psql(database_in(&stores.address), state);
     let before = look();
-    let change = "UPDATE keyservice.store_identity SET store_id = gen_random_uuid()";
-    stores.sql(change).await.expect("changed");
-    for (write, made) in writes {
-        assert_other(write, made.await.as_ref());
-    }
-    for (statement, error) in every_other_statement(&stores.first, &key, 2).await {
-        assert_other(statement, error.as_ref());
+    let identity = "SELECT store_id FROM keyservice.store_identity";
+    let own = cluster.psql(database_in(&stores.address), identity);
+    let own = format!("'{}'", own.trim());
+    let become_store = async |id: &str| {
+        let change = format!("UPDATE keyservice.store_identity SET store_id = {id}");
+        stores.sql(&change).await.expect("changed");
+    };
+    let others = every_other_statement(&stores.first, &key, 2);
+    for (statement, made) in writes.into_iter().chain(others) {
+        // A statement that fails closes its session, and the next one would be refused when it begins.
+        become_store(&own).await;
+        open_sessions(&stores.first).await;
+        become_store("gen_random_uuid()").await;
+        assert_other(statement, made.await.as_ref());
     }
     assert_eq!(look(), before);
     // As after a restart.
@@ -191,12 +199,16 @@ fn assert_other(what: &str, error: Option<&StoreError>) {
     assert!(is_other, "{what}: {error:?}");
 }
 
+/// Leaves an open session in each of the two pools.
+async fn open_sessions(store: &Store) {
+    let start = store.retention.history_start().await;
+    start.expect("for calls");
+    let changes = store.changes.changes(Progress::at(Position::START), 10);
+    changes.await.expect("for leases");
+}
+
 /// What writes or what a lease depends on, beside the writes of callers. Gives the error of each.
-async fn every_other_statement(
-    store: &Store,
-    key: &NewKey,
-    renewals: i64,
-) -> Vec<(&'static str, Option<StoreError>)> {
+fn every_other_statement<'a>(store: &'a Store, key: &NewKey, renewals: i64) -> Vec<Write<'a>> {
     let registry = store.replicas.as_ref().expect("PostgreSQL has replicas");
     let start = Progress::at(Position::START);
     let renewal = Renewal {
@@ -234,46 +246,50 @@ async fn every_other_statement(
         ReplicationError::Store(error) => error,
         other => panic!("{other}"),
     };
+    let after = KeyId::from_uuid(uuid::Uuid::nil());
+    let retention = &store.retention;
     vec![
-        ("load", load(&*store.changes).await.err()),
+        (
+            "load",
+            Box::pin(async move { load(&*store.changes).await.err() }),
+        ),
         (
             "changes",
-            store
-                .changes
-                .changes(start, 10)
-                .await
-                .err()
-                .map(replication),
+            Box::pin(async move {
+                let changes = store.changes.changes(start, 10).await;
+                changes.err().map(replication)
+            }),
         ),
         (
             "renew",
-            registry.renew(&renewal).await.err().map(replication),
+            Box::pin(async move { registry.renew(&renewal).await.err().map(replication) }),
         ),
-        ("replicas", registry.replicas(&[]).await.err()),
+        (
+            "replicas",
+            Box::pin(async move { registry.replicas(&[]).await.err() }),
+        ),
         (
             "append_records",
-            store.audit.append_records(&[record]).await.err(),
+            Box::pin(async move { store.audit.append_records(&[record]).await.err() }),
         ),
-        ("record_uses", store.uses.record_uses(&[noted]).await.err()),
+        (
+            "record_uses",
+            Box::pin(async move { store.uses.record_uses(&[noted]).await.err() }),
+        ),
         (
             "raise_history_start",
-            store.retention.raise_history_start(&old).await.err(),
+            Box::pin(async move { retention.raise_history_start(&old).await.err() }),
         ),
         (
             "forget_keys",
-            store
-                .retention
-                .forget_keys(&old, KeyId::from_uuid(uuid::Uuid::nil()))
-                .await
-                .err(),
+            Box::pin(async move { retention.forget_keys(&old, after).await.err() }),
         ),
         (
             "forget_writes",
-            store
-                .retention
-                .forget_writes(&old, Revision::ZERO)
-                .await
-                .err(),
+            Box::pin(async move {
+                let forgotten = retention.forget_writes(&old, Revision::ZERO).await;
+                forgotten.err()
+            }),
         ),
     ]
 }
