@@ -26,6 +26,7 @@ import (
 type fake struct {
 	keysv1.UnimplementedKeyServiceServer
 	net.Listener
+	server      *grpc.Server
 	address     string
 	asked       atomic.Int64 // by calls and on streams
 	streamed    atomic.Int64 // on streams
@@ -54,7 +55,11 @@ func startFake(t *testing.T) *fake {
 
 func startFakeTLS(t *testing.T, config *tls.Config) *fake {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return startFakeAt(t, "127.0.0.1:0", config)
+}
+
+func startFakeAt(t *testing.T, address string, config *tls.Config) *fake {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +75,7 @@ func startFakeTLS(t *testing.T, config *tls.Config) *fake {
 		security = credentials.NewTLS(config)
 	}
 	server := grpc.NewServer(grpc.Creds(security))
+	f.server = server
 	keysv1.RegisterKeyServiceServer(server, f)
 	healthpb.RegisterHealthServer(server, &fakeHealth{fake: f})
 	go server.Serve(f)
