@@ -33,9 +33,11 @@ type fake struct {
 	streams     atomic.Int64
 	connections atomic.Int64
 	watches     atomic.Int64
+	inFlight    atomic.Int64 // calls of Authorize
 
 	mu             sync.Mutex
 	changed        chan struct{} // is closed, and replaced, at each change of the below
+	mostInFlight   int64
 	hangs          bool
 	endsStreams    bool
 	refusesStreams bool
@@ -148,6 +150,9 @@ func (h *fakeHealth) Watch(_ *healthpb.HealthCheckRequest, stream grpc.ServerStr
 
 func (f *fake) Authorize(ctx context.Context, _ *keysv1.AuthorizeRequest) (*keysv1.AuthorizeResponse, error) {
 	f.note(ctx)
+	inFlight := f.inFlight.Add(1)
+	defer f.inFlight.Add(-1)
+	f.set(func() { f.mostInFlight = max(f.mostInFlight, inFlight) })
 	if err := f.whileHanging(ctx); err != nil {
 		return nil, err
 	}
