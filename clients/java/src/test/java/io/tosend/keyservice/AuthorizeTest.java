@@ -232,6 +232,86 @@ class AuthorizeTest {
     }
 
     @Test
+    void noAttemptsFollow100ThatAServerMayNotHaveRead() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(200)))) {
+            replica.hang();
+            List<CompletableFuture<Decision>> decisions = new ArrayList<>();
+            for (int i = 0; i < 300; i++) {
+                decisions.add(client.authorizeAsync(TOKEN, DOMAIN, Duration.ofMillis(900)));
+            }
+            for (CompletableFuture<Decision> decision : decisions) {
+                var error = assertThrows(ExecutionException.class, decision::get);
+                assertInstanceOf(UnavailableException.class, error.getCause());
+            }
+            // Threads that choose at the same moment may be a few too many.
+            assertTrue(replica.calls() <= 110, replica.calls() + " attempts");
+            replica.resume();
+            assertTrue(client.waitUntilReady(LONG));
+            assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN));
+        }
+    }
+
+    @Test
+    void aReadyReplicaIsAskedAgainRatherThanOneThatIsNot() throws Exception {
+        try (var ready = new FakeReplica();
+                var one = new FakeReplica();
+                var two = new FakeReplica();
+                var client = ready(patient(ready, one, two))) {
+            one.setHealth(ServingStatus.NOT_SERVING);
+            two.setHealth(ServingStatus.NOT_SERVING);
+            eventually(() -> client.toString().contains("1 of 3"));
+            ready.answer(Status.Code.UNAVAILABLE);
+            long start = System.nanoTime();
+            assertThrows(UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN));
+            assertTrue(System.nanoTime() - start >= Duration.ofMillis(175).toNanos());
+            assertEquals(List.of(4, 0, 0), List.of(ready.calls(), one.calls(), two.calls()));
+        }
+    }
+
+    @Test
+    void anAttemptCutShortByItsCallerSaysNothingAboutTheReplica() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(200)))) {
+            replica.hang();
+            Duration deadline = Duration.ofMillis(100);
+            assertThrows(
+                    UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN, deadline));
+            assertTrue(client.toString().contains("1 of 1"), client.toString());
+        }
+    }
+
+    @Test
+    void theDeadlineHoldsWhenCallersHoldUpAllThreads() throws Exception {
+        var held = new CountDownLatch(1);
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica))) {
+            replica.hang();
+            for (int i = 0; i < 20; i++) {
+                // Runs in a thread of the library.
+                var unused =
+                        client.authorizeAsync(TOKEN, DOMAIN, Duration.ofMillis(50))
+                                .whenComplete((answer, error) -> awaitUnchecked(held));
+            }
+            long start = System.nanoTime();
+            assertThrows(
+                    UnavailableException.class,
+                    () -> client.authorize(TOKEN, DOMAIN, Duration.ofMillis(500)));
+            long millis = (System.nanoTime() - start) / 1_000_000;
+            held.countDown();
+            assertTrue(millis < 1000, millis + " ms");
+        }
+    }
+
+    private static void awaitUnchecked(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    @Test
     void theContextOfACallerDoesNotEndWhatOthersNeed() throws Exception {
         try (var replica = new FakeReplica();
                 var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(300)))) {
