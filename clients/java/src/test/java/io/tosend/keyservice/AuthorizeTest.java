@@ -22,6 +22,7 @@ import io.tosend.keys.v1.Scope;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.EnumSource.Mode;
@@ -292,19 +293,16 @@ class AuthorizeTest {
             for (int i = 0; i < 100; i++) {
                 inFlight.add(client.authorizeAsync(TOKEN, DOMAIN));
             }
-            for (int i = 0; i < 10; i++) { // They wait for their turn, and end in a timer's thread.
+            // These wait for their turn, and end in a timer's thread.
+            for (int i = 0; i < 10; i++) {
                 var unused =
                         client.authorizeAsync(TOKEN, DOMAIN, Duration.ofMillis(50))
                                 .whenComplete((answer, error) -> awaitUnchecked(held));
             }
-            assertTimeoutPreemptively(
-                    Duration.ofSeconds(2),
-                    () ->
-                            assertThrows(
-                                    UnavailableException.class,
-                                    () ->
-                                            client.authorize(
-                                                    TOKEN, DOMAIN, Duration.ofMillis(500))));
+            Duration deadline = Duration.ofMillis(500);
+            Executable asks = () -> client.authorize(TOKEN, DOMAIN, deadline);
+            Duration limit = Duration.ofSeconds(2);
+            assertTimeoutPreemptively(limit, () -> assertThrows(UnavailableException.class, asks));
             held.countDown();
             inFlight.forEach(call -> call.cancel(true));
         } finally {
