@@ -132,6 +132,7 @@ func admin[Service any, Request, Response proto.Message](
 		limit:     func(left time.Duration) time.Duration { return left / 2 },
 		isRefusal: isRefusal,
 		mayRepeat: mayRepeat,
+		isAdmin:   true,
 	}
 	err = c.ask(ctx, rules, func(ctx context.Context, r *replica) (err error) {
 		response, err = method(service(r.conn), ctx, request)

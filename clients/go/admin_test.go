@@ -3,10 +3,13 @@ package keyservice
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -84,6 +87,28 @@ func TestEachCodeOfAnAdminCallIsFinalOrTriedAgain(t *testing.T) {
 				t.Errorf("got %v after %d attempts", err, replica.asked.Load())
 			}
 		})
+	}
+}
+
+func TestAnAdminCallWaitsForALoneReplicaThatRestarts(t *testing.T) {
+	replica := startFake(t)
+	client := open(t, Options{}, replica)
+	var isBack atomic.Bool
+	replica.create = func(*keysv1.CreateRequest) (*keysv1.CreateResponse, error) {
+		if !isBack.Load() {
+			return nil, status.Error(codes.Unavailable, "not yet")
+		}
+		return &keysv1.CreateResponse{}, nil
+	}
+	replica.set(func() { replica.health = healthpb.HealthCheckResponse_NOT_SERVING })
+	repeat(t, "the replica not to be ready", func() bool { ready, _ := client.pool.counts(); return ready == 0 })
+	restart := time.AfterFunc(500*time.Millisecond, func() {
+		isBack.Store(true)
+		replica.set(func() { replica.health = healthpb.HealthCheckResponse_SERVING })
+	})
+	defer restart.Stop()
+	if _, err := client.Create(t.Context(), &keysv1.CreateRequest{}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-// firstPause is how long a call waits before it asks a replica for the second time. It doubles
-// with each such wait.
-const firstPause = 25 * time.Millisecond
+// A call waits for the first pause before it asks a replica for the second time. The pauses double
+// from the first to the last.
+const (
+	firstPause = 25 * time.Millisecond
+	lastPause  = 100 * time.Millisecond
+)
 
 // tooManyKeys is the reason of a RESOURCE_EXHAUSTED that does not pass by itself.
 const tooManyKeys = "TOO_MANY_KEYS"
@@ -26,6 +30,8 @@ type rules struct {
 	isRefusal func(codes.Code) bool
 	// mayRepeat reports whether the question may be asked again after this code.
 	mayRepeat func(codes.Code) bool
+	// isAdmin reports whether the call may wait for a replica that restarts, and needs no slot.
+	isAdmin bool
 }
 
 // question is sent to one replica, and keeps the answer itself.
@@ -42,18 +48,29 @@ func (c *Client) ask(ctx context.Context, rules rules, ask question) error {
 
 	var failed []Attempt
 	var tried []string
+	begun, crowded := 0, false
 	pause := firstPause
 	c.pool.waitUntilKnown(limited)
-	for limited.Err() == nil && len(failed) < c.options.Attempts {
-		if len(tried) > 0 && !c.pool.hasUntried(tried) {
+	for limited.Err() == nil && begun < c.options.Attempts {
+		r := c.pool.take(tried)
+		if r != nil && slices.Contains(tried, r.address) {
+			c.pool.done(r)
 			if !sleep(limited, pause) {
 				break
 			}
-			pause *= 2
+			pause = min(2*pause, lastPause)
+			if rules.isAdmin {
+				c.waitForReplica(limited)
+			}
+			r = c.pool.take(tried)
 		}
-		r := c.pool.take(tried)
 		if r == nil {
 			break
+		}
+		if !rules.isAdmin && !r.enter(limited) {
+			crowded = true
+			c.pool.done(r)
+			continue
 		}
 		tried = append(tried, r.address)
 		err := c.attempt(limited, r, rules, ask)
@@ -71,12 +88,30 @@ func (c *Client) ask(ctx context.Context, rules rules, ask question) error {
 		case rules.isRefusal(code) || refused(answer).Reason == tooManyKeys:
 			return refused(answer)
 		}
-		failed = append(failed, failedAttempt(r.address, err))
+		begun++
+		failure := failedAttempt(r.address, err)
+		// An attempt that had no connection does not count, and there may be many.
+		if errors.As(err, new(notBegunError)) {
+			begun--
+			if slices.Contains(failed, failure) {
+				continue
+			}
+		}
+		failed = append(failed, failure)
 		if !rules.mayRepeat(answer.Code()) {
 			return &UnavailableError{Summary: "the outcome is not known, and this call must not be repeated", Attempts: failed}
 		}
 	}
-	return c.noAnswer(ctx, limited, rules, failed)
+	return c.noAnswer(ctx, limited, rules, failed, crowded)
+}
+
+// waitForReplica waits until a replica is ready, for at most half of what is left, so that there is
+// time to ask one that is not.
+func (c *Client) waitForReplica(ctx context.Context) {
+	deadline, _ := ctx.Deadline()
+	limited, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+	defer cancel()
+	_ = c.pool.waitUntilReady(limited)
 }
 
 // attempt asks one replica, once.
@@ -89,8 +124,8 @@ func (c *Client) attempt(ctx context.Context, r *replica, rules rules, ask quest
 	err := ask(limited, r)
 	// If it was the whole call that ended, this says nothing about the replica. Nor does a time that
 	// is shorter than usual. The replica may say itself that time ran out, just before it does here.
-	ranOut := limited.Err() != nil || status.Code(err) == codes.DeadlineExceeded
-	if err != nil && ranOut && ctx.Err() == nil {
+	ranOut := err != nil && (limited.Err() != nil || status.Code(err) == codes.DeadlineExceeded)
+	if ranOut && ctx.Err() == nil {
 		if status.Convert(err).Message() == context.DeadlineExceeded.Error() {
 			err = status.Errorf(codes.DeadlineExceeded, "no answer within %v", limit.Round(time.Millisecond))
 		}
@@ -98,12 +133,15 @@ func (c *Client) attempt(ctx context.Context, r *replica, rules rules, ask quest
 			r.timedOut(began, failedAttempt(r.address, err))
 		}
 	}
+	if !rules.isAdmin {
+		r.leave(ranOut)
+	}
 	c.metrics.attempted(ctx, status.Code(err))
 	return err
 }
 
 // noAnswer is the error of a call without an answer.
-func (c *Client) noAnswer(ctx, limited context.Context, rules rules, failed []Attempt) error {
+func (c *Client) noAnswer(ctx, limited context.Context, rules rules, failed []Attempt, crowded bool) error {
 	ended := limited.Err()
 	if errors.Is(ended, context.Canceled) {
 		return cancelled(ended)
@@ -118,6 +156,9 @@ func (c *Client) noAnswer(ctx, limited context.Context, rules rules, failed []At
 		summary = "the context's deadline passed"
 	case ended != nil:
 		summary = fmt.Sprintf("no answer within %v", rules.deadline)
+		if len(failed) == 0 && crowded {
+			summary += ", as too many other calls were in flight"
+		}
 	case len(failed) > 0:
 		summary = fmt.Sprintf("%d attempts failed", len(failed))
 	}

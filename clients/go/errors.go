@@ -17,7 +17,8 @@ import (
 type UnavailableError struct {
 	// Summary says in a few words why there is no answer.
 	Summary string
-	// Attempts says what happened to each attempt, in their order.
+	// Attempts says what happened to each attempt, in their order. Those for which there was no
+	// connection, for the same reason, are here once.
 	Attempts []Attempt
 
 	cause error
@@ -51,6 +52,12 @@ func (e *UnavailableError) Unwrap() error { return e.cause }
 func (a Attempt) String() string {
 	return fmt.Sprintf("%s %s (%s)", a.Address, codeName(a.Code), a.Message)
 }
+
+// notBegunError is that of an attempt for which there was no connection.
+type notBegunError struct{ error }
+
+// GRPCStatus lets gRPC find the status of the error.
+func (e notBegunError) GRPCStatus() *status.Status { return status.Convert(e.error) }
 
 // MisusedError means that the question was wrong, and that to ask again does not help. [New]
 // returns it for options that cannot be used.

@@ -26,15 +26,18 @@ import (
 type fake struct {
 	keysv1.UnimplementedKeyServiceServer
 	net.Listener
+	server      *grpc.Server
 	address     string
 	asked       atomic.Int64 // by calls and on streams
 	streamed    atomic.Int64 // on streams
 	streams     atomic.Int64
 	connections atomic.Int64
 	watches     atomic.Int64
+	inFlight    atomic.Int64 // calls of Authorize
 
 	mu             sync.Mutex
 	changed        chan struct{} // is closed, and replaced, at each change of the below
+	mostInFlight   int64
 	hangs          bool
 	endsStreams    bool
 	refusesStreams bool
@@ -54,7 +57,11 @@ func startFake(t *testing.T) *fake {
 
 func startFakeTLS(t *testing.T, config *tls.Config) *fake {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return startFakeAt(t, "127.0.0.1:0", config)
+}
+
+func startFakeAt(t *testing.T, address string, config *tls.Config) *fake {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +77,7 @@ func startFakeTLS(t *testing.T, config *tls.Config) *fake {
 		security = credentials.NewTLS(config)
 	}
 	server := grpc.NewServer(grpc.Creds(security))
+	f.server = server
 	keysv1.RegisterKeyServiceServer(server, f)
 	healthpb.RegisterHealthServer(server, &fakeHealth{fake: f})
 	go server.Serve(f)
@@ -142,6 +150,9 @@ func (h *fakeHealth) Watch(_ *healthpb.HealthCheckRequest, stream grpc.ServerStr
 
 func (f *fake) Authorize(ctx context.Context, _ *keysv1.AuthorizeRequest) (*keysv1.AuthorizeResponse, error) {
 	f.note(ctx)
+	inFlight := f.inFlight.Add(1)
+	defer f.inFlight.Add(-1)
+	f.set(func() { f.mostInFlight = max(f.mostInFlight, inFlight) })
 	if err := f.whileHanging(ctx); err != nil {
 		return nil, err
 	}

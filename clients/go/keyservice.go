@@ -216,7 +216,7 @@ func (c *Client) authorize(ctx context.Context, token, domain string) (Decision,
 func (c *Client) authorizeRules() rules {
 	return rules{
 		deadline:  c.options.Deadline,
-		limit:     func(time.Duration) time.Duration { return c.options.AttemptTimeout },
+		limit:     func(left time.Duration) time.Duration { return min(left, c.options.AttemptTimeout) },
 		isRefusal: func(codes.Code) bool { return false },
 		mayRepeat: always,
 	}

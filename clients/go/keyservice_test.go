@@ -115,9 +115,6 @@ func TestAttemptsGoToDifferentReplicasWhileThereAreAny(t *testing.T) {
 	for _, f := range fakes {
 		f.set(func() { f.answer = fail(codes.Unavailable) })
 	}
-	// One that is not ready comes before those that were tried.
-	fakes[0].set(func() { fakes[0].health = healthpb.HealthCheckResponse_NOT_SERVING })
-	repeat(t, "a replica not to be ready", func() bool { ready, _ := client.pool.counts(); return ready == 2 })
 	_, err := client.Authorize(t.Context(), token, "example.com")
 	var unavailable *UnavailableError
 	if !errors.As(err, &unavailable) || len(unavailable.Attempts) != 4 || distinct(addressesOf(unavailable.Attempts[:3])) != 3 {
@@ -125,6 +122,96 @@ func TestAttemptsGoToDifferentReplicasWhileThereAreAny(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "\n") || errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
+	}
+}
+
+func TestAReadyReplicaIsAskedAgainRatherThanOneThatIsNot(t *testing.T) {
+	fakes := []*fake{startFake(t), startFake(t), startFake(t)}
+	client := open(t, Options{}, fakes...)
+	for _, f := range fakes {
+		f.set(func() { f.answer = fail(codes.Unavailable) })
+	}
+	for _, f := range fakes[1:] {
+		f.set(func() { f.health = healthpb.HealthCheckResponse_NOT_SERVING })
+	}
+	repeat(t, "two replicas not to be ready", func() bool { ready, _ := client.pool.counts(); return ready == 1 })
+	began := time.Now()
+	if _, err := client.Authorize(t.Context(), token, "example.com"); err == nil {
+		t.Fatal("there was an answer")
+	}
+	if took := time.Since(began); took < 175*time.Millisecond {
+		t.Errorf("a call was made anew after %v", took)
+	}
+	for i, want := range []int64{4, 0, 0} {
+		if got := fakes[i].asked.Load(); got != want {
+			t.Errorf("replica %d was asked %d times, want %d", i, got, want)
+		}
+	}
+}
+
+func TestAnAttemptWithoutAConnectionDoesNotCount(t *testing.T) {
+	first := startFake(t)
+	client := open(t, Options{Deadline: 10 * time.Second}, first)
+	first.server.Stop()
+	repeat(t, "the replica not to be ready", func() bool { ready, _ := client.pool.counts(); return ready == 0 })
+	restart := time.AfterFunc(500*time.Millisecond, func() { startFakeAt(t, first.address, nil) })
+	defer restart.Stop()
+	if _, err := client.Authorize(t.Context(), token, "example.com"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAttemptCutShortByItsCallerSaysNothingAboutTheReplica(t *testing.T) {
+	replica := startFake(t)
+	client := open(t, Options{}, replica)
+	replica.set(func() { replica.hangs = true })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := client.Authorize(ctx, token, "example.com"); err == nil {
+		t.Fatal("there was an answer")
+	}
+	if ready, _ := client.pool.counts(); ready != 1 {
+		t.Error("the replica is not ready")
+	}
+}
+
+func TestAReplicaHasAtMost100AttemptsInFlight(t *testing.T) {
+	replica := startFake(t)
+	client := open(t, Options{Deadline: 10 * time.Second, AttemptTimeout: 10 * time.Second}, replica)
+	client.pool.streamThreshold = 1000
+	replica.set(func() { replica.hangs = true })
+	var calls sync.WaitGroup
+	calls.Go(func() { askMany(t, client, 300) })
+	repeat(t, "100 attempts", func() bool { return replica.inFlight.Load() >= 100 })
+	replica.set(func() { replica.hangs = false })
+	calls.Wait()
+	replica.set(func() {
+		if replica.mostInFlight != 100 {
+			t.Errorf("%d attempts in flight", replica.mostInFlight)
+		}
+	})
+}
+
+func TestNoAttemptsFollow100ThatAServiceHasNotRead(t *testing.T) {
+	replica := startFake(t)
+	client := open(t, Options{Deadline: 900 * time.Millisecond}, replica)
+	client.pool.streamThreshold = 1000
+	replica.set(func() { replica.hangs = true })
+	var calls sync.WaitGroup
+	var crowded atomic.Int64
+	for range 300 {
+		calls.Go(func() {
+			_, err := client.Authorize(t.Context(), token, "example.com")
+			if err == nil {
+				t.Error("there was an answer")
+			} else if strings.Contains(err.Error(), "too many other calls") {
+				crowded.Add(1)
+			}
+		})
+	}
+	calls.Wait()
+	if asked := replica.asked.Load(); asked != 100 || crowded.Load() == 0 {
+		t.Errorf("%d attempts, and %d calls had none", asked, crowded.Load())
 	}
 }
 

@@ -181,6 +181,8 @@ func (p *pool) add(at endpoint) {
 		keys:     keysv1.NewKeyServiceClient(conn),
 		health:   healthpb.NewHealthClient(conn),
 		stop:     stop,
+		stopped:  ctx.Done(),
+		slots:    make(chan struct{}, maxInFlight),
 		trouble:  Attempt{at.address, codes.Unavailable, "not connected yet"},
 		endWatch: func() {},
 	}
@@ -217,9 +219,9 @@ func (p *pool) closeIfUnused(r *replica) {
 }
 
 // take chooses the replica for an attempt of a call that has tried some addresses already: one
-// that is ready and untried, or else one that is untried, or else one that is ready, or else any;
-// and among those the one that was asked least recently. The caller must give it back by done.
-// There is none if no address is known.
+// that is ready and untried, or else one that is ready, or else one that is untried, or else any;
+// and among those one at which the attempt needs not wait, and the one that was asked least
+// recently. The caller must give it back by done. There is none if no address is known.
 func (p *pool) take(tried []string) *replica {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -227,10 +229,13 @@ func (p *pool) take(tried []string) *replica {
 	var bestRank int
 	for _, r := range p.replicas {
 		rank := 0
+		if !r.ready {
+			rank += 4
+		}
 		if slices.Contains(tried, r.address) {
 			rank += 2
 		}
-		if !r.ready {
+		if len(r.slots) == maxInFlight {
 			rank++
 		}
 		if best == nil || rank < bestRank || rank == bestRank && r.lastTurn < best.lastTurn {
@@ -251,13 +256,6 @@ func (p *pool) done(r *replica) {
 	defer p.mu.Unlock()
 	r.calls--
 	p.closeIfUnused(r)
-}
-
-// hasUntried reports whether there is a replica that is not among the tried ones.
-func (p *pool) hasUntried(tried []string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.replicas, func(r *replica) bool { return !slices.Contains(tried, r.address) })
 }
 
 // announce tells those who wait that something has changed.

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/tosend/keyservice/clients/go/keysv1"
 )
@@ -25,6 +27,9 @@ const (
 	recoveryTime = time.Second
 	// How long connecting may take, with TLS.
 	connectTimeout = 5 * time.Second
+	// So few attempts are in flight on a connection that a service which hung finds fewer cancelled
+	// calls than it allows. It closes a connection with more.
+	maxInFlight = 100
 	// The shortest interval that gRPC allows.
 	keepaliveInterval = 10 * time.Second
 	keepaliveTimeout  = 5 * time.Second
@@ -44,6 +49,10 @@ type replica struct {
 	keys   keysv1.KeyServiceClient
 	health healthpb.HealthClient
 	stop   context.CancelFunc // ends the watching of its health
+	// is closed when the replica is retired
+	stopped <-chan struct{}
+	// Each attempt of Authorize puts something in, and takes it out at its end.
+	slots chan struct{}
 
 	// The mutex of the pool guards these.
 	ready      bool
@@ -60,6 +69,9 @@ type replica struct {
 	// It runs, and is not nil, from when an attempt timed out until the health answers on a new
 	// watch. At its end, the pool connects to the replica anew.
 	recovery *time.Timer
+	// Slots of attempts that ran out of time. The service has not read yet that they are cancelled,
+	// so they are kept until its health answers.
+	kept int
 }
 
 // connect makes the channel. It connects when the health is watched, and from then on by itself.
@@ -84,7 +96,54 @@ func connect(at endpoint, credentials *fileCredentials) (*grpc.ClientConn, error
 		// The library itself chooses replicas, tries again, and keeps connections.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
-		grpc.WithIdleTimeout(0))
+		grpc.WithIdleTimeout(0),
+		grpc.WithUnaryInterceptor(noteWhetherBegun))
+}
+
+// noteWhetherBegun makes the error of a call for which there was no connection a notBegunError.
+func noteWhetherBegun(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, call grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	var asked peer.Peer
+	err := call(ctx, method, request, answer, conn, append(options, grpc.Peer(&asked))...)
+	if status.Code(err) == codes.Unavailable && asked.Addr == nil {
+		return notBegunError{err}
+	}
+	return err
+}
+
+// enter takes a slot for an attempt, and waits for one if need be. It reports false if another
+// replica is to be chosen, or the context has ended. After true, leave must follow.
+func (r *replica) enter(ctx context.Context) bool {
+	select {
+	case r.slots <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case r.slots <- struct{}{}:
+	case <-r.stopped:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	r.pool.mu.Lock()
+	ready := r.ready
+	r.pool.mu.Unlock()
+	if !ready {
+		<-r.slots
+	}
+	return ready
+}
+
+// leave gives the slot of an attempt back, or keeps it if the service may not have read that the
+// attempt ran out of time.
+func (r *replica) leave(ranOut bool) {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	if ranOut && r.recovery != nil {
+		r.kept++
+	} else {
+		<-r.slots
+	}
 }
 
 // watch keeps ready what the replica's health says, until the context ends.
@@ -179,21 +238,27 @@ func (r *replica) setReady(ready bool) {
 	if r.retired || r.ready == ready {
 		return
 	}
-	p := r.pool
+	p, trouble := r.pool, r.trouble.Message
 	p.metrics.counted(-1, r.ready)
 	p.metrics.counted(1, ready)
 	r.ready = ready
 	if ready {
-		p.log.Debug("keyservice: a replica is ready", "address", r.address)
+		// A log that blocks must not hold up calls.
+		p.background.Go(func() { p.log.Debug("keyservice: a replica is ready", "address", r.address) })
 		p.retireOlder(r)
 		p.announce()
 	} else {
-		p.log.Debug("keyservice: a replica is not ready", "address", r.address, "reason", r.trouble.Message)
+		p.background.Go(func() {
+			p.log.Debug("keyservice: a replica is not ready", "address", r.address, "reason", trouble)
+		})
 	}
 }
 
 // endRecovery is called with the mutex of the pool.
 func (r *replica) endRecovery() {
+	for ; r.kept > 0; r.kept-- {
+		<-r.slots
+	}
 	if r.recovery != nil {
 		r.recovery.Stop()
 		r.recovery = nil

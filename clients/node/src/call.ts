@@ -50,8 +50,10 @@ export interface Question<Output extends DescMessage, Answer> {
   readonly slots: Slots;
   /** How long an attempt may take, with so much left until the deadline. */
   attemptMillis(leftMillis: number): number;
-  /** Whether codes other than the misused ones can be final. */
-  readonly canBeRefused: boolean;
+  /** The usual time of an attempt. A shorter one says nothing about the replica. */
+  readonly usualAttemptMillis: number;
+  /** Whether codes other than the misused ones can be final, and the call may wait for a replica that restarts. */
+  readonly isAdmin: boolean;
   readonly signal: AbortSignal | undefined;
   /** Takes the answer out of the response. Undefined: there is none, so the attempt has failed. */
   read(response: MessageShape<Output>): Answer | undefined;
@@ -74,12 +76,16 @@ export async function ask<Output extends DescMessage, Answer>(
   const failed: Attempt[] = [];
   let pauses = 0;
 
-  await pool.waitUntil(() => pool.isKnown, left(), signal);
   while (failed.length < question.maxAttempts) {
-    if (pool.areAllIn(asked)) {
+    await pool.waitUntil(() => pool.hasRoom, left(), signal);
+    if (pool.mustRepeat(asked)) {
       const pause = PAUSES_MILLIS[Math.min(pauses, PAUSES_MILLIS.length - 1)] ?? 0;
       pauses += 1;
       await sleep(Math.max(0, Math.min(pause, left())), undefined, { signal }).catch(() => undefined);
+      if (question.isAdmin) {
+        // At most half of what is left, so that there is time to ask one that is not ready.
+        await pool.waitUntil(() => pool.isReady, left() / 2, signal);
+      }
     }
     const attempt = await question.slots.use(left(), signal, async () => {
       const replica = pool.next(asked);
@@ -90,10 +96,14 @@ export async function ask<Output extends DescMessage, Answer>(
       const { address } = replica.place;
       asked.add(address);
       const millis = Math.min(question.attemptMillis(leftMillis), leftMillis);
-      return { address, reply: await replica.ask(path, request, credentials.metadata, millis, signal) };
+      const isCutShort = millis < question.usualAttemptMillis;
+      return { address, reply: await replica.ask(path, request, credentials.metadata, millis, isCutShort, signal) };
     });
     signal?.throwIfAborted();
     if (attempt === undefined) {
+      if (left() > 0 && pool.isKnown && !pool.hasRoom) {
+        continue; // While this call waited for a slot, others have used up the room.
+      }
       break;
     }
     const { address, reply } = attempt;
@@ -103,7 +113,7 @@ export async function ask<Output extends DescMessage, Answer>(
     if (answer !== undefined) {
       return answer;
     }
-    throwIfFinal(reply, question.canBeRefused);
+    throwIfFinal(reply, question.isAdmin);
     failed.push({ address, code, message: reply.message || "the answer cannot be understood" });
   }
   const what = `no replica answered within ${Math.round(performance.now() - start)} ms`;
@@ -129,11 +139,11 @@ function answerIn<Output extends DescMessage, Answer>(
   }
 }
 
-function throwIfFinal(reply: Reply, canBeRefused: boolean): void {
+function throwIfFinal(reply: Reply, isAdmin: boolean): void {
   if (MISUSED.includes(reply.code)) {
     throw new MisusedError(reply.message, codeName(reply.code));
   }
-  if (canBeRefused && reply.code !== status.OK) {
+  if (isAdmin && reply.code !== status.OK) {
     const { reason, resourceName } = detailsOf(reply);
     if (!TRANSIENT.includes(reply.code) || reason === TOO_MANY_KEYS) {
       throw new RefusedError(codeName(reply.code), reply.message, reason, resourceName);

@@ -263,7 +263,8 @@ export class KeyServiceClient {
         maxAttempts: this.#settings.maxAttempts,
         slots: this.#slots,
         attemptMillis: () => this.#settings.attemptMillis,
-        canBeRefused: false,
+        usualAttemptMillis: this.#settings.attemptMillis,
+        isAdmin: false,
         signal: options.signal,
         read: decisionOf,
       });
@@ -290,7 +291,8 @@ export class KeyServiceClient {
       maxAttempts: this.#settings.maxAttempts,
       slots: this.#adminSlots,
       attemptMillis: (leftMillis) => leftMillis / 2,
-      canBeRefused: true,
+      usualAttemptMillis: this.#settings.attemptMillis,
+      isAdmin: true,
       signal: options.signal,
       read: (response) => prepare(method.output, response),
     });

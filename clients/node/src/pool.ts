@@ -69,20 +69,31 @@ export class Pool {
 
   /**
    * The replica that a call asks next, in turns: one that is ready and that the call
-   * has not asked, else one that it has not asked, else one that is ready, else any.
+   * has not asked, else one that is ready, else one that it has not asked, else any.
    */
   next(asked: ReadonlySet<string>): Replica | undefined {
-    const all = [...this.#replicas.values()];
-    const rank = ({ ready, place }: Replica): number => (asked.has(place.address) ? 2 : 0) + (ready ? 0 : 1);
-    const best = Math.min(...all.map(rank));
-    const candidates = all.filter((replica) => rank(replica) === best);
+    const candidates = this.#candidates;
+    const untried = candidates.filter(({ place }) => !asked.has(place.address));
+    const best = untried.length > 0 ? untried : candidates;
     this.#turn = (this.#turn + 1) % Number.MAX_SAFE_INTEGER;
-    return candidates[this.#turn % candidates.length];
+    return best[this.#turn % best.length];
   }
 
-  /** Whether every replica is one of these. */
-  areAllIn(asked: ReadonlySet<string>): boolean {
-    return [...this.#replicas.keys()].every((address) => asked.has(address));
+  /** Whether the next replica is one of these. */
+  mustRepeat(asked: ReadonlySet<string>): boolean {
+    return this.#candidates.every(({ place }) => asked.has(place.address));
+  }
+
+  /** Those that are ready, or else all that have room for another attempt. */
+  get #candidates(): Replica[] {
+    const all = [...this.#replicas.values()].filter(({ hasRoom }) => hasRoom);
+    const ready = all.filter(({ ready }) => ready);
+    return ready.length > 0 ? ready : all;
+  }
+
+  /** Whether any replica has room for another attempt. */
+  get hasRoom(): boolean {
+    return [...this.#replicas.values()].some(({ hasRoom }) => hasRoom);
   }
 
   /** Whether a replica is ready. */
@@ -223,6 +234,7 @@ export class Pool {
         this.#lookUpIfDue();
         this.#wake();
       },
+      roomMade: () => this.#wake(),
       silent: () => {
         debug("%s: connecting anew", place.address);
         this.#connect(place, replica.nextPatienceMillis);

@@ -32,6 +32,12 @@ const MAX_PAUSE_MILLIS = 1_000;
  */
 const DEADLINE_MARGIN_MILLIS = 1_000;
 
+/**
+ * How many calls a connection may have that the server has perhaps not read. They are cancelled when their time is up,
+ * and the server closes a connection on which it finds too many of these: 256, by default.
+ */
+const MAX_UNREAD = 100;
+
 const SERVICE = "tosend.keys.v1.KeyService";
 const WATCH_PATH = `/${Health.typeName}/${Health.method.watch.name}`;
 
@@ -57,6 +63,8 @@ export interface Place {
 export interface ReplicaListener {
   /** `ready` has changed. */
   readyChanged(): void;
+  /** `hasRoom` may have changed. */
+  roomMade(): void;
   /** The connection may be dead. Put another `Replica` in the place of this one. */
   silent(): void;
 }
@@ -78,6 +86,8 @@ export class Replica {
   #timer: NodeJS.Timeout | undefined;
   #pauseMillis = MIN_PAUSE_MILLIS;
   #callsInFlight = 0;
+  /** Calls that were cancelled since the watch began. Its first word shows that the server reads. */
+  #unread = 0;
   #retired = false;
 
   /** Connects. The listener is not called before this has returned. */
@@ -104,6 +114,11 @@ export class Replica {
     this.#startWatch();
   }
 
+  /** Whether another attempt may be made on this connection. */
+  get hasRoom(): boolean {
+    return this.#hasSpoken || this.#unread + this.#callsInFlight < MAX_UNREAD;
+  }
+
   /** The state of the connection, such as `TRANSIENT_FAILURE`. */
   get connection(): string {
     return grpc.connectivityState[this.#client.getChannel().getConnectivityState(false)];
@@ -117,9 +132,16 @@ export class Replica {
   /**
    * Asks once. The reply comes after `millis` at the latest. If none has come by then,
    * it is DEADLINE_EXCEEDED, and the replica is not ready until a new watch says that
-   * it is. If the signal aborts, the reply is CANCELLED.
+   * it is, unless the time was cut short. If the signal aborts, the reply is CANCELLED.
    */
-  ask(path: string, request: Buffer, metadata: grpc.Metadata, millis: number, signal?: AbortSignal): Promise<Reply> {
+  ask(
+    path: string,
+    request: Buffer,
+    metadata: grpc.Metadata,
+    millis: number,
+    isCutShort: boolean,
+    signal?: AbortSignal,
+  ): Promise<Reply> {
     this.#callsInFlight += 1;
     return new Promise((resolve) => {
       let isSettled = false;
@@ -150,7 +172,12 @@ export class Replica {
         if (!isSettled) {
           settle({ code: grpc.status.DEADLINE_EXCEEDED, message: `no answer within ${Math.round(millis)} ms` });
           call.cancel();
-          this.#suspect();
+          if (!isCutShort) {
+            this.#suspect();
+          }
+          if (!this.#hasSpoken) {
+            this.#unread += 1;
+          }
         }
       };
       // If the program was busy, an answer may have arrived that nobody has read. It is read before setImmediate.
@@ -205,6 +232,7 @@ export class Replica {
         clearTimeout(this.#timer);
         this.#hasSpoken = true;
         this.#hasEverSpoken = true;
+        this.#makeRoom();
         this.#setReady(status === HealthCheckResponse_ServingStatus.SERVING);
       }
     });
@@ -215,6 +243,7 @@ export class Replica {
       if (watch === this.#watch) {
         debug("%s: the watch has ended with %s", this.place.address, grpc.status[code]);
         this.#endWatch();
+        this.#makeRoom();
         this.#setReady(false);
         const hasLasted = performance.now() - startMillis > MAX_PAUSE_MILLIS;
         this.#timer = setTimeout(() => this.#startWatch(), hasLasted ? 0 : this.#pauseMillis);
@@ -229,6 +258,12 @@ export class Replica {
     this.#watch = undefined;
     this.#hasSpoken = false;
     watch?.cancel();
+  }
+
+  /** The server has read all that was sent before the watch, or the connection has ended. */
+  #makeRoom(): void {
+    this.#unread = 0;
+    this.#listener.roomMade();
   }
 
   #setReady(ready: boolean): void {

@@ -35,6 +35,18 @@ function failure(code: status, reason: string, resourceName?: string): Failure {
   return new Failure(code, "the server's text", metadata);
 }
 
+test("a call waits for a lone replica that restarts", async () => {
+  const replica = await world.replica(() => new Failure(status.UNAVAILABLE));
+  replica.serving = false;
+  const client = world.client();
+  setTimeout(() => {
+    replica.answer = () => ({});
+    replica.serving = true;
+  }, 500);
+  await client.revoke({ target: { case: "keyId", value: "key_1" } });
+  assert.equal(replica.received.length, 2);
+});
+
 test("each call of the three services has its method", async () => {
   const replica = await world.replica(() => ({}));
   const client = world.client();

@@ -137,6 +137,49 @@ test("of many calls at once, 100 are in flight, and the others wait for their tu
   assert.equal(replica.received.length, 300);
 });
 
+test("no attempts follow 100 on a connection that the server may not have read", async () => {
+  const replica = await world.replica(() => "never");
+  const client = await world.readyClient({ deadlineMillis: 900 });
+  replica.silent = true;
+  const start = performance.now();
+  const calls = Array.from({ length: 300 }, () => errorOf(ask(client), UnavailableError));
+  const errors = await Promise.all(calls);
+  const took = performance.now() - start;
+  assert.ok(took < 1_150, `${took} ms`);
+  assert.equal(replica.received.length, 100);
+  assert.ok(errors.some(({ message }) => message.includes("too many other calls")));
+
+  replica.silent = false;
+  replica.answer = () => granted;
+  await client.waitUntilReady(5_000);
+  assert.ok("allowed" in (await ask(client)));
+});
+
+test("an attempt that its caller cuts short says nothing about the replica", async () => {
+  const replica = await world.replica(() => "never");
+  const client = await world.readyClient();
+  replica.silent = true;
+  await errorOf(ask(client, { deadlineMillis: 100 }), UnavailableError);
+  await client.waitUntilReady(1);
+});
+
+test("a ready replica is asked again, rather than one that is not ready", async () => {
+  for (let i = 0; i < 3; i++) {
+    await world.replica(UNAVAILABLE);
+  }
+  const [ready, ...others] = world.replicas;
+  for (const other of others) {
+    other.serving = false;
+  }
+  const start = performance.now();
+  const error = await errorOf(ask(await world.readyClient()), UnavailableError);
+  assert.ok(performance.now() - start >= 25 + 50 + 100 - 3);
+  assert.deepEqual(
+    error.attempts.map(({ address }) => address),
+    Array(4).fill(ready?.address),
+  );
+});
+
 test("the deadline holds while no address is known", async () => {
   mock.method(dns.promises, "lookup", () => new Promise(() => undefined));
   const client = world.client({ addresses: ["keys.test:50051"] });

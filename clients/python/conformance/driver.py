@@ -27,7 +27,8 @@ from tosend_keyservice import (
 Json = dict[str, Any]
 
 OPTIONS = ("plaintext", "ca_file", "cert_file", "key_file", "secret_file", "server_name")
-CALLS_AT_ONCE = 256
+# More than are ever in flight, as a call's deadline does not count the time before it has a thread.
+CALLS_AT_ONCE = 4096
 
 
 class Driver:

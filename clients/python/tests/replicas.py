@@ -45,13 +45,15 @@ class Replica:
         self.requests: list[tuple[str, bytes]] = []
         self.metadata: list[dict[str, Any]] = []
         self.watches = 0
+        self.most_in_flight = 0
+        self._in_flight = 0
         self.given_up = 0  # calls that their client no longer waited for
         self.peers: set[str] = set()
         self._health = SERVING
         self._hangs = False
         self._ended = False
         self._change = threading.Condition()
-        self._server = grpc.server(ThreadPoolExecutor(64), options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(ThreadPoolExecutor(256), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((_Handler(self),))
         address = f"127.0.0.1:{port}"
         if credentials:
@@ -99,9 +101,12 @@ class Replica:
         self.peers.add(context.peer())
         context.add_callback(self._wake)
         with self._change:
+            self._in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self._in_flight)
             self._change.wait_for(
                 lambda: self._ended or not self._hangs or not context.is_active(), 30
             )
+            self._in_flight -= 1
         if not context.is_active():
             self.given_up += 1
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,7 +12,15 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import StatusCode
-from replicas import Failure, Replica, error_info, failing, resource_info
+from replicas import (
+    NOT_SERVING,
+    SERVING,
+    Failure,
+    Replica,
+    error_info,
+    failing,
+    resource_info,
+)
 
 from tosend_keyservice import KEEP, Client, Misused, Refused, Token, Unavailable
 from tosend_keyservice.keysv1 import account_service_pb2 as accounts
@@ -278,11 +287,49 @@ def test_an_update_with_an_etag_does_not_follow_itself(client: Client, replica: 
     assert client.update_key("key_1", name="new", etag="e") == KEY
 
 
-def test_each_attempt_takes_half_of_what_is_left(client: Client, replica: Replica) -> None:
+def test_each_attempt_and_each_wait_takes_half_of_what_is_left(
+    client: Client, replica: Replica
+) -> None:
     replica.hang()
     with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED"):
         client.get_key("key_1", deadline=1.6)
-    assert replica.calls == 4
+    assert replica.calls == 3
+
+
+def test_a_call_waits_for_a_lone_replica_that_restarts(client: Client, replica: Replica) -> None:
+    replica.kill()
+    restarted: list[Replica] = []
+    restart = threading.Timer(0.5, lambda: restarted.append(Replica(replica.port)))
+    restart.start()
+    try:
+        client.resume_account("acme")
+    finally:
+        restart.join()
+        restarted[0].kill()
+
+
+def test_a_call_waits_for_a_replica_to_be_ready_before_it_asks_again(
+    client: Client, replica: Replica
+) -> None:
+    is_away = True
+
+    def answer(method: str, request: bytes) -> Message:
+        if is_away:
+            raise Failure(StatusCode.UNAVAILABLE)
+        return keys.GetResponse(key=KEY)
+
+    def come_back() -> None:
+        nonlocal is_away
+        is_away = False
+        replica.set_health(SERVING)
+
+    replica.answer = answer
+    replica.set_health(NOT_SERVING)
+    with pytest.raises(Unavailable):
+        client.authorize(TOKEN, "a.test")  # does not wait
+    coming = threading.Timer(0.5, come_back)
+    coming.start()
+    assert client.get_key("key_1") == KEY
 
 
 def test_a_time_needs_a_zone(client: Client) -> None:

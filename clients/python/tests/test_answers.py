@@ -177,11 +177,17 @@ def test_a_token_that_no_utf8_can_hold_is_asked_as_another(
     assert (sent.token, sent.domain) == ("tsend_?", "?")
 
 
-def test_what_is_far_too_long_is_cut_so_that_a_server_takes_it(
+def test_a_token_far_too_long_is_cut_so_that_a_server_takes_it(
     client: Client, replica: Replica
 ) -> None:
-    client.authorize("\N{ROCKET}" * 100_000, "\N{ROCKET}" * 100_000)
+    client.authorize("\N{ROCKET}" * 100_000, "\N{ROCKET}" * 100)
     assert len(replica.requests[0][1]) < 8_192
+
+
+def test_a_domain_far_too_long_is_misused(client: Client, replica: Replica) -> None:
+    with pytest.raises(Misused, match="too long"):
+        client.authorize(TOKEN, "a" * 100_000)
+    assert replica.calls == 0
 
 
 @pytest.mark.parametrize("deadline", [0, -1, float("inf"), float("nan")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from grpc import StatusCode
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from replicas import NOT_SERVING, SERVING, Failure, Replica, failing, wait_for
 
-from tosend_keyservice import Allowed, Client, Misused, Unavailable
+from tosend_keyservice import Allowed, AsyncClient, Client, Misused, Unavailable
 
 TOKEN = "tsend_" + "A" * 49
 
@@ -68,6 +69,18 @@ def test_a_replica_that_is_not_serving_is_left_alone(three: list[Replica]) -> No
         assert three[0].calls == 10
 
 
+def test_a_ready_replica_is_asked_again_rather_than_one_that_is_not(three: list[Replica]) -> None:
+    with open_client(*three) as client:
+        for replica in three[1:]:
+            replica.set_health(NOT_SERVING)
+            wait_for(lambda: not is_ready(client, replica))
+        three[0].answer = failing(*[StatusCode.UNAVAILABLE] * 3)
+        began = time.monotonic()
+        ask(client)
+        assert 0.175 <= time.monotonic() - began < 0.4
+    assert [replica.calls for replica in three] == [4, 0, 0]
+
+
 def test_a_replica_that_is_not_ready_is_asked_if_none_is(client: Client, replica: Replica) -> None:
     replica.set_health(NOT_SERVING)
     wait_for(lambda: not is_ready(client, replica))
@@ -109,6 +122,48 @@ def test_the_deadline_holds_when_all_replicas_hang(three: list[Replica]) -> None
         assert 0.45 < time.monotonic() - began < 0.6
 
 
+def test_the_deadline_holds_when_grpc_does_not_end_an_attempt(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(call: object) -> bytes:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    monkeypatch.setattr("tosend_keyservice.replica._await", never)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="no answer within 200 ms"):
+        client.authorize(TOKEN, "example.com", deadline=0.5)
+    assert 0.45 < time.monotonic() - began < 0.6
+
+
+def test_the_deadline_holds_when_the_loop_is_held_up(client: Client) -> None:
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def hold_up() -> None:
+        held_up.set()
+        go_on.wait(10)
+
+    client._client._pool._loop.call_soon_threadsafe(hold_up)
+    held_up.wait(10)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="busy"):
+        client.authorize(TOKEN, "example.com", deadline=0.2)
+    with pytest.raises(Unavailable, match="busy"):
+        client.wait_until_ready(0.2)
+    assert time.monotonic() - began < 0.6
+    go_on.set()
+    ask(client)
+
+
+def test_the_time_before_the_loop_takes_a_call_up_counts(client: Client, replica: Replica) -> None:
+    replica.hang()
+    client._client._pool._loop.call_soon_threadsafe(time.sleep, 0.4)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED"):
+        client.authorize(TOKEN, "example.com", deadline=0.5)
+    assert time.monotonic() - began < 0.6
+
+
 def test_the_deadline_holds_without_any_replica() -> None:
     with Client(["no-such-host.invalid:1"], plaintext=True) as client:
         began = time.monotonic()
@@ -122,6 +177,59 @@ def test_a_call_waits_before_it_asks_a_replica_again(client: Client, replica: Re
     began = time.monotonic()
     ask(client)
     assert 0.175 <= time.monotonic() - began < 0.4
+
+
+def test_an_attempt_without_a_connection_does_not_count(client: Client, replica: Replica) -> None:
+    replica.kill()
+    wait_for(lambda: not is_ready(client, replica))
+    restarted: list[Replica] = []
+    restart = threading.Timer(0.5, lambda: restarted.append(Replica(replica.port)))
+    restart.start()
+    try:
+        assert isinstance(client.authorize(TOKEN, "example.com", deadline=5), Allowed)
+    finally:
+        restart.join()
+        restarted[0].kill()
+
+
+def test_an_attempt_cut_short_by_its_caller_says_nothing_about_the_replica(
+    client: Client, replica: Replica
+) -> None:
+    replica.hang()
+    with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED"):
+        client.authorize(TOKEN, "example.com", deadline=0.1)
+    assert is_ready(client, replica)
+
+
+def ask_at_once(replica: Replica, times: int, **options: Any) -> list[object]:
+    """What becomes of so many calls, which the replica answers once it has 100 of them."""
+
+    async def main() -> list[object]:
+        async with AsyncClient([replica.address], plaintext=True, **options) as client:
+            await client.wait_until_ready()
+            replica.hang()
+            calls = [client.authorize(TOKEN, "example.com") for _ in range(times)]
+            answers = asyncio.gather(*calls, return_exceptions=True)
+            while replica.calls < 100:
+                await asyncio.sleep(0.01)
+            if "attempt_timeout" in options:
+                replica.resume()
+            return list(await answers)
+
+    return asyncio.run(main())
+
+
+def test_a_replica_has_at_most_100_attempts_in_flight(replica: Replica) -> None:
+    answers = ask_at_once(replica, 300, attempt_timeout=9, deadline=9)
+    assert {type(answer) for answer in answers} == {Allowed}
+    assert replica.most_in_flight == 100
+
+
+def test_no_attempts_follow_100_that_a_server_has_not_read(replica: Replica) -> None:
+    answers = ask_at_once(replica, 300, deadline=0.9)
+    assert {type(answer) for answer in answers} == {Unavailable}
+    assert any("too many other calls" in str(answer) for answer in answers)
+    assert replica.calls == 100
 
 
 def test_a_replica_that_restarts_is_found_again(replica: Replica, client: Client) -> None:

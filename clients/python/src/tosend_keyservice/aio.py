@@ -114,7 +114,7 @@ class AsyncClient(AdminCalls):
         if plaintext and secret_file and not all(name.is_loopback() for name in names):
             raise Misused("a bearer secret is sent in plain text only to this machine itself")
         fork.begin_use()
-        self._pool = Pool(names, server_name, credentials)
+        self._pool = Pool(names, server_name, credentials, attempt_timeout)
         self._addresses = addresses
         self._closed = False
         self._calls = 0
@@ -184,6 +184,7 @@ class AsyncClient(AdminCalls):
             end=end_of_authorize,
             may_repeat=lambda _: True,
             limit=lambda left: min(left, self._attempt_timeout),
+            is_admin=False,
         )
         return await self._ask(question, self._deadline if deadline is None else deadline)
 
@@ -203,6 +204,7 @@ class AsyncClient(AdminCalls):
             end=end_of_admin_call,
             may_repeat=lambda status: repeatable or is_without_effect(status),
             limit=lambda left: left / 2,
+            is_admin=True,
         )
         return await self._ask(question, self._admin_deadline if deadline is None else deadline)
 

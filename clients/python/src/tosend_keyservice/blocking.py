@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from . import fork
 from .aio import AsyncClient
+from .call import began
+from .errors import Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _Make = Callable[[], AsyncClient]
+
+# The loop itself ends a call in time, and says what happened to its attempts. If it is held up, the
+# caller's thread waits for no longer than this.
+_GRACE_SECONDS: Final = 0.02
 
 
 class _LoopThread:
@@ -31,16 +39,29 @@ class _LoopThread:
         threading.Thread(target=self._loop.run_forever, name=__package__, daemon=True).start()
 
     @classmethod
-    def run(cls, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Runs a coroutine on the loop, and waits for its end in this thread."""
+    def run(cls, call: Callable[[], Coroutine[Any, Any, T]], seconds: float | None = None) -> T:
+        """Runs a coroutine on the loop, and waits in this thread for its end, but not for longer."""
         fork.refuse_if_lost()
         with cls._lock:
             cls._shared = cls._shared or cls()
-        future = asyncio.run_coroutine_threadsafe(call(), cls._shared._loop)
+        now = began.set(time.monotonic())
         try:
-            return future.result()
+            future = asyncio.run_coroutine_threadsafe(call(), cls._shared._loop)
         finally:
-            future.cancel()  # if this thread was interrupted; otherwise it is done
+            began.reset(now)
+        try:
+            return future.result(_wait_of(seconds))
+        except FutureTimeoutError:
+            raise Unavailable(f"no answer within {seconds:g} s, as the program is busy") from None
+        finally:
+            future.cancel()  # if this thread waits no more; otherwise it is done
+
+
+def _wait_of(seconds: float | None) -> float | None:
+    # The call itself refuses what is no time.
+    if seconds is None or not 0 <= seconds < threading.TIMEOUT_MAX - _GRACE_SECONDS:
+        return None
+    return seconds + _GRACE_SECONDS
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -49,14 +70,28 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
+def _seconds_of_authorize(
+    client: AsyncClient, *_: object, deadline: float | None = None, **__: object
+) -> float:
+    return client._deadline if deadline is None else deadline
+
+
+def _seconds_of_admin_call(
+    client: AsyncClient, *_: object, deadline: float | None = None, **__: object
+) -> float:
+    return client._admin_deadline if deadline is None else deadline
+
+
 def _blocking(
     method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
+    seconds: Callable[..., float | None] = _seconds_of_admin_call,
 ) -> Callable[Concatenate[Client, P], T]:
-    """The same method for a thread, which waits for its end."""
+    """The same method for a thread, which waits for its end, for so many seconds at most."""
 
     @functools.wraps(method)
     def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return _LoopThread.run(functools.partial(method, self._client, *args, **kwargs))
+        limit = seconds(self._client, *args, **kwargs)
+        return _LoopThread.run(functools.partial(method, self._client, *args, **kwargs), limit)
 
     return call
 
@@ -104,9 +139,9 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    authorize = _blocking(AsyncClient.authorize)
-    wait_until_ready = _blocking(AsyncClient.wait_until_ready)
-    close = _blocking(AsyncClient.close)
+    authorize = _blocking(AsyncClient.authorize, _seconds_of_authorize)
+    wait_until_ready = _blocking(AsyncClient.wait_until_ready, lambda _, timeout=10.0: timeout)
+    close = _blocking(AsyncClient.close, lambda _: None)
 
     create_key = _blocking(AsyncClient.create_key)
     list_keys = _blocking(AsyncClient.list_keys)

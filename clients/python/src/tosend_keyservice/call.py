@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ _TEMPORARY: Final = frozenset(
 )
 
 
+began: contextvars.ContextVar[float] = contextvars.ContextVar("began")
+"""When the call began, by time.monotonic(), if that was in another thread than the loop's."""
+
+
 @dataclass(frozen=True)
 class Question(Generic[T]):
     """What to ask, and how to judge what comes back. Its repr shows no token."""
@@ -47,35 +52,48 @@ class Question(Generic[T]):
     """Whether another attempt does no harm."""
     limit: Callable[[float], float]
     """How long an attempt may take, of the seconds that are left."""
+    is_admin: bool
+    """Whether it may wait for a replica that restarts, and needs no slot."""
 
     def __repr__(self) -> str:
         return f"Question({self.path})"
 
 
 async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int) -> T:
-    """Asks one replica after another until one has answered."""
+    """Asks one replica after another until one has answered.
+
+    An attempt that was never begun, for want of a connection, does not count as one.
+    """
     loop = asyncio.get_running_loop()
-    until = loop.time() + deadline
+    until = began.get(loop.time()) + deadline
     pause = _FIRST_PAUSE_SECONDS
     tried: list[Replica] = []
     failures: list[str] = []
+    counted = 0
     await pool.wait_until(lambda: not pool.is_empty(), until)
-    while len(tried) < attempts and loop.time() < until:
+    while counted < attempts and loop.time() < until:
         replica = pool.next(tried)
         if replica in tried:
             await asyncio.sleep(min(pause, until - loop.time()))
             pause = min(pause * 2, _LAST_PAUSE_SECONDS)
+            if question.is_admin:
+                # At most half of what is left, so that there is time to ask one that is not ready.
+                await pool.wait_until(pool.is_ready, (loop.time() + until) / 2)
             replica = pool.next(tried)
-        left = until - loop.time()
-        if replica is None or left <= 0:
+        if replica is None:
             break
+        slots = None if question.is_admin else await replica.enter(until)
+        if slots is None and not question.is_admin:
+            continue
         tried.append(replica)
+        limit = question.limit(until - loop.time())
         try:
-            response = await replica.call(question.path, question.request, question.limit(left))
+            response = await replica.call(question.path, question.request, limit, slots)
             return _read(question, response)
         except AttemptFailed as failure:
             if error := question.end(failure.status):
                 raise error from None
+            counted += failure.was_begun
             failures.append(f"{replica.address} {failure.status}")
             if not question.may_repeat(failure.status):
                 break
@@ -85,6 +103,8 @@ async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int)
     )
     if not failures:
         what = f"no replica was found: {pool.describe()}"
+        if not pool.is_empty():
+            what = "too many other calls were in flight"
     raise Unavailable(f"no answer within {deadline:g} s, in {len(tried)} attempts: {what}")
 
 

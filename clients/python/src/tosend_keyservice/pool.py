@@ -54,11 +54,16 @@ class Pool:
     """Keeps one `Replica` for each address that the names stand for."""
 
     def __init__(
-        self, names: Sequence[Name], server_name: str | None, credentials: Credentials
+        self,
+        names: Sequence[Name],
+        server_name: str | None,
+        credentials: Credentials,
+        attempt_timeout: float,
     ) -> None:
         self._names = names
         self._server_name = server_name
         self._credentials = credentials
+        self._attempt_timeout = attempt_timeout
         self._loop = asyncio.get_running_loop()
         self._replicas: dict[Address, Replica] = {}
         self._found: dict[Name, Collection[Address]] = {}
@@ -75,7 +80,7 @@ class Pool:
     def next(self, tried: Collection[Replica]) -> Replica | None:
         """The replica whose turn it is. The best are ready, and not among those tried.
 
-        It is better not to have been tried than to be ready. None: there is no replica.
+        It is better to be ready than not to have been tried. None: there is no replica.
         """
         replicas = list(self._replicas.values())
         if not replicas:
@@ -146,7 +151,11 @@ class Pool:
         for address, name in wanted.items():
             if address not in self._replicas:
                 self._replicas[address] = Replica(
-                    address, self._server_name or name.host, self._credentials, self._announce
+                    address,
+                    self._server_name or name.host,
+                    self._credentials,
+                    self._attempt_timeout,
+                    self._announce,
                 )
         self._announce()
 
@@ -176,8 +185,8 @@ def _is_ready(replica: Replica) -> bool:
     return replica.ready
 
 
-def _badness(replica: Replica, tried: Collection[Replica]) -> tuple[bool, bool]:
-    return (replica in tried, not replica.ready)
+def _badness(replica: Replica, tried: Collection[Replica]) -> tuple[bool, bool, bool]:
+    return (not replica.ready, replica in tried, replica.is_full)
 
 
 def _finish(change: asyncio.Future[None]) -> None:

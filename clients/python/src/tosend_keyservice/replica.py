@@ -21,6 +21,7 @@ from google.rpc import error_details_pb2, status_pb2
 from . import metrics
 from ._version import VERSION
 from .credentials import Credentials
+from .slots import Slots
 
 _log = logging.getLogger(__package__)
 
@@ -29,6 +30,9 @@ _SILENCE_SECONDS: Final = 1.0
 # The pauses between failing watches: they double from the first to the last.
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LAST_PAUSE_SECONDS: Final = 1.0
+
+# Behind the reading of an answer: those of gRPC, and the one that waits for it.
+_TASKS_THAT_PASS_ON: Final = 4
 
 # Health messages, in the same wire form as grpc.health.v1's: a request whose field 1 is a
 # string, and a response whose field 1 is an enum. A copy of the real ones could not be
@@ -39,8 +43,9 @@ _SERVING: Final = 1
 _OPTIONS: Final = [
     # Each channel is a connection of its own. By default, channels share them.
     ("grpc.use_local_subchannel_pool", 1),
-    # This library alone decides what is tried again, where, and when.
-    ("grpc.enable_retries", 0),
+    # This library alone decides what is tried again, where, and when. gRPC itself repeats only
+    # what a connection that ends has not begun.
+    ("grpc.enable_retries", 1),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -84,9 +89,11 @@ class Status(NamedTuple):
 class AttemptFailed(Exception):
     """One attempt had no answer."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, *, was_begun: bool = True) -> None:
         super().__init__(status)
         self.status = status
+        self.was_begun = was_begun
+        """False: there was no connection to send it on."""
 
 
 class Replica:
@@ -97,6 +104,7 @@ class Replica:
         address: Address,
         server_name: str,
         credentials: Credentials,
+        attempt_timeout: float,
         changed: Callable[[], None],
     ) -> None:
         self.address = address
@@ -104,7 +112,9 @@ class Replica:
         self.trouble = "it has not answered yet"
         self._server_name = server_name
         self._credentials = credentials
+        self._attempt_timeout = attempt_timeout
         self._changed = changed
+        self._slots = Slots()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
         self._suspicion: asyncio.TimerHandle | None = None
@@ -113,23 +123,46 @@ class Replica:
         metrics.add_replicas(1, ready=False)
         self._connect()
 
-    async def call(self, path: str, request: bytes, timeout: float) -> bytes:
-        """Makes one attempt. Raises AttemptFailed."""
+    @property
+    def is_full(self) -> bool:
+        """Whether an attempt would wait in enter()."""
+        return self._slots.are_taken
+
+    async def enter(self, until: float) -> Slots | None:
+        """Takes a slot for one attempt. None: choose a replica again, if there is time left."""
+        slots, had_to_wait = self._slots, self._slots.are_taken
+        if not await slots.take(until):
+            return None
+        if had_to_wait and (not self.ready or self._loop.time() >= until):
+            slots.give_back()
+            return None
+        return slots
+
+    async def call(
+        self, path: str, request: bytes, timeout: float, slots: Slots | None = None
+    ) -> bytes:
+        """Makes one attempt, in the slot if there is one. Raises AttemptFailed."""
         began = self._loop.time()
         code = "CANCELLED"  # unless it ends by itself
+        is_unread = False
         try:
             response = await self._connection.call(
                 path, request, timeout, self._credentials.metadata
             )
             code = "OK"
             return response
-        except grpc.aio.AioRpcError as error:
-            code = error.code().name
-            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._suspect(began)
-            raise AttemptFailed(_read_status(error)) from None
+        except AttemptFailed as failure:
+            code = failure.status.code
+            if code == "DEADLINE_EXCEEDED":
+                # A time that the caller has cut short says nothing about the replica.
+                if timeout >= self._attempt_timeout:
+                    self._suspect(began)
+                is_unread = self._suspicion is not None
+            raise
         finally:
             metrics.record_attempt(code)
+            if slots:
+                slots.keep() if is_unread else slots.give_back()
 
     def connect_anew(self) -> None:
         """Makes a new connection. The old one ends when the calls on it are done."""
@@ -151,6 +184,8 @@ class Replica:
         await asyncio.wait(self._tasks)
 
     def _connect(self) -> None:
+        self._slots.close()
+        self._slots = Slots()
         self._connection = _Connection(self.address, self._server_name, self._credentials)
         self._start_watch()
 
@@ -202,6 +237,7 @@ class Replica:
         if self._suspicion:
             self._suspicion.cancel()
             self._suspicion = None
+        self._slots.give_back_kept()
 
     def _set_ready(self, ready: bool, trouble: str) -> None:
         self.trouble = "" if ready else trouble
@@ -233,22 +269,41 @@ class _Connection:
             self._channel = grpc.aio.secure_channel(
                 address.as_target(), credentials.for_channel(), options
             )
-        self._calls = 0
+        self._calls: set[asyncio.Task[bytes]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def call(
         self, path: str, request: bytes, timeout: float, metadata: Sequence[tuple[str, str]]
     ) -> bytes:
-        self._calls += 1
-        self._idle.clear()
+        """Makes one attempt. It ends in time, whatever gRPC does. Raises AttemptFailed."""
+        was_connected = self._is_connected()
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
+        asking = asyncio.ensure_future(_await(ask(request, timeout=timeout, metadata=metadata)))
+        self._calls.add(asking)
+        self._idle.clear()
+        asking.add_done_callback(self._call_ended)
         try:
-            return await ask(request, timeout=timeout, metadata=metadata)
+            if await _ends_within(timeout, asking):
+                return asking.result()
+        except grpc.aio.AioRpcError as error:
+            is_lost = error.code() is grpc.StatusCode.UNAVAILABLE
+            was_begun = was_connected or self._is_connected() or not is_lost
+            raise AttemptFailed(_read_status(error), was_begun=was_begun) from None
         finally:
-            self._calls -= 1
-            if self._calls == 0:
-                self._idle.set()
+            asking.cancel()  # unless it has ended
+        text = f"no answer within {timeout * 1000:.0f} ms"
+        raise AttemptFailed(Status("DEADLINE_EXCEEDED", text))
+
+    def _is_connected(self) -> bool:
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+    def _call_ended(self, call: asyncio.Task[bytes]) -> None:
+        if not call.cancelled():
+            call.exception()  # Nobody else may ask for it any more.
+        self._calls.discard(call)
+        if not self._calls:
+            self._idle.set()
 
     def watch(self) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
         watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(
@@ -260,6 +315,20 @@ class _Connection:
         """Waits until no call is on the channel, and closes it."""
         await self._idle.wait()
         await self._channel.close()
+
+
+async def _await(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> bytes:
+    return await call
+
+
+async def _ends_within(seconds: float, call: asyncio.Task[bytes]) -> bool:
+    await asyncio.wait({call}, timeout=seconds)
+    # If the program was busy, the answer may be here, and a few tasks may have to pass it on.
+    for _ in range(_TASKS_THAT_PASS_ON):
+        if call.done():
+            break
+        await asyncio.sleep(0)
+    return call.done()
 
 
 def _read_status(error: grpc.aio.AioRpcError) -> Status:

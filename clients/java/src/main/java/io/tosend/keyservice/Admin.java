@@ -202,7 +202,8 @@ public final class Admin {
                         request,
                         response -> Optional.of(meaning.apply(response)),
                         (result, error) -> {}, // measured by its attempts alone
-                        terms));
+                        terms),
+                terms.deadline());
     }
 
     private static String newRequestId() {

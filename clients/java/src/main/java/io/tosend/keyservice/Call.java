@@ -16,6 +16,7 @@ import io.grpc.protobuf.StatusProto;
 import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.List;
@@ -43,11 +44,17 @@ final class Call<Q, A, R> {
      * What a call is, and how long it may take.
      *
      * @param attemptTimeout how long an attempt may take; null for half of what is left
+     * @param usualAttempt a shorter attempt without an answer says nothing about the replica
      * @param isAdmin whether the server may refuse it for a reason of its own
      */
-    record Terms(Duration deadline, int maxAttempts, Duration attemptTimeout, boolean isAdmin) {
+    record Terms(
+            Duration deadline,
+            int maxAttempts,
+            Duration attemptTimeout,
+            Duration usualAttempt,
+            boolean isAdmin) {
         Terms within(Duration otherDeadline) {
-            return new Terms(otherDeadline, maxAttempts, attemptTimeout, isAdmin);
+            return new Terms(otherDeadline, maxAttempts, attemptTimeout, usualAttempt, isAdmin);
         }
 
         long nanosForAttempt(long nanosLeft) {
@@ -57,8 +64,16 @@ final class Call<Q, A, R> {
         }
     }
 
-    /** The first pause before a replica is asked again. Each further one is twice as long. */
+    /** The first pause before a replica is asked again. The next two are twice as long each. */
     private static final Duration PAUSE = Duration.ofMillis(25);
+
+    private static final int MOST_DOUBLINGS = 2;
+
+    /**
+     * A call ends by itself at its deadline, and says what happened to its attempts. If threads are
+     * held up, it ends so much later without.
+     */
+    static final Duration GRACE = Duration.ofMillis(20);
 
     /** So that an error stays one readable line, whatever a server says. */
     private static final int LONGEST_DESCRIPTION = 300;
@@ -95,7 +110,8 @@ final class Call<Q, A, R> {
 
     // Used by one thread after the other.
     private final Set<InetSocketAddress> tried = new HashSet<>();
-    private final List<String> failures = new ArrayList<>();
+    private final List<String> failures = Collections.synchronizedList(new ArrayList<>());
+    private final AtomicBoolean ended = new AtomicBoolean();
     private int pauses;
 
     Call(
@@ -125,9 +141,11 @@ final class Call<Q, A, R> {
 
     /** Begins the first attempt. */
     void start() {
+        var end = pool.schedule(this::failUnavailable, terms.deadline().plus(GRACE));
         var unused =
                 result.whenComplete(
                         (answer, error) -> {
+                            end.cancel(false);
                             ClientCall<Q, A> call = inFlight;
                             if (call != null) {
                                 call.cancel(GIVEN_UP, null); // does nothing if it has ended
@@ -155,12 +173,30 @@ final class Call<Q, A, R> {
             inTurn(replica);
             return;
         }
-        Duration pause = PAUSE.multipliedBy(1L << pauses++);
-        if (pause.toNanos() < nanosLeft()) {
-            pool.schedule(() -> orFail(() -> inTurn(pool.pick(tried))), pause);
-        } else {
+        Duration pause = PAUSE.multipliedBy(1L << Math.min(pauses++, MOST_DOUBLINGS));
+        if (pause.toNanos() >= nanosLeft()) {
             failUnavailable();
+        } else if (terms.isAdmin()) {
+            later(() -> whenReady(nanosLeft() / 2), pause);
+        } else {
+            later(() -> inTurn(pool.pick(tried)), pause);
         }
+    }
+
+    /**
+     * Makes the next attempt when a replica is ready, or when so much is left that there is time to
+     * ask one that is not.
+     */
+    private void whenReady(long nanosLeftAtLeast) {
+        if (pool.readyCount() > 0 || nanosLeft() <= nanosLeftAtLeast) {
+            inTurn(pool.pick(tried));
+        } else {
+            later(() -> whenReady(nanosLeftAtLeast), PAUSE);
+        }
+    }
+
+    private void later(Runnable step, Duration pause) {
+        var unused = pool.schedule(() -> orFail(step), pause);
     }
 
     /** Makes the next attempt when it is its turn. A call that waits still ends in time. */
@@ -182,7 +218,7 @@ final class Call<Q, A, R> {
                                                         turns::end)));
         waited.set(true);
         if (waits.get()) {
-            pool.schedule(
+            later(
                     () -> {
                         if (waits.compareAndSet(true, false) && !result.isDone()) {
                             failures.add("too many calls were in flight");
@@ -203,6 +239,10 @@ final class Call<Q, A, R> {
         if (result.isDone()) {
             return false;
         }
+        if (replica == null && pool.isFull()) {
+            later(this::attempt, PAUSE);
+            return false;
+        }
         if (replica == null) {
             failures.add("no address is known, " + pool.lookUpProblem());
             failUnavailable();
@@ -214,6 +254,7 @@ final class Call<Q, A, R> {
             return false;
         }
         tried.add(replica.address());
+        replica.attemptBegins();
         int watchNumber = replica.watchNumber();
         CallOptions options = CallOptions.DEFAULT.withDeadlineAfter(nanos, TimeUnit.NANOSECONDS);
         ClientCall<Q, A> call = replica.newCall(method, options);
@@ -228,9 +269,11 @@ final class Call<Q, A, R> {
 
                     @Override
                     public void onClose(Status status, Metadata trailers) {
-                        if (status.getCode() == Status.Code.DEADLINE_EXCEEDED) {
+                        boolean ranOut = status.getCode() == Status.Code.DEADLINE_EXCEEDED;
+                        if (ranOut && nanos >= terms.usualAttempt().toNanos()) {
                             pool.timedOut(replica, watchNumber);
                         }
+                        replica.attemptEnds(ranOut);
                         ended.run();
                         String asked = Address.text(replica.address());
                         orFail(() -> attemptEnded(asked, nanos, response, status, trailers));
@@ -283,6 +326,7 @@ final class Call<Q, A, R> {
     }
 
     private void failUnavailable() {
+        List<String> happened = List.copyOf(failures);
         fail(
                 new UnavailableException(
                         "no replica could answer within "
@@ -290,17 +334,23 @@ final class Call<Q, A, R> {
                                 + " ms and "
                                 + terms.maxAttempts()
                                 + " attempts: "
-                                + String.join("; ", failures)));
+                                + (happened.isEmpty()
+                                        ? "too many calls were in flight"
+                                        : String.join("; ", happened))));
     }
 
     private void succeed(R answer) {
-        observer.accept(answer, null);
-        result.complete(answer);
+        if (ended.compareAndSet(false, true)) {
+            observer.accept(answer, null);
+            result.complete(answer);
+        }
     }
 
     private void fail(Throwable error) {
-        observer.accept(null, error);
-        result.completeExceptionally(error);
+        if (ended.compareAndSet(false, true)) {
+            observer.accept(null, error);
+            result.completeExceptionally(error);
+        }
     }
 
     /** Runs a step, so that whatever happens in it, the call ends. */

@@ -15,6 +15,8 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
 
@@ -62,8 +64,18 @@ public final class KeyServiceClient implements AutoCloseable {
         credentials = new Credentials(options);
         authorizeTerms =
                 new Call.Terms(
-                        options.deadline, options.maxAttempts, options.attemptTimeout, false);
-        adminTerms = new Call.Terms(options.adminDeadline, options.maxAttempts, null, true);
+                        options.deadline,
+                        options.maxAttempts,
+                        options.attemptTimeout,
+                        options.attemptTimeout,
+                        false);
+        adminTerms =
+                new Call.Terms(
+                        options.adminDeadline,
+                        options.maxAttempts,
+                        null,
+                        options.attemptTimeout,
+                        true);
         pool = new Pool(options.addresses, options.serverName, credentials);
         metrics = new Metrics(options.openTelemetry, pool::readyCount, pool::notReadyCount);
         Answer.warmUp(); // while the pool connects, and not within the deadline of the first call
@@ -93,7 +105,7 @@ public final class KeyServiceClient implements AutoCloseable {
      * @throws IllegalStateException if the client is closed
      */
     public Decision authorize(String token, String domain) throws InterruptedException {
-        return await(authorizeAsync(token, domain));
+        return await(authorizeAsync(token, domain), authorizeTerms.deadline());
     }
 
     /**
@@ -110,7 +122,7 @@ public final class KeyServiceClient implements AutoCloseable {
      */
     public Decision authorize(String token, String domain, Duration deadline)
             throws InterruptedException {
-        return await(authorizeAsync(token, domain, deadline));
+        return await(authorizeAsync(token, domain, deadline), deadline);
     }
 
     /**
@@ -243,9 +255,15 @@ public final class KeyServiceClient implements AutoCloseable {
         return result;
     }
 
-    static <R> R await(CompletableFuture<R> result) throws InterruptedException {
+    /** Waits for the end of a call, but not for longer than it may take. */
+    static <R> R await(CompletableFuture<R> result, Duration deadline) throws InterruptedException {
         try {
-            return result.get();
+            return result.get(
+                    deadline.plus(Call.GRACE).plus(Call.GRACE).toNanos(), TimeUnit.NANOSECONDS);
+        } catch (TimeoutException e) {
+            result.cancel(true);
+            throw new UnavailableException(
+                    "no answer within " + deadline.toMillis() + " ms, as the program is busy");
         } catch (InterruptedException e) {
             result.cancel(true);
             throw e;

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -102,8 +103,8 @@ final class Pool implements Replica.Owner, AutoCloseable {
     }
 
     /** Runs something later. */
-    void schedule(Runnable task, Duration delay) {
-        timer.schedule(task, delay.toMillis(), TimeUnit.MILLISECONDS);
+    Future<?> schedule(Runnable task, Duration delay) {
+        return timer.schedule(task, delay.toMillis(), TimeUnit.MILLISECONDS);
     }
 
     /** Ends when the first look-up has ended. */
@@ -117,11 +118,11 @@ final class Pool implements Replica.Owner, AutoCloseable {
     }
 
     /**
-     * The replica to ask next, in turns: one that is ready and was not tried, else one that was not
-     * tried, else one that is ready, else any.
+     * The replica to ask next, in turns: one that is ready and was not tried, else one that is
+     * ready, else one that was not tried, else any.
      *
      * @param tried the addresses that this call has asked before
-     * @return null if no replica is known
+     * @return null if no replica is known, or none has room for another attempt
      */
     Replica pick(Set<InetSocketAddress> tried) {
         List<Replica> best = new ArrayList<>();
@@ -130,7 +131,10 @@ final class Pool implements Replica.Owner, AutoCloseable {
         for (Replica replica : replicas) {
             boolean ready = replica.isReady();
             anyReady |= ready;
-            int rank = (tried.contains(replica.address()) ? 0 : 2) + (ready ? 1 : 0);
+            if (!replica.hasRoom()) {
+                continue;
+            }
+            int rank = (ready ? 2 : 0) + (tried.contains(replica.address()) ? 0 : 1);
             if (rank > bestRank) {
                 best.clear();
                 bestRank = rank;
@@ -143,6 +147,12 @@ final class Pool implements Replica.Owner, AutoCloseable {
             lookUpSoon();
         }
         return best.isEmpty() ? null : best.get(Math.floorMod(turn.getAndIncrement(), best.size()));
+    }
+
+    /** Whether replicas are known, of which none has room for another attempt. */
+    boolean isFull() {
+        List<Replica> all = replicas;
+        return !all.isEmpty() && all.stream().noneMatch(Replica::hasRoom);
     }
 
     /** An attempt was not answered in time. */

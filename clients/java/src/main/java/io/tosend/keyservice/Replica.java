@@ -17,6 +17,7 @@ import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * One connection to one replica, and the watch on it that says whether the replica is ready.
@@ -45,6 +46,13 @@ final class Replica {
     /** A new connection may take longer: a process that starts loads the code for it. */
     private static final Duration FIRST_PATIENCE = Duration.ofSeconds(3);
 
+    /**
+     * How many attempts a connection may have that the server has perhaps not read. They are
+     * cancelled when their time is up, and the server closes a connection on which it finds too
+     * many of these: 256, by default.
+     */
+    private static final int MOST_UNREAD = 100;
+
     private final InetSocketAddress address;
     private final ManagedChannel channel;
     private final SynchronizationContext sync;
@@ -58,7 +66,14 @@ final class Replica {
 
     private ClientCall<HealthCheckRequest, HealthCheckResponse> watch;
     private SynchronizationContext.ScheduledHandle patience;
-    private boolean watchAnswered;
+    private volatile boolean watchAnswered;
+
+    private final AtomicInteger inFlight = new AtomicInteger();
+
+    /**
+     * Attempts whose time was up since the watch began. Its first answer shows that they are read.
+     */
+    private final AtomicInteger unread = new AtomicInteger();
 
     /** Whether any watch on this connection was answered. */
     private boolean worked;
@@ -85,6 +100,22 @@ final class Replica {
 
     boolean isReady() {
         return ready;
+    }
+
+    /** Whether another attempt may be made on this connection. */
+    boolean hasRoom() {
+        return watchAnswered || inFlight.get() + unread.get() < MOST_UNREAD;
+    }
+
+    void attemptBegins() {
+        inFlight.incrementAndGet();
+    }
+
+    void attemptEnds(boolean ranOut) {
+        if (ranOut && !watchAnswered) {
+            unread.incrementAndGet();
+        }
+        inFlight.decrementAndGet();
     }
 
     /** To be given to {@link #timedOut}, and read before the attempt begins. */
@@ -159,6 +190,7 @@ final class Replica {
         if (number == watchNumber) {
             patience.cancel();
             watchAnswered = true;
+            unread.set(0);
             worked = true;
             setReady(status == ServingStatus.SERVING);
             watch.request(1);

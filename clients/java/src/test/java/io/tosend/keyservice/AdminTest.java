@@ -1,6 +1,7 @@
 package io.tosend.keyservice;
 
 import static io.tosend.keyservice.Tests.TOKEN;
+import static io.tosend.keyservice.Tests.eventually;
 import static io.tosend.keyservice.Tests.patient;
 import static io.tosend.keyservice.Tests.ready;
 
@@ -12,6 +13,7 @@ import com.google.rpc.ErrorInfo;
 import com.google.rpc.ResourceInfo;
 
 import io.grpc.Status;
+import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.tosend.keys.v1.CreateRequest;
 import io.tosend.keys.v1.CreateResponse;
 import io.tosend.keys.v1.Key;
@@ -27,6 +29,8 @@ import java.time.Duration;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 
 @Timeout(60)
 class AdminTest {
@@ -143,7 +147,7 @@ class AdminTest {
     void anAttemptTakesHalfOfWhatIsLeft() throws Exception {
         try (var one = new FakeReplica();
                 var two = new FakeReplica();
-                var client = ready(patient(one, two))) {
+                var client = ready(patient(one, two).attemptTimeout(Duration.ofMillis(300)))) {
             one.hang();
             two.answer(RevokeResponse.getDefaultInstance());
             var revoke = RevokeRequest.newBuilder().setToken(TOKEN).build();
@@ -153,6 +157,27 @@ class AdminTest {
                         client.admin(Duration.ofSeconds(2)).revoke(revoke));
             }
             assertEquals(1, one.calls());
+        }
+    }
+
+    @Test
+    void aCallWaitsForALoneReplicaThatRestarts() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica))) {
+            replica.answer(Status.Code.UNAVAILABLE);
+            replica.setHealth(ServingStatus.NOT_SERVING);
+            eventually(() -> client.toString().contains("0 of 1"));
+            var restart =
+                    CompletableFuture.runAsync(
+                            () -> {
+                                replica.answer(RevokeResponse.getDefaultInstance());
+                                replica.setHealth(ServingStatus.SERVING);
+                            },
+                            CompletableFuture.delayedExecutor(500, TimeUnit.MILLISECONDS));
+            var revoke = RevokeRequest.newBuilder().setKeyId("key_1").build();
+            assertEquals(RevokeResponse.getDefaultInstance(), client.admin().revoke(revoke));
+            assertEquals(2, replica.calls());
+            restart.get();
         }
     }
 

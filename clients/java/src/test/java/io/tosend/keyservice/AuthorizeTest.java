@@ -9,6 +9,7 @@ import static io.tosend.keyservice.Tests.ready;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.grpc.Context;
@@ -21,6 +22,7 @@ import io.tosend.keys.v1.Scope;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.EnumSource.Mode;
@@ -228,6 +230,91 @@ class AuthorizeTest {
             }
             replica.resume();
             assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN));
+        }
+    }
+
+    @Test
+    void noAttemptsFollow100ThatAServerMayNotHaveRead() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(200)))) {
+            replica.hang();
+            List<CompletableFuture<Decision>> decisions = new ArrayList<>();
+            for (int i = 0; i < 300; i++) {
+                decisions.add(client.authorizeAsync(TOKEN, DOMAIN, Duration.ofMillis(900)));
+            }
+            for (CompletableFuture<Decision> decision : decisions) {
+                var error = assertThrows(ExecutionException.class, decision::get);
+                assertInstanceOf(UnavailableException.class, error.getCause());
+            }
+            // Threads that choose at the same moment may be a few too many.
+            assertTrue(replica.calls() <= 110, replica.calls() + " attempts");
+            replica.resume();
+            assertTrue(client.waitUntilReady(LONG));
+            assertInstanceOf(Decision.Allowed.class, client.authorize(TOKEN, DOMAIN));
+        }
+    }
+
+    @Test
+    void aReadyReplicaIsAskedAgainRatherThanOneThatIsNot() throws Exception {
+        try (var ready = new FakeReplica();
+                var one = new FakeReplica();
+                var two = new FakeReplica();
+                var client = ready(patient(ready, one, two))) {
+            one.setHealth(ServingStatus.NOT_SERVING);
+            two.setHealth(ServingStatus.NOT_SERVING);
+            eventually(() -> client.toString().contains("1 of 3"));
+            ready.answer(Status.Code.UNAVAILABLE);
+            long start = System.nanoTime();
+            assertThrows(UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN));
+            assertTrue(System.nanoTime() - start >= Duration.ofMillis(175).toNanos());
+            assertEquals(List.of(4, 0, 0), List.of(ready.calls(), one.calls(), two.calls()));
+        }
+    }
+
+    @Test
+    void anAttemptCutShortByItsCallerSaysNothingAboutTheReplica() throws Exception {
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(200)))) {
+            replica.hang();
+            Duration deadline = Duration.ofMillis(100);
+            assertThrows(
+                    UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN, deadline));
+            assertTrue(client.toString().contains("1 of 1"), client.toString());
+        }
+    }
+
+    @Test
+    void theDeadlineHoldsWhenCallersHoldUpAllThreads() throws Exception {
+        var held = new CountDownLatch(1);
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica))) {
+            replica.hang();
+            List<CompletableFuture<Decision>> inFlight = new ArrayList<>();
+            for (int i = 0; i < 100; i++) {
+                inFlight.add(client.authorizeAsync(TOKEN, DOMAIN));
+            }
+            // These wait for their turn, and end in a timer's thread.
+            for (int i = 0; i < 10; i++) {
+                var unused =
+                        client.authorizeAsync(TOKEN, DOMAIN, Duration.ofMillis(50))
+                                .whenComplete((answer, error) -> awaitUnchecked(held));
+            }
+            Duration deadline = Duration.ofMillis(500);
+            Executable asks = () -> client.authorize(TOKEN, DOMAIN, deadline);
+            Duration limit = Duration.ofSeconds(2);
+            assertTimeoutPreemptively(limit, () -> assertThrows(UnavailableException.class, asks));
+            held.countDown();
+            inFlight.forEach(call -> call.cancel(true));
+        } finally {
+            held.countDown();
+        }
+    }
+
+    private static void awaitUnchecked(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 
