@@ -132,7 +132,7 @@ mod tests {
             ("a@a.example@b.example", Several),
             ("<a@a.example>, <b@b.example>", Several),
             ("a@a.example <b@b.example>", Malformed),
-            ("<a@a.example> <b@b.example>", Malformed),
+            ("<a@a.example> <b@b.example>", Several),
             ("(<a@a.example>) <b@b.example>", Malformed),
             ("\"A\" B <hello@example.com>", Malformed),
             ("\"A <hello@example.com>", Malformed),
