@@ -239,7 +239,7 @@ impl Refusal {
         let told = self.told();
         // In this order, in which people read it.
         let body = format!(
-            r#"{{"statusCode":{},"name":"{}","message":"{}"}}"#,
+            "{{\"statusCode\":{},\"name\":\"{}\",\"message\":\"{}\"}}\n",
             told.status as i32, told.name, told.message
         );
         let mut headers = vec![header("content-type", "application/json")];
