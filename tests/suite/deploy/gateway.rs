@@ -7,7 +7,7 @@ use crate::support::{
     envoy::{Api, Envoy},
     eventually,
     mount::Mount,
-    postgres::free_port,
+    postgres::{Cluster, free_port},
     server::{
         Server, command,
         scrape::{METRICS, Scrape},
@@ -28,19 +28,34 @@ const GATEWAY: &str = "spiffe://example.org/ns/mail/sa/gateway";
 const EMAIL: &str =
     r#"-H "Content-Type: application/json" -d '{"from": {"email": "Acme <hello@example.com>"}}'"#;
 
+const CHECK: &str = "envoy.service.auth.v3.Authorization/Check";
+
 const JSON: &str = r#"-H "Content-Type: application/json""#;
 
-/// A gateway, the replica that it asks, and an API behind it that shows what reaches it.
+/// The replica of the configuration.
+const ENDPOINT: &str = "              - endpoint:
+                  address:
+                    socket_address: {address: localhost, port_value: 50051}
+";
+
+fn endpoints(replicas: &[Server]) -> String {
+    let of_each = replicas
+        .iter()
+        .map(|it| ENDPOINT.replace("50051", &it.port().to_string()));
+    of_each.collect()
+}
+
+/// A gateway, the replicas that it asks, and an API behind it that shows what reaches it.
 struct Gateway {
     envoy: Envoy,
-    server: Server,
+    replicas: Vec<Server>,
     https: u16,
     admin: BearerClient,
     token: String,
     key_id: String,
     _callers: Mount,
     _files: Mount,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 impl Gateway {
@@ -49,6 +64,15 @@ impl Gateway {
     }
 
     async fn start_with(change: impl FnOnce(String) -> String) -> Self {
+        let directory = directory();
+        let store = sqlite_in(&directory);
+        Self {
+            _directory: Some(directory),
+            ..Self::start_on(&store, 1, change).await
+        }
+    }
+
+    async fn start_on(store: &str, replicas: usize, change: impl FnOnce(String) -> String) -> Self {
         let authority = Authority::new();
         let [of_server, of_https] = [(); 2].map(|()| authority.server("localhost"));
         let of_gateway = authority.client_by_uri(GATEWAY);
@@ -60,17 +84,20 @@ impl Gateway {
             ("tls.key", &of_server.key),
             ("ca.crt", &authority.pem()),
         ]);
-        let directory = directory();
-        let mut command = command(&sqlite_in(&directory));
-        command.env_remove("KEYSERVICE_VERIFIED_DOMAINS");
-        command.args(["--tls-cert", &files.arg("tls.crt")]);
-        command.args(["--tls-key", &files.arg("tls.key")]);
-        command.args(["--tls-client-ca", &files.arg("ca.crt")]);
-        command.args(["--credentials", &callers.arg("callers")]);
-        command.args([MESSAGE_SIZE, METRICS]);
-        let server = Server::start_command_listening(&mut command).await;
+        let mut servers = Vec::new();
+        for _ in 0..replicas {
+            let mut command = command(store);
+            command.env_remove("KEYSERVICE_VERIFIED_DOMAINS");
+            command.args(["--tls-cert", &files.arg("tls.crt")]);
+            command.args(["--tls-key", &files.arg("tls.key")]);
+            command.args(["--tls-client-ca", &files.arg("ca.crt")]);
+            command.args(["--credentials", &callers.arg("callers")]);
+            command.args([MESSAGE_SIZE, METRICS]);
+            servers.push(Server::start_command_listening(&mut command).await);
+        }
 
-        let channel = endpoint(server.port(), &authority, None).connect_lazy();
+        let first = servers[0].port();
+        let channel = endpoint(first, &authority, None).connect_lazy();
         let mut domains = domains_client(channel.clone(), &operator.secret);
         eventually("a domain is added", async || {
             let added = domains.add_domain(AddDomainRequest {
@@ -87,7 +114,7 @@ impl Gateway {
         let (api, https) = (Api::start().await, free_port());
         let configuration = CONFIGURATION
             .replace("8443", &https.to_string())
-            .replace("50051", &server.port().to_string())
+            .replace(ENDPOINT, &endpoints(&servers))
             .replace("8080", &api.port.to_string());
         let of_envoy = [
             ("ca.crt", &*authority.pem()),
@@ -99,14 +126,14 @@ impl Gateway {
         let envoy = Envoy::start(&change(configuration), &of_envoy, https).await;
         Self {
             envoy,
-            server,
+            replicas: servers,
             https,
             admin,
             token,
             key_id,
             _callers: callers,
             _files: files,
-            _directory: directory,
+            _directory: None,
         }
     }
 
@@ -247,7 +274,7 @@ async fn a_request_that_is_not_granted_does_not_reach_the_api() {
             "{path} {response}"
         );
     }
-    assert!(!gateway.server.log().contains(&gateway.token));
+    assert!(!gateway.replicas[0].log().contains(&gateway.token));
 }
 
 /// A body that Envoy cuts off is never judged by its beginning.
@@ -317,14 +344,14 @@ async fn without_an_answer_no_request_passes_and_a_wrong_route_is_logged() {
     .await;
     let get = r#"curl https://…/v2/emails -H "Authorization: Bearer tsend_…""#;
     gateway.assert_refused(get, 503, "service_unavailable");
-    let log = gateway.server.log();
+    let log = gateway.replicas[0].log();
     assert!(
         log.contains("a gateway's requests are refused with 503: context_extensions"),
         "{log}"
     );
-    gateway.server.signal("STOP");
+    gateway.replicas[0].signal("STOP");
     let while_it_hangs = gateway.curl(&email("a@example.com"));
-    gateway.server.signal("CONT");
+    gateway.replicas[0].signal("CONT");
     assert!(while_it_hangs.starts_with("HTTP/2 503"), "{while_it_hangs}");
     assert!(!while_it_hangs.contains("reached"), "{while_it_hangs}");
     eventually("it is asked again", async || {
@@ -333,8 +360,8 @@ async fn without_an_answer_no_request_passes_and_a_wrong_route_is_logged() {
             .starts_with("HTTP/2 200")
     })
     .await;
-    gateway.server.signal("KILL");
-    gateway.server.wait_for_exit().await;
+    gateway.replicas[0].signal("KILL");
+    gateway.replicas[0].wait_for_exit().await;
     let response = gateway.curl(&email("a@example.com"));
     assert!(response.starts_with("HTTP/2 503"), "{response}");
 }
@@ -375,6 +402,35 @@ async fn two_values_are_seen_in_either_way_of_sending_headers_and_the_bare_line_
     );
     gateway.assert_refused(&format!("{get} {one} {other}"), 400, "several_senders");
     gateway.assert_refused(&get, 400, "missing_sender");
-    let decisions = Scrape::of(&gateway.server);
-    assert!(decisions.calls("envoy.service.auth.v3.Authorization/Check", "OK") >= 5.0);
+    let decisions = Scrape::of(&gateway.replicas[0]);
+    assert!(decisions.calls(CHECK, "OK") >= 5.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_is_asked_when_one_ends() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let mut gateway = Gateway::start_on(&store, 2, |configuration| configuration).await;
+    let https = gateway.https;
+    let ca = gateway.envoy.path().join("ca.crt").display().to_string();
+    let token = gateway.token.clone();
+    let requests = tokio::task::spawn_blocking(move || {
+        shell(&format!(
+            "curl --silent --rate 200/s --cacert {ca} -H 'Authorization: Bearer {token}' \
+             -o /dev/null -w '%{{http_code}}\n' 'https://localhost:{https}/v2/emails?[1-600]'"
+        ))
+    });
+    eventually("the second replica is asked", async || {
+        Scrape::of(&gateway.replicas[1]).calls(CHECK, "OK") > 10.0
+    })
+    .await;
+    gateway.replicas[1].signal("KILL");
+    gateway.replicas[1].wait_for_exit().await;
+    let statuses = requests.await.expect("no panic").expect("curl runs");
+    let statuses: Vec<_> = statuses.lines().collect();
+    assert_eq!(statuses.len(), 600);
+    assert!(
+        statuses.iter().all(|status| *status == "200"),
+        "{statuses:?}"
+    );
 }
