@@ -55,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(clients)
         // Their messages are there already.
         .extern_path(".tosend.keys.v1", "crate::grpc::proto")
+        .extern_path(".envoy", "crate::grpc::envoy")
         .compile_fds(protos)?;
     Ok(())
 }
@@ -65,12 +66,17 @@ fn configure() -> tonic_prost_build::Builder {
         .extern_path(".google.rpc", "::tonic_types::pb")
 }
 
-/// The protos without Authorize and `AuthorizeStream`. `src/grpc/authorize/` reads their messages itself.
+/// The protos without Authorize, `AuthorizeStream` and Envoy's service. `src/grpc/authorize/` and
+/// `src/grpc/gateway/` read their messages themselves.
 fn without_questions(mut protos: FileDescriptorSet) -> FileDescriptorSet {
-    let services = protos.file.iter_mut().flat_map(|file| &mut file.service);
-    for service in services {
-        let is_question = |name: &str| name.starts_with("Authorize");
-        service.method.retain(|method| !is_question(method.name()));
+    for file in &mut protos.file {
+        if file.package() == "envoy.service.auth.v3" {
+            file.service.clear();
+        }
+        for service in &mut file.service {
+            let is_question = |name: &str| name.starts_with("Authorize");
+            service.method.retain(|method| !is_question(method.name()));
+        }
     }
     protos
 }
@@ -103,7 +109,7 @@ fn redact(config: &mut Config, fields: &[FieldDescriptor]) {
     config.skip_debug(messages);
 }
 
-/// The messages of our own protos as an array of `(full name, print::<type>)`, for the test that
+/// The messages that are served as an array of `(full name, print::<type>)`, for the test that
 /// looks at what each of them prints.
 fn messages(descriptors: &DescriptorPool) -> String {
     let own = descriptors
@@ -112,7 +118,7 @@ fn messages(descriptors: &DescriptorPool) -> String {
         .filter(|message| !message.is_map_entry());
     let rows = own.map(|message| {
         format!(
-            "(\"{}\", print::<proto::{}>),\n",
+            "(\"{}\", print::<{}>),\n",
             message.full_name(),
             rust_path(&message)
         )
@@ -122,8 +128,13 @@ fn messages(descriptors: &DescriptorPool) -> String {
 
 /// A message's type as prost names it: those that it stands in are modules.
 fn rust_path(message: &MessageDescriptor) -> String {
+    let package = match message.package_name() {
+        "tosend.keys.v1" => "proto".to_owned(),
+        package => package.replace('.', "::").replace("::type::", "::r#type::"),
+    };
     let parents = iter::successors(message.parent_message(), MessageDescriptor::parent_message);
-    parents.fold(message.name().to_owned(), |path, parent| {
+    let path = parents.fold(message.name().to_owned(), |path, parent| {
         format!("{}::{path}", parent.name().to_snake_case())
-    })
+    });
+    format!("{package}::{path}")
 }

@@ -3,12 +3,14 @@
 //! The fuzzers call these functions with new bytes, and the tests call them with the seeds.
 
 mod callers;
+mod gateway;
 mod names;
 mod requests;
 mod store_address;
 
 pub use callers::{authorization, bearer, certificate, credentials};
-pub use names::{domain, names, token};
+pub use gateway::gateway;
+pub use names::{domain, names, sender, token};
 pub use requests::{grpc_timeout, page_token, questions, request};
 pub use store_address::store_address;
 
@@ -16,9 +18,10 @@ pub use store_address::store_address;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     ("token", token),
     ("domain", domain),
+    ("sender", sender),
     ("names", names),
     ("page_token", page_token),
     ("credentials", credentials),
@@ -29,6 +32,7 @@ pub const TARGETS: [Target; 12] = [
     ("grpc_timeout", grpc_timeout),
     ("request", request),
     ("questions", questions),
+    ("gateway", gateway),
 ];
 
 /// A token that is put into invalid input. No error may repeat it.

@@ -6,6 +6,7 @@ use keyservice::model::{
     caller_name::CallerName,
     domain::Domain,
     key::{KeyId, KeyName, RequestId},
+    sender::sending_domain,
     text::{ContainsSecret, refuse_secrets},
     token::{self, TOKEN_LEN, Token},
 };
@@ -65,6 +66,22 @@ pub fn domain(bytes: &[u8]) {
     let last = normal.rsplit('.').next();
     let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     assert!(!last.is_some_and(is_number), "{normal} is an address");
+}
+
+/// A sender's domain is a valid one, which an address at it has too. An error does not repeat the text.
+pub fn sender(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    if let Ok(domain) = sending_domain(text) {
+        assert!(!text.contains(['\r', '\n', '\0']));
+        for spelling in [format!("a@{domain}"), format!("\"<b@b>\" <a@{domain}>")] {
+            assert_eq!(sending_domain(&spelling), Ok(domain.clone()));
+        }
+        let two = format!("a@a.example, {text}");
+        assert!(sending_domain(&two).is_err(), "{two}");
+    }
+    if let Err(error) = sending_domain(&format!("{text} {CANARY}@")) {
+        assert_hides_canary(&error.to_string());
+    }
 }
 
 /// An account id, a request id, a key id, a key's name and a caller's name have only allowed characters,

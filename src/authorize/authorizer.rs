@@ -51,6 +51,29 @@ impl Authorizer {
         accounts: &Accounts,
         now: Timestamp,
     ) -> Result<Decision, NoLease> {
+        self.decide(token, Some(domain), accounts, now)
+    }
+
+    /// Decides whether a token may be used at all, and counts the answer. A grant says nothing of any domain.
+    ///
+    /// # Errors
+    /// [`NoLease`], as [`Self::authorize`]
+    pub fn authorize_without_domain(
+        &self,
+        token: &str,
+        accounts: &Accounts,
+        now: Timestamp,
+    ) -> Result<Decision, NoLease> {
+        self.decide(token, None, accounts, now)
+    }
+
+    fn decide(
+        &self,
+        token: &str,
+        domain: Option<Domain>,
+        accounts: &Accounts,
+        now: Timestamp,
+    ) -> Result<Decision, NoLease> {
         let decided = self.lease.covering(|| {
             let (keyring, digester) = (&self.keyring, &self.digester);
             decide(keyring, digester, self.rule, accounts, token, domain, now)

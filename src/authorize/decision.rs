@@ -80,8 +80,8 @@ pub enum DomainRule {
     Any,
 }
 
-/// Decides whether a token may be used for a domain at a time. A key of an account that is not
-/// among `accounts` is unknown.
+/// Decides whether a token may be used for a domain at a time, or, without a domain, whether it may be used for
+/// any at all. A key of an account that is not among `accounts` is unknown.
 ///
 /// The answer counts only under a lease: without one the keyring may lack a revocation or a key.
 pub(super) fn decide(
@@ -90,7 +90,7 @@ pub(super) fn decide(
     rule: DomainRule,
     accounts: &Accounts,
     token: &str,
-    domain: Domain,
+    domain: Option<Domain>,
     now: Timestamp,
 ) -> Decided {
     let Ok(token) = Token::parse(token) else {
@@ -134,7 +134,10 @@ pub(super) fn decide_all(
         .into_iter()
         .zip(questions)
         .map(|(digest, question)| match digest {
-            Some(digest) => decide_for(keyring, rule, accounts, &digest, question.domain, now),
+            Some(digest) => {
+                let domain = Some(question.domain);
+                decide_for(keyring, rule, accounts, &digest, domain, now)
+            }
             None => Decided::without_key(DenialReason::MalformedToken),
         });
     decided.collect()
@@ -145,17 +148,19 @@ fn decide_for(
     rule: DomainRule,
     accounts: &Accounts,
     digest: &TokenDigest,
-    domain: Domain,
+    domain: Option<Domain>,
     now: Timestamp,
 ) -> Decided {
     let (found, keys) = keyring.at_one_moment(|keys| {
-        let sought = (rule == DomainRule::Verified).then(|| keys.seek(&domain));
+        let asked = domain.as_ref();
+        let verified = asked.filter(|_| rule == DomainRule::Verified);
+        let sought = verified.map(|domain| keys.seek(domain));
         let key = keys.get(digest);
         let key = key.filter(|key| accounts.contains(key.account_id()));
         let key = key.ok_or(Denial::without_key(DenialReason::UnknownToken))?;
-        match denial_reason(&key, sought, &domain, now) {
+        match denial_reason(&key, sought, asked, now) {
             Some(reason) => Err(Denial::of(&key, reason)),
-            None => Ok(GrantedKey::of(&key)),
+            None => Ok(GrantedKey::of(&key, asked)),
         }
     });
     match found {
@@ -225,24 +230,32 @@ struct GrantedKey {
     id: KeyId,
     account_id: AccountId,
     is_restricted: bool,
+    /// The domain to which it is restricted, if none was asked for.
+    only_domain: Option<Domain>,
 }
 
 impl GrantedKey {
-    fn of(key: &KeyRef<'_>) -> Self {
+    fn of(key: &KeyRef<'_>, asked: Option<&Domain>) -> Self {
+        let only_domain = match asked {
+            Some(_) => None,
+            None => key.domain(),
+        };
         Self {
             place: key.place(),
             id: key.id(),
             account_id: AccountId::from_stored(key.account_id().to_owned()),
             is_restricted: key.domain_name().is_some(),
+            only_domain: only_domain.map(|text| Domain::from_stored(text.to_owned())),
         }
     }
 
-    /// A restricted key that is granted is restricted to exactly the domain that was asked for.
-    fn grant(self, domain: Domain) -> Grant {
+    /// A restricted key that is granted for a domain is restricted to exactly that one.
+    fn grant(self, asked: Option<Domain>) -> Grant {
+        let domain = asked.filter(|_| self.is_restricted).or(self.only_domain);
         Grant {
             key_id: self.id,
             account_id: self.account_id,
-            scope: Scope::from_domain(self.is_restricted.then_some(domain)),
+            scope: Scope::from_domain(domain),
         }
     }
 }
@@ -250,7 +263,7 @@ impl GrantedKey {
 fn denial_reason(
     key: &KeyRef<'_>,
     sought: Option<SoughtDomain<'_>>,
-    domain: &Domain,
+    asked: Option<&Domain>,
     now: Timestamp,
 ) -> Option<DenialReason> {
     match key.status(now) {
@@ -258,7 +271,7 @@ fn denial_reason(
         Status::Expired => Some(DenialReason::Expired),
         Status::Suspended => Some(DenialReason::Suspended),
         Status::Active if key.is_account_suspended() => Some(DenialReason::Suspended),
-        Status::Active => domain_denial(key, sought, domain),
+        Status::Active => domain_denial(key, sought, asked?),
     }
 }
 
@@ -313,7 +326,7 @@ mod tests {
     ) -> Decision {
         let (digester, keyring) = (Digester::new(None), Keyring::new());
         let token = held_token(&keyring, &digester, change);
-        let (token, domain) = (token.expose(), domain(sending_domain));
+        let (token, domain) = (token.expose(), Some(domain(sending_domain)));
         let rule = DomainRule::Any;
         decide(
             &keyring,
@@ -400,6 +413,30 @@ mod tests {
     }
 
     #[test]
+    fn without_a_domain_only_the_token_is_judged() {
+        let (digester, keyring) = (Digester::new(None), Keyring::new());
+        let only = Some(domain("other.example"));
+        let token = held_token(&keyring, &digester, |key| {
+            key.scope = Scope::from_domain(only.clone());
+        });
+        let decide = |token: &str| {
+            let (rule, all, now) = (DomainRule::Verified, Accounts::All, time(NOW));
+            decide(&keyring, &digester, rule, &all, token, None, now)
+        };
+        let decided = decide(token.expose());
+        assert!(decided.granted.is_some());
+        let Decision::Grant(grant) = decided.decision else {
+            panic!("{:?}", decided.decision);
+        };
+        assert_eq!(grant.scope, Scope::from_domain(only.clone()));
+        let revoked = held_token(&keyring, &digester, |key| key.revoked = true);
+        let Decision::Denial(denial) = decide(revoked.expose()).decision else {
+            panic!("it is revoked");
+        };
+        assert_eq!(denial.reason, DenialReason::Revoked);
+    }
+
+    #[test]
     fn of_several_reasons_the_first_is_given() {
         let all = |key: &mut KeyState| {
             key.revoked = true;
@@ -444,7 +481,8 @@ mod tests {
         let (keyring, digester) = (Keyring::new(), Digester::new(None));
         let unknown = Token::generate(&mut StdRng::seed_from_u64(2));
         let decide = |token| {
-            let (domain, all, rule) = (domain("a.example"), Accounts::All, DomainRule::Verified);
+            let domain = Some(domain("a.example"));
+            let (all, rule) = (Accounts::All, DomainRule::Verified);
             decide(&keyring, &digester, rule, &all, token, domain, time(NOW)).decision
         };
         for (token, reason) in [
@@ -472,7 +510,8 @@ mod tests {
                 coverage,
             });
         }
-        let (rule, all, domain) = (DomainRule::Verified, Accounts::All, domain(sending_domain));
+        let (rule, all) = (DomainRule::Verified, Accounts::All);
+        let domain = Some(domain(sending_domain));
         let token = token.expose();
         match decide(&keyring, &digester, rule, &all, token, domain, time(NOW)).decision {
             Decision::Grant(grant) => {
@@ -604,7 +643,7 @@ mod tests {
             });
             let (rule, all, token) = (DomainRule::Verified, Accounts::All, token.expose());
             while !is_done.load(Relaxed) {
-                let domain = domain("a.example.com");
+                let domain = Some(domain("a.example.com"));
                 let decided = decide(&keyring, &digester, rule, &all, token, domain, time(NOW));
                 let decision = decided.decision;
                 assert!(matches!(decision, Decision::Grant(_)), "{decision:?}");

@@ -89,7 +89,7 @@ pub struct ClientLimits {
     #[arg(long, env = "KEYSERVICE_MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub max_connection_age_grace: Duration,
 
-    /// Admin calls, which are all but Authorize and `AuthorizeStream`, in flight at once, until their clients have taken the
+    /// Admin calls, which are all but Authorize, `AuthorizeStream` and Check, in flight at once, until their clients have taken the
     /// answers. One more is `RESOURCE_EXHAUSTED`. Each caller has its share, and three eighths are kept
     /// for `Revoke` and `RemoveDomain`, for admins of all accounts and for callers without a call in flight.
     /// Writes queue behind one another in the store, at a few milliseconds each. The default is about a

@@ -16,6 +16,9 @@ use tonic_reflection::pb::{
     v1alpha::server_reflection_server as reflection_v1alpha,
 };
 
+/// Envoy's service, for which tonic generates no trait: `gateway` reads its messages itself.
+pub(super) const GATEWAY_SERVICE: &str = "envoy.service.auth.v3.Authorization";
+
 /// An RPC that is served.
 ///
 /// Paths are looked up in this order, so the method that is called most comes first.
@@ -25,6 +28,8 @@ pub(super) enum Method {
     Authorize,
     /// Decides that for many questions on one stream.
     AuthorizeStream,
+    /// Decides whether an HTTP request may pass Envoy.
+    GatewayCheck,
     /// Makes a key.
     Create,
     /// Lists an account's keys.
@@ -148,6 +153,14 @@ impl Method {
                 service: key_service_server::SERVICE_NAME,
                 name: "tosend.keys.v1.KeyService/AuthorizeStream",
                 streams_requests: true,
+                access: Needs(Role::Authorizer),
+                audit: None,
+                effect: Reads,
+            },
+            Self::GatewayCheck => &Rules {
+                service: GATEWAY_SERVICE,
+                name: "envoy.service.auth.v3.Authorization/Check",
+                streams_requests: false,
                 access: Needs(Role::Authorizer),
                 audit: None,
                 effect: Reads,
@@ -358,13 +371,14 @@ impl Method {
         self.rules().audit
     }
 
-    /// What a message must pass before its service reads it. `None` for the services of this product, which
+    /// What a message must pass before its service reads it. `None` for the services of this crate, which
     /// check their messages themselves. Those of other crates answer `INTERNAL` to a message that they cannot
     /// read, or nothing.
     pub(super) fn is_message(self) -> Option<IsMessage> {
         match self {
             Self::Authorize
             | Self::AuthorizeStream
+            | Self::GatewayCheck
             | Self::Create
             | Self::List
             | Self::Revoke
@@ -500,8 +514,9 @@ mod tests {
     #[test]
     fn the_messages_of_every_service_of_another_crate_are_checked() {
         for method in Method::VARIANTS {
-            let is_own = method.name().starts_with("tosend.");
-            assert_eq!(method.is_message().is_none(), is_own, "{method:?}");
+            let is_by_other_crate = method.name().starts_with("grpc.");
+            let is_checked = method.is_message().is_some();
+            assert_eq!(is_checked, is_by_other_crate, "{method:?}");
         }
     }
 
@@ -537,6 +552,7 @@ mod tests {
             "/tosend.keys.v2.KeyService/Authorize",
             "/grpc.health.v1.Health/List",
             "/grpc.health.v1.Healthy/Check",
+            "/envoy.service.auth.v2.Authorization/Check",
             "/grpc.channelz.v1.Channelz/GetServers",
         ] {
             let method = Method::of_path(path);

@@ -12,6 +12,7 @@ mod codec;
 pub mod domains;
 mod errors;
 pub mod fields;
+pub mod gateway;
 mod handlers;
 mod health;
 mod held_answer;
@@ -46,6 +47,34 @@ pub mod proto {
 /// The compiled protos of this service, with all that they import.
 pub(crate) const OWN_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The part of Envoy's API that a gateway uses, in its packages.
+#[allow(missing_docs, unreachable_pub, clippy::pedantic)]
+pub mod envoy {
+    pub mod service {
+        pub mod auth {
+            pub mod v3 {
+                include!(concat!(
+                    env!("OUT_DIR"),
+                    "/clients/envoy.service.auth.v3.rs"
+                ));
+                tonic::include_proto!("envoy.service.auth.v3");
+            }
+        }
+    }
+    pub mod config {
+        pub mod core {
+            pub mod v3 {
+                tonic::include_proto!("envoy.config.core.v3");
+            }
+        }
+    }
+    pub mod r#type {
+        pub mod v3 {
+            tonic::include_proto!("envoy.r#type.v3");
+        }
+    }
+}
 
 /// The compiled protos, which reflection serves.
 const DESCRIPTOR_SETS: [&[u8]; 5] = [

@@ -90,12 +90,12 @@ fn holds_text(field: &FieldDescriptor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::proto;
+    use crate::grpc::{envoy, proto};
     use prost::Message;
     use protox::{
         Compiler,
         file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
-        prost_reflect::{DynamicMessage, MessageDescriptor},
+        prost_reflect::{DynamicMessage, MapKey, MessageDescriptor},
     };
 
     /// A field in a message of its own, and whether a build with it fails.
@@ -200,6 +200,9 @@ mod tests {
         };
         let value = if field.is_list() {
             Value::List(vec![value])
+        } else if field.is_map() {
+            let text = Value::String(text.to_owned());
+            Value::Map([(MapKey::String("key".to_owned()), text)].into())
         } else {
             value
         };

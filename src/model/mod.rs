@@ -12,6 +12,7 @@ pub mod key;
 pub mod line;
 pub mod printable;
 pub mod public_suffix;
+pub mod sender;
 pub mod text;
 pub mod time;
 pub mod token;

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod clients;
+pub mod envoy;
 pub mod faults;
 pub mod hostile;
 pub mod kubernetes;

@@ -65,7 +65,7 @@ impl Fields {
 }
 
 /// This replica cannot prove that its memory is current.
-pub(super) fn no_lease(why: NoLease) -> Status {
+pub(in crate::grpc) fn no_lease(why: NoLease) -> Status {
     unavailable(
         why.into(),
         format!("{why}; try again, or ask another replica"),

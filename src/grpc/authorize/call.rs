@@ -1,4 +1,4 @@
-//! `Authorize`: a question in a call of its own.
+//! `Authorize`: a question in a call of its own. A gateway's question takes the same way.
 //!
 //! Owns the call's way from bytes to bytes.
 //! Promises an answer as soon as the question has come whole.
@@ -31,8 +31,12 @@ use std::{
 };
 use tonic::{Status, body::Body};
 
-/// A call of `Authorize`, which is ready with its response.
+/// Answers the message of a call with a message of gRPC.
+pub(in crate::grpc) type Answer = fn(&Authorizer, &Accounts, &[u8]) -> Result<Bytes, Status>;
+
+/// A call that asks one question, which is ready with its response.
 pub(in crate::grpc) struct AuthorizeCall {
+    answer: Answer,
     authorizer: Arc<Authorizer>,
     /// None if it may ask about all accounts.
     caller: Option<Arc<Caller>>,
@@ -44,11 +48,13 @@ pub(in crate::grpc) struct AuthorizeCall {
 impl AuthorizeCall {
     /// The call of this caller, if it is limited to some accounts.
     pub(in crate::grpc) fn new(
+        answer: Answer,
         authorizer: Arc<Authorizer>,
         caller: Option<Arc<Caller>>,
         body: RequestBody,
     ) -> Self {
         Self {
+            answer,
             authorizer,
             caller,
             body,
@@ -60,36 +66,42 @@ impl AuthorizeCall {
         loop {
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()?
             else {
-                return Poll::Ready(self.decide(&self.begun));
+                return Poll::Ready(self.answer(&self.begun));
             };
             // Trailers of a request say nothing.
             let Ok(bytes) = frame.into_data() else {
                 continue;
             };
             if self.begun.is_empty() && self.body.is_end_stream() {
-                return Poll::Ready(self.decide(&bytes));
+                return Poll::Ready(self.answer(&bytes));
             }
             self.begun.extend_from_slice(&bytes);
         }
     }
 
-    /// Decides the question of a whole body.
-    fn decide(&self, body: &[u8]) -> Result<Bytes, Status> {
+    /// Answers the question of a whole body.
+    fn answer(&self, body: &[u8]) -> Result<Bytes, Status> {
         let message = body.get(PREFIX_SIZE as usize..);
         let message = message.expect("`RequestBody` lets no body end without a message");
-        let question = read(message, Fields::OF_CALL)
-            .map_err(|_| unreadable(Some(Method::Authorize), Unreadable::NoProtobuf))?;
-        let domain = fields::domain(question.domain.to_owned())?;
-        let accounts = self
-            .caller
-            .as_deref()
-            .map_or(&Accounts::All, |it| &it.accounts);
-        let (token, now) = (question.token, Timestamp::now());
-        let decision = self.authorizer.authorize(token, domain, accounts, now);
-        let mut answer = BytesMut::with_capacity(USUAL_ANSWER);
-        put_decision(&mut answer, &decision.map_err(no_lease)?);
-        Ok(answer.freeze())
+        let caller = self.caller.as_deref();
+        let accounts = caller.map_or(&Accounts::All, |it| &it.accounts);
+        (self.answer)(&self.authorizer, accounts, message)
     }
+}
+
+/// Decides an `AuthorizeRequest`.
+pub(in crate::grpc) fn decide(
+    authorizer: &Authorizer,
+    accounts: &Accounts,
+    message: &[u8],
+) -> Result<Bytes, Status> {
+    let question = read(message, Fields::OF_CALL)
+        .map_err(|_| unreadable(Some(Method::Authorize), Unreadable::NoProtobuf))?;
+    let domain = fields::domain(question.domain.to_owned())?;
+    let decision = authorizer.authorize(question.token, domain, accounts, Timestamp::now());
+    let mut answer = BytesMut::with_capacity(USUAL_ANSWER);
+    put_decision(&mut answer, &decision.map_err(no_lease)?);
+    Ok(answer.freeze())
 }
 
 impl Future for AuthorizeCall {

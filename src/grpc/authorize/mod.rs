@@ -9,7 +9,8 @@ mod call;
 pub mod question;
 mod stream;
 
-pub(super) use call::AuthorizeCall;
+pub(super) use answer::no_lease;
+pub(super) use call::{Answer, AuthorizeCall, decide};
 pub(super) use stream::AuthorizeStream;
 
 use bytes::Bytes;

@@ -16,9 +16,10 @@ use super::{
     unreadable::{broken_headers, refused_compression, unreadable},
 };
 use crate::grpc::{
-    authorize::{AuthorizeCall, AuthorizeStream},
+    authorize::{self, AuthorizeCall, AuthorizeStream},
     call::Call,
-    methods::{Method, assert_has_rows},
+    gateway,
+    methods::{GATEWAY_SERVICE, Method, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
 use crate::{
@@ -42,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::Service;
 
-/// Calls `KeyService`, where it is served, and a router for all other services.
+/// Calls `KeyService` and the gateway's service, where they are served, and a router for all other services.
 #[derive(Clone)]
 pub(in crate::grpc) struct Dispatch<K, R> {
     /// None at the port for health alone.
@@ -51,7 +52,7 @@ pub(in crate::grpc) struct Dispatch<K, R> {
     shared: Arc<Shared>,
 }
 
-/// The part of `KeyService` that reads its messages itself.
+/// The part of `KeyService`, and the gateway's service, which read their messages themselves.
 pub(in crate::grpc) struct Questions {
     pub(in crate::grpc) authorizer: Arc<Authorizer>,
     pub(in crate::grpc) streams: AuthorizeStream,
@@ -79,6 +80,7 @@ impl<K, R> Dispatch<K, R> {
         draining: CancellationToken,
     ) -> Self {
         const { assert_has_rows(SERVICE_NAME) };
+        const { assert_has_rows(GATEWAY_SERVICE) };
         let message_limits = MessageLimits::of(limits);
         let message_limits = match &key_service {
             Some(_) => message_limits,
@@ -111,7 +113,7 @@ impl<K, R> Dispatch<K, R> {
     fn not_served(&self, method: Option<Method>) -> Option<&'static str> {
         let service = method.map(Method::service);
         match (&self.key_service, service) {
-            (Some(_), Some(SERVICE_NAME)) => None,
+            (Some(_), Some(SERVICE_NAME | GATEWAY_SERVICE)) => None,
             (_, Some(service)) if self.shared.services.contains(&service) => None,
             (None, _) => Some(
                 "this port serves grpc.health.v1.Health alone: call the port of --listen for the rest",
@@ -197,12 +199,17 @@ where
             let answer = answer.map_ok(|response| ends_with(failure, end, response));
             return Either::Left(Box::pin(answer));
         }
-        if method == Some(Method::Authorize)
+        let asks: Option<authorize::Answer> = match method {
+            Some(Method::Authorize) => Some(authorize::decide),
+            Some(Method::GatewayCheck) => Some(gateway::check),
+            _ => None,
+        };
+        if let Some(asks) = asks
             && let Some(questions) = &self.shared.questions
         {
             let caller: Option<Arc<Caller>> = request.extensions_mut().remove();
             let authorizer = questions.authorizer.clone();
-            let answer = AuthorizeCall::new(authorizer, caller, read(request.into_body()));
+            let answer = AuthorizeCall::new(asks, authorizer, caller, read(request.into_body()));
             return Either::Right(Either::Left(answer));
         }
         let request = request.map(read);

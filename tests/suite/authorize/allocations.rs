@@ -1,5 +1,6 @@
 //! The code that every Authorize runs allocates no memory: the decision and the counting of the call.
 
+use crate::support::envoy::HttpRequest;
 use allocation_counter::measure;
 use futures::{FutureExt, future::ready};
 use http::{Request, Response};
@@ -10,7 +11,7 @@ use keyservice::{
         decision::{Decision, DenialReason, DomainRule},
     },
     grpc::{
-        Call,
+        Call, gateway,
         layers::{InFlight, new_counts},
     },
     model::{
@@ -22,6 +23,7 @@ use keyservice::{
         verified_domain::{Coverage, DomainState},
     },
 };
+use prost::Message;
 use rand::RngExt;
 use std::{
     pin::pin,
@@ -90,6 +92,44 @@ fn a_decision_allocates_nothing_except_the_account_id_of_the_key() {
     ] {
         let (denied, count) = allocations(token, "example.com");
         assert_eq!((reason_of(&denied), count), (reason, expected));
+    }
+}
+
+/// A request comes with every header and, if it is judged by its body, with all of that.
+#[test]
+fn the_answer_to_a_gateway_copies_neither_headers_nor_a_body() {
+    let authorizer = Authorizer::new(Digester::new(None), DomainRule::Any);
+    authorizer.lease().extend(Moment::LATEST);
+    let mut rng = rand::rng();
+    let token = Token::generate(&mut rng);
+    authorizer.keyring().apply_key(&KeyState {
+        digest: authorizer.digester().digest(&token),
+        id: KeyId::new(Timestamp::now(), &rng.random()),
+        account_id: AccountId::from_stored("acme".into()),
+        scope: Scope::AllDomains,
+        expire_time: None,
+        revoked: false,
+        suspended: false,
+    });
+    let text = "x".repeat(60_000);
+    let body = format!(r#"{{"text": "{text}", "from": "Acme <hello@example.com>"}}"#);
+    let request = HttpRequest::with_token(token.expose()).header("cookie", &text[..7000]);
+    let request = request.header("x-domain", "example.com").body(&body);
+    // The account's id and the answer, and the domain for the question and the answer.
+    for (source, expected) in [("none", 2), ("header:x-domain", 4), ("body:/from", 4)] {
+        let message = request
+            .clone()
+            .domain_from(source)
+            .message()
+            .encode_to_vec();
+        let mut answer = None;
+        let measured = measure(|| {
+            answer = Some(gateway::check(&authorizer, &Accounts::All, &message));
+        });
+        let answer = answer.expect("made").expect("a lease");
+        assert!(answer.windows(4).any(|part| part == b"acme"), "{source}");
+        assert_eq!(measured.count_total, expected, "{source}");
+        assert!(measured.bytes_total < 1024, "{source}: {measured:?}");
     }
 }
 

@@ -50,6 +50,12 @@ async fn each_method_accepts_exactly_the_callers_whose_role_covers_it() {
             Code::Ok,
         ),
         (
+            "/envoy.service.auth.v3.Authorization/Check",
+            unauthenticated,
+            Code::Ok,
+            Code::Ok,
+        ),
+        (
             &format!("{KEY_SERVICE}/Create"),
             unauthenticated,
             denied,

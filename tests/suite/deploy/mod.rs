@@ -1,7 +1,9 @@
 //! The files in `deploy/`, tested without a cluster: the manifests that `kubectl` builds, the probes,
-//! the image, the systemd unit, the alerts and the dashboard.
+//! the image, the systemd unit, the alerts and the dashboard. And Envoy's configurations, with the real Envoy.
 
+mod gateway;
 mod image;
+mod load_balancer;
 mod monitoring;
 mod network;
 mod pods;

@@ -21,7 +21,7 @@ const PAGE: &str = include_str!("../../../deploy/PRODUCTION.md");
 
 #[test]
 fn the_commands_of_the_page_print_what_the_page_shows() {
-    let script = blocks("sh")
+    let script = blocks(PAGE, "sh")
         .collect::<String>()
         .replace("54320", &free_port().to_string())
         .replace(":5005", &format!(":{}", free_ports()))
@@ -47,16 +47,16 @@ fn the_commands_of_the_page_print_what_the_page_shows() {
         logged.unwrap_or_default()
     );
     // The last commands show which replicas are alive and how long their leases last.
-    let printed = blocks("text").collect::<String>() + "1\n";
+    let printed = blocks(PAGE, "text").collect::<String>() + "1\n";
     assert_eq!(String::from_utf8_lossy(&ran.stdout), printed, "{said}");
 }
 
-/// The page's code blocks of a kind, in order.
-fn blocks(kind: &str) -> impl Iterator<Item = &'static str> {
+/// A page's code blocks of a kind, in order.
+pub(super) fn blocks(page: &'static str, kind: &str) -> impl Iterator<Item = &'static str> {
     let fence = format!("```{kind}\n");
-    let starts: Vec<_> = PAGE.match_indices(&fence).collect();
+    let starts: Vec<_> = page.match_indices(&fence).collect();
     starts.into_iter().map(|(at, fence)| {
-        let block = &PAGE[at + fence.len()..];
+        let block = &page[at + fence.len()..];
         block.split("```").next().expect("its end")
     })
 }
@@ -71,7 +71,7 @@ fn free_ports() -> String {
 
 /// The PATH with the wrappers, the binary under test, PostgreSQL's programs, and the tools that
 /// `tests/run` installs, in this order.
-fn path(wrappers: &Path) -> String {
+pub(super) fn path(wrappers: &Path) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_keyservice"));
     let built = binary.parent().expect("a directory").display();
     let postgres = postgres_tool("initdb");

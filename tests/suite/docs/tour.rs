@@ -102,7 +102,8 @@ async fn grpcurl_lists_and_describes_the_service_without_its_proto() {
     let grpcurl = format!("grpcurl -plaintext localhost:{}", server.port());
     assert_eq!(
         run(&format!("{grpcurl} list")),
-        "grpc.health.v1.Health\n\
+        "envoy.service.auth.v3.Authorization\n\
+         grpc.health.v1.Health\n\
          grpc.reflection.v1.ServerReflection\n\
          grpc.reflection.v1alpha.ServerReflection\n\
          tosend.keys.v1.AccountService\n\

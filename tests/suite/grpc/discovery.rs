@@ -18,7 +18,8 @@ use tonic_reflection::pb::v1::{
     server_reflection_response::MessageResponse,
 };
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
+    "envoy.service.auth.v3.Authorization",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",

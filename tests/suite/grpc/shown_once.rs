@@ -7,7 +7,9 @@ use crate::support::{
         reflected,
         session::{DIGEST_SECRET, Session},
     },
-    directory, eventually,
+    directory,
+    envoy::HttpRequest,
+    eventually,
     hostile::wire::{self, RawAuthorizeRequest},
     postgres::Cluster,
     search::{Search, contains, files_below},
@@ -280,6 +282,43 @@ async fn put_tokens_into_headers_and_paths(session: &mut Session) {
         let answer = session.server.call(&path, request).await;
         assert_eq!(session.keep_answer(answer), Err(Code::Unimplemented));
     }
+    for (headers, body, status) in [
+        (vec![("authorization", format!("Bearer {token}"))], "", 0),
+        (vec![("authorization", format!("Bearer {token}x"))], "", 16),
+        (
+            vec![("authorization", format!("Bearer {token}, {token}"))],
+            "",
+            3,
+        ),
+        (
+            vec![("cookie", format!("key={token}")), (&token, token.clone())],
+            "",
+            16,
+        ),
+        (
+            vec![("authorization", format!("Bearer {token}"))],
+            &token,
+            3,
+        ),
+    ] {
+        let mut request = HttpRequest::default().body(body);
+        for (name, value) in &headers {
+            request = request.header(name, value);
+        }
+        if !body.is_empty() {
+            request = request.domain_from("body:/from");
+        }
+        let answer = request.check(&session.server).await;
+        let answer = session.keep_answer(answer).expect("an answer");
+        assert_eq!(answer.status.expect("a status").code, status);
+    }
+    let misconfigured = HttpRequest::with_token(&token).domain_from(&token);
+    let answer = misconfigured.check(&session.server).await;
+    let answer = session.keep_answer(answer).expect("an answer");
+    assert_eq!(
+        answer.status.expect("a status").code,
+        Code::Unavailable as i32
+    );
     let not_utf8 = RawAuthorizeRequest {
         token: [token.as_bytes(), &[0xff]].concat(),
     };

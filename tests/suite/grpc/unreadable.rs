@@ -17,8 +17,9 @@ use keyservice::grpc::method_names;
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_prost::ProstCodec;
 
-const UNARY: [&str; 6] = [
+const UNARY: [&str; 7] = [
     "tosend.keys.v1.KeyService/Authorize",
+    "envoy.service.auth.v3.Authorization/Check",
     "tosend.keys.v1.KeyService/Create",
     "tosend.keys.v1.KeyService/List",
     "tosend.keys.v1.KeyService/Revoke",

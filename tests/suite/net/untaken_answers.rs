@@ -3,6 +3,7 @@
 use super::start;
 use crate::support::{
     clients::callers::{BearerClient, Credential, client, domains_client},
+    envoy::HttpRequest,
     eventually,
     hostile::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RawClient, frame, headers_of},
     mount::Mount,
@@ -203,6 +204,12 @@ impl Callers {
                     domain: self.key.domain.clone().expect("it has one"),
                 });
                 question.repeat(8)
+            }
+            "envoy.service.auth.v3.Authorization/Check" => {
+                let request = HttpRequest::with_token(&self.token);
+                let domain = self.key.domain.as_deref().expect("it has one");
+                let request = request.header("x-domain", domain);
+                framed(&request.domain_from("header:x-domain").message())
             }
             "grpc.health.v1.Health/Check" | "grpc.health.v1.Health/Watch" => framed(&()),
             "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
