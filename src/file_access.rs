@@ -2,11 +2,10 @@
 //!
 //! Owns the rule for all such files: the files that settings name, the database of SQLite, and the socket of
 //! PostgreSQL. Trusts root, the user of this process, and the groups that it is in: so a volume that Kubernetes
-//! gives to the group of a pod is in order. Follows owners and modes alone, and an access control list as far as a
-//! mode shows it.
+//! gives to the group of a pod is in order. Follows owners, modes and POSIX access control lists.
 
 use rustix::{
-    fs::OFlags,
+    fs::{OFlags, getxattr},
     process::{Gid, getegid, geteuid, getgroups},
 };
 use std::{
@@ -199,15 +198,15 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
             let writers = if is_shared && !may_be_new {
                 vec![Who::User(folder.1.uid())]
             } else {
-                allowed(&folder.1, WRITE)
+                allowed(folder, WRITE)
             };
             note(&folders[..at], folder, Access::ReplaceWithin, writers);
         }
         if *path == real && content != Content::Socket {
             let file = (real.clone(), real.metadata()?);
-            note(&folders, &file, Access::Change, allowed(&file.1, WRITE));
+            note(&folders, &file, Access::Change, allowed(&file, WRITE));
             if content != Content::Public {
-                note(&folders, &file, Access::Read, allowed(&file.1, READ));
+                note(&folders, &file, Access::Read, allowed(&file, READ));
             }
         }
     }
@@ -254,14 +253,49 @@ fn with_ancestors(folder: &Path) -> io::Result<Vec<Folder>> {
 }
 
 /// Who has this right. An owner can take any.
-fn allowed(metadata: &Metadata, right: u32) -> Vec<Who> {
+fn allowed((path, metadata): &Folder, right: u32) -> Vec<Who> {
     let mut allowed = vec![Who::User(metadata.uid())];
+    allowed.extend(listed(path, right));
     if metadata.mode() & right != 0 {
         allowed.push(Who::Everybody);
     } else if metadata.mode() >> 3 & right != 0 {
         allowed.push(Who::Group(metadata.gid()));
     }
     allowed
+}
+
+/// Who has this right by name in a POSIX access control list, of which there may be none.
+///
+/// Linux keeps it as a version of four bytes, and for each entry a kind, the rights and an id, of two, two and four
+/// bytes (`linux/posix_acl_xattr.h`).
+fn listed(path: &Path, right: u32) -> Vec<Who> {
+    const NAMED_USER: u16 = 0x02;
+    const NAMED_GROUP: u16 = 0x08;
+    const MASK: u16 = 0x10;
+    let mut list = vec![0; 64 * 1024];
+    let Ok(length) = getxattr(path, "system.posix_acl_access", &mut list[..]) else {
+        return Vec::new();
+    };
+    let entries: Vec<(u16, u32, u32)> = list[4.min(length)..length]
+        .chunks_exact(8)
+        .map(|entry| {
+            let half = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+            let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+            (half(0), half(2).into(), id)
+        })
+        .collect();
+    let mask = entries.iter().find(|(kind, ..)| *kind == MASK);
+    let mask = mask.map_or(u32::MAX, |(_, rights, _)| *rights);
+    let allowed = entries
+        .iter()
+        .filter(|(_, rights, _)| rights & mask & right != 0);
+    allowed
+        .filter_map(|(kind, _, id)| match *kind {
+            NAMED_USER => Some(Who::User(*id)),
+            NAMED_GROUP => Some(Who::Group(*id)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Whether they can get into this folder. A user may be in any group.
@@ -335,6 +369,58 @@ mod tests {
             let root = format!("{}/", root.display());
             within.map(|it| it.to_string().replace(&root, "")).collect()
         }
+    }
+
+    /// Gives a user and a group rights on a file by a list, with this mask.
+    fn list(path: &Path, rights: u16, mask: u16) {
+        let none = u32::MAX;
+        let entries = [
+            (0x01_u16, 6_u16, none),
+            (0x02, rights, 4321),
+            (0x04, 0, none),
+            (0x08, rights, 8765),
+            (0x10, mask, none),
+            (0x20, 0, none),
+        ];
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (kind, rights, id) in entries {
+            list.extend([kind.to_le_bytes(), rights.to_le_bytes()].concat());
+            list.extend(id.to_le_bytes());
+        }
+        let set = rustix::fs::setxattr(
+            path,
+            "system.posix_acl_access",
+            &list,
+            rustix::fs::XattrFlags::empty(),
+        );
+        set.expect("the file system has access control lists");
+    }
+
+    #[test]
+    fn who_is_in_an_access_control_list_is_found_as_far_as_its_mask_lets_him() {
+        let tree = Tree::new();
+        let found = |content| tree.found("in/file", content, &owner(&tree, true));
+        list(&tree.path("in/file"), 4, 7);
+        assert_eq!(
+            found(Content::Secret),
+            [
+                "user 4321 may read in/file",
+                "each member of group 8765 may read in/file"
+            ]
+        );
+        assert_eq!(found(Content::Public), [""; 0]);
+        list(&tree.path("in/file"), 6, 7);
+        assert_eq!(
+            found(Content::Public),
+            [
+                "user 4321 may change in/file",
+                "each member of group 8765 may change in/file"
+            ]
+        );
+        list(&tree.path("in/file"), 7, 0);
+        assert_eq!(found(Content::Secret), [""; 0]);
+        list(&tree.path("in"), 7, 7);
+        assert_eq!(found(Content::Public).len(), 2);
     }
 
     /// The owner of the tree, in its group or not.

@@ -5,7 +5,10 @@
 //! soon as standard error takes lines again, a line tells how many were dropped.
 //! Must never hold its lock while it writes.
 
-use crate::model::printable::{printable, printable_json};
+use crate::model::{
+    printable::{printable, printable_json},
+    time::Timestamp,
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -139,10 +142,10 @@ fn line(level: &str, message: &str) -> Vec<u8> {
     line_at(SystemTime::now(), level, message)
 }
 
-/// Some of these lines are about a panic. A second panic, about a clock that is set before 1970, would abort
+/// Some of these lines are about a panic. A second panic, about a clock that is set before 1970 or after 9999, would abort
 /// the process.
 fn line_at(now: SystemTime, level: &str, message: &str) -> Vec<u8> {
-    let now = now.max(SystemTime::UNIX_EPOCH);
+    let now = now.clamp(SystemTime::UNIX_EPOCH, Timestamp::MAX.to_system_time());
     let time = humantime::format_rfc3339_micros(now);
     let line = if IS_JSON.load(Relaxed) {
         let (time, target) = (time.to_string(), env!("CARGO_PKG_NAME"));
@@ -310,10 +313,13 @@ mod tests {
     use std::{sync::mpsc, time::Instant};
 
     #[test]
-    fn a_clock_before_1970_is_no_panic() {
+    fn a_clock_before_1970_or_after_9999_is_no_panic() {
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
         let line = String::from_utf8(line_at(early, "ERROR", "a panic")).expect("UTF-8");
         assert!(line.contains("1970-01-01T00:00:00"), "{line}");
+        let late = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        let line = String::from_utf8(line_at(late, "INFO", "late")).expect("UTF-8");
+        assert!(line.contains("9999-12-31T23:59:59"), "{line}");
     }
 
     /// A queue whose thread writes to a channel as soon as it gets a permit: to write, or to fail.
