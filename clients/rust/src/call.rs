@@ -93,7 +93,7 @@ where
             }
             pool.next(&attempts, plan.kind).await
         };
-        let Ok((replica, _slot)) = timeout_at(plan.deadline, next).await else {
+        let Ok((replica, slot)) = timeout_at(plan.deadline, next).await else {
             break;
         };
         let sent = Instant::now();
@@ -107,7 +107,7 @@ where
             None => {
                 // Less time than that says nothing about the replica.
                 if has_its_time {
-                    replica.doubt();
+                    replica.doubt(slot);
                 }
                 let waited = sent.elapsed().as_millis();
                 Status::deadline_exceeded(format!("no answer within {waited} ms"))

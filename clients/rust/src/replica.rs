@@ -18,7 +18,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
     time::Duration,
@@ -81,6 +81,9 @@ pub(crate) struct Replica {
     /// One for each attempt that may be in flight. Admin calls, which may be slow, have their own.
     slots: Arc<Semaphore>,
     admin_slots: Arc<Semaphore>,
+    /// Of attempts that had no answer in time, until it is known whether the replica lives. It may still have them
+    /// to read, and a server closes a connection on which too many such were cancelled.
+    unanswered: Mutex<Vec<Slot>>,
     stream: Arc<StreamPlace>,
     metrics: Metrics,
 }
@@ -123,6 +126,7 @@ impl Member {
             readiness: readiness.clone(),
             slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             admin_slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            unanswered: Mutex::default(),
             stream: Arc::default(),
             metrics: metrics.clone(),
         });
@@ -204,7 +208,8 @@ impl Replica {
     }
 
     /// After an attempt that was not answered in time.
-    pub(crate) fn doubt(&self) {
+    pub(crate) fn doubt(&self, attempt: Slot) {
+        self.unanswered().push(attempt);
         self.set_state(WAITING);
         self.stream.retire();
         self.watch_anew.send_replace(());
@@ -215,7 +220,13 @@ impl Replica {
         let channel = connection(self.address, &self.target, &self.credentials);
         *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
         self.stream.retire();
+        self.unanswered().clear();
         self.watch_anew.send_replace(());
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, Vec<Slot>> {
+        let unanswered = self.unanswered.lock();
+        unanswered.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn channel(&self) -> Channel {
@@ -293,6 +304,7 @@ impl Replica {
                 Ok(Some(health)) => {
                     *pause = FIRST_PAUSE;
                     self.set_fault(None);
+                    self.unanswered().clear();
                     let is_serving = health.status() == ServingStatus::Serving;
                     self.set_state(if is_serving { READY } else { WAITING });
                 }

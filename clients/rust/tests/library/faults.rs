@@ -225,6 +225,20 @@ async fn a_hundred_attempts_are_in_flight_to_a_replica_and_the_others_wait_their
     assert_eq!(allowed.count(), 150);
 }
 
+#[tokio::test]
+async fn a_replica_that_hangs_is_sent_no_more_than_it_may_have_in_flight() {
+    let replica = Replica::start().await;
+    let options = Options::new([replica.address.to_string()]).plaintext();
+    let client = Client::open(options.attempts(4, Duration::from_millis(200))).unwrap();
+    until("it is ready", || ready(&client) == 1).await;
+    replica.set_hanging(true);
+    let calls = (0..300)
+        .map(|_| client.authorize_within("tsend_x", "example.com", Duration::from_millis(900)));
+    let results = join_all(calls).await;
+    assert!(results.iter().all(Result::is_err));
+    assert_eq!(replica.count(), 100);
+}
+
 #[test]
 fn a_client_needs_a_runtime() {
     let error = Client::open(Options::new(["127.0.0.1:1"]).plaintext()).unwrap_err();
