@@ -177,7 +177,7 @@ fn exposures(path: &Path, content: Content, process: &Identity) -> io::Result<BT
         let folders = with_ancestors(&folder)?;
         let mut note = |entered: &[Folder], (path, metadata): &Folder, access, all: Vec<Who>| {
             for who in all {
-                let may_come = entered.iter().all(|(_, folder)| may_enter(who, folder));
+                let may_come = entered.iter().all(|folder| may_enter(who, folder));
                 // An owner may change it too, and that is said.
                 let is_said = access == Access::Read && who == Who::User(metadata.uid());
                 if may_come && !is_said && !process.trusts(who) {
@@ -299,9 +299,10 @@ fn listed(path: &Path, right: u32) -> Vec<Who> {
 }
 
 /// Whether they can get into this folder. A user may be in any group.
-fn may_enter(who: Who, folder: &Metadata) -> bool {
+fn may_enter(who: Who, (path, folder): &Folder) -> bool {
     let (for_others, for_group) = (folder.mode() & ENTER != 0, folder.mode() >> 3 & ENTER != 0);
     for_others
+        || listed(path, ENTER).contains(&who)
         || match who {
             Who::User(id) => id == folder.uid() || for_group,
             Who::Group(id) => id == folder.gid() && for_group,
@@ -421,6 +422,12 @@ mod tests {
         assert_eq!(found(Content::Secret), [""; 0]);
         list(&tree.path("in"), 7, 7);
         assert_eq!(found(Content::Public).len(), 2);
+
+        // Only the list lets them into the folder.
+        tree.set("in", 0o700);
+        list(&tree.path("in"), 5, 7);
+        list(&tree.path("in/file"), 4, 7);
+        assert_eq!(found(Content::Secret).len(), 2);
     }
 
     /// The owner of the tree, in its group or not.

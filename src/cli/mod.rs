@@ -223,8 +223,16 @@ fn hide_variable(setting: clap::Arg) -> clap::Arg {
     ignore_empty_variable(setting.hide_env_values(true))
 }
 
-/// Without one of these, the service would be open to more people, or work with another store.
-const NEVER_EMPTY: [&str; 7] = [
+/// Without one of these, the service would be open to more people, or work with another store, or a command would
+/// call another service or as another caller.
+const NEVER_EMPTY: [&str; 14] = [
+    "context",
+    "config",
+    "server",
+    "ca",
+    "client_cert",
+    "client_key",
+    "secret_file",
     "credentials",
     "tls_cert",
     "tls_key",

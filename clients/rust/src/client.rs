@@ -85,7 +85,7 @@ impl Client {
             domain: domain.to_owned(),
         };
         let plan = Plan {
-            kind: Kind::Authorize(options.attempt_time),
+            kind: Kind::Authorize(options.attempt_time.min(LONGEST_DEADLINE)),
             attempts: options.attempts,
             deadline: begun + deadline.min(LONGEST_DEADLINE),
             is_final: is_misuse,

@@ -144,11 +144,15 @@ impl Pool {
 
     /// One of the best, in turns.
     fn choose(&self, members: &[Member], attempts: &[Attempt]) -> Option<Arc<Replica>> {
-        let ranks = members.iter().map(|it| Rank::of(&it.replica, attempts));
-        let best = ranks.clone().min()?;
-        let turn = self.turn.fetch_add(1, Relaxed) % ranks.clone().filter(|it| *it == best).count();
-        let chosen = members.iter().zip(ranks).filter(|(_, rank)| *rank == best);
-        chosen.map(|(member, _)| member.replica.clone()).nth(turn)
+        // Looked at once, because they may change meanwhile.
+        let ranks: Vec<_> = members
+            .iter()
+            .map(|it| Rank::of(&it.replica, attempts))
+            .collect();
+        let best = ranks.iter().min()?;
+        let best: Vec<_> = (0..ranks.len()).filter(|at| ranks[*at] == *best).collect();
+        let turn = self.turn.fetch_add(1, Relaxed) % best.len();
+        Some(members[best[turn]].replica.clone())
     }
 
     async fn keep_looking_up(self: Arc<Self>) {

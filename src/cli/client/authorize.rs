@@ -3,6 +3,7 @@
 use super::{
     connection::Connection,
     failure::Failure,
+    file_path::file_path,
     printer::{Lines, print},
     token_input::read_token,
     with_client,
@@ -20,7 +21,7 @@ pub(in crate::cli) struct AuthorizeCommand {
     domain: String,
 
     /// File with the token. `-` is standard input.
-    #[arg(long, value_name = "FILE", default_value = "-")]
+    #[arg(long, value_name = "FILE", default_value = "-", value_parser = file_path)]
     token_file: PathBuf,
 
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! Asks before something is done that cannot be undone.
 
 use super::failure::Failure;
+use crate::model::printable::printable;
 use clap::Args;
 use std::io::{self, IsTerminal, Write};
 
@@ -29,7 +30,10 @@ impl Consent {
             ));
         }
         // Written at once: the answer comes after it.
-        let question = format!("{} This cannot be undone. Go on? [y/N] ", what().await?);
+        let question = format!(
+            "{} This cannot be undone. Go on? [y/N] ",
+            printable(&what().await?)
+        );
         io::stderr().write_all(question.as_bytes()).ok();
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).ok();

@@ -3,6 +3,7 @@
 use super::{
     contexts::{Context, Contexts},
     failure::Failure,
+    file_path::file_path,
 };
 use crate::config::{Hidden, duration};
 use clap::Args;
@@ -11,6 +12,9 @@ use tosend_keyservice::{Client, Options};
 
 /// Where `keyservice serve` listens if it is told nothing.
 const THIS_MACHINE: &str = "127.0.0.1:50051";
+
+/// A service far away takes a few round trips to connect to and to ask.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(200);
 
 /// A bearer secret itself. There is no flag for it, because every user of the machine sees flags.
 const SECRET_VARIABLE: &str = "KEYSERVICE_SECRET";
@@ -25,7 +29,7 @@ pub(super) struct Connection {
     context: Option<String>,
 
     /// The file of the contexts. Without this, it is `keyservice/config.toml` in `$XDG_CONFIG_HOME` or `~/.config`.
-    #[arg(long, env = "KEYSERVICE_CONFIG", value_name = "FILE", global = true)]
+    #[arg(long, env = "KEYSERVICE_CONFIG", value_name = "FILE", value_parser = file_path, global = true)]
     config: Option<PathBuf>,
 
     #[command(flatten)]
@@ -44,14 +48,28 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// What to look at first when nobody answers.
-    pub(super) fn advice(&self) -> Option<&'static str> {
+    /// What to look at first when nobody answers, because of this.
+    pub(super) fn advice(&self, why: &str) -> Option<&'static str> {
         let context = self.merged().ok()?;
+        let speaks_tls = why.contains("certificate");
         match &context.server {
             None => Some("start a service by `keyservice serve`, or name one by --server"),
-            Some(_) if !context.plaintext => Some("a service without TLS needs --plaintext"),
-            Some(_) => None,
+            Some(_) if context.plaintext => (why.contains("frame") || why.contains("broken pipe"))
+                .then_some("if the service has TLS, leave out --plaintext"),
+            Some(_) if why.contains("UnknownIssuer") => {
+                Some("give the file of the authority that issued the service's certificate by --ca")
+            }
+            Some(_) if why.contains("NotValidForName") => {
+                Some("give the name in the service's certificate by --server-name")
+            }
+            Some(_) => (!speaks_tls).then_some("a service without TLS needs --plaintext"),
         }
+    }
+
+    /// The service, for a person who is asked something about it.
+    pub(super) fn place(&self) -> String {
+        let server = self.merged().ok().and_then(|context| context.server);
+        server.unwrap_or_else(|| THIS_MACHINE.to_owned())
     }
 
     /// A client of that service. It needs a Tokio runtime.
@@ -73,15 +91,19 @@ impl Connection {
         let context = self.merged()?;
         let (server, is_plaintext) = match &context.server {
             Some(server) => (server.as_str(), context.plaintext),
-            None if context == Context::default() => (THIS_MACHINE, true),
+            None if context == Context::default() && secret_of_variable().is_none() => {
+                (THIS_MACHINE, true)
+            }
             None => {
                 return Err(Failure::Misused(
-                    "there are credentials and no server; say which by --server".to_owned(),
+                    "the connection is described, but not its server; say which by --server"
+                        .to_owned(),
                 ));
             }
         };
         let addresses = server.split(',').map(str::trim);
         let mut options = Options::new(addresses)
+            .attempts(4, (self.timeout / 4).max(SHORTEST_ATTEMPT))
             .deadline(self.timeout)
             .admin_deadline(self.timeout);
         if is_plaintext {
@@ -98,7 +120,7 @@ impl Connection {
         }
         if let Some(file) = context.secret_file {
             options = options.secret_file(file);
-        } else if let Some(secret) = Hidden::of_variable(SECRET_VARIABLE) {
+        } else if let Some(secret) = secret_of_variable() {
             options = options.secret(secret.expose());
         }
         Ok(options)
@@ -107,10 +129,27 @@ impl Connection {
     /// A context is for its server, so a server that is given without one gets none of its credentials.
     fn merged(&self) -> Result<Context, Failure> {
         let of_file = match (&self.context, &self.flags.server) {
-            (Some(name), _) => self.contexts()?.get(name)?,
+            (Some(_), Some(_)) => {
+                return Err(Failure::Misused(
+                    "a context and a server are given, of which only one can be meant: --context or \
+                     KEYSERVICE_CONTEXT, --server or KEYSERVICE_SERVER"
+                        .to_owned(),
+                ));
+            }
+            (Some(name), None) => self.contexts()?.get(name)?,
             (None, None) => self.contexts()?.current()?.unwrap_or_default(),
             (None, Some(_)) => Context::default(),
         };
+        let says_who = self.flags.says_who() || secret_of_variable().is_some();
+        let of_file = if says_who {
+            of_file.without_caller()
+        } else {
+            of_file
+        };
         Ok(self.flags.clone().or(of_file))
     }
+}
+
+fn secret_of_variable() -> Option<Hidden> {
+    Hidden::of_variable(SECRET_VARIABLE)
 }

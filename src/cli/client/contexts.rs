@@ -3,7 +3,7 @@
 //! Promises that no error shows what the file holds, and that a change of the file leaves what it does not
 //! concern as it was, comments included.
 
-use super::failure::Failure;
+use super::{failure::Failure, file_path::file_path};
 use crate::model::text::refuse_secrets;
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use serde::Deserialize;
@@ -41,7 +41,7 @@ pub(super) struct Context {
 
     /// File with the authorities that the server's certificate may come from (PEM). Without this, they are
     /// the system's.
-    #[arg(long, env = "KEYSERVICE_CA", value_name = "FILE", global = true)]
+    #[arg(long, env = "KEYSERVICE_CA", value_name = "FILE", value_parser = file_path, global = true)]
     pub(super) ca: Option<PathBuf>,
 
     /// The name in the server's certificate, if it is not the host of its address.
@@ -58,6 +58,7 @@ pub(super) struct Context {
         long,
         env = "KEYSERVICE_CLIENT_CERT",
         value_name = "FILE",
+        value_parser = file_path,
         requires = "client_key",
         global = true
     )]
@@ -68,6 +69,7 @@ pub(super) struct Context {
         long,
         env = "KEYSERVICE_CLIENT_KEY",
         value_name = "FILE",
+        value_parser = file_path,
         requires = "client_cert",
         global = true
     )]
@@ -78,30 +80,38 @@ pub(super) struct Context {
     #[arg(
         long,
         env = "KEYSERVICE_SECRET_FILE",
-        value_name = "FILE",
+        value_name = "FILE", value_parser = file_path,
         global = true
     )]
     pub(super) secret_file: Option<PathBuf>,
 }
 
 impl Context {
-    /// This, and where it says nothing, what the other says. Who calls is one thing: if this says it, nothing
-    /// of it comes from the other.
+    /// This, and where it says nothing, what the other says.
     pub(super) fn or(self, other: Self) -> Self {
-        let says_who = self.client_cert.is_some() || self.secret_file.is_some();
-        let who = if says_who {
-            Self::default()
-        } else {
-            other.clone()
-        };
         Self {
             server: self.server.or(other.server),
             plaintext: self.plaintext || other.plaintext,
             ca: self.ca.or(other.ca),
             server_name: self.server_name.or(other.server_name),
-            client_cert: self.client_cert.or(who.client_cert),
-            client_key: self.client_key.or(who.client_key),
-            secret_file: self.secret_file.or(who.secret_file),
+            client_cert: self.client_cert.or(other.client_cert),
+            client_key: self.client_key.or(other.client_key),
+            secret_file: self.secret_file.or(other.secret_file),
+        }
+    }
+
+    /// Who calls is one thing: what says it is never completed from elsewhere.
+    pub(super) fn says_who(&self) -> bool {
+        self.client_cert.is_some() || self.secret_file.is_some()
+    }
+
+    /// The same service, as nobody.
+    pub(super) fn without_caller(self) -> Self {
+        Self {
+            client_cert: None,
+            client_key: None,
+            secret_file: None,
+            ..self
         }
     }
 
@@ -185,9 +195,19 @@ impl Contexts {
         })?;
         let mut content: Content = toml_edit::de::from_str(text)
             .map_err(|error| wrong(error.message(), error.span().map(|at| at.start)))?;
+        if content
+            .context
+            .values()
+            .any(|it| it.client_cert.is_some() != it.client_key.is_some())
+        {
+            return Err(wrong("client-cert and client-key need each other", None));
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         let files = content.context.values_mut().flat_map(Context::files);
         for file in files.flatten() {
+            let name = file.to_string_lossy();
+            file_path(&name)
+                .map_err(|_| wrong("a secret stands in the place of a file's name", None))?;
             *file = folder.join(&file);
         }
         Ok(Self {
@@ -197,10 +217,17 @@ impl Contexts {
         })
     }
 
-    /// The context that is used when none is named.
+    /// The context that is used when none is named. None if there are no contexts.
+    ///
+    /// If there are some and none is the current one, nobody can know which service is meant.
     pub(super) fn current(&self) -> Result<Option<Context>, Failure> {
-        let current = self.content.current.as_deref();
-        current.map(|name| self.get(name)).transpose()
+        match &self.content.current {
+            Some(name) => self.get(name).map(Some),
+            None if self.content.context.is_empty() => Ok(None),
+            None => Err(Failure::Misused(
+                "no context is the current one: choose by --context, or by `keyservice contexts use`".to_owned(),
+            )),
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Context, Failure> {
@@ -210,7 +237,10 @@ impl Contexts {
             Failure::Misused(if known.is_empty() {
                 format!("{path} has no contexts; add one by `keyservice contexts set`")
             } else {
-                format!("{path} has no such context, but {}", known.join(", "))
+                format!(
+                    "{path} has no context of this name; it has: {}",
+                    known.join(", ")
+                )
             })
         })
     }
@@ -360,33 +390,15 @@ secret-file = \"/run/secret\"
             (format!("[context.a]\n{SECRET} = 1\n"), "line 2"),
             (format!("[context.a]\nca = \"{SECRET}\n"), "line 2"),
             (format!("\n{SECRET}\n"), "line 2"),
+            (
+                format!("[context.a]\nca = \"{SECRET}\"\n"),
+                "in the place of a file's name",
+            ),
         ] {
             let error = parse(&wrong).map(drop).expect_err("wrong").to_string();
             assert!(error.contains(line), "{wrong}: {error}");
             assert!(!error.contains("ExampleSecret"), "{error}");
         }
-    }
-
-    #[test]
-    fn who_calls_comes_from_one_place() {
-        let mut flags = Context {
-            secret_file: Some("mine".into()),
-            ..Context::default()
-        };
-        let of_file = Context {
-            client_cert: Some("c".into()),
-            client_key: Some("k".into()),
-            ca: Some("ca".into()),
-            ..Context::default()
-        };
-        let merged = flags.clone().or(of_file.clone());
-        assert_eq!((merged.client_cert, merged.client_key), (None, None));
-        assert_eq!(
-            (merged.secret_file, merged.ca),
-            (Some("mine".into()), Some("ca".into()))
-        );
-        flags.secret_file = None;
-        assert_eq!(flags.or(of_file.clone()), of_file);
     }
 
     #[test]
@@ -412,7 +424,7 @@ secret-file = \"/run/secret\"
         let mut contexts = Contexts::read(Some(&path)).expect("right");
         contexts.remove("production").expect("written");
         let left = Contexts::read(Some(&path)).expect("right");
-        assert!(left.current().expect("right").is_none());
+        assert!(left.current().is_err());
         assert_eq!(left.all().collect::<Vec<_>>(), [("here", &here, false)]);
     }
 }

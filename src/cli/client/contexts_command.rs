@@ -1,6 +1,10 @@
 //! `keyservice contexts`: the services that a person works with, by name.
 
-use super::{connection::Connection, failure::Failure, printer::print_with};
+use super::{
+    connection::Connection,
+    failure::Failure,
+    printer::{print_with, say},
+};
 use crate::cli::output::{OutputFormat, Table};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -49,10 +53,20 @@ impl ContextsCommand {
                     let missing = "a context needs a server; say which by --server".to_owned();
                     return Err(Failure::Misused(missing));
                 }
-                self.connection.contexts()?.set(name, context)
+                self.connection.contexts()?.set(name, context)?;
+                say(&format!("Set the context {name}."));
+                Ok(())
             }
-            Action::Use { name } => self.connection.contexts()?.make_current(name),
-            Action::Remove { name } => self.connection.contexts()?.remove(name),
+            Action::Use { name } => {
+                self.connection.contexts()?.make_current(name)?;
+                say(&format!("The current context is {name} now."));
+                Ok(())
+            }
+            Action::Remove { name } => {
+                self.connection.contexts()?.remove(name)?;
+                say(&format!("Removed the context {name}."));
+                Ok(())
+            }
         }
     }
 

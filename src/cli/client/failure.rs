@@ -10,7 +10,7 @@ use tosend_keyservice::{AdminError, Error, Misused};
 pub(in crate::cli) enum Failure {
     /// The answer was a denial. It is printed already.
     Denied,
-    /// The service, or the person who was asked, refused it. Or this machine did, such as a full disk.
+    /// The service refused it, or the person who was asked. Or this machine did, such as a full disk.
     Refused(String),
     /// The command or its input is wrong, or the caller may not make the call.
     Misused(String),
@@ -75,7 +75,10 @@ impl From<Error> for Failure {
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         match error {
-            AdminError::Unavailable(error) => Self::Unavailable(error.to_string()),
+            // A change may have been made by an attempt whose answer was lost.
+            AdminError::Unavailable(error) => Self::Unavailable(format!(
+                "{error}; if this was a change, it may have been made: look before you make it again"
+            )),
             AdminError::Misused(error) => error.into(),
             AdminError::Refused(error) => Self::Refused(error.to_string()),
         }

@@ -11,6 +11,7 @@ mod contexts;
 mod contexts_command;
 mod domains;
 mod failure;
+mod file_path;
 mod keys;
 mod printer;
 mod token_input;
@@ -43,10 +44,11 @@ fn with_client(
     });
     // A lookup of a name may hang, and nobody waits for it any more.
     runtime.shutdown_background();
-    done.map_err(|failure| match (failure, connection.advice()) {
-        (Failure::Unavailable(why), Some(advice)) => {
-            Failure::Unavailable(format!("{why}; {advice}"))
-        }
-        (failure, _) => failure,
+    done.map_err(|failure| match failure {
+        Failure::Unavailable(why) => Failure::Unavailable(match connection.advice(&why) {
+            Some(advice) => format!("{why}; {advice}"),
+            None => why,
+        }),
+        failure => failure,
     })
 }

@@ -42,7 +42,10 @@ pub(super) fn print(
     json: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
     let shown = if format.is_table() { text() } else { json() };
-    print_with(|output| writeln!(output, "{}", shown.trim_end()))
+    print_with(|output| {
+        let mut lines = shown.lines();
+        lines.try_for_each(|line| writeln!(output, "{}", printable(line)))
+    })
 }
 
 pub(super) fn print_with(
@@ -81,7 +84,7 @@ pub(super) fn say(text: &str) {
     }
 }
 
-/// Lines of names and values, with the values below one another.
+/// Lines of names and values, with the values below one another. A value is one line, whatever it contains.
 #[derive(Default)]
 pub(super) struct Lines(String);
 

@@ -32,7 +32,9 @@ pub enum Refusal {
     #[error("the key is revoked for good; {0}")]
     Revoked(Instead),
     /// The key has a successor already.
-    #[error("the key was rotated before, and its successor is {0}; rotate that one")]
+    #[error(
+        "the key was rotated before, and its successor is {0}: rotate that one; to stop the old token now, revoke the old key"
+    )]
     Rotated(KeyId),
     /// An expired key is not rotated: its token no longer works, so nothing needs an overlap.
     #[error("the key has expired; create another, or prolong it with Update before you rotate it")]

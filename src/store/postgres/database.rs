@@ -15,7 +15,10 @@ use crate::{
     store::{PoolStatus, StillAllowed, StoreError, with_causes},
 };
 use deadpool_postgres::BuildError;
-use futures::future::{Either, select};
+use futures::{
+    FutureExt,
+    future::{Either, FusedFuture, select},
+};
 use std::{
     pin::pin,
     sync::{Arc, OnceLock},
@@ -274,6 +277,7 @@ impl Database {
                 let sent = shared.batch_execute(ANNOUNCE).await;
                 (shared, sent)
             })
+            .fuse()
         });
         let written = async {
             let statement = client.prepare_cached(sql).await;
@@ -310,7 +314,8 @@ impl Database {
             answered_within(self.answer_limit(), replicated).await??;
             return Ok(rows);
         }
-        let Some(announced) = announced else {
+        // Both may have ended before the write's end was seen. Then the session is not used again.
+        let Some(announced) = announced.filter(|announced| !announced.is_terminated()) else {
             if let Some(client) = Arc::into_inner(client) {
                 client.give_back();
             }

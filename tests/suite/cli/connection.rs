@@ -115,7 +115,7 @@ async fn flags_variables_and_a_context_say_who_calls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_server_never_gets_a_contexts_secret() {
     let guarded = Guarded::start().await;
-    let person = Person::new();
+    let mut person = Person::new();
     let (address, ca, secret) = (
         guarded.address(),
         guarded.files.arg("ca.crt"),
@@ -135,17 +135,88 @@ async fn another_server_never_gets_a_contexts_secret() {
     person.runs(&set).printed();
     let elsewhere = person.runs(&[&LIST[..], &["--server", &address, "--ca", &ca]].concat());
     assert!(elsewhere.err.contains("UNAUTHENTICATED"), "{elsewhere:?}");
-    // Who names both means it, and asks one replica, say.
-    let both = [&LIST[..], &["--context", "a", "--server", &address]].concat();
-    assert_eq!(person.runs(&both).printed(), "");
-    let in_clear = [
-        "--context",
-        "a",
-        "--server",
-        "keys.example.org:50051",
-        "--plaintext",
-    ];
-    assert_eq!(person.runs(&[&LIST[..], &in_clear].concat()).exit, 2);
+    // Whichever of the two is a variable that was left behind.
+    let both = ["--context", "a", "--server", &address];
+    let refused = person.runs(&[&LIST[..], &both].concat());
+    assert_eq!(refused.exit, 2);
+    assert!(
+        refused.err.contains("only one can be meant"),
+        "{}",
+        refused.err
+    );
+    person.variables = vec![("KEYSERVICE_CONTEXT", "a".to_owned())];
+    let server = ["--server", &address, "--ca", &ca];
+    assert_eq!(person.runs(&[&LIST[..], &server].concat()).exit, 2);
+    // A secret goes to no server that was not named.
+    person = Person::new();
+    person.variables = vec![("KEYSERVICE_SECRET", guarded.secret.clone())];
+    assert_eq!(person.runs(&LIST).exit, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_variable_goes_before_that_of_the_context() {
+    let guarded = Guarded::start().await;
+    let mut person = Person::new();
+    let (address, ca, secret) = (
+        guarded.address(),
+        guarded.files.arg("ca.crt"),
+        guarded.files.arg("secret"),
+    );
+    let server = ["--server", &address, "--ca", &ca, "--secret-file", &secret];
+    person
+        .runs(&[&["contexts", "set", "a"], &server[..]].concat())
+        .printed();
+    assert_eq!(person.runs(&LIST).printed(), "");
+    person.variables = vec![("KEYSERVICE_SECRET", "tsop_nobody".to_owned())];
+    let refused = person.runs(&LIST);
+    assert!(refused.err.contains("UNAUTHENTICATED"), "{refused:?}");
+    person.variables = vec![("KEYSERVICE_CONTEXT", String::new())];
+    assert_eq!(person.runs(&LIST).exit, 2, "an empty variable is a mistake");
+}
+
+#[test]
+fn a_token_in_the_place_of_a_files_name_is_neither_shown_nor_kept() {
+    const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
+    const SECRET: &str = "tsop_KeyServiceExampleSecretDoNotUse0123456789ab";
+    let person = Person::new();
+    for line in [
+        &["keys", "revoke", "--yes", "--token-file", TOKEN][..],
+        &[
+            "keys",
+            "batch-revoke",
+            "--reason",
+            "x",
+            "--tokens-file",
+            TOKEN,
+        ],
+        &["authorize", "example.com", "--token-file", TOKEN],
+        &[
+            "contexts",
+            "set",
+            "a",
+            "--server",
+            "a:1",
+            "--secret-file",
+            SECRET,
+        ],
+        &[
+            "keys",
+            "list",
+            "--account",
+            "acme",
+            "--server",
+            "a:1",
+            "--ca",
+            SECRET,
+        ],
+    ] {
+        let refused = person.runs(line);
+        assert_eq!(refused.exit, 2, "{refused:?}");
+        let said = refused.out + &refused.err;
+        assert!(said.contains("not the name of a file"), "{said}");
+        assert!(!said.contains("KeyServiceExample"), "{said}");
+    }
+    assert!(!person.home.path().join(".config").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use crate::{
         client::{
             confirm::Consent,
             failure::Failure,
-            printer::{json, print_token},
+            printer::{json, print_token, time},
         },
         output::OutputFormat,
         times::future,
@@ -17,7 +17,7 @@ use crate::{
 use clap::Args;
 use std::time::Duration;
 use tosend_keyservice::{
-    Admin, AdminError, Code,
+    Admin,
     proto::{self, CreateRequest, GetRequest, Key, RotateRequest},
 };
 
@@ -68,8 +68,8 @@ impl Create {
             request_id: self.repeat.request_id.clone(),
             labels: self.labels.iter().cloned().collect(),
         };
-        let created = admin.create(request).await.map_err(token_is_lost)?;
-        print_new(&created.token, created.key, format)
+        let created = admin.create(request).await?;
+        print_new(&created.token, created.key, "", format)
     }
 }
 
@@ -96,7 +96,12 @@ pub(super) struct Rotate {
 }
 
 impl Rotate {
-    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+    pub(super) async fn run(
+        &self,
+        admin: &Admin,
+        format: OutputFormat,
+        place: &str,
+    ) -> Result<(), Failure> {
         let target = self.target.read()?;
         if self.overlap.is_zero() {
             let question = async || {
@@ -105,7 +110,7 @@ impl Rotate {
                     account_id: None,
                 };
                 let key = admin.get(request).await?.key.unwrap_or_default();
-                Ok(format!("This revokes {}.", shown::named(&key)))
+                Ok(format!("At {place}, this revokes {}.", shown::named(&key)))
             };
             self.consent.obtain(question).await?;
         }
@@ -119,34 +124,32 @@ impl Rotate {
             expire_time: self.expires.map(grpc::timestamp),
             request_id: self.repeat.request_id.clone(),
         };
-        let rotated = admin.rotate(request).await.map_err(token_is_lost)?;
-        print_new(&rotated.token, rotated.key, format)
+        let rotated = admin.rotate(request).await?;
+        let old = rotated.predecessor.and_then(|key| key.expire_time);
+        let old = old.map(|end| format!("The old token works until {}.\n", time(&end)));
+        print_new(
+            &rotated.token,
+            rotated.key,
+            &old.unwrap_or_default(),
+            format,
+        )
     }
 }
 
-fn print_new(token: &str, key: Option<Key>, format: OutputFormat) -> Result<(), Failure> {
+fn print_new(
+    token: &str,
+    key: Option<Key>,
+    also: &str,
+    format: OutputFormat,
+) -> Result<(), Failure> {
     let key = key.unwrap_or_default();
     let text = || {
         format!(
-            "{}The token went to standard output. It cannot be shown again.",
+            "{}{also}The token went to standard output. It cannot be shown again.",
             shown::text(&key)
         )
     };
     print_token(token, &key.key_id, format, text, || json("Key", &key))
-}
-
-/// Says what to do if the answer to an attempt was lost: the library makes another.
-fn token_is_lost(error: AdminError) -> Failure {
-    match &error {
-        AdminError::Refused(refused) if refused.code == Code::AlreadyExists => {
-            let key = refused.resource.as_deref().unwrap_or("that key");
-            Failure::Refused(format!(
-                "{error}. Its token cannot be shown again: revoke {key}, or rotate it with --overlap 0s, if nobody \
-                 has the token"
-            ))
-        }
-        _ => error.into(),
-    }
 }
 
 /// Reads `NAME=VALUE`.

@@ -59,16 +59,17 @@ impl KeysCommand {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
         with_client(&self.connection, async |client| {
             let (admin, format) = (&client.admin(), self.format);
+            let place = &self.connection.place();
             match &self.what {
                 Keys::Create(create) => create.run(admin, format).await,
                 Keys::List(list) => list.run(admin, format).await,
                 Keys::Get(get) => get.run(admin, format).await,
                 Keys::Update(update) => update.run(admin, format).await,
-                Keys::Rotate(rotate) => rotate.run(admin, format).await,
+                Keys::Rotate(rotate) => rotate.run(admin, format, place).await,
                 Keys::Suspend(suspend) => suspend.run(admin, format).await,
                 Keys::Resume(resume) => resume.run(admin, format).await,
-                Keys::Revoke(revoke) => revoke.run(admin, format).await,
-                Keys::BatchRevoke(batch) => batch.run(admin, format).await,
+                Keys::Revoke(revoke) => revoke.run(admin, format, place).await,
+                Keys::BatchRevoke(batch) => batch.run(admin, format, place).await,
             }
         })
     }

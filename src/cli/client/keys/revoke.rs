@@ -10,6 +10,7 @@ use crate::{
         client::{
             confirm::Consent,
             failure::Failure,
+            file_path::file_path,
             printer::{json, print, say},
         },
         output::OutputFormat,
@@ -20,7 +21,7 @@ use crate::{
 };
 use clap::Args;
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 use tosend_keyservice::{
@@ -42,7 +43,12 @@ pub(super) struct Revoke {
 }
 
 impl Revoke {
-    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+    pub(super) async fn run(
+        &self,
+        admin: &Admin,
+        format: OutputFormat,
+        place: &str,
+    ) -> Result<(), Failure> {
         let target = self.target.read()?;
         let question = async || {
             let request = GetRequest {
@@ -50,7 +56,7 @@ impl Revoke {
                 account_id: None,
             };
             let key = admin.get(request).await?.key.unwrap_or_default();
-            Ok(format!("This revokes {}.", shown::named(&key)))
+            Ok(format!("At {place}, this revokes {}.", shown::named(&key)))
         };
         self.consent.obtain(question).await?;
         let request = RevokeRequest {
@@ -90,11 +96,11 @@ pub(super) struct BatchRevoke {
     unused_since: Option<Timestamp>,
 
     /// File with the ids of the keys, one a line.
-    #[arg(long, value_name = "FILE", groups = ["which", "given"])]
+    #[arg(long, value_name = "FILE", value_parser = file_path, groups = ["which", "given"])]
     key_ids_file: Option<PathBuf>,
 
     /// File with the tokens of the keys, one a line, such as those that were found in a leak.
-    #[arg(long, value_name = "FILE", groups = ["which", "given"])]
+    #[arg(long, value_name = "FILE", value_parser = file_path, groups = ["which", "given"])]
     tokens_file: Option<PathBuf>,
 
     /// Why, for people. It stays with each key.
@@ -110,7 +116,12 @@ pub(super) struct BatchRevoke {
 }
 
 impl BatchRevoke {
-    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+    pub(super) async fn run(
+        &self,
+        admin: &Admin,
+        format: OutputFormat,
+        place: &str,
+    ) -> Result<(), Failure> {
         let dry_run = BatchRevokeRequest {
             selection: Some(self.selection()?),
             account_id: self.account.clone(),
@@ -127,9 +138,13 @@ impl BatchRevoke {
             } else {
                 ""
             };
+            let of = self.account.as_ref();
+            let of = of.map_or(String::new(), |account| {
+                format!(" of the account {account}")
+            });
+            let count = found.revoked_count;
             Ok(format!(
-                "This revokes {at_least}{} keys.",
-                found.revoked_count
+                "At {place}, this revokes {at_least}{count} keys{of}."
             ))
         };
         self.consent.obtain(question).await?;
@@ -178,12 +193,17 @@ impl BatchRevoke {
     }
 }
 
-/// The lines of a file that are not empty.
+/// The lines of a file that are not empty. `-` is standard input.
 fn lines(file: Option<&Path>) -> Result<Vec<String>, Failure> {
     let Some(file) = file else {
         return Ok(Vec::new());
     };
-    let text = fs::read_to_string(file)
+    let text = if file == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        fs::read_to_string(file)
+    };
+    let text = text
         .map_err(|error| Failure::Misused(format!("{} cannot be read: {error}", file.display())))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(lines.map(str::to_owned).collect())

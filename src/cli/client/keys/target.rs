@@ -1,7 +1,7 @@
 //! How a command names a key: by its id, or by its token, which must not be an argument.
 
 use crate::{
-    cli::client::{failure::Failure, token_input::read_token},
+    cli::client::{failure::Failure, file_path::file_path, token_input::read_token},
     model::key::KeyId,
 };
 use clap::Args;
@@ -17,7 +17,7 @@ pub(super) struct Target {
     key_id: Option<KeyId>,
 
     /// File with the key's token, in the place of its id. `-` is standard input.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_path)]
     token_file: Option<PathBuf>,
 }
 
