@@ -64,7 +64,8 @@ async fn a_page_of_large_keys_has_fewer_of_them_and_none_is_left_out() {
         listed.extend(page.keys.into_iter().map(|key| key.key_id));
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
-            assert_eq!(pages, 2);
+            // More on a busy machine, because a page also has its time.
+            assert!(pages >= 2, "{pages}");
             break;
         }
     }
