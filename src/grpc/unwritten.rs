@@ -18,8 +18,8 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// How many frames a client takes in a time at least that is not slow. Of frames of 12 KiB in a second, that is 96 KiB.
-/// One that takes a little now and then has as much waiting for it all the time as one that takes nothing.
+/// A client is slow if it takes fewer frames than this while somebody looks. In a second, of 12 KiB each, they are
+/// 96 KiB. For a client that takes a little now and then, as much waits all the time as for one that takes nothing.
 const LEAST_FRAMES: u64 = 8;
 
 /// Whether HTTP/2 still has a frame of the answer.
@@ -28,7 +28,7 @@ pub(super) struct Unwritten {
     is_some: AtomicBool,
     /// How many frames it has had.
     begun: AtomicU64,
-    /// How often all that had come was answered.
+    /// How many times everything that had come was answered.
     caught_up: AtomicU64,
     waker: AtomicWaker,
 }

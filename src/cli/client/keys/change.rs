@@ -12,7 +12,7 @@ use tosend_keyservice::{
     Admin, AdminError,
     proto::{
         AllDomains, FieldMask, GetRequest, Key, ResumeRequest, Scope, SuspendRequest,
-        UpdateRequest, get_request, scope,
+        UpdateRequest, UpdateResponse, get_request, scope,
     },
 };
 
@@ -71,10 +71,7 @@ impl Update {
     }
 
     /// The service takes all labels at once. So they are read, and written only if nobody else changed the key.
-    async fn change_labels(
-        &self,
-        admin: &Admin,
-    ) -> Result<tosend_keyservice::proto::UpdateResponse, Failure> {
+    async fn change_labels(&self, admin: &Admin) -> Result<UpdateResponse, Failure> {
         let mut tries = 1;
         loop {
             let key = get(admin, self.key_id).await?;
