@@ -161,16 +161,18 @@ fn denial_reason(reason: DenialReason) -> Reason {
 }
 
 /// The size of a field that has a length.
-fn field_size(length: usize) -> usize {
+pub(in crate::grpc) fn field_size(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
-fn put_prefix(answers: &mut BytesMut, field: u8, length: usize) {
+/// Writes the key of a field that has a length, and this length.
+pub(in crate::grpc) fn put_prefix(answers: &mut BytesMut, field: u8, length: usize) {
     answers.put_u8(field);
     encode_varint(length as u64, answers);
 }
 
-fn put_bytes(answers: &mut BytesMut, field: u8, bytes: &[u8]) {
+/// Writes a field of bytes or text.
+pub(in crate::grpc) fn put_bytes(answers: &mut BytesMut, field: u8, bytes: &[u8]) {
     put_prefix(answers, field, bytes.len());
     answers.put_slice(bytes);
 }

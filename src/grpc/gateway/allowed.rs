@@ -3,15 +3,20 @@
 //! Promises the bytes that prost would write, in one buffer.
 //! Must never leave to the request a header that an upstream could take for this service's word.
 
-use crate::{authorize::decision::Grant, model::domain::Domain};
+use crate::{
+    authorize::decision::Grant,
+    grpc::authorize::{field_size, put_bytes, put_prefix},
+    model::domain::Domain,
+};
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{encode_varint, encoded_len_varint};
 
-/// The headers that only this service gives. An upstream may rely on them.
+// Only this service gives these headers, so an upstream may rely on them.
+
+/// The account that owns the key.
 pub(super) const ACCOUNT_ID: &str = "x-keyservice-account-id";
 /// The id of the key.
 pub(super) const KEY_ID: &str = "x-keyservice-key-id";
-/// The domain for which the key was granted, in normal form. A request without a judged domain has none.
+/// The domain for which the key was granted, in normal form. It is absent if only the token was judged.
 pub(super) const DOMAIN: &str = "x-keyservice-domain";
 /// `true`, or `false` if only the token was judged.
 pub(super) const DOMAIN_CHECKED: &str = "x-keyservice-domain-checked";
@@ -77,21 +82,6 @@ fn put_option(answer: &mut BytesMut, header: (&str, &[u8])) {
     put_bytes(answer, KEY, header.0.as_bytes());
     put_bytes(answer, VALUE, header.1);
     answer.put_slice(&[APPEND_ACTION, OVERWRITE_IF_EXISTS_OR_ADD]);
-}
-
-/// The size of a field that has a length.
-fn field_size(length: usize) -> usize {
-    1 + encoded_len_varint(length as u64) + length
-}
-
-fn put_prefix(answer: &mut BytesMut, field: u8, length: usize) {
-    answer.put_u8(field);
-    encode_varint(length as u64, answer);
-}
-
-fn put_bytes(answer: &mut BytesMut, field: u8, bytes: &[u8]) {
-    put_prefix(answer, field, bytes.len());
-    answer.put_slice(bytes);
 }
 
 #[cfg(test)]

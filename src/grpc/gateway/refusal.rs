@@ -18,11 +18,11 @@ use crate::{
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use std::sync::LazyLock;
-use strum::{EnumCount, VariantArray};
+use strum::VariantArray;
 use tonic::Code;
 
 /// Why a request does not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub(super) enum Refusal {
     /// It has no bearer token.
     NoToken,

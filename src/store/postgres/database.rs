@@ -332,9 +332,7 @@ impl Database {
         });
         Ok(rows)
     }
-}
 
-impl Database {
     /// Returns when the synchronous standbys have every commit before this, if nobody ends this wait too.
     async fn commit_behind_others(&self) -> Result<(), StoreError> {
         let warnings = self.address.warnings();
