@@ -48,7 +48,7 @@ impl OutputFormat {
     }
 }
 
-/// Has standard output written by `print`, and flushes it. That its reader has gone is its business.
+/// Has `print` write to standard output, and flushes it. It is no error that the reader has gone.
 pub(super) fn to_stdout<E: From<io::Error>>(
     print: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> Result<(), E>,
     is_broken_pipe: impl FnOnce(&E) -> bool,
@@ -70,7 +70,7 @@ pub(super) fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
 
-/// Rows of cells below headings. A column is as wide as its widest cell.
+/// A table with headings. Each column is as wide as its widest cell.
 pub(super) struct Table<const COLUMNS: usize> {
     rows: Vec<[String; COLUMNS]>,
 }

@@ -80,7 +80,8 @@ pub(super) struct Context {
     #[arg(
         long,
         env = "KEYSERVICE_SECRET_FILE",
-        value_name = "FILE", value_parser = file_path,
+        value_name = "FILE",
+        value_parser = file_path,
         global = true
     )]
     pub(super) secret_file: Option<PathBuf>,
@@ -319,7 +320,8 @@ impl Contexts {
     }
 }
 
-/// The reader's message may repeat a value, and somebody may have put a secret into the file.
+/// What the TOML reader says may repeat a value of the file, and somebody may have put a secret there. Such a
+/// message is not shown.
 fn wrong_file(path: &Path, text: &str, message: &str, place: Option<usize>) -> Failure {
     let message: String = message
         .lines()

@@ -3,7 +3,7 @@
 use super::{
     connection::Connection,
     failure::Failure,
-    printer::{json, print, print_with, say, time_or_none},
+    printer::{PAGE, json, print, print_json, print_with, say, time_or_none},
     with_client,
 };
 use crate::cli::output::{OutputFormat, Table};
@@ -15,9 +15,6 @@ use tosend_keyservice::{
         VerifiedDomain,
     },
 };
-
-/// In a page: as many as the service gives at once.
-const PAGE: i32 = 1000;
 
 /// What to do with verified domains.
 #[derive(Debug, Args)]
@@ -113,10 +110,7 @@ impl DomainsCommand {
                     .iter()
                     .for_each(|domain| table.add(row(domain)));
             } else {
-                print_with(|output| {
-                    let mut lines = page.domains.iter().map(|it| json("VerifiedDomain", it));
-                    lines.try_for_each(|line| writeln!(output, "{line}"))
-                })?;
+                print_json("VerifiedDomain", &page.domains)?;
             }
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {

@@ -3,7 +3,7 @@
 use crate::model::text::refuse_secrets;
 use std::path::PathBuf;
 
-/// Longer names are not looked at to their end: no secret is as long.
+/// How many bytes of a name are searched. A secret is shorter.
 const LOOKED_AT: usize = 700;
 
 /// Refuses a token or a bearer secret, so that no error shows it and no file keeps it.

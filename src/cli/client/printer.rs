@@ -48,6 +48,17 @@ pub(super) fn print(
     })
 }
 
+/// How many entries a page has: as many as the service gives at once.
+pub(super) const PAGE: i32 = 1000;
+
+/// Prints messages on standard output, each as JSON on a line of its own.
+pub(super) fn print_json(name: &str, messages: &[impl Message]) -> Result<(), Failure> {
+    print_with(|output| {
+        let mut lines = messages.iter().map(|message| json(name, message));
+        lines.try_for_each(|line| writeln!(output, "{line}"))
+    })
+}
+
 pub(super) fn print_with(
     print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Failure> {

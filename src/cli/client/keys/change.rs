@@ -1,6 +1,10 @@
 //! `keys update`, `keys suspend` and `keys resume`.
 
-use super::{issue::label, shown::show, target::Target};
+use super::{
+    issue::label,
+    shown::show,
+    target::{Named, Target},
+};
 use crate::{
     cli::{client::failure::Failure, output::OutputFormat, times::future},
     grpc,
@@ -11,8 +15,8 @@ use std::collections::HashMap;
 use tosend_keyservice::{
     Admin, AdminError,
     proto::{
-        AllDomains, FieldMask, GetRequest, Key, ResumeRequest, Scope, SuspendRequest,
-        UpdateRequest, UpdateResponse, get_request, scope,
+        AllDomains, FieldMask, ResumeRequest, Scope, SuspendRequest, UpdateRequest, UpdateResponse,
+        scope,
     },
 };
 
@@ -70,11 +74,12 @@ impl Update {
         show(format, &updated.key.unwrap_or_default())
     }
 
-    /// The service takes all labels at once. So they are read, and written only if nobody else changed the key.
+    /// An Update replaces all labels of a key. So this reads them first, and writes only if nobody else has changed the
+    /// key since.
     async fn change_labels(&self, admin: &Admin) -> Result<UpdateResponse, Failure> {
         let mut tries = 1;
         loop {
-            let key = get(admin, self.key_id).await?;
+            let key = Named::Id(self.key_id.to_string()).get(admin).await?;
             let etag = self.etag.clone().unwrap_or_else(|| key.etag.clone());
             let labels = self.with_changes(key.labels);
             match admin.update(self.request(Some(labels), Some(etag))).await {
@@ -127,14 +132,6 @@ impl Update {
             labels: labels.unwrap_or_default(),
         }
     }
-}
-
-async fn get(admin: &Admin, key_id: KeyId) -> Result<Key, Failure> {
-    let request = GetRequest {
-        target: Some(get_request::Target::KeyId(key_id.to_string())),
-        account_id: None,
-    };
-    Ok(admin.get(request).await?.key.unwrap_or_default())
 }
 
 /// Which key to suspend.

@@ -9,7 +9,7 @@ use crate::{
     cli::{
         client::{
             failure::Failure,
-            printer::{json, print_with},
+            printer::{PAGE, print_json, print_with},
         },
         output::OutputFormat,
         times::past,
@@ -18,14 +18,10 @@ use crate::{
     model::time::Timestamp,
 };
 use clap::{Args, ValueEnum};
-use std::io::Write;
 use tosend_keyservice::{
     Admin,
-    proto::{GetRequest, Key, ListRequest, key},
+    proto::{ListRequest, key},
 };
-
-/// In a page: as many as the service gives at once.
-const PAGE: i32 = 1000;
 
 /// Which keys to list. What is left out restricts nothing.
 #[derive(Debug, Args)]
@@ -92,7 +88,7 @@ impl List {
                     print_with(|mut output| shown::table(&page.keys).print(&mut output))?;
                 }
             } else {
-                print_with(|output| print_json(output, &page.keys))?;
+                print_json("Key", &page.keys)?;
             }
             let count = u32::try_from(page.keys.len()).unwrap_or(u32::MAX);
             shown += count;
@@ -120,11 +116,6 @@ impl List {
     }
 }
 
-fn print_json(output: &mut dyn Write, keys: &[Key]) -> std::io::Result<()> {
-    let mut lines = keys.iter().map(|key| json("Key", key));
-    lines.try_for_each(|line| writeln!(output, "{line}"))
-}
-
 impl Status {
     fn of_key(self) -> key::Status {
         match self {
@@ -145,11 +136,6 @@ pub(super) struct Get {
 
 impl Get {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
-        let request = GetRequest {
-            target: Some(self.target.read()?.into()),
-            account_id: None,
-        };
-        let got = admin.get(request).await?;
-        show(format, &got.key.unwrap_or_default())
+        show(format, &self.target.read()?.get(admin).await?)
     }
 }

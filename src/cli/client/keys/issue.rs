@@ -18,7 +18,7 @@ use clap::Args;
 use std::time::Duration;
 use tosend_keyservice::{
     Admin,
-    proto::{self, CreateRequest, GetRequest, Key, RotateRequest},
+    proto::{self, CreateRequest, Key, RotateRequest},
 };
 
 /// The new key.
@@ -104,14 +104,7 @@ impl Rotate {
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
         if self.overlap.is_zero() {
-            let question = async || {
-                let request = GetRequest {
-                    target: Some(target.clone().into()),
-                    account_id: None,
-                };
-                let key = admin.get(request).await?.key.unwrap_or_default();
-                Ok(format!("At {place}, this revokes {}.", shown::named(&key)))
-            };
+            let question = async || Ok(shown::revokes(place, &target.clone().get(admin).await?));
             self.consent.obtain(question).await?;
         }
         let overlap = proto::Duration::try_from(self.overlap);

@@ -27,7 +27,7 @@ use std::{
 use tosend_keyservice::{
     Admin,
     proto::{
-        BatchRevokeRequest, BatchRevokeResponse, GetRequest, RevokeRequest,
+        BatchRevokeRequest, BatchRevokeResponse, RevokeRequest,
         batch_revoke_request::{Filter, Keys, Selection},
     },
 };
@@ -50,14 +50,7 @@ impl Revoke {
         place: &str,
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
-        let question = async || {
-            let request = GetRequest {
-                target: Some(target.clone().into()),
-                account_id: None,
-            };
-            let key = admin.get(request).await?.key.unwrap_or_default();
-            Ok(format!("At {place}, this revokes {}.", shown::named(&key)))
-        };
+        let question = async || Ok(shown::revokes(place, &target.clone().get(admin).await?));
         self.consent.obtain(question).await?;
         let request = RevokeRequest {
             target: Some(target.into()),

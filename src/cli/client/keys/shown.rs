@@ -43,10 +43,10 @@ pub(super) fn text(key: &Key) -> String {
     lines.into_text()
 }
 
-/// `Newsletter` of `acme`, and its id.
-pub(super) fn named(key: &Key) -> String {
+/// What a person is told before a key is revoked at this place.
+pub(super) fn revokes(place: &str, key: &Key) -> String {
     format!(
-        "the key \"{}\" ({}) of the account {}, {}",
+        "At {place}, this revokes the key \"{}\" ({}) of the account {}, {}.",
         key.name, key.preview, key.account_id, key.key_id
     )
 }

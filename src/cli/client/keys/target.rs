@@ -6,7 +6,10 @@ use crate::{
 };
 use clap::Args;
 use std::path::PathBuf;
-use tosend_keyservice::proto::{get_request, revoke_request, rotate_request, suspend_request};
+use tosend_keyservice::{
+    Admin,
+    proto::{GetRequest, Key, get_request, revoke_request, rotate_request, suspend_request},
+};
 
 /// The key.
 #[derive(Debug, Clone, Args)]
@@ -26,6 +29,17 @@ pub(super) struct Target {
 pub(super) enum Named {
     Id(String),
     Token(String),
+}
+
+impl Named {
+    /// The key as it is now.
+    pub(super) async fn get(self, admin: &Admin) -> Result<Key, Failure> {
+        let request = GetRequest {
+            target: Some(self.into()),
+            account_id: None,
+        };
+        Ok(admin.get(request).await?.key.unwrap_or_default())
+    }
 }
 
 impl Target {
