@@ -18,8 +18,8 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// A client is slow if it takes fewer frames than this while somebody looks. In a second, of 12 KiB each, they are
-/// 96 KiB. For a client that takes a little now and then, as much waits all the time as for one that takes nothing.
+/// A client is slow if it takes fewer frames than this in the time of one sample. Eight frames of 12 KiB in a second
+/// are 96 KiB. For a client that takes a little now and then, as much waits all the time as for one that takes nothing.
 const LEAST_FRAMES: u64 = 8;
 
 /// Whether HTTP/2 still has a frame of the answer.
