@@ -7,15 +7,17 @@ use crate::{
 };
 use std::{error::Error, fmt, pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 
 /// Before a replica is asked for the second time: the first pause, which doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PATIENT_PAUSE: Duration = Duration::from_secs(1);
 
-/// A replica that does not answer an admin call in less says nothing by that about its health.
-const TELLING: Duration = Duration::from_millis(200);
+/// A replica that does not answer in less says nothing by that about its health: any may be as busy for a moment. Admin
+/// calls wait for the database.
+const TELLING: Duration = Duration::from_millis(50);
+const TELLING_ADMIN: Duration = Duration::from_millis(200);
 
 /// For what has arrived already.
 const MOMENT: Duration = Duration::from_millis(5);
@@ -52,8 +54,8 @@ impl Plan {
     /// When an attempt that begins now ends, and whether that tells something about the replica.
     fn attempt_ends(&self, now: Instant) -> (Instant, bool) {
         let (time, least) = match self.kind {
-            Kind::Authorize(time) => (time, time),
-            Kind::Admin => ((self.deadline - now) / 2, TELLING),
+            Kind::Authorize(time) => (time, TELLING),
+            Kind::Admin => ((self.deadline - now) / 2, TELLING_ADMIN),
         };
         let ends = now + time;
         (
@@ -118,11 +120,11 @@ where
             return Err(Failure::Final(status));
         }
         attempts.push(Attempt::new(replica.address, &status));
-        if was_seen(&status) {
-            made += 1;
-            if !(plan.may_repeat)(&status) {
-                break;
-            }
+        match sight(&status) {
+            Sight::Unsent => {}
+            Sight::NotConnected => made += 1,
+            Sight::Seen if (plan.may_repeat)(&status) => made += 1,
+            Sight::Seen => break,
         }
     }
     let error = Unavailable::new(attempts, begun.elapsed(), pool.lookup_fault());
@@ -141,22 +143,38 @@ impl fmt::Display for Unseen {
 
 impl Error for Unseen {}
 
-/// Whether a replica may have seen the attempt. Not if its connection ended before it was sent, or if the replica
-/// says that it has not looked at it (RFC 9113, sections 6.8 and 8.7).
-fn was_seen(status: &Status) -> bool {
+/// How far an attempt came that failed.
+enum Sight {
+    /// Its connection ended before it was sent, or the replica says that it has not looked at it (RFC 9113, sections
+    /// 6.8 and 8.7).
+    Unsent,
+    /// No connection could be made for it.
+    NotConnected,
+    /// The replica may have seen it.
+    Seen,
+}
+
+fn sight(status: &Status) -> Sight {
     let mut source = status.source();
     while let Some(error) = source {
         if error.is::<Unseen>() || error.downcast_ref().is_some_and(hyper::Error::is_canceled) {
-            return false;
+            return Sight::Unsent;
+        }
+        if error.is::<ConnectError>() {
+            return Sight::NotConnected;
         }
         if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let is_unseen = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
             let is_going = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            return !(is_unseen || is_going);
+            return if is_refused || is_going {
+                Sight::Unsent
+            } else {
+                Sight::Seen
+            };
         }
         source = error.source();
     }
-    true
+    Sight::Seen
 }
 
 /// Its output, or None when its time is up.

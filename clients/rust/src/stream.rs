@@ -21,7 +21,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel,
 };
@@ -29,6 +29,10 @@ use tonic_prost::ProstCodec;
 
 /// How many calls must be in flight to a replica before they share a stream.
 pub(crate) const WORTHWHILE: usize = 4;
+
+/// How many questions may wait to be sent, and how many for their answers. Callers that give up leave theirs behind, so
+/// that these would grow without bound beside a server that does not read.
+const MAX_WAITING: usize = 100;
 
 /// How long the opening may take, and how long after one the next may begin.
 const OPEN_TIME: Duration = Duration::from_secs(1);
@@ -57,7 +61,7 @@ struct State {
 
 /// A stream that is open. When the last sender is dropped, it ends after the answers to what was asked.
 struct Stream {
-    ask: mpsc::UnboundedSender<Asked>,
+    ask: mpsc::Sender<Asked>,
     bearer: Option<Bearer>,
 }
 
@@ -75,14 +79,14 @@ impl StreamPlace {
             token: question.token.clone(),
             domain: question.domain.clone(),
         };
-        // The stream has just ended, and has not seen the question.
-        ask.send(Asked { question, answer }).ok()?;
+        // The stream is full, or has just ended: it has not seen the question.
+        ask.try_send(Asked { question, answer }).ok()?;
         drop(ask);
         // Without a word, the question was never sent.
         answered.await.ok()
     }
 
-    fn current(&self, bearer: Option<&Bearer>) -> Option<mpsc::UnboundedSender<Asked>> {
+    fn current(&self, bearer: Option<&Bearer>) -> Option<mpsc::Sender<Asked>> {
         let mut state = self.lock();
         let is_usable =
             |stream: &Stream| stream.bearer.as_ref() == bearer && !stream.ask.is_closed();
@@ -110,9 +114,9 @@ impl StreamPlace {
     }
 
     async fn serve(self: Arc<Self>, channel: Channel, bearer: Option<Bearer>, retired: u64) {
-        let (ask, asked) = mpsc::unbounded_channel();
-        let (questions, to_send) = mpsc::unbounded_channel();
-        let mut request = Request::new(UnboundedReceiverStream::new(to_send));
+        let (ask, asked) = mpsc::channel(MAX_WAITING);
+        let (questions, to_send) = mpsc::channel(MAX_WAITING);
+        let mut request = Request::new(ReceiverStream::new(to_send));
         if let Some(bearer) = bearer.clone() {
             request.metadata_mut().insert("authorization", bearer);
         }
@@ -137,7 +141,7 @@ impl StreamPlace {
 
 async fn open(
     channel: Channel,
-    request: Request<UnboundedReceiverStream<AuthorizeStreamRequest>>,
+    request: Request<ReceiverStream<AuthorizeStreamRequest>>,
 ) -> Result<Streaming<AuthorizeStreamResponse>, Status> {
     let mut grpc = Grpc::new(channel);
     let ready = grpc.ready().await;
@@ -150,8 +154,8 @@ async fn open(
 
 /// Sends what is asked, and gives each answer to who waits for it, until the stream ends.
 async fn exchange(
-    mut asked: mpsc::UnboundedReceiver<Asked>,
-    questions: mpsc::UnboundedSender<AuthorizeStreamRequest>,
+    mut asked: mpsc::Receiver<Asked>,
+    questions: mpsc::Sender<AuthorizeStreamRequest>,
     mut answers: Streaming<AuthorizeStreamResponse>,
 ) {
     let mut questions = Some(questions);
@@ -160,13 +164,16 @@ async fn exchange(
     let mut last_id = 0;
     let end = loop {
         tokio::select! {
-            next = timeout(IDLE_TIME, asked.recv()), if questions.is_some() => {
+            next = timeout(IDLE_TIME, asked.recv()), if questions.is_some() && waiting.len() < MAX_WAITING => {
                 if let (Ok(Some(Asked { mut question, answer })), Some(send)) = (next, &questions) {
+                    if answer.is_closed() {
+                        continue;
+                    }
                     last_id += 1;
                     question.id = last_id;
                     waiting.push_back((last_id, answer));
-                    // If it has ended, the next answer says so.
-                    send.send(question).ok();
+                    // There is room, since none is here that does not wait. If it has ended, the next answer says so.
+                    send.try_send(question).ok();
                 } else {
                     asked.close();
                     questions = None;

@@ -115,6 +115,24 @@ async fn an_update_with_an_etag_is_not_repeated_once_it_may_have_been_made() {
 }
 
 #[tokio::test]
+async fn an_update_with_an_etag_is_tried_again_where_no_connection_could_be_made() {
+    let replica = Replica::start().await;
+    let options = Options::new([replica.address.to_string()]).plaintext();
+    let client = Client::open(options.admin_deadline(Duration::from_secs(1))).unwrap();
+    until("it is ready", || ready(&client) == 1).await;
+    drop(replica);
+    until("its connection has ended", || ready(&client) == 0).await;
+    let request = UpdateRequest {
+        etag: Some("e".to_owned()),
+        ..UpdateRequest::default()
+    };
+    let Err(AdminError::Unavailable(error)) = client.admin().update(request).await else {
+        panic!("there is no replica");
+    };
+    assert!(error.attempts().len() > 1, "{error}");
+}
+
+#[tokio::test]
 async fn an_account_with_as_many_keys_as_it_may_have_is_a_refusal() {
     let replica = Replica::start().await;
     let client = client(&[&replica]).await;

@@ -41,6 +41,19 @@ async fn a_replica_that_hangs_is_asked_once_and_then_left_until_its_health_retur
 }
 
 #[tokio::test]
+async fn a_short_deadline_is_held_beside_a_replica_that_hangs_which_is_asked_once() {
+    let (hanging, other) = (Replica::start().await, Replica::start().await);
+    let client = client(&[&hanging, &other]).await;
+    hanging.set_hanging(true);
+    for _ in 0..20 {
+        let limit = Duration::from_millis(150);
+        let answer = client.authorize_within("tsend_x", "example.com", limit);
+        assert!(matches!(answer.await, Ok(Decision::Allowed(_))));
+    }
+    assert_eq!(hanging.count(), 1);
+}
+
+#[tokio::test]
 async fn a_slow_answer_on_a_live_connection_does_not_cost_the_connection() {
     let (slow, other) = (Replica::start().await, Replica::start().await);
     let client = client(&[&slow, &other]).await;
@@ -194,7 +207,7 @@ async fn one_that_is_ready_is_asked_again_before_one_that_is_not() {
 }
 
 #[tokio::test]
-async fn a_deadline_shorter_than_an_attempt_says_nothing_about_the_replica() {
+async fn a_very_short_attempt_says_nothing_about_the_replica() {
     let replica = Replica::start().await;
     let client = client(&[&replica]).await;
     replica.state.set_slow(true);

@@ -10,6 +10,7 @@ use std::{
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 use tonic::Status;
 use tosend_keyservice::{Client, Decision, DenialReason, Error, Options};
 
@@ -132,4 +133,21 @@ async fn where_streams_are_refused_calls_are_made() {
     until("it is ready", || ready(&patient) == 1).await;
     assert_eq!(allowed(&client, 30).await, 30);
     assert_eq!(allowed(&patient, 30).await, 30);
+}
+
+#[tokio::test]
+async fn what_callers_who_give_up_leave_behind_is_bounded() {
+    let replica = Replica::start().await;
+    let client = streaming(&replica).await;
+    let calls = || replica.count() - questions(&replica);
+    let before = calls();
+    replica.state.set_slow(true);
+    for _ in 0..1000 {
+        let asking = client.authorize("tsend_x", "example.com");
+        timeout(Duration::from_millis(1), asking).await.ok();
+    }
+    assert!(calls() > before, "the stream is never full");
+    replica.state.set_slow(false);
+    until("it answers again", || ready(&client) == 1).await;
+    assert_eq!(allowed(&client, 90).await, 90);
 }
