@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from . import fork
 from .aio import AsyncClient
@@ -22,6 +22,45 @@ _Make = Callable[[], AsyncClient]
 # The loop itself ends a call in time, and says what happened to its attempts. If it is held up, the
 # caller's thread waits for no longer than this.
 _GRACE_SECONDS: Final = 0.02
+
+
+class _Errand(Generic[T]):
+    """A coroutine that the loop runs while a thread waits for its end."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine = coroutine
+        self._loop = loop
+        self._began = time.monotonic()
+        self._task: asyncio.Task[T] | None = None
+        self._is_abandoned = False
+        self._running = threading.Lock()
+        self._running.acquire()
+        loop.call_soon_threadsafe(self._begin)
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for the end. False: it did not come within so many seconds."""
+        return self._running.acquire(timeout=seconds)
+
+    def abandon(self) -> None:
+        """Cancels what nobody waits for any more. If the loop is held up, it never begins."""
+        self._is_abandoned = True
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def result(self) -> T:
+        assert self._task, "only what has begun ends"
+        return self._task.result()
+
+    def _begin(self) -> None:
+        if self._is_abandoned:
+            self._coroutine.close()
+            return
+        began.set(self._began)
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(lambda _: self._running.release())
+
+    def _cancel(self) -> None:
+        if self._task:
+            self._task.cancel()
 
 
 class _LoopThread:
@@ -44,23 +83,25 @@ class _LoopThread:
         fork.refuse_if_lost()
         with cls._lock:
             cls._shared = cls._shared or cls()
-        now = began.set(time.monotonic())
+        errand = _Errand(call(), cls._shared._loop)
+        has_ended = False
         try:
-            future = asyncio.run_coroutine_threadsafe(call(), cls._shared._loop)
+            has_ended = errand.wait(_wait_of(seconds))
         finally:
-            began.reset(now)
+            if not has_ended:
+                errand.abandon()
+        if not has_ended:
+            raise Unavailable(f"no answer within {seconds:g} s, as the program is busy")
         try:
-            return future.result(_wait_of(seconds))
-        except FutureTimeoutError:
-            raise Unavailable(f"no answer within {seconds:g} s, as the program is busy") from None
+            return errand.result()
         finally:
-            future.cancel()  # if this thread waits no more; otherwise it is done
+            del errand  # An error that it holds would hold it, by this frame.
 
 
-def _wait_of(seconds: float | None) -> float | None:
-    # The call itself refuses what is no time.
+def _wait_of(seconds: float | None) -> float:
+    """The same in the form of a lock's. The call itself refuses what is no time."""
     if seconds is None or not 0 <= seconds < threading.TIMEOUT_MAX - _GRACE_SECONDS:
-        return None
+        return -1
     return seconds + _GRACE_SECONDS
 
 
@@ -87,11 +128,14 @@ def _blocking(
     seconds: Callable[..., float | None] = _seconds_of_admin_call,
 ) -> Callable[Concatenate[Client, P], T]:
     """The same method for a thread, which waits for its end, for so many seconds at most."""
+    # What refuses to be true without `await` is not needed here.
+    coroutine_of: Callable[..., Coroutine[Any, Any, T]] = inspect.unwrap(method)
 
     @functools.wraps(method)
     def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         limit = seconds(self._client, *args, **kwargs)
-        return _LoopThread.run(functools.partial(method, self._client, *args, **kwargs), limit)
+        make = functools.partial(coroutine_of, self._client, *args, **kwargs)
+        return _LoopThread.run(make, limit)
 
     return call
 

@@ -70,7 +70,8 @@ async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int)
     tried: list[Replica] = []
     failures: list[str] = []
     counted = 0
-    await pool.wait_until(lambda: not pool.is_empty(), until)
+    if pool.is_empty():
+        await pool.wait_until(lambda: not pool.is_empty(), until)
     while counted < attempts and loop.time() < until:
         replica = pool.next(tried)
         if replica in tried:

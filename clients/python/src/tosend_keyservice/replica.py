@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -269,7 +270,9 @@ class _Connection:
             self._channel = grpc.aio.secure_channel(
                 address.as_target(), credentials.for_channel(), options
             )
-        self._calls: set[asyncio.Task[bytes]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -277,33 +280,34 @@ class _Connection:
         self, path: str, request: bytes, timeout: float, metadata: Sequence[tuple[str, str]]
     ) -> bytes:
         """Makes one attempt. It ends in time, whatever gRPC does. Raises AttemptFailed."""
+        ask = self._methods.get(path)
+        if ask is None:
+            ask = self._methods[path] = self._channel.unary_unary(path)
         was_connected = self._is_connected()
-        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
-        asking = asyncio.ensure_future(_await(ask(request, timeout=timeout, metadata=metadata)))
-        self._calls.add(asking)
+        self._calls += 1
         self._idle.clear()
-        asking.add_done_callback(self._call_ended)
+        asking = ask(request, timeout=timeout, metadata=metadata)
+        cancellations = _cancellations()
+        limit = _Limit(asking, timeout, self._loop)
         try:
-            if await _ends_within(timeout, asking):
-                return asking.result()
+            return await asking
         except grpc.aio.AioRpcError as error:
             is_lost = error.code() is grpc.StatusCode.UNAVAILABLE
             was_begun = was_connected or self._is_connected() or not is_lost
             raise AttemptFailed(_read_status(error), was_begun=was_begun) from None
+        except asyncio.CancelledError:
+            if not limit.was_reached or _cancellations() > cancellations:
+                raise
+            text = f"no answer within {timeout * 1000:.0f} ms"
+            raise AttemptFailed(Status("DEADLINE_EXCEEDED", text)) from None
         finally:
-            asking.cancel()  # unless it has ended
-        text = f"no answer within {timeout * 1000:.0f} ms"
-        raise AttemptFailed(Status("DEADLINE_EXCEEDED", text))
+            limit.lift()
+            self._calls -= 1
+            if self._calls == 0:
+                self._idle.set()
 
     def _is_connected(self) -> bool:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
-
-    def _call_ended(self, call: asyncio.Task[bytes]) -> None:
-        if not call.cancelled():
-            call.exception()  # Nobody else may ask for it any more.
-        self._calls.discard(call)
-        if not self._calls:
-            self._idle.set()
 
     def watch(self) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
         watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(
@@ -317,18 +321,37 @@ class _Connection:
         await self._channel.close()
 
 
-async def _await(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> bytes:
-    return await call
+def _cancellations() -> int:
+    """How often this task was cancelled. Always 0 before Python 3.11, which cannot say."""
+    if sys.version_info < (3, 11):
+        return 0
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
-async def _ends_within(seconds: float, call: asyncio.Task[bytes]) -> bool:
-    await asyncio.wait({call}, timeout=seconds)
-    # If the program was busy, the answer may be here, and a few tasks may have to pass it on.
-    for _ in range(_TASKS_THAT_PASS_ON):
-        if call.done():
-            break
-        await asyncio.sleep(0)
-    return call.done()
+class _Limit:
+    """Cancels a call when its time is up. gRPC should have ended it then, but nothing hangs if not."""
+
+    def __init__(
+        self,
+        call: grpc.aio.UnaryUnaryCall[bytes, bytes],
+        seconds: float,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.was_reached = False
+        self._call = call
+        self._loop = loop
+        self._next: asyncio.Handle = loop.call_later(seconds, self._reach, _TASKS_THAT_PASS_ON)
+
+    def lift(self) -> None:
+        self._next.cancel()
+
+    def _reach(self, turns: int) -> None:
+        # If the program was busy, the answer may be here, and a few tasks may have to pass it on.
+        if turns > 0:
+            self._next = self._loop.call_soon(self._reach, turns - 1)
+        else:
+            self.was_reached = self._call.cancel()
 
 
 def _read_status(error: grpc.aio.AioRpcError) -> Status:
@@ -350,5 +373,6 @@ def _read_status(error: grpc.aio.AioRpcError) -> Status:
 
 
 def _on_one_line(text: str) -> str:
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(printable.split())[:300]
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())[:300]
