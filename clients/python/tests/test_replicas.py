@@ -12,9 +12,10 @@ import time
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 from grpc import StatusCode
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from grpc.aio._channel import UnaryUnaryMultiCallable
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from replicas import NOT_SERVING, SERVING, Failure, Replica, failing, wait_for
 
 from tosend_keyservice import Allowed, AsyncClient, Client, Misused, Unavailable
@@ -195,12 +196,28 @@ def test_an_attempt_without_a_connection_does_not_count(client: Client, replica:
         restarted[0].kill()
 
 
-def test_an_attempt_cut_short_by_its_caller_says_nothing_about_the_replica(
+def test_a_replica_that_hangs_is_found_out_by_calls_with_a_short_deadline(
+    three: list[Replica],
+) -> None:
+    with open_client(*three) as client:
+        three[0].hang()
+        for _ in range(30):
+            assert isinstance(client.authorize(TOKEN, "example.com", deadline=0.1), Allowed)
+        assert three[0].calls == 1
+
+
+def test_an_attempt_cut_short_by_the_deadline_says_nothing_about_the_replica(
     client: Client, replica: Replica
 ) -> None:
-    replica.hang()
-    with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED"):
-        client.authorize(TOKEN, "example.com", deadline=0.1)
+    def fail_late(method: str, request: bytes) -> Message:
+        if replica.calls == 2:
+            replica.hang()
+        time.sleep(0.15)
+        raise Failure(StatusCode.UNAVAILABLE)
+
+    replica.answer = fail_late
+    with pytest.raises(Unavailable, match=r"UNAVAILABLE, 2 times.*DEADLINE_EXCEEDED"):
+        client.authorize(TOKEN, "example.com", deadline=0.4)
     assert is_ready(client, replica)
 
 

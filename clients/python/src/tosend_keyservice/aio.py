@@ -74,8 +74,9 @@ class AsyncClient(AdminCalls):
     in PEM, but for `secret_file`, which holds a bearer secret on one line. All are read again
     when they change. Without `ca_file`, the system's authorities are trusted. `server_name`
     is the name in the servers' certificates, if it is not the host. Times are in seconds.
-    An `authorize()` makes at most `attempts`, of at most `attempt_timeout` each. An admin call
-    makes as many, each of at most half of what is left of its deadline.
+    An `authorize()` makes at most `attempts`, of at most `attempt_timeout` each, and of at most
+    half of its deadline. An admin call makes as many, each of at most half of what is left of
+    its deadline.
 
     Raises Misused if anything of this is wrong, or a file cannot be used.
     """
@@ -114,7 +115,7 @@ class AsyncClient(AdminCalls):
         if plaintext and secret_file and not all(name.is_loopback() for name in names):
             raise Misused("a bearer secret is sent in plain text only to this machine itself")
         fork.begin_use()
-        self._pool = Pool(names, server_name, credentials, attempt_timeout)
+        self._pool = Pool(names, server_name, credentials)
         self._addresses = addresses
         self._closed = False
         self._calls = 0
@@ -183,7 +184,6 @@ class AsyncClient(AdminCalls):
             read=lambda response: read_answer(pb.AuthorizeResponse.FromString(response)),
             end=end_of_authorize,
             may_repeat=lambda _: True,
-            limit=lambda left: min(left, self._attempt_timeout),
             is_admin=False,
         )
         return await self._ask(question, self._deadline if deadline is None else deadline)
@@ -203,7 +203,6 @@ class AsyncClient(AdminCalls):
             read=response.FromString,
             end=end_of_admin_call,
             may_repeat=lambda status: repeatable or is_without_effect(status),
-            limit=lambda left: left / 2,
             is_admin=True,
         )
         return await self._ask(question, self._admin_deadline if deadline is None else deadline)
@@ -214,7 +213,8 @@ class AsyncClient(AdminCalls):
         self._calls += 1
         self._idle.clear()
         try:
-            return await ask(self._pool, question, _seconds("deadline", deadline), self._attempts)
+            deadline = _seconds("deadline", deadline)
+            return await ask(self._pool, question, deadline, self._attempts, self._attempt_timeout)
         finally:
             self._calls -= 1
             if self._calls == 0:

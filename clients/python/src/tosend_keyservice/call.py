@@ -50,8 +50,6 @@ class Question(Generic[T]):
     """The error that ends the call after such a status. None: another attempt may help."""
     may_repeat: Callable[[Status], bool]
     """Whether another attempt does no harm."""
-    limit: Callable[[float], float]
-    """How long an attempt may take, of the seconds that are left."""
     is_admin: bool
     """Whether it may wait for a replica that restarts, and needs no slot."""
 
@@ -59,13 +57,19 @@ class Question(Generic[T]):
         return f"Question({self.path})"
 
 
-async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int) -> T:
+async def ask(
+    pool: Pool, question: Question[T], deadline: float, attempts: int, attempt_timeout: float
+) -> T:
     """Asks one replica after another until one has answered.
 
-    An attempt that was never begun, for want of a connection, does not count as one.
+    An attempt that was never begun, for want of a connection, does not count as one. One that
+    had no answer in its whole time says that its replica hangs. One that was cut shorter by the
+    call's deadline says nothing.
     """
     loop = asyncio.get_running_loop()
     until = began.get(loop.time()) + deadline
+    # Half of a short deadline: a second replica is asked if the first one hangs.
+    whole = min(attempt_timeout, deadline / 2)
     pause = _FIRST_PAUSE_SECONDS
     tried: list[Replica] = []
     failures: list[str] = []
@@ -87,9 +91,12 @@ async def ask(pool: Pool, question: Question[T], deadline: float, attempts: int)
         if slots is None and not question.is_admin:
             continue
         tried.append(replica)
-        limit = question.limit(until - loop.time())
+        left = until - loop.time()
+        limit = left / 2 if question.is_admin else min(left, whole)
         try:
-            response = await replica.call(question.path, question.request, limit, slots)
+            response = await replica.call(
+                question.path, question.request, limit, slots, is_whole=limit >= whole
+            )
             return _read(question, response)
         except AttemptFailed as failure:
             if error := question.end(failure.status):

@@ -58,12 +58,10 @@ class Pool:
         names: Sequence[Name],
         server_name: str | None,
         credentials: Credentials,
-        attempt_timeout: float,
     ) -> None:
         self._names = names
         self._server_name = server_name
         self._credentials = credentials
-        self._attempt_timeout = attempt_timeout
         self._loop = asyncio.get_running_loop()
         self._replicas: dict[Address, Replica] = {}
         self._found: dict[Name, Collection[Address]] = {}
@@ -151,11 +149,7 @@ class Pool:
         for address, name in wanted.items():
             if address not in self._replicas:
                 self._replicas[address] = Replica(
-                    address,
-                    self._server_name or name.host,
-                    self._credentials,
-                    self._attempt_timeout,
-                    self._announce,
+                    address, self._server_name or name.host, self._credentials, self._announce
                 )
         self._announce()
 

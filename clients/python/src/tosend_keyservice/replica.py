@@ -105,7 +105,6 @@ class Replica:
         address: Address,
         server_name: str,
         credentials: Credentials,
-        attempt_timeout: float,
         changed: Callable[[], None],
     ) -> None:
         self.address = address
@@ -113,7 +112,6 @@ class Replica:
         self.trouble = "it has not answered yet"
         self._server_name = server_name
         self._credentials = credentials
-        self._attempt_timeout = attempt_timeout
         self._changed = changed
         self._slots = Slots()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -140,9 +138,12 @@ class Replica:
         return slots
 
     async def call(
-        self, path: str, request: bytes, timeout: float, slots: Slots | None = None
+        self, path: str, request: bytes, timeout: float, slots: Slots | None, *, is_whole: bool
     ) -> bytes:
-        """Makes one attempt, in the slot if there is one. Raises AttemptFailed."""
+        """Makes one attempt, in the slot if there is one. Raises AttemptFailed.
+
+        If it had its whole time and no answer, the replica is not ready.
+        """
         began = self._loop.time()
         code = "CANCELLED"  # unless it ends by itself
         is_unread = False
@@ -155,8 +156,7 @@ class Replica:
         except AttemptFailed as failure:
             code = failure.status.code
             if code == "DEADLINE_EXCEEDED":
-                # A time that the caller has cut short says nothing about the replica.
-                if timeout >= self._attempt_timeout:
+                if is_whole:
                     self._suspect(began)
                 is_unread = self._suspicion is not None
             raise
