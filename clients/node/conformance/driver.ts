@@ -109,16 +109,29 @@ async function answer(line: Line): Promise<void> {
   } catch (error) {
     lastAnswer = error;
     if (error instanceof UnavailableError) {
-      result = { unavailable: inspect(error) };
+      result = { unavailable: String(error) };
     } else if (error instanceof RefusedError) {
       result = { refused: { code: error.code, message: error.text } };
     } else if (error instanceof MisusedError) {
-      result = { misused: inspect(error) };
+      result = { misused: String(error) };
     } else {
       throw error;
     }
   }
-  process.stdout.write(`${JSON.stringify({ id: line.id, ...result })}\n`);
+  write(`${JSON.stringify({ id: line.id, ...result })}\n`);
+}
+
+let unwritten = "";
+
+/** Writes the lines of a turn at once, as a write to a pipe takes as long as an answer of the library. */
+function write(line: string): void {
+  if (unwritten === "") {
+    setImmediate(() => {
+      process.stdout.write(unwritten);
+      unwritten = "";
+    });
+  }
+  unwritten += line;
 }
 
 const answers = new Set<Promise<void>>();
