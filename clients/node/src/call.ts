@@ -48,10 +48,8 @@ export interface Question<Output extends DescMessage, Answer> {
   readonly maxAttempts: number;
   /** Shared by calls of the same kind. */
   readonly slots: Slots;
-  /** How long an attempt may take, with so much left until the deadline. */
-  attemptMillis(leftMillis: number): number;
-  /** The usual time of an attempt. A shorter one says nothing about the replica. */
-  readonly usualAttemptMillis: number;
+  /** The usual time of an attempt. */
+  readonly attemptMillis: number;
   /** Whether codes other than the misused ones can be final, and the call may wait for a replica that restarts. */
   readonly isAdmin: boolean;
   readonly signal: AbortSignal | undefined;
@@ -74,6 +72,8 @@ export async function ask<Output extends DescMessage, Answer>(
   const left = (): number => question.deadlineMillis - (performance.now() - start);
   const asked = new Set<string>();
   const failed: Attempt[] = [];
+  // Half of a short deadline, so that a second replica is asked if the first one hangs.
+  const wholeMillis = Math.min(question.attemptMillis, question.deadlineMillis / 2);
   let pauses = 0;
 
   while (failed.length < question.maxAttempts) {
@@ -95,8 +95,8 @@ export async function ask<Output extends DescMessage, Answer>(
       }
       const { address } = replica.place;
       asked.add(address);
-      const millis = Math.min(question.attemptMillis(leftMillis), leftMillis);
-      const isCutShort = millis < question.usualAttemptMillis;
+      const millis = question.isAdmin ? leftMillis / 2 : Math.min(wholeMillis, leftMillis);
+      const isCutShort = millis < wholeMillis;
       return { address, reply: await replica.ask(path, request, credentials.metadata, millis, isCutShort, signal) };
     });
     signal?.throwIfAborted();

@@ -28,7 +28,7 @@ export interface ClientOptions {
   readonly serverName?: string;
   /** How long `authorize` may take. 1000 by default. */
   readonly deadlineMillis?: number;
-  /** How long one attempt of `authorize` may take. 200 by default. */
+  /** How long one attempt of `authorize` may take, which is at most half of the call's deadline. 200 by default. */
   readonly attemptMillis?: number;
   /** How often a call asks at most. 4 by default. */
   readonly maxAttempts?: number;

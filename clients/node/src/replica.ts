@@ -134,7 +134,7 @@ export class Replica {
   /**
    * Asks once. The reply comes after `millis` at the latest. If none has come by then,
    * it is DEADLINE_EXCEEDED, and the replica is not ready until a new watch says that
-   * it is, unless the time was cut short. If the signal aborts, the reply is CANCELLED.
+   * it is, unless the time was cut short by the call's deadline. If the signal aborts, the reply is CANCELLED.
    */
   ask(
     path: string,
@@ -167,7 +167,11 @@ export class Replica {
           this.#callsInFlight -= 1;
           this.#closeIfUnused();
         },
-      );
+      });
+      call.sendMessageWithContext({}, request);
+      call.halfClose();
+      call.startRead();
+      const cancel = (): void => call.cancelWithStatus(grpc.status.CANCELLED, "cancelled by the client");
       const abort = (): void => {
         settle({ code: grpc.status.CANCELLED, message: "the caller gave up" });
         cancel();

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import dns from "node:dns";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { status } from "@grpc/grpc-js";
 import { type KeyServiceClient, MisusedError, UnavailableError } from "@tosend/keyservice";
 import { ask, errorOf, Failure, granted, until, World } from "./support.js";
@@ -94,6 +95,34 @@ test("a replica that hangs is asked once, and left until a new watch says that i
   await askUntil(client, () => hanging.received.length > before + 1);
 });
 
+test("calls with a short deadline notice that a replica hangs", async () => {
+  const [hanging] = [await world.replica(), await world.replica(), await world.replica()];
+  const client = await world.readyClient();
+  await askUntil(client, () => hanging.received.length > 0);
+
+  hanging.silent = true;
+  hanging.answer = () => "never";
+  const before = hanging.received.length;
+  for (let i = 0; i < 30; i++) {
+    assert.ok("allowed" in (await ask(client, { deadlineMillis: 100 })));
+  }
+  assert.equal(hanging.received.length, before + 1);
+});
+
+test("an attempt that the deadline cuts short says nothing about the replica", async () => {
+  const failLate = (): Promise<Failure> => sleep(100, UNAVAILABLE());
+  const replica = await world.replica(() => (replica.received.length <= 2 ? failLate() : "never"));
+  const client = await world.readyClient();
+  const error = await errorOf(ask(client, { deadlineMillis: 400 }), UnavailableError);
+  assert.deepEqual(
+    error.attempts.map(({ code }) => code),
+    ["UNAVAILABLE", "UNAVAILABLE", "DEADLINE_EXCEEDED"],
+  );
+  replica.answer = () => granted;
+  await ask(client);
+  assert.equal(replica.watchCount, 1);
+});
+
 test("a replica that stays silent gets a new connection", async () => {
   const replica = await world.replica();
   const client = await world.readyClient();
@@ -153,14 +182,6 @@ test("no attempts follow 100 on a connection that the server may not have read",
   replica.answer = () => granted;
   await client.waitUntilReady(5_000);
   assert.ok("allowed" in (await ask(client)));
-});
-
-test("an attempt that its caller cuts short says nothing about the replica", async () => {
-  const replica = await world.replica(() => "never");
-  const client = await world.readyClient();
-  replica.silent = true;
-  await errorOf(ask(client, { deadlineMillis: 100 }), UnavailableError);
-  await client.waitUntilReady(1);
 });
 
 test("a ready replica is asked again, rather than one that is not ready", async () => {

@@ -23,8 +23,8 @@ export interface Received {
   authorization: string | undefined;
 }
 
-/** Answers a call: with the fields of a response (or a promise of them), or with an error, or never. */
-export type Answer = (call: Received) => object | Promise<object> | Failure | "never";
+/** Answers a call: with the fields of a response or with an error (or a promise of them), or never. */
+export type Answer = (call: Received) => object | Promise<object> | "never";
 
 /** An error that a replica answers with. */
 export class Failure {
@@ -138,11 +138,11 @@ export class FakeReplica {
       };
       this.received.push(received);
       const answer = this.answer(received);
-      if (answer instanceof Failure) {
-        callback(answer);
-      } else if (answer !== "never") {
+      if (answer !== "never") {
         void Promise.resolve(answer).then((fields) =>
-          callback(null, create(method.output, fields as MessageInitShape<typeof method.output>)),
+          fields instanceof Failure
+            ? callback(fields)
+            : callback(null, create(method.output, fields as MessageInitShape<typeof method.output>)),
         );
       }
     };

@@ -212,7 +212,7 @@ def test_an_attempt_cut_short_by_the_deadline_says_nothing_about_the_replica(
     def fail_late(method: str, request: bytes) -> Message:
         if replica.calls == 2:
             replica.hang()
-        time.sleep(0.15)
+        time.sleep(0.1)
         raise Failure(StatusCode.UNAVAILABLE)
 
     replica.answer = fail_late
