@@ -13,6 +13,7 @@ pub(crate) mod file_access;
 pub mod grpc;
 pub(crate) mod metrics;
 pub mod model;
+pub(crate) mod named_file;
 pub(crate) mod net;
 pub(crate) mod observe;
 pub(crate) mod pem;

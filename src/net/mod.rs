@@ -9,7 +9,6 @@ pub(crate) mod connection;
 pub(crate) mod connection_counts;
 pub(crate) mod gathered;
 mod identity;
-pub(crate) mod named_file;
 pub(crate) mod open_files;
 pub(crate) mod reload;
 mod revocation_lists;

@@ -5,13 +5,11 @@
 
 mod holders;
 
-use super::named_file::{FileError, NamedFile};
-use crate::file_access;
+use crate::named_file::{FileError, NamedFile};
 use arc_swap::{ArcSwap, Guard};
 use holders::Holders;
 use std::{
-    fmt, io, mem,
-    path::Path,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{
@@ -38,9 +36,6 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// If so many reads in a row all differ, the log says that the files are not in use.
 const MOST_UNSETTLED_READS: usize = 20;
-
-/// Larger than any sensible file of certificates or credentials.
-const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
 /// Why the contents of one of several files are invalid.
 #[derive(Debug)]
@@ -293,14 +288,7 @@ fn parse_all<T>(
 }
 
 fn read_all(files: &[NamedFile]) -> Result<Vec<Vec<u8>>, FileError> {
-    let read =
-        |file: &NamedFile| read(&file.path).map_err(|error| FileError::unreadable(file, &error));
-    files.iter().map(read).collect()
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let content = file_access::read(path, MAX_FILE_SIZE)?;
-    content.ok_or_else(|| io::Error::other("is larger than 1 MiB"))
+    files.iter().map(NamedFile::read).collect()
 }
 
 /// A digest of the files' contents to compare, so that no private key is kept for that.

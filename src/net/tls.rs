@@ -9,10 +9,10 @@ use super::{
     client_authorities::{AuthorityName, ClientAuthorities},
     client_chain::BoundedChain,
     identity::Identity,
-    named_file::{FileError, NamedFile},
     reload::{InvalidFile, Reloaded},
     revocation_lists::{self, NewestLists},
 };
+use crate::named_file::{FileError, NamedFile};
 use humantime::format_rfc3339_seconds;
 use rustls::{
     ServerConfig,

@@ -118,7 +118,7 @@ impl Telemetry {
             .with(call_spans)
             .init();
         if traces.is_some() {
-            otlp::warn_of_ignored_variables();
+            otlp::warn();
         }
         Ok(Self { traces })
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     file_access,
-    net::named_file::{FileError, NamedFile},
+    named_file::{FileError, NamedFile},
 };
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,8 @@ use crate::{
     app::Callers,
     config::Settings,
     model::token::Digester,
-    net::{named_file::FileError, open_files, reload::Reloaded, tls::Tls},
+    named_file::FileError,
+    net::{open_files, reload::Reloaded, tls::Tls},
     replication::follower::Identity,
     store::{OpenError, ReplicaId, StoreError},
 };

@@ -6,8 +6,8 @@ use crate::{
     app::Callers,
     callers::{Caller, credentials::Credentials},
     config::CallerSettings,
+    named_file::{FileError, NamedFile},
     net::{
-        named_file::{FileError, NamedFile},
         reload::{InvalidFile, Reloaded},
         tls::{Tls, TlsFiles, report_invalid_dates},
     },

@@ -1,9 +1,7 @@
 //! Tests of the admission as a whole.
 
-use super::{
-    super::{named_file::NamedFile, reload::InvalidFile},
-    *,
-};
+use super::{super::reload::InvalidFile, *};
+use crate::named_file::NamedFile;
 use std::task::{Context, Waker};
 
 fn admission(max_connections: usize, max_calls: usize) -> Arc<Admission> {

@@ -1,5 +1,6 @@
 //! Logs and traces.
 
+mod exporter;
 mod logs;
 mod printable;
 mod traces;

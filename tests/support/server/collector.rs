@@ -1,5 +1,6 @@
 //! An OpenTelemetry collector that receives spans over OTLP (gRPC) and keeps them.
 
+use crate::support::certificates::Authority;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -17,7 +18,9 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{
     Request, Response, Status,
-    transport::{Server, server::TcpIncoming},
+    codec::CompressionEncoding,
+    metadata::MetadataMap,
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
 pub struct Collector {
@@ -29,6 +32,7 @@ pub struct Collector {
 #[derive(Clone, Default)]
 struct Received {
     requests: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    headers: Arc<Mutex<Vec<MetadataMap>>>,
     /// What is said of each.
     message: String,
 }
@@ -40,14 +44,32 @@ impl Collector {
 
     /// One that says this of all spans.
     pub async fn saying(message: &str) -> Self {
+        Self::serve("http", Server::builder(), message).await
+    }
+
+    /// One with a certificate of this authority, which asks for one that the other authority, if any, has signed.
+    pub async fn encrypted(authority: &Authority, of_clients: Option<&Authority>) -> Self {
+        let issued = authority.server("localhost");
+        let identity = Identity::from_pem(issued.certificate, issued.key);
+        let mut tls = ServerTlsConfig::new().identity(identity);
+        if let Some(authority) = of_clients {
+            tls = tls.client_ca_root(Certificate::from_pem(authority.pem()));
+        }
+        let server = Server::builder().tls_config(tls).expect("valid");
+        Self::serve("https", server, "").await
+    }
+
+    async fn serve(scheme: &str, mut server: Server, message: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let port = listener.local_addr().expect("an address").port();
+        let endpoint = format!("{scheme}://localhost:{port}");
         let received = Received {
             message: message.to_owned(),
             ..Received::default()
         };
-        let server = Server::builder()
-            .add_service(TraceServiceServer::new(received.clone()))
+        let service = TraceServiceServer::new(received.clone());
+        let server = server
+            .add_service(service.accept_compressed(CompressionEncoding::Gzip))
             .serve_with_incoming(TcpIncoming::from(listener));
         Self {
             endpoint,
@@ -87,6 +109,13 @@ impl Collector {
             .collect()
     }
 
+    /// The header of this name that came with the first spans.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let received = self.received.headers.lock().expect("unpoisoned");
+        let value = received.first()?.get(name)?;
+        Some(value.to_str().expect("ASCII").to_owned())
+    }
+
     /// All received messages in their encoding.
     pub fn bytes(&self) -> Vec<u8> {
         let received = self.received.requests.lock().expect("unpoisoned");
@@ -100,6 +129,8 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let headers = request.metadata().clone();
+        self.headers.lock().expect("unpoisoned").push(headers);
         let request = request.into_inner();
         self.requests.lock().expect("unpoisoned").push(request);
         let error_message = self.message.clone();

@@ -3,7 +3,7 @@
 //! Must never repeat the value of a setting if it is no path. It may be a secret, such as a private key
 //! that somebody has given in place of its file's path.
 
-use crate::file_access::{Content, warn_of_others};
+use crate::file_access::{self, Content, warn_of_others};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -18,10 +18,28 @@ pub(crate) struct NamedFile {
     pub path: PathBuf,
 }
 
+/// The settings whose files nobody else may read.
+const HOLD_SECRETS: [&str; 4] = [
+    "--tls-key",
+    "--digest-secret-file",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+];
+
+/// Larger than any sensible file of certificates or callers.
+const MAX_LEN: u64 = 1024 * 1024;
+
 impl NamedFile {
+    /// Reads it whole. Blocks.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, FileError> {
+        let content = file_access::read(&self.path, MAX_LEN);
+        let content = content.map_err(|error| FileError::unreadable(self, &error))?;
+        content.ok_or_else(|| FileError::invalid(self, "is larger than 1 MiB"))
+    }
+
     /// Warns of others who may read or change it.
     pub(crate) fn warn_of_others(&self) {
-        let is_secret = ["--tls-key", "--digest-secret-file"].contains(&self.setting);
+        let is_secret = HOLD_SECRETS.contains(&self.setting);
         let content = if is_secret {
             Content::Secret
         } else {
