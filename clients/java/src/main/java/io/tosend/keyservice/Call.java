@@ -43,24 +43,24 @@ final class Call<Q, A, R> {
     /**
      * What a call is, and how long it may take.
      *
-     * @param attemptTimeout how long an attempt may take; null for half of what is left
-     * @param usualAttempt a shorter attempt without an answer says nothing about the replica
-     * @param isAdmin whether the server may refuse it for a reason of its own
+     * @param isAdmin whether the server may refuse it for a reason of its own, and an attempt may
+     *     take half of what is left
      */
-    record Terms(
-            Duration deadline,
-            int maxAttempts,
-            Duration attemptTimeout,
-            Duration usualAttempt,
-            boolean isAdmin) {
+    record Terms(Duration deadline, int maxAttempts, Duration attemptTimeout, boolean isAdmin) {
         Terms within(Duration otherDeadline) {
-            return new Terms(otherDeadline, maxAttempts, attemptTimeout, usualAttempt, isAdmin);
+            return new Terms(otherDeadline, maxAttempts, attemptTimeout, isAdmin);
+        }
+
+        /**
+         * A replica that does not answer within this time hangs. It is at most half of the
+         * deadline, so that there is time to ask another.
+         */
+        long nanosOfWholeAttempt() {
+            return Math.min(attemptTimeout.toNanos(), deadline.toNanos() / 2);
         }
 
         long nanosForAttempt(long nanosLeft) {
-            return attemptTimeout == null
-                    ? nanosLeft / 2
-                    : Math.min(nanosLeft, attemptTimeout.toNanos());
+            return isAdmin ? nanosLeft / 2 : Math.min(nanosLeft, nanosOfWholeAttempt());
         }
     }
 
@@ -270,7 +270,7 @@ final class Call<Q, A, R> {
                     @Override
                     public void onClose(Status status, Metadata trailers) {
                         boolean ranOut = status.getCode() == Status.Code.DEADLINE_EXCEEDED;
-                        if (ranOut && nanos >= terms.usualAttempt().toNanos()) {
+                        if (ranOut && nanos >= terms.nanosOfWholeAttempt()) {
                             pool.timedOut(replica, watchNumber);
                         }
                         replica.attemptEnds(ranOut);

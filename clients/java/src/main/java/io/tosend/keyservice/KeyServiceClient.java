@@ -64,18 +64,10 @@ public final class KeyServiceClient implements AutoCloseable {
         credentials = new Credentials(options);
         authorizeTerms =
                 new Call.Terms(
-                        options.deadline,
-                        options.maxAttempts,
-                        options.attemptTimeout,
-                        options.attemptTimeout,
-                        false);
+                        options.deadline, options.maxAttempts, options.attemptTimeout, false);
         adminTerms =
                 new Call.Terms(
-                        options.adminDeadline,
-                        options.maxAttempts,
-                        null,
-                        options.attemptTimeout,
-                        true);
+                        options.adminDeadline, options.maxAttempts, options.attemptTimeout, true);
         pool = new Pool(options.addresses, options.serverName, credentials);
         metrics = new Metrics(options.openTelemetry, pool::readyCount, pool::notReadyCount);
         Answer.warmUp(); // while the pool connects, and not within the deadline of the first call

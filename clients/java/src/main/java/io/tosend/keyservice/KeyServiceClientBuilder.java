@@ -136,7 +136,8 @@ public final class KeyServiceClientBuilder {
     }
 
     /**
-     * Sets how long one attempt of {@code authorize} may take.
+     * Sets how long one attempt of {@code authorize} may take. It takes at most half of the call's
+     * deadline.
      *
      * @param attemptTimeout 200 milliseconds by default; more than 0, and at most a day
      * @return this

@@ -38,6 +38,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 
 @Timeout(60)
 class AuthorizeTest {
@@ -272,13 +273,39 @@ class AuthorizeTest {
     }
 
     @Test
-    void anAttemptCutShortByItsCallerSaysNothingAboutTheReplica() throws Exception {
+    void callsWithAShortDeadlineNoticeThatAReplicaHangs() throws Exception {
+        try (var hanging = new FakeReplica();
+                var one = new FakeReplica();
+                var two = new FakeReplica();
+                var client = ready(patient(hanging, one, two))) {
+            for (int i = 0; i < 30; i++) { // so that nothing is slow for being new
+                client.authorize(TOKEN, DOMAIN);
+            }
+            hanging.hang();
+            int before = hanging.calls();
+            for (int i = 0; i < 30; i++) {
+                client.authorize(TOKEN, DOMAIN, Duration.ofMillis(100));
+            }
+            assertEquals(before + 1, hanging.calls());
+        }
+    }
+
+    @Test
+    void anAttemptCutShortByTheDeadlineSaysNothingAboutTheReplica() throws Exception {
         try (var replica = new FakeReplica();
                 var client = ready(patient(replica).attemptTimeout(Duration.ofMillis(200)))) {
-            replica.hang();
-            Duration deadline = Duration.ofMillis(100);
+            replica.answerBy(
+                    request -> {
+                        if (replica.calls() > 2) {
+                            return null;
+                        }
+                        LockSupport.parkNanos(Duration.ofMillis(100).toNanos());
+                        return Status.Code.UNAVAILABLE;
+                    });
+            Duration deadline = Duration.ofMillis(400);
             assertThrows(
                     UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN, deadline));
+            assertEquals(3, replica.calls());
             assertTrue(client.toString().contains("1 of 1"), client.toString());
         }
     }
