@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -129,7 +128,6 @@ func admin[Service any, Request, Response proto.Message](
 	}
 	rules := rules{
 		deadline:  c.options.AdminDeadline,
-		limit:     func(left time.Duration) time.Duration { return left / 2 },
 		isRefusal: isRefusal,
 		mayRepeat: mayRepeat,
 		isAdmin:   true,

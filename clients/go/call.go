@@ -24,13 +24,12 @@ const tooManyKeys = "TOO_MANY_KEYS"
 // rules are what differs between Authorize and the admin calls.
 type rules struct {
 	deadline time.Duration
-	// limit is how long an attempt may take, by what is left of the deadline.
-	limit func(left time.Duration) time.Duration
 	// isRefusal reports whether to ask again does not help, although the question was not wrong.
 	isRefusal func(codes.Code) bool
 	// mayRepeat reports whether the question may be asked again after this code.
 	mayRepeat func(codes.Code) bool
-	// isAdmin reports whether the call may wait for a replica that restarts, and needs no slot.
+	// isAdmin reports whether the call may wait for a replica that restarts, whether its attempts may
+	// take half of what is left, and whether they need no slot.
 	isAdmin bool
 }
 
@@ -45,6 +44,9 @@ func (c *Client) ask(ctx context.Context, rules rules, ask question) error {
 	defer c.calls.Done()
 	limited, cancel := context.WithTimeout(ctx, rules.deadline)
 	defer cancel()
+	// Half of a short deadline: a second replica is asked if the first one hangs.
+	deadline, _ := limited.Deadline()
+	whole := min(c.options.AttemptTimeout, time.Until(deadline)/2)
 
 	var failed []Attempt
 	var tried []string
@@ -73,7 +75,7 @@ func (c *Client) ask(ctx context.Context, rules rules, ask question) error {
 			continue
 		}
 		tried = append(tried, r.address)
-		err := c.attempt(limited, r, rules, ask)
+		err := c.attempt(limited, r, rules, whole, ask)
 		c.pool.done(r)
 		if err == nil {
 			return nil
@@ -114,22 +116,27 @@ func (c *Client) waitForReplica(ctx context.Context) {
 	_ = c.pool.waitUntilReady(limited)
 }
 
-// attempt asks one replica, once.
-func (c *Client) attempt(ctx context.Context, r *replica, rules rules, ask question) error {
+// attempt asks one replica, once. A replica that does not answer in the whole time of an attempt
+// hangs.
+func (c *Client) attempt(ctx context.Context, r *replica, rules rules, whole time.Duration, ask question) error {
 	began := time.Now()
 	deadline, _ := ctx.Deadline()
-	limit := rules.limit(time.Until(deadline))
+	left := time.Until(deadline)
+	limit := min(left, whole)
+	if rules.isAdmin {
+		limit = left / 2
+	}
 	limited, cancel := context.WithTimeout(c.pool.credentials.authenticate(ctx), limit)
 	defer cancel()
 	err := ask(limited, r)
 	// If it was the whole call that ended, this says nothing about the replica. Nor does a time that
-	// is shorter than usual. The replica may say itself that time ran out, just before it does here.
+	// the call's deadline has cut short. The replica may say itself that time ran out, just before it does here.
 	ranOut := err != nil && (limited.Err() != nil || status.Code(err) == codes.DeadlineExceeded)
 	if ranOut && ctx.Err() == nil {
 		if status.Convert(err).Message() == context.DeadlineExceeded.Error() {
 			err = status.Errorf(codes.DeadlineExceeded, "no answer within %v", limit.Round(time.Millisecond))
 		}
-		if limit >= c.options.AttemptTimeout {
+		if limit >= whole {
 			r.timedOut(began, failedAttempt(r.address, err))
 		}
 	}

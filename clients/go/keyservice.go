@@ -61,7 +61,8 @@ type Options struct {
 
 	// Deadline is for a whole Authorize: 1 s by default. A context that ends earlier ends it earlier.
 	Deadline time.Duration
-	// AttemptTimeout is for one attempt of an Authorize: 200 ms by default.
+	// AttemptTimeout is for one attempt of an Authorize, which takes at most half of the call's
+	// deadline: 200 ms by default.
 	AttemptTimeout time.Duration
 	// Attempts is how many attempts a call makes at most: 4 by default.
 	Attempts int
@@ -216,7 +217,6 @@ func (c *Client) authorize(ctx context.Context, token, domain string) (Decision,
 func (c *Client) authorizeRules() rules {
 	return rules{
 		deadline:  c.options.Deadline,
-		limit:     func(left time.Duration) time.Duration { return min(left, c.options.AttemptTimeout) },
 		isRefusal: func(codes.Code) bool { return false },
 		mayRepeat: always,
 	}

@@ -161,14 +161,37 @@ func TestAnAttemptWithoutAConnectionDoesNotCount(t *testing.T) {
 	}
 }
 
-func TestAnAttemptCutShortByItsCallerSaysNothingAboutTheReplica(t *testing.T) {
+func TestCallsWithAShortDeadlineNoticeThatAReplicaHangs(t *testing.T) {
+	hanging := startFake(t)
+	client := open(t, Options{}, hanging, startFake(t), startFake(t))
+	hanging.set(func() { hanging.hangs = true })
+	for range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if _, err := client.Authorize(ctx, token, "example.com"); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
+	if asked := hanging.asked.Load(); asked != 1 {
+		t.Errorf("the replica was asked %d times", asked)
+	}
+}
+
+func TestAnAttemptCutShortByTheDeadlineSaysNothingAboutTheReplica(t *testing.T) {
 	replica := startFake(t)
-	client := open(t, Options{}, replica)
-	replica.set(func() { replica.hangs = true })
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := client.Authorize(ctx, token, "example.com"); err == nil {
+	client := open(t, Options{Deadline: 400 * time.Millisecond}, replica)
+	replica.set(func() {
+		replica.answer = func() (*keysv1.AuthorizeResponse, error) {
+			replica.hangs = replica.asked.Load() == 2
+			time.Sleep(100 * time.Millisecond)
+			return fail(codes.Unavailable)()
+		}
+	})
+	if _, err := client.Authorize(t.Context(), token, "example.com"); err == nil {
 		t.Fatal("there was an answer")
+	}
+	if asked := replica.asked.Load(); asked != 3 {
+		t.Errorf("the replica was asked %d times", asked)
 	}
 	if ready, _ := client.pool.counts(); ready != 1 {
 		t.Error("the replica is not ready")
