@@ -24,7 +24,7 @@ pub use limits::ClientLimits;
 pub use logs::{LogFormat, LogSettings};
 pub use postgres::PostgresSettings;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
-pub use store::{StoreAddress, StoreSetting};
+pub use store::{StoreAddress, StoreSetting, StoreStartSettings};
 
 /// Every setting of `keyservice serve`.
 #[derive(Debug, Args)]
@@ -66,6 +66,10 @@ pub struct Settings {
     /// Where keys are stored.
     #[command(flatten)]
     pub store: StoreSetting,
+
+    /// What a start does if it finds no store.
+    #[command(flatten)]
+    pub store_start: StoreStartSettings,
 
     /// File with a secret of at least 32 bytes that keys the digests of tokens. With it, a stolen
     /// database alone proves nothing about any token. Choose before you create the first key: it cannot

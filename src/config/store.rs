@@ -1,11 +1,11 @@
-//! The setting that says which store: its address, in one of two forms.
+//! The settings that say which store: its address, in one of two forms, and what a start does if it is not there.
 //!
 //! Promises an address that names a store, or an error that says what does.
 //! Must never print a password: not in `Debug`, not in `--help`, not in an error.
 
-use super::Hidden;
-use clap::{Args, builder::TypedValueParser, error::ErrorKind};
-use std::{ffi::OsStr, fmt, path::PathBuf, str::FromStr};
+use super::{Hidden, duration::delay};
+use clap::{ArgAction, Args, builder::TypedValueParser, error::ErrorKind};
+use std::{ffi::OsStr, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 /// Which store.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +23,21 @@ pub struct StoreSetting {
         value_parser = StoreAddressParser
     )]
     pub address: StoreAddress,
+}
+
+/// How a start finds its store.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct StoreStartSettings {
+    /// Whether to create a store where there is none. With `false`, a start with a wrong path or the name of another
+    /// database is refused, in place of serving no keys. So give `false` once your store is there.
+    #[arg(long, env = "KEYSERVICE_CREATE_STORE", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
+    pub create_store: bool,
+
+    /// How long a start waits for a PostgreSQL server that cannot be reached, or is starting. Health is
+    /// `NOT_SERVING` meanwhile, and the log says every few seconds what the server says. With `0s` it does not wait.
+    /// [default: for ever]
+    #[arg(long, env = "KEYSERVICE_STORE_WAIT_LIMIT", value_name = "DURATION", value_parser = delay)]
+    pub store_wait_limit: Option<Duration>,
 }
 
 /// Where keys are stored.

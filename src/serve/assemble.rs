@@ -2,20 +2,15 @@
 
 use super::digest_secret::{self, DigestSecretError};
 use crate::{
-    app::{App, Callers},
+    app::{App, Callers, Counts},
     audit::recorder::Recorder,
     authorize::{Authorizer, decision::DomainRule},
     callers::{admin_slots::AdminSlots, store_turns::StoreTurns},
     config::{Settings, StoreAddress, VerifiedDomains},
-    grpc::layers::new_counts,
     model::token::Digester,
     net::{connection_counts::ConnectionCounts, reload::Reloaded, tls::Tls},
     replication::{acknowledgement::Acknowledgements, follower::Identity},
-    store::{
-        OpenError, Store,
-        postgres::{self, PostgresStore},
-        sqlite::SqliteStore,
-    },
+    store::Store,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -25,35 +20,6 @@ pub(super) fn digester(settings: &Settings) -> Result<Digester, DigestSecretErro
     Ok(Digester::new(secret.as_deref()))
 }
 
-pub(super) async fn open_store(
-    settings: &Settings,
-    identity: &Identity,
-    digester: &Digester,
-) -> Result<Store, OpenError> {
-    tracing::info!(store = ?settings.store.address, "opening the store");
-    let writes_per_commit = settings.writes_per_commit.into();
-    Ok(match &settings.store.address {
-        StoreAddress::Sqlite(path) => {
-            let (path, digester) = (path.clone(), digester.clone());
-            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, &digester));
-            let store = store.await.expect("opening a store does not panic")?;
-            store.with_writes_per_commit(writes_per_commit).into()
-        }
-        StoreAddress::Postgres(address) => {
-            let settings = &settings.postgres;
-            let pool = postgres::PoolSettings {
-                pool_size: settings.pool_size.into(),
-                connect_timeout: settings.connect_timeout,
-                acquire_timeout: settings.acquire_timeout,
-                statement_timeout: settings.statement_timeout,
-                lease_statement_timeout: identity.call_limit().min(settings.statement_timeout),
-            };
-            let store = PostgresStore::open(address.expose(), pool, digester).await?;
-            store.with_writes_per_commit(writes_per_commit).into()
-        }
-    })
-}
-
 pub(super) fn app(
     settings: &Settings,
     store: Store,
@@ -61,8 +27,8 @@ pub(super) fn app(
     digester: Digester,
     callers: Callers,
     tls: Option<Arc<Reloaded<Tls>>>,
+    counts: &'static Counts,
 ) -> Arc<App> {
-    let counts = new_counts();
     let store = store.observed(&counts.store_errors);
     Arc::new(App {
         acknowledgements: Arc::new(Acknowledgements::new(

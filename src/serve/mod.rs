@@ -6,6 +6,7 @@
 mod assemble;
 mod digest_secret;
 mod lease_timing;
+mod opening;
 mod protection;
 mod signals;
 mod tasks;
@@ -13,6 +14,7 @@ mod tasks;
 use crate::{
     app::Callers,
     config::Settings,
+    grpc::{ServingState, layers::new_counts},
     model::token::Digester,
     named_file::FileError,
     net::{open_files, reload::Reloaded, tls::Tls},
@@ -93,15 +95,19 @@ pub(crate) async fn serve(settings: Arc<Settings>, for_clients: &Handle) -> Resu
         callers,
         tls,
     } = files;
-    let sockets = Sockets::listen(settings)?;
+    let mut sockets = Sockets::listen(settings)?;
+    let (state, counts) = (ServingState::not_serving().await, new_counts());
+    let probes = sockets.health.take();
+    let _health_server =
+        probes.map(|socket| tasks::serve_health(socket, settings, counts, &state, for_clients));
     let identity = identity(&sockets.api, lease);
     let store = tokio::select! {
-        store = assemble::open_store(settings, &identity, &digester) => store?,
+        store = opening::open_store(settings, &identity, &digester) => store?,
         () = end.asked() => return Ok(()),
     };
-    let app = assemble::app(settings, store, &identity, digester, callers, tls);
+    let app = assemble::app(settings, store, &identity, digester, callers, tls, counts);
     let id = identity.id;
-    let mut tasks = Tasks::start(settings, &app, identity, sockets, for_clients).await;
+    let mut tasks = Tasks::start(settings, &app, state, identity, sockets, for_clients);
     tokio::select! {
         ended = &mut tasks.follow => {
             let ended = ended.expect("the follower's task does not panic");

@@ -5,7 +5,7 @@
 
 use super::{ServeError, Sockets};
 use crate::{
-    app::App,
+    app::{App, Counts},
     authorize::{Authorizer, decision::DomainRule, lease::Lease},
     config::Settings,
     grpc::{self, ServingState},
@@ -48,7 +48,6 @@ pub(super) struct Tasks {
     report: AbortOnDropHandle<()>,
     uses: AbortOnDropHandle<()>,
     _retention: AbortOnDropHandle<()>,
-    _health_server: Option<AbortOnDropHandle<()>>,
     _metrics_server: Option<AbortOnDropHandle<()>>,
     state: ServingState,
     drain: CancellationToken,
@@ -56,27 +55,23 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) async fn start(
+    pub(super) fn start(
         settings: &Settings,
         app: &Arc<App>,
+        state: ServingState,
         identity: Identity,
         sockets: Sockets,
         for_clients: &Handle,
     ) -> Self {
-        let state = ServingState::not_serving().await;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let lease = app.authorizer.lease().clone();
         // Until it is dropped, tasks are spawned for clients.
         let entered = for_clients.enter();
         let server = serve_api(sockets.api, settings, app, &state, drain.clone());
-        let health_server = sockets
-            .health
-            .map(|socket| serve_health(socket, settings, app, &state));
         let metrics_server = sockets.metrics.map(|socket| serve_metrics(socket, app));
         drop(entered);
         Self {
             server,
-            _health_server: health_server,
             _metrics_server: metrics_server,
             follow: spawn(follow(app.clone(), identity, stop.clone())),
             report: spawn(report_serving(lease, state.clone())),
@@ -247,18 +242,20 @@ fn serve_api(
     })
 }
 
-/// Serves health in plain text to the end of the process, the drain included.
-fn serve_health(
+/// Serves health in plain text from before the store is opened to the end of the process, the drain included.
+pub(super) fn serve_health(
     socket: TcpListener,
     settings: &Settings,
-    app: &App,
+    counts: &'static Counts,
     state: &ServingState,
+    for_clients: &Handle,
 ) -> AbortOnDropHandle<()> {
     if let Ok(health_address) = socket.local_addr() {
         tracing::info!(%health_address, "listening for probes");
     }
-    let (state, counts) = (state.clone(), app.counts);
+    let state = state.clone();
     let limits = open_files::limits_for_probes(&settings.limits);
+    let _entered = for_clients.enter();
     spawn(async move {
         let (counts_of_probes, no_drain) = (Arc::default(), CancellationToken::new());
         let clients = Clients::Probes;

@@ -60,6 +60,19 @@ use std::sync::Arc;
 pub use still_allowed::{StillAllowed, Watch};
 pub use uses::{NotedUse, UseLog};
 
+/// What there is at a store's address before it is opened.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// A store.
+    Store,
+    /// Nothing: an opening would create a store at this address, which is shown without its password.
+    Nothing(String),
+    /// There is no way to it now, for this reason.
+    Away(String),
+    /// It cannot be told. An opening says why.
+    Unknown,
+}
+
 /// How many writes that wait at the same time share one transaction at most, unless a setting says otherwise.
 ///
 /// A group of this size takes a store some 10 ms, and the first write of it is answered only then. A larger group

@@ -14,6 +14,12 @@ pub enum OpenError {
     /// There is no store to read.
     #[error("there is no store at {0}; check --store (KEYSERVICE_STORE)")]
     Missing(String),
+    /// There is no store, and none may be created.
+    #[error(
+        "there is no store at {0}; check --store (KEYSERVICE_STORE). To create one there, give --create-store true \
+         (KEYSERVICE_CREATE_STORE)"
+    )]
+    NotCreated(String),
     /// Another process has the file.
     #[error(
         "{path} is in use by another keyservice process{holder}; an SQLite store serves one process \

@@ -19,6 +19,7 @@ mod key_changes;
 mod key_list;
 mod keys;
 mod load;
+mod look;
 mod migrate;
 mod notifications;
 mod open;
@@ -41,10 +42,10 @@ use super::{
     ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CountedKeys, CreateOutcome,
     DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
     KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
-    OpenError, PoolStatus, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
-    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision,
-    Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
-    WRITES_PER_COMMIT,
+    OpenError, PoolStatus, Position, Presence, Progress, RemovedDomain, Renewal, Renewed, Replaced,
+    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore,
+    Revision, Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange,
+    UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -61,7 +62,7 @@ use database::Database;
 use dead_rows::DeadRows;
 use notifications::Notifications;
 pub use pool::PoolSettings;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::task::spawn_blocking;
 use write_groups::WriteGroups;
 
@@ -84,10 +85,7 @@ impl PostgresStore {
         settings: PoolSettings,
         digester: &Digester,
     ) -> Result<Self, OpenError> {
-        let (text, connect_timeout) = (address.to_owned(), settings.connect_timeout);
-        // The file of `sslrootcert` may be a named pipe, or on a mount that hangs.
-        let parsing = spawn_blocking(move || Address::parse(&text, connect_timeout));
-        let address = parsing.await.expect("parsing does not panic")?;
+        let address = parse(address, settings.connect_timeout).await?;
         let database = Arc::new(open::open(&address, settings, digester).await?);
         Ok(Self {
             dead_rows: DeadRows::start(database.clone()),
@@ -96,6 +94,14 @@ impl PostgresStore {
             database,
             notifications: Notifications::start(address),
         })
+    }
+
+    /// Looks whether the server can be reached, and whether the database holds a store.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub async fn look(address: &str, connect_timeout: Duration) -> Result<Presence, OpenError> {
+        Ok(look::look(&parse(address, connect_timeout).await?).await)
     }
 
     /// Lets at most so many writes share a transaction. 1 gives each its own.
@@ -107,6 +113,13 @@ impl PostgresStore {
             ..self
         }
     }
+}
+
+/// Parses an address. The file of `sslrootcert` may be a named pipe, or on a mount that hangs.
+async fn parse(address: &str, connect_timeout: Duration) -> Result<Address, OpenError> {
+    let text = address.to_owned();
+    let parsing = spawn_blocking(move || Address::parse(&text, connect_timeout));
+    parsing.await.expect("parsing does not panic")
 }
 
 impl From<PostgresStore> for Store {

@@ -32,9 +32,9 @@ use super::{
     ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
     DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
     KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError,
-    Position, Progress, RemovedDomain, Replaced, ReplicationError, RetentionStore, Revision,
-    Revocation, Selected, Selection, StillAllowed, Store, StoreError, Suspended, SuspensionChange,
-    UseLog, WRITES_PER_COMMIT,
+    Position, Presence, Progress, RemovedDomain, Replaced, ReplicationError, RetentionStore,
+    Revision, Revocation, Selected, Selection, StillAllowed, Store, StoreError, Suspended,
+    SuspensionChange, UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -49,7 +49,7 @@ pub use audit::read as read_audit;
 use open::Opened;
 use open_files::OpenFiles;
 use rusqlite::Transaction;
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 use worker::Worker;
 use write_groups::WriteGroups;
 
@@ -68,6 +68,18 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Looks whether there is a database. Blocks.
+    #[must_use]
+    pub fn look(path: &Path) -> Presence {
+        match path.metadata() {
+            Ok(found) if found.len() > 0 => Presence::Store,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Presence::Unknown,
+            // The file of a process that was killed soon after it created it may be empty beside its log.
+            _ if inspect::has_log(path).unwrap_or(true) => Presence::Unknown,
+            _ => Presence::Nothing(format!("sqlite:{}", path.display())),
+        }
+    }
+
     /// Opens the file, and creates or migrates it as needed. Blocks: call it before serving.
     pub fn open(path: &Path, digester: &Digester) -> Result<Self, OpenError> {
         let Opened {

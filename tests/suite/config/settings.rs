@@ -112,7 +112,7 @@ struct Setting {
     invalid: &'static str,
 }
 
-fn settings(directory: &TempDir) -> [Setting; 39] {
+fn settings(directory: &TempDir) -> [Setting; 41] {
     let authority = Authority::new();
     let tls = authority.server("localhost");
     let file = |name: &str, content: &str| {
@@ -125,6 +125,8 @@ fn settings(directory: &TempDir) -> [Setting; 39] {
         ("--health-listen", "127.0.0.1:0", "nowhere"),
         ("--metrics-listen", "127.0.0.1:0", "nowhere"),
         ("--reflection", "true", "perhaps"),
+        ("--create-store", "true", "perhaps"),
+        ("--store-wait-limit", "10s", "10"),
         (
             "--credentials",
             &file("callers", &admin.line),

@@ -1,5 +1,6 @@
 //! The stores, with real files and real databases.
 
+mod absent;
 mod conformance;
 mod crash;
 mod postgres;

@@ -344,6 +344,8 @@ pub fn command_on(port: u16, store: &str) -> Command {
     // Most tests are about something else, and need no verified domain for their keys.
     command.env("KEYSERVICE_VERIFIED_DOMAINS", "off");
     command.env("KEYSERVICE_SHUTDOWN_DELAY", "0s");
+    // A start that cannot reach its database is to say so at once.
+    command.env("KEYSERVICE_STORE_WAIT_LIMIT", "0s");
     command
 }
 
