@@ -4,11 +4,16 @@
 //! it is killed, in plain text and with that certificate. It prints the two addresses in a line.
 //!
 //! It serves as tonic does by default: its own router, codec and buffers, no limit and no layer. Authorize
-//! always gives the same grant, and Resume an empty message.
+//! always gives the same grant, Resume an empty message, and Check lets each request pass.
 
-use keyservice::grpc::proto::{
-    AuthorizeRequest, AuthorizeResponse, Grant, ResumeRequest, ResumeResponse, Scope,
-    authorize_response::Decision, scope::Kind,
+use keyservice::grpc::{
+    envoy::service::auth::v3::{
+        CheckRequest, CheckResponse, OkHttpResponse, check_response::HttpResponse,
+    },
+    proto::{
+        AuthorizeRequest, AuthorizeResponse, Grant, ResumeRequest, ResumeResponse, Scope,
+        authorize_response::Decision, scope::Kind,
+    },
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::{
@@ -54,7 +59,8 @@ pub(crate) async fn serve(directory: &Path) -> Result<(), Box<dyn Error>> {
     let with_tls = Server::builder().tls_config(identity)?;
     let serve = |mut server: Server, incoming: TcpIncoming| {
         let incoming = incoming.with_nodelay(Some(true));
-        server.add_service(Bare).serve_with_incoming(incoming)
+        let services = server.add_service(Bare).add_service(BareGateway);
+        services.serve_with_incoming(incoming)
     };
     tokio::try_join!(serve(Server::builder(), plain), serve(with_tls, encrypted))?;
     Ok(())
@@ -89,6 +95,48 @@ impl Service<http::Request<Body>> for Bare {
             }),
             _ => Box::pin(async { Ok(Status::unimplemented("").into_http()) }),
         }
+    }
+}
+
+/// What a gateway asks.
+#[derive(Clone)]
+struct BareGateway;
+
+impl NamedService for BareGateway {
+    const NAME: &'static str = "envoy.service.auth.v3.Authorization";
+}
+
+impl Service<http::Request<Body>> for BareGateway {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<http::Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(async move {
+            let mut grpc = Grpc::new(ProstCodec::default());
+            Ok(grpc.unary(Check, request).await)
+        })
+    }
+}
+
+struct Check;
+
+impl UnaryService<CheckRequest> for Check {
+    type Response = CheckResponse;
+    type Future = BoxFuture<Response<CheckResponse>, Status>;
+
+    fn call(&mut self, _: Request<CheckRequest>) -> Self::Future {
+        let ok = HttpResponse::OkResponse(OkHttpResponse::default());
+        Box::pin(async {
+            Ok(Response::new(CheckResponse {
+                status: Some(tonic_types::Status::default()),
+                http_response: Some(ok),
+            }))
+        })
     }
 }
 

@@ -254,60 +254,87 @@ fn with_ancestors(folder: &Path) -> io::Result<Vec<Folder>> {
 
 /// Who has this right. An owner can take any.
 fn allowed((path, metadata): &Folder, right: u32) -> Vec<Who> {
+    let rights = Rights::of(path, metadata.mode());
     let mut allowed = vec![Who::User(metadata.uid())];
-    allowed.extend(listed(path, right));
-    if metadata.mode() & right != 0 {
+    allowed.extend(rights.named(right));
+    if rights.everybody & right != 0 {
         allowed.push(Who::Everybody);
-    } else if metadata.mode() >> 3 & right != 0 {
+    } else if rights.owning_group & right != 0 {
         allowed.push(Who::Group(metadata.gid()));
     }
     allowed
 }
 
-/// Who has this right by name in a POSIX access control list, of which there may be none.
-///
-/// Linux keeps it as a version of four bytes, and for each entry a kind, the rights and an id, of two, two and four
-/// bytes (`linux/posix_acl_xattr.h`).
-fn listed(path: &Path, right: u32) -> Vec<Who> {
-    const NAMED_USER: u16 = 0x02;
-    const NAMED_GROUP: u16 = 0x08;
-    const MASK: u16 = 0x10;
-    let mut list = vec![0; 64 * 1024];
-    let Ok(length) = getxattr(path, "system.posix_acl_access", &mut list[..]) else {
-        return Vec::new();
-    };
-    let entries: Vec<(u16, u32, u32)> = list[4.min(length)..length]
-        .chunks_exact(8)
-        .map(|entry| {
-            let half = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
-            let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
-            (half(0), half(2).into(), id)
-        })
-        .collect();
-    let mask = entries.iter().find(|(kind, ..)| *kind == MASK);
-    let mask = mask.map_or(u32::MAX, |(_, rights, _)| *rights);
-    let allowed = entries
-        .iter()
-        .filter(|(_, rights, _)| rights & mask & right != 0);
-    allowed
-        .filter_map(|(kind, _, id)| match *kind {
-            NAMED_USER => Some(Who::User(*id)),
-            NAMED_GROUP => Some(Who::Group(*id)),
-            _ => None,
-        })
-        .collect()
-}
-
 /// Whether they can get into this folder. A user may be in any group.
 fn may_enter(who: Who, (path, folder): &Folder) -> bool {
-    let (for_others, for_group) = (folder.mode() & ENTER != 0, folder.mode() >> 3 & ENTER != 0);
-    for_others
-        || listed(path, ENTER).contains(&who)
+    let rights = Rights::of(path, folder.mode());
+    let for_group = rights.owning_group & ENTER != 0;
+    let mut named = rights.named(ENTER);
+    rights.everybody & ENTER != 0
         || match who {
-            Who::User(id) => id == folder.uid() || for_group,
-            Who::Group(id) => id == folder.gid() && for_group,
+            Who::User(id) => {
+                let is_of_list = |it| it == who || matches!(it, Who::Group(_));
+                id == folder.uid() || for_group || named.any(is_of_list)
+            }
+            Who::Group(id) => (id == folder.gid() && for_group) || named.any(|it| it == who),
             Who::Everybody => false,
         }
+}
+
+/// What others than the owner may do with a file: by its mode, and by a POSIX access control list if it has one.
+struct Rights {
+    owning_group: u32,
+    everybody: u32,
+    named: Vec<(Who, u32)>,
+}
+
+impl Rights {
+    /// Linux keeps a list as a version of four bytes, and for each entry a kind, the rights and an id, of two, two
+    /// and four bytes (`linux/posix_acl_xattr.h`). Where there is one, the mode shows its mask in the place of the
+    /// owning group's rights (`acl(5)`).
+    fn of(path: &Path, mode: u32) -> Self {
+        const NAMED_USER: u16 = 0x02;
+        const OWNING_GROUP: u16 = 0x04;
+        const NAMED_GROUP: u16 = 0x08;
+        const MASK: u16 = 0x10;
+        let mut rights = Self {
+            owning_group: mode >> 3,
+            everybody: mode,
+            named: Vec::new(),
+        };
+        let mut list = vec![0; 64 * 1024];
+        let Ok(length) = getxattr(path, "system.posix_acl_access", &mut list[..]) else {
+            return rights;
+        };
+        let entries: Vec<(u16, u32, u32)> = list[4.min(length)..length]
+            .chunks_exact(8)
+            .map(|entry| {
+                let half = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+                let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+                (half(0), half(2).into(), id)
+            })
+            .collect();
+        let mask = entries.iter().find(|(kind, ..)| *kind == MASK);
+        let mask = mask.map_or(u32::MAX, |(_, rights, _)| *rights);
+        for (kind, of_entry, id) in entries {
+            match kind {
+                NAMED_USER => rights.named.push((Who::User(id), of_entry & mask)),
+                NAMED_GROUP => rights.named.push((Who::Group(id), of_entry & mask)),
+                OWNING_GROUP => rights.owning_group = of_entry & mask,
+                _ => {}
+            }
+        }
+        rights
+    }
+
+    /// Whom the list gives this right by name.
+    fn named(&self, right: u32) -> impl Iterator<Item = Who> {
+        let allowed = self
+            .named
+            .iter()
+            .filter(move |(_, rights)| rights & right != 0);
+        allowed.map(|(who, _)| *who)
+    }
 }
 
 impl fmt::Display for Exposure {
@@ -374,11 +401,16 @@ mod tests {
 
     /// Gives a user and a group rights on a file by a list, with this mask.
     fn list(path: &Path, rights: u16, mask: u16) {
+        list_with(path, 0, rights, mask);
+    }
+
+    /// The same, and these rights to the group that owns it.
+    fn list_with(path: &Path, of_owning_group: u16, rights: u16, mask: u16) {
         let none = u32::MAX;
         let entries = [
             (0x01_u16, 6_u16, none),
             (0x02, rights, 4321),
-            (0x04, 0, none),
+            (0x04, of_owning_group, none),
             (0x08, rights, 8765),
             (0x10, mask, none),
             (0x20, 0, none),
@@ -428,6 +460,37 @@ mod tests {
         list(&tree.path("in"), 5, 7);
         list(&tree.path("in/file"), 4, 7);
         assert_eq!(found(Content::Secret).len(), 2);
+    }
+
+    /// The mode shows the mask in its place.
+    #[test]
+    fn the_owning_group_has_the_rights_of_its_entry_in_the_list() {
+        let tree = Tree::new();
+        let file = tree.path("in/file");
+        let metadata = || file.metadata().expect("it is there");
+        let group = Who::Group(metadata().gid());
+        let may_read = || allowed(&(file.clone(), metadata()), READ).contains(&group);
+        for (of_owning_group, mask, expected) in [(0, 7, false), (4, 7, true), (4, 0, false)] {
+            list_with(&file, of_owning_group, 4, mask);
+            assert_eq!(metadata().mode() >> 3 & 7, u32::from(mask));
+            assert_eq!(may_read(), expected, "{of_owning_group} {mask}");
+        }
+        let folder = tree.path("in");
+        tree.set("in", 0o700);
+        let may_enter = |who| {
+            let metadata = folder.metadata().expect("it is there");
+            may_enter(who, &(folder.clone(), metadata))
+        };
+        list_with(&folder, 0, 0, 7);
+        assert!(!may_enter(group) && !may_enter(Who::User(1234)));
+        list_with(&folder, 1, 0, 7);
+        assert!(may_enter(group) && may_enter(Who::User(1234)));
+        list_with(&folder, 0, 1, 7);
+        assert!(!may_enter(group));
+        assert!(
+            may_enter(Who::User(1234)),
+            "he may be in the group of the list"
+        );
     }
 
     /// The owner of the tree, in its group or not.

@@ -8,12 +8,22 @@ import sys
 from .tools import CLIENT_CORE, run
 
 
+def field(number, content):
+    """Encodes a field of text, bytes or a message."""
+    length, rest = b"", len(content)
+    while rest > 127:
+        length, rest = length + bytes([rest & 127 | 128]), rest >> 7
+    return bytes([number << 3 | 2]) + length + bytes([rest]) + content
+
+
+def framed(message):
+    """Puts a message into a gRPC frame."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
 def message(*fields):
-    """Encodes text fields of fewer than 128 bytes as a protobuf message in a gRPC frame."""
-    body = b""
-    for number, text in fields:
-        body += bytes([number << 3 | 2, len(text)]) + text.encode()
-    return b"\0" + len(body).to_bytes(4, "big") + body
+    """Encodes text fields as a protobuf message in a gRPC frame."""
+    return framed(b"".join(field(number, text.encode()) for number, text in fields))
 
 
 def first_field(frame):
@@ -34,6 +44,7 @@ class Call:
         self.body = directory / "body"
         self.log = directory / "latencies"
         self.request = request
+        self.data = ["-d", self.body]
         self.headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
         if secret:
             self.headers += ["-H", f"authorization: Bearer {secret}"]
@@ -55,7 +66,7 @@ class Call:
             fixed = ["--rps", max(1, round(rate / connections)), "--log-file", self.log]
         output = run(
             "taskset", "-c", CLIENT_CORE, "h2load", *self.headers, *fixed,
-            "-D", seconds, "-c", connections, "-m", streams, "-d", self.body, self.url,
+            "-D", seconds, "-c", connections, "-m", streams, *self.data, self.url,
         ).decode()  # fmt: skip
         answered = float(re.search(r"([\d.]+) req/s", output)[1])
         succeeded, failed = re.search(r"(\d+) succeeded, (\d+) failed", output).groups()

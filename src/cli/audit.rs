@@ -5,6 +5,7 @@
 //! output has seen enough.
 
 use super::{
+    complain,
     output::{OutputFormat, is_broken_pipe, to_stdout},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
     times::past,
@@ -72,7 +73,7 @@ impl AuditCommand {
     /// Prints the records to standard output.
     pub(super) fn run(&self) -> Result<(), ReadAuditError> {
         if stands_in_arguments(&self.store.address) {
-            eprintln!("keyservice: {PASSWORD_IN_ARGUMENTS}");
+            complain(PASSWORD_IN_ARGUMENTS);
         }
         let as_table = self.format.is_table();
         let seen_enough = |error: &ReadAuditError| matches!(error, ReadAuditError::Print(error) if is_broken_pipe(error));
@@ -112,10 +113,10 @@ impl AuditCommand {
         }
         output.flush()?;
         if times_to_come > 0 {
-            eprintln!(
-                "keyservice: left out {times_to_come} records with times to come, which a wrong clock or \
-                 somebody has made up: --until 9999-12-31 shows them"
-            );
+            complain(&format!(
+                "left out {times_to_come} records with times to come, which a wrong clock or somebody has made up: \
+                 --until 9999-12-31 shows them"
+            ));
         }
         match unreadable {
             0 => Ok(()),

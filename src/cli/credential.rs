@@ -1,5 +1,6 @@
 //! `keyservice credential`: makes the credentials of callers.
 
+use super::output::to_stdout;
 use crate::{
     callers::{
         Caller, Role,
@@ -40,17 +41,20 @@ impl CredentialCommand {
     pub(super) fn run(self) -> io::Result<()> {
         let Self::New(new) = self;
         let secret = Secret::generate(&mut rand::rng());
-        let mut stdout = io::stdout().lock();
-        // No other place shows a secret.
-        writeln!(
-            stdout,
-            "# The secret, for the caller. It is not shown again.\n\
-             {}\n\
-             # The line for the file of --credentials.\n\
-             {}",
-            secret.expose(),
-            line(&new.into_caller(), &secret)
-        )
+        let line = line(&new.into_caller(), &secret);
+        let print = |output: &mut dyn Write| {
+            // No other place shows a secret.
+            writeln!(
+                output,
+                "# The secret, for the caller. It is not shown again.\n\
+                 {}\n\
+                 # The line for the file of --credentials.\n\
+                 {line}",
+                secret.expose(),
+            )
+        };
+        // A reader that has gone has not seen the secret.
+        to_stdout(|output| print(output), |_| false)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Must never connect to anything.
 
+use super::output::{is_broken_pipe, to_stdout};
 use crate::store::postgres::rights::{self, TableRights, quoted};
 use clap::{Args, ValueEnum};
 use std::{
@@ -38,7 +39,11 @@ enum Task {
 impl GrantsCommand {
     /// Prints to standard output.
     pub(super) fn run(&self) -> io::Result<()> {
-        io::stdout().lock().write_all(self.statements().as_bytes())
+        let statements = self.statements();
+        to_stdout(
+            |output| output.write_all(statements.as_bytes()),
+            is_broken_pipe,
+        )
     }
 
     fn statements(&self) -> String {

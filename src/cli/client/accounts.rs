@@ -3,7 +3,7 @@
 use super::{
     connection::Connection,
     failure::Failure,
-    printer::{Lines, json, print, time},
+    printer::{Lines, json, print, say, time},
     with_client,
 };
 use crate::cli::output::OutputFormat;
@@ -53,23 +53,41 @@ impl AccountsCommand {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
         with_client(&self.connection, async |client| {
             let admin = client.admin();
-            match &self.what {
-                Accounts::Get { .. } => {}
-                Accounts::Suspend { account, reason } => {
+            let account = self.what.account();
+            let done = match &self.what {
+                Accounts::Get { .. } => None,
+                Accounts::Suspend { reason, .. } => {
                     let request = SuspendAccountRequest {
-                        account_id: account.clone(),
+                        account_id: account.to_owned(),
                         reason: reason.clone(),
                     };
                     admin.suspend_account(request).await?;
+                    Some("is suspended")
                 }
-                Accounts::Resume { account } => {
+                Accounts::Resume { .. } => {
                     let request = ResumeAccountRequest {
-                        account_id: account.clone(),
+                        account_id: account.to_owned(),
                     };
                     admin.resume_account(request).await?;
+                    Some("is not suspended any more")
                 }
+            };
+            match (self.show(&admin, account).await, done) {
+                (Err(failure), Some(done)) => {
+                    say(&format!("The account {account} {done}."));
+                    match failure {
+                        Failure::Print(_) => Err(failure),
+                        // The command has done what it was told.
+                        failure => {
+                            say(&format!(
+                                "What else there is of it cannot be shown: {failure}"
+                            ));
+                            Ok(())
+                        }
+                    }
+                }
+                (shown, _) => shown,
             }
-            self.show(&admin, self.what.account()).await
         })
     }
 

@@ -1,10 +1,6 @@
 //! Which service a command calls, and as whom: by flags, by variables, or by a context of the file.
 
-use super::{
-    contexts::{Context, Contexts},
-    failure::Failure,
-    file_path::file_path,
-};
+use super::{context::Context, contexts::Contexts, failure::Failure, file_path::file_path};
 use crate::config::{Hidden, duration};
 use clap::Args;
 use std::{path::PathBuf, time::Duration};
@@ -80,6 +76,15 @@ impl Connection {
     /// The file of contexts that counts.
     pub(super) fn contexts(&self) -> Result<Contexts, Failure> {
         Contexts::read(self.config.as_deref())
+    }
+
+    /// Changes that file, which need not exist if a context is added.
+    pub(super) fn change_contexts(
+        &self,
+        may_be_new: bool,
+        change: impl FnOnce(&mut Contexts) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        Contexts::change(self.config.as_deref(), may_be_new, change)
     }
 
     /// What flags and variables say.

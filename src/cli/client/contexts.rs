@@ -1,152 +1,33 @@
 //! The file of contexts: the services that a person works with, each by a name.
 //!
-//! Promises that no error shows what the file holds, and that a change of the file leaves what it does not
-//! concern as it was, comments included.
+//! Promises that no error shows a value of the file, which may be a secret in the wrong place; that a change leaves
+//! what it does not concern as it was, comments included; and that of two changes at once neither is lost.
 
-use super::{failure::Failure, file_path::file_path};
-use crate::model::text::refuse_secrets;
-use clap::{ArgAction, Args, builder::BoolishValueParser};
+use super::{context::Context, failure::Failure, file_path::file_path};
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
-    env, fs,
-    io::{self, ErrorKind},
+    env,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf, absolute},
+    thread,
+    time::{Duration, Instant},
 };
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, Item, Table, Value, value};
 
-/// A service, and who one is there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(super) struct Context {
-    /// The addresses of the service or of its replicas, separated by commas. Without a server and a
-    /// context, it is 127.0.0.1:50051, in plain text.
-    #[arg(
-        long,
-        env = "KEYSERVICE_SERVER",
-        value_name = "HOST:PORT,…",
-        global = true
-    )]
-    pub(super) server: Option<String>,
+/// How long a change waits for another one. Each takes milliseconds.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
-    /// Call without TLS. A secret is then sent to this machine alone.
-    #[arg(
-        long,
-        env = "KEYSERVICE_PLAINTEXT",
-        action = ArgAction::SetTrue,
-        value_parser = BoolishValueParser::new(),
-        global = true
-    )]
-    pub(super) plaintext: bool,
+/// The most links that are followed to the file.
+const MOST_LINKS: usize = 40;
 
-    /// File with the authorities that the server's certificate may come from (PEM). Without this, they are
-    /// the system's.
-    #[arg(long, env = "KEYSERVICE_CA", value_name = "FILE", value_parser = file_path, global = true)]
-    pub(super) ca: Option<PathBuf>,
-
-    /// The name in the server's certificate, if it is not the host of its address.
-    #[arg(
-        long,
-        env = "KEYSERVICE_SERVER_NAME",
-        value_name = "NAME",
-        global = true
-    )]
-    pub(super) server_name: Option<String>,
-
-    /// File with the client certificate that says who calls (PEM).
-    #[arg(
-        long,
-        env = "KEYSERVICE_CLIENT_CERT",
-        value_name = "FILE",
-        value_parser = file_path,
-        requires = "client_key",
-        global = true
-    )]
-    pub(super) client_cert: Option<PathBuf>,
-
-    /// File with the client certificate's private key (PEM).
-    #[arg(
-        long,
-        env = "KEYSERVICE_CLIENT_KEY",
-        value_name = "FILE",
-        value_parser = file_path,
-        requires = "client_cert",
-        global = true
-    )]
-    pub(super) client_key: Option<PathBuf>,
-
-    /// File with the bearer secret that says who calls. The variable `KEYSERVICE_SECRET` may hold the secret
-    /// itself.
-    #[arg(
-        long,
-        env = "KEYSERVICE_SECRET_FILE",
-        value_name = "FILE",
-        value_parser = file_path,
-        global = true
-    )]
-    pub(super) secret_file: Option<PathBuf>,
-}
-
-impl Context {
-    /// This, and where it says nothing, what the other says.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            server: self.server.or(other.server),
-            plaintext: self.plaintext || other.plaintext,
-            ca: self.ca.or(other.ca),
-            server_name: self.server_name.or(other.server_name),
-            client_cert: self.client_cert.or(other.client_cert),
-            client_key: self.client_key.or(other.client_key),
-            secret_file: self.secret_file.or(other.secret_file),
-        }
-    }
-
-    /// Who calls is one thing: what says it is never completed from elsewhere.
-    pub(super) fn says_who(&self) -> bool {
-        self.client_cert.is_some() || self.secret_file.is_some()
-    }
-
-    /// The same service, as nobody.
-    pub(super) fn without_caller(self) -> Self {
-        Self {
-            client_cert: None,
-            client_key: None,
-            secret_file: None,
-            ..self
-        }
-    }
-
-    fn files(&mut self) -> [&mut Option<PathBuf>; 4] {
-        [
-            &mut self.ca,
-            &mut self.client_cert,
-            &mut self.client_key,
-            &mut self.secret_file,
-        ]
-    }
-
-    fn into_table(self) -> Table {
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        let texts = [
-            ("server", self.server),
-            ("ca", self.ca.map(path)),
-            ("server-name", self.server_name),
-            ("client-cert", self.client_cert.map(path)),
-            ("client-key", self.client_key.map(path)),
-            ("secret-file", self.secret_file.map(path)),
-        ];
-        let mut table = Table::new();
-        for (name, text) in texts {
-            if let Some(text) = text {
-                table[name] = value(text);
-            }
-        }
-        if self.plaintext {
-            table["plaintext"] = value(true);
-        }
-        table
-    }
-}
+/// What may stand in the file. Texts that its reader would give instead may repeat a value of it.
+const CONTENT: &str = "it has `current = \"NAME\"`, and for each context a table [context.NAME] with `server`, `ca`, \
+    `server-name`, `client-cert`, `client-key` and `secret-file`, each a text in quotes, and `plaintext = true`";
 
 /// The file: its text, and what it says.
 pub(super) struct Contexts {
@@ -155,7 +36,7 @@ pub(super) struct Contexts {
     content: Content,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Content {
     current: Option<String>,
@@ -165,14 +46,41 @@ struct Content {
 impl Contexts {
     /// Reads the file that was named, or else the usual one, which need not exist.
     pub(super) fn read(named: Option<&Path>) -> Result<Self, Failure> {
-        let path = named.map_or_else(usual_path, |path| Some(path.to_owned()));
-        let Some(path) = path else {
-            return Ok(Self::empty(PathBuf::new()));
-        };
-        match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(path, &text),
-            Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {
-                Ok(Self::empty(path))
+        match place(named) {
+            Some(path) => Self::read_at(&path, named.is_none()),
+            None => Ok(Self::empty(PathBuf::new())),
+        }
+    }
+
+    /// Changes the file, which need not exist if a context is added. The next change begins when this one is
+    /// stored.
+    pub(super) fn change(
+        named: Option<&Path>,
+        may_be_new: bool,
+        change: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let path = place(named).ok_or_else(nowhere)?;
+        let unwritten = |error| unwritten(&path, &error);
+        let target = behind_links(&path).map_err(unwritten)?;
+        if may_be_new {
+            let folder = target.parent().unwrap_or(Path::new(""));
+            fs::create_dir_all(folder).map_err(unwritten)?;
+        } else if !target.exists() {
+            // It says what is missing.
+            return change(&mut Self::read_at(&path, named.is_none())?);
+        }
+        let replacement = Replacement::begin(&target).map_err(unwritten)?;
+        let mut contexts = Self::read_at(&path, may_be_new || named.is_none())?;
+        change(&mut contexts)?;
+        let text = contexts.text()?;
+        replacement.finish(&text).map_err(unwritten)
+    }
+
+    fn read_at(path: &Path, may_be_new: bool) -> Result<Self, Failure> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(path.to_owned(), &text),
+            Err(error) if error.kind() == ErrorKind::NotFound && may_be_new => {
+                Ok(Self::empty(path.to_owned()))
             }
             Err(error) => Err(Failure::Misused(format!(
                 "the file of contexts, {}, cannot be read: {error}",
@@ -192,10 +100,13 @@ impl Contexts {
     fn parse(path: PathBuf, text: &str) -> Result<Self, Failure> {
         let wrong = |message: &str, place: Option<usize>| wrong_file(&path, text, message, place);
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
-            wrong(error.message(), error.span().map(|at| at.start))
+            wrong("this is not TOML", error.span().map(|at| at.start))
         })?;
-        let mut content: Content = toml_edit::de::from_str(text)
-            .map_err(|error| wrong(error.message(), error.span().map(|at| at.start)))?;
+        let content = toml_edit::de::from_str(text).map_err(|error| {
+            let message = format!("this does not belong there; {CONTENT}");
+            wrong(&message, error.span().map(|at| at.start))
+        });
+        let mut content: Content = content?;
         if content
             .context
             .values()
@@ -235,6 +146,9 @@ impl Contexts {
         self.content.context.get(name).cloned().ok_or_else(|| {
             let known: Vec<_> = self.content.context.keys().map(String::as_str).collect();
             let path = self.path.display();
+            if self.path.as_os_str().is_empty() {
+                return nowhere();
+            }
             Failure::Misused(if known.is_empty() {
                 format!("{path} has no contexts; add one by `keyservice contexts set`")
             } else {
@@ -266,25 +180,38 @@ impl Contexts {
             *new.decor_mut() = old.decor().clone();
         }
         self.document["current"] = current;
-        self.store()
+        self.content.current = Some(name.to_owned());
+        Ok(())
     }
 
     /// Adds a context, or replaces it. The first one becomes the current one.
     pub(super) fn set(&mut self, name: &str, mut context: Context) -> Result<(), Failure> {
         for file in context.files().into_iter().flatten() {
-            *file = absolute(&file).map_err(|error| self.unwritten(&error))?;
+            *file = absolute(&file).map_err(|error| unwritten(&self.path, &error))?;
         }
-        if self.content.context.is_empty() {
-            self.document["current"] = value(name);
-        }
+        let is_first = self.content.context.is_empty();
         let contexts = self.document.entry("context");
         let contexts = contexts.or_insert_with(|| {
             let mut contexts = Table::new();
             contexts.set_implicit(true);
             Item::Table(contexts)
         });
-        contexts[name] = Item::Table(context.into_table());
-        self.store()
+        let mut new = context.clone().into_table();
+        if let Some(contexts) = contexts.as_inline_table_mut() {
+            // It can hold values alone, on its line.
+            contexts.insert(name, Value::InlineTable(new.into_inline_table()));
+        } else {
+            if let Some(old) = contexts.get(name).and_then(Item::as_table) {
+                *new.decor_mut() = old.decor().clone();
+                new.set_position(old.position());
+            }
+            contexts[name] = Item::Table(new);
+        }
+        self.content.context.insert(name.to_owned(), context);
+        if is_first {
+            self.make_current(name)?;
+        }
+        Ok(())
     }
 
     /// Removes a context.
@@ -293,140 +220,144 @@ impl Contexts {
         if let Some(contexts) = self.document["context"].as_table_like_mut() {
             contexts.remove(name);
         }
+        self.content.context.remove(name);
         if self.content.current.as_deref() == Some(name) {
             self.document.remove("current");
+            self.content.current = None;
         }
-        self.store()
+        Ok(())
     }
 
-    /// Replaces the file at once, so that nobody reads half of it.
-    fn store(&self) -> Result<(), Failure> {
-        let store = || -> io::Result<()> {
-            if let Some(folder) = self.path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let new = self.path.with_extension("new");
-            fs::write(&new, self.document.to_string())?;
-            fs::rename(new, &self.path)
-        };
-        store().map_err(|error| self.unwritten(&error))
-    }
-
-    fn unwritten(&self, error: &io::Error) -> Failure {
-        let path = self.path.display();
-        Failure::Refused(format!(
-            "the file of contexts, {path}, cannot be written: {error}"
-        ))
+    /// The text of the file, which says what this holds and nothing else.
+    fn text(&self) -> Result<String, Failure> {
+        let text = self.document.to_string();
+        let read = Self::parse(self.path.clone(), &text);
+        if read.is_ok_and(|read| read.content == self.content) {
+            return Ok(text);
+        }
+        Err(Failure::Refused(format!(
+            "the file of contexts, {}, is written in a way that cannot be changed here; change it by hand",
+            self.path.display()
+        )))
     }
 }
 
-/// What the TOML reader says may repeat a value of the file, and somebody may have put a secret there. Such a
-/// message is not shown.
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    Failure::Refused(format!(
+        "the file of contexts, {path}, cannot be written: {error}"
+    ))
+}
+
+/// The next content of a file, of which there is one at a time. Dropped, it changes nothing.
+struct Replacement {
+    target: PathBuf,
+    path: PathBuf,
+    file: File,
+}
+
+impl Replacement {
+    /// Waits until no other process replaces the file.
+    fn begin(target: &Path) -> io::Result<Self> {
+        let mut path = target.as_os_str().to_owned();
+        path.push(".new");
+        let path = PathBuf::from(path);
+        let end = Instant::now() + TURN_LIMIT;
+        loop {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false);
+            let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+            let file = options.custom_flags(no_link).open(&path)?;
+            match file.try_lock() {
+                Ok(()) if is_at(&path, &file) => {
+                    return Ok(Self {
+                        target: target.to_owned(),
+                        path,
+                        file,
+                    });
+                }
+                // Whoever had it has just put it into the place of the other file.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    thread::sleep(BETWEEN_LOOKS);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(io::Error::other("another process changes it all the time"));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Stores the content at once, so that nobody reads half of it.
+    fn finish(mut self, content: &str) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all(content.as_bytes())?;
+        if let Ok(old) = self.target.metadata() {
+            self.file.set_permissions(old.permissions())?;
+        }
+        self.file.sync_all()?;
+        fs::rename(&self.path, &self.target)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        // Nobody else can make another one meanwhile.
+        if is_at(&self.path, &self.file) {
+            fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+/// Whether the file at this path is this one.
+fn is_at(path: &Path, file: &File) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (path.symlink_metadata(), file.metadata()) {
+        (Ok(there), Ok(this)) => identity(there) == identity(this),
+        _ => false,
+    }
+}
+
+/// Where the file stands to which links lead, which may not be there yet.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
 fn wrong_file(path: &Path, text: &str, message: &str, place: Option<usize>) -> Failure {
-    let message: String = message
-        .lines()
-        .next()
-        .unwrap_or("")
-        .chars()
-        .take(200)
-        .collect();
-    let shown = refuse_secrets(&message).map_or("a value does not belong there", |()| &message);
     let line = place.and_then(|place| text.get(..place));
     let line = line.map_or(String::new(), |before| {
         format!(", line {}", before.matches('\n').count() + 1)
     });
     let path = path.display();
-    Failure::Misused(format!("the file of contexts, {path}{line}: {shown}"))
+    Failure::Misused(format!("the file of contexts, {path}{line}: {message}"))
 }
 
-fn usual_path() -> Option<PathBuf> {
+/// The path of the file that was named, or else of the usual one. None if nobody can say where that is.
+fn place(named: Option<&Path>) -> Option<PathBuf> {
+    if let Some(named) = named {
+        return Some(named.to_owned());
+    }
     let folder = |variable| env::var_os(variable).filter(|value| !value.is_empty());
     let config = folder("XDG_CONFIG_HOME").map(PathBuf::from);
     let config = config.or_else(|| Some(PathBuf::from(folder("HOME")?).join(".config")));
     Some(config?.join("keyservice/config.toml"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FILE: &str = "\
-current = \"here\" # mine
-
-[context.here]
-server = \"localhost:50051\"
-plaintext = true
-
-[context.production]
-server = \"keys.example.org:50051\"
-ca = \"ca.crt\"
-secret-file = \"/run/secret\"
-";
-
-    fn parse(text: &str) -> Result<Contexts, Failure> {
-        Contexts::parse("/etc/keyservice/config.toml".into(), text)
-    }
-
-    #[test]
-    fn a_context_is_found_by_its_name_and_its_files_beside_the_file() {
-        let contexts = parse(FILE).expect("right");
-        let current = contexts.current().expect("there").expect("one");
-        assert_eq!(current.server.as_deref(), Some("localhost:50051"));
-        let production = contexts.get("production").expect("there");
-        assert_eq!(production.ca, Some("/etc/keyservice/ca.crt".into()));
-        assert_eq!(production.secret_file, Some("/run/secret".into()));
-        let unknown = contexts.get("staging").expect_err("none").to_string();
-        assert!(unknown.contains("here, production"), "{unknown}");
-    }
-
-    #[test]
-    fn a_wrong_file_is_explained_and_no_secret_of_it_is_shown() {
-        const SECRET: &str = "tsop_KeyServiceExampleSecretDoNotUse0123456789ab";
-        for (wrong, line) in [
-            ("current = 1\n".to_owned(), "line 1"),
-            (
-                "[context.a]\nserver = \"a:1\"\nsecret = \"x\"\n".to_owned(),
-                "line 3",
-            ),
-            (format!("[context.a]\nplaintext = \"{SECRET}\"\n"), "line 2"),
-            (format!("[context.a]\n{SECRET} = 1\n"), "line 2"),
-            (format!("[context.a]\nca = \"{SECRET}\n"), "line 2"),
-            (format!("\n{SECRET}\n"), "line 2"),
-            (
-                format!("[context.a]\nca = \"{SECRET}\"\n"),
-                "in the place of a file's name",
-            ),
-        ] {
-            let error = parse(&wrong).map(drop).expect_err("wrong").to_string();
-            assert!(error.contains(line), "{wrong}: {error}");
-            assert!(!error.contains("ExampleSecret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_change_leaves_the_rest_of_the_file_as_it_was() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("new/config.toml");
-        let mut contexts = Contexts::empty(path.clone());
-        let here = Context {
-            server: Some("localhost:50051".to_owned()),
-            plaintext: true,
-            ..Context::default()
-        };
-        contexts.set("here", here.clone()).expect("written");
-        let read = || fs::read_to_string(&path).expect("written");
-        assert_eq!(
-            read(),
-            "current = \"here\"\n\n[context.here]\nserver = \"localhost:50051\"\nplaintext = true\n"
-        );
-        fs::write(&path, FILE).expect("written");
-        let mut contexts = Contexts::read(Some(&path)).expect("right");
-        contexts.make_current("production").expect("written");
-        assert_eq!(read(), FILE.replace("\"here\" #", "\"production\" #"));
-        let mut contexts = Contexts::read(Some(&path)).expect("right");
-        contexts.remove("production").expect("written");
-        let left = Contexts::read(Some(&path)).expect("right");
-        assert!(left.current().is_err());
-        assert_eq!(left.all().collect::<Vec<_>>(), [("here", &here, false)]);
-    }
+fn nowhere() -> Failure {
+    Failure::Misused(
+        "the file of contexts has no place, because neither HOME nor XDG_CONFIG_HOME is set; name the file by \
+         --config or KEYSERVICE_CONFIG"
+            .to_owned(),
+    )
 }
+
+#[cfg(test)]
+mod tests;

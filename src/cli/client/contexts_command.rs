@@ -53,17 +53,20 @@ impl ContextsCommand {
                     let missing = "a context needs a server; say which by --server".to_owned();
                     return Err(Failure::Misused(missing));
                 }
-                self.connection.contexts()?.set(name, context)?;
+                self.connection
+                    .change_contexts(true, |contexts| contexts.set(name, context))?;
                 say(&format!("Set the context {name}."));
                 Ok(())
             }
             Action::Use { name } => {
-                self.connection.contexts()?.make_current(name)?;
+                self.connection
+                    .change_contexts(false, |contexts| contexts.make_current(name))?;
                 say(&format!("The current context is {name} now."));
                 Ok(())
             }
             Action::Remove { name } => {
-                self.connection.contexts()?.remove(name)?;
+                self.connection
+                    .change_contexts(false, |contexts| contexts.remove(name))?;
                 say(&format!("Removed the context {name}."));
                 Ok(())
             }

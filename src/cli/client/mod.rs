@@ -7,6 +7,7 @@ mod accounts;
 mod authorize;
 mod confirm;
 mod connection;
+mod context;
 mod contexts;
 mod contexts_command;
 mod domains;

@@ -109,8 +109,7 @@ fn begin(answers: &mut BytesMut, id: u64, field: u8, length: usize, behind: usiz
     };
     let size = id_size + field_size(length) + behind;
     answers.reserve(5 + size);
-    answers.put_u8(0);
-    answers.put_u32(u32::try_from(size).expect("an answer is small"));
+    put_frame(answers, size);
     if id != 0 {
         answers.put_u8(ID);
         encode_varint(id, answers);
@@ -158,6 +157,12 @@ fn denial_reason(reason: DenialReason) -> Reason {
         DenialReason::DomainNotAllowed => Reason::DomainNotAllowed,
         DenialReason::DomainNotVerified => Reason::DomainNotVerified,
     }
+}
+
+/// Writes what gRPC has before a message of this size: that it is not compressed, and its size.
+pub(in crate::grpc) fn put_frame(answers: &mut BytesMut, size: usize) {
+    answers.put_u8(0);
+    answers.put_u32(u32::try_from(size).expect("an answer is small"));
 }
 
 /// The size of a field that has a length.

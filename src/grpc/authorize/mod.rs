@@ -9,7 +9,7 @@ mod call;
 pub mod question;
 mod stream;
 
-pub(super) use answer::{field_size, no_lease, put_bytes, put_prefix};
+pub(super) use answer::{field_size, no_lease, put_bytes, put_frame, put_prefix};
 pub(super) use call::{Answer, AuthorizeCall, decide};
 pub(super) use stream::AuthorizeStream;
 

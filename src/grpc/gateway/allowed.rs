@@ -5,7 +5,7 @@
 
 use crate::{
     authorize::decision::Grant,
-    grpc::authorize::{field_size, put_bytes, put_prefix},
+    grpc::authorize::{field_size, put_bytes, put_frame, put_prefix},
     model::domain::Domain,
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -55,8 +55,7 @@ pub(super) fn allowed(grant: &Grant, domain: Option<&Domain>) -> Bytes {
     let size = of_set + of_removed;
     let message = OK_STATUS.len() + field_size(size);
     let mut answer = BytesMut::with_capacity(5 + message);
-    answer.put_u8(0);
-    answer.put_u32(u32::try_from(message).expect("an answer is small"));
+    put_frame(&mut answer, message);
     answer.put_slice(&OK_STATUS);
     put_prefix(&mut answer, OK_RESPONSE, size);
     for header in set() {

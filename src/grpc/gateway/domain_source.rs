@@ -1,7 +1,7 @@
 //! Where the sending domain of an HTTP request stands, as its route says.
 //!
 //! Owns the name and the form of that setting.
-//! Promises that a setting which cannot be read judges no request.
+//! Promises that no request is judged by a setting which cannot be read.
 
 use super::json::Pointer;
 

@@ -161,7 +161,10 @@ impl<'a> HttpRequest<'a> {
             ));
         }
         match self.domain_from {
-            Values::None => Ok(DomainSource::Nowhere),
+            // To judge the token alone is a decision. A name that was forgotten or misspelled is none.
+            Values::None => Err(format!(
+                "context_extensions of a route have no {DOMAIN_FROM}; if only the token is to be judged, say `none`"
+            )),
             Values::One(text) => {
                 DomainSource::parse(text).map_err(|why| format!("{DOMAIN_FROM} {why}"))
             }

@@ -7,15 +7,18 @@
 
 use crate::{
     authorize::decision::DenialReason,
-    grpc::envoy::{
-        config::core::v3::{
-            HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
+    grpc::{
+        authorize::put_frame,
+        envoy::{
+            config::core::v3::{
+                HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
+            },
+            service::auth::v3::{CheckResponse, DeniedHttpResponse, check_response::HttpResponse},
+            r#type::v3::{HttpStatus, StatusCode},
         },
-        service::auth::v3::{CheckResponse, DeniedHttpResponse, check_response::HttpResponse},
-        r#type::v3::{HttpStatus, StatusCode},
     },
 };
-use bytes::{BufMut, Bytes};
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 use std::sync::LazyLock;
 use strum::VariantArray;
@@ -286,11 +289,10 @@ fn header(name: &str, value: &str) -> HeaderValueOption {
 }
 
 fn framed(response: &CheckResponse) -> Bytes {
-    let mut framed = Vec::new();
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(response.encoded_len()).expect("an answer is small"));
-    response.encode(&mut framed).expect("a `Vec` grows");
-    framed.into()
+    let mut framed = BytesMut::new();
+    put_frame(&mut framed, response.encoded_len());
+    response.encode(&mut framed).expect("a buffer grows");
+    framed.freeze()
 }
 
 #[cfg(test)]

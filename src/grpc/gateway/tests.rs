@@ -204,14 +204,11 @@ fn a_request_passes_with_its_account_its_key_and_the_domain_that_was_judged() {
 }
 
 #[test]
-fn without_a_place_for_the_domain_only_the_token_is_judged_and_the_upstream_is_told() {
+fn where_the_route_says_so_only_the_token_is_judged_and_the_upstream_is_told() {
     let replica = Replica::with(|key| {
         key.scope = Scope::Domain(Domain::from_stored("other.example".to_owned()));
     });
     assert_passes(&replica, &replica.check(&replica.request("none")), None);
-    let mut unset = replica.request("");
-    unset.extensions.clear();
-    assert_passes(&replica, &replica.check(&unset), None);
 }
 
 #[test]
@@ -283,13 +280,15 @@ fn a_request_must_have_one_bearer_token() {
         (vec![&bearer, &bearer], 400, "several_api_keys"),
         (vec![&bearer, ""], 400, "several_api_keys"),
     ] {
-        let mut http = Http::default();
+        let mut http = Http::default().extension(DOMAIN_FROM, "none");
         for value in headers {
             http = http.header("Authorization", value);
         }
         assert_refused(&replica.check(&http), status, name);
     }
-    let lower_case = Http::default().header("authorization", &format!("bearer {token}"));
+    let lower_case = Http::default()
+        .extension(DOMAIN_FROM, "none")
+        .header("authorization", &format!("bearer {token}"));
     assert_passes(&replica, &replica.check(&lower_case), None);
 }
 
@@ -409,8 +408,27 @@ fn what_only_a_wrong_configuration_sends_is_refused_with_503() {
         .extension("keyservice.domain_from", "none");
     let no_pointer = replica.request("body:from");
     let other = replica.request("from");
-    for http in [unknown, no_pointer, other] {
-        assert_refused(&replica.check(&http), 503, "service_unavailable");
+    let with_only = |name: &str| {
+        let mut http = replica.request("");
+        http.extensions = vec![(name.to_owned(), "none".to_owned())];
+        http
+    };
+    let misspelled = [
+        "keyservice.domain-form",
+        "Keyservice.domain-from",
+        "keyservise.domain-from",
+        "key-service.domain-from",
+        "domain-from",
+        "virtual_host",
+    ]
+    .map(with_only);
+    let mut unset = replica.request("");
+    unset.extensions.clear();
+    for http in [unknown, no_pointer, other, unset]
+        .iter()
+        .chain(&misspelled)
+    {
+        assert_refused(&replica.check(http), 503, "service_unavailable");
     }
     for message in [
         CheckRequest::default(),

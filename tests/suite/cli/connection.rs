@@ -249,6 +249,36 @@ async fn the_file_of_contexts_is_explained_when_it_is_wrong_and_changed_as_a_who
     assert!(wrong.err.contains("config.toml, line 2"), "{}", wrong.err);
 }
 
+#[test]
+fn who_has_no_home_is_told_that_the_contexts_need_a_place_and_may_name_one() {
+    let person = Person::new();
+    let file = person.home.path().join("made/here.toml");
+    let file = file.to_str().expect("UTF-8");
+    let set = ["contexts", "set", "a", "--server", "127.0.0.1:1"];
+    let homeless = |line: &[&str]| {
+        let mut command = person.command(line);
+        let ran = command.env_remove("HOME").output().expect("it runs");
+        let said = String::from_utf8(ran.stderr).expect("UTF-8");
+        (ran.status.code(), said)
+    };
+    for line in [
+        &set[..],
+        &["contexts", "use", "a"],
+        &["domains", "list", "--account", "acme", "--context", "a"],
+    ] {
+        let (code, said) = homeless(line);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("neither HOME nor XDG_CONFIG_HOME"), "{said}");
+    }
+    let config = ["--config", file];
+    let (code, said) = homeless(&[&["contexts", "use", "a"], &config[..]].concat());
+    assert_eq!(code, Some(2), "{said}");
+    let (code, said) = homeless(&[&set, &config[..]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = homeless(&[&["contexts", "use", "a"], &config[..]].concat());
+    assert_eq!(code, Some(0), "{said}");
+}
+
 fn only_file_in(folder: &Path) -> String {
     let mut entries = fs::read_dir(folder).expect("a folder");
     let entry = entries.next().expect("a file").expect("an entry");

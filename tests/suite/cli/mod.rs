@@ -1,5 +1,6 @@
 //! The commands that call a running service.
 
+mod accounts;
 mod connection;
 mod keys;
 mod reference;

@@ -6,6 +6,7 @@ mod image;
 mod load_balancer;
 mod monitoring;
 mod network;
+mod outages;
 mod pods;
 mod probes;
 mod replicas;

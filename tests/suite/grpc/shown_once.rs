@@ -301,12 +301,14 @@ async fn put_tokens_into_headers_and_paths(session: &mut Session) {
             3,
         ),
     ] {
-        let mut request = HttpRequest::default().body(body);
+        let source = if body.is_empty() {
+            "none"
+        } else {
+            "body:/from"
+        };
+        let mut request = HttpRequest::default().domain_from(source).body(body);
         for (name, value) in &headers {
             request = request.header(name, value);
-        }
-        if !body.is_empty() {
-            request = request.domain_from("body:/from");
         }
         let answer = request.check(&session.server).await;
         let answer = session.keep_answer(answer).expect("an answer");

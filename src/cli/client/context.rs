@@ -1,0 +1,141 @@
+//! A service that a person works with, and who the person is there: by flags and variables, or as the file of
+//! contexts names it.
+
+use super::file_path::file_path;
+use clap::{ArgAction, Args, builder::BoolishValueParser};
+use serde::Deserialize;
+use std::path::PathBuf;
+use toml_edit::{Table, value};
+
+/// A service, and who one is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(super) struct Context {
+    /// The addresses of the service or of its replicas, separated by commas. Without a server and a
+    /// context, it is 127.0.0.1:50051, in plain text.
+    #[arg(
+        long,
+        env = "KEYSERVICE_SERVER",
+        value_name = "HOST:PORT,…",
+        global = true
+    )]
+    pub(super) server: Option<String>,
+
+    /// Call without TLS. A secret is then sent to this machine alone.
+    #[arg(
+        long,
+        env = "KEYSERVICE_PLAINTEXT",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new(),
+        global = true
+    )]
+    pub(super) plaintext: bool,
+
+    /// File with the authorities that the server's certificate may come from (PEM). Without this, they are
+    /// the system's.
+    #[arg(long, env = "KEYSERVICE_CA", value_name = "FILE", value_parser = file_path, global = true)]
+    pub(super) ca: Option<PathBuf>,
+
+    /// The name in the server's certificate, if it is not the host of its address.
+    #[arg(
+        long,
+        env = "KEYSERVICE_SERVER_NAME",
+        value_name = "NAME",
+        global = true
+    )]
+    pub(super) server_name: Option<String>,
+
+    /// File with the client certificate that says who calls (PEM).
+    #[arg(
+        long,
+        env = "KEYSERVICE_CLIENT_CERT",
+        value_name = "FILE",
+        value_parser = file_path,
+        requires = "client_key",
+        global = true
+    )]
+    pub(super) client_cert: Option<PathBuf>,
+
+    /// File with the client certificate's private key (PEM).
+    #[arg(
+        long,
+        env = "KEYSERVICE_CLIENT_KEY",
+        value_name = "FILE",
+        value_parser = file_path,
+        requires = "client_cert",
+        global = true
+    )]
+    pub(super) client_key: Option<PathBuf>,
+
+    /// File with the bearer secret that says who calls. The variable `KEYSERVICE_SECRET` may hold the secret
+    /// itself.
+    #[arg(
+        long,
+        env = "KEYSERVICE_SECRET_FILE",
+        value_name = "FILE",
+        value_parser = file_path,
+        global = true
+    )]
+    pub(super) secret_file: Option<PathBuf>,
+}
+
+impl Context {
+    /// This, and where it says nothing, what the other says.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            server: self.server.or(other.server),
+            plaintext: self.plaintext || other.plaintext,
+            ca: self.ca.or(other.ca),
+            server_name: self.server_name.or(other.server_name),
+            client_cert: self.client_cert.or(other.client_cert),
+            client_key: self.client_key.or(other.client_key),
+            secret_file: self.secret_file.or(other.secret_file),
+        }
+    }
+
+    /// Who calls is one thing: what says it is never completed from elsewhere.
+    pub(super) fn says_who(&self) -> bool {
+        self.client_cert.is_some() || self.secret_file.is_some()
+    }
+
+    /// The same service, as nobody.
+    pub(super) fn without_caller(self) -> Self {
+        Self {
+            client_cert: None,
+            client_key: None,
+            secret_file: None,
+            ..self
+        }
+    }
+
+    pub(super) fn files(&mut self) -> [&mut Option<PathBuf>; 4] {
+        [
+            &mut self.ca,
+            &mut self.client_cert,
+            &mut self.client_key,
+            &mut self.secret_file,
+        ]
+    }
+
+    pub(super) fn into_table(self) -> Table {
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let texts = [
+            ("server", self.server),
+            ("ca", self.ca.map(path)),
+            ("server-name", self.server_name),
+            ("client-cert", self.client_cert.map(path)),
+            ("client-key", self.client_key.map(path)),
+            ("secret-file", self.secret_file.map(path)),
+        ];
+        let mut table = Table::new();
+        for (name, text) in texts {
+            if let Some(text) = text {
+                table[name] = value(text);
+            }
+        }
+        if self.plaintext {
+            table["plaintext"] = value(true);
+        }
+        table
+    }
+}
