@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(11, "0011_batch_revoke.sql"),
     migration!(12, "0012_key_limit.sql"),
     migration!(13, "0013_clock_look.sql"),
+    migration!(14, "0014_unrevoked_by_domain.sql"),
 ];
 
 pub(super) enum MigrateError {
