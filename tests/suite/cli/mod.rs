@@ -2,6 +2,7 @@
 
 mod connection;
 mod keys;
+mod output;
 mod reference;
 mod terminal;
 
