@@ -10,6 +10,7 @@ mod reference;
 mod serve;
 mod shown_password;
 mod times;
+mod variables;
 
 use crate::{
     config::Settings,
@@ -204,8 +205,14 @@ fn forbid_dumps() {
 
 impl Cli {
     fn run(self) -> Result<(), Box<dyn Error>> {
+        let unknown = variables::unknown(&Self::command());
+        if !matches!(self.command, Command::Serve(_)) {
+            for unknown in &unknown {
+                complain(&unknown.to_string());
+            }
+        }
         match self.command {
-            Command::Serve(settings) => serve::run(settings.into()),
+            Command::Serve(settings) => serve::run(settings.into(), &unknown),
             Command::Keys(keys) => Ok(keys.run()?),
             Command::Domains(domains) => Ok(domains.run()?),
             Command::Accounts(accounts) => Ok(accounts.run()?),

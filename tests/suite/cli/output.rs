@@ -118,3 +118,25 @@ async fn a_command_that_cannot_print_fails_and_one_whose_output_is_closed_does_n
         assert_failed(&ran.expect("it runs"), line);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_variable_is_named_and_those_of_a_kubernetes_service_are_not() {
+    let mut person = Person::new();
+    person.variables = vec![
+        ("KEYSERVICE_LISTN", "secret".to_owned()),
+        ("KEYSERVICE_PORT", "tcp://10.0.0.1:50051".to_owned()),
+        ("KEYSERVICE_SERVICE_HOST", "10.0.0.1".to_owned()),
+    ];
+    let said = person.runs(&["grants", "--role", "a", "--for", "audit"]);
+    assert_eq!(
+        said.err,
+        "keyservice: no command reads the variable KEYSERVICE_LISTN; was KEYSERVICE_LISTEN meant?\n"
+    );
+    said.printed();
+
+    let directory = directory();
+    let env = [("KEYSERVICE_RETENTON", "90days")];
+    let server = Server::start_with(&sqlite_in(&directory), &[], &env).await;
+    let log = server.log();
+    assert!(log.contains("was KEYSERVICE_RETENTION meant?"), "{log}");
+}
