@@ -2,7 +2,12 @@
 //!
 //! Owns the only unsafe code of this program.
 
-use std::{io, mem::MaybeUninit, ptr};
+use std::{
+    io,
+    mem::MaybeUninit,
+    ptr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// Gives the system the free memory that the allocator holds. The GNU C library keeps for ever what lies
 /// between pieces that are in use: more than a keyring takes, once it was copied. Takes 15 ms for 120 MB.
@@ -52,3 +57,28 @@ impl Signals {
         }
     }
 }
+
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the process was started with standard output closed. Before `main`, Rust's runtime puts `/dev/null` in its
+/// place, where what is written is lost without an error.
+pub(crate) fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Relaxed)
+}
+
+extern "C" fn look_at_stdout() {
+    let is_closed = rustix::io::fcntl_getfd(rustix::stdio::stdout()).is_err();
+    STDOUT_WAS_CLOSED.store(is_closed, Relaxed);
+}
+
+/// The system calls what stands in this section before Rust's runtime begins.
+///
+/// The function needs nothing of that runtime: it makes one system call, and stores what came of it.
+#[expect(unsafe_code, reason = "there is no safe way to be called so early")]
+#[cfg_attr(
+    target_vendor = "apple",
+    unsafe(link_section = "__DATA,__mod_init_func")
+)]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+#[used]
+static BEFORE_MAIN: extern "C" fn() = look_at_stdout;

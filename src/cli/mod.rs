@@ -10,11 +10,13 @@ mod reference;
 mod serve;
 mod shown_password;
 mod times;
+mod variables;
 
 use crate::{
     config::Settings,
     model::{printable::printable, text},
     observe::stderr::{self, FlushAtEnd},
+    system_calls,
 };
 use audit::AuditCommand;
 use clap::{
@@ -32,7 +34,12 @@ use reference::{CompletionsCommand, ManCommand};
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use std::{env, error::Error, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 /// What the process exits with after a wrong command line, as clap does.
 const WRONG_COMMAND_LINE: u8 = 2;
@@ -85,6 +92,16 @@ enum Command {
     Man(ManCommand),
 }
 
+impl Command {
+    /// Whether what it does is worth nothing if standard output goes nowhere.
+    fn prints(&self) -> bool {
+        !matches!(self, Self::Serve(_) | Self::Man(_))
+    }
+}
+
+const STDOUT_CLOSED: &str =
+    "standard output is closed, so nothing can be printed, and nothing was done";
+
 const SERVE_HELP: &str = "\
 The service exports traces over OTLP (gRPC) when OTEL_EXPORTER_OTLP_ENDPOINT or
 OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set. The other standard OTEL_ variables,
@@ -113,6 +130,10 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    if system_calls::stdout_was_closed() && cli.command.prints() {
+        complain(STDOUT_CLOSED);
+        return ExitCode::FAILURE;
+    }
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(error.as_ref()),
@@ -138,12 +159,23 @@ fn report(error: &(dyn Error + 'static)) -> ExitCode {
 /// Reports a wrong command line, or prints the help that was asked for.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        error.exit();
+        return print_help(error);
     }
     for line in error.to_string().lines() {
         stderr::write(format!("{}\n", printable(line)).as_bytes());
     }
     ExitCode::from(WRONG_COMMAND_LINE)
+}
+
+fn print_help(help: &clap::Error) -> ExitCode {
+    if system_calls::stdout_was_closed() {
+        complain(STDOUT_CLOSED);
+        return ExitCode::FAILURE;
+    }
+    match help.print().and_then(|()| io::stdout().flush()) {
+        Err(error) if !output::is_broken_pipe(&error) => report(&error),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn complain(what: &str) {
@@ -173,8 +205,14 @@ fn forbid_dumps() {
 
 impl Cli {
     fn run(self) -> Result<(), Box<dyn Error>> {
+        let unknown = variables::unknown(&Self::command());
+        if !matches!(self.command, Command::Serve(_)) {
+            for unknown in &unknown {
+                complain(&unknown.to_string());
+            }
+        }
         match self.command {
-            Command::Serve(settings) => serve::run(settings.into()),
+            Command::Serve(settings) => serve::run(settings.into(), &unknown),
             Command::Keys(keys) => Ok(keys.run()?),
             Command::Domains(domains) => Ok(domains.run()?),
             Command::Accounts(accounts) => Ok(accounts.run()?),

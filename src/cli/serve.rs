@@ -1,6 +1,9 @@
 //! `keyservice serve`: runs the service until a signal ends it.
 
-use super::shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments};
+use super::{
+    shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
+    variables::UnknownVariable,
+};
 use crate::{
     config::Settings,
     observe::telemetry::Telemetry,
@@ -19,7 +22,10 @@ const HANG_LIMIT: Duration = Duration::from_secs(1);
 const OWN_THREADS: usize = 2;
 
 /// Runs the service, and sends the last traces.
-pub(super) fn run(settings: Arc<Settings>) -> Result<(), Box<dyn Error>> {
+pub(super) fn run(
+    settings: Arc<Settings>,
+    unknown: &[UnknownVariable],
+) -> Result<(), Box<dyn Error>> {
     prepare_signals()?;
     let own = Builder::new_multi_thread()
         .worker_threads(OWN_THREADS)
@@ -30,7 +36,7 @@ pub(super) fn run(settings: Arc<Settings>) -> Result<(), Box<dyn Error>> {
         .thread_name("clients")
         .enable_all()
         .build()?;
-    let served = own.block_on(serve_and_flush(settings, for_clients.handle()));
+    let served = own.block_on(serve_and_flush(settings, unknown, for_clients.handle()));
     for_clients.shutdown_background();
     own.shutdown_timeout(HANG_LIMIT);
     served
@@ -38,11 +44,15 @@ pub(super) fn run(settings: Arc<Settings>) -> Result<(), Box<dyn Error>> {
 
 async fn serve_and_flush(
     settings: Arc<Settings>,
+    unknown: &[UnknownVariable],
     for_clients: &Handle,
 ) -> Result<(), Box<dyn Error>> {
     let telemetry = Telemetry::start(&settings.logs)?;
     if stands_in_arguments(&settings.store.address) {
         tracing::warn!("{PASSWORD_IN_ARGUMENTS}");
+    }
+    for unknown in unknown {
+        tracing::warn!("{unknown}");
     }
     let served = serve(settings, for_clients).await;
     tokio::task::spawn_blocking(|| telemetry.flush()).await?;

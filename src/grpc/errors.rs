@@ -25,14 +25,15 @@ static FAILED: RepeatedLine = RepeatedLine::new();
 /// The one place where an error of the store becomes a status. `advice` says what the caller can do.
 pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
     match error {
-        StoreError::Unavailable(_) | StoreError::OtherStore(_) => {
+        StoreError::Unavailable(_) | StoreError::OtherStore(_) | StoreError::Busy(_) => {
             if let Some(left_out) = UNAVAILABLE.admit(Instant::now()) {
                 tracing::warn!(left_out, "{error}");
             }
-            unavailable(
-                "STORE_UNAVAILABLE",
-                format!("the store of keys cannot be reached; {advice}"),
-            )
+            let what = match error {
+                StoreError::Busy(_) => "the store of keys is busy with other calls",
+                _ => "the store of keys cannot be reached",
+            };
+            unavailable("STORE_UNAVAILABLE", format!("{what}; {advice}"))
         }
         StoreError::OlderReplica => unavailable(
             "OLDER_REPLICA",
@@ -52,7 +53,7 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
 
 /// A call was not let to the store in time.
 pub(super) fn no_turn(error: &NoTurn, advice: &str) -> Status {
-    store_failed(&StoreError::Unavailable(error.to_string().into()), advice)
+    store_failed(&StoreError::Busy(error.to_string()), advice)
 }
 
 /// The caller's line in the credentials file is another one than when the call began.

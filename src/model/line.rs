@@ -6,7 +6,10 @@
 use crate::model::text::{ContainsSecret, is_control_or_format, refuse_secrets};
 use icu_properties::{
     CodePointMapData, CodePointSetData,
-    props::{DefaultIgnorableCodePoint, Emoji, GeneralCategory, JoinControl, VariationSelector},
+    props::{
+        DefaultIgnorableCodePoint, Emoji, GeneralCategory, JoinControl, NoncharacterCodePoint,
+        VariationSelector,
+    },
 };
 
 /// A line of 1 to `MAX` characters.
@@ -25,6 +28,11 @@ pub enum InvalidLine {
     /// A line feed, for example, would let a text look like a second line of a list.
     #[error("contains a control or format character; use printable text on one line")]
     Control,
+    /// It looks otherwise on each machine.
+    #[error(
+        "contains a character for private use, which looks otherwise on each machine; use others"
+    )]
+    PrivateUse,
     /// The text consists of joiners or of combining marks, for example.
     #[error("has no visible character; use printable text on one line")]
     Invisible,
@@ -43,6 +51,9 @@ impl<const MAX: usize> Line<MAX> {
         let untagged = without_emoji_tags(trimmed);
         if untagged.contains(is_hidden) {
             return Err(InvalidLine::Control);
+        }
+        if untagged.contains(has_no_common_shape) {
+            return Err(InvalidLine::PrivateUse);
         }
         // Without the joiners and marks, because a secret with these in it is still easy to copy, and
         // because a mark alone is hardly seen.
@@ -125,6 +136,16 @@ fn is_hidden(character: char) -> bool {
     (is_ignorable || is_control_or_format(character)) && !has_no_width(character)
 }
 
+/// Whether a character has a shape only in some fonts, and another one in each: it is for private use, or no character
+/// at all.
+///
+/// A code point that is not assigned yet may be the next year's letter or emoji, so it is none of these.
+fn has_no_common_shape(character: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(character);
+    let is_no_character = CodePointSetData::new::<NoncharacterCodePoint>().contains(character);
+    category == GeneralCategory::PrivateUse || is_no_character
+}
+
 /// Whether a character is a joiner or a variation selector, which changes how its neighbours look.
 /// Some scripts and emoji need these.
 fn has_no_width(character: char) -> bool {
@@ -205,7 +226,7 @@ mod tests {
 
     /// One character of each general category that a `char` can have.
     #[test]
-    fn only_controls_formats_and_line_ends_are_refused_by_their_category() {
+    fn only_controls_formats_line_ends_and_private_use_are_refused_by_their_category() {
         let allowed = "\
             Aaǅʰא\
             \u{301}\u{903}\u{20dd}\
@@ -213,7 +234,7 @@ mod tests {
             _-()«»!\
             +€^©\
             \u{a0}\
-            \u{e000}\u{378}";
+            \u{378}";
         for character in allowed.chars() {
             let name = format!("a{character}b");
             assert!(KeyName::parse(&name).is_ok(), "{name:?}");
@@ -221,6 +242,15 @@ mod tests {
         // Cc, Cf, Zl and Zp.
         for character in "\u{7f}\u{85}\u{600}\u{110bd}\u{2028}\u{2029}".chars() {
             assert_refused_within_a_name(character);
+        }
+        // Co, and what is no character.
+        for character in "\u{e000}\u{f8ff}\u{100000}\u{fdd0}\u{ffff}".chars() {
+            let name = format!("a{character}b");
+            assert_eq!(
+                KeyName::parse(&name),
+                Err(InvalidLine::PrivateUse),
+                "{name:?}"
+            );
         }
     }
 

@@ -9,10 +9,14 @@
 use super::acknowledgement::Acknowledgements;
 use crate::{
     authorize::keyring::{DeniedKey, KeyNumber, Keyring},
-    model::{key::KeyId, time::Timestamp},
+    model::{
+        key::KeyId,
+        time::{Moment, Timestamp},
+    },
     observe::repeated_line::RepeatedLine,
-    store::{Old, RetentionStore, Revision, StoreError},
+    store::{Agreed, Old, RetentionStore, Revision, StoreError},
 };
+use humantime::{format_duration, format_rfc3339_seconds};
 use std::{
     collections::HashSet,
     sync::Arc,
@@ -48,9 +52,13 @@ impl Retention<'_> {
         static FAILED: RepeatedLine = RepeatedLine::new();
         let mut ticks = interval_at(tokio::time::Instant::now() + FIRST, PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = None;
         loop {
             ticks.tick().await;
-            if let Err(error) = self.let_go(Timestamp::now()).await
+            let looked = Moment::now();
+            let passed = last.map_or(Duration::ZERO, |last| looked.since(last));
+            last = Some(looked);
+            if let Err(error) = self.let_go(Timestamp::now(), passed).await
                 && let Some(left_out) = FAILED.admit(Instant::now())
             {
                 tracing::warn!(
@@ -61,17 +69,21 @@ impl Retention<'_> {
         }
     }
 
-    /// Lets all go that is old at a time.
-    pub async fn let_go(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// Lets all go that is old at a time. `passed` is the time since this was last done, by the monotonic clock.
+    pub async fn let_go(&self, now: Timestamp, passed: Duration) -> Result<(), StoreError> {
         if let Some(limit) = self.limit {
-            self.let_go_from_store(now.saturating_sub(limit)).await?;
+            match self.store.agreed_time(now, passed).await? {
+                Agreed::Time(now) => self.let_go_from_store(now, limit).await?,
+                Agreed::NotYet { left, jumped_from } => report_doubt(now, left, jumped_from),
+            }
         }
         self.let_go_from_memory(now).await
     }
 
-    async fn let_go_from_store(&self, before: Timestamp) -> Result<(), StoreError> {
+    async fn let_go_from_store(&self, now: Timestamp, limit: Duration) -> Result<(), StoreError> {
         let old = Old {
-            before,
+            before: now.saturating_sub(limit),
+            now,
             applied: self.acknowledgements.own_applied(),
         };
         while paced(self.store.raise_history_start(&old)).await? {}
@@ -121,6 +133,24 @@ impl Retention<'_> {
             compacted.await.expect("compacting does not panic");
         }
         Ok(())
+    }
+}
+
+fn report_doubt(now: Timestamp, left: Duration, jumped_from: Option<Timestamp>) {
+    let left = format_duration(Duration::from_secs(left.as_secs()));
+    let shown = |time: Timestamp| format_rfc3339_seconds(time.to_system_time());
+    if let Some(last) = jumped_from {
+        tracing::warn!(
+            now = %shown(now),
+            last = %shown(last),
+            "the clock has jumped since old keys were last looked for, or the service did not run meanwhile. No key is \
+             let go until the clock has gone on for {left} of running. If it is wrong, put it right before"
+        );
+    } else {
+        tracing::info!(
+            now = %shown(now),
+            "no key is let go until the clock has gone on without a jump for {left} of running"
+        );
     }
 }
 

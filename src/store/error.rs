@@ -8,6 +8,9 @@ pub enum StoreError {
     /// The store could not be reached, or not in time. Trying again later may help.
     #[error("the store is unavailable: {0}")]
     Unavailable(#[source] Cause),
+    /// The store was there, and other calls were in the way for as long as the text says. Trying again later may help.
+    #[error("the store is busy: {0}")]
+    Busy(String),
     /// A replica of an earlier release holds or may hold a lease, and would not decide by this change.
     /// Trying again helps once that replica is updated.
     #[error("a replica of the release before is running, which does not know this change")]
@@ -31,6 +34,7 @@ impl StoreError {
     pub(super) fn copy(&self) -> Self {
         match self {
             Self::Unavailable(cause) => Self::Unavailable(with_causes(&**cause).into()),
+            Self::Busy(cause) => Self::Busy(cause.clone()),
             Self::OlderReplica => Self::OlderReplica,
             Self::OtherStore(found) => Self::OtherStore(found.clone()),
             Self::Disallowed => Self::Disallowed,

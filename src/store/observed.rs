@@ -5,13 +5,13 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
-    ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
-    DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
-    KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, Position,
-    Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
-    ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
-    Store, StoreError, Suspended, SuspensionChange, UseLog,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, AuditLog, BatchRevocation,
+    BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome,
+    DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
+    KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
+    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
+    ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation,
+    Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -21,9 +21,12 @@ use crate::model::{
     time::Timestamp,
 };
 use async_trait::async_trait;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 /// Every operation of a store, with the name that it has in metrics. Each error counts: what is a
@@ -90,6 +93,7 @@ operations! {
         "record_uses": record_uses(uses: &[NotedUse]) -> Result<Vec<(KeyId, Timestamp)>, StoreError>;
     }
     RetentionStore {
+        "agree_on_time": agreed_time(now: Timestamp, passed: Duration) -> Result<Agreed, StoreError>;
         "raise_history_start": raise_history_start(old: &Old) -> Result<bool, StoreError>;
         "history_start": history_start() -> Result<Revision, StoreError>;
         "forget_keys": forget_keys(old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError>;

@@ -6,10 +6,16 @@
 use super::{Revision, StoreError};
 use crate::model::{key::KeyId, time::Timestamp};
 use async_trait::async_trait;
+use std::time::Duration;
 
 /// Lets keys and writes go, some at a time, so that no other write has to wait.
 #[async_trait]
 pub trait RetentionStore: Send + Sync + 'static {
+    /// The time by which keys are old: that of the caller's clock, if the store has no reason to doubt it. `passed` is
+    /// the time since the caller last asked, by its monotonic clock; zero if it has not. The store remembers what
+    /// it was told.
+    async fn agreed_time(&self, now: Timestamp, passed: Duration) -> Result<Agreed, StoreError>;
+
     /// Lets the history start after the writes that may go. A replica that has not got so far must load
     /// everything anew. Gives whether there may be more of them.
     async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError>;
@@ -32,11 +38,27 @@ pub trait RetentionStore: Send + Sync + 'static {
     async fn missing_keys(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
 }
 
+/// What a store says of a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreed {
+    /// By this time, keys are old.
+    Time(Timestamp),
+    /// The clock has jumped, or was never looked at before. Nothing may go until it has gone on for so much longer.
+    NotYet {
+        /// How much longer.
+        left: Duration,
+        /// What the clock said at the look before, if it has jumped since.
+        jumped_from: Option<Timestamp>,
+    },
+}
+
 /// What may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Old {
     /// A key that was revoked or has expired before this, and a write of before.
     pub before: Timestamp,
+    /// The time now. A write of a time to come was made by a clock that was wrong.
+    pub now: Timestamp,
     /// A write that this replica has applied.
     pub applied: Revision,
 }

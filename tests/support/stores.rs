@@ -573,6 +573,7 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
     registry.leave(id).await?;
     let mut old = Old {
         before: Timestamp::MAX,
+        now: Timestamp::now(),
         applied: created.revision,
     };
     store.retention.raise_history_start(&old).await?;

@@ -10,7 +10,7 @@ use keyservice::{
         account::Accounts,
         domain::Domain,
         key::KeyId,
-        time::{LeaseTerm, Moment, Timestamp},
+        time::{LeaseTerm, Moment, TRUSTED_AFTER, Timestamp},
         token::{Digester, Token},
     },
     replication::{
@@ -118,12 +118,28 @@ impl Replica {
     }
 
     pub async fn let_go(&self, limit: Option<Duration>) {
+        // The clock has gone on for so long that it is trusted.
+        for passed in [Duration::ZERO, TRUSTED_AFTER] {
+            let now = Timestamp::now();
+            let trusted = self.store.retention.agreed_time(now, passed).await;
+            trusted.expect("answered");
+        }
+        let now = Timestamp::now();
+        self.let_go_at(now, Duration::ZERO, limit).await;
+    }
+
+    /// By a clock that says this, so long after it was last looked at.
+    pub async fn let_go_by(&self, now: Timestamp, passed: Duration, limit: Duration) {
+        self.let_go_at(now, passed, Some(limit)).await;
+    }
+
+    async fn let_go_at(&self, now: Timestamp, passed: Duration, limit: Option<Duration>) {
         let retention = Retention {
             keyring: self.authorizer.keyring(),
             store: &*self.store.retention,
             acknowledgements: &self.acknowledgements,
             limit,
         };
-        retention.let_go(Timestamp::now()).await.expect("let go");
+        retention.let_go(now, passed).await.expect("let go");
     }
 }

@@ -39,6 +39,8 @@ pub enum Walk<'a> {
     Label(&'a AccountId, String),
     /// The keys of an account that are restricted to a domain.
     Domain(&'a AccountId, &'a Domain),
+    /// The same, without those that are revoked.
+    UnrevokedDomain(&'a AccountId, &'a Domain),
     /// The keys of an account that may have a status. The index does not know the time.
     Status(&'a AccountId, Status),
     /// The suspended keys of all accounts.
@@ -62,15 +64,17 @@ impl KeyFilter {
                 _ => Walk::All,
             };
         };
-        if let Some(label) = self.labels.pairs().pop() {
-            return Walk::Label(account_id, label);
-        }
-        match (&self.domain, self.status) {
-            (Some(domain), _) => Walk::Domain(account_id, domain),
-            (None, Some(status)) => Walk::Status(account_id, status),
+        // An account that rotates its keys has ever more of them that are revoked, also of one label or one domain.
+        // How many others it has is limited.
+        let is_unrevoked = self.is_unrevoked || self.status.is_some_and(|it| it != Status::Revoked);
+        match (self.labels.pairs().pop(), &self.domain, self.status) {
+            (_, Some(domain), _) if is_unrevoked => Walk::UnrevokedDomain(account_id, domain),
+            (Some(label), ..) if !is_unrevoked => Walk::Label(account_id, label),
+            (_, Some(domain), _) => Walk::Domain(account_id, domain),
+            (_, None, Some(status)) => Walk::Status(account_id, status),
             // It leads to all keys that are not revoked.
-            (None, None) if self.is_unrevoked => Walk::Status(account_id, Status::Active),
-            (None, None) => Walk::Account(account_id),
+            (_, None, None) if is_unrevoked => Walk::Status(account_id, Status::Active),
+            (_, None, None) => Walk::Account(account_id),
         }
     }
 
@@ -99,5 +103,45 @@ impl KeyFilter {
             && preview.as_ref().is_none_or(|it| *it == key.preview)
             && created_before.is_none_or(|time| key.create_time < time)
             && unused_since.is_none_or(|time| key.last_used_time.unwrap_or(key.create_time) < time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_wants_no_revoked_keys_is_led_past_none() {
+        let account = AccountId::parse("acme".to_owned()).expect("valid");
+        let domain = Domain::parse("example.com".to_owned()).expect("valid");
+        let label = Labels::parse([("a".to_owned(), "1".to_owned())]).expect("valid");
+        let (no_label, of_domain) = (Labels::default(), Some(domain.clone()));
+        let by_domain = Walk::Domain(&account, &domain);
+        let by_unrevoked_domain = Walk::UnrevokedDomain(&account, &domain);
+        let by_label = Walk::Label(&account, "a=1".to_owned());
+        let by_status = |status| Walk::Status(&account, status);
+        let (active, revoked) = (Some(Status::Active), Some(Status::Revoked));
+        for (is_unrevoked, status, labels, domain, walk) in [
+            (false, None, &no_label, &None, Walk::Account(&account)),
+            (false, None, &no_label, &of_domain, by_domain.clone()),
+            (false, None, &label, &of_domain, by_label.clone()),
+            (false, revoked, &label, &None, by_label),
+            (false, revoked, &no_label, &of_domain, by_domain),
+            (true, None, &no_label, &None, by_status(Status::Active)),
+            (true, None, &label, &None, by_status(Status::Active)),
+            (false, active, &label, &None, by_status(Status::Active)),
+            (true, None, &label, &of_domain, by_unrevoked_domain.clone()),
+            (false, active, &no_label, &of_domain, by_unrevoked_domain),
+        ] {
+            let filter = KeyFilter {
+                account_id: Some(account.clone()),
+                is_unrevoked,
+                status,
+                labels: labels.clone(),
+                domain: domain.clone(),
+                ..KeyFilter::default()
+            };
+            assert_eq!(filter.walk(), walk, "{filter:?}");
+        }
     }
 }

@@ -49,6 +49,11 @@ impl Timestamp {
         later.unwrap_or(Self::MAX)
     }
 
+    /// How far two times are apart.
+    pub(crate) fn distance(self, other: Self) -> Duration {
+        Duration::from_micros(self.0.abs_diff(other.0))
+    }
+
     /// The time that is so much earlier, or 1970.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {

@@ -253,7 +253,7 @@ impl Database {
     /// The error of a write that did not get its turn in time.
     pub(super) fn no_turn(&self) -> StoreError {
         let limit = humantime::format_duration(self.turn_limit());
-        StoreError::Unavailable(format!("other writes were in the way for {limit}").into())
+        StoreError::Busy(format!("other writes were in the way for {limit}"))
     }
 
     /// Runs one statement that writes for these callers, which is one transaction, and then announces the write

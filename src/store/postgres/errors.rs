@@ -37,6 +37,8 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
         }
         // The server did not send this error, so it arose on the way.
         None => StoreError::Unavailable(cause),
+        // Somebody holds a lock.
+        Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => StoreError::Busy(with_causes(error)),
         Some(code) if may_pass(code.code()) => StoreError::Unavailable(cause),
         Some(_) => StoreError::Failed(cause),
     }

@@ -160,6 +160,11 @@ fn arguments<'a>(walk: &'a Walk<'a>) -> (&'static str, Option<&'a str>, Option<&
         Walk::Domain(account_id, domain) => {
             ("DOMAIN", Some(account_id.as_str()), Some(domain.as_str()))
         }
+        Walk::UnrevokedDomain(account_id, domain) => (
+            "UNREVOKED_DOMAIN",
+            Some(account_id.as_str()),
+            Some(domain.as_str()),
+        ),
         Walk::Status(account_id, status) => (status_name(*status), Some(account_id.as_str()), None),
         Walk::Suspended => ("SUSPENDED_ANYWHERE", None, None),
         Walk::Account(account_id) => ("ACCOUNT", Some(account_id.as_str()), None),

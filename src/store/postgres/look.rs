@@ -36,20 +36,17 @@ pub(super) async fn look(address: &Address) -> Presence {
 /// Whether there is no way to the server now, or it lets nobody in for now, which may mend itself. A certificate or a
 /// password that is wrong does not.
 fn is_away(error: &tokio_postgres::Error) -> bool {
-    match error.code() {
-        Some(code) => ["08", "53", "57"]
-            .iter()
-            .any(|class| code.code().starts_with(class)),
-        None => {
-            let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-            causes
-                .filter_map(|cause| cause.downcast_ref::<io::Error>())
-                .any(|io| {
-                    !io.get_ref()
-                        .is_some_and(|inner| inner.is::<rustls::Error>())
-                })
-        }
+    if let Some(code) = error.code() {
+        let classes = ["08", "53", "57"];
+        return classes.iter().any(|class| code.code().starts_with(class));
     }
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let mut faults = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    faults.any(|fault| {
+        fault
+            .get_ref()
+            .is_none_or(|cause| !cause.is::<rustls::Error>())
+    })
 }
 
 async fn holds_store(client: &Client) -> Result<bool, tokio_postgres::Error> {

@@ -38,14 +38,14 @@ mod warnings;
 mod write_groups;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
-    ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CountedKeys, CreateOutcome,
-    DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
-    KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
-    OpenError, PoolStatus, Position, Presence, Progress, RemovedDomain, Renewal, Renewed, Replaced,
-    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore,
-    Revision, Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange,
-    UseLog, WRITES_PER_COMMIT,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, AuditLog, BatchRevocation,
+    BatchSender, ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CountedKeys,
+    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup,
+    KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
+    NotedUse, Old, OpenError, PoolStatus, Position, Presence, Progress, RemovedDomain, Renewal,
+    Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
+    RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError, Suspended,
+    SuspensionChange, UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -254,6 +254,10 @@ impl UseLog for PostgresStore {
 
 #[async_trait]
 impl RetentionStore for PostgresStore {
+    async fn agreed_time(&self, now: Timestamp, _: Duration) -> Result<Agreed, StoreError> {
+        retention::agreed_time(&self.database, now).await
+    }
+
     async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError> {
         retention::raise_history_start(&self.database, old).await
     }

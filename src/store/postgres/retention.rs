@@ -6,14 +6,23 @@ use super::{
     rows,
 };
 use crate::{
-    model::key::KeyId,
-    store::{Forgotten, Old, Revision, StoreError},
+    model::{key::KeyId, time::Timestamp},
+    store::{Agreed, Forgotten, Old, Revision, StoreError},
 };
+use std::time::SystemTime;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 /// At how many keys or writes one statement looks, which takes some milliseconds.
 const LOOK_LEN: i64 = 1000;
+
+/// The earlier time of this clock and the database's: neither alone lets a key go.
+pub(super) async fn agreed_time(database: &Database, now: Timestamp) -> Result<Agreed, StoreError> {
+    let sql = "SELECT LEAST($1, pg_catalog.clock_timestamp()) AS time";
+    let row = one(database, sql, &[&now.to_system_time()]).await?;
+    let time: SystemTime = rows::column(&row, "time")?;
+    Ok(Agreed::Time(Timestamp::from_system_time(time)))
+}
 
 pub(super) async fn raise_history_start(
     database: &Database,

@@ -110,6 +110,12 @@ fn source<'a>(walk: &'a Walk<'a>) -> (Option<&'a str>, Option<&'a str>, &'static
             "keys INDEXED BY keys_by_domain \
              WHERE account_id = ?1 AND domain = ?2 AND create_revision < ?3",
         ),
+        Walk::UnrevokedDomain(account_id, domain) => (
+            Some(account_id.as_str()),
+            Some(domain.as_str()),
+            "keys INDEXED BY keys_unrevoked_by_domain \
+             WHERE account_id = ?1 AND domain = ?2 AND create_revision < ?3 AND revoke_time IS NULL",
+        ),
         Walk::Status(account_id, status) => (Some(account_id.as_str()), None, of_status(*status)),
         Walk::Suspended => (
             None,

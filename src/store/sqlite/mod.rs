@@ -28,13 +28,13 @@ mod worker;
 mod write_groups;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, AuditLog, BatchRevocation, BatchSender,
-    ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome, DomainAddition,
-    DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement, KeyStore,
-    KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old, OpenError,
-    Position, Presence, Progress, RemovedDomain, Replaced, ReplicationError, RetentionStore,
-    Revision, Revocation, Selected, Selection, StillAllowed, Store, StoreError, Suspended,
-    SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, AuditLog, BatchRevocation,
+    BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome,
+    DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
+    KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
+    OpenError, Position, Presence, Progress, RemovedDomain, Replaced, ReplicationError,
+    RetentionStore, Revision, Revocation, Selected, Selection, StillAllowed, Store, StoreError,
+    Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -49,7 +49,15 @@ pub use audit::read as read_audit;
 use open::Opened;
 use open_files::OpenFiles;
 use rusqlite::Transaction;
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use worker::Worker;
 use write_groups::WriteGroups;
 
@@ -65,6 +73,8 @@ pub struct SqliteStore {
     follower: Worker,
     files: Arc<OpenFiles>,
     groups: Arc<WriteGroups>,
+    /// Up to this write, all came before the time that was last found old.
+    old_until: AtomicI64,
 }
 
 impl SqliteStore {
@@ -96,6 +106,7 @@ impl SqliteStore {
             follower,
             files,
             groups: Arc::new(WriteGroups::new(WRITES_PER_COMMIT)),
+            old_until: AtomicI64::new(0),
         })
     }
 
@@ -104,6 +115,10 @@ impl SqliteStore {
     pub fn with_writes_per_commit(self, most: usize) -> Self {
         let groups = Arc::new(WriteGroups::new(most));
         Self { groups, ..self }
+    }
+
+    fn old_until(&self) -> Revision {
+        Revision::from_number(self.old_until.load(Relaxed))
     }
 
     /// Makes a write, in one transaction with those that wait at the same time. If it fails, the others stand.
@@ -348,8 +363,25 @@ impl UseLog for SqliteStore {
 
 #[async_trait]
 impl RetentionStore for SqliteStore {
-    async fn raise_history_start(&self, _: &Old) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn agreed_time(&self, now: Timestamp, passed: Duration) -> Result<Agreed, StoreError> {
+        self.old_until.store(0, Relaxed);
+        let always = StillAllowed::always();
+        self.write(always, move |transaction| {
+            retention::agreed_time(transaction, now, passed)
+        })
+        .await
+    }
+
+    async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError> {
+        let (old, from) = (*old, self.old_until());
+        let raised = self
+            .searcher
+            .read(move |connection| {
+                retention::old_after(connection, &old, from).map_err(StoreError::from)
+            })
+            .await?;
+        self.old_until.store(raised.until.number(), Relaxed);
+        Ok(raised.more)
     }
 
     async fn history_start(&self) -> Result<Revision, StoreError> {
@@ -357,10 +389,10 @@ impl RetentionStore for SqliteStore {
     }
 
     async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
-        let old = *old;
+        let (old, until) = (*old, self.old_until());
         let always = StillAllowed::always();
         self.write_alone(always, move |transaction| {
-            retention::forget_keys(transaction, &old, after)
+            retention::forget_keys(transaction, &old, until, after)
         })
         .await
     }
@@ -370,10 +402,10 @@ impl RetentionStore for SqliteStore {
         old: &Old,
         after: Revision,
     ) -> Result<Forgotten<Revision>, StoreError> {
-        let old = *old;
+        let (old, until) = (*old, self.old_until());
         let always = StillAllowed::always();
         self.write_alone(always, move |transaction| {
-            retention::forget_writes(transaction, &old, after)
+            retention::forget_writes(transaction, &old, until, after)
         })
         .await
     }

@@ -3,21 +3,99 @@
 //! No other process follows this store, and this one loads everything when it starts. So the history need
 //! not start anywhere: what this process has applied may go.
 //!
+//! What a wrong clock has written is not believed: a write is old only if all before it are. And nothing goes by a
+//! clock that has jumped.
+//!
 //! Must never be called on an async thread (see `worker`).
 
 use super::rows::uuid;
 use crate::{
-    model::key::KeyId,
-    store::{Forgotten, Old, Revision},
+    model::{
+        key::KeyId,
+        time::{ClockLook, Timestamp},
+    },
+    store::{Agreed, Forgotten, Old, Revision},
 };
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use std::time::Duration;
 
 /// At how many keys or writes one transaction looks, which takes some milliseconds.
 const LOOK_LEN: u32 = 1000;
 
+/// A write with a later time than this much after now was made by a clock that was wrong. It makes no other write
+/// young.
+const AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn agreed_time(
+    transaction: &Transaction<'_>,
+    now: Timestamp,
+    passed: Duration,
+) -> rusqlite::Result<Agreed> {
+    let last = transaction
+        .query_row("SELECT time, steady FROM clock_look", [], |row| {
+            Ok(ClockLook {
+                time: Timestamp::nearest_to_micros(row.get(0)?),
+                steady: Duration::from_micros(row.get::<_, i64>(1)?.unsigned_abs()),
+            })
+        })
+        .optional()?;
+    let look = last.map_or_else(|| ClockLook::first(now), |last| last.next(passed, now));
+    let steady = i64::try_from(look.steady.as_micros()).unwrap_or(i64::MAX);
+    transaction.execute(
+        "INSERT OR REPLACE INTO clock_look (only_row, time, steady) VALUES (1, ?1, ?2)",
+        params![now.as_micros(), steady],
+    )?;
+    let left = look.left();
+    if left.is_zero() {
+        return Ok(Agreed::Time(now));
+    }
+    let jumped = last.filter(|last| last.has_jumped(passed, now));
+    Ok(Agreed::NotYet {
+        left,
+        jumped_from: jumped.map(|last| last.time),
+    })
+}
+
+/// How far the old writes were found to go.
+pub(super) struct OldWrites {
+    pub(super) until: Revision,
+    pub(super) more: bool,
+}
+
+/// Looks at some writes after the given one, up to the first that is young.
+pub(super) fn old_after(
+    connection: &Connection,
+    old: &Old,
+    after: Revision,
+) -> rusqlite::Result<OldWrites> {
+    let mut look = connection.prepare_cached(
+        "SELECT revision, write_time BETWEEN ?3 AND ?4 FROM writes \
+         WHERE revision > ?1 AND revision <= ?2 ORDER BY revision LIMIT ?5",
+    )?;
+    let ahead = old.now.saturating_add(AHEAD);
+    let mut rows = look.query(params![
+        after.number(),
+        old.applied.number(),
+        old.before.as_micros(),
+        ahead.as_micros(),
+        LOOK_LEN
+    ])?;
+    let (mut until, mut len) = (after, 0);
+    while let Some(row) = rows.next()? {
+        if row.get(1)? {
+            return Ok(OldWrites { until, more: false });
+        }
+        until = Revision::from_number(row.get(0)?);
+        len += 1;
+    }
+    let more = len == LOOK_LEN;
+    Ok(OldWrites { until, more })
+}
+
 pub(super) fn forget_keys(
     transaction: &Transaction<'_>,
     old: &Old,
+    until: Revision,
     after: KeyId,
 ) -> rusqlite::Result<Forgotten<KeyId>> {
     let mut look = transaction.prepare_cached(
@@ -34,7 +112,7 @@ pub(super) fn forget_keys(
     let keys = look.query_map(
         params![
             after.as_bytes(),
-            old.applied.number(),
+            until.number(),
             old.before.as_micros(),
             LOOK_LEN
         ],
@@ -62,6 +140,7 @@ pub(super) fn forget_keys(
 pub(super) fn forget_writes(
     transaction: &Transaction<'_>,
     old: &Old,
+    until: Revision,
     after: Revision,
 ) -> rusqlite::Result<Forgotten<Revision>> {
     let mut look = transaction.prepare_cached(
@@ -76,10 +155,9 @@ pub(super) fn forget_writes(
            AND NOT EXISTS (SELECT 1 FROM domains WHERE revision = ?1) \
            AND NOT EXISTS (SELECT 1 FROM accounts WHERE revision = ?1)",
     )?;
-    let revisions = look.query_map(
-        params![after.number(), old.applied.number(), LOOK_LEN],
-        |row| row.get::<_, i64>(0),
-    )?;
+    let revisions = look.query_map(params![after.number(), until.number(), LOOK_LEN], |row| {
+        row.get::<_, i64>(0)
+    })?;
     let revisions: Vec<i64> = revisions.collect::<rusqlite::Result<_>>()?;
     let mut count = 0;
     for revision in &revisions {

@@ -23,6 +23,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(10, "0010_key_filters.sql"),
     migration!(11, "0011_batch_revoke.sql"),
     migration!(12, "0012_key_limit.sql"),
+    migration!(13, "0013_clock_look.sql"),
+    migration!(14, "0014_unrevoked_by_domain.sql"),
 ];
 
 pub(super) enum MigrateError {

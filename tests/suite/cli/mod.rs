@@ -3,6 +3,7 @@
 mod accounts;
 mod connection;
 mod keys;
+mod output;
 mod reference;
 mod terminal;
 

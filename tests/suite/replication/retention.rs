@@ -4,17 +4,20 @@ use crate::support::{
     postgres::{Cluster, database_in, session},
     server::Server,
     stores::Stores,
-    uses::Used,
+    uses::{Replica, Used},
 };
 use keyservice::{
     grpc::proto::{ResumeRequest, SuspendRequest, suspend_request},
     model::{account::Accounts, time::Timestamp},
     store::{
-        KeyTarget, Old, Position, Progress, ReplicationError, Revision, Revocation, StillAllowed,
+        Agreed, KeyTarget, Old, Position, Progress, ReplicationError, Revision, Revocation,
+        StillAllowed,
     },
 };
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const DAYS: i64 = 3 * 24 * 3600 * 1_000_000;
 
 /// Otherwise it would go on granting a key of whose revocation no row tells any more.
@@ -160,6 +163,81 @@ async fn a_replica_that_was_away_too_long_starts_anew_and_suspends_nothing()
     Ok(())
 }
 
+/// Somebody who reads of it in the log has a day to put the clock right, whatever is restarted meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_nothing_goes_by_a_clock_that_has_jumped_until_it_has_gone_on_for_a_day() {
+    let stores = Stores::sqlite();
+    let key = Used::create(&stores).await;
+    revoke(&stores, &key).await;
+    let replica = Replica::start(&stores, &stores.first).await;
+    let now = Timestamp::now();
+    let agreed = async |ahead: Duration, passed| {
+        let time = after(now, ahead);
+        let agreed = stores.first.retention.agreed_time(time, passed).await;
+        agreed.expect("answered") == Agreed::Time(time)
+    };
+    assert!(!agreed(Duration::ZERO, Duration::ZERO).await);
+    assert!(agreed(DAY, DAY).await);
+
+    let years = 1000 * DAY;
+    for hour in 0..24 {
+        // The process is started anew, and looks at once and an hour later.
+        let at = years + HOUR * hour;
+        for (ahead, passed) in [(at, Duration::ZERO), (at + HOUR, HOUR)] {
+            if hour < 23 || passed.is_zero() {
+                assert!(!agreed(ahead, passed).await, "{hour}");
+                let let_go = replica.let_go_by(after(now, ahead), Duration::ZERO, 90 * DAY);
+                let_go.await;
+                assert_eq!(stores.count("keys").await, 1);
+            }
+        }
+    }
+    // It is put right, and that is a jump too.
+    assert!(!agreed(HOUR, Duration::ZERO).await);
+    assert!(agreed(HOUR + DAY, DAY).await);
+    // Nobody has put it right.
+    assert!(!agreed(years, HOUR).await);
+    replica
+        .let_go_by(after(now, years + DAY), DAY, 90 * DAY)
+        .await;
+    assert_eq!(stores.count("keys").await, 0);
+}
+
+/// Otherwise that one write would keep all that came after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_a_write_of_a_time_to_come_keeps_no_other() {
+    let stores = Stores::sqlite();
+    let keys = [Used::create(&stores).await, Used::create(&stores).await];
+    revoke(&stores, &keys[1]).await;
+    let ahead = "UPDATE writes SET write_time = iif(revision = 1, 253402300799999999, 0); \
+                 UPDATE keys SET revoke_time = 0 WHERE revoke_time IS NOT NULL";
+    stores.sql(ahead).await.expect("run");
+    let replica = Replica::start(&stores, &stores.first).await;
+    replica.let_go(Some(2 * DAY)).await;
+    assert_eq!(stores.count("keys").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgresql_a_replica_whose_clock_is_ahead_lets_nothing_go_that_is_young_to_the_database()
+ {
+    let stores = Stores::postgres().await;
+    let key = Used::create(&stores).await;
+    revoke(&stores, &key).await;
+    make_older(&stores).await;
+    Used::create(&stores).await;
+    let replica = Replica::start(&stores, &stores.first).await;
+    let ahead = after(Timestamp::now(), 1000 * DAY);
+    replica.let_go_by(ahead, Duration::ZERO, 90 * DAY).await;
+    assert_eq!(stores.count("keys").await, 2);
+    replica.let_go_by(ahead, Duration::ZERO, 2 * DAY).await;
+    assert_eq!(stores.count("keys").await, 1);
+}
+
+fn after(time: Timestamp, passed: Duration) -> Timestamp {
+    let passed = i64::try_from(passed.as_micros()).expect("short");
+    Timestamp::from_micros(time.as_micros() + passed).expect("in range")
+}
+
 async fn revoke(stores: &Stores, key: &Used) {
     let revocation = Revocation {
         target: KeyTarget::Id(key.id),
@@ -190,6 +268,7 @@ async fn forget(stores: &Stores, applied: Revision) {
     let before = Timestamp::now().as_micros() - DAYS + 3_600_000_000;
     let old = Old {
         before: Timestamp::from_micros(before).expect("in range"),
+        now: Timestamp::now(),
         applied,
     };
     let retention = &stores.first.retention;

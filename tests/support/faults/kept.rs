@@ -52,6 +52,7 @@ impl LetGo {
         let store = stores::try_to_open(address).await?;
         let old = Old {
             before: Timestamp::now().saturating_sub(DAY / 2),
+            now: Timestamp::now(),
             // It follows nothing, so it stands in nobody's way.
             applied: Revision::from_number(i64::MAX),
         };

@@ -15,6 +15,7 @@ on_every_store![
     a_list_has_the_keys_that_pass_each_filter_and_any_two,
     keys_are_found_by_their_labels_whatever_became_of_these,
     every_list_looks_at_a_bounded_number_of_keys,
+    a_search_for_keys_that_are_not_revoked_goes_past_no_revoked_ones,
 ];
 
 /// Every filter by itself, for an account or for all.
@@ -44,6 +45,14 @@ fn filters(preview_of: &NewKey, now: Timestamp) -> Vec<KeyFilter> {
         labelled("b="),
         labelled("a=1 b="),
         labelled("a=3"),
+        KeyFilter {
+            labels: labels("a=1"),
+            ..of_account("acme")
+        },
+        KeyFilter {
+            domain: Some(domain("example.com")),
+            ..of_account("acme")
+        },
         KeyFilter {
             domain: Some(domain("example.com")),
             ..none()
@@ -188,6 +197,52 @@ async fn every_list_looks_at_a_bounded_number_of_keys(stores: &Stores) {
         assert!(keys.is_empty() && searched_to.is_some());
         let all = list_all(stores, &filter, LIST_SEARCH_LEN, Timestamp::now()).await;
         assert_eq!(all, std::slice::from_ref(&new.key));
+    }
+}
+
+/// How many of them there are in all is limited; of those that are revoked there are ever more.
+async fn a_search_for_keys_that_are_not_revoked_goes_past_no_revoked_ones(stores: &Stores) {
+    let (_, mut new) = new_key("acme", "in use");
+    new.key.scope = Scope::Domain(domain("example.com"));
+    new.key.labels = labels("a=1");
+    create(&stores.first, &new).await;
+    stores.insert_active_keys_for("'example.com'", 100).await;
+    let rotated = match stores.cluster {
+        None => r#"UPDATE keys SET revoke_time = 1, labels = '["a=1"]' WHERE name = 'one of many'"#,
+        Some(_) => {
+            "UPDATE keyservice.keys SET revoke_time = now(), labels = '{a=1}' WHERE name = 'one of many'"
+        }
+    };
+    stores.sql_without_triggers(rotated).await.expect("run");
+    let of_account = || KeyFilter {
+        account_id: Some(new.key.account_id.clone()),
+        ..KeyFilter::default()
+    };
+    for selected in [
+        KeyFilter {
+            domain: Some(domain("example.com")),
+            ..of_account()
+        },
+        KeyFilter {
+            labels: labels("a=1"),
+            ..of_account()
+        },
+    ] {
+        for (is_unrevoked, status) in [(true, None), (false, Some(Status::Active))] {
+            let filter = KeyFilter {
+                is_unrevoked,
+                status,
+                ..selected.clone()
+            };
+            let query = query(filter, 2, Timestamp::now());
+            let listed = stores.first.keys.list(&query).await.expect("answered");
+            let Listed { keys, searched_to } = listed.expect("all");
+            assert_eq!(
+                (keys, searched_to),
+                (vec![new.key.clone()], None),
+                "{query:?}"
+            );
+        }
     }
 }
 

@@ -42,6 +42,7 @@ on_every_store![
     suspended_keys_are_listed_as_such,
     every_change_of_a_key_is_recorded_once,
     a_rotation_is_in_the_history_of_both_keys,
+    a_repeated_revoke_waits_for_the_last_change_of_the_key,
 ];
 
 async fn a_key_is_got_by_its_id_or_its_digest_within_the_given_accounts(stores: &Stores) {
@@ -345,6 +346,23 @@ pub(super) fn replacement(next: &Key) -> KeyReplacement {
         caller: caller("tester"),
         still_allowed: StillAllowed::always(),
     }
+}
+
+async fn a_repeated_revoke_waits_for_the_last_change_of_the_key(stores: &Stores) {
+    let (_, new) = new_key("acme", "revoked");
+    super::create(&stores.first, &new).await;
+    let target = || KeyTarget::Id(new.key.id);
+    let (revoked, revocation) = super::revoke(stores, target()).await;
+    let rename = KeyUpdate {
+        name: Some(KeyName::parse("renamed").expect("valid")),
+        ..KeyUpdate::default()
+    };
+    let renamed = revoked.updated(&rename, None).expect("allowed");
+    let renaming = replace(&stores.first, &replacement(&renamed)).await;
+    let (again, position) = super::revoke(stores, target()).await;
+    assert_eq!(again.revoke_time, revoked.revoke_time);
+    assert_eq!(position, renaming);
+    assert!(position.revision > revocation.revision);
 }
 
 /// A successor, and the rotation that brings it.

@@ -2,13 +2,14 @@
 
 use super::{all_of, changes_since, list, on_every_store, revoke};
 use crate::support::{
+    new_key,
     stores::Stores,
     uses::{Replica, Used, minute},
 };
 use keyservice::{
     authorize::decision::{Decision, DenialReason},
     model::time::Timestamp,
-    store::{KeyTarget, Position},
+    store::{KeyTarget, Position, Revocation},
 };
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ on_every_store![
     without_a_limit_nothing_leaves_the_store,
     the_history_goes_but_for_what_stands,
     a_request_id_is_forgotten_with_its_key,
+    a_key_that_was_revoked_by_a_clock_that_was_behind_stays,
 ];
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -117,6 +119,28 @@ async fn a_request_id_is_forgotten_with_its_key(stores: &Stores) {
     new = super::with_request_id("acme", "again");
     super::create(&stores.first, &new).await;
     assert_ne!(new.key.id, first);
+}
+
+/// Its revocation came after a write that is young, so it is no older.
+async fn a_key_that_was_revoked_by_a_clock_that_was_behind_stays(stores: &Stores) {
+    let (_, new) = new_key("acme", "revoked");
+    super::create(&stores.first, &new).await;
+    let revocation = Revocation {
+        now: Timestamp::from_micros(1_000_000).expect("in range"),
+        ..super::revocation(KeyTarget::Id(new.key.id), None)
+    };
+    super::revoke_with(&stores.first, &revocation).await;
+    let (replica, _) = replicas(stores).await;
+    replica.let_go(Some(2 * DAY)).await;
+    assert_eq!(stores.count("keys").await, 1);
+    let create = match stores.cluster {
+        None => "UPDATE writes SET write_time = 0",
+        Some(_) => "UPDATE keyservice.writes SET write_time = 'epoch'",
+    };
+    stores.sql_behind_its_back(create).await;
+    Used::create(stores).await;
+    replica.let_go(Some(2 * DAY)).await;
+    assert_eq!(stores.count("keys").await, 1, "only the new one");
 }
 
 async fn replicas(stores: &Stores) -> (Replica, Replica) {

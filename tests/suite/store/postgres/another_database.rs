@@ -228,6 +228,7 @@ fn every_other_statement<'a>(store: &'a Store, key: &NewKey, renewals: i64) -> V
     };
     let old = Old {
         before: now,
+        now: Timestamp::now(),
         applied: Revision::ZERO,
     };
     let record = AuditRecord {

@@ -114,7 +114,7 @@ async fn no_row_has_an_account_or_a_domain_of_another_form() {
 
 /// A write with a time far ahead would keep all later ones for as long.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_write_and_no_key_has_a_time_out_of_range() {
+async fn nothing_has_a_time_out_of_range() {
     let cluster = Cluster::shared();
     let store = cluster.create_database();
     Server::start(&store).await;
@@ -131,7 +131,27 @@ async fn no_write_and_no_key_has_a_time_out_of_range() {
              VALUES (gen_random_uuid(), decode(repeat('ab', 32), 'hex'), 'acme', 'a key', '', 1, 1, {time})"
         )
     };
+    let domain = |columns: &str, times: &str| {
+        format!(
+            "INSERT INTO keyservice.domains (account_id, domain, include_subdomains, revision, {columns}) \
+             VALUES ('acme', 'example.org', true, 1, {times})"
+        )
+    };
+    let account = |time: &str| {
+        format!(
+            "INSERT INTO keyservice.accounts (account_id, revision, suspend_reason, suspend_time) \
+             VALUES ('acme', 1, 'x', {time})"
+        )
+    };
     for refused in [
+        domain("create_time, verify_time", "'infinity', now()"),
+        domain("create_time, verify_time", "now(), '-infinity'"),
+        domain(
+            "create_time, verify_time, remove_time",
+            "now(), now(), '10000-01-01 00:00:00+00'",
+        ),
+        account("'infinity'"),
+        account("'1969-12-31 00:00:00+00'"),
         write("'infinity'"),
         write("'-infinity'"),
         write("now() + interval '2 days'"),

@@ -1,0 +1,156 @@
+//! Variables of the environment that look like settings of this program, and are none.
+//!
+//! Must never refuse one: Kubernetes gives a container variables for each Service beside it, so those of a Service
+//! that is called `keyservice` begin as this program's own. Must never show a value, which may be a secret.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    ffi::OsStr,
+    fmt::{self, Display},
+};
+
+/// How each variable of this program begins.
+const PREFIX: &str = "KEYSERVICE_";
+
+/// How similar two names must be, from 0 to 1, for one to be the other misspelt.
+const SIMILAR: f64 = 0.8;
+
+/// The longest name that is shown. No name of ours is so long, and a longer one may be anything.
+const MAX_LEN: usize = 60;
+
+/// A variable that no command reads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UnknownVariable {
+    name: String,
+    meant: Option<String>,
+}
+
+impl Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no command reads the variable {}", self.name)?;
+        match &self.meant {
+            Some(meant) => write!(f, "; was {meant} meant?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Finds them in this process's environment.
+pub(super) fn unknown(command: &clap::Command) -> Vec<UnknownVariable> {
+    let mut known = BTreeSet::new();
+    add_known(command, &mut known);
+    let mut unknown: Vec<_> = env::vars_os()
+        .filter_map(|(name, value)| judge(name.to_str()?, &value, &known))
+        .collect();
+    unknown.sort_by(|one, other| one.name.cmp(&other.name));
+    unknown
+}
+
+fn add_known(command: &clap::Command, known: &mut BTreeSet<String>) {
+    let variables = command.get_arguments().filter_map(clap::Arg::get_env);
+    known.extend(variables.map(|name| name.to_string_lossy().into_owned()));
+    for command in command.get_subcommands() {
+        add_known(command, known);
+    }
+}
+
+fn judge(name: &str, value: &OsStr, known: &BTreeSet<String>) -> Option<UnknownVariable> {
+    let own = name.strip_prefix(PREFIX)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.len() > MAX_LEN || !own.bytes().all(is_plain) {
+        return None;
+    }
+    if known.contains(name) || is_of_service(own, value) {
+        return None;
+    }
+    let similar = known.iter().filter_map(|known| {
+        let similarity = strsim::jaro(own, known.strip_prefix(PREFIX)?);
+        (similarity > SIMILAR).then_some((similarity, known))
+    });
+    let nearest = similar.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    Some(UnknownVariable {
+        name: name.to_owned(),
+        meant: nearest.map(|(_, known)| known.clone()),
+    })
+}
+
+/// Whether Kubernetes or Docker has made it for a Service whose name begins with `keyservice`: `SERVICE_HOST`,
+/// `SERVICE_PORT`, `SERVICE_PORT_GRPC`, `PORT`, `PORT_50051_TCP`, `PORT_50051_TCP_ADDR`, and the same behind the rest
+/// of the Service's name.
+fn is_of_service(own: &str, value: &OsStr) -> bool {
+    const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+    let is_address = || {
+        let value = value.to_string_lossy();
+        let scheme = value.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| PROTOCOLS.contains(&scheme))
+    };
+    let own = format!("_{own}");
+    own.ends_with("_SERVICE_HOST")
+        || own.ends_with("_SERVICE_PORT")
+        || own.contains("_SERVICE_PORT_")
+        || own.ends_with("_PORT") && is_address()
+        || own.match_indices("_PORT_").any(|(at, port)| {
+            let mut rest = own[at + port.len()..].split('_');
+            let number = rest.next().and_then(|number| number.parse::<u16>().ok());
+            let protocol = rest.next().unwrap_or_default().to_ascii_lowercase();
+            number.is_some() && PROTOCOLS.contains(&protocol.as_str())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
+
+    fn judged(name: &str, value: &str) -> Option<String> {
+        let mut known = BTreeSet::new();
+        add_known(&Cli::command(), &mut known);
+        judge(name, OsStr::new(value), &known).map(|unknown| unknown.to_string())
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_named_with_the_one_that_was_meant() {
+        for (misspelt, meant) in [
+            ("KEYSERVICE_LISTN", "KEYSERVICE_LISTEN"),
+            ("KEYSERVICE_RETENTON", "KEYSERVICE_RETENTION"),
+            ("KEYSERVICE_TLS_CLIENT_CAS", "KEYSERVICE_TLS_CLIENT_CA"),
+            ("KEYSERVICE_CREDENTIAL", "KEYSERVICE_CREDENTIALS"),
+            ("KEYSERVICE_MAX_CONECTIONS", "KEYSERVICE_MAX_CONNECTIONS"),
+            ("KEYSERVICE_listen", ""),
+            ("KEYSERVICE_ZZZ", ""),
+            // Somebody meant an address to listen at.
+            ("KEYSERVICE_PORT", ""),
+        ] {
+            let said = judged(misspelt, "50051").expect(misspelt);
+            assert!(said.contains(misspelt), "{said}");
+            assert_eq!(said.contains("meant?"), !meant.is_empty(), "{said}");
+            assert!(said.contains(meant), "{said}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_known_variable_or_one_that_kubernetes_makes() {
+        for (name, value) in [
+            ("KEYSERVICE_LISTEN", "127.0.0.1:50051"),
+            ("KEYSERVICE_SECRET", "tsop_…"),
+            ("KEYSERVICE_CONTEXT", "production"),
+            ("KEYSERVICE_SERVICE_HOST", "10.0.0.1"),
+            ("KEYSERVICE_SERVICE_PORT", "50051"),
+            ("KEYSERVICE_SERVICE_PORT_GRPC", "50051"),
+            ("KEYSERVICE_PORT", "tcp://10.0.0.1:50051"),
+            ("KEYSERVICE_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+            ("KEYSERVICE_PORT_50051_TCP_PROTO", "tcp"),
+            ("KEYSERVICE_PORT_50051_TCP_PORT", "50051"),
+            ("KEYSERVICE_PORT_50051_TCP_ADDR", "10.0.0.1"),
+            ("KEYSERVICE_METRICS_SERVICE_HOST", "10.0.0.1"),
+            ("KEYSERVICE_METRICS_PORT", "udp://10.0.0.1:9464"),
+            ("KEYSERVICE_METRICS_PORT_9464_UDP_ADDR", "10.0.0.1"),
+            ("KEYSERVICE", "1"),
+            ("OTHER_LISTN", "1"),
+        ] {
+            assert_eq!(judged(name, value), None, "{name}");
+        }
+    }
+}
