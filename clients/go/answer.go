@@ -42,12 +42,11 @@ type Denied struct {
 func (Allowed) isDecision() {}
 func (Denied) isDecision()  {}
 
-// Scope says which domains a key may be used for. The zero value stands for a scope that this
-// version of the library does not know.
+// Scope says which domains a key may be used for.
 type Scope struct {
 	// AllDomains means every domain that is verified for the key's account.
 	AllDomains bool
-	// Domain is the only domain, normalised. It is empty for any other scope.
+	// Domain is the only domain, normalised. It is empty if AllDomains is true.
 	Domain string
 }
 
@@ -74,13 +73,24 @@ const (
 	ReasonDomainNotVerified Reason = "DOMAIN_NOT_VERIFIED"
 )
 
-// decisionOf reads an answer, in which at most one of the two is set. It returns nil if neither is.
-func decisionOf(grant *keysv1.Grant, denial *keysv1.Denial) Decision {
+// answer is a response to a call or on a stream.
+type answer interface {
+	GetGranted() bool
+	GetGrant() *keysv1.Grant
+	GetDenial() *keysv1.Denial
+}
+
+// decisionOf reads an answer. It returns nil if that says neither, contradicts itself, or grants
+// for a scope that this version of the library does not know.
+func decisionOf(answer answer) Decision {
+	grant, denial := answer.GetGrant(), answer.GetDenial()
 	switch {
-	case denial != nil:
+	case denial != nil && !answer.GetGranted():
 		return Denied{Reason: reasonOf(denial.GetReason()), KeyID: denial.GetKeyId(), AccountID: denial.GetAccountId()}
-	case grant != nil:
-		return Allowed{KeyID: grant.GetKeyId(), AccountID: grant.GetAccountId(), Scope: scopeOf(grant.GetScope())}
+	case grant != nil && answer.GetGranted():
+		if scope := scopeOf(grant.GetScope()); scope != (Scope{}) {
+			return Allowed{KeyID: grant.GetKeyId(), AccountID: grant.GetAccountId(), Scope: scope}
+		}
 	}
 	return nil
 }

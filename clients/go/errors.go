@@ -2,7 +2,10 @@ package keyservice
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -135,11 +138,19 @@ func cancelled(ended error) error {
 // codeName is the code as the proto spells it, such as NOT_FOUND.
 func codeName(c codes.Code) string { return code.Code(c).String() }
 
-// oneLine makes a text of somebody else fit into an error: without line breaks, and not endless.
+// secrets are tokens and bearer secrets.
+var secrets = regexp.MustCompile(`(tsend_|tsop_)[0-9A-Za-z]+`)
+
+// oneLine makes a text of somebody else fit into an error: on one line, of printable characters,
+// not endless, and without what looks like a token or a secret.
 func oneLine(text string) string {
-	const maxBytes = 500
-	if len(text) > maxBytes {
-		text = text[:maxBytes] + "…"
+	const maxRunes = 500
+	// gRPC shows here what a proxy has answered, which may be the very request.
+	text, _, _ = strings.Cut(text, "; data: ")
+	words := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) || r == utf8.RuneError })
+	shown := []rune(secrets.ReplaceAllString(strings.Join(words, " "), "$1…"))
+	if len(shown) > maxRunes {
+		shown = append(shown[:maxRunes], '…')
 	}
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }), " ")
+	return string(shown)
 }

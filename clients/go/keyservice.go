@@ -170,7 +170,12 @@ func (o *Options) names() ([]*name, error) {
 			return nil, misused("a secret must not be sent to %q in plain text: use TLS", address)
 		}
 		verified := cmp.Or(o.ServerName, host)
-		names = append(names, &name{host: host, port: port, authority: net.JoinHostPort(verified, port)})
+		names = append(names, &name{
+			host:      host,
+			port:      port,
+			authority: net.JoinHostPort(verified, port),
+			local:     o.Plaintext && o.SecretFile != "",
+		})
 	}
 	return names, nil
 }
@@ -204,7 +209,7 @@ func (c *Client) authorize(ctx context.Context, token, domain string) (Decision,
 	err := c.ask(ctx, c.authorizeRules(), func(ctx context.Context, r *replica) (err error) {
 		decision, err = r.authorize(ctx, token, domain)
 		if err == nil && decision == nil {
-			err = status.Error(codes.Unknown, "the answer is neither a grant nor a denial")
+			err = status.Error(codes.Unknown, "the answer is neither a grant nor a denial that this library understands")
 		}
 		return err
 	})

@@ -52,14 +52,52 @@ func TestADeniedTokenTellsItsReasonKeyAndAccount(t *testing.T) {
 func TestAnAnswerWithoutADecisionIsAFailedAttempt(t *testing.T) {
 	replica := startFake(t)
 	client := open(t, Options{}, replica)
-	// A careless server, too: granted without a grant is nothing.
-	replica.set(func() {
-		replica.answer = func() (*keysv1.AuthorizeResponse, error) { return &keysv1.AuthorizeResponse{Granted: true}, nil }
-	})
-	decision, err := client.Authorize(t.Context(), token, "example.com")
-	var unavailable *UnavailableError
-	if decision != nil || !errors.As(err, &unavailable) || replica.asked.Load() != 4 {
-		t.Fatalf("got %v, %v after %d attempts", decision, err, replica.asked.Load())
+	for name, answer := range noDecisions {
+		replica.asked.Store(0)
+		replica.set(func() { replica.answer = answer })
+		decision, err := client.Authorize(t.Context(), token, "example.com")
+		var unavailable *UnavailableError
+		if decision != nil || !errors.As(err, &unavailable) || replica.asked.Load() != 4 {
+			t.Errorf("%s: got %v, %v after %d attempts", name, decision, err, replica.asked.Load())
+		}
+	}
+}
+
+// noDecisions are answers of careless or false servers.
+var noDecisions = map[string]func() (*keysv1.AuthorizeResponse, error){
+	"nothing": func() (*keysv1.AuthorizeResponse, error) { return &keysv1.AuthorizeResponse{}, nil },
+	"granted without a grant": func() (*keysv1.AuthorizeResponse, error) {
+		return &keysv1.AuthorizeResponse{Granted: true}, nil
+	},
+	"a grant that is not granted": changed(grant, func(answer *keysv1.AuthorizeResponse) { answer.Granted = false }),
+	"a denial that is granted": changed(deny(keysv1.Denial_REASON_EXPIRED), func(answer *keysv1.AuthorizeResponse) {
+		answer.Granted = true
+	}),
+	"no scope": changed(grant, func(answer *keysv1.AuthorizeResponse) { answer.GetGrant().Scope = nil }),
+	"a scope of no domain": changed(grant, func(answer *keysv1.AuthorizeResponse) {
+		answer.GetGrant().Scope = &keysv1.Scope{Kind: &keysv1.Scope_Domain{}}
+	}),
+}
+
+func changed(answer func() (*keysv1.AuthorizeResponse, error), change func(*keysv1.AuthorizeResponse)) func() (*keysv1.AuthorizeResponse, error) {
+	return func() (*keysv1.AuthorizeResponse, error) {
+		response, err := answer()
+		change(response)
+		return response, err
+	}
+}
+
+func TestTheTextOfOthersIsOneLineWithoutSecrets(t *testing.T) {
+	for said, want := range map[string]string{
+		"the server's\r\n\town words":               "the server's own words",
+		"\x1b[31mred\u009b31m\u202e\u2028\xffend":   "[31mred 31m end",
+		"Bearer tsop_0aZ, tsend_0aZ.":               "Bearer tsop_…, tsend_….",
+		`unexpected HTTP status; data: "a request"`: "unexpected HTTP status",
+		strings.Repeat("é", 10_000):                 strings.Repeat("é", 500) + "…",
+	} {
+		if shown := oneLine(said); shown != want {
+			t.Errorf("%q is shown as %q", said, shown)
+		}
 	}
 }
 
@@ -444,6 +482,19 @@ func TestANameStandsForAllItsAddresses(t *testing.T) {
 	}
 	if _, err := client.Authorize(t.Context(), token, "example.com"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestASecretLeavesThisMachineByNoName(t *testing.T) {
+	p := &pool{lookUpHost: func(context.Context, string, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.0.0.1")}, nil
+	}}
+	if addresses, err := p.addressesOf(t.Context(), &name{host: "localhost"}); err != nil || len(addresses) != 2 {
+		t.Error(addresses, err)
+	}
+	_, err := p.addressesOf(t.Context(), &name{host: "localhost", local: true})
+	if err == nil || !strings.Contains(err.Error(), "10.0.0.1") {
+		t.Error(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package keyservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -45,6 +46,7 @@ type name struct {
 	host      string
 	port      string
 	authority string
+	local     bool         // a secret goes there in plain text, so it must not leave this machine
 	addresses []netip.Addr // the last ones that a lookup found
 	lookedUp  bool         // there is a result, be it an error
 	err       error        // of the last lookup
@@ -83,23 +85,29 @@ func (p *pool) lookUp(ctx context.Context) {
 	var lookups sync.WaitGroup
 	for _, n := range p.names {
 		lookups.Go(func() {
-			addresses, err := p.addressesOf(ctx, n.host)
+			addresses, err := p.addressesOf(ctx, n)
 			p.found(n, addresses, err)
 		})
 	}
 	lookups.Wait()
 }
 
-func (p *pool) addressesOf(ctx context.Context, host string) ([]netip.Addr, error) {
-	if address, err := netip.ParseAddr(host); err == nil {
+func (p *pool) addressesOf(ctx context.Context, n *name) ([]netip.Addr, error) {
+	if address, err := netip.ParseAddr(n.host); err == nil {
 		return []netip.Addr{address}, nil
 	}
-	addresses, err := p.lookUpHost(ctx, "ip", host)
+	addresses, err := p.lookUpHost(ctx, "ip", n.host)
 	if err == nil && len(addresses) == 0 {
-		err = errors.New("lookup " + host + ": no address")
+		err = errors.New("lookup " + n.host + ": no address")
+	}
+	// What the name localhost stands for is not this library's to decide.
+	if far := slices.IndexFunc(addresses, isFar); err == nil && n.local && far >= 0 {
+		err = fmt.Errorf("lookup %s: a secret is not sent to %v in plain text", n.host, addresses[far])
 	}
 	return addresses, err
 }
+
+func isFar(address netip.Addr) bool { return !address.Unmap().IsLoopback() }
 
 // found takes the result of a lookup. After an error, the name's last addresses stay.
 func (p *pool) found(n *name, addresses []netip.Addr, err error) {

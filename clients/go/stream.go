@@ -46,11 +46,11 @@ func (r *replica) authorize(ctx context.Context, token, domain string) (Decision
 	if s := r.currentStream(); s != nil {
 		answer, err := s.ask(ctx, token, domain)
 		if err != errStreamRetired {
-			return decisionOf(answer.GetGrant(), answer.GetDenial()), err
+			return decisionOf(answer), err
 		}
 	}
 	answer, err := r.keys.Authorize(ctx, &keysv1.AuthorizeRequest{Token: token, Domain: domain})
-	return decisionOf(answer.GetGrant(), answer.GetDenial()), err
+	return decisionOf(answer), err
 }
 
 // currentStream returns the stream to ask on. If there is none and many calls are in flight, it

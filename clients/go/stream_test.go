@@ -3,7 +3,9 @@ package keyservice
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -72,10 +74,8 @@ func TestEachAnswerOnAStreamIsThatOfACall(t *testing.T) {
 	if !errors.As(err, &misused) || misused.Code != codes.PermissionDenied {
 		t.Error(err)
 	}
-	for _, answer := range []func() (*keysv1.AuthorizeResponse, error){
-		fail(codes.Unavailable),
-		func() (*keysv1.AuthorizeResponse, error) { return nil, nil },
-	} {
+	failures := slices.Collect(maps.Values(noDecisions))
+	for _, answer := range append(failures, fail(codes.Unavailable)) {
 		replica.asked.Store(0)
 		replica.set(func() { replica.answer = answer })
 		decision, err = client.Authorize(t.Context(), token, "example.com")
