@@ -51,6 +51,7 @@ class Replica:
         self.peers: set[str] = set()
         self._health = SERVING
         self._hangs = False
+        self._garbles = False
         self._ended = False
         self._change = threading.Condition()
         self._server = grpc.server(ThreadPoolExecutor(256), options=[("grpc.so_reuseport", 0)])
@@ -79,6 +80,10 @@ class Replica:
 
     def resume(self) -> None:
         self._set("_hangs", False)
+
+    def garble(self, garbles: bool) -> None:
+        """Whether everything, health too, ends in an error with a detail that cannot be read."""
+        self._set("_garbles", garbles)
 
     def set_health(self, health: int) -> None:
         self._set("_health", health)
@@ -109,6 +114,8 @@ class Replica:
             self._in_flight -= 1
         if not context.is_active():
             self.given_up += 1
+        if self._garbles:
+            _abort_garbled(context)
         try:
             return self.answer(method, request).SerializeToString()
         except Failure as failure:
@@ -128,18 +135,33 @@ class Replica:
         context.add_callback(self._wake)
         told = None
         while context.is_active() and not self._ended:
+            if self._garbles:
+                _abort_garbled(context)
             with self._change:
                 self._change.wait_for(
                     lambda: (
                         self._ended
+                        or self._garbles
                         or not context.is_active()
                         or (not self._hangs and self._health != told)
                     ),
                     30,
                 )
-            if context.is_active() and not self._hangs and self._health != told:
+            if (
+                context.is_active()
+                and not self._hangs
+                and not self._garbles
+                and self._health != told
+            ):
                 told = self._health
                 yield Int32Value(value=told).SerializeToString()
+
+
+def _abort_garbled(context: grpc.ServicerContext) -> None:
+    detail = AnyMessage(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff\xff")
+    details = status_pb2.Status(code=14, details=[detail]).SerializeToString()
+    context.set_trailing_metadata((("grpc-status-details-bin", details),))
+    context.abort(grpc.StatusCode.UNAVAILABLE, "garbled")
 
 
 class _Handler(grpc.GenericRpcHandler):

@@ -37,16 +37,9 @@ def test_a_grant_is_allowed(client: Client, replica: Replica) -> None:
 
 def test_a_grant_names_the_only_domain_of_its_key(client: Client, replica: Replica) -> None:
     scope = keys.Scope(domain="example.com")
-    response = keys.AuthorizeResponse(grant=keys.Grant(key_id="key_1", scope=scope))
+    response = keys.AuthorizeResponse(granted=True, grant=keys.Grant(key_id="key_1", scope=scope))
     replica.answer = lambda *_: response
     assert client.authorize(Token(TOKEN), "example.com") == Allowed("key_1", "", "example.com")
-
-
-def test_a_scope_of_an_unknown_kind_is_not_every_domain(client: Client, replica: Replica) -> None:
-    replica.answer = lambda *_: keys.AuthorizeResponse(grant=keys.Grant(key_id="key_1"))
-    answer = client.authorize(TOKEN, "example.com")
-    assert isinstance(answer, Allowed)
-    assert answer.domain == ""
 
 
 @pytest.mark.parametrize(
@@ -76,8 +69,22 @@ def test_what_is_not_known_of_a_denied_key_is_none(client: Client, replica: Repl
     assert client.authorize(TOKEN, "example.com") == Denied("UNKNOWN_TOKEN", None, None)
 
 
-def test_an_answer_without_a_decision_is_unavailable(client: Client, replica: Replica) -> None:
-    replica.answer = lambda *_: keys.AuthorizeResponse(granted=True)
+@pytest.mark.parametrize(
+    "response",
+    [
+        keys.AuthorizeResponse(granted=True),
+        # These contradict themselves.
+        keys.AuthorizeResponse(granted=False, grant=GRANT.grant),
+        keys.AuthorizeResponse(granted=True, denial=denial(3).denial),
+        # A newer server may know other scopes.
+        keys.AuthorizeResponse(granted=True, grant=keys.Grant(key_id="key_1")),
+        keys.AuthorizeResponse(granted=True, grant=keys.Grant(scope=keys.Scope(domain=""))),
+    ],
+)
+def test_an_answer_without_a_decision_is_unavailable(
+    client: Client, replica: Replica, response: keys.AuthorizeResponse
+) -> None:
+    replica.answer = lambda *_: response
     with pytest.raises(Unavailable, match="holds no decision"):
         client.authorize(TOKEN, "example.com")
     assert replica.calls == 4
@@ -143,6 +150,16 @@ def test_every_other_code_is_followed_by_another_attempt(
     replica.answer = failing(code)
     assert isinstance(client.authorize(TOKEN, "example.com"), Allowed)
     assert replica.calls == 2
+
+
+def test_the_text_of_others_is_one_line_without_secrets(client: Client, replica: Replica) -> None:
+    text = f"no\r\n\x1b[31m\x9b1m\u202e: Bearer tsop_0aZ, {TOKEN}." + "x" * 1_000
+    replica.answer = failing(Failure(StatusCode.PERMISSION_DENIED, text))
+    with pytest.raises(Misused) as raised:
+        client.authorize(TOKEN, "example.com")
+    line = str(raised.value)
+    assert "no [31m 1m : Bearer tsop_…, tsend_….x" in line
+    assert len(line) < 600
 
 
 def test_unavailable_says_what_happened_to_each_attempt(client: Client, replica: Replica) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,6 +293,29 @@ def test_a_name_stands_for_all_its_addresses(
             wait_for(lambda: replica.address not in str(client._client._pool.describe()))
             ask(client, 3)
             assert (replica.calls, other.calls) == (0, 3)
+
+
+def test_a_secret_leaves_this_machine_by_no_name(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    far = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 1))]
+    monkeypatch.setattr("tosend_keyservice.pool.socket.getaddrinfo", lambda *_, **__: far)
+    (tmp_path / "secret").write_text("tsop_x")
+    with (
+        Client(["localhost:1"], plaintext=True, secret_file=str(tmp_path / "secret")) as client,
+        pytest.raises(Unavailable, match=r"10\.0\.0\.1 in plain text"),
+    ):
+        client.authorize(TOKEN, "example.com", deadline=0.2)
+
+
+def test_details_that_cannot_be_read_end_no_watch(client: Client, replica: Replica) -> None:
+    replica.garble(True)
+    with pytest.raises(Unavailable, match="garbled"):
+        client.authorize(TOKEN, "example.com")
+    wait_for(lambda: replica.watches > 2)
+    replica.garble(False)
+    client.wait_until_ready()
+    ask(client)
 
 
 def test_wait_until_ready_says_why_none_is(replica: Replica) -> None:

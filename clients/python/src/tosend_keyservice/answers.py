@@ -40,7 +40,7 @@ class Allowed:
     """The account that owns the key."""
     domain: str | None
     """The only domain that the key may send for. None: every verified domain of its
-    account. Empty: a kind of scope that this release of the library does not know."""
+    account."""
 
     def __bool__(self) -> NoReturn:
         raise TypeError(_NEITHER_TRUE_NOR_FALSE)
@@ -71,12 +71,11 @@ Answer = Union[Allowed, Denied]
 
 
 def read_answer(response: pb.AuthorizeResponse) -> Answer | None:
-    """Reads a response. None: it holds no decision that this release understands."""
-    match response.WhichOneof("decision"):
-        case "grant":
-            grant = response.grant
-            return Allowed(grant.key_id, grant.account_id, read_scope(grant.scope))
-        case "denial":
+    """Reads a response. None: it holds no decision that this release understands, or two."""
+    match response.WhichOneof("decision"), response.granted:
+        case "grant", True:
+            return _read_grant(response.grant)
+        case "denial", False:
             denial = response.denial
             return Denied(
                 _reason_name(denial.reason), denial.key_id or None, denial.account_id or None
@@ -85,9 +84,12 @@ def read_answer(response: pb.AuthorizeResponse) -> Answer | None:
             return None
 
 
-def read_scope(scope: pb.Scope) -> str | None:
-    """The only domain of a scope, None for all domains, or "" for an unknown kind."""
-    return None if scope.WhichOneof("kind") == "all_domains" else scope.domain
+def _read_grant(grant: pb.Grant) -> Allowed | None:
+    """Reads a grant. None: its scope is of a kind that this release does not know."""
+    if grant.scope.WhichOneof("kind") == "all_domains":
+        return Allowed(grant.key_id, grant.account_id, None)
+    domain = grant.scope.domain
+    return Allowed(grant.key_id, grant.account_id, domain) if domain else None
 
 
 def _reason_name(number: int) -> str:

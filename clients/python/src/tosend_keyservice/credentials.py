@@ -62,6 +62,11 @@ class Credentials:
         ]
 
     @property
+    def send_secret_in_plain_text(self) -> bool:
+        """Whether calls must not leave this machine."""
+        return self.plaintext and bool(self._secret.contents)
+
+    @property
     def has_files(self) -> bool:
         """Whether there is anything to read again."""
         return bool(self._secret.contents or self._tls.contents)

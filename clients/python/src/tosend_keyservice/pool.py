@@ -43,9 +43,9 @@ class Name(NamedTuple):
         return cls(bare, int(port))
 
     def is_loopback(self) -> bool:
-        """Whether it certainly means this machine."""
+        """Whether it means this machine, unless `localhost` is something else here."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            return _is_loopback(self.host)
         except ValueError:
             return self.host.lower() == "localhost"
 
@@ -131,6 +131,8 @@ class Pool:
         while True:
             try:
                 found = await self._loop.run_in_executor(self._threads, _look_up, name)
+                if self._credentials.send_secret_in_plain_text:
+                    _refuse_far(found)
             except (OSError, UnicodeError) as error:
                 self._not_found[name] = str(error)
                 _log.debug("%s cannot be looked up: %s", name.host, error)
@@ -186,6 +188,18 @@ def _badness(replica: Replica, tried: Collection[Replica]) -> tuple[bool, bool, 
 def _finish(change: asyncio.Future[None]) -> None:
     if not change.done():
         change.set_result(None)
+
+
+def _refuse_far(addresses: Collection[Address]) -> None:
+    """Raises OSError if one is not of this machine, whatever its name says."""
+    for address in addresses:
+        if not _is_loopback(address.ip):
+            raise OSError(f"a secret is not sent to {address.ip} in plain text")
+
+
+def _is_loopback(ip: str) -> bool:
+    address = ipaddress.ip_address(ip)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _look_up(name: Name) -> Collection[Address]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NamedTuple
@@ -210,6 +211,9 @@ class Replica:
                 ended = str(_read_status(error))
             except DecodeError:
                 ended = "its health cannot be read"
+            except Exception as error:  # noqa: BLE001
+                # Whatever a server makes gRPC raise, its health must be watched again.
+                ended = f"the watch of its health failed: {type(error).__name__}"
             self._trust()
             self._set_ready(False, ended)
             # Not all at the same moment, or a replica that starts meets a crowd.
@@ -359,20 +363,24 @@ def _read_status(error: grpc.aio.AioRpcError) -> Status:
     for key, value in error.trailing_metadata() or ():
         if key != "grpc-status-details-bin":
             continue
+        info, named = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
         try:
-            details = status_pb2.Status.FromString(value).details
+            for detail in status_pb2.Status.FromString(value).details:
+                if detail.Unpack(info):
+                    reason = _on_one_line(info.reason)
+                elif detail.Unpack(named):
+                    resource = _on_one_line(named.resource_name)
         except DecodeError:
-            continue
-        for detail in details:
-            info, named = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
-            if detail.Unpack(info):
-                reason = info.reason
-            elif detail.Unpack(named):
-                resource = named.resource_name
+            continue  # What cannot be read is as if it had not been said.
     return Status(error.code().name, _on_one_line(error.details() or ""), reason, resource)
 
 
+# Tokens and bearer secrets. A server, or a proxy before it, may repeat what it was asked.
+_SECRETS: Final = re.compile("(tsend_|tsop_)[0-9A-Za-z]+")
+
+
 def _on_one_line(text: str) -> str:
+    """Text of others, made fit for an error: printable, not endless, and without secrets."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(text.split())[:300]
+    return _SECRETS.sub(r"\1…", " ".join(text.split()))[:500]
