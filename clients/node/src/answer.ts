@@ -17,13 +17,8 @@ export interface Grant {
 
 /**
  * Which domains a key may be used for: one, or every verified domain of its account.
- * `unknown` is what a newer server may say. The grant then still holds for the
- * domain of the question.
  */
-export type Scope =
-  | { readonly kind: "domain"; readonly domain: string }
-  | { readonly kind: "allDomains" }
-  | { readonly kind: "unknown" };
+export type Scope = { readonly kind: "domain"; readonly domain: string } | { readonly kind: "allDomains" };
 
 /** The token may not send for the domain. */
 export interface Denial {
@@ -58,13 +53,15 @@ export interface Handlers<Allowed, Denied> {
 export type Decision = { readonly grant: Grant } | { readonly denial: Denial };
 
 /**
- * Reads the decision. It is a grant only if both `granted` and `decision` say so.
+ * Reads the decision. It is a grant only if both `granted` and `decision` say so, for a
+ * scope that this library knows.
  * Undefined: the response has no decision that this library understands.
  */
 export function decisionOf({ granted, decision }: AuthorizeResponse): Decision | undefined {
   if (decision.case === "grant" && granted) {
-    const { keyId, accountId, scope } = decision.value;
-    return { grant: Object.freeze({ keyId, accountId, scope: scopeOf(scope) }) };
+    const { keyId, accountId } = decision.value;
+    const scope = scopeOf(decision.value.scope);
+    return scope && { grant: Object.freeze({ keyId, accountId, scope }) };
   }
   if (decision.case === "denial" && !granted) {
     const { reason, keyId, accountId } = decision.value;
@@ -79,13 +76,13 @@ export function decisionOf({ granted, decision }: AuthorizeResponse): Decision |
   return undefined;
 }
 
-function scopeOf(scope: ScopeMessage | undefined): Scope {
+function scopeOf(scope: ScopeMessage | undefined): Scope | undefined {
   switch (scope?.kind.case) {
     case "domain":
-      return Object.freeze({ kind: "domain", domain: scope.kind.value });
+      return scope.kind.value === "" ? undefined : Object.freeze({ kind: "domain", domain: scope.kind.value });
     case "allDomains":
       return Object.freeze({ kind: "allDomains" });
     default:
-      return Object.freeze({ kind: "unknown" });
+      return undefined;
   }
 }

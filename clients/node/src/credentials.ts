@@ -21,11 +21,13 @@ export interface CredentialFiles {
 
 /** What the files say now. */
 export class Credentials {
+  readonly #plaintext: boolean;
   readonly #channel: Files<grpc.ChannelCredentials>;
   readonly #secret: Files<string | undefined>;
 
   /** Throws `MisusedError` if a file cannot be used. */
   constructor({ plaintext, caFile, certFile, keyFile, secretFile }: CredentialFiles) {
+    this.#plaintext = plaintext;
     this.#channel = new Files([caFile, certFile, keyFile], plaintext ? grpc.credentials.createInsecure : secureChannel);
     this.#secret = new Files([secretFile], bearerSecret);
   }
@@ -33,6 +35,11 @@ export class Credentials {
   /** What a new connection is made with. */
   get channel(): grpc.ChannelCredentials {
     return this.#channel.value;
+  }
+
+  /** Whether a secret could be read on its way, so that calls must not leave this machine. */
+  get isSecretInPlainText(): boolean {
+    return this.#plaintext && this.#secret.value !== undefined;
   }
 
   /** The headers of a call. */

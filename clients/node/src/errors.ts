@@ -29,9 +29,10 @@ export class UnavailableError extends KeyServiceError {
   readonly attempts: readonly Attempt[];
 
   constructor(what: string, attempts: readonly Attempt[]) {
-    const list = attempts.map(({ address, code, message }) => `${address} ${code} (${oneLine(message)})`);
+    const shown = attempts.map(({ message, ...attempt }) => ({ ...attempt, message: tame(message) }));
+    const list = shown.map(({ address, code, message }) => `${address} ${code} (${message})`);
     super([what, list.join("; ")].filter(Boolean).join(": "));
-    this.attempts = attempts;
+    this.attempts = shown;
   }
 
   static {
@@ -52,7 +53,7 @@ export class MisusedError extends KeyServiceError {
   readonly code: string | undefined;
 
   constructor(message: string, code?: string) {
-    super(code === undefined ? message : `${code}: ${oneLine(message)}`);
+    super(code === undefined ? message : `${code}: ${tame(message)}`);
     this.code = code;
   }
 
@@ -76,11 +77,13 @@ export class RefusedError extends KeyServiceError {
   readonly resourceName: string | undefined;
 
   constructor(code: string, text: string, reason?: string, resourceName?: string) {
-    super(`${reason === undefined ? code : `${code} (${reason})`}: ${oneLine(text)}`);
+    const shownReason = reason && tame(reason);
+    const shownText = tame(text);
+    super(`${shownReason === undefined ? code : `${code} (${shownReason})`}: ${shownText}`);
     this.code = code;
-    this.text = text;
-    this.reason = reason;
-    this.resourceName = resourceName;
+    this.text = shownText;
+    this.reason = shownReason;
+    this.resourceName = resourceName && tame(resourceName);
   }
 
   static {
@@ -88,7 +91,14 @@ export class RefusedError extends KeyServiceError {
   }
 }
 
-/** Text of another program, so that it cannot break the line of a log. */
-function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
+const MAX_CHARACTERS = 500;
+
+/**
+ * Text of a server, or of a proxy before it, made fit for an error: one line of printable
+ * characters, not endless, and without what looks like a token or a bearer secret.
+ */
+function tame(text: string): string {
+  const line = text.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
+  const shown = line.replace(/(tsend_|tsop_)[0-9A-Za-z]+/g, "$1…");
+  return [...shown].slice(0, MAX_CHARACTERS).join("");
 }

@@ -136,5 +136,11 @@ function endpointOf(address: unknown): Endpoint {
 }
 
 function isLoopback({ host }: Endpoint): boolean {
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  return host === "localhost" || isLoopbackIp(host);
+}
+
+/** Whether what is sent to this IP address does not leave this machine. */
+export function isLoopbackIp(host: string): boolean {
+  const ip = host.replace(/^::ffff:(?=\d+\.)/i, "");
+  return ip === "::1" || (isIP(ip) === 4 && ip.startsWith("127."));
 }

@@ -8,6 +8,7 @@ import { debuglog } from "node:util";
 import type { Credentials } from "./credentials.js";
 import type { Attempt } from "./errors.js";
 import type { Metrics } from "./metrics.js";
+import { isLoopbackIp } from "./options.js";
 import { FIRST_PATIENCE_MILLIS, type Place, Replica } from "./replica.js";
 
 const debug = debuglog("keyservice");
@@ -186,7 +187,13 @@ export class Pool {
     name.isBeingLookedUp = true;
     try {
       const found = await dns.promises.lookup(name.host, { all: true });
-      name.ips = found.map(({ address }) => address);
+      const ips = found.map(({ address }) => address);
+      // What the name `localhost` stands for is not this library's to decide.
+      const far = this.#credentials.isSecretInPlainText && ips.find((ip) => !isLoopbackIp(ip));
+      if (far) {
+        throw new Error(`a bearer secret is not sent to ${far} without TLS`);
+      }
+      name.ips = ips;
       name.failure = undefined;
     } catch (error) {
       name.failure = error instanceof Error ? error.message : "the look-up failed";

@@ -106,6 +106,13 @@ test("a refusal has the reason and the resource's name", async () => {
   assert.equal(message, "ALREADY_EXISTS (REQUEST_ID_USED): the server's text");
 });
 
+test("the reason of a refusal forges no line", async () => {
+  await world.replica(() => failure(status.ALREADY_EXISTS, "USED\nall is well", "key_7\u001b[31m"));
+  const error = await errorOf(world.client().create({ accountId: "acme", name: "Newsletter" }), RefusedError);
+  assert.equal(error.message, "ALREADY_EXISTS (USED all is well): the server's text");
+  assert.equal(error.resourceName, "key_7 [31m");
+});
+
 test("an account that is full is a refusal", async () => {
   const replica = await world.replica(() => failure(status.RESOURCE_EXHAUSTED, "TOO_MANY_KEYS"));
   const error = await errorOf(world.client().create({ accountId: "acme", name: "Newsletter" }), RefusedError);

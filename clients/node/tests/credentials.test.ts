@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import dns from "node:dns";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, test } from "node:test";
+import { afterEach, beforeEach, mock, test } from "node:test";
 import { ServerCredentials } from "@grpc/grpc-js";
-import { KeyServiceClient, MisusedError } from "@tosend/keyservice";
+import { KeyServiceClient, MisusedError, UnavailableError } from "@tosend/keyservice";
 import { ask, errorOf, until, World } from "./support.js";
 
 let world: World;
@@ -19,6 +20,7 @@ beforeEach(() => {
   process.on("warning", remember);
 });
 afterEach(async () => {
+  mock.restoreAll();
   await world.end();
   process.off("warning", remember);
   rmSync(folder, { recursive: true });
@@ -64,6 +66,13 @@ test("a new secret counts, and a bad one changes nothing and is reported without
     return replica.received.at(-1)?.authorization === "Bearer tsop_third";
   });
   assert.equal(warnings.length, 2);
+});
+
+test("a secret leaves this machine by no name", async () => {
+  mock.method(dns.promises, "lookup", async () => [{ address: "10.0.0.1", family: 4 }]);
+  const client = world.client({ addresses: ["localhost:1"], secretFile: write("secret", "tsop_x") });
+  const error = await errorOf(ask(client, { deadlineMillis: 100 }), UnavailableError);
+  assert.match(error.message, /not sent to 10\.0\.0\.1 without TLS/);
 });
 
 test("files that cannot be used are misuse, and are not shown", () => {
