@@ -37,7 +37,7 @@ final class Answer {
         var question = AuthorizeRequest.newBuilder().setToken("").setDomain("").build();
         var answer =
                 AuthorizeResponse.newBuilder()
-                        .setGrant(Grant.newBuilder().setScope(Scope.newBuilder().setDomain("")))
+                        .setGrant(Grant.newBuilder().setScope(Scope.newBuilder().setDomain("a")))
                         .setGranted(true)
                         .build();
         try {
@@ -56,11 +56,13 @@ final class Answer {
                             new Decision.Allowed(
                                     grant.getKeyId(), grant.getAccountId(), Optional.empty()));
             case DOMAIN ->
-                    Optional.of(
-                            new Decision.Allowed(
-                                    grant.getKeyId(),
-                                    grant.getAccountId(),
-                                    Optional.of(scope.getDomain())));
+                    nonEmpty(scope.getDomain())
+                            .map(
+                                    domain ->
+                                            new Decision.Allowed(
+                                                    grant.getKeyId(),
+                                                    grant.getAccountId(),
+                                                    Optional.of(domain)));
             case KIND_NOT_SET -> Optional.empty();
         };
     }

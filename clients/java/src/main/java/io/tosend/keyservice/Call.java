@@ -11,7 +11,6 @@ import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
-import io.grpc.protobuf.StatusProto;
 
 import java.net.InetSocketAddress;
 import java.time.Duration;
@@ -75,8 +74,8 @@ final class Call<Q, A, R> {
      */
     static final Duration GRACE = Duration.ofMillis(20);
 
-    /** So that an error stays one readable line, whatever a server says. */
-    private static final int LONGEST_DESCRIPTION = 300;
+    private static final Metadata.Key<byte[]> DETAILS =
+            Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
 
     private static final String GIVEN_UP = "its caller has given it up";
 
@@ -260,11 +259,11 @@ final class Call<Q, A, R> {
         ClientCall<Q, A> call = replica.newCall(method, options);
         call.start(
                 new ClientCall.Listener<>() {
-                    private A response;
+                    private final List<A> responses = new ArrayList<>();
 
                     @Override
                     public void onMessage(A message) {
-                        response = message;
+                        responses.add(message);
                     }
 
                     @Override
@@ -276,11 +275,13 @@ final class Call<Q, A, R> {
                         replica.attemptEnds(ranOut);
                         ended.run();
                         String asked = Address.text(replica.address());
+                        // Of several, none can be believed.
+                        A response = responses.size() == 1 ? responses.get(0) : null;
                         orFail(() -> attemptEnded(asked, nanos, response, status, trailers));
                     }
                 },
                 credentials.headers());
-        call.request(2); // gRPC notices by this if there is more than one response
+        call.request(2); // gRPC does not say by itself that there is more than one response
         call.sendMessage(request);
         call.halfClose();
         inFlight = call;
@@ -377,17 +378,19 @@ final class Call<Q, A, R> {
     private static RefusedException refusal(Status status, Metadata trailers) {
         String reason = null;
         String resourceName = null;
-        com.google.rpc.Status details = StatusProto.fromStatusAndTrailers(status, trailers);
-        for (Any detail : details.getDetailsList()) {
-            try {
+        byte[] details = trailers.get(DETAILS);
+        try {
+            var said = com.google.rpc.Status.parseFrom(details == null ? new byte[0] : details);
+            for (Any detail : said.getDetailsList()) {
                 if (detail.is(ErrorInfo.class)) {
-                    reason = detail.unpack(ErrorInfo.class).getReason();
+                    reason = Foreign.tame(detail.unpack(ErrorInfo.class).getReason());
                 } else if (detail.is(ResourceInfo.class)) {
-                    resourceName = detail.unpack(ResourceInfo.class).getResourceName();
+                    resourceName =
+                            Foreign.tame(detail.unpack(ResourceInfo.class).getResourceName());
                 }
-            } catch (InvalidProtocolBufferException e) {
-                // A detail that cannot be read is as one that is not there.
             }
+        } catch (InvalidProtocolBufferException e) {
+            // What cannot be read is as if it were not there.
         }
         if (TRIED_AGAIN.contains(status.getCode()) && !"TOO_MANY_KEYS".equals(reason)) {
             return null;
@@ -402,10 +405,10 @@ final class Call<Q, A, R> {
             cause = cause.getCause();
         }
         String said = firstLine(status.getDescription());
-        String text = cause == null ? said : said + ", " + firstLine(cause.getMessage());
-        return text.substring(0, Math.min(text.length(), LONGEST_DESCRIPTION));
+        return Foreign.tame(cause == null ? said : said + ", " + firstLine(cause.getMessage()));
     }
 
+    /** Of gRPC's own texts, the further lines show what a proxy has answered. */
     private static String firstLine(String text) {
         return text == null ? "" : text.lines().findFirst().orElse("");
     }

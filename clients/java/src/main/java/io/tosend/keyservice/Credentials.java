@@ -67,6 +67,11 @@ final class Credentials {
         return headers;
     }
 
+    /** Whether calls must not leave this machine. */
+    boolean sendSecretInPlainText() {
+        return options.plaintext && options.secretFile != null;
+    }
+
     boolean haveFiles() {
         return options.secretFile != null
                 || options.certificateFile != null

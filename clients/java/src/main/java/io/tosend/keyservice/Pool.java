@@ -234,7 +234,13 @@ final class Pool implements Replica.Owner, AutoCloseable {
             List<String> problems = new ArrayList<>();
             for (Address address : addresses) {
                 try {
-                    found.put(address, address.lookUp());
+                    List<InetSocketAddress> all = address.lookUp();
+                    if (credentials.sendSecretInPlainText()
+                            && !all.stream().allMatch(Pool::isHere)) {
+                        problems.add("a secret is not sent to " + all + " in plain text");
+                    } else {
+                        found.put(address, all);
+                    }
                 } catch (UnknownHostException e) {
                     // What was found before remains.
                     problems.add("the host " + address.host() + " is not known");
@@ -256,6 +262,11 @@ final class Pool implements Replica.Owner, AutoCloseable {
             lookingUp.set(false);
             sync.execute(() -> firstLookUp.complete(null)); // behind setWanted
         }
+    }
+
+    /** What the name localhost stands for is not this library's to decide. */
+    private static boolean isHere(InetSocketAddress one) {
+        return one.getAddress().isLoopbackAddress();
     }
 
     private void setWanted(Map<InetSocketAddress, String> wanted) {

@@ -12,6 +12,7 @@ import com.google.protobuf.Any;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.ResourceInfo;
 
+import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.tosend.keys.v1.CreateRequest;
@@ -126,6 +127,24 @@ class AdminTest {
             assertEquals(Optional.of("THE_REASON"), refused.reason());
             assertEquals(Optional.of("key_7"), refused.resourceName());
             assertEquals("ALREADY_EXISTS: the key exists (THE_REASON)", refused.getMessage());
+        }
+    }
+
+    @Test
+    void detailsThatCannotBeReadOrAreOfAnotherCodeHideNoRefusal() throws Exception {
+        Metadata.Key<byte[]> key =
+                Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
+        byte[] ofAnotherCode = com.google.rpc.Status.newBuilder().setCode(9).build().toByteArray();
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica))) {
+            for (byte[] details : List.of(new byte[] {-1, -1, -1}, ofAnotherCode)) {
+                var trailers = new Metadata();
+                trailers.put(key, details);
+                replica.answer(Status.NOT_FOUND.asRuntimeException(trailers));
+                var refused =
+                        assertThrows(RefusedException.class, () -> client.admin().create(CREATE));
+                assertEquals(Status.Code.NOT_FOUND, refused.code());
+            }
         }
     }
 

@@ -90,7 +90,12 @@ class AuthorizeTest {
                         AuthorizeResponse.newBuilder().setGranted(true).build(),
                         grant.toBuilder().setGranted(false).build(),
                         FakeReplica.denial(3).toBuilder().setGranted(true).build(),
-                        grant.toBuilder().setGrant(Grant.newBuilder().setKeyId("key_1")).build());
+                        grant.toBuilder().setGrant(Grant.newBuilder().setKeyId("key_1")).build(),
+                        grant.toBuilder()
+                                .setGrant(
+                                        Grant.newBuilder()
+                                                .setScope(Scope.newBuilder().setDomain("")))
+                                .build());
         try (var replica = new FakeReplica();
                 var client = ready(patient(replica).maxAttempts(2))) {
             for (AuthorizeResponse answer : answers) {
@@ -98,6 +103,21 @@ class AuthorizeTest {
                 assertThrows(UnavailableException.class, () -> client.authorize(TOKEN, DOMAIN));
             }
             assertEquals(2 * answers.size(), replica.calls());
+        }
+    }
+
+    @Test
+    void theTextOfOthersIsOneLineWithoutSecrets() throws Exception {
+        String text =
+                "no\t\u001b[31m\u009b1m\u202e: Bearer tsop_0aZ, " + TOKEN + "." + "x".repeat(1000);
+        try (var replica = new FakeReplica();
+                var client = ready(patient(replica))) {
+            replica.answer(Status.PERMISSION_DENIED.withDescription(text).asRuntimeException());
+            var misused =
+                    assertThrows(MisusedException.class, () -> client.authorize(TOKEN, DOMAIN));
+            String shown = "PERMISSION_DENIED: no [31m 1m : Bearer tsop_…, tsend_….xxx";
+            assertTrue(misused.getMessage().startsWith(shown), misused.getMessage());
+            assertTrue(misused.getMessage().length() < 600);
         }
     }
 

@@ -6,9 +6,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -70,6 +72,21 @@ class OptionsTest {
                                 .secretFile(Path.of("secret"))
                                 .plaintext()
                                 .open());
+    }
+
+    @Test
+    void aSecretInPlainTextLeavesThisMachineByNoName(@TempDir Path folder) throws Exception {
+        Path secret = Files.writeString(folder.resolve("secret"), "tsop_x");
+        // As if localhost stood for this.
+        var options = KeyServiceClient.builder().addresses("10.0.0.1:1").plaintext();
+        options.secretFile(secret).deadline(Duration.ofMillis(200));
+        try (var client = new KeyServiceClient(options)) {
+            var error =
+                    assertThrows(
+                            UnavailableException.class,
+                            () -> client.authorize("tsend_x", "a.test"));
+            assertTrue(error.getMessage().contains("in plain text"), error.getMessage());
+        }
     }
 
     @Test
