@@ -45,8 +45,6 @@ pub enum Scope {
     AllDomains,
     /// Only this domain, in lower case and with A-labels.
     Domain(String),
-    /// A kind that this version does not know. The domain that you asked for is allowed all the same.
-    Unknown,
 }
 
 /// The token may not send for the domain.
@@ -84,32 +82,34 @@ pub enum DenialReason {
 }
 
 impl Decision {
-    /// An answer that says neither is no decision: the replica counts as one that failed.
+    /// An answer that says neither, or contradicts itself, is no decision: the attempt has failed.
     pub(crate) fn read(response: proto::AuthorizeResponse) -> Result<Self, Status> {
-        match response.decision {
-            Some(authorize_response::Decision::Grant(grant)) => {
-                Ok(Self::Allowed(Allowed::read(grant)))
+        let decision = match (response.decision, response.granted) {
+            (Some(authorize_response::Decision::Grant(grant)), true) => {
+                Allowed::read(grant).map(Self::Allowed)
             }
-            Some(authorize_response::Decision::Denial(denial)) => {
-                Ok(Self::Denied(Denied::read(denial)))
+            (Some(authorize_response::Decision::Denial(denial)), false) => {
+                Some(Self::Denied(Denied::read(denial)))
             }
-            None => Err(Status::internal("the answer has no decision")),
-        }
+            _ => None,
+        };
+        decision.ok_or_else(|| Status::internal("the answer has no decision"))
     }
 }
 
 impl Allowed {
-    fn read(grant: proto::Grant) -> Self {
-        let scope = match grant.scope.and_then(|scope| scope.kind) {
-            Some(scope::Kind::AllDomains(_)) => Scope::AllDomains,
-            Some(scope::Kind::Domain(domain)) => Scope::Domain(domain),
-            None => Scope::Unknown,
+    /// None for a scope that this version does not know.
+    fn read(grant: proto::Grant) -> Option<Self> {
+        let scope = match grant.scope?.kind? {
+            scope::Kind::AllDomains(_) => Scope::AllDomains,
+            scope::Kind::Domain(domain) if domain.is_empty() => return None,
+            scope::Kind::Domain(domain) => Scope::Domain(domain),
         };
-        Self {
+        Some(Self {
             key_id: grant.key_id,
             account_id: grant.account_id,
             scope,
-        }
+        })
     }
 }
 

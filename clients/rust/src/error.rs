@@ -1,8 +1,10 @@
 //! The errors: nothing is known (`Unavailable`), the question was wrong (`Misused`), or the server refused an
 //! admin call (`Refused`).
 //!
-//! They never contain a token or a secret: this library puts none in, and the server repeats none.
+//! They never contain a token or a secret: this library puts none in, and what the server or a proxy says is shown on
+//! one line, with all hidden that looks like one.
 
+use crate::foreign::tame;
 use std::{error, fmt, net::SocketAddr, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -126,8 +128,8 @@ impl Refused {
         Self {
             code: status.code(),
             message: text_of(status),
-            reason: info.map(|info| info.reason),
-            resource: resource.map(|resource| resource.resource_name),
+            reason: info.map(|info| tame(&info.reason)),
+            resource: resource.map(|resource| tame(&resource.resource_name)),
         }
     }
 }
@@ -156,7 +158,7 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// What a status says, and what caused it, on one line of bounded length.
+/// What a status says, and what caused it.
 pub(crate) fn text_of(status: &Status) -> String {
     let mut text = status.message().to_owned();
     let mut cause = error::Error::source(status);
@@ -168,13 +170,8 @@ pub(crate) fn text_of(status: &Status) -> String {
         }
         cause = error.source();
     }
-    let line = text.chars().take(LONGEST_TEXT);
-    line.map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect()
+    tame(&text)
 }
-
-/// Of a server's message, in characters, so that it does not fill a log.
-const LONGEST_TEXT: usize = 500;
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

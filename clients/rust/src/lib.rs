@@ -31,6 +31,7 @@ mod call;
 mod client;
 mod credentials;
 mod error;
+mod foreign;
 mod metrics;
 mod options;
 mod pool;

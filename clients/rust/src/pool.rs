@@ -260,10 +260,46 @@ async fn addresses_of(target: &Target) -> Result<Vec<SocketAddr>, String> {
         Ok(Err(error)) => Err(format!("{target}: {error}")),
         Ok(Ok(addresses)) => {
             let addresses: Vec<_> = addresses.collect();
-            let none = || format!("{target}: the name has no address");
-            (!addresses.is_empty())
-                .then_some(addresses)
-                .ok_or_else(none)
+            if addresses.is_empty() {
+                return Err(format!("{target}: the name has no address"));
+            }
+            usable(target, addresses)
+        }
+    }
+}
+
+/// What the name `localhost` stands for is not this library's to decide.
+fn usable(target: &Target, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+    let is_local = |at: &SocketAddr| at.ip().to_canonical().is_loopback();
+    match addresses.iter().find(|at| !is_local(at)) {
+        Some(far) if target.is_local => Err(format!(
+            "{target}: a secret is not sent to {} without encryption",
+            far.ip()
+        )),
+        _ => Ok(addresses),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usable;
+    use crate::options::Options;
+
+    #[test]
+    fn a_secret_leaves_this_machine_by_no_name() {
+        let options = Options::new(["localhost:1"]).plaintext();
+        for (options, far) in [(options.clone().secret("tsop_x"), false), (options, true)] {
+            let (targets, _) = options.check().expect("they are right");
+            let is_used = |address: &str| {
+                let address = address.parse().expect("an address");
+                usable(&targets[0], vec![address]).is_ok()
+            };
+            for address in ["127.0.0.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+                assert!(is_used(address), "{address}");
+            }
+            for address in ["10.0.0.1:1", "[::2]:1", "0.0.0.0:1"] {
+                assert_eq!(is_used(address), far, "{address}");
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 use tonic::{
-    Request, Status,
+    Request, Response, Status, Streaming,
     client::Grpc,
     codegen::http::uri::PathAndQuery,
     transport::{Channel, Endpoint},
@@ -203,8 +203,8 @@ impl Replica {
         let ready = grpc.ready().await;
         ready.map_err(|error| Status::from_error(error.into()))?;
         let path = PathAndQuery::from_static(path);
-        let response = grpc.unary(request, path, ProstCodec::default()).await?;
-        Ok(response.into_inner())
+        let answer = grpc.server_streaming(request, path, ProstCodec::default());
+        only_message(answer.await?).await
     }
 
     /// After an attempt that was not answered in time.
@@ -316,6 +316,23 @@ impl Replica {
                 _ = anew.changed() => return None,
             };
         }
+    }
+}
+
+/// The answer to a call: one message, and the status OK behind it. A message alone says nothing yet, since another may
+/// follow, or an error.
+async fn only_message<A>(answer: Response<Streaming<A>>) -> Result<A, Status> {
+    // A status before the messages belongs to an answer without any, and is the last that would be looked at.
+    let is_over = answer.metadata().contains_key("grpc-status");
+    let mut messages = answer.into_inner();
+    let message = match is_over {
+        true => None,
+        false => messages.message().await?,
+    };
+    let message = message.ok_or_else(|| Status::internal("the answer has no message"))?;
+    match messages.message().await? {
+        None => Ok(message),
+        Some(_) => Err(Status::internal("the answer has more than one message")),
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -37,14 +37,19 @@ const MAX_WAITING: usize = 100;
 /// How long the opening may take, and how long after one the next may begin.
 const OPEN_TIME: Duration = Duration::from_secs(1);
 
+/// How long the server may take to end a stream on which nobody waits for an answer any more.
+const END_TIME: Duration = Duration::from_secs(1);
+
 /// A stream on which nobody has asked for so long is ended.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// A question, and who waits for its answer.
 struct Asked {
     question: AuthorizeStreamRequest,
-    answer: oneshot::Sender<Result<AuthorizeResponse, Status>>,
+    answer: oneshot::Sender<Answered>,
 }
+
+type Answered = Result<AuthorizeResponse, Status>;
 
 /// The place of a replica's stream.
 #[derive(Default)]
@@ -149,6 +154,10 @@ async fn open(
     let path = PathAndQuery::from_static("/tosend.keys.v1.KeyService/AuthorizeStream");
     let codec = ProstCodec::default();
     let response = grpc.streaming(request, path, codec).await?;
+    // Then no status would be looked for behind the answers.
+    if response.metadata().contains_key("grpc-status") {
+        return Err(Status::internal("the stream of answers is over"));
+    }
     Ok(response.into_inner())
 }
 
@@ -179,6 +188,7 @@ async fn exchange(
                     questions = None;
                 }
             }
+            () = nobody_waits(&mut waiting), if questions.is_none() => return,
             answer = answers.message() => match answer {
                 Ok(Some(answer)) => {
                     let first = waiting.pop_front().filter(|(id, _)| *id == answer.id);
@@ -196,6 +206,14 @@ async fn exchange(
     for (_, waits) in waiting {
         waits.send(Err(end.clone())).ok();
     }
+}
+
+/// A server may keep a stream open for ever.
+async fn nobody_waits(waiting: &mut VecDeque<(u64, oneshot::Sender<Answered>)>) {
+    for (_, waits) in waiting {
+        waits.closed().await;
+    }
+    sleep(END_TIME).await;
 }
 
 /// The server has answered every question that it has read.

@@ -2,9 +2,12 @@
 
 use crate::{
     client,
-    replica::{Replica, denied},
+    replica::{Replica, denied, granted},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
+};
 use tonic::{Code, Status};
 use tosend_keyservice::{
     Client, Decision, DenialReason, Error, Options, Scope,
@@ -38,7 +41,6 @@ async fn allowed_says_the_key_its_account_and_its_scope() {
             Some(Kind::Domain("a.b".into())),
             Scope::Domain("a.b".into()),
         ),
-        (None, Scope::Unknown),
     ] {
         replica.answer_always(Some(Answer::Grant(Grant {
             key_id: "key_1".into(),
@@ -75,6 +77,35 @@ async fn denied_says_the_reason_also_one_of_a_newer_server() {
         assert_eq!(denied.reason, expected);
         assert_eq!(denied.reason.to_string(), name);
         assert_eq!(denied.key_id.as_deref(), Some("key_1"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_contradicts_itself_or_has_an_unknown_scope_says_nothing() {
+    let replica = Replica::start().await;
+    let client = client(&[&replica]).await;
+    let grant = |scope| {
+        Answer::Grant(Grant {
+            scope,
+            ..Grant::default()
+        })
+    };
+    let nowhere = Some(Kind::Domain(String::new()));
+    for (answer, contradicts_itself) in [
+        (granted(), true),
+        (denied(3), true),
+        (grant(None), false),
+        (grant(Some(proto::Scope { kind: None })), false),
+        (grant(Some(proto::Scope { kind: nowhere })), false),
+    ] {
+        replica.answer_always(Some(answer.clone()));
+        let contradicts = &replica.state.contradicts_itself;
+        contradicts.store(contradicts_itself, SeqCst);
+        let result = ask(&client).await;
+        assert!(
+            matches!(result, Err(Error::Unavailable(_))),
+            "{answer:?}: {result:?}"
+        );
     }
 }
 

@@ -25,9 +25,10 @@ use tonic::{Request, Response, Status, Streaming, body::Body, codegen::http, ser
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
 use tosend_keyservice::proto::{
-    AuthorizeRequest, AuthorizeResponse, AuthorizeStreamRequest, AuthorizeStreamResponse,
-    CreateRequest, CreateResponse, Denial, Grant, Key, RevokeRequest, RevokeResponse,
-    UpdateRequest, UpdateResponse, authorize_response::Decision, authorize_stream_response::Answer,
+    AllDomains, AuthorizeRequest, AuthorizeResponse, AuthorizeStreamRequest,
+    AuthorizeStreamResponse, CreateRequest, CreateResponse, Denial, Grant, Key, RevokeRequest,
+    RevokeResponse, Scope, UpdateRequest, UpdateResponse, authorize_response::Decision,
+    authorize_stream_response::Answer, scope::Kind,
 };
 
 /// The handle of a replica. It stops when this is dropped.
@@ -49,6 +50,8 @@ pub struct State {
     /// What the next calls are answered, before the answer of always.
     script: Mutex<VecDeque<Status>>,
     pub answer: Mutex<Option<Decision>>,
+    /// `granted` is the opposite of what the decision says.
+    pub contradicts_itself: AtomicBool,
     /// The `authorization` of each call that came, health apart.
     pub calls: Mutex<Vec<Option<String>>>,
     /// Of each Create.
@@ -59,6 +62,7 @@ pub struct State {
     pub cancelled: AtomicUsize,
     /// Streams of questions that were opened, and the questions on them.
     pub streams: AtomicUsize,
+    pub open_streams: AtomicUsize,
     pub questions: AtomicUsize,
     end_streams: watch::Sender<()>,
     pub connections: AtomicUsize,
@@ -81,11 +85,13 @@ impl Replica {
             retire: watch::Sender::new(()),
             script: Mutex::default(),
             answer: Mutex::new(Some(granted())),
+            contradicts_itself: AtomicBool::default(),
             calls: Mutex::default(),
             request_ids: Mutex::default(),
             longest_token: AtomicUsize::default(),
             cancelled: AtomicUsize::default(),
             streams: AtomicUsize::default(),
+            open_streams: AtomicUsize::default(),
             questions: AtomicUsize::default(),
             end_streams: watch::Sender::new(()),
             connections: AtomicUsize::default(),
@@ -134,7 +140,9 @@ pub fn granted() -> Decision {
     Decision::Grant(Grant {
         key_id: "key_1".into(),
         account_id: "acme".into(),
-        scope: None,
+        scope: Some(Scope {
+            kind: Some(Kind::AllDomains(AllDomains {})),
+        }),
     })
 }
 
@@ -228,7 +236,7 @@ async fn answer(
                 let longest = request.into_inner().token.chars().count();
                 state.longest_token.fetch_max(longest, SeqCst);
                 let decision = state.answer.lock().unwrap().clone();
-                let granted = matches!(decision, Some(Decision::Grant(_)));
+                let granted = state.says_granted(decision.as_ref());
                 let response = AuthorizeResponse { decision, granted };
                 failure.clone().map_or(Ok(Response::new(response)), Err)
             });
@@ -298,6 +306,10 @@ impl State {
         self.retire.send_replace(());
     }
 
+    fn says_granted(&self, decision: Option<&Decision>) -> bool {
+        matches!(decision, Some(Decision::Grant(_))) != self.contradicts_itself.load(SeqCst)
+    }
+
     async fn not_hanging(&self) {
         let mut hanging = self.hanging.subscribe();
         hanging.wait_for(|is_hanging| !is_hanging).await.unwrap();
@@ -310,32 +322,40 @@ fn questions(
     asked: Streaming<AuthorizeStreamRequest>,
 ) -> impl stream::Stream<Item = Result<AuthorizeStreamResponse, Status>> {
     let mut end = state.end_streams.subscribe();
-    stream::unfold((state, asked), |(state, mut asked)| async move {
-        let question = asked.message().await.ok()??;
-        state.questions.fetch_add(1, SeqCst);
-        state.not_hanging().await;
-        let mut slow = state.slow.subscribe();
-        slow.wait_for(|is_slow| !is_slow).await.unwrap();
-        let decision = state.answer.lock().unwrap().clone();
-        let failure = state.script.lock().unwrap().pop_front();
-        let answer = match (failure, decision) {
-            (Some(status), _) => Some(Answer::Error(tonic_types::pb::Status {
-                code: status.code().into(),
-                message: status.message().to_owned(),
-                details: Vec::new(),
-            })),
-            (None, Some(Decision::Grant(grant))) => Some(Answer::Grant(grant)),
-            (None, Some(Decision::Denial(denial))) => Some(Answer::Denial(denial)),
-            (None, None) => None,
-        };
-        let granted = matches!(answer, Some(Answer::Grant(_)));
-        let response = AuthorizeStreamResponse {
-            id: question.id,
-            answer,
-            granted,
-        };
-        Some((Ok(response), (state, asked)))
-    })
+    state.open_streams.fetch_add(1, SeqCst);
+    let of_this = state.clone();
+    let open = AtEnd(move || {
+        of_this.open_streams.fetch_sub(1, SeqCst);
+    });
+    stream::unfold(
+        (state, asked, open),
+        |(state, mut asked, open)| async move {
+            let question = asked.message().await.ok()??;
+            state.questions.fetch_add(1, SeqCst);
+            state.not_hanging().await;
+            let mut slow = state.slow.subscribe();
+            slow.wait_for(|is_slow| !is_slow).await.unwrap();
+            let decision = state.answer.lock().unwrap().clone();
+            let failure = state.script.lock().unwrap().pop_front();
+            let answer = match (failure, decision.clone()) {
+                (Some(status), _) => Some(Answer::Error(tonic_types::pb::Status {
+                    code: status.code().into(),
+                    message: status.message().to_owned(),
+                    details: Vec::new(),
+                })),
+                (None, Some(Decision::Grant(grant))) => Some(Answer::Grant(grant)),
+                (None, Some(Decision::Denial(denial))) => Some(Answer::Denial(denial)),
+                (None, None) => None,
+            };
+            let granted = state.says_granted(decision.as_ref());
+            let response = AuthorizeStreamResponse {
+                id: question.id,
+                answer,
+                granted,
+            };
+            Some((Ok(response), (state, asked, open)))
+        },
+    )
     .take_until(async move { end.changed().await.ok() })
 }
 

@@ -70,6 +70,10 @@ async fn answers_on_a_stream_are_what_answers_to_calls_are() {
     replica.fail_next(Status::invalid_argument("no domain"));
     let misused = client.authorize("tsend_x", "example.com").await;
     assert!(matches!(misused, Err(Error::Misused(_))), "{misused:?}");
+    replica.state.contradicts_itself.store(true, SeqCst);
+    let none = client.authorize("tsend_x", "example.com").await;
+    assert!(matches!(none, Err(Error::Unavailable(_))), "{none:?}");
+    replica.state.contradicts_itself.store(false, SeqCst);
     replica.answer_always(None);
     let none = client.authorize("tsend_x", "example.com").await;
     assert!(matches!(none, Err(Error::Unavailable(_))), "{none:?}");
@@ -150,4 +154,15 @@ async fn what_callers_who_give_up_leave_behind_is_bounded() {
     replica.state.set_slow(false);
     until("it answers again", || ready(&client) == 1).await;
     assert_eq!(allowed(&client, 90).await, 90);
+}
+
+#[tokio::test]
+async fn a_stream_that_its_server_does_not_end_is_given_up() {
+    let replica = Replica::start().await;
+    let client = streaming(&replica).await;
+    assert_eq!(replica.state.open_streams.load(SeqCst), 1);
+    replica.set_hanging(true);
+    assert_eq!(allowed(&client, 8).await, 0);
+    let open = || replica.state.open_streams.load(SeqCst);
+    until("no stream is open", || open() == 0).await;
 }
