@@ -294,7 +294,7 @@ class _Connection:
         cancellations = _cancellations()
         limit = _Limit(asking, timeout, self._loop)
         try:
-            return await asking
+            return _message(await asking)
         except grpc.aio.AioRpcError as error:
             is_lost = error.code() is grpc.StatusCode.UNAVAILABLE
             was_begun = was_connected or self._is_connected() or not is_lost
@@ -356,6 +356,13 @@ class _Limit:
             self._next = self._loop.call_soon(self._reach, turns - 1)
         else:
             self.was_reached = self._call.cancel()
+
+
+def _message(response: bytes | None) -> bytes:
+    """gRPC gives None if the status is OK and no message came before it."""
+    if response is None:
+        raise AttemptFailed(Status("INTERNAL", "its answer has no message"))
+    return response
 
 
 def _read_status(error: grpc.aio.AioRpcError) -> Status:
