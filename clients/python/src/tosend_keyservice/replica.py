@@ -199,7 +199,8 @@ class Replica:
 
     async def _keep_watching(self, connection: _Connection) -> None:
         pause = _FIRST_PAUSE_SECONDS
-        while True:
+        # Cancelling ends it, unless gRPC makes another error of that.
+        while self._watch is asyncio.current_task() and not self._closed:
             try:
                 async for response in connection.watch():
                     pause = _FIRST_PAUSE_SECONDS
