@@ -17,6 +17,7 @@ use support::{certificates::Authority, mount::Mount};
 
 mod answers;
 mod credentials;
+mod false_server;
 mod faults;
 mod repeated;
 

@@ -98,6 +98,7 @@ pub struct RawClient(TcpStream);
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
+    pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
@@ -223,6 +224,7 @@ impl Frame {
         from.read_exact(&mut payload).await.ok()?;
         Some(Self {
             kind: head[3],
+            flags: head[4],
             stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
             payload,
         })
