@@ -1,9 +1,12 @@
 //! One connection, to the first host of an address that accepts it.
 //!
-//! Promises that each host is tried, whatever the hosts before it do. Must never connect with other
-//! parameters than the address has.
+//! Promises that each host is tried, whatever the hosts before it do, and that the error is the one that says most.
+//! Must never connect with other parameters than the address has.
 
-use super::{errors::said, tls::Connector};
+use super::{
+    errors::{refuses_for_lack_of_room, said},
+    tls::Connector,
+};
 use rand::seq::SliceRandom;
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -49,16 +52,21 @@ impl Hosts {
         let started = Instant::now();
         let in_turn = self.in_turn();
         let (last, others) = in_turn.split_last().expect("an address names a host");
+        let mut most_telling: Option<Error> = None;
         for (tried, host) in others.iter().enumerate() {
             let hosts_left = u32::try_from(in_turn.len() - tried).unwrap_or(u32::MAX);
             let share = limit.saturating_sub(started.elapsed()) / hosts_left;
             match timeout(share, self.connect_to(*host, tls)).await {
                 Ok(Ok(connected)) => return Ok(connected),
-                Ok(Err(error)) => tracing::debug!("trying the next host: {}", said(&error)),
+                Ok(Err(error)) => {
+                    tracing::debug!("trying the next host: {}", said(&error));
+                    most_telling = Some(most_telling_of(most_telling, error));
+                }
                 Err(_) => tracing::debug!("trying the next host: no answer within {share:?}"),
             }
         }
-        self.connect_to(*last, tls).await
+        let connected = self.connect_to(*last, tls).await;
+        connected.map_err(|error| most_telling_of(most_telling, error))
     }
 
     fn in_turn(&self) -> Vec<usize> {
@@ -119,6 +127,23 @@ fn more_telling(with_tls: Error, without: Error) -> Error {
         with_tls
     } else {
         without
+    }
+}
+
+/// Of the errors of two hosts, the one to act on; of two alike, the later one. The hosts of an address are a primary
+/// and its standbys, and what a standby says hides what is wrong with the primary: whoever waits for room there must
+/// learn that it has none.
+fn most_telling_of(earlier: Option<Error>, later: Error) -> Error {
+    let rank = |error: &Error| match error.code() {
+        _ if refuses_for_lack_of_room(error) => 2,
+        // A server has let nobody in, or is not ready.
+        Some(_) => 1,
+        // Nothing is there, or it takes no writes.
+        None => 0,
+    };
+    match earlier {
+        Some(earlier) if rank(&earlier) > rank(&later) => earlier,
+        _ => later,
     }
 }
 
