@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one statement, and so one transaction.
 
 use super::{
-    database::{Database, Purpose, Turn},
+    database::{Database, ON_PRIMARY, Purpose, Turn},
     errors::unexpected,
     rows,
 };
@@ -69,11 +69,14 @@ pub(super) async fn get(
     let rows = database
         .query(
             Purpose::Calls,
-            "SELECT a.suspend_reason, a.suspend_time, \
-                 (SELECT pg_catalog.count(*) FROM keyservice.domains d \
-                  WHERE d.account_id OPERATOR(pg_catalog.=) $1 AND d.remove_time IS NULL) AS domains \
-             FROM (SELECT) one_row \
-             LEFT JOIN keyservice.accounts a ON a.account_id OPERATOR(pg_catalog.=) $1",
+            &format!(
+                "SELECT a.suspend_reason, a.suspend_time, \
+                     (SELECT pg_catalog.count(*) FROM keyservice.domains d \
+                      WHERE d.account_id OPERATOR(pg_catalog.=) $1 AND d.remove_time IS NULL) AS domains \
+                 FROM (SELECT) one_row \
+                 LEFT JOIN keyservice.accounts a ON a.account_id OPERATOR(pg_catalog.=) $1 \
+                 WHERE {ON_PRIMARY}"
+            ),
             &[&account_id.as_str()],
         )
         .await?;
@@ -96,7 +99,7 @@ pub(super) async fn count_keys(
     let rows = database
         .query(
             Purpose::Calls,
-            "SELECT pg_catalog.count(*) FILTER (WHERE revoke_time IS NOT NULL) AS revoked, \
+            &format!("SELECT pg_catalog.count(*) FILTER (WHERE revoke_time IS NOT NULL) AS revoked, \
                  pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND is_expired) AS expired, \
                  pg_catalog.count(*) FILTER (WHERE revoke_time IS NULL AND NOT is_expired \
                      AND suspend_time IS NOT NULL) AS suspended, \
@@ -106,7 +109,10 @@ pub(super) async fn count_keys(
              FROM ( \
                  SELECT revoke_time, suspend_time, create_revision, \
                      expire_time IS NOT NULL AND expire_time OPERATOR(pg_catalog.<=) $2 AS is_expired \
-                 FROM keyservice.walk_keys('ACCOUNT', $1, NULL, $3, $4)) k",
+                 FROM keyservice.walk_keys('ACCOUNT'::pg_catalog.text, $1::pg_catalog.text, \
+                     NULL::pg_catalog.text, $3::pg_catalog.int8, \
+                     $4::pg_catalog.int8)) k \
+             WHERE {ON_PRIMARY}"),
             &[
                 &account_id.as_str(),
                 &now.to_system_time(),

@@ -17,7 +17,7 @@ use crate::{
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use tokio_postgres::{
     CancelToken, Config,
-    config::{Host, SslMode, SslNegotiation},
+    config::{Host, SslMode, SslNegotiation, TargetSessionAttrs},
 };
 
 /// After this long without a byte, the system asks whether the server is still there. The system's
@@ -69,6 +69,21 @@ impl Address {
         })
     }
 
+    /// The same address for whoever writes. Of several hosts, only one that accepts writes is used: otherwise a
+    /// standby would be, whenever its primary refuses a connection or is slow. With one host, a standby is refused
+    /// later, in words that say what to do.
+    #[must_use]
+    pub(super) fn of_primary(mut self) -> Self {
+        let says_nothing = self.config.get_target_session_attrs() == TargetSessionAttrs::Any;
+        if says_nothing && self.hosts.are_several() {
+            self.config
+                .target_session_attrs(TargetSessionAttrs::ReadWrite);
+            let hosts = Hosts::of(&self.config);
+            self.hosts = Arc::new(hosts.expect("the same hosts were accepted before"));
+        }
+        self
+    }
+
     /// Connects to the first host that accepts the connection. The caller must bound this by
     /// [`Self::connect_timeout`].
     pub(super) async fn connect(&self) -> Result<Connected, tokio_postgres::Error> {
@@ -90,12 +105,12 @@ impl Address {
         }
     }
 
-    /// How long it may take to establish one connection, whichever host accepts it.
     /// Those of all connections to this address.
     pub(super) fn warnings(&self) -> Warnings {
         self.warnings.clone()
     }
 
+    /// How long it may take to establish one connection, whichever host accepts it.
     pub(super) fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
@@ -180,6 +195,28 @@ mod tests {
             address.to_string(),
             "postgres://kate@db1:5433,db2:5434/keys"
         );
+    }
+
+    #[test]
+    fn of_several_hosts_only_a_primary_is_used_unless_the_address_says_otherwise() {
+        for (text, attributes) in [
+            ("postgres://a,b/d", TargetSessionAttrs::ReadWrite),
+            (
+                "postgres:///d?hostaddr=10.0.0.1,10.0.0.2",
+                TargetSessionAttrs::ReadWrite,
+            ),
+            (
+                "postgres://a,b/d?target_session_attrs=read-only",
+                TargetSessionAttrs::ReadOnly,
+            ),
+            ("postgres://a/d", TargetSessionAttrs::Any),
+        ] {
+            let config = parse(text).expect(text).of_primary().config;
+            assert_eq!(config.get_target_session_attrs(), attributes, "{text}");
+        }
+        // A reader may use a standby.
+        let config = parse("postgres://a,b/d").expect("an address").config;
+        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::Any);
     }
 
     #[test]

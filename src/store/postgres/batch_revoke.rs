@@ -3,7 +3,7 @@
 //! Promises that to find them holds up no write; and that a batch is one transaction, with its audit records.
 
 use super::{
-    database::{Database, Purpose, Turn},
+    database::{Database, ON_PRIMARY, Purpose, Turn},
     rows,
 };
 use crate::{
@@ -36,6 +36,7 @@ pub(super) async fn select(
         .query(
             Purpose::Calls,
             // The LIMIT keeps PostgreSQL from reading all keys to join them.
+            &format!(
             "SELECT k.key_id, k.revoke_time IS NOT NULL AS is_revoked \
              FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.bytea[])) \
                  WITH ORDINALITY t (key_id, digest, place) \
@@ -45,7 +46,7 @@ pub(super) async fn select(
                    AND ($3::pg_catalog.text[] IS NULL \
                         OR x.account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3)) \
                  LIMIT 1) k ON true \
-             ORDER BY t.place",
+             WHERE {ON_PRIMARY} ORDER BY t.place"),
             &[&ids, &digests, &selection.accounts().listed()],
         )
         .await?;

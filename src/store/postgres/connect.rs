@@ -42,6 +42,10 @@ impl Hosts {
         Ok(Self { configs, first })
     }
 
+    pub(super) fn are_several(&self) -> bool {
+        self.configs.len() > 1
+    }
+
     /// Connects. Each host but the last gets a share of the time limit. The last one has no limit
     /// here: the caller bounds the whole.
     pub(super) async fn connect(

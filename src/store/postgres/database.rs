@@ -55,6 +55,11 @@ const WRITES_AT_ONCE: usize = 2;
 /// not begun.
 const KEPT_WRITES: usize = 1;
 
+/// A condition that fails the statement on a standby, which may lag behind. Each session is asked when it begins, but
+/// a pooler may lead it elsewhere later. Of a key that a standby does not have yet, nobody may be told that there is
+/// no such key.
+pub(super) const ON_PRIMARY: &str = "(SELECT true FROM keyservice.refuse_standby())";
+
 /// Wakes up the other replicas, which may fail.
 const ANNOUNCE: &str = "SELECT keyservice.announce_writes()";
 

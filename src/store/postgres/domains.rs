@@ -4,7 +4,7 @@
 //! record a write that the database's functions did not make.
 
 use super::{
-    database::{Database, Purpose, Turn},
+    database::{Database, ON_PRIMARY, Purpose, Turn},
     errors::unexpected,
     rows,
 };
@@ -169,8 +169,9 @@ pub(super) async fn list(
                          AND domain OPERATOR(pg_catalog.>) coalesce($2, '') AND remove_time IS NULL \
                        ORDER BY domain LIMIT $3) d \
                  CROSS JOIN LATERAL \
-                     keyservice.count_active_keys(d.account_id, d.domain, $4, $5) counted \
-                 ORDER BY domain",
+                     keyservice.count_active_keys(d.account_id, d.domain, $4::pg_catalog.timestamptz, \
+                         $5::pg_catalog.int8) counted \
+                 WHERE {ON_PRIMARY} ORDER BY domain",
                 rows::DOMAIN_COLUMNS
             ),
             &[
@@ -200,7 +201,8 @@ pub(super) async fn count_active_keys(
     let rows = database
         .query(
             Purpose::Calls,
-            "SELECT active, looked_at FROM keyservice.count_active_keys($1, $2, $3, $4)",
+            &format!("SELECT active, looked_at FROM keyservice.count_active_keys($1::pg_catalog.text, \
+                $2::pg_catalog.text, $3::pg_catalog.timestamptz, $4::pg_catalog.int8) WHERE {ON_PRIMARY}"),
             &[
                 &account_id.as_str(),
                 &domain.as_str(),

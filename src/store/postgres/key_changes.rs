@@ -3,7 +3,7 @@
 //! Promises that a write and its audit record are one statement, and so one transaction.
 
 use super::{
-    database::{Database, Purpose, Turn},
+    database::{Database, ON_PRIMARY, Purpose, Turn},
     errors::unexpected,
     rows,
 };
@@ -33,7 +33,8 @@ pub(super) async fn get(
                 "SELECT {} FROM keyservice.keys k \
                  WHERE (key_id OPERATOR(pg_catalog.=) $1 OR digest OPERATOR(pg_catalog.=) $2) \
                    AND ($3::pg_catalog.text[] IS NULL \
-                        OR account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3))",
+                        OR account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($3)) \
+                   AND {ON_PRIMARY}",
                 rows::KEY_COLUMNS
             ),
             &[&key_id, &digest, &lookup.accounts.listed()],

@@ -3,7 +3,7 @@
 //! Promises that one statement looks at a bounded number of keys, whatever the filter.
 
 use super::{
-    database::{Database, Purpose},
+    database::{Database, ON_PRIMARY, Purpose},
     rows,
 };
 use crate::{
@@ -52,7 +52,7 @@ pub(super) async fn list(
     };
     let sql = format!(
         "SELECT {}, ordinality, is_selected IS TRUE AS is_selected FROM {WALKED} \
-         WHERE is_selected OR ordinality OPERATOR(pg_catalog.=) $5 \
+         WHERE (is_selected OR ordinality OPERATOR(pg_catalog.=) $5) AND {ON_PRIMARY} \
          ORDER BY ordinality LIMIT $16",
         rows::KEY_COLUMNS
     );
@@ -84,7 +84,7 @@ pub(super) async fn count(
     let sql = format!(
         "SELECT pg_catalog.count(*) FILTER (WHERE is_selected) AS count, \
              pg_catalog.array_agg(key_id) FILTER (WHERE ordinality OPERATOR(pg_catalog.=) $5) AS last \
-         FROM {WALKED}"
+         FROM {WALKED} WHERE {ON_PRIMARY}"
     );
     let found = search(database, &sql, query, before, None).await?;
     let Some(row) = found.first() else {
@@ -195,10 +195,13 @@ async fn position(database: &Database, query: &ListQuery) -> Result<Option<i64>,
     let rows = database
         .query(
             Purpose::Calls,
-            "SELECT create_revision FROM keyservice.keys \
-             WHERE key_id OPERATOR(pg_catalog.=) $1 \
-               AND ($2::pg_catalog.text IS NULL \
-                    OR account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2)",
+            &format!(
+                "SELECT create_revision FROM keyservice.keys \
+                 WHERE key_id OPERATOR(pg_catalog.=) $1 \
+                   AND ($2::pg_catalog.text IS NULL \
+                        OR account_id COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $2) \
+                   AND {ON_PRIMARY}"
+            ),
             &[&after.as_uuid(), &account_id],
         )
         .await?;

@@ -119,7 +119,8 @@ impl PostgresStore {
 async fn parse(address: &str, connect_timeout: Duration) -> Result<Address, OpenError> {
     let text = address.to_owned();
     let parsing = spawn_blocking(move || Address::parse(&text, connect_timeout));
-    parsing.await.expect("parsing does not panic")
+    let address = parsing.await.expect("parsing does not panic")?;
+    Ok(address.of_primary())
 }
 
 impl From<PostgresStore> for Store {

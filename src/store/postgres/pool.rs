@@ -1,7 +1,7 @@
 //! How connections are established, and the settings with which every session begins.
 //!
-//! Promises sessions with the store that was opened. They commit to disk and run at READ COMMITTED, whatever the
-//! server's defaults are.
+//! Promises sessions with the store that was opened, and with no standby of it, which may lag behind. They commit to
+//! disk and run at READ COMMITTED, whatever the server's defaults are.
 
 use super::{address::Address, warnings::Warnings};
 use crate::{observe::repeated_line::RepeatedLine, store::with_causes};
@@ -64,7 +64,11 @@ pub(super) fn build(
         .recycle_timeout(Some(settings.acquire_timeout))
         .post_create(Hook::async_fn(move |client, _| {
             let check = store_id.get();
-            let check = check.map(|id| format!("; SELECT keyservice.check_store('{id}')"));
+            let check = check.map(|id| {
+                format!(
+                    "; SELECT keyservice.refuse_standby(); SELECT keyservice.check_store('{id}'::pg_catalog.uuid)"
+                )
+            });
             let setup = format!("{setup}{}", check.unwrap_or_default());
             Box::pin(async move {
                 client

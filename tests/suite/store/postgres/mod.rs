@@ -15,6 +15,7 @@ mod planted_rows;
 mod poolers;
 mod requirements;
 mod schema;
+mod several_hosts;
 mod tls;
 mod tls_like_libpq;
 mod tls_messages;
