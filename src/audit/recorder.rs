@@ -15,7 +15,7 @@ use crate::{
         time::Timestamp,
     },
     observe::repeated_line::RepeatedLine,
-    store::AuditLog,
+    store::{Appended, AuditLog, StoreError},
 };
 use std::{
     collections::HashMap,
@@ -232,13 +232,13 @@ async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally, lines: &Cou
 async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     let records: Vec<_> = entries.iter().map(|entry| entry.record.clone()).collect();
     let stored = tally.log.append_records(&records).await;
-    if let Err(error) = &stored
+    if let Some(why) = not_durable(&stored)
         && let Some(left_out) = NOT_STORED.admit(Instant::now())
     {
         tracing::warn!(
             records = records.len(),
             left_out,
-            "cannot store audit records: {error}"
+            "cannot store audit records: {why}"
         );
     }
     for entry in entries {
@@ -247,10 +247,20 @@ async fn store_together(entries: Vec<Entry>, tally: &Tally) {
             // never.
             tally.add_lost(&entry.record);
         }
+        let is_durable = matches!(stored, Ok(Appended::Durably));
         // The caller may have gone.
-        let _ = entry
-            .done
-            .send(stored.as_ref().map_err(|_| NotRecorded).copied());
+        let _ = entry.done.send(is_durable.then_some(()).ok_or(NotRecorded));
+    }
+}
+
+/// Why no call may be answered that waits for these records.
+fn not_durable(stored: &Result<Appended, StoreError>) -> Option<String> {
+    match stored {
+        Ok(Appended::Durably) => None,
+        Ok(Appended::OnPrimaryAlone) => {
+            Some("they are stored, but no synchronous standby has them in time".to_owned())
+        }
+        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -289,7 +299,8 @@ impl Tally {
         count.calls = count.calls.saturating_add(record.calls);
     }
 
-    /// Stores what was counted. If that fails, keeps the counts and goes on counting.
+    /// Stores what was counted. If that fails, keeps the counts and goes on counting. What is stored at all is not
+    /// stored again: nobody waits for it, and each attempt would add a record.
     async fn store(&self) {
         let counts = mem::take(&mut *lock(&self.counts));
         let records: Vec<_> = counts.into_iter().map(as_record).collect();
@@ -326,4 +337,49 @@ fn as_record((alike, count): (Alike, Count)) -> AuditRecord {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The data is whole at any time: nothing that is done under a lock can panic half way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::audit_record::{AdminMethod, MethodName};
+
+    /// A store without its synchronous standby.
+    #[derive(Default)]
+    struct Primary(Mutex<Vec<AuditRecord>>);
+
+    #[async_trait::async_trait]
+    impl AuditLog for Primary {
+        async fn append_records(&self, records: &[AuditRecord]) -> Result<Appended, StoreError> {
+            lock(&self.0).extend_from_slice(records);
+            Ok(Appended::OnPrimaryAlone)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_primary_alone_has_is_not_stored_again_and_no_call_is_answered_on_it() {
+        let log = Arc::new(Primary::default());
+        let recorder = Recorder::new(log.clone());
+        let of = |outcome| AuditRecord {
+            time: Timestamp::now(),
+            caller: CallerName::from_stored("dashboard".to_owned()),
+            method: MethodName::from(AdminMethod::List),
+            account_id: None,
+            key_id: None,
+            domain: None,
+            include_subdomains: None,
+            revision: None,
+            outcome,
+            calls: 1,
+        };
+        let answered = recorder.record_answer(&of(Outcome::OK)).await;
+        assert_eq!(answered, Err(NotRecorded));
+        recorder.count(&of(Outcome::UNAVAILABLE));
+        for _ in 0..3 {
+            recorder.flush().await;
+        }
+        let stored = lock(&log.0);
+        let outcomes: Vec<_> = stored.iter().map(|record| record.outcome.clone()).collect();
+        assert_eq!(outcomes, [Outcome::OK, Outcome::UNAVAILABLE]);
+    }
 }

@@ -215,7 +215,7 @@ mod tests {
             },
         },
         model::audit_record::AuditRecord,
-        store::{AuditLog, StoreError},
+        store::{Appended, AuditLog, StoreError},
     };
     use std::pin::Pin;
     use strum::VariantArray;
@@ -300,8 +300,8 @@ mod tests {
 
     #[tonic::async_trait]
     impl AuditLog for NoLog {
-        async fn append_records(&self, _: &[AuditRecord]) -> Result<(), StoreError> {
-            Ok(())
+        async fn append_records(&self, _: &[AuditRecord]) -> Result<Appended, StoreError> {
+            Ok(Appended::Durably)
         }
     }
 

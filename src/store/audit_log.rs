@@ -10,8 +10,17 @@ use std::io;
 /// Takes the records of calls that wrote nothing.
 #[async_trait]
 pub trait AuditLog: Send + Sync + 'static {
-    /// Appends all of these records, durably, or none.
-    async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError>;
+    /// Appends all of these records, or none.
+    async fn append_records(&self, records: &[AuditRecord]) -> Result<Appended, StoreError>;
+}
+
+/// How records are stored that were appended. Whoever appends them again stores them twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// As durably as a write that is acknowledged.
+    Durably,
+    /// No synchronous standby has them yet, so nothing may be acknowledged that depends on them.
+    OnPrimaryAlone,
 }
 
 /// A stored record, or what keeps it from being read.

@@ -33,7 +33,7 @@ mod uses;
 pub use accounts::{
     AccountStore, AccountSummary, CountedKeys, KEY_COUNT_LEN, KeyCounts, SuspensionChange,
 };
-pub use audit_log::{ApplyRecord, AuditLog, ReadRecord, Unreadable};
+pub use audit_log::{Appended, ApplyRecord, AuditLog, ReadRecord, Unreadable};
 pub use batch_revocation::{BatchRevocation, MAX_BATCH, Selected, Selection};
 pub use change_key::{KeyChange, change_key};
 pub use changes::{Change, ChangeFeed, ChangePage, State};

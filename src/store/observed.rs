@@ -5,13 +5,13 @@
 //! Must never hold what a store's driver said.
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, AuditLog, BatchRevocation,
-    BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome,
-    DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
-    KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
-    Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId,
-    ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation,
-    Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, Appended, AuditLog,
+    BatchRevocation, BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys,
+    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup,
+    KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
+    NotedUse, Old, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
+    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision,
+    Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -101,7 +101,7 @@ operations! {
         "missing_keys": missing_keys(keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
     }
     AuditLog {
-        "audit": append_records(records: &[AuditRecord]) -> Result<(), StoreError>;
+        "audit": append_records(records: &[AuditRecord]) -> Result<Appended, StoreError>;
     }
     ChangeFeed {
         "load": load(batches: BatchSender) -> Result<Position, StoreError>;

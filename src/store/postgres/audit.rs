@@ -21,7 +21,7 @@ use crate::{
         key::KeyId,
         time::Timestamp,
     },
-    store::{ApplyRecord, OpenError, ReadAuditError, StoreError, Unreadable, migrations},
+    store::{Appended, ApplyRecord, OpenError, ReadAuditError, StoreError, Unreadable, migrations},
 };
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{
@@ -29,7 +29,10 @@ use tokio_postgres::{
     types::{FromSql, ToSql, Type},
 };
 
-pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Result<(), StoreError> {
+pub(super) async fn append(
+    database: &Database,
+    records: &[AuditRecord],
+) -> Result<Appended, StoreError> {
     let column = |value: fn(&AuditRecord) -> &str| records.iter().map(value).collect::<Vec<_>>();
     let times: Vec<_> = records.iter().map(|r| r.time.to_system_time()).collect();
     let account_ids: Vec<_> = records
@@ -51,7 +54,7 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
         .map(|r| i32::try_from(r.calls).unwrap_or(i32::MAX))
         .collect();
     database
-        .query(
+        .append(
             Purpose::Records,
             "INSERT INTO keyservice.audit \
                  (time, caller, method, account_id, key_id, outcome, calls, domain, \
@@ -82,7 +85,6 @@ pub(super) async fn append(database: &Database, records: &[AuditRecord]) -> Resu
             ],
         )
         .await
-        .map(drop)
 }
 
 /// How long connecting may take. Nothing depends on this command being quick.

@@ -3,11 +3,11 @@
 //! Promises that such a write is either not made, or is made and said to be. Must never lend the connection of a
 //! write that was to be broken off again: the request may come late, and would meet the next statement.
 
-use super::{address::Address, connections::InUse, errors::Failure};
-use crate::store::{StillAllowed, StoreError, still_allowed::Begun, with_causes};
+use super::{address::Address, connections::InUse, errors::Failure, given_up::ask_to_cancel};
+use crate::store::{StillAllowed, StoreError, still_allowed::Begun};
 use futures::future::{Either, select, select_all};
 use std::{convert::Infallible, pin::pin, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_postgres::{Error, error::SqlState};
 
 /// A request to cancel that arrives before the statement has no effect. So it is sent again, until the answer
@@ -66,12 +66,7 @@ pub(super) async fn unless_rights_are_lost<T>(
 async fn cancel_for_ever(address: &Address, client: &InUse) -> Infallible {
     let token = client.cancel_token();
     loop {
-        let sent = timeout(address.connect_timeout(), address.cancel(&token)).await;
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("cannot cancel a write: {}", with_causes(&error)),
-            Err(_) => tracing::debug!("cannot cancel a write: PostgreSQL gave no answer"),
-        }
+        ask_to_cancel(address, &token).await;
         sleep(CANCEL_INTERVAL).await;
     }
 }

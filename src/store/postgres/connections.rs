@@ -7,6 +7,7 @@
 use super::{
     address::Address,
     errors::{no_answer, refuses_for_lack_of_room, said, store_error},
+    given_up,
     pool::{self, PoolSettings},
 };
 use crate::store::{PoolStatus, StoreError, with_causes};
@@ -37,6 +38,7 @@ const CLOSING_PAUSE: Duration = Duration::from_millis(50);
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) struct Connections {
+    address: Arc<Address>,
     pool: Pool,
     /// The store that each session must be with, once that is known.
     store_id: Arc<OnceLock<Uuid>>,
@@ -64,6 +66,7 @@ impl Connections {
         store_id: &Arc<OnceLock<Uuid>>,
     ) -> Result<Self, BuildError> {
         Ok(Self {
+            address: Arc::new(address.clone()),
             pool: pool::build(address, settings, size, statement_timeout, store_id)?,
             store_id: store_id.clone(),
             turns: Arc::new(Semaphore::new(size)),
@@ -158,6 +161,7 @@ impl Connections {
 
     fn lend(&self, connection: Object, turn: OwnedSemaphorePermit) -> InUse {
         InUse {
+            address: self.address.clone(),
             connection: Some(connection),
             turn: Some(turn),
             not_last: None,
@@ -262,9 +266,10 @@ impl Drop for Waiting<'_> {
 /// A connection in use.
 ///
 /// If it is dropped before it is given back, by a time limit, an error, or because its caller has
-/// gone, it is closed. The answer may still come, or never. A session that failed may fail for
-/// ever, like one that began while the database was read-only.
+/// gone, it is closed, and the server is asked to cancel what it works on there. The answer may still come, or
+/// never. A session that failed may fail for ever, like one that began while the database was read-only.
 pub(super) struct InUse {
+    address: Arc<Address>,
     connection: Option<Object>,
     /// Given back after the connection, so that whoever gets it finds the connection.
     turn: Option<OwnedSemaphorePermit>,
@@ -297,7 +302,7 @@ impl DerefMut for InUse {
 impl Drop for InUse {
     fn drop(&mut self) {
         if let Some(closed) = self.connection.take() {
-            drop(Object::take(closed));
+            given_up::close(self.address.clone(), Object::take(closed));
             let made_room = self.must_close_one.swap(false, Relaxed);
             if let Some(turn) = self.turn.take().filter(|_| made_room) {
                 // Otherwise the next call would take the room.

@@ -71,7 +71,7 @@ const COMMIT_BEHIND_OTHERS: &str = "
 
 /// The database that an address names.
 pub(super) struct Database {
-    address: Address,
+    pub(super) address: Address,
     calls: Connections,
     /// For replication alone: calls that hang or queue must not keep a lease from being renewed.
     leases: Connections,
@@ -339,7 +339,7 @@ impl Database {
     }
 
     /// Returns when the synchronous standbys have every commit before this, if nobody ends this wait too.
-    async fn commit_behind_others(&self) -> Result<(), StoreError> {
+    pub(super) async fn commit_behind_others(&self) -> Result<(), StoreError> {
         let warnings = self.address.warnings();
         loop {
             let warned = warnings.so_far();

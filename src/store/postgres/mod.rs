@@ -5,6 +5,7 @@
 
 mod accounts;
 mod address;
+mod appending;
 mod audit;
 mod batch_revoke;
 mod broken_off;
@@ -15,6 +16,7 @@ mod database;
 mod dead_rows;
 mod domains;
 mod errors;
+mod given_up;
 mod key_changes;
 mod key_list;
 mod keys;
@@ -38,14 +40,14 @@ mod warnings;
 mod write_groups;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, AuditLog, BatchRevocation,
-    BatchSender, ChangeFeed, ChangePage, Committed, ConnectionPool, Counted, CountedKeys,
-    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup,
-    KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
-    NotedUse, Old, OpenError, PoolStatus, Position, Presence, Progress, RemovedDomain, Renewal,
-    Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError,
-    RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError, Suspended,
-    SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, Appended, AuditLog,
+    BatchRevocation, BatchSender, ChangeFeed, ChangePage, Committed, ConnectionPool, Counted,
+    CountedKeys, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten,
+    KeyLookup, KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey,
+    NotCreated, NotedUse, Old, OpenError, PoolStatus, Position, Presence, Progress, RemovedDomain,
+    Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
+    ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError,
+    Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -286,7 +288,7 @@ impl RetentionStore for PostgresStore {
 
 #[async_trait]
 impl AuditLog for PostgresStore {
-    async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+    async fn append_records(&self, records: &[AuditRecord]) -> Result<Appended, StoreError> {
         audit::append(&self.database, records).await
     }
 }

@@ -28,13 +28,13 @@ mod worker;
 mod write_groups;
 
 use super::{
-    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, AuditLog, BatchRevocation,
-    BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys, CreateOutcome,
-    DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup, KeyReplacement,
-    KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated, NotedUse, Old,
-    OpenError, Position, Presence, Progress, RemovedDomain, Replaced, ReplicationError,
-    RetentionStore, Revision, Revocation, Selected, Selection, StillAllowed, Store, StoreError,
-    Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, Appended, AuditLog,
+    BatchRevocation, BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys,
+    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup,
+    KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
+    NotedUse, Old, OpenError, Position, Presence, Progress, RemovedDomain, Replaced,
+    ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, StillAllowed,
+    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -422,13 +422,14 @@ impl RetentionStore for SqliteStore {
 
 #[async_trait]
 impl AuditLog for SqliteStore {
-    async fn append_records(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+    async fn append_records(&self, records: &[AuditRecord]) -> Result<Appended, StoreError> {
         let records = records.to_vec();
         self.write(StillAllowed::always(), move |transaction| {
             let mut records = records.iter();
             records.try_for_each(|record| audit::append(transaction, record))
         })
         .await
+        .map(|()| Appended::Durably)
     }
 }
 

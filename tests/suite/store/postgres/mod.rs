@@ -4,6 +4,7 @@ mod address;
 mod another_database;
 mod counted_keys;
 mod database_defaults;
+mod lost_standby;
 mod old_replica;
 mod other_databases;
 mod other_roles;
