@@ -40,6 +40,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(20, "0020_store_identity.sql"),
     migration!(21, "0021_batches_in_turn.sql"),
     migration!(22, "0022_ranges_and_walks.sql"),
+    migration!(23, "0023_write_times.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -91,7 +91,7 @@ const FINDINGS: &str = "
     JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
     WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
       AND NOT (p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (
-              '{lock_writers, refuse_change, refuse_other_revision, refuse_old_revisions, refuse_wrong_key, refuse_empty_writes, refuse_unwritten_revision, refuse_many_replicas, refuse_older_replica, index_labels, refuse_early_delete, refuse_wrong_start}'::pg_catalog.text[])
+              '{lock_writers, refuse_change, refuse_other_revision, refuse_old_revisions, refuse_wrong_key, refuse_empty_writes, refuse_unwritten_revision, refuse_many_replicas, refuse_older_replica, index_labels, refuse_early_delete, refuse_wrong_start, bound_write_time}'::pg_catalog.text[])
           AND p.pronamespace OPERATOR(pg_catalog.=) (SELECT s.oid FROM schema s))
     ORDER BY 1, 2, 3";
 

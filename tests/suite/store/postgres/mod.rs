@@ -2,6 +2,7 @@
 
 mod address;
 mod another_database;
+mod clocks;
 mod counted_keys;
 mod database_defaults;
 mod lost_standby;

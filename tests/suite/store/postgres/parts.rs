@@ -90,7 +90,7 @@ const SPOILT: &[(&str, &str)] = &[
     (
         "ALTER TABLE keyservice.writes DISABLE TRIGGER ALL",
         "the owner of the tables, ALTER TABLE keyservice.writes ENABLE TRIGGER ALL; \
-         ALTER TABLE keyservice.writes ENABLE TRIGGER lock_writers",
+         ALTER TABLE keyservice.writes ENABLE TRIGGER bounded_time",
     ),
     (
         "ALTER TABLE keyservice.keys DROP CONSTRAINT revision_is_a_write",
