@@ -59,8 +59,9 @@ impl GrantsCommand {
              {}\n\
              REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;\n\
              REVOKE ALL ON DATABASE {database} FROM {role};\n\
-             REVOKE ALL ON SCHEMA keyservice, keyservice_audit FROM {role};\n\
-             REVOKE ALL ON ALL TABLES IN SCHEMA keyservice, keyservice_audit FROM {role};\n\
+             REVOKE ALL ON SCHEMA keyservice, keyservice_audit FROM PUBLIC, {role};\n\
+             REVOKE ALL ON ALL TABLES IN SCHEMA keyservice, keyservice_audit FROM PUBLIC, {role};\n\
+             REVOKE ALL ON ALL SEQUENCES IN SCHEMA keyservice, keyservice_audit FROM PUBLIC, {role};\n\
              GRANT CONNECT ON DATABASE {database} TO {role};\n\
              GRANT USAGE ON SCHEMA {schema} TO {role};\n",
             owners_only(&self.database)

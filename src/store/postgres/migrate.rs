@@ -178,6 +178,11 @@ async fn try_to_migrate(
         };
         within(MIGRATION_LIMIT, apply(&transaction, migration, &sql)).await?;
     }
+    if found.is_none() {
+        // The database's default privileges may give them. Nobody relies on that yet.
+        let revoke = async { Ok(transaction.batch_execute(REVOKE_DEFAULTS).await?) };
+        within(statement_limit, revoke).await?;
+    }
     let commit = async { Ok(transaction.commit().await?) };
     within(statement_limit, commit).await
 }
@@ -230,6 +235,12 @@ fn was_created_meanwhile(error: &tokio_postgres::Error) -> bool {
     ];
     error.code().is_some_and(|code| CODES.contains(code))
 }
+
+/// Takes what default privileges have given to every role.
+const REVOKE_DEFAULTS: &str = "
+    REVOKE ALL ON SCHEMA keyservice, keyservice_audit FROM PUBLIC;
+    REVOKE ALL ON ALL TABLES IN SCHEMA keyservice, keyservice_audit FROM PUBLIC;
+    REVOKE ALL ON ALL SEQUENCES IN SCHEMA keyservice, keyservice_audit FROM PUBLIC";
 
 /// Waits for an answer somewhat longer than the server's own limit, in case the server is gone.
 async fn within<T>(

@@ -88,14 +88,46 @@ const UNTRUSTED: &str = "
       AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
     LIMIT 1";
 
-/// The schemas in which every role may create objects, of those whose objects may be found by name.
+/// Who may create objects in a schema whose objects may be found by name. In `public`, only every role counts.
 const WRITABLE: &str = "
-    SELECT n.nspname::pg_catalog.text
+    SELECT n.nspname::pg_catalog.text,
+        CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN NULL
+            ELSE pg_catalog.pg_get_userbyid(a.grantee) END::pg_catalog.text
     FROM pg_catalog.pg_namespace n,
         pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
-    WHERE (n.nspname OPERATOR(pg_catalog.=) 'public' OR n.nspname OPERATOR(pg_catalog.=) 'keyservice')
-      AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+    WHERE (n.nspname OPERATOR(pg_catalog.=) 'public' AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+            OR n.nspname OPERATOR(pg_catalog.=) 'keyservice' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner)
       AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'";
+
+/// What every role may do with the schemas and what is in them, and who but the owner may change audit records:
+/// `ALTER DEFAULT PRIVILEGES` may have given such rights to what the migrations made.
+const RIGHTS_OF_OTHERS: &str = "
+    WITH schema AS (
+        SELECT n.oid, n.nspname AS name, n.nspacl AS acl FROM pg_catalog.pg_namespace n
+        WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice' OR n.nspname OPERATOR(pg_catalog.=) 'keyservice_audit'),
+    relations AS (
+        SELECT c.oid, pg_catalog.concat(s.name, '.', c.relname) AS name, c.relowner AS owner, c.relacl AS acl
+        FROM pg_catalog.pg_class c JOIN schema s ON c.relnamespace OPERATOR(pg_catalog.=) s.oid),
+    rights AS (
+        SELECT s.name, a.grantee, a.privilege_type, false AS is_audit
+        FROM schema s, pg_catalog.aclexplode(s.acl) a
+        UNION ALL
+        SELECT r.name, a.grantee, a.privilege_type,
+            a.grantee OPERATOR(pg_catalog.<>) r.owner AND (
+                r.name OPERATOR(pg_catalog.=) 'keyservice.audit'
+                OR r.name OPERATOR(pg_catalog.=) 'keyservice.audit_prunings')
+        FROM relations r, pg_catalog.aclexplode(r.acl) a
+        UNION ALL
+        SELECT r.name, a.grantee, a.privilege_type, false
+        FROM relations r JOIN pg_catalog.pg_attribute t ON t.attrelid OPERATOR(pg_catalog.=) r.oid,
+            pg_catalog.aclexplode(t.attacl) a)
+    SELECT pg_catalog.min(pg_catalog.concat(privilege_type, ' on ', name)),
+        CASE WHEN grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN NULL
+            ELSE pg_catalog.pg_get_userbyid(grantee) END::pg_catalog.text
+    FROM rights
+    WHERE grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+       OR is_audit AND privilege_type OPERATOR(pg_catalog.=) ANY ('{UPDATE, DELETE, TRUNCATE, TRIGGER}'::pg_catalog.text[])
+    GROUP BY grantee";
 
 /// Whether every role may connect to the database.
 const OPEN_TO_ALL: &str = "
@@ -137,9 +169,18 @@ pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
     }
     for row in client.query(WRITABLE, &[]).await? {
         let schema: String = row.try_get(0)?;
+        let (who, grantee) = grantee(row.try_get(1)?);
         tracing::warn!(
-            "every role may create objects in the schema {schema} of the database: \
-             REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
+            "{who} may create objects in the schema {schema} of the database: \
+             REVOKE CREATE ON SCHEMA {schema} FROM {grantee}"
+        );
+    }
+    for row in client.query(RIGHTS_OF_OTHERS, &[]).await? {
+        let right: String = row.try_get(0)?;
+        let (who, grantee) = grantee(row.try_get(1)?);
+        tracing::warn!(
+            "{who} has rights in the schemas of this service, {right} among them: as their owner, REVOKE ALL \
+             ON ALL TABLES IN SCHEMA keyservice, keyservice_audit FROM {grantee}, and the same ON SCHEMA"
         );
     }
     for row in client.query(OPEN_TO_ALL, &[]).await? {
@@ -167,6 +208,14 @@ pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
         );
     }
     Ok(())
+}
+
+/// Who it is, and how SQL names it.
+fn grantee(role: Option<String>) -> (String, String) {
+    match role {
+        None => ("every role".to_owned(), "PUBLIC".to_owned()),
+        Some(role) => (format!("the role {role}"), quoted(&role)),
+    }
 }
 
 /// Finds something that belongs to a role that has no business there. Whoever uses the schema must ask

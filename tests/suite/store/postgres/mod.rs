@@ -16,6 +16,7 @@ mod planted_objects;
 mod planted_rows;
 mod poolers;
 mod requirements;
+mod rights_of_others;
 mod schema;
 mod several_hosts;
 mod tls;

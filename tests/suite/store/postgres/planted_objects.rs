@@ -318,4 +318,46 @@ async fn a_schema_in_which_everybody_may_create_objects_is_warned_of() {
     );
     let server = Server::start(&store).await;
     assert!(server.log().contains(warning));
+
+    let role = role_in(&create_role_without_rights("creator", &cluster, &store));
+    let grant = format!("GRANT CREATE ON SCHEMA keyservice TO {role}");
+    cluster.psql(database_in(&store), &grant);
+    let log = Server::start(&store).await.log();
+    let warning = format!("the role {role} may create objects in the schema keyservice");
+    assert!(log.contains(&warning), "{log}");
+}
+
+/// Of functions with one name, PostgreSQL runs the one that fits the types best. Whoever may create one in the schema
+/// must not get in before ours.
+#[test]
+fn each_argument_of_a_function_has_its_type_in_the_statement() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/postgres");
+    let mut calls = 0;
+    for file in std::fs::read_dir(folder).expect("a folder") {
+        let path = file.expect("a file").path();
+        if path.is_dir() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("read");
+        for call in text.split("keyservice.").skip(1) {
+            let name =
+                call.find(|letter: char| !letter.is_alphanumeric() && !"_{}".contains(letter));
+            let Some(arguments) = call[name.unwrap_or_default()..].strip_prefix('(') else {
+                continue;
+            };
+            let arguments = arguments.split_once(')').expect("it ends").0;
+            for argument in arguments
+                .split(',')
+                .filter(|argument| argument.contains('$'))
+            {
+                assert!(
+                    argument.contains("::pg_catalog."),
+                    "{}: {call}",
+                    path.display()
+                );
+                calls += 1;
+            }
+        }
+    }
+    assert!(calls > 50, "{calls}");
 }
