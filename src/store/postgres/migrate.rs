@@ -8,6 +8,7 @@ use super::{
     errors::{GRACE, answered_within, store_error},
     open::stored_fingerprint,
     requirements::{Unfit, parts, schema, server},
+    rights::quoted,
     trust::{self, Untrusted},
 };
 use crate::store::{
@@ -131,40 +132,44 @@ async fn try_to_migrate(
         parts::look(client).await?.check_kinds()?;
         schema::look(client).await?.check()?;
         let (found, pending) = (version(client).await?, pending(client).await?);
-        if pending.is_empty() {
+        let owner = if pending.is_empty() {
             // Another replica may have migrated since the first look.
             parts::look(client).await?.check_complete()?;
+            None
         } else {
-            schema::check_may_migrate(client).await?;
-        }
-        Ok((found, pending))
+            schema::check_may_migrate(client).await?
+        };
+        Ok((found, pending, owner))
     };
     // Most starts find nothing to do. They must not wait for a lock, and not as long as for one.
-    let (found, pending_ones) = within(statement_limit, first_look).await?;
+    let (found, pending_ones, owner) = within(statement_limit, first_look).await?;
     if pending_ones.is_empty() {
         return Ok(());
     }
     let begin = async { Ok(client.transaction().await?) };
     let transaction = within(statement_limit, begin).await?;
-    let wait_for_others = async {
-        let limit = MIGRATION_LIMIT.as_millis();
-        let limit = format!("SET LOCAL statement_timeout = {limit}");
-        transaction.batch_execute(&limit).await?;
+    let prepare = async {
+        let (statement_limit, lock_limit) = (MIGRATION_LIMIT.as_millis(), LOCK_LIMIT.as_millis());
+        let settings = format!(
+            "SET LOCAL statement_timeout = {statement_limit}; SET LOCAL lock_timeout = {lock_limit}; \
+             SET LOCAL standard_conforming_strings = on"
+        );
+        transaction.batch_execute(&settings).await?;
         transaction.batch_execute(PIN_SEARCH_PATH).await?;
-        // Either of them waits for a replica that migrates. Unlike an advisory lock, each needs a
-        // right, so that only those who may migrate can hold up a start.
-        let lock = match found {
-            None => CREATE_MIGRATIONS_TABLE,
-            Some(_) => "LOCK TABLE keyservice.migrations IN EXCLUSIVE MODE",
-        };
-        Ok(transaction.batch_execute(lock).await?)
+        // What a member of the owner creates must belong to the owner, as the rest does.
+        if let Some(owner) = owner {
+            let become_owner = format!("SET LOCAL ROLE {}", quoted(&owner));
+            transaction.batch_execute(&become_owner).await?;
+        }
+        Ok(())
     };
-    within(MIGRATION_LIMIT, wait_for_others).await?;
-    let limit = format!("SET LOCAL lock_timeout = {}", LOCK_LIMIT.as_millis());
-    within(statement_limit, async {
-        Ok(transaction.batch_execute(&limit).await?)
-    })
-    .await?;
+    within(statement_limit, prepare).await?;
+    // Either of them waits for a replica that migrates.
+    let lock = match found {
+        None => CREATE_MIGRATIONS_TABLE,
+        Some(_) => "LOCK TABLE keyservice.migrations IN EXCLUSIVE MODE",
+    };
+    within(MIGRATION_LIMIT, wait_for_others(&transaction, lock)).await?;
     if let Some(found) = found {
         for (_, lock) in DRAIN.iter().filter(|(since, _)| *since <= found) {
             let drain = async { Ok(transaction.batch_execute(lock).await?) };
@@ -185,6 +190,34 @@ async fn try_to_migrate(
     }
     let commit = async { Ok(transaction.commit().await?) };
     within(statement_limit, commit).await
+}
+
+/// Takes a lock for which a replica that migrates may make this one wait. So may every role that may connect to the
+/// database, which the log must tell. While this waits, nobody waits behind it.
+async fn wait_for_others(transaction: &Transaction<'_>, lock: &str) -> Result<(), MigrateError> {
+    let mut is_logged = false;
+    transaction.batch_execute("SAVEPOINT waiting").await?;
+    loop {
+        match transaction.batch_execute(lock).await {
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+            ended => {
+                ended?;
+                let release = transaction.batch_execute("RELEASE SAVEPOINT waiting");
+                return Ok(release.await?);
+            }
+        }
+        if !is_logged {
+            tracing::warn!(
+                "waiting up to {} for another replica that migrates, or for another session with a lock on \
+                 keyservice.migrations: pg_locks names it",
+                humantime::format_duration(MIGRATION_LIMIT)
+            );
+            is_logged = true;
+        }
+        transaction
+            .batch_execute("ROLLBACK TO SAVEPOINT waiting")
+            .await?;
+    }
 }
 
 /// The checks of a start, for a database that may be another one than it was at the start: restored, or on

@@ -213,8 +213,8 @@ impl Finding {
     }
 }
 
-/// Whether the role may change the tables if they exist, and create the schemas that do not; and who owns
-/// the tables.
+/// Whether the role may act as the owner of the tables if they exist, and that owner, or otherwise the role, create
+/// the schemas that do not; and who owns the tables.
 const MAY_MIGRATE: &str = "
     SELECT CURRENT_USER::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text,
         pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text,
@@ -222,23 +222,27 @@ const MAY_MIGRATE: &str = "
             WHEN n.oid IS NOT NULL THEN pg_catalog.has_schema_privilege(n.oid, 'CREATE, USAGE')
             ELSE true END,
         EXISTS (SELECT FROM pg_catalog.pg_namespace a WHERE a.nspname OPERATOR(pg_catalog.=) 'keyservice_audit')
-            OR pg_catalog.has_database_privilege(pg_catalog.current_database()::pg_catalog.text, 'CREATE')
+            OR pg_catalog.has_database_privilege(
+                coalesce(c.relowner, (SELECT r.oid FROM pg_catalog.pg_roles r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)),
+                pg_catalog.current_database()::pg_catalog.text, 'CREATE')
     FROM (SELECT) one_row
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) 'keyservice'
     LEFT JOIN pg_catalog.pg_class c
         ON c.relnamespace OPERATOR(pg_catalog.=) n.oid AND c.relname OPERATOR(pg_catalog.=) 'migrations'";
 
-/// Refuses a role that may not migrate the database.
+/// Refuses a role that may not migrate the database. Gives the owner of the tables, if that is another one.
 pub(in crate::store::postgres) async fn check_may_migrate(
     client: &impl GenericClient,
-) -> Result<(), MigrateError> {
+) -> Result<Option<String>, MigrateError> {
     let row = client.query_one(MAY_MIGRATE, &[]).await?;
     let (may_change, may_create): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
-    if may_change && may_create {
-        return Ok(());
-    }
     let (role, database): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-    Err(match row.try_get::<_, Option<String>>(2)? {
+    let owner: Option<String> = row.try_get(2)?;
+    if may_change && may_create {
+        return Ok(owner.filter(|owner| *owner != role));
+    }
+    Err(match owner {
         Some(owner) if !may_change => unfit(
             format!(
                 "this release migrates the tables, and the role {role} does not own them: {owner} does"

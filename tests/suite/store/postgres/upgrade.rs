@@ -2,7 +2,7 @@
 
 use crate::support::{
     eventually,
-    postgres::{Cluster, database_in, session},
+    postgres::{Cluster, database_in, roles::create_role_for, session},
     server::{Server, assert_refused, command},
 };
 use tokio::task::JoinHandle;
@@ -158,4 +158,80 @@ async fn a_migration_gives_up_soon_when_a_table_that_it_changes_is_being_read() 
     assert!(started.elapsed() < std::time::Duration::from_secs(10));
     drop(dump);
     Server::start(&store).await;
+}
+
+/// Whoever may connect can hold that lock, and a replica that migrates holds it for as long as it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_says_for_which_lock_it_waits_and_goes_on_when_it_is_free() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    create_tables_of_release_before(&cluster, database_in(&store));
+    let other = session(&store).await;
+    let lock = "BEGIN; LOCK TABLE keyservice.migrations IN ROW EXCLUSIVE MODE";
+    other.batch_execute(lock).await.expect("locked");
+    let mut server = Server::launch(&mut command(&store));
+    eventually("it says so", async || {
+        server
+            .log()
+            .contains("another session with a lock on keyservice.migrations")
+    })
+    .await;
+    // Nobody who reads the table waits behind it.
+    let read = "SELECT count(*) FROM keyservice.migrations";
+    cluster.psql(database_in(&store), read);
+    drop(other);
+    eventually("it listens", async || server.is_listening()).await;
+    server.health().await.wait_until_serving().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_member_of_the_owner_migrates_belongs_to_the_owner() {
+    let cluster = Cluster::start();
+    let store = cluster.create_database();
+    let database = database_in(&store);
+    cluster.psql(
+        "postgres",
+        &format!(
+            "CREATE ROLE \"The owner\" NOLOGIN; CREATE ROLE member LOGIN IN ROLE \"The owner\"; \
+             ALTER DATABASE {database} OWNER TO \"The owner\""
+        ),
+    );
+    create_tables_of_release_before(&cluster, database);
+    let give = "DO $$ DECLARE v_object record; BEGIN \
+                    ALTER SCHEMA keyservice OWNER TO \"The owner\"; \
+                    FOR v_object IN SELECT c.oid::regclass AS name FROM pg_class c \
+                        WHERE c.relnamespace = 'keyservice'::regnamespace AND c.relkind IN ('r', 'v') LOOP \
+                        EXECUTE format('ALTER TABLE %s OWNER TO \"The owner\"', v_object.name); \
+                    END LOOP; \
+                    FOR v_object IN SELECT p.oid::regprocedure AS name FROM pg_proc p \
+                        WHERE p.pronamespace = 'keyservice'::regnamespace LOOP \
+                        EXECUTE format('ALTER FUNCTION %s OWNER TO \"The owner\"', v_object.name); \
+                    END LOOP; \
+                END $$";
+    cluster.psql(database, give);
+    Server::start(&cluster.address_for("member", database)).await;
+    let others = "SELECT count(*) FROM pg_class c WHERE c.relnamespace = 'keyservice'::regnamespace \
+                  AND pg_get_userbyid(c.relowner) <> 'The owner'";
+    assert_eq!(cluster.psql(database, others), "0");
+    let service = create_role_for("service", &cluster, &store);
+    Server::start(&service)
+        .await
+        .client()
+        .await
+        .create_key()
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_setting_of_the_database_weakens_what_a_migration_checks() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let database = database_in(&store);
+    let loose = format!("ALTER DATABASE {database} SET standard_conforming_strings = off");
+    cluster.psql("postgres", &loose);
+    Server::start(&store).await;
+    let checks =
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'domain_form'";
+    let checks = cluster.psql(database, checks);
+    assert_eq!(checks.matches("([.][a-z0-9-]").count(), 2, "{checks}");
 }
