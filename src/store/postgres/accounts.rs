@@ -35,7 +35,9 @@ pub(super) async fn set_suspension(
             &change.still_allowed,
             "WITH changed AS MATERIALIZED ( \
                  SELECT suspend_time, revision, write_id \
-                 FROM keyservice.check_store($7) CROSS JOIN keyservice.set_suspension($1, $2, $3)), \
+                 FROM keyservice.check_store($7::pg_catalog.uuid) \
+                     CROSS JOIN keyservice.set_suspension($1::pg_catalog.text, $2::pg_catalog.text, \
+                     $3::pg_catalog.timestamptz)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, outcome, calls, revision) \

@@ -59,7 +59,8 @@ pub(super) async fn append(
             "INSERT INTO keyservice.audit \
                  (time, caller, method, account_id, key_id, outcome, calls, domain, \
                   include_subdomains, revision) \
-             SELECT r.* FROM keyservice.check_store($11), keyservice.begin_transaction(), ROWS FROM ( \
+             SELECT r.* FROM keyservice.check_store($11::pg_catalog.uuid), keyservice.begin_transaction(), \
+                 ROWS FROM ( \
                  pg_catalog.unnest($1::pg_catalog.timestamptz[]), \
                  pg_catalog.unnest($2::pg_catalog.text[]), \
                  pg_catalog.unnest($3::pg_catalog.text[]), \

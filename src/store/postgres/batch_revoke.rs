@@ -71,8 +71,10 @@ pub(super) async fn revoke(
             &batch.still_allowed,
             "WITH batch AS MATERIALIZED ( \
                  SELECT revoked, revision, write_id \
-                 FROM keyservice.check_store($9) \
-                 CROSS JOIN keyservice.batch_revoke($1, $2, $3, $4, $5, $6)), \
+                 FROM keyservice.check_store($9::pg_catalog.uuid) \
+                 CROSS JOIN keyservice.batch_revoke($1::pg_catalog.uuid[], $2::pg_catalog.text, \
+                     $3::pg_catalog.timestamptz, $4::pg_catalog.text, $5::pg_catalog.text, \
+                     $6::pg_catalog.text)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, domain, outcome, calls, revision) \

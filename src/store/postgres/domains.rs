@@ -33,7 +33,9 @@ pub(super) async fn add(
             &format!(
                 "WITH added AS MATERIALIZED ( \
                      SELECT (a.added).*, a.write_id, a.is_shared \
-                     FROM keyservice.check_store($8) CROSS JOIN keyservice.add_domain($1, $2, $3, $4) a), \
+                     FROM keyservice.check_store($8::pg_catalog.uuid) \
+                         CROSS JOIN keyservice.add_domain($1::pg_catalog.text, $2::pg_catalog.text, \
+                         $3::pg_catalog.bool, $4::pg_catalog.timestamptz) a), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \
@@ -107,7 +109,9 @@ async fn remove_by(
             &format!(
                 "WITH removed AS MATERIALIZED ( \
                      SELECT revision, write_id \
-                     FROM keyservice.check_store($9) CROSS JOIN keyservice.{function}($1, $2, $3)), \
+                     FROM keyservice.check_store($9::pg_catalog.uuid) \
+                     CROSS JOIN keyservice.{function}($1::pg_catalog.text, $2::pg_catalog.text, \
+                         $3::pg_catalog.timestamptz)), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \

@@ -73,8 +73,13 @@ pub(super) async fn replace(
             &replacement.still_allowed,
             "WITH replaced AS MATERIALIZED ( \
                  SELECT outcome, revision, write_id, first_key_id \
-                 FROM keyservice.check_store($23) CROSS JOIN keyservice.replace_key( \
-                     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $22)), \
+                 FROM keyservice.check_store($23::pg_catalog.uuid) CROSS JOIN keyservice.replace_key( \
+                     $1::pg_catalog.uuid, $2::pg_catalog.int4, $3::pg_catalog.text, $4::pg_catalog.text, \
+                         $5::pg_catalog.text[], $6::pg_catalog.text[], $7::pg_catalog.timestamptz, \
+                         $8::pg_catalog.timestamptz, $9::pg_catalog.text, $10::pg_catalog.timestamptz, \
+                         $11::pg_catalog.timestamptz, $12::pg_catalog.uuid, $13::pg_catalog.bytea, \
+                         $14::pg_catalog.text, $15::pg_catalog.text, $16::pg_catalog.timestamptz, \
+                         $22::pg_catalog.int8)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
                      (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
@@ -146,8 +151,9 @@ pub(super) async fn set_suspension(
             &format!(
                 "WITH revised AS MATERIALIZED ( \
                      SELECT (r.revised).*, r.write_id \
-                     FROM keyservice.check_store($9) \
-                     CROSS JOIN keyservice.set_key_suspension($1, $2, $3, $4, $5) r), \
+                     FROM keyservice.check_store($9::pg_catalog.uuid) \
+                     CROSS JOIN keyservice.set_key_suspension($1::pg_catalog.uuid, $2::pg_catalog.bytea, \
+                         $3::pg_catalog.text[], $4::pg_catalog.text, $5::pg_catalog.timestamptz) r), \
                  recorded AS ( \
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \

@@ -41,7 +41,8 @@ const WALKED: &str = "(SELECT w.*, \
              w.create_time) OPERATOR(pg_catalog.<) $14) \
          AND (NOT $15 OR w.revoke_time IS NULL) \
          AS is_selected \
-     FROM keyservice.walk_keys($1, $2, $3, $4, $5) WITH ORDINALITY w) k";
+     FROM keyservice.walk_keys($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text, \
+         $4::pg_catalog.int8, $5::pg_catalog.int8) WITH ORDINALITY w) k";
 
 pub(super) async fn list(
     database: &Database,

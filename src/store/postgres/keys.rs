@@ -48,8 +48,13 @@ impl Grouped for NewKey {
             .write_in_turn(
                 &column(group, Self::still_allowed),
                 "SELECT outcomes, revisions, write_ids, first_key_ids \
-                 FROM keyservice.check_store($17) CROSS JOIN keyservice.create_keys( \
-                     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                 FROM keyservice.check_store($17::pg_catalog.uuid) CROSS JOIN keyservice.create_keys( \
+                     $1::pg_catalog.uuid[], $2::pg_catalog.bytea[], $3::pg_catalog.text[], \
+                         $4::pg_catalog.text[], $5::pg_catalog.text[], $6::pg_catalog.text[], \
+                         $7::pg_catalog.text[], $8::pg_catalog.text[], $9::pg_catalog.timestamptz[], \
+                         $10::pg_catalog.timestamptz[], $11::pg_catalog.text[], $12::pg_catalog.int8[], \
+                         $13::pg_catalog.text[], $14::pg_catalog.text, $15::pg_catalog.text, \
+                         $16::pg_catalog.text)",
                 &[
                     &column(keys(), |key| key.id.as_uuid()),
                     &column(group, |new| new.digest.as_bytes().as_slice()),
@@ -133,8 +138,10 @@ impl Grouped for Revocation {
                 &format!(
                     "WITH revoked AS MATERIALIZED ( \
                          SELECT (r.revoked).*, r.place, r.write_id \
-                         FROM keyservice.check_store($8) \
-                         CROSS JOIN keyservice.revoke_keys($1, $2, $3, $4, $5, $6, $7) r) \
+                         FROM keyservice.check_store($8::pg_catalog.uuid) \
+                         CROSS JOIN keyservice.revoke_keys($1::pg_catalog.uuid[], $2::pg_catalog.bytea[], \
+                             $3::pg_catalog.text[], $4::pg_catalog.timestamptz[], $5::pg_catalog.text[], \
+                             $6::pg_catalog.text, $7::pg_catalog.text) r) \
                      SELECT {}, place, revision, write_id FROM revoked k WHERE write_id IS NOT NULL",
                     rows::KEY_COLUMNS
                 ),

@@ -60,7 +60,7 @@ pub(super) async fn load(
             .batch_execute("SET LOCAL statement_timeout = 0")
             .await?;
         transaction.batch_execute(PIN_SEARCH_PATH).await?;
-        let check = "SELECT keyservice.check_store($1)";
+        let check = "SELECT keyservice.check_store($1::pg_catalog.uuid)";
         transaction.query(check, &[&database.store_id()]).await?;
         let last_write = transaction
             .query_opt(

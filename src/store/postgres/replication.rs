@@ -18,14 +18,18 @@ use uuid::Uuid;
 
 const CHANGES: &str = "
     SELECT r.history_holds, r.head_revision, r.head_write_id, since.*
-    FROM keyservice.check_store($5) CROSS JOIN keyservice.read_feed($1, $2, $3, $4) r
+    FROM keyservice.check_store($5::pg_catalog.uuid) CROSS JOIN keyservice.read_feed($1::pg_catalog.int8,
+        $2::pg_catalog.int8, $3::pg_catalog.uuid, $4::pg_catalog.int8) r
     LEFT JOIN LATERAL pg_catalog.unnest(r.feed) since ON true";
 
 /// Changes and replicas stand side by side in the rows of one answer. The shorter list is filled up
 /// with nulls.
 const RENEW: &str = "
     SELECT r.history_holds, r.head_revision, r.head_write_id, side_by_side.*
-    FROM keyservice.check_store($10) CROSS JOIN keyservice.renew_by_feed($1, $2, $3, $4, $5, $6, $7, $8, $9) r
+    FROM keyservice.check_store($10::pg_catalog.uuid)
+        CROSS JOIN keyservice.renew_by_feed($1::pg_catalog.uuid, $2::pg_catalog.text, $3::pg_catalog.int8,
+        $4::pg_catalog.int4, $5::pg_catalog.int8, $6::pg_catalog.int8, $7::pg_catalog.int8,
+        $8::pg_catalog.uuid, $9::pg_catalog.int8) r
     LEFT JOIN LATERAL ROWS FROM (
         pg_catalog.unnest(r.feed), pg_catalog.unnest(r.replicas)) AS side_by_side (
         revision, write_id, key_id, digest, expire_time, revoked, suspended, account_id, domain,
@@ -34,7 +38,8 @@ const RENEW: &str = "
 
 const REPLICAS: &str = "
     SELECT l.lost, r.*
-    FROM keyservice.check_store($3) CROSS JOIN keyservice.look_at_replicas($1, $2) l
+    FROM keyservice.check_store($3::pg_catalog.uuid)
+        CROSS JOIN keyservice.look_at_replicas($1::pg_catalog.int8[], $2::pg_catalog.uuid[]) l
     LEFT JOIN LATERAL pg_catalog.unnest(l.replicas) r ON true";
 
 pub(super) async fn changes(

@@ -28,7 +28,8 @@ pub(super) async fn raise_history_start(
     database: &Database,
     old: &Old,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT more FROM keyservice.check_store($3) CROSS JOIN keyservice.raise_history_start($1, $2) more";
+    let sql = "SELECT more FROM keyservice.check_store($3::pg_catalog.uuid) \
+        CROSS JOIN keyservice.raise_history_start($1::pg_catalog.timestamptz, $2::pg_catalog.int8) more";
     let params: [&(dyn ToSql + Sync); 3] = [
         &old.before.to_system_time(),
         &LOOK_LEN,
@@ -48,8 +49,9 @@ pub(super) async fn forget_keys(
     old: &Old,
     after: KeyId,
 ) -> Result<Forgotten<KeyId>, StoreError> {
-    let sql = "SELECT last_key_id, forgotten FROM keyservice.check_store($4) \
-               CROSS JOIN keyservice.forget_keys($1, $2, $3)";
+    let sql = "SELECT last_key_id, forgotten FROM keyservice.check_store($4::pg_catalog.uuid) \
+               CROSS JOIN keyservice.forget_keys($1::pg_catalog.timestamptz, $2::pg_catalog.uuid, \
+                   $3::pg_catalog.int8)";
     let params: [&(dyn ToSql + Sync); 4] = [
         &old.before.to_system_time(),
         &after.as_uuid(),
@@ -68,8 +70,8 @@ pub(super) async fn forget_writes(
     database: &Database,
     after: Revision,
 ) -> Result<Forgotten<Revision>, StoreError> {
-    let sql = "SELECT last_revision, forgotten FROM keyservice.check_store($3) \
-               CROSS JOIN keyservice.forget_writes($1, $2)";
+    let sql = "SELECT last_revision, forgotten FROM keyservice.check_store($3::pg_catalog.uuid) \
+               CROSS JOIN keyservice.forget_writes($1::pg_catalog.int8, $2::pg_catalog.int8)";
     let params: [&(dyn ToSql + Sync); 3] = [&after.number(), &LOOK_LEN, &database.store_id()];
     let row = one(database, sql, &params).await?;
     let last: Option<i64> = rows::column(&row, "last_revision")?;

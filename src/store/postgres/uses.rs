@@ -22,7 +22,7 @@ const RECORD: &str = "
         SELECT n.key_id, LEAST(n.time, pg_catalog.now()) AS time, n.unless_since, (
             SELECT u.last_used_time FROM keyservice.key_uses u
             WHERE u.key_id OPERATOR(pg_catalog.=) n.key_id) AS stored
-        FROM keyservice.check_store($4) CROSS JOIN ROWS FROM (
+        FROM keyservice.check_store($4::pg_catalog.uuid) CROSS JOIN ROWS FROM (
             pg_catalog.unnest($1::pg_catalog.uuid[]), pg_catalog.unnest($2::pg_catalog.timestamptz[]),
             pg_catalog.unnest($3::pg_catalog.timestamptz[])) n (key_id, time, unless_since)
         WHERE (
