@@ -174,6 +174,9 @@ pub(super) fn is_lost_statement(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// Of PostgreSQL 17 and later.
+const TRANSACTION_TIMEOUT: &str = "25P04";
+
 /// What a server, or the way to it, said to an attempt to connect, on one line.
 pub(super) fn said(error: &tokio_postgres::Error) -> String {
     let said = with_causes(error);
@@ -182,6 +185,15 @@ pub(super) fn said(error: &tokio_postgres::Error) -> String {
         return format!(
             "{said}, and this service sends none: in pg_hba.conf, let it use a password, with an entry \
              that has scram-sha-256 and no clientcert"
+        );
+    }
+    if error
+        .code()
+        .is_some_and(|code| code.code() == TRANSACTION_TIMEOUT)
+    {
+        return format!(
+            "{said}: transaction_timeout is too short for a session to begin; reset it where it is set, for the \
+             role, the database or the server"
         );
     }
     said

@@ -3,11 +3,11 @@
 use crate::support::{
     eventually,
     postgres::{
-        Cluster, database_in,
+        Cluster, Version, database_in,
         roles::{create_role_for, create_role_without_rights, grants, role_in},
         session,
     },
-    server::{Server, audit_command::audit},
+    server::{Server, assert_refused, audit_command::audit, command},
     stores::use_everything,
 };
 use keyservice::grpc::proto::{
@@ -426,6 +426,25 @@ async fn settings_of_the_role_neither_weaken_a_commit_nor_end_its_sessions() {
     weak.batch_execute(begun).await.expect("begun");
     let row = weak.query_one("SHOW synchronous_commit", &[]).await;
     assert_eq!(row.expect("an answer").get::<_, String>(0), "on");
+}
+
+/// It ends a session before that can have settings of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_limit_on_transactions_that_keeps_sessions_from_beginning_is_named() {
+    let cluster = Cluster::shared_of(Version::Newest);
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let service = create_role_for("service", &cluster, &store);
+    let limit = format!(
+        "ALTER ROLE {} SET transaction_timeout = '1ms'",
+        role_in(&service)
+    );
+    cluster.psql("postgres", &limit);
+    assert_refused(
+        &mut command(&service),
+        &["transaction_timeout is too short"],
+    )
+    .await;
 }
 
 /// Everybody who may connect to a new database may hold an advisory lock.
