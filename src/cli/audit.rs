@@ -5,6 +5,7 @@
 //! output has seen enough.
 
 use super::{
+    client::{Failure, service_in_use},
     complain,
     output::{OutputFormat, is_broken_pipe, to_stdout},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
@@ -23,16 +24,60 @@ use crate::{
     },
     store::{ApplyRecord, ReadAuditError, ReadRecord, Unreadable, postgres, sqlite},
 };
-use clap::Args;
+use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 use serde_json::json;
-use std::io::Write;
+use std::{error::Error, io::Write};
 use tokio::runtime;
+
+/// The store, and whether somebody has named it.
+#[derive(Debug)]
+struct NamedStore {
+    address: StoreAddress,
+    is_named: bool,
+}
+
+impl NamedStore {
+    /// Whoever works with a service means its records, and not those of a file that happens to be here.
+    fn refuse_service(&self) -> Result<(), Failure> {
+        match service_in_use() {
+            Some(service) if !self.is_named => Err(Failure::Misused(format!(
+                "this command reads a store itself, and asks no service, so {service} does not say which records \
+                 are meant: run it where the store is, and name that by --store (KEYSERVICE_STORE)"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Args for NamedStore {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        StoreSetting::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        StoreSetting::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for NamedStore {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self {
+            address: StoreSetting::from_arg_matches(matches)?.address,
+            is_named: matches.value_source("store") != Some(ValueSource::DefaultValue),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
 
 /// Which records to print, and how. What is left out restricts nothing.
 #[derive(Debug, Args)]
 pub(super) struct AuditCommand {
     #[command(flatten)]
-    store: StoreSetting,
+    store: NamedStore,
 
     /// Only records of this time or later: a time in UTC, such as 2030-01-31 or 2030-01-31T15:00:00Z,
     /// or how long ago, such as 36h or 7days.
@@ -71,9 +116,20 @@ pub(super) struct AuditCommand {
 
 impl AuditCommand {
     /// Prints the records to standard output.
-    pub(super) fn run(&self) -> Result<(), ReadAuditError> {
+    pub(super) fn run(&self) -> Result<(), Box<dyn Error>> {
+        self.store.refuse_service()?;
+        Ok(self.print()?)
+    }
+
+    fn print(&self) -> Result<(), ReadAuditError> {
         if stands_in_arguments(&self.store.address) {
             complain(PASSWORD_IN_ARGUMENTS);
+        }
+        if !self.store.is_named {
+            let store = &self.store.address;
+            complain(&format!(
+                "without --store, these are the records of {store:?}"
+            ));
         }
         let as_table = self.format.is_table();
         let seen_enough = |error: &ReadAuditError| matches!(error, ReadAuditError::Print(error) if is_broken_pipe(error));

@@ -15,7 +15,10 @@ use std::io::{self, Write};
 /// What to do with credentials.
 #[derive(Debug, Subcommand)]
 pub(super) enum CredentialCommand {
-    /// Generate a bearer secret, and print it once with the line for the credentials file.
+    /// Generate a bearer secret, and print it once.
+    ///
+    /// Standard output gets the secret and nothing else. The line for the credentials file goes to standard
+    /// error, with a comment: `keyservice credential new NAME --role admin > secret 2>> credentials`.
     New(NewCredential),
 }
 
@@ -37,24 +40,22 @@ pub(super) struct NewCredential {
 }
 
 impl CredentialCommand {
-    /// Prints to standard output.
+    /// Prints the secret to standard output, and the line to standard error.
     pub(super) fn run(self) -> io::Result<()> {
         let Self::New(new) = self;
         let secret = Secret::generate(&mut rand::rng());
+        // No other place shows a secret, so a reader that has gone is an error.
+        to_stdout(
+            |output| writeln!(output, "{}", secret.expose()),
+            |_: &io::Error| false,
+        )?;
         let line = line(&new.into_caller(), &secret);
-        let print = |output: &mut dyn Write| {
-            // No other place shows a secret.
-            writeln!(
-                output,
-                "# The secret, for the caller. It is not shown again.\n\
-                 {}\n\
-                 # The line for the file of --credentials.\n\
-                 {line}",
-                secret.expose(),
-            )
-        };
-        // A reader that has gone has not seen the secret.
-        to_stdout(|output| print(output), |_| false)
+        writeln!(
+            io::stderr(),
+            "# The secret of this caller went to standard output, and is not shown again. This line is for\n\
+             # the file of --credentials.\n\
+             {line}"
+        )
     }
 }
 

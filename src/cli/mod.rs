@@ -11,22 +11,19 @@ mod serve;
 mod shown_password;
 mod times;
 mod variables;
+mod wrong_line;
 
 use crate::{
     config::Settings,
-    model::{printable::printable, text},
+    model::printable::printable,
     observe::stderr::{self, FlushAtEnd},
     system_calls,
 };
 use audit::AuditCommand;
-use clap::{
-    CommandFactory, FromArgMatches, Parser, Subcommand,
-    builder::Resettable,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use client::{
-    AccountsCommand, AuthorizeCommand, ContextsCommand, DomainsCommand, EXIT_CODES, Failure,
-    KeysCommand,
+    AccountsCommand, AuthorizeCommand, CONNECTION, ContextsCommand, DomainsCommand, EXIT_CODES,
+    Failure, KeysCommand, has_secret,
 };
 use credential::CredentialCommand;
 use grants::GrantsCommand;
@@ -40,6 +37,7 @@ use std::{
     io::{self, Write as _},
     process::ExitCode,
 };
+use wrong_line::without_values;
 
 /// What the process exits with after a wrong command line, as clap does.
 const WRONG_COMMAND_LINE: u8 = 2;
@@ -63,21 +61,16 @@ enum Command {
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Settings>),
     /// Create, find, change, rotate, suspend and revoke keys.
-    #[command(after_help = EXIT_CODES)]
     Keys(Box<KeysCommand>),
     /// Say which domains are verified for an account.
-    #[command(after_help = EXIT_CODES)]
     Domains(DomainsCommand),
     /// Suspend and resume whole accounts.
-    #[command(after_help = EXIT_CODES)]
     Accounts(AccountsCommand),
     /// Ask whether a token may send for a domain.
-    #[command(after_help = EXIT_CODES)]
     Authorize(AuthorizeCommand),
     /// Name the services that you work with.
-    #[command(after_help = EXIT_CODES)]
     Contexts(ContextsCommand),
-    /// Print the audit records: who worked on which key or domain, and how each call ended.
+    /// Print the audit records of a store: who worked on which key or domain, and how each call ended.
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditCommand),
     /// Make the credentials of callers.
@@ -110,8 +103,14 @@ such as OTEL_SERVICE_NAME and OTEL_TRACES_SAMPLER, have their usual meaning.
 On the first SIGTERM or SIGINT the service reports NOT_SERVING, lets calls in
 flight finish and exits with 0. On a second one it exits at once.";
 
+const CONNECTION_HELP: &str = "\
+Connection: --context NAME, or --server HOST:PORT with --plaintext, --ca, --server-name,
+--secret-file, --client-cert and --client-key; --config and --timeout. The help of
+`keyservice contexts` explains them.";
+
 const AUDIT_HELP: &str = "\
-The command only reads the store, and may run beside the service. It prints the
+The command reads the store itself and asks no service: contexts and --server do not
+count. It changes nothing, and may run beside the service. It prints the
 records in the order of time, the newest last. One record stands for several
 calls when a caller was refused too often to record each call. It has the time of
 the first call and their number.";
@@ -222,38 +221,47 @@ impl Cli {
             Command::Credential(credential) => Ok(credential.run()?),
             Command::Grants(grants) => Ok(grants.run()?),
             Command::Completions(completions) => Ok(completions.run(Self::command())?),
-            Command::Man(man) => Ok(man.run(Self::command())?),
+            Command::Man(man) => Ok(man.run(Self::documented())?),
         }
+    }
+
+    /// The commands with the help that people read: each ends with the exit codes.
+    fn documented() -> clap::Command {
+        Self::command().mut_subcommands(|command| match command.get_name() {
+            "contexts" => with_end(command, EXIT_CODES),
+            "keys" | "domains" | "accounts" | "authorize" => {
+                let end = format!("{CONNECTION_HELP}\n\n{EXIT_CODES}");
+                with_end(command.mut_args(hide_connection), &end)
+            }
+            _ => command,
+        })
     }
 
     fn read() -> Result<Self, clap::Error> {
         let command =
-            Self::command().mut_subcommands(|subcommand| subcommand.mut_args(hide_variable));
+            Self::documented().mut_subcommands(|subcommand| subcommand.mut_args(hide_variable));
         let matches = command.try_get_matches();
         let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        read.map_err(without_values)
+        read.map_err(|error| {
+            let given = env::args_os();
+            let has_secret = given
+                .into_iter()
+                .any(|it| has_secret(&it.to_string_lossy()));
+            without_values(error, has_secret)
+        })
     }
 }
 
-/// The error for a wrong command line without what was given, which may be a password in the wrong place.
-/// What a terminal or a build shows is often kept.
-fn without_values(mut error: clap::Error) -> clap::Error {
-    for given in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
-        if error.remove(given).is_some() {
-            error.insert(given, ContextValue::String("…".to_owned()));
-        }
-    }
-    // Otherwise the argument is one of ours.
-    if error.kind() == ErrorKind::UnknownArgument {
-        // It says how to give the same text as a value.
-        error.remove(ContextKind::Suggested);
-        if let Some(ContextValue::String(argument)) = error.remove(ContextKind::InvalidArg) {
-            let flag = argument.strip_prefix("--").map(text::shown_name);
-            let shown = flag.map_or("…".to_owned(), |flag| format!("--{flag}"));
-            error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
-        }
-    }
-    error
+/// Has the help of a command and of those below it end so.
+fn with_end(command: clap::Command, end: &str) -> clap::Command {
+    let command = command.after_help(end.to_owned());
+    command.mut_subcommands(|below| with_end(below, end))
+}
+
+/// The flags of the connection are the same for many commands, whose own flags are hard to find among them.
+fn hide_connection(flag: clap::Arg) -> clap::Arg {
+    let is_of_connection = flag.get_help_heading() == Some(CONNECTION);
+    flag.hide(is_of_connection)
 }
 
 /// The help must not show what a variable holds.
@@ -315,44 +323,18 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_command_line_is_explained_and_a_secret_in_it_is_not_repeated() {
-        const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
-        const SECRET: &str = "tsop_KeyServiceExampleSecretDoNotUse0123456789ab";
-        let new = ["credential", "new"];
-        for secret in [TOKEN, SECRET] {
-            let option = format!("--{secret}");
-            let assigned = format!("--account={secret}");
-            let two = format!("acme,{secret}");
-            for (words, advice) in [
-                (vec!["audit", "--account", secret], "belongs only in"),
-                (vec!["audit", &assigned], "belongs only in"),
-                (vec!["audit", "--caller", secret], "belongs only in"),
-                (vec!["audit", "--key", secret], "a key id is"),
-                (vec!["audit", "--since", secret], "7days"),
-                (vec!["audit", secret], "unexpected argument"),
-                (vec!["audit", &option], "unexpected argument"),
-                (vec![secret], "subcommand"),
-                (vec!["audit", "--limit", secret], "--limit"),
-                (vec!["audit", "--format", secret], "table, json"),
-                (
-                    [&new[..], &[secret, "--role", "admin"]].concat(),
-                    "belongs only in",
-                ),
-                (
-                    [&new[..], &["a", "--role", secret]].concat(),
-                    "authorizer or admin",
-                ),
-                (
-                    [&new[..], &["a", "--role", "admin", "--accounts", &two]].concat(),
-                    "belongs only in",
-                ),
-            ] {
-                let line = ["keyservice"].into_iter().chain(words.iter().copied());
-                let error = Cli::try_parse_from(line).expect_err("it is wrong");
-                let shown = without_values(error).to_string();
-                assert!(shown.contains(advice), "{shown}");
-                assert!(!shown.contains(&secret[5..]), "{shown}");
-            }
+    fn the_help_of_a_command_has_the_exit_codes_and_the_connection_in_three_lines() {
+        let mut command = Cli::documented();
+        command.build();
+        for line in ["keys rotate", "domains add", "accounts get", "authorize"] {
+            let mut names = line.split(' ');
+            let command = names.try_fold(&mut command, |command, name| {
+                command.find_subcommand_mut(name)
+            });
+            let help = command.expect(line).render_long_help().to_string();
+            assert!(help.contains("Exit codes: "), "{help}");
+            assert!(help.contains("--context NAME, or"), "{help}");
+            assert!(!help.contains("KEYSERVICE_CONTEXT"), "{help}");
         }
     }
 }

@@ -70,15 +70,17 @@ pub(super) fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
 
-/// A table with headings. Each column is as wide as its widest cell.
+/// A table with headings. Each column is as wide as its widest cell so far.
 pub(super) struct Table<const COLUMNS: usize> {
     rows: Vec<[String; COLUMNS]>,
+    widths: [usize; COLUMNS],
 }
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
     pub(super) fn new(headings: [&str; COLUMNS]) -> Self {
         Self {
             rows: vec![headings.map(str::to_owned)],
+            widths: [0; COLUMNS],
         }
     }
 
@@ -88,14 +90,15 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
             .push(row.map(|cell| printable(&cell).into_owned()));
     }
 
-    pub(super) fn print(&self, output: &mut impl Write) -> io::Result<()> {
-        let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+    /// Prints what was added since it was last printed, the first time below the headings.
+    pub(super) fn print(&mut self, output: &mut impl Write) -> io::Result<()> {
+        for (column, width) in self.widths.iter_mut().enumerate() {
             let widths = self.rows.iter().map(|row| row[column].width());
-            widths.max().unwrap_or(0)
-        });
-        for row in &self.rows {
+            *width = widths.fold(*width, usize::max);
+        }
+        for row in self.rows.drain(..) {
             let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
+            for (cell, width) in row.iter().zip(self.widths) {
                 line.push_str(cell);
                 let padding = width + 2 - cell.width();
                 line.extend(std::iter::repeat_n(' ', padding));
@@ -117,9 +120,11 @@ mod tests {
         table.add(["a\u{1b}".to_owned(), String::new()]);
         let mut printed = Vec::new();
         table.print(&mut printed).expect("a vector");
+        table.add(["b".to_owned(), "revoked".to_owned()]);
+        table.print(&mut printed).expect("a vector");
         assert_eq!(
             String::from_utf8(printed).expect("text"),
-            "NAME     STATUS\n語語語   active\na\\u{1b}\n"
+            "NAME     STATUS\n語語語   active\na\\u{1b}\nb        revoked\n"
         );
     }
 }

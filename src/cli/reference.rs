@@ -12,6 +12,22 @@ use std::{
 
 const NAME: &str = "keyservice";
 
+/// Completes the names of contexts, which the definitions of the commands do not know.
+const BASH_CONTEXTS: &str = r#"
+_keyservice_with_contexts() {
+    local names
+    case "${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD-1]}" in
+        *" --context" | "contexts use" | "contexts check" | "contexts remove")
+            names=$(keyservice contexts list --output json 2>/dev/null |
+                sed -n 's/.*"name":"\([^"]*\)".*/\1/p')
+            COMPREPLY=($(compgen -W "$names" -- "${COMP_WORDS[COMP_CWORD]}"))
+            ;;
+        *) _keyservice "$@" ;;
+    esac
+}
+complete -F _keyservice_with_contexts -o bashdefault -o default keyservice
+"#;
+
 /// For which shell.
 #[derive(Debug, Args)]
 pub(super) struct CompletionsCommand {
@@ -24,6 +40,9 @@ impl CompletionsCommand {
     pub(super) fn run(&self, mut command: clap::Command) -> io::Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, NAME, &mut script);
+        if self.shell == Shell::Bash {
+            script.extend_from_slice(BASH_CONTEXTS.as_bytes());
+        }
         to_stdout(|output| output.write_all(&script), is_broken_pipe)
     }
 }

@@ -18,12 +18,18 @@ pub(super) fn future(text: &str) -> Result<Timestamp, String> {
     point_or_distance(text, after_now, example)
 }
 
+/// How long something takes.
+pub(super) fn distance(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "give a number with a unit, such as 24h or 90days".to_owned())
+}
+
 fn point_or_distance(
     text: &str,
     from_now: impl FnOnce(Duration) -> SystemTime,
     example: &str,
 ) -> Result<Timestamp, String> {
-    if let Ok(distance) = humantime::parse_duration(text) {
+    if let Ok(distance) = distance(text) {
         return Ok(Timestamp::from_system_time(from_now(distance)));
     }
     let midnight = format!("{text}T00:00:00Z");
@@ -51,6 +57,9 @@ mod tests {
                 assert!(advice.contains("days"), "{wrong}");
             }
         }
+        assert_eq!(distance("24h"), Ok(Duration::from_secs(86_400)));
+        let advice = distance("24").expect_err("no unit");
+        assert!(advice.contains("24h"), "{advice}");
         let now = Timestamp::now().as_micros();
         let micros = |time: Result<Timestamp, _>| time.expect("a time").as_micros();
         let ago = now - micros(past("1h"));

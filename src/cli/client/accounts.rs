@@ -1,16 +1,21 @@
 //! `keyservice accounts`: whole accounts.
 
 use super::{
+    arguments::{account, text},
+    confirm::Consent,
     connection::Connection,
     failure::Failure,
-    printer::{Lines, json, print, say, time},
+    printer::{Lines, json, print, say, suspended},
     with_client,
 };
 use crate::cli::output::OutputFormat;
 use clap::{Args, Subcommand};
 use tosend_keyservice::{
     Admin,
-    proto::{Account, GetAccountRequest, ResumeAccountRequest, SuspendAccountRequest, Suspension},
+    proto::{
+        Account, GetAccountRequest, KeyCounts, ResumeAccountRequest, SuspendAccountRequest,
+        Suspension,
+    },
 };
 
 /// What to do with an account.
@@ -31,20 +36,26 @@ enum Accounts {
     /// Show whether an account is suspended, and how many keys and domains it has.
     Get {
         /// The account.
+        #[arg(value_parser = account)]
         account: String,
     },
     /// Deny all keys of an account, also later ones, until it is resumed.
     Suspend {
         /// The account.
+        #[arg(value_parser = account)]
         account: String,
 
-        /// Why, for people.
-        #[arg(long)]
+        /// Why, for people. It replaces the reason of an account that is suspended already.
+        #[arg(long, value_parser = text)]
         reason: String,
+
+        #[command(flatten)]
+        consent: Consent,
     },
     /// End an account's suspension.
     Resume {
         /// The account.
+        #[arg(value_parser = account)]
         account: String,
     },
 }
@@ -52,67 +63,110 @@ enum Accounts {
 impl AccountsCommand {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
         with_client(&self.connection, async |client| {
-            let admin = client.admin();
-            let account = self.what.account();
-            let done = match &self.what {
-                Accounts::Get { .. } => None,
-                Accounts::Suspend { reason, .. } => {
-                    let request = SuspendAccountRequest {
-                        account_id: account.to_owned(),
-                        reason: reason.clone(),
-                    };
-                    admin.suspend_account(request).await?;
-                    Some("is suspended")
-                }
-                Accounts::Resume { .. } => {
-                    let request = ResumeAccountRequest {
-                        account_id: account.to_owned(),
-                    };
-                    admin.resume_account(request).await?;
-                    Some("is not suspended any more")
-                }
-            };
-            match (self.show(&admin, account).await, done) {
-                (Err(failure), Some(done)) => {
-                    say(&format!("The account {account} {done}."));
-                    match failure {
-                        Failure::Print(_) => Err(failure),
-                        // The command has done what it was told.
-                        failure => {
-                            say(&format!(
-                                "What else there is of it cannot be shown: {failure}"
-                            ));
-                            Ok(())
-                        }
-                    }
-                }
-                (shown, _) => shown,
+            let admin = &client.admin();
+            match &self.what {
+                Accounts::Get { account } => self.show(&get(admin, account).await?),
+                Accounts::Suspend {
+                    account,
+                    reason,
+                    consent,
+                } => self.suspend(admin, account, reason, *consent).await,
+                Accounts::Resume { account } => self.resume(admin, account).await,
             }
         })
     }
 
-    /// Shows the account as it is now.
-    async fn show(&self, admin: &Admin, account: &str) -> Result<(), Failure> {
-        let request = GetAccountRequest {
+    async fn suspend(
+        &self,
+        admin: &Admin,
+        account: &str,
+        reason: &str,
+        consent: Consent,
+    ) -> Result<(), Failure> {
+        // An account must not stay in use because it could not be looked at.
+        let before = get(admin, account).await.ok();
+        if before.as_ref().is_some_and(is_unknown) {
+            consent.obtain_despite(&format!(
+                "No key and no domain belongs to the account {account}. Suspended, it stays so until it is resumed."
+            ))?;
+        }
+        let request = SuspendAccountRequest {
+            account_id: account.to_owned(),
+            reason: reason.to_owned(),
+        };
+        admin.suspend_account(request).await?;
+        say_replaced(before.and_then(|account| account.suspension));
+        self.show_changed(admin, account, "is suspended").await
+    }
+
+    async fn resume(&self, admin: &Admin, account: &str) -> Result<(), Failure> {
+        let before = get(admin, account).await;
+        let request = ResumeAccountRequest {
             account_id: account.to_owned(),
         };
-        let account = admin.get_account(request).await?.account;
-        let account = account.unwrap_or_default();
-        print(self.format, || text(&account), || json("Account", &account))
-    }
-}
-
-impl Accounts {
-    fn account(&self) -> &str {
-        match self {
-            Self::Get { account } | Self::Suspend { account, .. } | Self::Resume { account } => {
-                account
-            }
+        admin.resume_account(request).await?;
+        if before.is_ok_and(|account| account.suspension.is_none()) {
+            say(&format!("The account {account} was not suspended."));
         }
+        self.show_changed(admin, account, "is not suspended any more")
+            .await
+    }
+
+    /// Shows the account after a change, which is done whether or not it can be shown.
+    async fn show_changed(&self, admin: &Admin, account: &str, done: &str) -> Result<(), Failure> {
+        let shown = match get(admin, account).await {
+            Ok(account) => self.show(&account),
+            Err(failure) => Err(failure),
+        };
+        let Err(failure) = shown else { return Ok(()) };
+        say(&format!("The account {account} {done}."));
+        if let Failure::Print(_) = failure {
+            return Err(failure);
+        }
+        say(&format!(
+            "What else there is of it cannot be shown: {failure}"
+        ));
+        Ok(())
+    }
+
+    fn show(&self, account: &Account) -> Result<(), Failure> {
+        print(
+            self.format,
+            || account_text(account),
+            || json("Account", account),
+        )
     }
 }
 
-fn text(account: &Account) -> String {
+/// The account as it is now.
+pub(super) async fn get(admin: &Admin, account: &str) -> Result<Account, Failure> {
+    let request = GetAccountRequest {
+        account_id: account.to_owned(),
+    };
+    Ok(admin
+        .get_account(request)
+        .await?
+        .account
+        .unwrap_or_default())
+}
+
+/// Whether the service has never heard of it. A typing error leads here.
+fn is_unknown(account: &Account) -> bool {
+    let counts = account.key_counts.unwrap_or_default();
+    account.domain_count == 0 && counts == KeyCounts::default() && account.suspension.is_none()
+}
+
+/// Says that a suspension has a new reason, and what the old one was.
+pub(super) fn say_replaced(before: Option<Suspension>) {
+    if let Some(before) = before {
+        let before = suspended(&before);
+        say(&format!(
+            "It was suspended already, {before}. The new reason replaces that one."
+        ));
+    }
+}
+
+fn account_text(account: &Account) -> String {
     let mut lines = Lines::default();
     lines.add("Account", &account.account_id);
     let suspension = account.suspension.as_ref();
@@ -125,13 +179,4 @@ fn text(account: &Account) -> String {
     lines.add("Keys", keys);
     lines.add("Domains", account.domain_count);
     lines.into_text()
-}
-
-/// Since when something is suspended, and why.
-pub(super) fn suspended(suspension: &Suspension) -> String {
-    let since = suspension
-        .time
-        .as_ref()
-        .map_or(String::new(), |since| format!("since {}, ", time(since)));
-    format!("{since}{}", suspension.reason)
 }

@@ -1,9 +1,9 @@
 //! `keyservice authorize`: asks whether a token may send for a domain now.
 
 use super::{
+    arguments::{domain, file_path},
     connection::Connection,
     failure::Failure,
-    file_path::file_path,
     printer::{Lines, print},
     token_input::read_token,
     with_client,
@@ -18,6 +18,7 @@ use tosend_keyservice::{Allowed, Decision, Denied, Scope};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AuthorizeCommand {
     /// The sending domain.
+    #[arg(value_parser = domain)]
     domain: String,
 
     /// File with the token. `-` is standard input.

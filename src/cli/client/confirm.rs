@@ -1,4 +1,4 @@
-//! Asks before something is done that cannot be undone.
+//! Asks before something is done that cannot be undone, or that looks like a mistake.
 
 use super::failure::Failure;
 use crate::model::printable::printable;
@@ -16,30 +16,52 @@ pub(super) struct Consent {
 impl Consent {
     /// Asks on a terminal whether to do what cannot be undone. Fails unless the answer is yes.
     ///
-    /// `what` is only made for a question. Where nobody can be asked, consent must have been given.
+    /// `what` is only made for a question. It is None if nothing would be changed. Where nobody can be asked,
+    /// consent must have been given.
     pub(super) async fn obtain(
         self,
-        what: impl AsyncFnOnce() -> Result<String, Failure>,
+        what: impl AsyncFnOnce() -> Result<Option<String>, Failure>,
     ) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !can_ask() {
             return Err(Failure::Misused(
                 "this cannot be undone; say --yes where nobody can be asked".to_owned(),
             ));
         }
-        // Written at once: the answer comes after it.
-        let question = format!(
-            "{} This cannot be undone. Go on? [y/N] ",
-            printable(&what().await?)
-        );
-        io::stderr().write_all(question.as_bytes()).ok();
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).ok();
-        match answer.trim() {
-            "y" | "Y" | "yes" | "Yes" => Ok(()),
-            _ => Err(Failure::Refused("nothing was changed".to_owned())),
+        match what().await? {
+            Some(what) => ask(&format!("{what} This cannot be undone.")),
+            None => Ok(()),
         }
+    }
+
+    /// Asks whether something is meant that looks like a mistake.
+    pub(super) fn obtain_despite(self, doubt: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !can_ask() {
+            return Err(Failure::Misused(format!(
+                "{doubt} Nothing was changed. If this is meant, say --yes"
+            )));
+        }
+        ask(doubt)
+    }
+}
+
+fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+fn ask(question: &str) -> Result<(), Failure> {
+    // Written at once: the answer comes after it.
+    let question = format!("{} Go on? [y/N] ", printable(question));
+    io::stderr().write_all(question.as_bytes()).ok();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok();
+    match answer.trim() {
+        "y" | "Y" | "yes" | "Yes" => Ok(()),
+        _ => Err(Failure::Refused("nothing was changed".to_owned())),
     }
 }

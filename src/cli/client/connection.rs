@@ -1,10 +1,19 @@
 //! Which service a command calls, and as whom: by flags, by variables, or by a context of the file.
 
-use super::{context::Context, contexts::Contexts, failure::Failure, file_path::file_path};
+use super::{
+    arguments::{file_path, text},
+    context::Context,
+    contexts::Contexts,
+    failure::Failure,
+};
 use crate::config::{Hidden, duration};
 use clap::Args;
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
+use tokio::{net::lookup_host, time::timeout};
 use tosend_keyservice::{Client, Options};
+
+/// Under which heading the help explains the connection.
+pub(in crate::cli) const CONNECTION: &str = "Connection";
 
 /// Where `keyservice serve` listens if it is told nothing.
 const THIS_MACHINE: &str = "127.0.0.1:50051";
@@ -17,11 +26,11 @@ const SECRET_VARIABLE: &str = "KEYSERVICE_SECRET";
 
 /// Which service to call, and as whom. A flag or variable goes before what the context says.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Connection")]
+#[command(next_help_heading = CONNECTION)]
 pub(super) struct Connection {
     /// The context to use: its name in the file. Without this, it is the file's current one, unless
     /// --server is given.
-    #[arg(long, env = "KEYSERVICE_CONTEXT", value_name = "NAME", global = true)]
+    #[arg(long, env = "KEYSERVICE_CONTEXT", value_name = "NAME", value_parser = text, global = true)]
     context: Option<String>,
 
     /// The file of the contexts. Without this, it is `keyservice/config.toml` in `$XDG_CONFIG_HOME` or `~/.config`.
@@ -46,20 +55,46 @@ pub(super) struct Connection {
 impl Connection {
     /// What to look at first when nobody answers, because of this.
     pub(super) fn advice(&self, why: &str) -> Option<&'static str> {
-        let context = self.merged().ok()?;
-        let speaks_tls = why.contains("certificate");
-        match &context.server {
-            None => Some("start a service by `keyservice serve`, or name one by --server"),
-            Some(_) if context.plaintext => (why.contains("frame") || why.contains("broken pipe"))
-                .then_some("if the service has TLS, leave out --plaintext"),
-            Some(_) if why.contains("UnknownIssuer") => {
-                Some("give the file of the authority that issued the service's certificate by --ca")
-            }
-            Some(_) if why.contains("NotValidForName") => {
-                Some("give the name in the service's certificate by --server-name")
-            }
-            Some(_) => (!speaks_tls).then_some("a service without TLS needs --plaintext"),
+        advice(&self.merged().ok()?, why)
+    }
+
+    /// The same connection, by the context of this name.
+    pub(super) fn by_context(&self, name: &str) -> Self {
+        let context = Some(name.to_owned());
+        Self {
+            context,
+            ..self.clone()
         }
+    }
+
+    /// Whether calls are encrypted, and what says who calls.
+    pub(super) fn manner(&self) -> Result<(bool, Option<&'static str>), Failure> {
+        let context = self.merged()?;
+        let by_variable = secret_of_variable().map(|_| "secret");
+        let is_encrypted = context.server.is_some() && !context.plaintext;
+        Ok((is_encrypted, context.caller().or(by_variable)))
+    }
+
+    /// How long a call may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Looks up the names of the service. Where none is known, nobody needs to wait for an answer.
+    pub(super) async fn look_up(&self) -> Result<(), Failure> {
+        let place = self.place();
+        let mut faults = Vec::new();
+        for address in place.split(',').map(str::trim) {
+            match timeout(self.timeout, lookup_host(address)).await {
+                Ok(Err(error)) => faults.push(format!("{address} ({error})")),
+                // Whoever calls it says how it is with the others.
+                Ok(Ok(_)) | Err(_) => return Ok(()),
+            }
+        }
+        let faults = faults.join(", ");
+        Err(Failure::Unavailable(format!(
+            "no address was found for {faults}: check the name in --server, or in the context"
+        )))
     }
 
     /// The service, for a person who is asked something about it.
@@ -155,6 +190,81 @@ impl Connection {
     }
 }
 
+fn advice(context: &Context, why: &str) -> Option<&'static str> {
+    let speaks_tls = why.contains("certificate");
+    match &context.server {
+        None => Some("start a service by `keyservice serve`, or name one by --server"),
+        // A wrong name is explained already.
+        Some(_) if why.contains("no address was found") => None,
+        Some(_) if why.contains("refused") => {
+            Some("nothing listens there: check the port, and whether the service runs")
+        }
+        Some(_) if context.plaintext => (why.contains("frame") || why.contains("broken pipe"))
+            .then_some("if the service has TLS, leave out --plaintext"),
+        Some(_) if why.contains("UnknownIssuer") => {
+            Some("give the file of the authority that issued the service's certificate by --ca")
+        }
+        Some(_) if why.contains("NotValidForName") => {
+            Some("give the name in the service's certificate by --server-name")
+        }
+        Some(_) => (!speaks_tls).then_some("a service without TLS needs --plaintext"),
+    }
+}
+
+/// What says that this person works with a service, if anything does: a variable, or the current context.
+pub(in crate::cli) fn service_in_use() -> Option<String> {
+    let variables = ["KEYSERVICE_SERVER", "KEYSERVICE_CONTEXT"];
+    let mut given = variables.iter().filter(|name| env::var_os(name).is_some());
+    if let Some(variable) = given.next() {
+        return Some(format!("the variable {variable}"));
+    }
+    let file = env::var_os("KEYSERVICE_CONFIG").map(PathBuf::from);
+    let contexts = Contexts::read(file.as_deref()).ok()?;
+    let name = contexts.current_name()?;
+    Some(format!("the current context, {name},"))
+}
+
 fn secret_of_variable() -> Option<Hidden> {
     Hidden::of_variable(SECRET_VARIABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reaches_no_service_is_told_what_to_look_at() {
+        let context = |server: Option<&str>, plaintext| Context {
+            server: server.map(str::to_owned),
+            plaintext,
+            ..Context::default()
+        };
+        let far = Some("keys.example.org:50051");
+        for (context, why, said) in [
+            (context(None, false), "refused", Some("keyservice serve")),
+            (
+                context(far, false),
+                "Connection refused",
+                Some("nothing listens there"),
+            ),
+            (
+                context(far, false),
+                "invalid peer certificate: UnknownIssuer",
+                Some("--ca"),
+            ),
+            (context(far, false), "no answer", Some("--plaintext")),
+            (
+                context(far, true),
+                "frame with invalid size",
+                Some("leave out --plaintext"),
+            ),
+            (context(far, true), "no answer", None),
+            (context(far, false), "no address was found", None),
+        ] {
+            let advice = advice(&context, why);
+            let is_right = advice.is_some() == said.is_some()
+                && said.is_none_or(|said| advice.is_some_and(|advice| advice.contains(said)));
+            assert!(is_right, "{why}: {advice:?}");
+        }
+    }
 }

@@ -1,7 +1,6 @@
-//! A service that a person works with, and who the person is there: by flags and variables, or as the file of
-//! contexts names it.
+//! One context: a service, and who one is there.
 
-use super::file_path::file_path;
+use super::arguments::{file_path, text};
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -17,6 +16,7 @@ pub(super) struct Context {
         long,
         env = "KEYSERVICE_SERVER",
         value_name = "HOST:PORT,…",
+        value_parser = text,
         global = true
     )]
     pub(super) server: Option<String>,
@@ -41,6 +41,7 @@ pub(super) struct Context {
         long,
         env = "KEYSERVICE_SERVER_NAME",
         value_name = "NAME",
+        value_parser = text,
         global = true
     )]
     pub(super) server_name: Option<String>,
@@ -105,6 +106,16 @@ impl Context {
             client_key: None,
             secret_file: None,
             ..self
+        }
+    }
+
+    /// How the service is to know who calls, in a word.
+    pub(super) fn caller(&self) -> Option<&'static str> {
+        match (&self.secret_file, &self.client_cert) {
+            // Only the secret counts, even if there is also a certificate.
+            (Some(_), _) => Some("secret"),
+            (None, Some(_)) => Some("certificate"),
+            (None, None) => None,
         }
     }
 

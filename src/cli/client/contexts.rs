@@ -3,7 +3,7 @@
 //! Promises that no error shows a value of the file, which may be a secret in the wrong place; that a change leaves
 //! what it does not concern as it was, comments included; and that of two changes at once neither is lost.
 
-use super::{context::Context, failure::Failure, file_path::file_path};
+use super::{arguments::file_path, context::Context, failure::Failure};
 use rustix::fs::OFlags;
 use serde::Deserialize;
 use std::{
@@ -140,6 +140,11 @@ impl Contexts {
                 "no context is the current one: choose by --context, or by `keyservice contexts use`".to_owned(),
             )),
         }
+    }
+
+    /// The name of the current context.
+    pub(super) fn current_name(&self) -> Option<&str> {
+        self.content.current.as_deref()
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Context, Failure> {

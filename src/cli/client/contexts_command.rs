@@ -1,13 +1,19 @@
 //! `keyservice contexts`: the services that a person works with, by name.
 
 use super::{
+    arguments::text,
     connection::Connection,
     failure::Failure,
-    printer::{print_with, say},
+    printer::{Lines, print, print_with, say},
+    with_client,
 };
 use crate::cli::output::{OutputFormat, Table};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tosend_keyservice::{
+    AdminError, Client, Code,
+    proto::{GetRequest, get_request::Target},
+};
 
 /// What to do with contexts.
 #[derive(Debug, Args)]
@@ -26,19 +32,30 @@ pub(in crate::cli) struct ContextsCommand {
 enum Action {
     /// List the contexts of the file.
     List,
+    /// Connect, and say what works: the connection, TLS, who calls, and what this caller may do.
+    ///
+    /// It asks for a key that does not exist, which is on record as any other call of an admin.
+    Check {
+        /// Its name. Without this, the connection is the one that every command uses.
+        #[arg(value_parser = text)]
+        name: Option<String>,
+    },
     /// Add a context, or replace it, with the connection that the other flags and variables describe.
     Set {
         /// Its name.
+        #[arg(value_parser = text)]
         name: String,
     },
     /// Use a context from now on.
     Use {
         /// Its name.
+        #[arg(value_parser = text)]
         name: String,
     },
     /// Remove a context from the file.
     Remove {
         /// Its name.
+        #[arg(value_parser = text)]
         name: String,
     },
 }
@@ -47,6 +64,7 @@ impl ContextsCommand {
     pub(in crate::cli) fn run(&self) -> Result<(), Failure> {
         match &self.what {
             Action::List => self.list(),
+            Action::Check { name } => self.check(name.as_deref()),
             Action::Set { name } => {
                 let context = self.connection.flags().clone();
                 if context.server.is_none() {
@@ -73,24 +91,76 @@ impl ContextsCommand {
         }
     }
 
+    fn check(&self, name: Option<&str>) -> Result<(), Failure> {
+        let connection = name.map_or(self.connection.clone(), |name| {
+            self.connection.by_context(name)
+        });
+        let (has_tls, caller) = connection.manner()?;
+        with_client(&connection, async |client| {
+            client.wait_until_ready(connection.timeout()).await?;
+            let role = role(client).await?;
+            let server = connection.place();
+            let shown = json!({"server": server, "ready": true, "tls": has_tls, "caller": caller, "role": role});
+            let text = || {
+                let mut lines = Lines::default();
+                lines.add("Server", &server);
+                lines.add("Ready", "yes");
+                lines.add("TLS", if has_tls { "yes" } else { "no" });
+                lines.add("Caller", caller.map_or("none", |caller| caller));
+                lines.add("Role", role);
+                lines.into_text()
+            };
+            print(self.format, text, || shown.to_string())
+        })
+    }
+
     fn list(&self) -> Result<(), Failure> {
         let contexts = self.connection.contexts()?;
         print_with(|mut output| {
             if self.format.is_table() {
-                let mut table = Table::new(["CURRENT", "NAME", "SERVER"]);
+                let mut table = Table::new(["CURRENT", "NAME", "SERVER", "TLS", "CALLER"]);
                 for (name, context, is_current) in contexts.all() {
                     let mark = if is_current { "*" } else { "" };
                     let server = context.server.clone().unwrap_or_default();
-                    table.add([mark.to_owned(), name.to_owned(), server]);
+                    let tls = if context.plaintext { "no" } else { "yes" };
+                    let caller = context.caller().unwrap_or("none");
+                    table.add([mark, name, &server, tls, caller].map(str::to_owned));
                 }
                 return table.print(&mut output);
             }
             for (name, context, is_current) in contexts.all() {
                 let server = &context.server;
-                let line = json!({"name": name, "server": server, "current": is_current});
+                let line = json!({
+                    "name": name,
+                    "server": server,
+                    "current": is_current,
+                    "tls": !context.plaintext,
+                    "caller": context.caller(),
+                });
                 writeln!(output, "{line}")?;
             }
             Ok(())
         })
+    }
+}
+
+/// A key that was never made.
+const NO_KEY: &str = "key_00000000000000000000000000";
+
+/// What the caller may do, found out by calls that change nothing.
+async fn role(client: &Client) -> Result<&'static str, Failure> {
+    let request = GetRequest {
+        target: Some(Target::KeyId(NO_KEY.to_owned())),
+        account_id: None,
+    };
+    match client.admin().get(request).await {
+        Err(AdminError::Misused(error)) if error.code() == Some(Code::PermissionDenied) => {
+            // Fails if the caller may not even ask this.
+            client.authorize("", "example.com").await.map(drop)?;
+            Ok("authorizer")
+        }
+        Ok(_) => Ok("admin"),
+        Err(AdminError::Refused(error)) if error.code == Code::NotFound => Ok("admin"),
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,7 @@
 //! `keyservice domains`: the domains that are verified for an account.
 
 use super::{
+    arguments::{account, domain},
     connection::Connection,
     failure::Failure,
     printer::{PAGE, json, print, print_json, print_with, say, time_or_none},
@@ -41,22 +42,27 @@ enum Domains {
         include_subdomains: bool,
     },
     /// List the verified domains of an account.
+    ///
+    /// The last column counts the active keys that are restricted to a domain. Keys for every domain of the
+    /// account may send for it, too.
     List {
         /// The account.
-        #[arg(long, value_name = "ACCOUNT")]
+        #[arg(long, value_name = "ACCOUNT", value_parser = account)]
         account: String,
     },
-    /// Take a domain from an account. Its keys may then no longer send for it.
+    /// Take a domain from an account. None of its keys may then send for it: neither those that are restricted
+    /// to it, nor those for every domain of the account.
     Remove(Named),
 }
 
 #[derive(Debug, Args)]
 struct Named {
     /// The domain.
+    #[arg(value_parser = domain)]
     domain: String,
 
     /// The account.
-    #[arg(long, value_name = "ACCOUNT")]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
     account: String,
 }
 
@@ -97,7 +103,13 @@ impl DomainsCommand {
     }
 
     async fn list(&self, admin: &Admin, account: &str) -> Result<(), Failure> {
-        let mut table = Table::new(["DOMAIN", "SUBDOMAINS", "ADDED", "VERIFIED", "ACTIVE KEYS"]);
+        let mut table = Table::new([
+            "DOMAIN",
+            "SUBDOMAINS",
+            "ADDED",
+            "VERIFIED",
+            "RESTRICTED KEYS",
+        ]);
         let mut request = ListDomainsRequest {
             account_id: account.to_owned(),
             page_size: PAGE,
@@ -180,6 +192,7 @@ fn removed_text(named: &Named, removed: &RemoveDomainResponse) -> String {
         ""
     };
     format!(
-        "{domain} is not verified for {account} any more. Active keys that are restricted to it: {least}{count}."
+        "{domain} is not verified for {account} any more. Active keys that are restricted to it: {least}{count}. \
+         Keys for every domain of {account} may not send for it any more either."
     )
 }

@@ -1,7 +1,8 @@
 //! How a command that calls the service fails, and the exit code that tells a script so.
 
+use super::words::own_words;
 use std::{fmt, io};
-use tosend_keyservice::{AdminError, Error, Misused};
+use tosend_keyservice::{AdminError, Code, Error, Misused, code_name};
 
 /// Why a command that calls the service did not do what it was told.
 ///
@@ -59,14 +60,20 @@ impl From<io::Error> for Failure {
 
 impl From<Misused> for Failure {
     fn from(error: Misused) -> Self {
-        Self::Misused(error.to_string())
+        let text = error.to_string();
+        let code = format!("{}: ", code_name(Code::InvalidArgument));
+        // What the service says begins with the name of a field.
+        Self::Misused(match text.split_once(&code) {
+            Some((before, said)) => format!("{before}{}", own_words(said)),
+            None => text,
+        })
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(error) => Self::Unavailable(error.to_string()),
+            Error::Unavailable(error) => Self::Unavailable(own_words(&error.to_string())),
             Error::Misused(error) => error.into(),
         }
     }
@@ -77,10 +84,15 @@ impl From<AdminError> for Failure {
         match error {
             // A change may have been made by an attempt whose answer was lost.
             AdminError::Unavailable(error) => Self::Unavailable(format!(
-                "{error}; if this was a change, it may have been made: look before you make it again"
+                "{}; if this was a change, it may have been made: look before you make it again",
+                own_words(&error.to_string())
             )),
             AdminError::Misused(error) => error.into(),
-            AdminError::Refused(error) => Self::Refused(error.to_string()),
+            AdminError::Refused(error) => Self::Refused(format!(
+                "{}: {}",
+                code_name(error.code),
+                own_words(&error.message)
+            )),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! token alone where there is one. Everything else goes to standard error.
 
 mod accounts;
+mod arguments;
 mod authorize;
 mod confirm;
 mod connection;
@@ -12,13 +13,15 @@ mod contexts;
 mod contexts_command;
 mod domains;
 mod failure;
-mod file_path;
 mod keys;
 mod printer;
 mod token_input;
+mod words;
 
 pub(super) use accounts::AccountsCommand;
+pub(super) use arguments::{SECRET_IN_ARGUMENTS, has_secret};
 pub(super) use authorize::AuthorizeCommand;
+pub(super) use connection::{CONNECTION, service_in_use};
 pub(super) use contexts_command::ContextsCommand;
 pub(super) use domains::DomainsCommand;
 pub(super) use failure::{EXIT_CODES, Failure};
@@ -39,6 +42,7 @@ fn with_client(
     })?;
     let done = runtime.block_on(async {
         let client = connection.open()?;
+        connection.look_up().await?;
         let done = work(&client).await;
         client.close().await;
         done

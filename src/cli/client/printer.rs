@@ -65,29 +65,6 @@ pub(super) fn print_with(
     Ok(to_stdout(|output| print(output), is_broken_pipe)?)
 }
 
-/// Prints a new token alone on standard output, and its key on standard error.
-///
-/// The token cannot be shown again, so a reader that has gone is an error here.
-pub(super) fn print_token(
-    token: &str,
-    key_id: &str,
-    format: OutputFormat,
-    text: impl FnOnce() -> String,
-    json: impl FnOnce() -> String,
-) -> Result<(), Failure> {
-    let no_reader_may_go = |_: &io::Error| false;
-    let printed = to_stdout(|output| writeln!(output, "{token}"), no_reader_may_go);
-    printed.map_err(|error| {
-        Failure::Refused(format!(
-            "the token of the new key {key_id} could not be printed ({error}), and cannot be shown again: \
-             revoke the key"
-        ))
-    })?;
-    let is_table = format.is_table_on(&io::stderr());
-    say(&if is_table { text() } else { json() });
-    Ok(())
-}
-
 /// Tells the person something, on standard error.
 pub(super) fn say(text: &str) {
     for line in text.lines() {
@@ -128,4 +105,11 @@ pub(super) fn time(time: &proto::Timestamp) -> String {
 /// The same, or `-` if there is none.
 pub(super) fn time_or_none(of: Option<&proto::Timestamp>) -> String {
     of.map_or("-".to_owned(), time)
+}
+
+/// Since when something is suspended, and why.
+pub(super) fn suspended(suspension: &proto::Suspension) -> String {
+    let since = suspension.time.as_ref();
+    let since = since.map_or(String::new(), |since| format!("since {}, ", time(since)));
+    format!("{since}{}", suspension.reason)
 }

@@ -8,6 +8,7 @@ use crate::support::{
     mount::Mount,
     server::{Server, sqlite_in},
 };
+use serde_json::json;
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
@@ -63,6 +64,19 @@ impl Guarded {
     fn address(&self) -> String {
         format!("localhost:{}", self.server.port())
     }
+
+    /// The flags that name this server, and its admin by a secret.
+    fn flags(&self) -> [String; 6] {
+        let (ca, secret) = (self.files.arg("ca.crt"), self.files.arg("secret"));
+        [
+            "--server".to_owned(),
+            self.address(),
+            "--ca".to_owned(),
+            ca,
+            "--secret-file".to_owned(),
+            secret,
+        ]
+    }
 }
 
 const LIST: [&str; 4] = ["keys", "list", "--account", "acme"];
@@ -105,7 +119,11 @@ async fn flags_variables_and_a_context_say_who_calls() {
     let listed = person.runs(&["contexts", "list", "-o", "table"]).printed();
     assert_eq!(
         listed,
-        format!("CURRENT  NAME        SERVER\n*        production  {address}\n")
+        format!(
+            "CURRENT  NAME        SERVER{:1$}  TLS  CALLER\n*        production  {address}  yes  secret\n",
+            "",
+            address.len() - 6
+        )
     );
     let missing = list(&person, &["--context", "staging"]);
     assert_eq!(missing.exit, 2);
@@ -116,27 +134,16 @@ async fn flags_variables_and_a_context_say_who_calls() {
 async fn another_server_never_gets_a_contexts_secret() {
     let guarded = Guarded::start().await;
     let mut person = Person::new();
-    let (address, ca, secret) = (
-        guarded.address(),
-        guarded.files.arg("ca.crt"),
-        guarded.files.arg("secret"),
-    );
-    let set = [
-        "contexts",
-        "set",
-        "a",
-        "--server",
-        &address,
-        "--ca",
-        &ca,
-        "--secret-file",
-        &secret,
-    ];
-    person.runs(&set).printed();
-    let elsewhere = person.runs(&[&LIST[..], &["--server", &address, "--ca", &ca]].concat());
+    let flags = guarded.flags();
+    let flags = flags.each_ref().map(String::as_str);
+    let [_, address, _, ca, ..] = flags;
+    person
+        .runs(&[&["contexts", "set", "a"], &flags[..]].concat())
+        .printed();
+    let elsewhere = person.runs(&[&LIST[..], &["--server", address, "--ca", ca]].concat());
     assert!(elsewhere.err.contains("UNAUTHENTICATED"), "{elsewhere:?}");
     // Whichever of the two is a variable that was left behind.
-    let both = ["--context", "a", "--server", &address];
+    let both = ["--context", "a", "--server", address];
     let refused = person.runs(&[&LIST[..], &both].concat());
     assert_eq!(refused.exit, 2);
     assert!(
@@ -145,7 +152,7 @@ async fn another_server_never_gets_a_contexts_secret() {
         refused.err
     );
     person.variables = vec![("KEYSERVICE_CONTEXT", "a".to_owned())];
-    let server = ["--server", &address, "--ca", &ca];
+    let server = ["--server", address, "--ca", ca];
     assert_eq!(person.runs(&[&LIST[..], &server].concat()).exit, 2);
     // A secret goes to no server that was not named.
     person = Person::new();
@@ -157,14 +164,10 @@ async fn another_server_never_gets_a_contexts_secret() {
 async fn a_secret_in_a_variable_goes_before_that_of_the_context() {
     let guarded = Guarded::start().await;
     let mut person = Person::new();
-    let (address, ca, secret) = (
-        guarded.address(),
-        guarded.files.arg("ca.crt"),
-        guarded.files.arg("secret"),
-    );
-    let server = ["--server", &address, "--ca", &ca, "--secret-file", &secret];
+    let flags = guarded.flags();
+    let flags = flags.each_ref().map(String::as_str);
     person
-        .runs(&[&["contexts", "set", "a"], &server[..]].concat())
+        .runs(&[&["contexts", "set", "a"], &flags[..]].concat())
         .printed();
     assert_eq!(person.runs(&LIST).printed(), "");
     person.variables = vec![("KEYSERVICE_SECRET", "tsop_nobody".to_owned())];
@@ -172,6 +175,37 @@ async fn a_secret_in_a_variable_goes_before_that_of_the_context() {
     assert!(refused.err.contains("UNAUTHENTICATED"), "{refused:?}");
     person.variables = vec![("KEYSERVICE_CONTEXT", String::new())];
     assert_eq!(person.runs(&LIST).exit, 2, "an empty variable is a mistake");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_is_checked_and_its_caller_is_told_what_it_may_do() {
+    let guarded = Guarded::start().await;
+    let person = Person::new();
+    let flags = guarded.flags();
+    let flags = flags.each_ref().map(String::as_str);
+    person
+        .runs(&[&["contexts", "set", "production"], &flags[..]].concat())
+        .printed();
+    let checked = person.runs(&["contexts", "check", "production"]).json();
+    let address = guarded.address();
+    assert_eq!(
+        checked,
+        json!({"server": address, "ready": true, "tls": true, "caller": "secret", "role": "admin"})
+    );
+    let table = person.runs(&["contexts", "check", "-o", "table"]).printed();
+    assert!(table.contains("Role:        admin"), "{table}");
+    let nobody = ["contexts", "set", "nobody"];
+    person.runs(&[&nobody, &flags[..4]].concat()).printed();
+    let unknown = person.runs(&["contexts", "check", "nobody"]);
+    assert_eq!(unknown.exit, 2);
+    assert!(
+        unknown.err.contains("does not know this caller"),
+        "{unknown:?}"
+    );
+    guarded.server.kill().await;
+    let away = person.runs(&["contexts", "check", "--timeout", "1s"]);
+    assert_eq!(away.exit, 4);
+    assert!(away.err.contains("nothing listens there"), "{away:?}");
 }
 
 #[test]
@@ -284,15 +318,4 @@ fn only_file_in(folder: &Path) -> String {
     let entry = entries.next().expect("a file").expect("an entry");
     assert!(entries.next().is_none());
     entry.file_name().into_string().expect("UTF-8")
-}
-
-#[test]
-fn who_has_started_no_service_is_told_how() {
-    let mut person = Person::new();
-    person.variables = vec![("KEYSERVICE_TIMEOUT", "300ms".to_owned())];
-    // Only if nobody listens on the usual port is this certain.
-    let done = person.runs(&LIST);
-    if done.exit == 4 {
-        assert!(done.err.contains("keyservice serve"), "{}", done.err);
-    }
 }

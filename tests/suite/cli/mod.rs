@@ -3,6 +3,7 @@
 mod accounts;
 mod connection;
 mod keys;
+mod mistakes;
 mod output;
 mod reference;
 mod terminal;
@@ -51,6 +52,20 @@ impl Person {
         command.args(line).env_clear().env("HOME", self.home.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Creates a key, and returns its id.
+    fn create_key(&self, account: &str) -> String {
+        let created = self.runs(&[
+            "keys",
+            "create",
+            "--account",
+            account,
+            "--name",
+            "Newsletter",
+        ]);
+        let key: Value = serde_json::from_str(&created.err).expect("JSON");
+        key["keyId"].as_str().expect("an id").to_owned()
     }
 
     fn runs(&self, line: &[&str]) -> Done {

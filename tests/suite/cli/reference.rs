@@ -1,7 +1,7 @@
 //! Completions and manual pages, which are made from the definitions of the commands.
 
 use super::Person;
-use crate::support::tools::run_with_input;
+use crate::support::tools::{path, run_with_input};
 use std::{fs, process::Command};
 
 #[test]
@@ -34,5 +34,47 @@ fn shells_read_their_completions_and_each_command_has_a_manual_page() {
     ] {
         let page = fs::read_to_string(folder.join(format!("keyservice{command}.1")));
         assert!(page.expect(command).contains(".SH NAME"));
+    }
+    for command in [
+        "keys-create",
+        "domains-add",
+        "accounts-get",
+        "authorize",
+        "contexts-check",
+    ] {
+        let page = fs::read_to_string(folder.join(format!("keyservice-{command}.1")));
+        assert!(
+            page.expect(command).contains("Exit codes: 0 done"),
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn bash_completes_the_names_of_contexts() {
+    let person = Person::new();
+    for name in ["production", "staging"] {
+        let set = ["contexts", "set", name, "--server", "a.example:1"];
+        person.runs(&set).printed();
+    }
+    let script = person.runs(&["completions", "bash"]).printed();
+    for (line, names) in [
+        ("keyservice contexts use p", "production\n"),
+        ("keyservice keys list --context s", "staging\n"),
+        ("keyservice keys batch", "batch-revoke\n"),
+    ] {
+        let complete = format!(
+            "{script}\nCOMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             _keyservice_with_contexts keyservice \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+        );
+        let mut bash = Command::new("bash");
+        bash.env("HOME", person.home.path()).env("PATH", path());
+        let ran = run_with_input(&mut bash, complete.as_bytes());
+        assert_eq!(
+            String::from_utf8_lossy(&ran.stdout),
+            names,
+            "{line}: {ran:?}"
+        );
     }
 }

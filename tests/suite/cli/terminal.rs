@@ -1,20 +1,33 @@
 //! What a person at a terminal is shown and asked.
 
 use super::Person;
-use crate::support::{
-    server::Server,
-    tools::{run_with_input, terminal},
+use crate::support::{server::Server, tools::terminal};
+use std::{
+    io::{Read, Write},
+    process::Stdio,
 };
-use std::process::Output;
 
-/// Runs a command at a terminal, with this typed there.
-fn at_a_terminal(person: &Person, line: &str, typed: &str) -> (Option<i32>, String) {
+/// Runs a command at a terminal, with this typed there once it has shown this prompt.
+fn at_a_terminal(person: &Person, line: &str, prompt: &str, typed: &str) -> (Option<i32>, String) {
     let line = format!("{} {line}", env!("CARGO_BIN_EXE_keyservice"));
     let mut script = terminal(&line);
     script.env("HOME", person.home.path());
     script.envs(person.variables.iter().map(|(name, value)| (name, value)));
-    let Output { status, stdout, .. } = run_with_input(&mut script, typed.as_bytes());
-    let shown = String::from_utf8(stdout).expect("UTF-8");
+    let script = script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = script.spawn().expect("script runs");
+    let mut screen = process.stdout.take().expect("it is piped");
+    let mut shown = Vec::new();
+    while !shown.ends_with(prompt.as_bytes()) {
+        let mut byte = [0];
+        screen.read_exact(&mut byte).expect("the prompt");
+        shown.extend(byte);
+    }
+    let mut keyboard = process.stdin.take().expect("it is piped");
+    keyboard.write_all(typed.as_bytes()).expect("it reads");
+    drop(keyboard);
+    screen.read_to_end(&mut shown).expect("it ends");
+    let shown = String::from_utf8(shown).expect("UTF-8");
+    let status = process.wait().expect("it ends");
     (status.code(), shown.replace("\r\n", "\n"))
 }
 
@@ -22,24 +35,35 @@ fn at_a_terminal(person: &Person, line: &str, typed: &str) -> (Option<i32>, Stri
 async fn a_person_sees_tables_and_is_asked_before_a_key_is_revoked() {
     let server = Server::on_sqlite().await;
     let person = Person::of(&server);
-    let (_, shown) = at_a_terminal(&person, "keys create --account acme --name Newsletter", "");
+    let (_, shown) = at_a_terminal(
+        &person,
+        "keys create --account acme --name Newsletter",
+        "",
+        "",
+    );
     assert!(shown.starts_with("tsend_"), "{shown}");
     assert!(shown.contains("It cannot be shown again."), "{shown}");
-    let (_, listed) = at_a_terminal(&person, "keys list --account acme", "");
+    let (_, listed) = at_a_terminal(&person, "keys list --account acme", "", "");
     assert!(listed.starts_with("KEY "), "{listed}");
     let id = listed.lines().nth(1).expect("a key").split(' ').next();
     let revoke = format!("keys revoke {}", id.expect("an id"));
 
-    let (exit, shown) = at_a_terminal(&person, &revoke, "n\n");
+    let (exit, shown) = at_a_terminal(&person, &revoke, "[y/N] ", "n\n");
     assert!(
         shown.contains("Newsletter") && shown.contains("Go on? [y/N]"),
         "{shown}"
     );
     assert!(shown.contains("nothing was changed"), "{shown}");
     assert_eq!(exit, Some(1));
-    let (exit, shown) = at_a_terminal(&person, &revoke, "y\n");
+    let (exit, shown) = at_a_terminal(&person, &revoke, "[y/N] ", "y\n");
     assert_eq!(exit, Some(0), "{shown}");
     assert!(shown.contains("Status:      revoked"), "{shown}");
+    let (exit, shown) = at_a_terminal(&person, &revoke, "", "");
+    assert_eq!(exit, Some(0), "{shown}");
+    assert!(
+        !shown.contains("Go on?"),
+        "what is revoked is not asked for again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +73,9 @@ async fn a_token_that_is_typed_is_not_shown() {
     let token = person
         .runs(&["keys", "create", "--account", "acme", "--name", "a"])
         .printed();
-    let (exit, shown) = at_a_terminal(&person, "authorize example.com", &token);
+    let (exit, shown) = at_a_terminal(&person, "authorize example.com", "Token: ", &token);
+    let body = token.trim().trim_start_matches("tsend_");
+    assert!(!shown.contains(body), "{shown}");
     assert!(shown.contains("Token: "), "{shown}");
     assert!(shown.contains("granted"), "{shown}");
     assert_eq!(exit, Some(0));

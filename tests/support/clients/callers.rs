@@ -33,14 +33,15 @@ impl Credential {
             .args(args)
             .output()
             .expect("keyservice runs");
-        let error = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success() && error.is_empty(), "{error}");
-        let printed = String::from_utf8(ran.stdout).expect("UTF-8");
-        let mut lines = printed.lines().filter(|line| !line.starts_with('#'));
-        let mut next = || lines.next().expect("a secret and a line").to_owned();
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let (secret, explained) = (text(ran.stdout), text(ran.stderr));
+        assert!(ran.status.success(), "{explained}");
+        let mut lines = explained.lines().filter(|line| !line.starts_with('#'));
+        let (line, none) = (lines.next().expect("a line"), lines.next());
+        assert_eq!(none, None);
         Self {
-            secret: next(),
-            line: next() + "\n",
+            secret: secret.trim_end().to_owned(),
+            line: line.to_owned() + "\n",
         }
     }
 }

@@ -1,12 +1,20 @@
 //! `keys update`, `keys suspend` and `keys resume`.
 
 use super::{
-    issue::label,
     shown::show,
     target::{Named, Target},
 };
 use crate::{
-    cli::{client::failure::Failure, output::OutputFormat, times::future},
+    cli::{
+        client::{
+            accounts::say_replaced,
+            arguments::{domain, key_id, label, text},
+            failure::Failure,
+            printer::say,
+        },
+        output::OutputFormat,
+        times::future,
+    },
     grpc,
     model::{key::KeyId, time::Timestamp},
 };
@@ -28,15 +36,15 @@ const TRIES: usize = 5;
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub(super) struct Update {
     /// The key's id.
-    #[arg(value_name = "KEY_ID", value_parser = KeyId::parse)]
+    #[arg(value_name = "KEY_ID", value_parser = key_id)]
     key_id: KeyId,
 
     /// The new name.
-    #[arg(long, group = "change")]
+    #[arg(long, value_parser = text, group = "change")]
     name: Option<String>,
 
     /// The only domain that the key may be used for from now on.
-    #[arg(long, value_name = "DOMAIN", group = "change")]
+    #[arg(long, value_name = "DOMAIN", value_parser = domain, group = "change")]
     domain: Option<String>,
 
     /// Let the key be used for every verified domain of its account.
@@ -56,11 +64,11 @@ pub(super) struct Update {
     labels: Vec<(String, String)>,
 
     /// Remove the label of this name. Give one flag for each.
-    #[arg(long = "remove-label", value_name = "NAME", group = "change")]
+    #[arg(long = "remove-label", value_name = "NAME", value_parser = text, group = "change")]
     removed_labels: Vec<String>,
 
     /// Change the key only if this is still its etag, as `keys get` showed it.
-    #[arg(long)]
+    #[arg(long, value_parser = text)]
     etag: Option<String>,
 }
 
@@ -71,7 +79,7 @@ impl Update {
         } else {
             self.change_labels(admin).await?
         };
-        show(format, &updated.key.unwrap_or_default())
+        show(admin, format, updated.key).await
     }
 
     /// An Update replaces all labels of a key. So this reads them first, and writes only if nobody else has changed the
@@ -140,20 +148,24 @@ pub(super) struct Suspend {
     #[command(flatten)]
     target: Target,
 
-    /// Why, for people.
-    #[arg(long)]
+    /// Why, for people. It replaces the reason of a key that is suspended already.
+    #[arg(long, value_parser = text)]
     reason: String,
 }
 
 impl Suspend {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        let target = self.target.read()?;
+        let before = target.clone().get(admin).await;
         let request = SuspendRequest {
-            target: Some(self.target.read()?.into()),
+            target: Some(target.into()),
             account_id: None,
             reason: self.reason.clone(),
         };
         let suspended = admin.suspend(request).await?;
-        show(format, &suspended.key.unwrap_or_default())
+        // A key must not stay in use because it could not be looked at before.
+        say_replaced(before.ok().and_then(|key| key.suspension));
+        show(admin, format, suspended.key).await
     }
 }
 
@@ -161,17 +173,21 @@ impl Suspend {
 #[derive(Debug, Args)]
 pub(super) struct Resume {
     /// The key's id.
-    #[arg(value_name = "KEY_ID", value_parser = KeyId::parse)]
+    #[arg(value_name = "KEY_ID", value_parser = key_id)]
     key_id: KeyId,
 }
 
 impl Resume {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        let before = Named::Id(self.key_id.to_string()).get(admin).await;
         let request = ResumeRequest {
             key_id: self.key_id.to_string(),
             account_id: None,
         };
         let resumed = admin.resume(request).await?;
-        show(format, &resumed.key.unwrap_or_default())
+        if before.is_ok_and(|key| key.suspension.is_none()) {
+            say("The key was not suspended.");
+        }
+        show(admin, format, resumed.key).await
     }
 }

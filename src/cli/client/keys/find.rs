@@ -1,15 +1,16 @@
 //! `keys list` and `keys get`.
 
 use super::{
-    issue::label,
     shown::{self, show},
+    suspended_accounts::SuspendedAccounts,
     target::Target,
 };
 use crate::{
     cli::{
         client::{
+            arguments::{account, domain, label, text},
             failure::Failure,
-            printer::{PAGE, print_json, print_with},
+            printer::{PAGE, print_json, print_with, say, time},
         },
         output::OutputFormat,
         times::past,
@@ -27,7 +28,7 @@ use tosend_keyservice::{
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// The account whose keys to list.
-    #[arg(long, value_name = "ACCOUNT", required_unless_present = "all_accounts")]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account, required_unless_present_any = ["all_accounts", "preview"])]
     account: Option<String>,
 
     /// List the keys of all accounts.
@@ -39,7 +40,7 @@ pub(super) struct List {
     status: Option<Status>,
 
     /// Only keys that are restricted to exactly this domain.
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", value_parser = domain)]
     domain: Option<String>,
 
     /// Only keys with this label. Give one flag for each.
@@ -47,11 +48,12 @@ pub(super) struct List {
     labels: Vec<(String, String)>,
 
     /// Only keys whose name begins so.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     name_prefix: Option<String>,
 
-    /// Only the key whose token begins and ends so: `tsend_ab…wxyz`, or `tsend_ab...wxyz`.
-    #[arg(long, value_name = "PREVIEW")]
+    /// Only the key whose token begins and ends so: `tsend_ab…wxyz`, or `tsend_ab...wxyz`. Without --account,
+    /// it is looked for in all of them.
+    #[arg(long, value_name = "PREVIEW", value_parser = text)]
     preview: Option<String>,
 
     /// Only keys that were not used since this time: a time in UTC, such as 2030-01-31, or how long ago, such
@@ -77,34 +79,66 @@ impl List {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
         let mut left = self.limit.unwrap_or(u32::MAX);
         let mut request = self.request();
-        let mut shown = 0;
+        let (mut table, mut accounts) = (shown::table(), SuspendedAccounts::default());
+        let mut has_shown = false;
         loop {
             request.page_size = PAGE.min(i32::try_from(left).unwrap_or(PAGE));
             let page = admin.list(request.clone()).await?;
             let is_last = page.next_page_token.is_empty();
             if format.is_table() {
                 // A page with filters may be empty. The headings stand above the first keys.
-                if !page.keys.is_empty() || (is_last && shown == 0) {
-                    print_with(|mut output| shown::table(&page.keys).print(&mut output))?;
+                if !page.keys.is_empty() {
+                    accounts.look_up(admin, &page.keys).await;
+                    shown::add_rows(&mut table, &page.keys, &accounts);
+                    print_with(|mut output| table.print(&mut output))?;
                 }
             } else {
                 print_json("Key", &page.keys)?;
             }
             let count = u32::try_from(page.keys.len()).unwrap_or(u32::MAX);
-            shown += count;
+            has_shown |= count > 0;
             left = left.saturating_sub(count);
             if is_last || left == 0 {
-                return Ok(());
+                break;
             }
             request.page_token = page.next_page_token;
         }
+        if format.is_table() && !has_shown {
+            say(&format!("No keys match{}.", self.filters()));
+        }
+        if accounts.have_more() {
+            say(
+                "Not every account was looked at: `keyservice accounts get` says whether one is suspended.",
+            );
+        }
+        Ok(())
+    }
+
+    /// What was asked for, as it was given.
+    fn filters(&self) -> String {
+        let status = self.status.and_then(|status| status.to_possible_value());
+        let status = status.map(|status| status.get_name().to_owned());
+        let since = self.unused_since.map(|since| time(&grpc::timestamp(since)));
+        let labels = self.labels.iter();
+        let labels = labels.map(|(name, value)| ("label", Some(format!("{name}={value}"))));
+        let filters = [
+            ("account", self.account.clone()),
+            ("status", status),
+            ("domain", self.domain.clone()),
+            ("name-prefix", self.name_prefix.clone()),
+            ("preview", self.preview.clone()),
+            ("unused-since", since),
+        ];
+        let given = filters.into_iter().chain(labels);
+        let given = given.filter_map(|(flag, value)| Some(format!(" --{flag} {}", value?)));
+        given.collect()
     }
 
     fn request(&self) -> ListRequest {
         let status = self.status.map_or(key::Status::Unspecified, Status::of_key);
         ListRequest {
             account_id: self.account.clone().unwrap_or_default(),
-            all_accounts: self.all_accounts,
+            all_accounts: self.account.is_none(),
             status: status.into(),
             domain: self.domain.clone(),
             labels: self.labels.iter().cloned().collect(),
@@ -136,6 +170,7 @@ pub(super) struct Get {
 
 impl Get {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
-        show(format, &self.target.read()?.get(admin).await?)
+        let key = self.target.read()?.get(admin).await?;
+        show(admin, format, Some(key)).await
     }
 }

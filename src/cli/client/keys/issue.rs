@@ -1,21 +1,27 @@
 //! `keys create` and `keys rotate`: the two that print a token.
 
-use super::{shown, target::Target};
+use super::{
+    destination::{Destination, OpenDestination},
+    shown,
+    suspended_accounts::SuspendedAccounts,
+    target::Target,
+};
 use crate::{
     cli::{
         client::{
+            arguments::{account, domain, label, text},
             confirm::Consent,
             failure::Failure,
-            printer::{json, print_token, time},
+            printer::{json, say, time},
         },
         output::OutputFormat,
-        times::future,
+        times::{distance, future},
     },
     grpc,
     model::time::Timestamp,
 };
 use clap::Args;
-use std::time::Duration;
+use std::{io, time::Duration};
 use tosend_keyservice::{
     Admin,
     proto::{self, CreateRequest, Key, RotateRequest},
@@ -25,16 +31,16 @@ use tosend_keyservice::{
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// The account that owns the key.
-    #[arg(long, value_name = "ACCOUNT")]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account)]
     account: String,
 
     /// A descriptive name, for people.
-    #[arg(long)]
+    #[arg(long, value_parser = text)]
     name: String,
 
     /// The only domain that the key may be used for. Without this, it may be used for every verified domain of
     /// the account.
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", value_parser = domain)]
     domain: Option<String>,
 
     /// When the key expires: a time in UTC, such as 2030-01-31, or in how long, such as 90days. Without this,
@@ -47,14 +53,18 @@ pub(super) struct Create {
     labels: Vec<(String, String)>,
 
     #[command(flatten)]
+    destination: Destination,
+
+    #[command(flatten)]
     repeat: Repeat,
 }
 
 /// A call that may be repeated.
 #[derive(Debug, Args)]
 struct Repeat {
-    /// Any text of your own that makes it safe to run the command again: the same one never makes a second key.
-    #[arg(long, value_name = "ID")]
+    /// Any text of your own that makes it safe to run the command again: the same one never makes a second
+    /// key. A repeated run fails and names the first key, whose token cannot be shown again.
+    #[arg(long, value_name = "ID", value_parser = text)]
     request_id: Option<String>,
 }
 
@@ -68,8 +78,9 @@ impl Create {
             request_id: self.repeat.request_id.clone(),
             labels: self.labels.iter().cloned().collect(),
         };
+        let destination = self.destination.open()?;
         let created = admin.create(request).await?;
-        print_new(&created.token, created.key, "", format)
+        hand_out(admin, format, destination, &created.token, created.key, "").await
     }
 }
 
@@ -80,13 +91,16 @@ pub(super) struct Rotate {
     target: Target,
 
     /// How long the old token goes on working: at most 90days. 0s revokes it at once.
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = distance)]
     overlap: Duration,
 
     /// When the successor expires: a time in UTC, such as 2030-01-31, or in how long, such as 90days. Without
     /// this, never.
     #[arg(long, value_name = "TIME", value_parser = future)]
     expires: Option<Timestamp>,
+
+    #[command(flatten)]
+    destination: Destination,
 
     #[command(flatten)]
     repeat: Repeat,
@@ -104,7 +118,10 @@ impl Rotate {
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
         if self.overlap.is_zero() {
-            let question = async || Ok(shown::revokes(place, &target.clone().get(admin).await?));
+            let question = async || {
+                let key = target.clone().get(admin).await?;
+                Ok(shown::revokes(place, &key))
+            };
             self.consent.obtain(question).await?;
         }
         let overlap = proto::Duration::try_from(self.overlap);
@@ -117,36 +134,48 @@ impl Rotate {
             expire_time: self.expires.map(grpc::timestamp),
             request_id: self.repeat.request_id.clone(),
         };
+        let destination = self.destination.open()?;
         let rotated = admin.rotate(request).await?;
         let old = rotated.predecessor.and_then(|key| key.expire_time);
         let old = old.map(|end| format!("The old token works until {}.\n", time(&end)));
-        print_new(
+        let old = old.unwrap_or_default();
+        hand_out(
+            admin,
+            format,
+            destination,
             &rotated.token,
             rotated.key,
-            &old.unwrap_or_default(),
-            format,
+            &old,
         )
+        .await
     }
 }
 
-fn print_new(
+/// Hands out a new token, and describes its key on standard error.
+async fn hand_out(
+    admin: &Admin,
+    format: OutputFormat,
+    mut destination: OpenDestination<'_>,
     token: &str,
     key: Option<Key>,
     also: &str,
-    format: OutputFormat,
 ) -> Result<(), Failure> {
-    let key = key.unwrap_or_default();
-    let text = || {
-        format!(
-            "{}{also}The token went to standard output. It cannot be shown again.",
-            shown::text(&key)
-        )
-    };
-    print_token(token, &key.key_id, format, text, || json("Key", &key))
-}
-
-/// Reads `NAME=VALUE`.
-pub(super) fn label(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
+    let keys = [key.unwrap_or_default()];
+    let [key] = &keys;
+    destination.write(token).map_err(|error| {
+        Failure::Refused(format!(
+            "the token of the new key {} could not be printed ({error}), and cannot be shown again: \
+             revoke the key",
+            key.key_id
+        ))
+    })?;
+    if !format.is_table_on(&io::stderr()) {
+        say(&json("Key", key));
+        return Ok(());
+    }
+    let mut accounts = SuspendedAccounts::default();
+    accounts.look_up(admin, &keys).await;
+    let (key, sentence) = (shown::text(key, &accounts), destination.sentence());
+    say(&format!("{key}{also}{sentence} It cannot be shown again."));
+    Ok(())
 }

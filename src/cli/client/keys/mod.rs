@@ -1,10 +1,12 @@
 //! `keyservice keys`: a key's whole life.
 
 mod change;
+mod destination;
 mod find;
 mod issue;
 mod revoke;
 mod shown;
+mod suspended_accounts;
 mod target;
 
 use super::{connection::Connection, failure::Failure, with_client};
@@ -32,7 +34,7 @@ pub(in crate::cli) struct KeysCommand {
 enum Keys {
     /// Create a key, and print its token once.
     ///
-    /// Standard output gets the token and nothing else. The key is described on standard error.
+    /// Standard output gets the token and nothing else, or the file of --token-out does. The key is described on standard error.
     Create(Create),
     /// List keys, newest first.
     List(List),
@@ -42,7 +44,7 @@ enum Keys {
     Update(Update),
     /// Replace a key by a successor, and print the successor's token once.
     ///
-    /// Standard output gets the token and nothing else. The successor is described on standard error. The
+    /// Standard output gets the token and nothing else, or the file of --token-out does. The successor is described on standard error. The
     /// old token goes on working for a while: see --overlap.
     Rotate(Rotate),
     /// Deny a key until it is resumed.

@@ -1,17 +1,17 @@
 //! `keys revoke` and `keys batch-revoke`: what cannot be undone.
 
 use super::{
-    issue::label,
     shown::{self, show},
-    target::Target,
+    suspended_accounts::SuspendedAccounts,
+    target::{Named, Target},
 };
 use crate::{
     cli::{
         client::{
+            arguments::{account, domain, file_path, label, text},
             confirm::Consent,
             failure::Failure,
-            file_path::file_path,
-            printer::{json, print, say},
+            printer::{PAGE, json, print, print_with, say},
         },
         output::OutputFormat,
         times::past,
@@ -27,10 +27,15 @@ use std::{
 use tosend_keyservice::{
     Admin,
     proto::{
-        BatchRevokeRequest, BatchRevokeResponse, RevokeRequest,
+        BatchRevokeRequest, BatchRevokeResponse, Key, ListRequest, RevokeRequest,
         batch_revoke_request::{Filter, Keys, Selection},
+        key::Status,
     },
 };
+
+/// How many keys a dry run shows, and how many pages of the list it searches for them.
+const MOST_SHOWN: usize = 20;
+const MOST_PAGES: usize = 20;
 
 /// Which key to revoke.
 #[derive(Debug, Args)]
@@ -57,7 +62,7 @@ impl Revoke {
             account_id: None,
         };
         let revoked = admin.revoke(request).await?;
-        show(format, &revoked.key.unwrap_or_default())
+        show(admin, format, revoked.key).await
     }
 }
 
@@ -68,11 +73,11 @@ impl Revoke {
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
 pub(super) struct BatchRevoke {
     /// The account of the keys. Alone, it selects all of its keys.
-    #[arg(long, value_name = "ACCOUNT", group = "which")]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account, group = "which")]
     account: Option<String>,
 
     /// Only keys that are restricted to exactly this domain.
-    #[arg(long, value_name = "DOMAIN", group = "filter", requires = "account")]
+    #[arg(long, value_name = "DOMAIN", value_parser = domain, group = "filter", requires = "account")]
     domain: Option<String>,
 
     /// Only keys with this label. Give one flag for each.
@@ -97,10 +102,10 @@ pub(super) struct BatchRevoke {
     tokens_file: Option<PathBuf>,
 
     /// Why, for people. It stays with each key.
-    #[arg(long)]
-    reason: String,
+    #[arg(long, value_parser = text, required_unless_present = "dry_run")]
+    reason: Option<String>,
 
-    /// Say only how many keys it would be, and revoke none.
+    /// Say only how many keys it would be, and on a terminal which, and revoke none.
     #[arg(long)]
     dry_run: bool,
 
@@ -118,11 +123,16 @@ impl BatchRevoke {
         let dry_run = BatchRevokeRequest {
             selection: Some(self.selection()?),
             account_id: self.account.clone(),
-            reason: self.reason.clone(),
+            // A dry run stores none, but the service wants one.
+            reason: self.reason.clone().unwrap_or("dry run".to_owned()),
             dry_run: true,
         };
         if self.dry_run {
-            return self.show(format, &admin.batch_revoke(dry_run).await?);
+            let found = admin.batch_revoke(dry_run.clone()).await?;
+            if format.is_table() {
+                self.show_some(admin, dry_run.selection).await?;
+            }
+            return self.show(format, &found);
         }
         let question = async || {
             let found = admin.batch_revoke(dry_run.clone()).await?;
@@ -136,9 +146,9 @@ impl BatchRevoke {
                 format!(" of the account {account}")
             });
             let count = found.revoked_count;
-            Ok(format!(
+            Ok(Some(format!(
                 "At {place}, this revokes {at_least}{count} keys{of}."
-            ))
+            )))
         };
         self.consent.obtain(question).await?;
         let request = BatchRevokeRequest {
@@ -154,6 +164,51 @@ impl BatchRevoke {
             revoked.revoked_count = revoked.revoked_count.saturating_add(before);
         }
         self.show(format, &revoked)
+    }
+
+    /// Shows the first keys that would be revoked.
+    async fn show_some(&self, admin: &Admin, selection: Option<Selection>) -> Result<(), Failure> {
+        let keys = match selection {
+            Some(Selection::Keys(keys)) => given(admin, keys).await,
+            _ => self.filtered(admin).await?,
+        };
+        let mut table = shown::table();
+        shown::add_rows(&mut table, &keys, &SuspendedAccounts::default());
+        print_with(|mut output| table.print(&mut output))?;
+        if keys.len() == MOST_SHOWN {
+            say(&format!(
+                "These are the first {MOST_SHOWN}; there may be more."
+            ));
+        }
+        Ok(())
+    }
+
+    /// The newest keys that pass the filters.
+    async fn filtered(&self, admin: &Admin) -> Result<Vec<Key>, Failure> {
+        let mut request = ListRequest {
+            account_id: self.account.clone().unwrap_or_default(),
+            page_size: PAGE,
+            domain: self.domain.clone(),
+            labels: self.labels.iter().cloned().collect(),
+            unused_since: self.unused_since.map(grpc::timestamp),
+            ..ListRequest::default()
+        };
+        let before = self.created_before.map_or(i64::MAX, Timestamp::as_micros);
+        let mut found = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let page = admin.list(request.clone()).await?;
+            found.extend(
+                page.keys
+                    .into_iter()
+                    .filter(|key| key.status() != Status::Revoked && created_micros(key) < before),
+            );
+            request.page_token = page.next_page_token;
+            if found.len() >= MOST_SHOWN || request.page_token.is_empty() {
+                break;
+            }
+        }
+        found.truncate(MOST_SHOWN);
+        Ok(found)
     }
 
     fn selection(&self) -> Result<Selection, Failure> {
@@ -184,6 +239,28 @@ impl BatchRevoke {
         };
         print(format, text, || json("BatchRevokeResponse", answer))
     }
+}
+
+/// The first of given keys that exist and are not revoked.
+async fn given(admin: &Admin, keys: Keys) -> Vec<Key> {
+    let ids = keys.key_ids.into_iter().map(Named::Id);
+    let named = ids.chain(keys.tokens.into_iter().map(Named::Token));
+    let mut found = Vec::new();
+    for named in named.take(MOST_SHOWN) {
+        // The count below says how many were not found.
+        let key = named.get(admin).await.ok();
+        found.extend(key.filter(|key| key.status() != Status::Revoked));
+    }
+    found
+}
+
+fn created_micros(key: &Key) -> i64 {
+    let created = key.create_time.unwrap_or_default();
+    let micros = i64::from(created.nanos) / 1000;
+    created
+        .seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(micros)
 }
 
 /// The lines of a file that are not empty. `-` is standard input.

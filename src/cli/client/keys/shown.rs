@@ -1,23 +1,36 @@
 //! How a key is shown to people.
 
+use super::suspended_accounts::SuspendedAccounts;
 use crate::cli::{
     client::{
-        accounts::suspended,
         failure::Failure,
-        printer::{Lines, json, print, time, time_or_none},
+        printer::{Lines, json, print, suspended, time, time_or_none},
     },
     output::{OutputFormat, Table},
 };
 use std::collections::HashMap;
-use tosend_keyservice::proto::{Key, key::Status, scope::Kind};
+use tosend_keyservice::{
+    Admin,
+    proto::{Key, key::Status, scope::Kind},
+};
 
-/// Prints one key.
-pub(super) fn show(format: OutputFormat, key: &Key) -> Result<(), Failure> {
-    print(format, || text(key), || json("Key", key))
+/// Prints one key. People are told, too, if its account is suspended.
+pub(super) async fn show(
+    admin: &Admin,
+    format: OutputFormat,
+    key: Option<Key>,
+) -> Result<(), Failure> {
+    let keys = [key.unwrap_or_default()];
+    let mut accounts = SuspendedAccounts::default();
+    if format.is_table() {
+        accounts.look_up(admin, &keys).await;
+    }
+    let [key] = &keys;
+    print(format, || text(key, &accounts), || json("Key", key))
 }
 
 /// All that is known of a key.
-pub(super) fn text(key: &Key) -> String {
+pub(super) fn text(key: &Key, accounts: &SuspendedAccounts) -> String {
     let mut lines = Lines::default();
     lines.add("Key", &key.key_id);
     lines.add("Name", &key.name);
@@ -27,9 +40,13 @@ pub(super) fn text(key: &Key) -> String {
         "Domain",
         domain(key, "every verified domain of the account"),
     );
-    lines.add("Status", status(key));
+    let account = accounts.of(key).map(suspended);
+    let account = account.map_or(String::new(), |account| {
+        format!(", but its account is suspended {account}")
+    });
+    lines.add("Status", format!("{}{account}", status(key)));
     lines.add_some("Created", key.create_time.as_ref().map(time));
-    lines.add_some("Expires", key.expire_time.as_ref().map(time));
+    lines.add("Expires", expires(key));
     lines.add_some("Last used", key.last_used_time.as_ref().map(time));
     lines.add_some("Suspended", key.suspension.as_ref().map(suspended));
     lines.add_some("Revoked", key.revoke_time.as_ref().map(time));
@@ -43,15 +60,17 @@ pub(super) fn text(key: &Key) -> String {
     lines.into_text()
 }
 
-/// What a person is told before a key is revoked at this place.
-pub(super) fn revokes(place: &str, key: &Key) -> String {
-    format!(
-        "At {place}, this revokes the key \"{}\" ({}) of the account {}, {}.",
-        key.name, key.preview, key.account_id, key.key_id
-    )
+/// What a person is told before a key is revoked at this place. None if it is revoked already.
+pub(super) fn revokes(place: &str, key: &Key) -> Option<String> {
+    (key.status() != Status::Revoked).then(|| {
+        format!(
+            "At {place}, this revokes the key \"{}\" ({}) of the account {}, {}.",
+            key.name, key.preview, key.account_id, key.key_id
+        )
+    })
 }
 
-const HEADINGS: [&str; 8] = [
+const HEADINGS: [&str; 9] = [
     "KEY",
     "ACCOUNT",
     "NAME",
@@ -59,24 +78,33 @@ const HEADINGS: [&str; 8] = [
     "DOMAIN",
     "STATUS",
     "CREATED",
+    "EXPIRES",
     "LAST USED",
 ];
 
-pub(super) fn table(keys: &[Key]) -> Table<8> {
-    let mut table = Table::new(HEADINGS);
+pub(super) fn table() -> Table<9> {
+    Table::new(HEADINGS)
+}
+
+pub(super) fn add_rows(table: &mut Table<9>, keys: &[Key], accounts: &SuspendedAccounts) {
     for key in keys {
+        let account = accounts.of(key).map_or("", |_| ", account suspended");
         table.add([
             key.key_id.clone(),
             key.account_id.clone(),
             key.name.clone(),
             key.preview.clone(),
             domain(key, "*"),
-            status(key),
+            format!("{}{account}", status(key)),
             time_or_none(key.create_time.as_ref()),
+            expires(key),
             time_or_none(key.last_used_time.as_ref()),
         ]);
     }
-    table
+}
+
+fn expires(key: &Key) -> String {
+    key.expire_time.as_ref().map_or("never".to_owned(), time)
 }
 
 fn domain(key: &Key, all: &str) -> String {

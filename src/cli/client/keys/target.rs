@@ -1,7 +1,11 @@
 //! How a command names a key: by its id, or by its token, which must not be an argument.
 
 use crate::{
-    cli::client::{failure::Failure, file_path::file_path, token_input::read_token},
+    cli::client::{
+        arguments::{file_path, key_id},
+        failure::Failure,
+        token_input::read_token,
+    },
     model::key::KeyId,
 };
 use clap::Args;
@@ -16,7 +20,7 @@ use tosend_keyservice::{
 #[group(required = true, multiple = false)]
 pub(super) struct Target {
     /// The key's id.
-    #[arg(value_name = "KEY_ID", value_parser = KeyId::parse)]
+    #[arg(value_name = "KEY_ID", value_parser = key_id)]
     key_id: Option<KeyId>,
 
     /// File with the key's token, in the place of its id. `-` is standard input.

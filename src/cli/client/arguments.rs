@@ -1,0 +1,74 @@
+//! Reads arguments. Somebody may give a token or a secret as one, where every user of the machine can see it.
+
+use super::words::own_words;
+use crate::model::{account::AccountId, domain::Domain, key::KeyId, text::refuse_secrets};
+use std::{fmt::Display, path::PathBuf};
+
+/// How many bytes of an argument are searched. A secret is shorter.
+const LOOKED_AT: usize = 700;
+
+/// Whether an argument has a token or a bearer secret in it.
+pub(in crate::cli) fn has_secret(text: &str) -> bool {
+    let end = text
+        .char_indices()
+        .map(|(at, _)| at)
+        .find(|at| *at > LOOKED_AT);
+    refuse_secrets(&text[..end.unwrap_or(text.len())]).is_err()
+}
+
+/// What to do after a secret was given as an argument.
+pub(in crate::cli) const SECRET_IN_ARGUMENTS: &str = "put it into a file and give --token-file, or pass it on standard input (--token-file -). Others can \
+     see the arguments of a program, and your shell may have kept this one in its history: remove it there, \
+     or rotate the key";
+
+/// Refuses a secret in the place of this, so that no error shows it and no file keeps it.
+fn refuse_secret(text: &str, place: &str) -> Result<(), String> {
+    if has_secret(text) {
+        return Err(format!(
+            "this is a token or a secret, and not {place}: {SECRET_IN_ARGUMENTS}"
+        ));
+    }
+    Ok(())
+}
+
+fn parsed<T, E: Display>(
+    text: &str,
+    place: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    refuse_secret(text, place)?;
+    parse(text).map_err(|error| own_words(&error.to_string()))
+}
+
+pub(super) fn file_path(text: &str) -> Result<PathBuf, String> {
+    refuse_secret(text, "the name of a file")?;
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn key_id(text: &str) -> Result<KeyId, String> {
+    parsed(text, "a key id", KeyId::parse)
+}
+
+/// A domain as it was given. The service normalises it.
+pub(super) fn domain(text: &str) -> Result<String, String> {
+    parsed(text, "a domain", |text| Domain::parse(text.to_owned()))?;
+    Ok(text.to_owned())
+}
+
+pub(super) fn account(text: &str) -> Result<String, String> {
+    let account = parsed(text, "an account", |text| AccountId::parse(text.to_owned()))?;
+    Ok(account.as_str().to_owned())
+}
+
+/// Text whose other rules the service knows.
+pub(super) fn text(text: &str) -> Result<String, String> {
+    refuse_secret(text, "text for people")?;
+    Ok(text.to_owned())
+}
+
+/// Reads `NAME=VALUE`.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    refuse_secret(text, "a label")?;
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

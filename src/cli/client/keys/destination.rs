@@ -1,0 +1,91 @@
+//! Where a new token goes: to standard output, or into a new file that only its owner can read.
+
+use crate::cli::{
+    client::{arguments::file_path, failure::Failure},
+    output::to_stdout,
+};
+use clap::Args;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Where the token goes.
+#[derive(Debug, Args)]
+pub(super) struct Destination {
+    /// Write the token into this new file, which only you can read, and nothing to standard output.
+    #[arg(long, value_name = "FILE", value_parser = file_path)]
+    token_out: Option<PathBuf>,
+}
+
+impl Destination {
+    /// Makes the file, before there is a token that could be lost. A file that is there is not overwritten.
+    pub(super) fn open(&self) -> Result<OpenDestination<'_>, Failure> {
+        let Some(path) = &self.token_out else {
+            return Ok(OpenDestination::Stdout);
+        };
+        let mut options = File::options();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let file = options.open(path).map_err(|error| {
+            let path = path.display();
+            Failure::Misused(format!("--token-out: {path} cannot be made: {error}"))
+        })?;
+        Ok(OpenDestination::File(NewFile {
+            path,
+            file,
+            is_written: false,
+        }))
+    }
+}
+
+pub(super) enum OpenDestination<'a> {
+    Stdout,
+    File(NewFile<'a>),
+}
+
+impl OpenDestination<'_> {
+    /// Writes the token, which cannot be shown again. A reader that has gone is an error here.
+    pub(super) fn write(&mut self, token: &str) -> io::Result<()> {
+        match self {
+            Self::Stdout => to_stdout(|output| writeln!(output, "{token}"), |_: &io::Error| false),
+            Self::File(new) => new.write(token),
+        }
+    }
+
+    /// Where the token is now, in a sentence for people.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Stdout => "The token went to standard output.".to_owned(),
+            Self::File(new) => format!(
+                "The token is in {}, which only you can read.",
+                new.path.display()
+            ),
+        }
+    }
+}
+
+/// A file that is removed again unless it gets a token.
+pub(super) struct NewFile<'a> {
+    path: &'a Path,
+    file: File,
+    is_written: bool,
+}
+
+impl NewFile<'_> {
+    fn write(&mut self, token: &str) -> io::Result<()> {
+        writeln!(self.file, "{token}")?;
+        self.file.sync_all()?;
+        self.is_written = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile<'_> {
+    fn drop(&mut self) {
+        if !self.is_written {
+            fs::remove_file(self.path).ok();
+        }
+    }
+}
