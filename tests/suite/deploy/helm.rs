@@ -3,7 +3,7 @@
 use crate::support::{
     kubernetes::{
         chart::{helm, render},
-        manifests::{Manifests, list, number, text},
+        manifests::{Manifests, in_json, list, number, text},
     },
     server::help,
 };
@@ -385,7 +385,7 @@ fn releases_differ_in_their_names_and_select_only_their_own_pods() {
     let template = ["template", "blue", "deploy/helm", "--namespace", "mail"];
     let more = ["--set", "monitoring.serviceMonitor.enabled=true"];
     let ran = helm(&[&template, &IMAGE[..], &more].concat());
-    let all = crate::support::kubernetes::manifests::in_json(&ran.stdout);
+    let all = in_json(&ran.stdout);
     for object in &all {
         assert_eq!(object["metadata"]["name"], "blue-keyservice", "{object}");
         assert_eq!(object["metadata"]["namespace"], "mail", "{object}");
