@@ -1,7 +1,8 @@
-//! The files in `deploy/`, tested without a cluster: the manifests that `kubectl` builds, the probes,
+//! The files in `deploy/`, tested without a cluster: the manifests that `kubectl` builds and Helm renders, the probes,
 //! the image, the systemd unit, the alerts and the dashboard. And Envoy's configurations, with the real Envoy.
 
 mod gateway;
+mod helm;
 mod image;
 mod load_balancer;
 mod monitoring;

@@ -94,6 +94,29 @@ fn pods_on_sqlite_reach_nothing_and_pods_on_postgres_reach_dns_and_the_database(
     assert_eq!(dns["to"], of_the_cluster);
 }
 
+/// With the component, both may open the same connections in addition.
+#[test]
+fn pods_on_both_stores_send_traces_to_the_collector_which_their_policy_lets_them_reach() {
+    for overlay in ["sqlite", "postgres"] {
+        let manifests = Manifests::build_with("traces", overlay);
+        let endpoint = manifests.variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+        assert_eq!(endpoint, Some("http://otel-collector.monitoring.svc:4317"));
+        let mut policies = manifests.all.iter();
+        let policy = policies.find(|it| it["metadata"]["name"] == "keyservice-traces");
+        let policy = &policy.expect("a policy for traces")["spec"];
+        let labels = &manifests.pod()["metadata"]["labels"];
+        assert_selects(&policy["podSelector"]["matchLabels"], labels);
+        assert_eq!(policy["policyTypes"], json!(["Egress"]));
+        let namespace = |name| json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}]);
+        let dns = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
+        let expected = json!([
+            {"to": namespace("kube-system"), "ports": dns},
+            {"to": namespace("monitoring"), "ports": [{"port": 4317}]},
+        ]);
+        assert_eq!(policy["egress"], expected, "{overlay}");
+    }
+}
+
 /// Kubernetes has no schema for this kind, which belongs to the Prometheus operator.
 #[test]
 fn prometheus_scrapes_the_metrics_port_of_every_pod_on_postgres() {
@@ -103,8 +126,12 @@ fn prometheus_scrapes_the_metrics_port_of_every_pod_on_postgres() {
     let service = &POSTGRES.one("Service")["metadata"];
     assert_selects(&spec["selector"]["matchLabels"], &service["labels"]);
     let endpoint = json!({"port": "metrics", "path": "/metrics", "interval": "15s"});
-    let expected = json!({"selector": spec["selector"], "endpoints": [endpoint]});
+    let label = "app.kubernetes.io/name";
+    let expected =
+        json!({"jobLabel": label, "selector": spec["selector"], "endpoints": [endpoint]});
     assert_eq!(*spec, expected);
+    // For which the alert rules ask.
+    assert_eq!(service["labels"][label], "keyservice");
     assert!(!SQLITE.kinds().contains(&"ServiceMonitor"));
 }
 

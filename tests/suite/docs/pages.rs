@@ -45,13 +45,13 @@ fn a_heading_has_the_anchor_that_github_gives_it() {
     assert_eq!(links(page), ["b#c"]);
 }
 
-fn root() -> &'static Path {
+pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn pages() -> Vec<PathBuf> {
+pub(super) fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
-    for folder in ["docs", "deploy", "bench", "tests"] {
+    for folder in ["docs", "deploy", "bench", "tests", "clients"] {
         pages.extend(markdown_below(&root().join(folder)));
     }
     pages
@@ -61,6 +61,8 @@ fn markdown_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let found = paths.flat_map(|path| match path.extension() {
+        // What it leads to is found in its own place.
+        _ if path.is_symlink() => Vec::new(),
         _ if path.is_dir() => markdown_below(&path),
         Some(extension) if extension == "md" => vec![path],
         _ => Vec::new(),
@@ -68,7 +70,7 @@ fn markdown_below(folder: &Path) -> Vec<PathBuf> {
     found.collect()
 }
 
-fn read(page: &Path) -> String {
+pub(super) fn read(page: &Path) -> String {
     fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
 }
 

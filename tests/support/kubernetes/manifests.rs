@@ -1,8 +1,11 @@
 //! The Kubernetes manifests, built by `kubectl` and checked against the schemas of Kubernetes' API.
 
-use crate::support::tools::{python_client, run_with_input, tool};
+use crate::support::{
+    directory,
+    tools::{python_client, run_with_input, tool},
+};
 use serde_json::Value;
-use std::{process::Command, sync::LazyLock, time::Duration};
+use std::{fs, path::Path, process::Command, sync::LazyLock, time::Duration};
 
 /// The oldest and the newest Kubernetes version that the manifests support.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
@@ -21,10 +24,44 @@ pub struct Manifests {
 }
 
 impl Manifests {
-    fn build(overlay: &'static str) -> Self {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/");
+    pub fn build(overlay: &'static str) -> Self {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes");
+        Self::build_in(Path::new(directory), overlay)
+    }
+
+    /// Builds an overlay with a component that its file names in a comment: without the `# ` of that
+    /// comment, as the file says.
+    pub fn build_with(component: &str, overlay: &'static str) -> Self {
+        let copy = directory();
+        let copied = Command::new("cp")
+            .args(["-a", "deploy/kubernetes"])
+            .arg(copy.path())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(copied.expect("cp runs").success());
+        let copy = copy.path().join("kubernetes");
+        let file = copy.join(overlay).join("kustomization.yaml");
+        let commented = fs::read_to_string(&file).expect("a file");
+        let text = commented
+            .replace("# components:\n#   - ", "components:\n  - ")
+            .replace(
+                &format!("# - ../{component}\n"),
+                &format!("- ../{component}\n"),
+            );
+        fs::write(&file, text).expect("written");
+        let built = Self::build_in(&copy, overlay);
+        assert_ne!(
+            built.all,
+            Self::build(overlay).all,
+            "{component} adds nothing"
+        );
+        built
+    }
+
+    fn build_in(directory: &Path, overlay: &'static str) -> Self {
         let built = Command::new(tool("kubectl"))
-            .args(["kustomize", &format!("{directory}{overlay}")])
+            .arg("kustomize")
+            .arg(directory.join(overlay))
             .output()
             .expect("kubectl runs");
         let error = String::from_utf8_lossy(&built.stderr);
