@@ -3,6 +3,7 @@
 //! Must never refuse one: Kubernetes gives a container variables for each Service beside it, so those of a Service
 //! that is called `keyservice` begin as this program's own. Must never show a value, which may be a secret.
 
+use super::client::SECRET_VARIABLE;
 use std::{
     collections::BTreeSet,
     env,
@@ -38,13 +39,19 @@ impl Display for UnknownVariable {
 
 /// Finds them in this process's environment.
 pub(super) fn unknown(command: &clap::Command) -> Vec<UnknownVariable> {
-    let mut known = BTreeSet::new();
-    add_known(command, &mut known);
+    let known = known(command);
     let mut unknown: Vec<_> = env::vars_os()
         .filter_map(|(name, value)| judge(name.to_str()?, &value, &known))
         .collect();
     unknown.sort_by(|one, other| one.name.cmp(&other.name));
     unknown
+}
+
+fn known(command: &clap::Command) -> BTreeSet<String> {
+    // It has no flag.
+    let mut known = BTreeSet::from([SECRET_VARIABLE.to_owned()]);
+    add_known(command, &mut known);
+    known
 }
 
 fn add_known(command: &clap::Command, known: &mut BTreeSet<String>) {
@@ -105,8 +112,7 @@ mod tests {
     use clap::CommandFactory;
 
     fn judged(name: &str, value: &str) -> Option<String> {
-        let mut known = BTreeSet::new();
-        add_known(&Cli::command(), &mut known);
+        let known = known(&Cli::command());
         judge(name, OsStr::new(value), &known).map(|unknown| unknown.to_string())
     }
 

@@ -325,9 +325,10 @@ async fn only_message<A>(answer: Response<Streaming<A>>) -> Result<A, Status> {
     // A status before the messages belongs to an answer without any, and is the last that would be looked at.
     let is_over = answer.metadata().contains_key("grpc-status");
     let mut messages = answer.into_inner();
-    let message = match is_over {
-        true => None,
-        false => messages.message().await?,
+    let message = if is_over {
+        None
+    } else {
+        messages.message().await?
     };
     let message = message.ok_or_else(|| Status::internal("the answer has no message"))?;
     match messages.message().await? {

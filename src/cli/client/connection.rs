@@ -22,7 +22,7 @@ const THIS_MACHINE: &str = "127.0.0.1:50051";
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(200);
 
 /// A bearer secret itself. There is no flag for it, because every user of the machine sees flags.
-const SECRET_VARIABLE: &str = "KEYSERVICE_SECRET";
+pub(in crate::cli) const SECRET_VARIABLE: &str = "KEYSERVICE_SECRET";
 
 /// Which service to call, and as whom. A flag or variable goes before what the context says.
 #[derive(Debug, Clone, Args)]

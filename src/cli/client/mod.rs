@@ -21,7 +21,7 @@ mod words;
 pub(super) use accounts::AccountsCommand;
 pub(super) use arguments::{SECRET_IN_ARGUMENTS, has_secret};
 pub(super) use authorize::AuthorizeCommand;
-pub(super) use connection::{CONNECTION, service_in_use};
+pub(super) use connection::{CONNECTION, SECRET_VARIABLE, service_in_use};
 pub(super) use contexts_command::ContextsCommand;
 pub(super) use domains::DomainsCommand;
 pub(super) use failure::{EXIT_CODES, Failure};

@@ -25,10 +25,12 @@ const CLIENT_KEYS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_CLIENT_KEY",
 ];
 
-/// All files that the variables name.
+/// Of each pair, the first that is set counts.
+pub(super) const VARIABLES: [[&str; 2]; 3] = [AUTHORITIES, CLIENT_CERTIFICATES, CLIENT_KEYS];
+
+/// All files that count.
 pub(super) fn files() -> impl Iterator<Item = NamedFile> {
-    let all = [AUTHORITIES, CLIENT_CERTIFICATES, CLIENT_KEYS];
-    all.into_iter().filter_map(file)
+    VARIABLES.into_iter().filter_map(file)
 }
 
 /// How the collector at this variable's endpoint is verified, and what it is shown.

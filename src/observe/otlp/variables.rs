@@ -14,12 +14,13 @@ pub(in crate::observe) fn warn() {
             tracing::warn!("{} is ignored: {}", variable.name, variable.advice);
         }
     }
-    let is_encrypted = endpoint().is_some_and(|(_, endpoint)| is_encrypted(&endpoint));
-    for file in tls::files() {
-        if is_encrypted {
-            file.warn_of_others();
-        } else {
-            tracing::warn!("{} is ignored: the endpoint is not https://", file.setting);
+    if endpoint().is_some_and(|(_, endpoint)| is_encrypted(&endpoint)) {
+        tls::files().for_each(|file| file.warn_of_others());
+        return;
+    }
+    for name in tls::VARIABLES.into_iter().flatten() {
+        if env::var_os(name).is_some_and(|value| !value.is_empty()) {
+            tracing::warn!("{name} is ignored: the endpoint is not https://");
         }
     }
 }

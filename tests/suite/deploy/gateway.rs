@@ -411,7 +411,8 @@ async fn two_values_are_seen_in_either_way_of_sending_headers_and_the_bare_line_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_one_replica_is_restarted_killed_or_hangs() {
-    let store = Cluster::shared().create_database();
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
     let mut gateway = Gateway::start_on(&store, 3, |configuration| configuration).await;
     let https = endpoint(gateway.https, &gateway.authority, None).connect_lazy();
     let token = gateway.token.clone();

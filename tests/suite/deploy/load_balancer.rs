@@ -20,7 +20,8 @@ async fn no_call_fails_while_one_replica_is_restarted_killed_or_hangs() {
     let [of_replicas, of_envoy] = [(); 2].map(|()| authority.server("localhost"));
     let operator = Credential::new("operator", &["--role", "admin"]);
     let sender = Credential::new("sender", &["--role", "authorizer"]);
-    let store = Cluster::shared().create_database();
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
     let callers = Mount::new(&[("callers", &(operator.line + &sender.line))]);
     let files = Mount::new(&[
         ("tls.crt", &of_replicas.certificate),
