@@ -1,12 +1,15 @@
 //! Shares of what each caller may take only little of, for as long as its client takes its time.
 //!
-//! Promises that few are taken at once, by one caller and by all. Of large messages, it keeps a part for admins of
-//! all accounts, as `admin_slots` does.
+//! Promises that few are taken at once, by one caller and by all. Of batches, it keeps a part for admins of all
+//! accounts, as `admin_slots` does.
 
 use super::Caller;
 use crate::model::{account::Accounts, caller_name::CallerName};
 use hashbrown::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The size in bytes of the largest batch: 10,000 tokens take 570,000.
+pub(crate) const LARGEST_BATCH: u32 = 640 * 1024;
 
 /// How many shares there are, and how many each caller has taken.
 pub(crate) struct Shares {
@@ -45,11 +48,19 @@ impl Shares {
         Self::new(64, OfCaller::AtMost(16))
     }
 
-    /// For large messages that are read, each up to 640 KiB: together less than 6 MiB. A caller has no use for
-    /// many at once, since one write comes after the other. Two are kept, so that an operator can revoke many keys
-    /// whatever admins of some accounts do.
-    pub(crate) fn of_large_messages() -> Arc<Self> {
-        Self::with_kept(2, 8, OfCaller::AtMost(2))
+    /// For the bytes of batches that are read: eight of the largest, together 5 MiB. A caller has no use for many at
+    /// once, since one write comes after the other. Two are kept, so that an operator can revoke many keys whatever
+    /// admins of some accounts do.
+    pub(crate) fn of_batches() -> Arc<Self> {
+        let batch = LARGEST_BATCH as usize;
+        Self::with_kept(2 * batch, 8 * batch, OfCaller::AtMost(2 * batch))
+    }
+
+    /// For the bytes of large questions that are read for gateways, together 64 MiB. A gateway alone may have half
+    /// of it on the way. That is what a network of 1 Gbit/s brings in a quarter of a second, and a question is
+    /// answered as soon as it has come.
+    pub(crate) fn of_large_questions() -> Arc<Self> {
+        Self::new(64 * 1024 * 1024, OfCaller::AsManyAsAreFree)
     }
 
     fn new(of_all: usize, of_caller: OfCaller) -> Arc<Self> {
@@ -67,20 +78,25 @@ impl Shares {
 
     /// One more for this caller, or `None` if there is none. What is kept is left.
     pub(crate) fn take(self: &Arc<Self>, caller: &CallerName) -> Option<Share> {
-        self.take_beside(self.kept, caller)
+        self.take_beside(self.kept, caller, 1)
     }
 
-    /// The same, and a caller with all accounts may take what is kept.
-    pub(crate) fn take_for(self: &Arc<Self>, caller: &Caller) -> Option<Share> {
+    /// So many more, or none. A caller with all accounts may take what is kept.
+    pub(crate) fn take_for(self: &Arc<Self>, caller: &Caller, count: usize) -> Option<Share> {
         let kept = match caller.accounts {
             Accounts::All => 0,
             Accounts::Only(_) => self.kept,
         };
-        self.take_beside(kept, &caller.name)
+        self.take_beside(kept, &caller.name, count)
     }
 
-    /// One more, if so many are left then.
-    fn take_beside(self: &Arc<Self>, kept: usize, caller: &CallerName) -> Option<Share> {
+    /// So many more, if what is kept is left then.
+    fn take_beside(
+        self: &Arc<Self>,
+        kept: usize,
+        caller: &CallerName,
+        count: usize,
+    ) -> Option<Share> {
         let mut taken = self.taken();
         let of_all: usize = taken.values().sum();
         let of_caller = taken.get(caller).copied().unwrap_or_default();
@@ -89,13 +105,14 @@ impl Shares {
             OfCaller::AtMost(most) => most,
             OfCaller::AsManyAsAreFree => free,
         };
-        if free == 0 || of_caller >= most {
+        if count > free || of_caller + count > most {
             return None;
         }
-        taken.insert(caller.clone(), of_caller + 1);
+        taken.insert(caller.clone(), of_caller + count);
         Some(Share {
             shares: self.clone(),
             caller: caller.clone(),
+            count,
         })
     }
 
@@ -104,10 +121,11 @@ impl Shares {
     }
 }
 
-/// A share that is taken until this is dropped.
+/// A share, or several, taken until this is dropped.
 pub(crate) struct Share {
     shares: Arc<Shares>,
     caller: CallerName,
+    count: usize,
 }
 
 impl Share {
@@ -120,7 +138,9 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut taken = self.shares.taken();
-        let left = taken.get(&self.caller).map_or(0, |count| count - 1);
+        let left = taken
+            .get(&self.caller)
+            .map_or(0, |count| count - self.count);
         if left == 0 {
             taken.remove(&self.caller);
         } else {
@@ -159,13 +179,15 @@ mod tests {
 
     #[test]
     fn no_number_of_callers_with_some_accounts_takes_what_is_kept_for_an_operator() {
-        let shares = Shares::of_large_messages();
+        let shares = Shares::of_batches();
         let take = |number, accounts| {
-            shares.take_for(&Caller {
-                name: name(number),
-                role: Role::Admin,
+            let (name, role) = (name(number), Role::Admin);
+            let caller = Caller {
+                name,
+                role,
                 accounts,
-            })
+            };
+            shares.take_for(&caller, LARGEST_BATCH as usize)
         };
         let take_all = |accounts: &Accounts| -> Vec<_> {
             let twice = (0..20).flat_map(|number| [number, number]);
@@ -191,5 +213,31 @@ mod tests {
         let taken: Vec<_> = (0..5).map(take_all).collect();
         let counts: Vec<_> = taken.iter().map(Vec::len).collect();
         assert_eq!(counts, [2048, 1024, 512, 256, 128]);
+    }
+
+    /// However large each is.
+    #[test]
+    fn gateways_whose_large_questions_take_all_they_may_leave_room_for_the_next() {
+        let shares = Shares::of_large_questions();
+        let take_all = |number, bytes| -> Vec<_> {
+            let caller = Caller {
+                name: name(number),
+                role: Role::Authorizer,
+                accounts: Accounts::All,
+            };
+            let taken = std::iter::from_fn(|| shares.take_for(&caller, bytes));
+            taken.collect()
+        };
+        let taken = [1_048_576, 81_920, 9_000].map(|bytes| {
+            let taken = take_all(bytes, bytes);
+            taken.into_iter().map(|share| (share.count, share)).unzip()
+        });
+        let mib: Vec<_> = taken
+            .iter()
+            .map(|(bytes, _): &(Vec<usize>, Vec<_>)| bytes.iter().sum::<usize>() >> 20)
+            .collect();
+        assert_eq!(mib, [32, 16, 7]);
+        drop(taken);
+        assert!(shares.taken().is_empty());
     }
 }

@@ -35,8 +35,8 @@ pub struct ClientLimits {
     pub max_calls: usize,
 
     /// Size of a request's message. A larger one is `RESOURCE_EXHAUSTED`. An Authorize fits into 1 KiB,
-    /// and a Create with every field at its longest into the default. At most 1 MiB, which is less than
-    /// tonic's own limit.
+    /// and a Create with every field at its longest into the default. More than the default is for Check
+    /// alone, whose messages hold the bodies of HTTP requests. At most 1 MiB, which is less than tonic's own limit.
     #[arg(long, env = "KEYSERVICE_MAX_MESSAGE_SIZE", value_name = "BYTES", default_value = "8192", value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
     pub max_message_size: u32,
 

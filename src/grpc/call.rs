@@ -4,7 +4,7 @@
 //! Promises the names of OpenTelemetry's semantic conventions for RPC, version 1.42.
 //! Must never give out a text that a caller chose.
 
-use super::methods::Method;
+use super::{layers::LargeMessage, methods::Method};
 use crate::net::reload::Version;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
@@ -26,6 +26,8 @@ pub struct Call {
     pub(super) method: Option<Method>,
     pub(super) request: Request<Body>,
     pub(super) began: Instant,
+    /// The share that its caller may take if the message is large, if it may be.
+    pub(super) large: Option<LargeMessage>,
     /// By which credentials the call passed, if no handler asks again.
     pub(super) passed_by: Option<Version>,
     /// Ready when nobody knows the caller any more, if the call is to reflection.
@@ -41,6 +43,7 @@ impl Call {
             method,
             request,
             began: Instant::now(),
+            large: None,
             passed_by: None,
             until_unknown: None,
         }

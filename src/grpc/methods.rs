@@ -7,7 +7,10 @@
 //! Must never lack an RPC of a service that is served: a test compares it with the compiled protos.
 
 use super::proto::{account_service_server, domain_service_server, key_service_server};
-use crate::{callers::Role, model::audit_record::AdminMethod};
+use crate::{
+    callers::{Role, shares::LARGEST_BATCH},
+    model::audit_record::AdminMethod,
+};
 use prost::Message;
 use strum::VariantArray;
 use tonic_health::pb::{HealthCheckRequest, health_server};
@@ -105,6 +108,23 @@ pub(super) enum Access {
     /// Callers with this role, or with a role that covers it.
     Needs(Role),
 }
+
+/// How large the messages of a method may be, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MessageSize {
+    /// No message that this method understands is larger. `--max-message-size` can only lower it.
+    AtMost(u32),
+    /// This, whatever `--max-message-size` is. Those that are larger than usual take shares of batches.
+    Large(u32),
+    /// As `--max-message-size` says. Those that are larger than usual take shares of large questions.
+    AsSet,
+}
+
+/// A Create with every field at its longest is smaller.
+pub(super) const USUAL_MESSAGE: u32 = 8 * 1024;
+
+/// The name of a service. The longest that is served has 25 bytes.
+const OPEN_MESSAGE: u32 = 256;
 
 /// What a call does to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -407,18 +427,15 @@ impl Method {
         matches!(self.rules().access, Access::Needs(_))
     }
 
-    /// The size in bytes of the largest message that a caller needs, if that is more than any setting of
-    /// the usual limit has to allow.
-    pub(super) const fn large_message_size(self) -> Option<u32> {
-        match self {
-            // 10,000 tokens take 570,000.
-            Self::BatchRevoke => Some(640 * 1024),
-            _ => None,
+    /// How large its messages may be. Strangers send those of open methods.
+    pub(super) const fn message_size(self) -> MessageSize {
+        match (self, self.rules().access) {
+            (Self::BatchRevoke, _) => MessageSize::Large(LARGEST_BATCH),
+            // It holds the body of an HTTP request.
+            (Self::GatewayCheck, _) => MessageSize::AsSet,
+            (_, Access::Open) => MessageSize::AtMost(OPEN_MESSAGE),
+            _ => MessageSize::AtMost(USUAL_MESSAGE),
         }
-    }
-
-    pub(super) const fn has_large_messages(self) -> bool {
-        self.large_message_size().is_some()
     }
 
     /// What a caller can do when its deadline passed before the answer.

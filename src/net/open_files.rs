@@ -31,9 +31,6 @@ pub(crate) const PROBE_TIME: Duration = Duration::from_millis(20);
 /// Calls in flight on one connection for probes. A probe makes one.
 const PROBE_STREAMS: u32 = 8;
 
-/// Bytes of a probe's message, which holds the name of a service. The longest that is served has 25.
-const PROBE_MESSAGE_SIZE: u32 = 256;
-
 /// Files other than those of the clients' connections and the pool's: the connections for probes, new
 /// connections that wait for a slot of either socket, and room for what the store, the runtime and
 /// watched files have open.
@@ -135,7 +132,6 @@ pub(crate) fn limits_for_probes(limits: &ClientLimits) -> ClientLimits {
     ClientLimits {
         max_connections: limits.max_connections.min(PROBE_CONNECTIONS),
         max_streams: limits.max_streams.min(PROBE_STREAMS),
-        max_message_size: limits.max_message_size.min(PROBE_MESSAGE_SIZE),
         ..limits.clone()
     }
 }

@@ -75,6 +75,9 @@ impl AuthorizeCall {
             if self.begun.is_empty() && self.body.is_end_stream() {
                 return Poll::Ready(self.answer(&bytes));
             }
+            // A buffer that grows by itself could take twice as much.
+            let rest = self.body.whole_message().saturating_sub(self.begun.len());
+            self.begun.reserve(rest.max(bytes.len()));
             self.begun.extend_from_slice(&bytes);
         }
     }

@@ -24,7 +24,7 @@ use crate::{
         call::Call,
         errors::{self, Unauthenticated},
         known_now::KnownNow,
-        methods::{Access, Method},
+        methods::{Access, MessageSize, Method},
     },
     model::{account::Accounts, audit_record::AdminMethod},
     net::connection::Peer,
@@ -48,25 +48,37 @@ pub(in crate::grpc) struct Authenticate<S> {
     recorder: Arc<Recorder>,
     answer_timeout: Duration,
     message_limits: MessageLimits,
-    streams: SharesOfStreams,
-    large_messages: Arc<Shares>,
+    shares: SharesOfCallers,
     inner: S,
 }
 
-/// The shares of calls that stream their messages.
+/// The shares of what calls can keep for long.
 #[derive(Clone)]
-struct SharesOfStreams {
+struct SharesOfCallers {
     questions: Arc<Shares>,
     reflection: Arc<Shares>,
+    batches: Arc<Shares>,
+    large_questions: Arc<Shares>,
 }
 
-impl SharesOfStreams {
-    fn take(&self, method: Method, caller: &Caller) -> Option<Share> {
+impl SharesOfCallers {
+    fn take_stream(&self, method: Method, caller: &Caller) -> Option<Share> {
         let shares = match method {
             Method::AuthorizeStream => &self.questions,
             _ => &self.reflection,
         };
         shares.take(&caller.name)
+    }
+
+    /// What the message of a call may take if it is large. None if it may not be.
+    fn large_message(&self, method: Method, caller: &Arc<Caller>) -> Option<LargeMessage> {
+        let shares = match method.message_size() {
+            MessageSize::AtMost(_) => return None,
+            MessageSize::Large(_) => &self.batches,
+            MessageSize::AsSet => &self.large_questions,
+        };
+        let (shares, caller) = (shares.clone(), caller.clone());
+        Some(LargeMessage::Possible { shares, caller })
     }
 }
 
@@ -104,11 +116,12 @@ impl<S> Authenticate<S> {
             recorder,
             answer_timeout: limits.answer_timeout,
             message_limits: MessageLimits::of(limits),
-            streams: SharesOfStreams {
+            shares: SharesOfCallers {
                 questions: Shares::of_questions(),
                 reflection: Shares::of_reflection(),
+                batches: Shares::of_batches(),
+                large_questions: Shares::of_large_questions(),
             },
-            large_messages: Shares::of_large_messages(),
             inner,
         }
     }
@@ -129,15 +142,9 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         let limits = self.message_limits;
-        match self.callers.check(&mut call, &self.recorder, &self.streams) {
+        match self.callers.check(&mut call, &self.recorder, &self.shares) {
             Verdict::Passed => Either::Left(self.inner.call(call)),
             Verdict::PassedAudited(audited) => {
-                if call.method.is_some_and(Method::has_large_messages)
-                    && let Some(share) = self.large_messages.take_for(audited.caller())
-                {
-                    let share = LargeMessage(Arc::new(share));
-                    call.request.extensions_mut().insert(share);
-                }
                 let handover = Handover::new(audited);
                 call.request.extensions_mut().insert(handover.clone());
                 let peer = call.request.extensions().get::<Peer>().cloned();
@@ -196,7 +203,7 @@ impl Callers {
         &self,
         call: &mut Call,
         recorder: &Arc<Recorder>,
-        streams: &SharesOfStreams,
+        shares: &SharesOfCallers,
     ) -> Verdict {
         let access = Access::to(call.method);
         if access == Access::Open {
@@ -225,10 +232,14 @@ impl Callers {
             Access::Open | Access::AnyCaller => true,
         };
         if may_call && let Some(method) = call.method.filter(|it| it.streams_requests()) {
-            let Some(share) = streams.take(method, caller) else {
+            let Some(share) = shares.take_stream(method, caller) else {
                 return Verdict::TooManyStreams;
             };
             request.extensions_mut().insert(Arc::new(share));
+        if may_call {
+            let large = |method| shares.large_message(method, caller);
+            call.large = call.method.and_then(large);
+        }
             if let Access::Needs(needed) = access {
                 let known_now = self.known_now(caller, request);
                 let caller = CallerNow { known_now, needed };
@@ -259,7 +270,8 @@ impl Callers {
 }
 
 impl Callers {
-    /// Ready when nobody knows this caller any more. None if everybody is known.
+    /// Ready when nobody knows this caller any more by what it has proved itself with. Who has a secret that was
+    /// replaced would otherwise keep the caller's share of streams. None if everybody is known.
     fn until_unknown(
         &self,
         caller: &Arc<Caller>,

@@ -8,7 +8,7 @@
 use super::{
     cancelled::name_cancelled,
     deadline::answer_time,
-    message_limits::{LargeMessage, MessageLimits},
+    message_limits::MessageLimits,
     read_ahead::read_ahead,
     refused::refused,
     request_body::RequestBody,
@@ -19,7 +19,7 @@ use crate::grpc::{
     authorize::{self, AuthorizeCall, AuthorizeStream},
     call::Call,
     gateway,
-    methods::{GATEWAY_SERVICE, Method, assert_has_rows},
+    methods::{GATEWAY_SERVICE, MessageSize, Method, USUAL_MESSAGE, assert_has_rows},
     proto::key_service_server::{KeyService, KeyServiceServer, SERVICE_NAME},
 };
 use crate::{
@@ -81,31 +81,29 @@ impl<K, R> Dispatch<K, R> {
     ) -> Self {
         const { assert_has_rows(SERVICE_NAME) };
         const { assert_has_rows(GATEWAY_SERVICE) };
-        let message_limits = MessageLimits::of(limits);
-        let message_limits = match &key_service {
-            Some(_) => message_limits,
-            None => message_limits.with_fixed_size(),
-        };
         Self {
             key_service,
             router,
             shared: Arc::new(Shared {
                 questions,
                 services,
-                message_limits,
+                message_limits: MessageLimits::of(limits),
                 stream_limit: limits.answer_timeout,
                 draining,
             }),
         }
     }
 
-    /// The limits on the message of a call, which may be large if authentication has given it a share.
-    fn message_limits(&self, method: Option<Method>, has_share: bool) -> MessageLimits {
+    /// The limits on the message of a call.
+    fn message_limits(&self, method: Option<Method>) -> MessageLimits {
         let limits = self.shared.message_limits;
-        match method.and_then(Method::large_message_size) {
+        match method.map(Method::message_size) {
+            Some(MessageSize::AtMost(size)) => limits.with_size_of_at_most(size),
+            Some(MessageSize::Large(size)) => limits
+                .with_size_of_at_most(USUAL_MESSAGE)
+                .with_large_size(size),
+            Some(MessageSize::AsSet) => limits.with_shares_above(USUAL_MESSAGE),
             None => limits,
-            Some(size) if has_share => limits.with_large_size(size),
-            Some(_) => limits.beside_large_messages(),
         }
     }
 
@@ -176,15 +174,15 @@ where
             method,
             mut request,
             began,
+            large,
             passed_by,
             until_unknown,
         } = call;
-        let large: Option<LargeMessage> = request.extensions_mut().remove();
-        let limits = self.message_limits(method, large.is_some());
+        let limits = self.message_limits(method);
         let limits = limits.before_deadline(answer_time(request.headers()));
         let read = |body| {
             RequestBody::new(body, limits, method, began)
-                .holding(large)
+                .with_share(large)
                 .passed_by(passed_by)
         };
         if method.is_some_and(Method::streams_requests) {

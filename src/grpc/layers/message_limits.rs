@@ -3,7 +3,13 @@
 //! Promises that a message which has come already costs no timer.
 
 use super::{cancelled::cancelled, messages::PREFIX_SIZE};
-use crate::{callers::shares::Share, config::ClientLimits};
+use crate::{
+    callers::{
+        Caller,
+        shares::{Share, Shares},
+    },
+    config::ClientLimits,
+};
 use std::{
     pin::Pin,
     sync::Arc,
@@ -18,6 +24,8 @@ use tonic::Status;
 pub(in crate::grpc) struct MessageLimits {
     /// In bytes.
     size: u32,
+    /// The size of the largest message that is read without a share of large ones.
+    without_share: u32,
     /// The flag that limits the size, if one can raise it, or why the size is not larger.
     setting: Option<&'static str>,
     /// From the call's headers.
@@ -30,31 +38,27 @@ impl MessageLimits {
     pub(in crate::grpc) fn of(limits: &ClientLimits) -> Self {
         Self {
             size: limits.max_message_size,
+            without_share: limits.max_message_size,
             setting: Some("--max-message-size"),
             time: limits.message_timeout,
             is_deadline: false,
         }
     }
 
-    /// These, for a stream of messages of up to this size, which no setting raises.
+    /// These, for messages of up to this size, which no setting raises.
     pub(in crate::grpc) fn with_size_of_at_most(self, size: u32) -> Self {
         if size > self.size {
             return self;
         }
         Self {
             size,
+            without_share: size,
             setting: None,
             ..self
         }
     }
 
-    /// These, where no setting raises the size.
-    pub(super) fn with_fixed_size(self) -> Self {
-        let setting = None;
-        Self { setting, ..self }
-    }
-
-    /// These, for a message of up to this size, which no setting changes.
+    /// These, for messages of up to this size, which no setting changes. The larger ones need a share.
     pub(super) fn with_large_size(self, size: u32) -> Self {
         Self {
             size: self.size.max(size),
@@ -63,12 +67,13 @@ impl MessageLimits {
         }
     }
 
-    /// These, while as many large messages are read as may be at once.
-    pub(super) fn beside_large_messages(self) -> Self {
-        let setting = Some(
-            "while as many large messages are read as may be at once, of this caller or of all; try again in a moment",
-        );
-        Self { setting, ..self }
+    /// These, where a message above this size needs a share.
+    pub(super) fn with_shares_above(self, size: u32) -> Self {
+        let without_share = self.without_share.min(size);
+        Self {
+            without_share,
+            ..self
+        }
     }
 
     /// These, for a call that is answered after this time at the latest. A message that is late by then
@@ -116,6 +121,19 @@ impl MessageLimits {
         ))
     }
 
+    /// Whether a message of this size is read only with a share of large ones.
+    pub(super) fn needs_share(&self, size: u32) -> bool {
+        size > self.without_share
+    }
+
+    pub(super) fn no_share(&self, size: u32) -> Status {
+        Status::resource_exhausted(format!(
+            "the message takes {size} bytes, and the limit is {} while as many large messages are read as may be at \
+             once, of this caller or of all: send less, or try again in a moment",
+            self.without_share
+        ))
+    }
+
     pub(super) fn too_late(&self) -> Status {
         let end = if self.is_deadline {
             "before the call's deadline".to_owned()
@@ -132,9 +150,25 @@ impl MessageLimits {
     }
 }
 
-/// The share of large messages that the caller of a request has taken for it.
-#[derive(Clone)]
-pub(super) struct LargeMessage(#[expect(dead_code, reason = "it is held")] pub(super) Arc<Share>);
+/// The share of large messages that a caller may take for its call.
+pub(in crate::grpc) enum LargeMessage {
+    Possible {
+        shares: Arc<Shares>,
+        caller: Arc<Caller>,
+    },
+    Taken(#[expect(dead_code, reason = "it is held")] Share),
+}
+
+impl LargeMessage {
+    /// Takes so many bytes, unless they are taken. Returns false if there are not as many left.
+    pub(super) fn take(&mut self, bytes: u32) -> bool {
+        let Self::Possible { shares, caller } = self else {
+            return true;
+        };
+        let share = shares.take_for(caller, bytes as usize);
+        share.map(|share| *self = Self::Taken(share)).is_some()
+    }
+}
 
 /// How long a service waits for a message.
 ///

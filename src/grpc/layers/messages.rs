@@ -63,6 +63,11 @@ impl Messages {
         self.prefix_bytes > 0 || self.message_left > 0
     }
 
+    /// How many bytes the last message has, once that is known.
+    pub(super) fn known_size(&self) -> Option<u32> {
+        (self.prefix_bytes == 0).then_some(self.length)
+    }
+
     /// How many bytes the last message has, as far as they are known.
     pub(super) fn message_size(&self) -> usize {
         self.length as usize

@@ -26,7 +26,7 @@ pub use deadline::patience;
 pub(super) use dispatch::{Dispatch, Questions};
 pub(super) use header_size::HeaderSize;
 pub use in_flight::{InFlight, new_counts};
-pub(super) use message_limits::{MessageLimits, Patience};
+pub(super) use message_limits::{LargeMessage, MessageLimits, Patience};
 pub(super) use messages::PREFIX_SIZE;
 pub(super) use request_body::RequestBody;
 pub(super) use unreadable::{Unreadable, unreadable};

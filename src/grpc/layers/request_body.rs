@@ -11,7 +11,7 @@
 use super::{
     cancelled::{cancelled, named},
     message_limits::{LargeMessage, MessageLimits, Patience},
-    messages::{Messages, Refused},
+    messages::{Messages, PREFIX_SIZE, Refused},
     refused::Unread,
     stream_answer::Failure,
     unreadable::{Unreadable, unreadable},
@@ -41,7 +41,7 @@ pub(in crate::grpc) struct RequestBody {
     passed_by: Option<Version>,
     /// Whether the message was not there at once.
     has_waited: bool,
-    /// The caller's share of large messages, until this one is read.
+    /// The share of large messages for this one, which its service keeps until it has read it.
     large: Option<LargeMessage>,
     /// Why the call fails, while the rest of its message is awaited.
     refusal: Option<Refusal>,
@@ -84,8 +84,8 @@ impl RequestBody {
         self
     }
 
-    /// The body, which keeps the share until it is dropped.
-    pub(super) fn holding(mut self, large: Option<LargeMessage>) -> Self {
+    /// The body, which may take this share, and keeps it until it is dropped.
+    pub(super) fn with_share(mut self, large: Option<LargeMessage>) -> Self {
         self.large = large;
         self
     }
@@ -94,6 +94,11 @@ impl RequestBody {
     pub(super) fn telling(mut self, failure: Failure) -> Self {
         self.failure = Some(failure);
         self
+    }
+
+    /// How many bytes the message takes on its way, as far as that is known.
+    pub(in crate::grpc) fn whole_message(&self) -> usize {
+        self.messages.message_size() + PREFIX_SIZE as usize
     }
 
     fn poll_readable(
@@ -145,7 +150,6 @@ impl RequestBody {
         if !self.needs_message() || self.messages.message_size() > MOST_REFUSED_BYTES {
             return Poll::Ready(Some(Err(status)));
         }
-        self.large = None;
         self.refusal = Some(Refusal {
             status,
             rest: Unread::of_one_message(MOST_REFUSED_BYTES),
@@ -183,6 +187,12 @@ impl RequestBody {
         })?;
         if self.needs_message() && self.messages.more_than_one {
             return Err(unreadable(self.method, Unreadable::SecondMessage));
+        }
+        let size = self.messages.known_size();
+        if let Some(size) = size.filter(|size| self.limits.needs_share(*size))
+            && !self.large.as_mut().is_some_and(|large| large.take(size))
+        {
+            return Err(self.limits.no_share(size));
         }
         Ok(())
     }

@@ -238,10 +238,12 @@ fn worst_memory_mib(manifests: &Manifests) -> u64 {
     let most_broken = figure(ABUSE, ", then the connection is closed |\n| admin calls");
     assert_eq!(most_broken, u64::from(MOST_BROKEN));
     let of_streams = of_streams + of_stalled;
+    let of_batches = figure(OPERATIONS, " MiB for BatchRevoke");
     MILLION_KEYS_MIB
         + of_clients
         + of_streams
         + of_answers
+        + of_batches
         + figure(OPERATIONS, " MiB |\n| open files")
 }
 

@@ -6,7 +6,9 @@ use crate::support::{
         callers::{Bearer, Credential, client},
         well_behaved::WellBehavedClient,
     },
-    directory, eventually,
+    directory,
+    envoy::HttpRequest,
+    eventually,
     hostile::{
         frames::{
             DATA, END_HEADERS, END_STREAM, HEADERS, PING, RawClient, call_headers, frame,
@@ -14,19 +16,23 @@ use crate::support::{
         },
         persistent::{PersistentClient, Work},
         random_tokens::authorize,
+        unfinished::UnfinishedCalls,
     },
     mount::Mount,
     server::{
         Server,
-        process::reserve_open_files,
+        process::{Process, reserve_open_files},
         scrape::{METRICS, Scrape},
         sqlite_in,
     },
 };
 use keyservice::{
-    grpc::proto::{
-        BatchRevokeRequest,
-        batch_revoke_request::{Keys, Selection},
+    grpc::{
+        envoy::service::auth::v3::{CheckRequest, authorization_client::AuthorizationClient},
+        proto::{
+            BatchRevokeRequest,
+            batch_revoke_request::{Keys, Selection},
+        },
     },
     model::token::Token,
 };
@@ -265,4 +271,44 @@ async fn a_caller_whose_large_messages_come_slowly_leaves_room_for_those_of_othe
     .await;
     assert!(!trickle.is_finished());
     trickle.abort();
+}
+
+/// A gateway's questions may be large, because they hold bodies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_large_questions_do_not_end_takes_no_more_than_its_share_of_memory() {
+    const CALLS: usize = 200;
+    const MESSAGE: u32 = 400_000;
+    /// In MiB, as `docs/abuse.md` says: half of the bytes of all, and 40 KiB for each call.
+    const BOUND: u64 = 32 + 8;
+    let args = ["--max-message-size=1048576", "--message-timeout=1h"];
+    let shared = Shared::start(&args).await;
+    let process = Process(shared.server.pid());
+    let large = HttpRequest::default().body(&"x".repeat(100_000)).message();
+    let ask = async |caller: &Credential, question: &CheckRequest| {
+        let bearer = Bearer::secret(&caller.secret);
+        let channel = shared.server.channel().await;
+        let mut gateway = AuthorizationClient::with_interceptor(channel, bearer);
+        gateway.check(question.clone()).await
+    };
+    ask(&shared.hostile, &large).await.expect("answered");
+    let before = process.memory();
+
+    let path = "/envoy.service.auth.v3.Authorization/Check";
+    let (channel, secret) = (shared.server.channel().await, Some(&*shared.hostile.secret));
+    let mut unfinished = UnfinishedCalls::open(&channel, path, secret, CALLS, MESSAGE);
+    unfinished.wait_until_sent().await;
+    let refused = ask(&shared.hostile, &large).await.expect_err("its share");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("of this caller"), "{refused}");
+    let after = process.memory();
+    println!("{before} to {after} MiB");
+    assert!(after <= before + BOUND, "{before} to {after} MiB");
+    let small = HttpRequest::default().message();
+    ask(&shared.hostile, &small).await.expect("answered");
+    ask(&shared.good, &large).await.expect("answered");
+    drop(unfinished);
+    eventually("its share is free again", async || {
+        ask(&shared.hostile, &large).await.is_ok()
+    })
+    .await;
 }

@@ -12,6 +12,7 @@ pub mod takes_nothing;
 mod tls;
 mod tls_failures;
 mod unauthenticated;
+mod unfinished_messages;
 mod untaken_answers;
 
 use crate::support::server::{Server, sqlite_in};

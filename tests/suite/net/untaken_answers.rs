@@ -270,7 +270,7 @@ fn framed(message: &impl Message) -> Vec<u8> {
 }
 
 /// Waits until the server has done all that its clients let it do.
-async fn wait_until_at_rest(process: Process) {
+pub(super) async fn wait_until_at_rest(process: Process) {
     let (mut asleep, mut cpu_time) = (0, process.cpu_time());
     eventually("the server is at rest", async || {
         let is_asleep = process.is_asleep() && process.cpu_time() == cpu_time;

@@ -5,4 +5,5 @@ pub mod frames;
 pub mod metrics_connections;
 pub mod persistent;
 pub mod random_tokens;
+pub mod unfinished;
 pub mod wire;
