@@ -30,7 +30,7 @@ pub struct Call {
     pub(super) large: Option<LargeMessage>,
     /// By which credentials the call passed, if no handler asks again.
     pub(super) passed_by: Option<Version>,
-    /// Ready when nobody knows the caller any more, if the call is to reflection.
+    /// Ready when nobody knows the caller any more, if the call streams its messages.
     pub(super) until_unknown: Option<BoxFuture<'static, ()>>,
 }
 

@@ -236,16 +236,11 @@ impl Callers {
                 return Verdict::TooManyStreams;
             };
             request.extensions_mut().insert(Arc::new(share));
-        if may_call {
-            let large = |method| shares.large_message(method, caller);
-            call.large = call.method.and_then(large);
-        }
+            call.until_unknown = self.until_unknown(caller, request);
             if let Access::Needs(needed) = access {
                 let known_now = self.known_now(caller, request);
                 let caller = CallerNow { known_now, needed };
                 request.extensions_mut().insert(caller);
-            } else {
-                call.until_unknown = self.until_unknown(caller, request);
             }
             return Verdict::Passed;
         }
@@ -280,7 +275,8 @@ impl Callers {
         let mut changes = self.credentials()?.changes();
         let known_now = self.known_now(caller, request);
         Some(Box::pin(async move {
-            while known_now.caller().is_some() && changes.changed().await.is_ok() {}
+            let is_its_own = || known_now.caller().is_some_and(|now| now.name == name);
+            while is_its_own() && changes.changed().await.is_ok() {}
         }))
     }
 
@@ -288,6 +284,7 @@ impl Callers {
     fn known_now(&self, caller: &Arc<Caller>, request: &Request<Body>) -> KnownNow {
         let file = match self {
             Self::Anyone(_) => return KnownNow::Always(caller.clone()),
+        let name = caller.name.clone();
             Self::Listed(file) => file.clone(),
         };
         if let Some(authorization) = request.headers().get(AUTHORIZATION) {

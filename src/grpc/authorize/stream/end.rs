@@ -1,7 +1,7 @@
 //! When a stream ends that its client would not end.
 //!
-//! Owns what ends it: the caller's deadline, the age of its connection, the end of the process, and answers
-//! that are not taken.
+//! Owns what ends it: the caller's deadline, the age of its connection, the end of the process, answers that
+//! are not taken, and a caller that nobody knows any more.
 //! Promises that the client knows that its connection ends before the stream does, so that it opens the next
 //! stream on another one.
 //! Must never keep a server from draining: the connection of a client that does not take the end is closed.
@@ -9,13 +9,17 @@
 use super::AuthorizeStream;
 use crate::{
     callers::shares::{Share, Shares},
-    grpc::unwritten::Unwritten,
+    grpc::{errors, unwritten::Unwritten},
     model::caller_name::CallerName,
     net::admission::{ConnectionSlot, StreamOfConnection},
 };
+use futures::future::BoxFuture;
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -41,13 +45,14 @@ const LEAST_TIME: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(1);
 
 /// When a stream ends at the latest.
-#[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) deadline: Option<Instant>,
     /// When its connection is asked to end, and some time later.
     pub(super) connection_end: Option<Instant>,
     /// How long its client may take few of the answers that wait.
     pub(super) stall: Duration,
+    /// Ready when nobody knows its caller any more, if callers are listed.
+    pub(super) until_unknown: Option<BoxFuture<'static, ()>>,
 }
 
 /// What a stream holds until it ends.
@@ -58,6 +63,8 @@ pub(super) struct Held {
 
 pub(super) struct StreamEnd {
     deadline: Option<Instant>,
+    /// Set before the stream is asked to end, if nobody knows its caller any more.
+    is_unknown: Arc<AtomicBool>,
     ending: CancellationToken,
     asked_to_end: Pin<Box<WaitForCancellationFutureOwned>>,
     #[expect(dead_code, reason = "it matters when it is dropped")]
@@ -66,8 +73,9 @@ pub(super) struct StreamEnd {
 }
 
 impl StreamEnd {
-    /// The stream is asked to end at its deadline, or when its connection or the server ends, or when it is
-    /// stalled for too long. Its connection is closed if its client does not take that.
+    /// The stream is asked to end at its deadline, or when its connection or the server ends, when it is stalled
+    /// for too long, or when nobody knows its caller any more. Its connection is closed if its client does not
+    /// take that.
     pub(super) fn new(
         draining: &CancellationToken,
         limits: Limits,
@@ -79,10 +87,12 @@ impl StreamEnd {
             deadline,
             connection_end,
             stall,
+            until_unknown,
         } = limits;
+        let is_unknown = Arc::<AtomicBool>::default();
         let ending = CancellationToken::new();
         let asked_to_end = Box::pin(ending.clone().cancelled_owned());
-        let (draining, asked) = (draining.clone(), ending.clone());
+        let (draining, asked, unknown) = (draining.clone(), ending.clone(), is_unknown.clone());
         let (stalled, caller) = (stalled.clone(), held.of_caller.caller().clone());
         let connection = held.of_connection.slot().clone();
         let timer = tokio::spawn(async move {
@@ -95,6 +105,7 @@ impl StreamEnd {
                 () = wait_until(deadline) => {}
                 () = wait_until(connection_end) => {}
                 () = stalled_for_too_long(&unwritten, stall, &stalled, &caller) => {}
+                () = wait_for(until_unknown) => unknown.store(true, Relaxed),
             }
             asked.cancel();
             sleep(END_TIME).await;
@@ -102,6 +113,7 @@ impl StreamEnd {
         });
         Self {
             deadline,
+            is_unknown,
             ending,
             asked_to_end,
             timer: AbortOnDropHandle::new(timer),
@@ -131,6 +143,7 @@ impl StreamEnd {
             Some(deadline) if deadline <= Instant::now() => Status::deadline_exceeded(
                 "the stream's deadline has come: open another, and ask there what is not answered",
             ),
+            _ if self.is_unknown.load(Relaxed) => errors::unauthenticated(),
             _ => Status::ok(""),
         }
     }
@@ -139,6 +152,13 @@ impl StreamEnd {
 async fn wait_until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_for(event: Option<BoxFuture<'static, ()>>) {
+    match event {
+        Some(event) => event.await,
         None => std::future::pending().await,
     }
 }

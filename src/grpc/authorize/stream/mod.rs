@@ -88,6 +88,7 @@ impl AuthorizeStream {
             deadline,
             connection_end: self.connection_end(&slot),
             stall: self.answer_timeout,
+            until_unknown: call.until_unknown,
         };
         let end = StreamEnd::new(
             &self.draining,
