@@ -220,7 +220,12 @@ impl Callers {
                 credentials = credentials_file.get();
                 match find(&credentials, request) {
                     Ok(caller) => caller,
-                    Err(why) => return Verdict::Unauthenticated(method, why),
+                    Err(why) => {
+                        if why == Unauthenticated::AmbiguousCertificate {
+                            log_ambiguous_certificate(&credentials, request);
+                        }
+                        return Verdict::Unauthenticated(method, why);
+                    }
                 }
             }
         };
@@ -231,6 +236,10 @@ impl Callers {
             Access::Needs(role) => caller.role.covers(role),
             Access::Open | Access::AnyCaller => true,
         };
+        if may_call {
+            let large = |method| shares.large_message(method, caller);
+            call.large = call.method.and_then(large);
+        }
         if may_call && let Some(method) = call.method.filter(|it| it.streams_requests()) {
             let Some(share) = shares.take_stream(method, caller) else {
                 return Verdict::TooManyStreams;
@@ -274,6 +283,7 @@ impl Callers {
     ) -> Option<BoxFuture<'static, ()>> {
         let mut changes = self.credentials()?.changes();
         let known_now = self.known_now(caller, request);
+        let name = caller.name.clone();
         Some(Box::pin(async move {
             let is_its_own = || known_now.caller().is_some_and(|now| now.name == name);
             while is_its_own() && changes.changed().await.is_ok() {}
@@ -284,7 +294,6 @@ impl Callers {
     fn known_now(&self, caller: &Arc<Caller>, request: &Request<Body>) -> KnownNow {
         let file = match self {
             Self::Anyone(_) => return KnownNow::Always(caller.clone()),
-        let name = caller.name.clone();
             Self::Listed(file) => file.clone(),
         };
         if let Some(authorization) = request.headers().get(AUTHORIZATION) {
@@ -308,9 +317,6 @@ impl Callers {
         }
     }
 }
-
-/// The line about a certificate that has names of several callers. Its client may call at will.
-static AMBIGUOUS: RepeatedLine = RepeatedLine::new();
 
 /// The caller, by the bearer secret of this call. A certificate counts only without one.
 fn find<'a>(
@@ -339,13 +345,21 @@ fn find_by_certificate<'a>(
         .map(|peer| &peer.names)
         .filter(|names| !names.is_empty());
     let names = names.ok_or(Unauthenticated::NoProof)?;
-    let found = credentials.find_by_certificate(names).map_err(|ambiguous| {
-        if let Some(left_out) = AMBIGUOUS.admit(Instant::now()) {
-            tracing::warn!(left_out, "a call was refused: {ambiguous}");
-        }
-        Unauthenticated::AmbiguousCertificate
-    });
+    let found = credentials.find_by_certificate(names);
+    let found = found.map_err(|_| Unauthenticated::AmbiguousCertificate);
     found?.ok_or(Unauthenticated::UnknownCertificate)
+}
+
+/// Says of which callers the certificate has names. Its client may call at will.
+fn log_ambiguous_certificate(credentials: &Credentials, request: &Request<Body>) {
+    static LINE: RepeatedLine = RepeatedLine::new();
+    let peer = request.extensions().get::<Peer>();
+    let found = peer.map(|peer| credentials.find_by_certificate(&peer.names));
+    if let Some(Err(ambiguous)) = found
+        && let Some(left_out) = LINE.admit(Instant::now())
+    {
+        tracing::warn!(left_out, "a call was refused: {ambiguous}");
+    }
 }
 
 /// The secret in the header `authorization`, which is `Bearer SECRET` (RFC 6750). The scheme may be
