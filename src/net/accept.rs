@@ -160,6 +160,8 @@ impl ConnectionSetup {
     ) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let end = Box::pin(sleep(self.max_age));
+        // Asked for before the files are looked at.
+        let version = self.tls.as_ref().map(|tls| tls.version());
         let mut transport = match &self.tls {
             None => Transport::Plain(stream),
             Some(tls) => {
@@ -175,6 +177,13 @@ impl ConnectionSetup {
         if first != PREFACE {
             self.counts.count_closed(Reason::HandshakeFailed);
             return Err(io::Error::other("the client does not speak HTTP/2"));
+        }
+        // A list of revoked certificates that has come meanwhile may name this one.
+        if transport.has_client_certificate() && version.is_some_and(|it| it.is_outdated()) {
+            self.counts.count_closed(Reason::HandshakeFailed);
+            return Err(io::Error::other(
+                "the files for TLS changed while its certificate was judged",
+            ));
         }
         slot_guard.slot.note_set_up();
         Ok(Connection {

@@ -9,6 +9,7 @@ use super::{
     stall::Writes,
 };
 use crate::callers::certificate_name::CertificateName;
+use rustls::pki_types::CertificateDer;
 use std::{
     io,
     pin::Pin,
@@ -53,14 +54,21 @@ pub(super) enum Transport {
 impl Transport {
     /// The names in the client's certificate, which the handshake has verified.
     pub(super) fn client_names(&self) -> Vec<CertificateName> {
-        let Self::Tls(stream) = self else {
-            return Vec::new();
-        };
-        let certificates = stream.get_ref().1.peer_certificates();
-        let own = certificates.and_then(<[_]>::first);
+        let own = self.client_certificate();
         own.map_or_else(Vec::new, |certificate| {
             CertificateName::read_all(certificate)
         })
+    }
+
+    pub(super) fn has_client_certificate(&self) -> bool {
+        self.client_certificate().is_some()
+    }
+
+    fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first(),
+        }
     }
 }
 

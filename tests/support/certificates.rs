@@ -10,9 +10,12 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use x509_cert::der::Decode;
@@ -341,9 +344,11 @@ impl TlsClient {
         Self { name, ..self }
     }
 
-    /// Connects, and returns the alert with which the server ends the connection, if it is not the client
-    /// that ends it.
-    pub async fn alert(self, port: u16) -> Option<AlertDescription> {
+    /// Shakes hands over this stream.
+    pub async fn connect_over<S>(self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -361,12 +366,17 @@ impl TlsClient {
             }
         };
         config.alpn_protocols = vec![self.protocol];
-        let stream = TcpStream::connect(("127.0.0.1", port)).await;
         let name = self.name.try_into().expect("a name");
-        let connecting =
-            TlsConnector::from(Arc::new(config)).connect(name, stream.expect("it listens"));
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(name, stream).await
+    }
+
+    /// Connects, and returns the alert with which the server ends the connection, if it is not the client
+    /// that ends it.
+    pub async fn alert(self, port: u16) -> Option<AlertDescription> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
         // With TLS 1.3, a client completes its handshake before the server refuses it.
-        let error = match connecting.await {
+        let error = match self.connect_over(stream.expect("it listens")).await {
             Ok(mut stream) => loop {
                 match stream.read(&mut [0; 1024]).await {
                     Ok(1..) => {}

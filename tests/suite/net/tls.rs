@@ -1,15 +1,16 @@
 //! TLS: client certificates, and files that are reloaded while connections are open.
 
+use super::SOON;
 use crate::support::{
-    certificates::{Authority, Issued, Resuming, connect, junk_certificate},
+    certificates::{Authority, Issued, Resuming, TlsClient, connect, junk_certificate},
     clients::callers::{Bearer, Credential, client, outcome},
     eventually,
-    hostile::frames::{PREFACE, RawClient, client_hello},
+    hostile::frames::{PREFACE, RawClient, client_hello, no_settings},
     mount::Mount,
     server::{
         Client, Server,
-        scrape::{METRICS, Scrape},
         collector::Collector,
+        scrape::{METRICS, Scrape},
         sqlite_in,
     },
     tools::shell,
@@ -19,12 +20,18 @@ use rustls::{
     HandshakeKind,
     version::{TLS12, TLS13},
 };
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy_bidirectional, duplex},
+    net::TcpStream,
+    task::JoinHandle,
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -49,13 +56,6 @@ impl Encrypted {
     }
 
     pub(super) async fn start_as(authority: Authority, callers: &str, args: &[&str]) -> Self {
-        let tls = Mount::new(&files(&authority.server("localhost"), &authority.pem()));
-        let callers = Mount::new(&[("callers", &format!("{callers}\n"))]);
-        let directory = tempfile::tempdir().expect("a directory");
-        let paths = ["tls.crt", "tls.key", "ca.crt"].map(|name| tls.arg(name));
-        let [certificate, key, client_ca] = &paths;
-        let credentials = callers.arg("callers");
-        let args = [
         Self::start_in(&[], authority, callers, args).await
     }
 
@@ -65,13 +65,20 @@ impl Encrypted {
         callers: &str,
         args: &[&str],
     ) -> Self {
+        let tls = Mount::new(&files(&authority.server("localhost"), &authority.pem()));
+        let callers = Mount::new(&[("callers", &format!("{callers}\n"))]);
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = ["tls.crt", "tls.key", "ca.crt"].map(|name| tls.arg(name));
+        let [certificate, key, client_ca] = &paths;
+        let credentials = callers.arg("callers");
+        let args = [
             &["--tls-cert", certificate, "--tls-key", key][..],
             &["--tls-client-ca", client_ca],
             &["--credentials", &credentials],
             args,
         ]
         .concat();
-        let server = Server::start_listening(&sqlite_in(&directory), &args, &[]).await;
+        let server = Server::start_listening(&sqlite_in(&directory), &args, env).await;
         let encrypted = Self {
             server,
             authority,
@@ -196,7 +203,12 @@ async fn start_with_lists(authority: Authority, lists: &str) -> (Encrypted, Moun
         "dashboard admin certificate={SPIFFE_ID} certificate={SPIFFE_ID}/2\n{}",
         Credential::new("operator", &["--role", "admin"]).line
     );
-    let args = [METRICS, "--tls-client-crl", &lists.arg("ca.crl")];
+    let args = [
+        METRICS,
+        "--handshake-timeout=1m",
+        "--tls-client-crl",
+        &lists.arg("ca.crl"),
+    ];
     let encrypted = Encrypted::start_as(authority, &line, &args).await;
     (encrypted, lists)
 }
@@ -239,6 +251,67 @@ async fn a_certificate_that_is_not_valid_now_replaces_none_that_is_and_is_shown_
         })
         .await;
     }
+}
+
+/// A handshake in which the server has answered, and waits for the client's certificate.
+struct Handshake {
+    client: JoinHandle<io::Result<TlsStream<DuplexStream>>>,
+    relay: DuplexStream,
+    server: TcpStream,
+}
+
+impl Handshake {
+    async fn begin(port: u16, client: TlsClient) -> Self {
+        let (stream, mut relay) = duplex(64 * 1024);
+        let client = tokio::spawn(client.connect_over(stream));
+        let server = TcpStream::connect(("127.0.0.1", port)).await;
+        let mut server = server.expect("it listens");
+        let mut hello = [0; 16 * 1024];
+        let length = relay.read(&mut hello).await.expect("a hello");
+        server.write_all(&hello[..length]).await.expect("sent");
+        server.readable().await.expect("an answer");
+        Self {
+            client,
+            relay,
+            server,
+        }
+    }
+
+    /// Goes on. Returns whether the server speaks HTTP/2 then.
+    async fn is_served(self) -> bool {
+        let (mut relay, mut server) = (self.relay, self.server);
+        tokio::spawn(async move { copy_bidirectional(&mut relay, &mut server).await });
+        let session = self.client.await.expect("no panic");
+        let mut session = session.expect("with TLS 1.3, it ends before the server has judged");
+        let greeting = [PREFACE, &no_settings()].concat();
+        // The server may have closed it.
+        let _ = session.write_all(&greeting).await;
+        let read = timeout(SOON, session.read_u8()).await;
+        read.expect("an answer or the end").is_ok()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_revoked_during_its_handshake_is_refused() {
+    let authority = Authority::new();
+    let revoked = authority.client_by_uri(SPIFFE_ID);
+    let (empty, list) = (
+        authority.revocation_list(&[], 2100),
+        authority.revocation_list(&[&revoked], 2100),
+    );
+    let (encrypted, mut lists) = start_with_lists(authority, &empty).await;
+    let port = encrypted.server.port();
+    let client = || TlsClient::new(&encrypted.authority);
+    let with_certificate = Handshake::begin(port, client().shows(&revoked)).await;
+    let without = Handshake::begin(port, client()).await;
+    lists.swap(&[("ca.crl", &list)]);
+    eventually("the list is in use", async || {
+        let log = encrypted.server.log();
+        log.contains("--tls-client-crl: changed, and in use")
+    })
+    .await;
+    assert!(!with_certificate.is_served().await);
+    assert!(without.is_served().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
