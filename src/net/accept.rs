@@ -216,6 +216,12 @@ mod tests {
     const INVALID_PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 1, 7, 7, 7, 7, 7, 7, 7, 7];
     const SOON: Duration = Duration::from_secs(10);
 
+    fn limits(args: &[&str]) -> ClientLimits {
+        let limits = ClientLimits::augment_args(Command::new("keyservice"));
+        let limits = limits.get_matches_from([&["keyservice"], args].concat());
+        ClientLimits::from_arg_matches(&limits).expect("valid")
+    }
+
     /// A server over TLS with a send buffer that a few answers fill.
     struct Encrypted {
         address: SocketAddr,
@@ -249,15 +255,11 @@ mod tests {
                 .expect("a free port");
             let socket = socket.listen(64).expect("it listens");
             let address = socket.local_addr().expect("an address");
-            let args = [&["keyservice"], args].concat();
-            let limits = ClientLimits::augment_args(Command::new("keyservice"));
-            let limits = limits.get_matches_from(args);
-            let limits = ClientLimits::from_arg_matches(&limits).expect("valid");
             let counts = Arc::<ConnectionCounts>::default();
             let connections = accept_connections(
                 socket,
                 Some(tls),
-                &limits,
+                &limits(args),
                 counts.clone(),
                 Clients::Callers(None),
                 CancellationToken::new(),
@@ -309,6 +311,34 @@ mod tests {
             }
             silent
         }
+    }
+
+    /// More come at once than there are slots, before one of them is set up.
+    #[tokio::test]
+    async fn a_burst_of_new_connections_costs_the_oldest_its_slot_and_none_is_refused() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = socket.local_addr().expect("an address");
+        let connect = |_| std::net::TcpStream::connect(address).expect("it listens");
+        let _clients: Vec<_> = (0..9).map(connect).collect();
+        let counts = Arc::<ConnectionCounts>::default();
+        let _connections = accept_connections(
+            socket,
+            None,
+            &limits(&["--max-connections=8"]),
+            counts.clone(),
+            Clients::Callers(None),
+            CancellationToken::new(),
+        );
+        let end = Instant::now() + SOON;
+        let closed = || {
+            let closed = counts.closed_early().filter(|(_, count)| *count > 0);
+            closed.collect::<Vec<_>>()
+        };
+        while closed().is_empty() {
+            assert!(Instant::now() < end, "none is closed");
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(closed(), [("evicted", 1)]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 //! Must never list an evicted connection: it is about to end.
 
 use super::{
+    SlotGuard,
     callers::Callers,
     policy::{self, Awaited, ConnectionView, Holders, SHORTAGE},
     slot::ConnectionSlot,
@@ -11,13 +12,13 @@ use super::{
 use crate::model::caller_name::CallerName;
 use hashbrown::HashMap;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 /// What a server that drains waits for, by the numbers of the connections, and since when it is the same.
 pub(super) type Waits = HashMap<u64, (Awaited, Duration)>;
 
-/// Where an evicted connection's slot goes when it is free.
-pub(super) type Successor = oneshot::Sender<OwnedSemaphorePermit>;
+/// Where an evicted connection's slot goes when it is free, with the new connection in it.
+pub(super) type Successor = oneshot::Sender<SlotGuard>;
 
 pub(super) struct Connections {
     next_number: u64,

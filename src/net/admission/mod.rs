@@ -91,37 +91,39 @@ impl Admission {
     /// A slot for a new connection: a free one, or that of a connection that is evicted. `None` if
     /// the new one is refused, because no other may be evicted for it.
     pub(super) async fn admit(self: &Arc<Self>) -> Option<Admitted> {
-        let slot = if let Ok(slot) = self.free_slots.clone().try_acquire_owned() {
-            PendingSlot::Free(slot)
-        } else {
-            let waiting = self.waiting.clone().acquire_owned().await.ok()?;
-            self.evict_in_time(waiting).await?
-        };
-        Some(Admitted {
-            admission: self.clone(),
-            slot,
-        })
+        if let Some(slot) = self.free_slot() {
+            return Some(Admitted::Now(slot));
+        }
+        let waiting = self.waiting.clone().acquire_owned().await.ok()?;
+        self.evict_in_time(waiting).await
+    }
+
+    /// A free slot. The connection in it is listed at once: another one that comes before it is set up may be
+    /// admitted in its place.
+    fn free_slot(self: &Arc<Self>) -> Option<SlotGuard> {
+        let permit = self.free_slots.clone().try_acquire_owned().ok()?;
+        Some(SlotGuard::new(self, &mut self.connections(), permit))
     }
 
     /// The slot of an evicted connection, or one that is free meanwhile. Where each connection has a least time,
     /// the new one waits for that.
-    async fn evict_in_time(&self, waiting: OwnedSemaphorePermit) -> Option<PendingSlot> {
+    async fn evict_in_time(self: &Arc<Self>, waiting: OwnedSemaphorePermit) -> Option<Admitted> {
         loop {
             if let Some(slot) = self.evict_for_new_connection() {
-                return Some(PendingSlot::Evicted { slot, waiting });
+                return Some(Admitted::InPlaceOfEvicted { slot, waiting });
             }
             if self.least_time.is_zero() {
                 return None;
             }
             sleep(RETRY_INTERVAL).await;
-            if let Ok(slot) = self.free_slots.clone().try_acquire_owned() {
-                return Some(PendingSlot::Free(slot));
+            if let Some(slot) = self.free_slot() {
+                return Some(Admitted::Now(slot));
             }
         }
     }
 
     /// The evicted connection's slot goes to the receiver and to no other new connection.
-    fn evict_for_new_connection(&self) -> Option<oneshot::Receiver<OwnedSemaphorePermit>> {
+    fn evict_for_new_connection(&self) -> Option<oneshot::Receiver<SlotGuard>> {
         let (successor, slot) = oneshot::channel();
         let mut connections = self.connections();
         let evicted = connections.evict_for_new_connection(self.now(), self.least_time, successor);
@@ -220,16 +222,11 @@ impl Admission {
     }
 }
 
-/// A new connection that is to have a slot.
-pub(super) struct Admitted {
-    admission: Arc<Admission>,
-    slot: PendingSlot,
-}
-
-enum PendingSlot {
-    Free(OwnedSemaphorePermit),
-    Evicted {
-        slot: oneshot::Receiver<OwnedSemaphorePermit>,
+/// A new connection that has a slot, or is to have one.
+pub(super) enum Admitted {
+    Now(SlotGuard),
+    InPlaceOfEvicted {
+        slot: oneshot::Receiver<SlotGuard>,
         /// Held until the slot is free.
         waiting: OwnedSemaphorePermit,
     },
@@ -238,21 +235,13 @@ enum PendingSlot {
 impl Admitted {
     /// Takes the slot as soon as it is free. `None` if the evicted connection does not end in time.
     pub(super) async fn into_slot(self) -> Option<SlotGuard> {
-        let Self { admission, slot } = self;
-        let (permit, _waiting) = match slot {
-            PendingSlot::Free(permit) => (permit, None),
-            PendingSlot::Evicted { slot, waiting } => {
-                let permit = timeout(EVICTION_LIMIT, slot).await.ok()?.ok()?;
-                (permit, Some(waiting))
+        match self {
+            Self::Now(slot) => Some(slot),
+            Self::InPlaceOfEvicted { slot, waiting } => {
+                let _waiting = waiting;
+                timeout(EVICTION_LIMIT, slot).await.ok()?.ok()
             }
-        };
-        let new = |number| Arc::new(ConnectionSlot::new(admission.clone(), number));
-        let slot = admission.connections().add(new);
-        admission.counts.count_opened();
-        Some(SlotGuard {
-            slot,
-            permit: Some(permit),
-        })
+        }
     }
 }
 
@@ -263,14 +252,38 @@ pub(super) struct SlotGuard {
     permit: Option<OwnedSemaphorePermit>,
 }
 
+impl SlotGuard {
+    /// Lists a new connection.
+    fn new(
+        admission: &Arc<Admission>,
+        connections: &mut Connections,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let new = |number| Arc::new(ConnectionSlot::new(admission.clone(), number));
+        admission.counts.count_opened();
+        Self {
+            slot: connections.add(new),
+            permit: Some(permit),
+        }
+    }
+}
+
 impl Drop for SlotGuard {
     fn drop(&mut self) {
         let admission = &self.slot.admission;
-        let successor = admission.connections().remove(&self.slot);
+        let mut connections = admission.connections();
         admission.counts.count_ended();
-        if let Some((successor, permit)) = successor.zip(self.permit.take()) {
+        let successor = connections.remove(&self.slot).zip(self.permit.take());
+        let successor = successor.map(|(successor, permit)| {
+            (
+                successor,
+                SlotGuard::new(admission, &mut connections, permit),
+            )
+        });
+        drop(connections);
+        if let Some((successor, slot)) = successor {
             // If the successor no longer waits, the slot is free.
-            let _ = successor.send(permit);
+            let _ = successor.send(slot);
         }
     }
 }
