@@ -278,7 +278,7 @@ impl Handshake {
     }
 
     /// Goes on. Returns whether the server speaks HTTP/2 then.
-    async fn is_served(self) -> bool {
+    async fn finish(self) -> bool {
         let (mut relay, mut server) = (self.relay, self.server);
         tokio::spawn(async move { copy_bidirectional(&mut relay, &mut server).await });
         let session = self.client.await.expect("no panic");
@@ -310,8 +310,8 @@ async fn a_certificate_that_is_revoked_during_its_handshake_is_refused() {
         log.contains("--tls-client-crl: changed, and in use")
     })
     .await;
-    assert!(!with_certificate.is_served().await);
-    assert!(without.is_served().await);
+    assert!(!with_certificate.finish().await);
+    assert!(without.finish().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
