@@ -1,6 +1,7 @@
 package keyservice
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 //	case keyservice.Allowed:
 //		send(decision.AccountID)
 //	case keyservice.Denied:
-//		refuse(decision.Reason)
+//		refuse(decision.HTTPStatus(), decision.Reason)
 //	}
 type Decision interface{ isDecision() }
 
@@ -39,6 +40,16 @@ type Denied struct {
 	AccountID string
 }
 
+// HTTPStatus is what to answer over HTTP: 401 if another token is needed, and otherwise 403.
+func (denied Denied) HTTPStatus() int {
+	switch denied.Reason {
+	case ReasonMalformedToken, ReasonUnknownToken, ReasonRevoked, ReasonExpired:
+		return http.StatusUnauthorized
+	default:
+		return http.StatusForbidden
+	}
+}
+
 func (Allowed) isDecision() {}
 func (Denied) isDecision()  {}
 
@@ -54,7 +65,7 @@ type Scope struct {
 // the number of its value in the proto, as text.
 type Reason string
 
-// Answer 401 for the first four reasons, and 403 for every other one.
+// Reasons of this version. [Denied.HTTPStatus] has the status for each.
 const (
 	// ReasonMalformedToken means that the text is not a token. A typing error leads here.
 	ReasonMalformedToken Reason = "MALFORMED_TOKEN"

@@ -35,16 +35,21 @@ func TestAnAllowedTokenTellsItsKeyAccountAndScope(t *testing.T) {
 func TestADeniedTokenTellsItsReasonKeyAndAccount(t *testing.T) {
 	replica := startFake(t)
 	client := open(t, Options{}, replica)
-	for reason, want := range map[keysv1.Denial_Reason]Reason{
-		keysv1.Denial_REASON_REVOKED:             ReasonRevoked,
-		keysv1.Denial_REASON_DOMAIN_NOT_VERIFIED: ReasonDomainNotVerified,
-		99:                                       "99",
-		0:                                        "0",
+	for _, it := range []struct {
+		reason keysv1.Denial_Reason
+		want   Reason
+		status int
+	}{
+		{keysv1.Denial_REASON_REVOKED, ReasonRevoked, 401},
+		{keysv1.Denial_REASON_DOMAIN_NOT_VERIFIED, ReasonDomainNotVerified, 403},
+		{99, "99", 403},
+		{0, "0", 403},
 	} {
-		replica.set(func() { replica.answer = deny(reason) })
+		replica.set(func() { replica.answer = deny(it.reason) })
 		decision, err := client.Authorize(t.Context(), token, "example.com")
-		if want := (Denied{want, "key_1", "acme"}); err != nil || decision != want {
-			t.Errorf("got %v, %v, want %v", decision, err, want)
+		want := Denied{it.want, "key_1", "acme"}
+		if err != nil || decision != want || want.HTTPStatus() != it.status {
+			t.Errorf("got %v, %v, want %v and %v", decision, err, want, it.status)
 		}
 	}
 }

@@ -69,12 +69,7 @@ func sendEmail(client *keyservice.Client, w http.ResponseWriter, r *http.Request
 		// Send the email here, for decision.AccountID.
 		answer(w, http.StatusAccepted, "accepted")
 	case keyservice.Denied:
-		switch decision.Reason {
-		case keyservice.ReasonMalformedToken, keyservice.ReasonUnknownToken, keyservice.ReasonRevoked, keyservice.ReasonExpired:
-			answer(w, http.StatusUnauthorized, string(decision.Reason))
-		default:
-			answer(w, http.StatusForbidden, string(decision.Reason))
-		}
+		answer(w, decision.HTTPStatus(), string(decision.Reason))
 	}
 }
 

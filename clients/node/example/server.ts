@@ -11,7 +11,6 @@ import { KeyServiceClient, MisusedError, UnavailableError } from "@tosend/keyser
 /** What becomes of a request: a status, a body, and perhaps headers. */
 type Outcome = { status: number; body: object; headers?: Record<string, string> };
 
-const NOT_AUTHENTICATED = ["MALFORMED_TOKEN", "UNKNOWN_TOKEN", "REVOKED", "EXPIRED"];
 const MAX_BODY_BYTES = 1024 * 1024;
 
 const client = new KeyServiceClient({
@@ -37,7 +36,7 @@ async function accept(request: IncomingMessage): Promise<Outcome> {
   try {
     return await client.authorize<Outcome, Outcome>(token, domain, {
       allowed: ({ accountId }) => ({ status: 202, body: { accepted: true, account: accountId } }), // Send it here.
-      denied: ({ reason }) => refusal(NOT_AUTHENTICATED.includes(reason) ? 401 : 403, reason),
+      denied: ({ reason, httpStatus }) => refusal(httpStatus, reason),
     });
   } catch (error) {
     if (error instanceof MisusedError && error.code === "INVALID_ARGUMENT") {

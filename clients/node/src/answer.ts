@@ -22,8 +22,10 @@ export type Scope = { readonly kind: "domain"; readonly domain: string } | { rea
 
 /** The token may not send for the domain. */
 export interface Denial {
-  /** Why. Answer 401 for the first four, and 403 for every other. */
+  /** Why. */
   readonly reason: DenialReason;
+  /** What to answer over HTTP: 401 if another token is needed, and otherwise 403. */
+  readonly httpStatus: 401 | 403;
   /** The key that the token belongs to, if there is one and you may know it. */
   readonly keyId: string | undefined;
   /** The account that owns the key, if `keyId` is known. */
@@ -49,6 +51,8 @@ export interface Handlers<Allowed, Denied> {
   denied(denial: Denial): Denied;
 }
 
+const ABOUT_THE_TOKEN: ReadonlySet<string> = new Set(["MALFORMED_TOKEN", "UNKNOWN_TOKEN", "REVOKED", "EXPIRED"]);
+
 /** The decision in a response. */
 export type Decision = { readonly grant: Grant } | { readonly denial: Denial };
 
@@ -64,10 +68,12 @@ export function decisionOf({ granted, decision }: AuthorizeResponse): Decision |
     return scope && { grant: Object.freeze({ keyId, accountId, scope }) };
   }
   if (decision.case === "denial" && !granted) {
-    const { reason, keyId, accountId } = decision.value;
+    const { keyId, accountId } = decision.value;
+    const reason = Denial_Reason[decision.value.reason] ?? String(decision.value.reason);
     return {
       denial: Object.freeze({
-        reason: Denial_Reason[reason] ?? String(reason),
+        reason,
+        httpStatus: ABOUT_THE_TOKEN.has(reason) ? 401 : 403,
         keyId: keyId || undefined,
         accountId: accountId || undefined,
       }),

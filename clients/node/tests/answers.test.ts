@@ -31,19 +31,23 @@ test("a scope of all domains", async () => {
 
 test("denied: the reason, the key and its account", async () => {
   await world.replica(() => denied(3));
-  assert.deepEqual(await ask(world.client()), { denied: { reason: "REVOKED", keyId: "key_1", accountId: "acme" } });
+  assert.deepEqual(await ask(world.client()), {
+    denied: { reason: "REVOKED", httpStatus: 401, keyId: "key_1", accountId: "acme" },
+  });
 });
 
 test("denied without a key", async () => {
   await world.replica(() => ({ decision: { case: "denial", value: { reason: 2 } } }));
   assert.deepEqual(await ask(world.client()), {
-    denied: { reason: "UNKNOWN_TOKEN", keyId: undefined, accountId: undefined },
+    denied: { reason: "UNKNOWN_TOKEN", httpStatus: 401, keyId: undefined, accountId: undefined },
   });
 });
 
 test("a reason that only a newer server knows is a denial, and its number", async () => {
   await world.replica(() => denied(99));
-  assert.deepEqual(await ask(world.client()), { denied: { reason: "99", keyId: "key_1", accountId: "acme" } });
+  assert.deepEqual(await ask(world.client()), {
+    denied: { reason: "99", httpStatus: 403, keyId: "key_1", accountId: "acme" },
+  });
 });
 
 for (const [what, answer] of Object.entries({

@@ -13,7 +13,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::{error, time::Duration};
-use tosend_keyservice::{Client, Code, Decision, DenialReason, Error, Options};
+use tosend_keyservice::{Client, Code, Decision, Error, Options};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn error::Error>> {
@@ -41,13 +41,10 @@ async fn send(State(client): State<Client>, headers: HeaderMap, body: Bytes) -> 
             let accepted = json!({"accepted": true, "account": allowed.account_id});
             answer(StatusCode::ACCEPTED, &accepted)
         }
-        Ok(Decision::Denied(denied)) => match denied.reason {
-            DenialReason::MalformedToken
-            | DenialReason::UnknownToken
-            | DenialReason::Revoked
-            | DenialReason::Expired => refuse(StatusCode::UNAUTHORIZED, "the key is not valid"),
-            _ => refuse(StatusCode::FORBIDDEN, "the key may not send for the domain"),
-        },
+        Ok(Decision::Denied(denied)) => {
+            let status = StatusCode::from_u16(denied.http_status()).expect("it is one");
+            refuse(status, &denied.reason.to_string())
+        }
         Err(Error::Misused(error)) if error.code() == Some(Code::InvalidArgument) => {
             refuse(StatusCode::BAD_REQUEST, "\"from\" has no domain name")
         }

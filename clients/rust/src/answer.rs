@@ -63,21 +63,21 @@ pub struct Denied {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DenialReason {
-    /// The string is not a token. Answer 401.
+    /// The string is not a token.
     MalformedToken,
-    /// The token belongs to no key. Answer 401.
+    /// The token belongs to no key.
     UnknownToken,
-    /// The key was revoked. Answer 401.
+    /// The key was revoked.
     Revoked,
-    /// The key has expired. Answer 401.
+    /// The key has expired.
     Expired,
-    /// The key or its account is suspended. Answer 403.
+    /// The key or its account is suspended.
     Suspended,
-    /// The key is restricted to another domain. Answer 403.
+    /// The key is restricted to another domain.
     DomainNotAllowed,
-    /// The domain is not verified for the key's account. Answer 403.
+    /// The domain is not verified for the key's account.
     DomainNotVerified,
-    /// A reason that this version does not know, by its number. Answer 403.
+    /// A reason that this version does not know, by its number.
     Other(i32),
 }
 
@@ -114,6 +114,21 @@ impl Allowed {
 }
 
 impl Denied {
+    /// What to answer over HTTP: 401 if another token is needed, and otherwise 403.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match self.reason {
+            DenialReason::MalformedToken
+            | DenialReason::UnknownToken
+            | DenialReason::Revoked
+            | DenialReason::Expired => 401,
+            DenialReason::Suspended
+            | DenialReason::DomainNotAllowed
+            | DenialReason::DomainNotVerified
+            | DenialReason::Other(_) => 403,
+        }
+    }
+
     fn read(denial: proto::Denial) -> Self {
         let known = |text: String| (!text.is_empty()).then_some(text);
         Self {

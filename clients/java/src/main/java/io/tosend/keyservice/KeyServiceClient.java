@@ -25,6 +25,7 @@ import java.util.function.Function;
  *
  * <pre>{@code
  * try (var client = KeyServiceClient.builder().addresses("keys.example.org:50051").open()) {
+ *     client.waitUntilReady(Duration.ofSeconds(30));
  *     Decision decision = client.authorize(token, "mail.example.com");
  *     if (decision instanceof Decision.Allowed allowed) {
  *         // Send, and log allowed.keyId().
