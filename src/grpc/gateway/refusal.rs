@@ -48,7 +48,7 @@ pub(super) enum Refusal {
     NoBody,
     /// Only the beginning of the body was sent to this service.
     PartialBody,
-    /// The header `content-type` says that the body is no JSON, or comes twice.
+    /// The header `content-type` does not say that the body is JSON, or comes twice.
     ContentType,
     /// The body is no JSON.
     NoJson,
