@@ -242,6 +242,7 @@ fn judged(sender: &str) -> Result<Domain, Refusal> {
     sending_domain(sender).map_err(|why| match why {
         InvalidSender::Several => Refusal::SeveralSenders,
         InvalidSender::Malformed | InvalidSender::Domain(_) => Refusal::InvalidSender,
+        InvalidSender::AmbiguousDomain => Refusal::AmbiguousDomain,
     })
 }
 

@@ -62,6 +62,8 @@ pub(super) enum Refusal {
     SeveralSenders,
     /// The sender has no valid domain.
     InvalidSender,
+    /// The sender's domain is not the same one for all programs.
+    AmbiguousDomain,
     /// The configuration of Envoy cannot be right, so no request can be judged by it.
     Misconfigured,
 }
@@ -222,6 +224,12 @@ impl Refusal {
                 None,
                 "invalid_sender",
                 "The sender is not valid. Give `you@example.com` or `Your name <you@example.com>`.",
+            ),
+            Self::AmbiguousDomain => (
+                BadRequest,
+                None,
+                "invalid_sender",
+                "Programs read the sender's domain in different ways. Give it in its ASCII form, which has `xn--`.",
             ),
             Self::Misconfigured => (
                 ServiceUnavailable,
