@@ -77,6 +77,7 @@ struct HttpRequest<'a> {
     is_there: bool,
     authorization: Values<&'a [u8]>,
     content_type: Values<&'a [u8]>,
+    content_encoding: Values<&'a [u8]>,
     body: Values<&'a [u8]>,
     is_body_whole: bool,
     domain_from: Values<&'a str>,
@@ -107,6 +108,7 @@ impl<'a> HttpRequest<'a> {
             is_there: false,
             authorization: Values::None,
             content_type: Values::None,
+            content_encoding: Values::None,
             body: Values::None,
             is_body_whole: true,
             domain_from: Values::None,
@@ -124,6 +126,8 @@ impl<'a> HttpRequest<'a> {
                     self.authorization.add(value);
                 } else if name.eq_ignore_ascii_case("content-type") {
                     self.content_type.add(value);
+                } else if name.eq_ignore_ascii_case("content-encoding") {
+                    self.content_encoding.add(value);
                 } else if name.eq_ignore_ascii_case("x-envoy-auth-partial-body") {
                     self.is_body_whole &= value == b"false";
                 }
@@ -219,10 +223,13 @@ impl<'a> HttpRequest<'a> {
         values
     }
 
-    /// The whole body, if its client says that it is JSON. Without a content type, an upstream may guess another.
+    /// The whole body, if its client says that it is plain JSON. Without a content type, an upstream may guess another.
     fn json(&self) -> Result<&'a [u8], Refusal> {
         if !self.is_body_whole {
             return Err(Refusal::PartialBody);
+        }
+        if self.content_encoding != Values::None {
+            return Err(Refusal::ContentEncoding);
         }
         let is_json = match self.content_type {
             Values::One(value) => is_json(value),

@@ -50,6 +50,8 @@ pub(super) enum Refusal {
     PartialBody,
     /// The header `content-type` does not say that the body is JSON, or comes twice.
     ContentType,
+    /// The header `content-encoding` says that the body is compressed, or the like.
+    ContentEncoding,
     /// The body is no JSON.
     NoJson,
     /// The sender's field is not there.
@@ -188,6 +190,12 @@ impl Refusal {
                 None,
                 "invalid_content_type",
                 "The body must be JSON. Send it with the header `Content-Type: application/json`.",
+            ),
+            Self::ContentEncoding => (
+                BadRequest,
+                None,
+                "invalid_content_encoding",
+                "The body must not be compressed. Send it without the header `Content-Encoding`.",
             ),
             Self::NoJson => (
                 BadRequest,

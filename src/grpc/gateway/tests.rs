@@ -437,6 +437,18 @@ fn a_body_must_have_the_type_of_json_in_a_spelling_that_all_read_alike() {
 }
 
 #[test]
+fn a_body_with_a_content_encoding_is_refused_whatever_it_is() {
+    let replica = Replica::new();
+    for encoding in ["gzip", "br", "identity", "x, y", ""] {
+        let http = replica.request("body:/from").json(BODY);
+        let answer = replica.check(&http.header("Content-Encoding", encoding));
+        assert_refused(&answer, 400, "invalid_content_encoding");
+        let in_header = replica.request("none").header("content-encoding", encoding);
+        assert_passes(&replica, &replica.check(&in_header), None);
+    }
+}
+
+#[test]
 fn what_only_a_wrong_configuration_sends_is_refused_with_503() {
     let replica = Replica::new();
     let unknown = replica
