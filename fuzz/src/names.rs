@@ -73,11 +73,17 @@ pub fn sender(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(domain) = sending_domain(text) {
         assert!(!text.contains(['\r', '\n', '\0']));
-        for spelling in [format!("a@{domain}"), format!("\"<b@b>\" <a@{domain}>")] {
+        for spelling in [format!("a@{domain}"), format!("\"b, b\" <a@{domain}>")] {
             assert_eq!(sending_domain(&spelling), Ok(domain.clone()));
         }
-        let two = format!("a@a.example, {text}");
-        assert!(sending_domain(&two).is_err(), "{two}");
+        for two in [
+            "a@a.example, ",
+            "\"a@a.example\" ",
+            "=?utf-8?q?a=40a.example=2C?= ",
+        ] {
+            let two = format!("{two}{text}");
+            assert!(sending_domain(&two).is_err(), "{two}");
+        }
     }
     if let Err(error) = sending_domain(&format!("{text} {CANARY}@")) {
         assert_hides_canary(&error.to_string());

@@ -3,8 +3,11 @@
 use crate::support::{eventually, server::Server, tools::tool};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use keyservice::grpc::envoy::{
     config::core::v3::{HeaderMap, HeaderValue},
     service::auth::v3::{
@@ -137,21 +140,23 @@ impl HttpRequest {
     }
 }
 
-/// An API that answers every request with the lines of its head and of its body.
+/// An API that answers every request with the lines of its head, of its body and of its trailers.
 pub struct Api {
     pub port: u16,
 }
 
 impl Api {
-    /// Serves until the test ends.
+    /// Serves until the test ends, in HTTP/1.1 and in HTTP/2.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let serving = http1::Builder::new();
-                let serving = serving.serve_connection(TokioIo::new(stream), service_fn(echo));
-                tokio::spawn(serving);
+                tokio::spawn(async move {
+                    let serving = auto::Builder::new(TokioExecutor::new());
+                    let stream = TokioIo::new(stream);
+                    let _ = serving.serve_connection(stream, service_fn(echo)).await;
+                });
             }
         });
         Self { port }
@@ -163,10 +168,12 @@ async fn echo(
 ) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let mut lines = format!("reached the API: {} {}\n", head.method, head.uri);
-    for (name, value) in &head.headers {
+    let body = body.collect().await;
+    let trailers = body.as_ref().ok().and_then(|body| body.trailers().cloned());
+    for (name, value) in head.headers.iter().chain(&trailers.unwrap_or_default()) {
         lines += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
     }
-    let body = body.collect().await.map(|body| body.to_bytes());
+    let body = body.map(|body| body.to_bytes());
     lines += &String::from_utf8_lossy(&body.unwrap_or_default());
     Ok(hyper::Response::new(lines.into()))
 }

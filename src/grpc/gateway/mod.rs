@@ -77,6 +77,7 @@ struct HttpRequest<'a> {
     is_there: bool,
     authorization: Values<&'a [u8]>,
     content_type: Values<&'a [u8]>,
+    content_encoding: Values<&'a [u8]>,
     body: Values<&'a [u8]>,
     is_body_whole: bool,
     domain_from: Values<&'a str>,
@@ -107,6 +108,7 @@ impl<'a> HttpRequest<'a> {
             is_there: false,
             authorization: Values::None,
             content_type: Values::None,
+            content_encoding: Values::None,
             body: Values::None,
             is_body_whole: true,
             domain_from: Values::None,
@@ -124,6 +126,8 @@ impl<'a> HttpRequest<'a> {
                     self.authorization.add(value);
                 } else if name.eq_ignore_ascii_case("content-type") {
                     self.content_type.add(value);
+                } else if name.eq_ignore_ascii_case("content-encoding") {
+                    self.content_encoding.add(value);
                 } else if name.eq_ignore_ascii_case("x-envoy-auth-partial-body") {
                     self.is_body_whole &= value == b"false";
                 }
@@ -219,15 +223,17 @@ impl<'a> HttpRequest<'a> {
         values
     }
 
-    /// The whole body, unless something says that it is no JSON.
+    /// The whole body, if its client says that it is plain JSON. Without a content type, an upstream may guess another.
     fn json(&self) -> Result<&'a [u8], Refusal> {
         if !self.is_body_whole {
             return Err(Refusal::PartialBody);
         }
+        if self.content_encoding != Values::None {
+            return Err(Refusal::ContentEncoding);
+        }
         let is_json = match self.content_type {
-            Values::None => true,
             Values::One(value) => is_json(value),
-            Values::Several => false,
+            Values::None | Values::Several => false,
         };
         match self.body {
             Values::None => Err(Refusal::NoBody),
@@ -243,24 +249,23 @@ fn judged(sender: &str) -> Result<Domain, Refusal> {
     sending_domain(sender).map_err(|why| match why {
         InvalidSender::Several => Refusal::SeveralSenders,
         InvalidSender::Malformed | InvalidSender::Domain(_) => Refusal::InvalidSender,
+        InvalidSender::AmbiguousDomain => Refusal::AmbiguousDomain,
     })
 }
 
-/// Whether a content type is that of JSON in UTF-8. An upstream might read the same bytes in another way under
-/// another type.
+/// Whether a content type is that of JSON in UTF-8, in one of its plain spellings. Parsers disagree about all
+/// others: some take `charset*0=utf-7` for a charset, and would read another text in the same bytes.
 fn is_json(content_type: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(content_type) else {
         return false;
     };
-    let mut parts = text.split(';').map(str::trim);
-    let media_type = parts.next().unwrap_or_default();
-    let is_utf_8 = |parameter: &str| match parameter.split_once('=') {
-        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        }
-        _ => true,
+    let (media_type, parameter) = match text.split_once(';') {
+        Some((media_type, parameter)) => (media_type, Some(parameter)),
+        None => (text, None),
     };
-    media_type.eq_ignore_ascii_case("application/json") && parts.all(is_utf_8)
+    let is = |part: &str, wanted: &str| part.trim_matches([' ', '\t']).eq_ignore_ascii_case(wanted);
+    let is_utf_8 = |it| is(it, "charset=utf-8") || is(it, "charset=\"utf-8\"");
+    is(media_type, "application/json") && parameter.is_none_or(is_utf_8)
 }
 
 #[cfg(test)]

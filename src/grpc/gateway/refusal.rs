@@ -48,8 +48,10 @@ pub(super) enum Refusal {
     NoBody,
     /// Only the beginning of the body was sent to this service.
     PartialBody,
-    /// The header `content-type` says that the body is no JSON, or comes twice.
+    /// The header `content-type` does not say that the body is JSON, or comes twice.
     ContentType,
+    /// The header `content-encoding` says that the body is compressed, or the like.
+    ContentEncoding,
     /// The body is no JSON.
     NoJson,
     /// The sender's field is not there.
@@ -62,6 +64,8 @@ pub(super) enum Refusal {
     SeveralSenders,
     /// The sender has no valid domain.
     InvalidSender,
+    /// The sender's domain is not the same one for all programs.
+    AmbiguousDomain,
     /// The configuration of Envoy cannot be right, so no request can be judged by it.
     Misconfigured,
 }
@@ -187,6 +191,12 @@ impl Refusal {
                 "invalid_content_type",
                 "The body must be JSON. Send it with the header `Content-Type: application/json`.",
             ),
+            Self::ContentEncoding => (
+                BadRequest,
+                None,
+                "invalid_content_encoding",
+                "The body must not be compressed. Send it without the header `Content-Encoding`.",
+            ),
             Self::NoJson => (
                 BadRequest,
                 None,
@@ -222,6 +232,12 @@ impl Refusal {
                 None,
                 "invalid_sender",
                 "The sender is not valid. Give `you@example.com` or `Your name <you@example.com>`.",
+            ),
+            Self::AmbiguousDomain => (
+                BadRequest,
+                None,
+                "invalid_sender",
+                "Programs read the sender's domain in different ways. Give it in its ASCII form, which has `xn--`.",
             ),
             Self::Misconfigured => (
                 ServiceUnavailable,

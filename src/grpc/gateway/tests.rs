@@ -27,6 +27,8 @@ use tonic::Code;
 
 const ACCOUNT: &str = "acme";
 
+const BODY: &str = r#"{"from": "hello@example.com"}"#;
+
 /// A replica whose account has the domain `example.com` and one key.
 struct Replica {
     authorizer: Authorizer,
@@ -109,6 +111,10 @@ impl Http {
     fn body(mut self, body: &str) -> Self {
         body.as_bytes().clone_into(&mut self.body);
         self
+    }
+
+    fn json(self, body: &str) -> Self {
+        self.header("content-type", "application/json").body(body)
     }
 
     fn extension(mut self, name: &str, value: &str) -> Self {
@@ -198,7 +204,7 @@ fn a_request_passes_with_its_account_its_key_and_the_domain_that_was_judged() {
         r#"{"from": {"email": "hello@example.com"}}"#,
         r#"{"from": {"email": "Acme <hello@EXAMPLE.com>"}, "to": ["a@b.example"]}"#,
     ] {
-        let in_body = replica.request("body:/from/email").body(body);
+        let in_body = replica.request("body:/from/email").json(body);
         assert_passes(&replica, &replica.check(&in_body), Some("example.com"));
     }
 }
@@ -352,52 +358,94 @@ fn a_body_must_be_whole_json_with_one_sender() {
             "duplicate_field",
         ),
     ] {
-        let http = replica.request("body:/from").body(body);
+        let http = replica.request("body:/from").json(body);
         assert_refused(&replica.check(&http), 400, name);
     }
 }
 
 #[test]
-fn a_body_that_is_cut_off_or_of_another_type_is_refused_also_if_it_can_be_read() {
+fn a_body_that_is_cut_off_or_comes_twice_is_refused_also_if_it_can_be_read() {
     let replica = Replica::new();
-    let with = |name: &str, values: &[&str]| {
-        let body = r#"{"from": "hello@example.com"}"#;
-        let mut http = replica.request("body:/from").body(body);
+    let is_partial = |values: &[&str]| {
+        let mut http = replica.request("body:/from").json(BODY);
         for value in values {
-            http = http.header(name, value);
+            http = http.header("x-envoy-auth-partial-body", value);
         }
         replica.check(&http)
     };
-    let partial = "x-envoy-auth-partial-body";
-    assert_passes(&replica, &with(partial, &["false"]), Some("example.com"));
+    assert_passes(&replica, &is_partial(&["false"]), Some("example.com"));
     for values in [&["true"][..], &["false", "true"], &["true", "false"], &[""]] {
-        assert_refused(&with(partial, values), 400, "body_too_large");
+        assert_refused(&is_partial(values), 400, "body_too_large");
     }
-    for json in ["application/json", "Application/JSON; charset=\"UTF-8\""] {
-        let answer = with("content-type", &[json]);
-        assert_passes(&replica, &answer, Some("example.com"));
-    }
-    for values in [
-        &["application/x-www-form-urlencoded"][..],
-        &["application/json; charset=utf-7"],
-        &["application/json", "application/json"],
-        &["application/json, text/plain"],
-        &["text/json"],
-        &[""],
-    ] {
-        let answer = with("content-type", values);
-        assert_refused(&answer, 400, "invalid_content_type");
-    }
-    let mut message = replica.request("body:/from").body("{}").message();
+    let mut message = replica.request("body:/from").json("{}").message();
     let attributes = message.attributes.as_mut().expect("some");
     let http = attributes.request.as_mut().expect("some").http.as_mut();
-    http.expect("some").body = r#"{"from": "hello@example.com"}"#.to_owned();
+    http.expect("some").body = BODY.to_owned();
     let answer = check(
         &replica.authorizer,
         &Accounts::All,
         &message.encode_to_vec(),
     );
     assert_refused(&answer_in(&answer.expect("one")), 400, "invalid_json");
+}
+
+#[test]
+fn a_body_must_have_the_type_of_json_in_a_spelling_that_all_read_alike() {
+    let replica = Replica::new();
+    let with = |values: &[&str]| {
+        let mut http = replica.request("body:/from").body(BODY);
+        for value in values {
+            http = http.header("Content-Type", value);
+        }
+        replica.check(&http)
+    };
+    for json in [
+        "application/json",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        "application/json ;\tCharset=\"UTF-8\" ",
+    ] {
+        assert_passes(&replica, &with(&[json]), Some("example.com"));
+    }
+    for values in [
+        &[][..],
+        &[""],
+        &["text/json"],
+        &["application/x-www-form-urlencoded"],
+        &["application/json", "application/json"],
+        &["application/json, text/plain"],
+        &["application/json;"],
+        &["application/json;;;"],
+        &["application/json; charset=utf-7"],
+        &["application/json; charset*0=utf-7"],
+        &["application/json; charset*=utf-8''utf-7"],
+        &["application/json; charset*0=utf; charset*1=-7"],
+        &["application/json; charset=utf-8; charset=utf-8"],
+        &["application/json; charset=utf-8; x=y"],
+        &["application/json; x=\"charset=utf-7\""],
+        &["application/json; xcharset=utf-16"],
+        &["application/json; charset=\"utf-8"],
+        &["application/json; charset=utf-8\""],
+        &["application/json; charset = utf-8"],
+        &["application/json; charset='utf-8'"],
+        &["application/json; charset\u{a0}=utf-8"],
+        &["application/json;\u{a0}charset=utf-8"],
+    ] {
+        assert_refused(&with(values), 400, "invalid_content_type");
+    }
+}
+
+#[test]
+fn a_body_with_a_content_encoding_is_refused_whatever_it_is() {
+    let replica = Replica::new();
+    for encoding in ["gzip", "br", "identity", "x, y", ""] {
+        let http = replica.request("body:/from").json(BODY);
+        let answer = replica.check(&http.header("Content-Encoding", encoding));
+        assert_refused(&answer, 400, "invalid_content_encoding");
+        let in_header = replica.request("none").header("content-encoding", encoding);
+        assert_passes(&replica, &replica.check(&in_header), None);
+    }
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn the_answer_to_a_gateway_copies_neither_headers_nor_a_body() {
     let text = "x".repeat(60_000);
     let body = format!(r#"{{"text": "{text}", "from": "Acme <hello@example.com>"}}"#);
     let request = HttpRequest::with_token(token.expose()).header("cookie", &text[..7000]);
+    let request = request.header("content-type", "application/json");
     let request = request.header("x-domain", "example.com").body(&body);
     // The account's id and the answer, and the domain for the question and the answer.
     for (source, expected) in [("none", 2), ("header:x-domain", 4), ("body:/from", 4)] {

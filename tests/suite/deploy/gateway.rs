@@ -16,7 +16,7 @@ use crate::support::{
     },
     tools::shell,
 };
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use keyservice::grpc::proto::AddDomainRequest;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -227,6 +227,79 @@ async fn a_request_reaches_the_api_with_its_key_and_whatever_a_client_says_of_it
     assert!(response.contains(challenge), "{response}");
 }
 
+/// Servers disagree about which names are the same, and some take a method or a path from a header.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_only_look_like_those_of_the_service_do_not_reach_the_api() {
+    let gateway = Gateway::start().await;
+    let from_client = [
+        "x.keyservice.account.id",
+        "X.KeyService.Account.Id",
+        "x-keyservice.domain",
+        "x~keyservice-domain",
+        "x--keyservice-domain",
+        "xkeyservice-domain",
+        "x-keyservice",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "x.http.method.override",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+    ];
+    let from_client = from_client
+        .map(|name| format!("-H '{name}: evil'"))
+        .join(" ");
+    let get = r#"curl https://…/v2/emails -H "Authorization: Bearer tsend_…""#;
+    for line in [email("hello@example.com"), get.to_owned()] {
+        for version in ["--http2", "--http1.1"] {
+            let response = gateway.curl(&format!(
+                "{line} {version} {from_client} -H 'x-other: kept'"
+            ));
+            assert!(response.contains("\nx-other: kept\n"), "{response}");
+            assert!(!response.contains("evil"), "{response}");
+        }
+        let underscore = format!("{line} --http1.1 -H 'x_keyservice_account_id: evil'");
+        let response = gateway.curl(&underscore);
+        assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_a_client_do_not_reach_an_api_that_speaks_http_2() {
+    let gateway = Gateway::start_with(|configuration| {
+        let (before, api) = configuration
+            .split_once("    - name: mail_api\n      type")
+            .expect("it");
+        let http_2 = "      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: {http2_protocol_options: {}}
+";
+        format!("{before}    - name: mail_api\n{http_2}      type{api}")
+    })
+    .await;
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-keyservice-account-id", "evil".parse().expect("a value"));
+    trailers.insert("x-other", "evil".parse().expect("a value"));
+    let message = Full::from(r#"{"from": {"email": "hello@example.com"}}"#);
+    let message = message.with_trailers(std::future::ready(Some(Ok(trailers))));
+    let request = http::Request::post("/v2/emails")
+        .header("authorization", format!("Bearer {}", gateway.token))
+        .header("content-type", "application/json")
+        .body(Body::new(message))
+        .expect("a request");
+    let mut https = endpoint(gateway.https, &gateway.authority, None).connect_lazy();
+    let https = https.ready().await.expect("it is reached");
+    let response = https.call(request).await.expect("an answer");
+    let reached = response.into_body().collect().await.expect("it is whole");
+    let reached = String::from_utf8(reached.to_bytes().to_vec()).expect("text");
+    assert!(
+        reached.contains("x-keyservice-account-id: acme"),
+        "{reached}"
+    );
+    assert!(!reached.contains("evil"), "{reached}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_not_granted_does_not_reach_the_api() {
     let gateway = Gateway::start().await;
@@ -250,6 +323,17 @@ async fn a_request_that_is_not_granted_does_not_reach_the_api() {
         &format!("{SEND} -d '{{\"from\": {{\"email\": \"a@example.com\"}}}}'"),
         400,
         "invalid_content_type",
+    );
+    let other_charset = JSON.replace("json", "json; charset*0=utf-7");
+    refused(
+        &email("a@example.com").replace(JSON, &other_charset),
+        400,
+        "invalid_content_type",
+    );
+    refused(
+        &(email("a@example.com") + " -H 'Content-Encoding: gzip'"),
+        400,
+        "invalid_content_encoding",
     );
     refused(
         &email("a@example.com, b@example.com"),
