@@ -48,7 +48,7 @@ export class UnavailableError extends KeyServiceError {
 export class MisusedError extends KeyServiceError {
   /**
    * The server's code: `INVALID_ARGUMENT`, `UNAUTHENTICATED` or `PERMISSION_DENIED`.
-   * Undefined if the library itself found the mistake, before it asked.
+   * Undefined if the options are wrong, or the client is closed.
    */
   readonly code: string | undefined;
 

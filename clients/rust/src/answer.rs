@@ -6,7 +6,7 @@ use tonic::Status;
 
 /// Whether the token may send for the domain.
 ///
-/// It is neither a `bool` nor a `Result`, so that no `if` and no `?` lets a denied token pass:
+/// It is neither a `bool` nor a `Result`, so that an `if` does not compile, and a `?` is warned of:
 ///
 /// ```compile_fail
 /// # async fn careless(client: tosend_keyservice::Client) -> Result<(), tosend_keyservice::Error> {

@@ -21,7 +21,7 @@
 //! A call asks replica after replica within its deadline, and keeps no answer. `clients/README.md` of the service
 //! describes what it does, and how each end is to be answered.
 //!
-//! The library records the metrics that this page lists, with the OpenTelemetry meter provider that is set when a
+//! The library records the metrics that `clients/README.md` lists, with the OpenTelemetry meter provider that is set when a
 //! client is opened. It logs by `tracing`: at `warn` that a changed file cannot be used, and at `debug` that a replica
 //! has become ready or is not ready any more.
 

@@ -19,7 +19,7 @@ class Misused(KeyServiceError):
     """The question or the configuration is wrong, or this caller may not ask.
 
     To ask again does not help. `code` is the gRPC code's name if the service said so, and
-    None if the library did. If it is INVALID_ARGUMENT and the domain came from your user,
+    None if the options are wrong, or the client is closed. If it is INVALID_ARGUMENT and the domain came from your user,
     answer 400. Otherwise mend your program, its files, or its rights.
     """
 
