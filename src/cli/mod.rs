@@ -2,6 +2,7 @@
 //! its output.
 
 mod audit;
+mod backup;
 mod client;
 mod credential;
 mod grants;
@@ -20,6 +21,7 @@ use crate::{
     system_calls,
 };
 use audit::AuditCommand;
+use backup::{BackupCommand, RestoreCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use client::{
     AccountsCommand, AuthorizeCommand, CONNECTION, ContextsCommand, DomainsCommand, EXIT_CODES,
@@ -73,6 +75,10 @@ enum Command {
     /// Print the audit records of a store: who worked on which key or domain, and how each call ended.
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditCommand),
+    /// Copy an SQLite store to a file, beside a running service.
+    Backup(BackupCommand),
+    /// Put a copy in the place of an SQLite store, while no service runs on it.
+    Restore(RestoreCommand),
     /// Make the credentials of callers.
     #[command(subcommand)]
     Credential(CredentialCommand),
@@ -218,6 +224,8 @@ impl Cli {
             Command::Authorize(authorize) => Ok(authorize.run()?),
             Command::Contexts(contexts) => Ok(contexts.run()?),
             Command::Audit(audit) => Ok(audit.run()?),
+            Command::Backup(backup) => Ok(backup.run()?),
+            Command::Restore(restore) => Ok(restore.run()?),
             Command::Credential(credential) => Ok(credential.run()?),
             Command::Grants(grants) => Ok(grants.run()?),
             Command::Completions(completions) => Ok(completions.run(Self::command())?),

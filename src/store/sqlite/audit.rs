@@ -5,13 +5,12 @@
 //! person may read them in a pager for hours. Must never hold more than a page of records in memory.
 
 use super::{
-    errors::{cannot_open, not_ours, store_error},
-    file, read_only,
+    errors::{not_ours, store_error},
+    reading::Reading,
     rows::time,
-    schema::{APPLICATION_ID, MIGRATIONS},
+    schema::MIGRATIONS,
 };
 use crate::{
-    file_access::NOT_REGULAR,
     model::{
         account::AccountId,
         audit_record::{AuditQuery, AuditRecord, MethodName, Outcome},
@@ -21,12 +20,11 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        ApplyRecord, Cause, OpenError, ReadAuditError, ReadRecord, StoreError, Unreadable,
-        migrations,
+        ApplyRecord, OpenError, ReadAuditError, ReadRecord, StoreError, Unreadable, migrations,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::{io, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
+use std::path::Path;
 use uuid::Uuid;
 
 pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
@@ -51,60 +49,20 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
     Ok(())
 }
 
-/// How often the opening is tried, and the pause between, so that a service may start or stop while the file is
-/// opened. A service that writes is in the middle of it for moments too, and for longer on a busy machine: the log's
-/// index cannot be read then.
-const ATTEMPTS: usize = 20;
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// The advice in the error for a file that cannot be read.
-const ADVICE: &str = "check that it is a keyservice database and its permissions, and try again if \
-                      a service has just started or stopped";
-
 /// Hands the records to `apply` in order of time, as of one moment. Blocks.
 pub fn read(
     path: &Path,
     query: &AuditQuery,
     apply: &mut ApplyRecord<'_>,
 ) -> Result<(), ReadAuditError> {
-    let given = std::path::absolute(path).map_err(|error| cannot_open(path, error, ADVICE))?;
-    let own_path = path.canonicalize().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => OpenError::Missing(format!("sqlite:{}", path.display())),
-        _ => cannot_open(path, error, ADVICE),
-    })?;
-    let path = own_path.as_path();
-    let unreadable = |cause: Cause| cannot_open(path, cause, ADVICE);
-    // If the file is a pipe, SQLite would wait until another process writes to it.
-    if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return Err(unreadable(NOT_REGULAR.into()).into());
+    let reading = Reading::begin(path)?;
+    let connection = reading.connection();
+    migrations::check_current(MIGRATIONS, reading.schema()).map_err(OpenError::Schema)?;
+    if !is_plain_table(connection).map_err(|error| reading.failed(error))? {
+        return Err(not_ours(reading.path()).into());
     }
-    let refuse_planted = || {
-        file::refuse_planted(&given, path)?;
-        file::refuse_other_owners(path)
-    };
-    refuse_planted()?;
-    let (source, connection) = open(path).map_err(unreadable)?;
-    // Somebody may have put a file there after the first look.
-    refuse_planted()?;
-    let number = |pragma| -> Result<i32, OpenError> {
-        let read = connection.pragma_query_value(None, pragma, |row| row.get(0));
-        read.map_err(|error| unreadable(error.into()))
-    };
-    if number("application_id")? != APPLICATION_ID {
-        return Err(not_ours(path).into());
-    }
-    let found = number("user_version")?;
-    migrations::check_current(MIGRATIONS, found).map_err(OpenError::Schema)?;
-    if !is_plain_table(&connection).map_err(|error| unreadable(error.into()))? {
-        return Err(not_ours(path).into());
-    }
-    select(&connection, query, apply)?;
-    if source != Source::Live
-        && Source::of(path).map_err(|error| unreadable(error.into()))? != source
-    {
-        let cause = "a service began to write to it meanwhile";
-        return Err(cannot_open(path, cause, "run the command again").into());
-    }
+    select(connection, query, apply)?;
+    reading.end()?;
     Ok(())
 }
 
@@ -115,61 +73,6 @@ fn is_plain_table(connection: &Connection) -> rusqlite::Result<bool> {
                FROM sqlite_schema WHERE lower(name) = 'audit'";
     let found: (i64, i64) = connection.query_row(all, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found == (1, 1))
-}
-
-/// How a file is read without writing anything, and without the lock of a service, which would keep
-/// one from starting.
-#[derive(PartialEq)]
-enum Source {
-    /// The file has a write-ahead log, from a service that runs or has crashed. SQLite's own locks
-    /// order this reading and the service's writing.
-    Live,
-    /// The file has no log, as after a service that was stopped. SQLite would create a log in order
-    /// to read. Told that the file does not change, it creates none, so whoever reads must check
-    /// afterwards that the file did not change.
-    AtRest { modify_nanos: i128, len: u64 },
-}
-
-impl Source {
-    fn of(path: &Path) -> io::Result<Self> {
-        if file::beside(path, "-wal").try_exists()? {
-            return Ok(Self::Live);
-        }
-        let metadata = path.metadata()?;
-        let nanos = i128::from(metadata.mtime()) * 1_000_000_000;
-        Ok(Self::AtRest {
-            modify_nanos: nanos + i128::from(metadata.mtime_nsec()),
-            len: metadata.len(),
-        })
-    }
-
-    fn connect(&self, path: &Path) -> rusqlite::Result<Connection> {
-        let parameter = match self {
-            Self::Live => "readonly_shm=1",
-            Self::AtRest { .. } => "immutable=1",
-        };
-        let connection = read_only::connect(path, parameter)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.execute_batch("SELECT count(*) FROM sqlite_schema")?;
-        Ok(connection)
-    }
-}
-
-fn open(path: &Path) -> Result<(Source, Connection), Cause> {
-    let attempt = || {
-        let source = Source::of(path)?;
-        let connection = source.connect(path)?;
-        Ok((source, connection))
-    };
-    let mut opened = attempt();
-    for _ in 1..ATTEMPTS {
-        if opened.is_ok() {
-            break;
-        }
-        thread::sleep(PAUSE);
-        opened = attempt();
-    }
-    opened
 }
 
 /// How many records one transaction reads.

@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod batch_revoke;
+mod copies;
 mod domains;
 mod errors;
 mod file;
@@ -17,6 +18,8 @@ mod open;
 mod open_files;
 mod opening;
 mod read_only;
+mod reading;
+mod restore;
 mod retention;
 mod rows;
 mod schema;
@@ -46,8 +49,10 @@ use crate::model::{
 };
 use async_trait::async_trait;
 pub use audit::read as read_audit;
+pub use copies::{Copied, CopyError, back_up, back_up_to};
 use open::Opened;
 use open_files::OpenFiles;
+pub use restore::{Restored, restore, restore_from};
 use rusqlite::Transaction;
 use std::{
     io,

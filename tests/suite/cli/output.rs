@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Each command that prints, by how it is called. The last ones change something.
-const PRINTING: [&str; 17] = [
+const PRINTING: [&str; 19] = [
     "--help",
     "--version",
     "keys --help",
@@ -20,6 +20,8 @@ const PRINTING: [&str; 17] = [
     "credential new sender --role authorizer",
     "completions bash",
     "audit",
+    "backup -",
+    "restore -",
     "contexts list",
     "accounts get acme",
     "domains list --account acme",

@@ -5,6 +5,7 @@ mod conformance;
 mod crash;
 mod postgres;
 mod refused;
+mod sqlite_copies;
 mod sqlite_file;
 mod sqlite_lost;
 mod sqlite_restore;

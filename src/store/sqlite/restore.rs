@@ -1,0 +1,133 @@
+//! The restore of a database file from a copy.
+//!
+//! Promises that the copy was looked at before anything is moved, and that what was there is kept under other names.
+//! If it is killed half-way, the service does not start, or finds the file as it was before or after. Must never
+//! touch the files of a service that runs.
+
+use super::{
+    copies::{Copied, CopyError, Partial, Plain, cannot, check, sync_folder},
+    errors::cannot_open,
+    file, inspect,
+};
+use crate::{model::time::Timestamp, store::Cause};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// What a restore has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What the database holds now.
+    pub copied: Copied,
+    /// Where the database is that was there before. None if there was none.
+    pub replaced: Option<PathBuf>,
+}
+
+/// Puts the copy in the place of the database. A copy that was not made by SQLite is refused, unless it may be
+/// incomplete. Blocks.
+pub fn restore(path: &Path, copy: &Path, may_be_incomplete: bool) -> Result<Restored, CopyError> {
+    let name = copy.display().to_string();
+    if inspect::has_log(copy).map_err(cannot("read", copy))? {
+        return Err(CopyError::WithLog(name));
+    }
+    let mut file = File::open(copy).map_err(cannot("read", copy))?;
+    restore_from(path, &mut file, &name, may_be_incomplete)
+}
+
+/// The same for a copy that is read, and not at hand as a file. An error calls it `name`.
+pub fn restore_from(
+    path: &Path,
+    copy: &mut dyn Read,
+    name: &str,
+    may_be_incomplete: bool,
+) -> Result<Restored, CopyError> {
+    let place = Place::find(path)?;
+    let mut partial = Partial::beside(&place.path)?;
+    let filled = partial.fill(copy);
+    filled.map_err(cannot("copy to", &partial.path))?;
+    let plain = if may_be_incomplete {
+        Plain::Accepted
+    } else {
+        Plain::Refused
+    };
+    let copied = check(&partial.path, name, plain)?;
+    let given = partial.give_to(place.user, place.group, place.mode);
+    given.map_err(cannot(
+        "give to the owner of the database (run the command as that user)",
+        &partial.path,
+    ))?;
+    let replaced = place.move_away()?;
+    partial.place(&place.path)?;
+    Ok(Restored { copied, replaced })
+}
+
+/// Where the database is or will be, and who may read it.
+struct Place {
+    path: PathBuf,
+    user: u32,
+    group: u32,
+    mode: u32,
+    /// Keeps a service from starting on the database that is there.
+    _lock: Option<File>,
+}
+
+impl Place {
+    fn find(path: &Path) -> Result<Self, CopyError> {
+        let advice = "give the path of the database, in a folder that exists";
+        let failed = |cause: Cause| cannot_open(path, cause, advice);
+        let given = std::path::absolute(path).map_err(|error| failed(error.into()))?;
+        if let Ok(real) = given.canonicalize() {
+            let lock = file::lock(&real)?;
+            file::refuse_planted(&given, &real)?;
+            let found = lock.metadata().map_err(|error| failed(error.into()))?;
+            if !found.is_file() {
+                return Err(failed("it is no regular file".into()).into());
+            }
+            return Ok(Self {
+                path: real,
+                user: found.uid(),
+                group: found.gid(),
+                mode: found.mode() & 0o777,
+                _lock: Some(lock),
+            });
+        }
+        let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else {
+            return Err(failed("it names no file".into()).into());
+        };
+        let folder = folder
+            .canonicalize()
+            .map_err(|error| failed(error.into()))?;
+        let found = folder.metadata().map_err(|error| failed(error.into()))?;
+        Ok(Self {
+            path: folder.join(name),
+            user: found.uid(),
+            group: found.gid(),
+            mode: 0o600,
+            _lock: None,
+        })
+    }
+
+    /// Gives what is there another name. The database goes first: a service does not start on a log that has none.
+    fn move_away(&self) -> Result<Option<PathBuf>, CopyError> {
+        let now = Timestamp::now().to_system_time();
+        let now = humantime::format_rfc3339_micros(now).to_string();
+        let now = now.replace(['-', ':'], "");
+        let replaced = file::beside(&self.path, &format!(".replaced-{now}"));
+        let mut moved = false;
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let from = file::beside(&self.path, end);
+            match fs::rename(&from, file::beside(&replaced, end)) {
+                Ok(()) => moved = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(cannot("move away", &from)(error)),
+            }
+        }
+        if moved {
+            sync_folder(&self.path).map_err(cannot("move away", &self.path))?;
+        }
+        Ok(moved.then_some(replaced))
+    }
+}
