@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 /// Pages with their blocks of commands, by the language and the number of blocks, and the test that runs
 /// every one of them.
-const RUN: [(&str, &str, usize, &str); 10] = [
+const RUN: [(&str, &str, usize, &str); 11] = [
     ("README.md", "console", 1, "tour.rs"),
     ("docs/grpcurl.md", "console", 1, "tour.rs"),
     ("docs/keys.md", "console", 1, "tour.rs"),
@@ -31,6 +31,7 @@ const RUN: [(&str, &str, usize, &str); 10] = [
     ("docs/command-line.md", "sh", 3, "tour.rs"),
     ("docs/gateway.md", "sh", 5, "gateway.rs"),
     ("deploy/PRODUCTION.md", "sh", 11, "production.rs"),
+    ("docs/backup.md", "sh", 4, "backup.rs"),
     ("docs/domains.md", "sh", 1, "commands.rs"),
     ("deploy/README.md", "sh", 4, "commands.rs"),
     ("deploy/helm/README.md", "sh", 1, "commands.rs"),

@@ -1,5 +1,6 @@
 //! The pages' links lead somewhere, and every command on them exists. Those that print something on the page do so.
 
+mod backup;
 mod commands;
 mod gateway;
 mod pages;
