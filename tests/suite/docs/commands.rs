@@ -52,6 +52,9 @@ const LOOKED_UP: [(&str, usize); 11] = [
     ("clients/rust/README.md", 1),
 ];
 
+/// What pages call `ADDRESS`.
+const SOME_STORE: &str = "sqlite:keyservice.db";
+
 /// What pages call `KEY_ID`.
 const SOME_KEY: &str = "key_01m8d4da2afq1t0whwxxddwr9s";
 
@@ -287,7 +290,11 @@ fn calls(script: &str) -> Vec<Vec<String>> {
 fn look_up(call: &[String]) {
     // An ellipsis stands for arguments that the page has shown before.
     let given = call.iter().map(String::as_str).filter(|it| *it != "…");
-    let given = given.map(|it| if it == "KEY_ID" { SOME_KEY } else { it });
+    let given = given.map(|it| match it {
+        "KEY_ID" => SOME_KEY,
+        "ADDRESS" => SOME_STORE,
+        it => it,
+    });
     let words: Vec<&str> = given.collect();
     let names = |file: &str, text: String| {
         let content = read(&root().join(file));
