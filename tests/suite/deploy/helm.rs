@@ -34,6 +34,7 @@ const OF_HELM: [&str; 5] = [
 ];
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn the_chart_renders_what_kustomize_builds_with_traces_and_without() {
     for (overlay, values) in SAME {
         for (built, more) in [
@@ -105,6 +106,7 @@ fn normalize(value: &mut Value, path: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn helm_lints_the_chart_without_a_warning() {
     for (_, values) in SAME {
         let linted = helm(&["lint", "--strict", "deploy/helm", "--values", values]);
@@ -117,6 +119,7 @@ fn helm_lints_the_chart_without_a_warning() {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn the_chart_and_its_image_have_the_version_of_this_release() {
     for field in ["version", "appVersion"] {
         let line = concat!(": ", env!("CARGO_PKG_VERSION"));
@@ -138,6 +141,7 @@ fn the_chart_and_its_image_have_the_version_of_this_release() {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn what_cannot_work_is_refused_before_it_is_installed_and_the_reason_is_said() {
     for (values, reason) in [
         (
@@ -217,6 +221,7 @@ fn what_cannot_work_is_refused_before_it_is_installed_and_the_reason_is_said() {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn the_schema_knows_each_setting_of_serve_that_the_chart_does_not_set_itself() {
     let help = help();
     let listed = help.split("[env: KEYSERVICE_").skip(1);
@@ -241,6 +246,7 @@ fn the_schema_knows_each_setting_of_serve_that_the_chart_does_not_set_itself() {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn settings_reach_the_process_as_they_are_written() {
     let settings = "settings.KEYSERVICE_MAX_CALLS=1000000,settings.KEYSERVICE_REFLECTION=false,\
                     settings.KEYSERVICE_LEASE=3s,settings.KEYSERVICE_MAX_CONNECTIONS=null";
@@ -255,6 +261,7 @@ fn settings_reach_the_process_as_they_are_written() {
 
 /// Every value that the examples leave alone, set to something else.
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn each_value_changes_what_it_names() {
     let values = "tests/suite/deploy/helm.yaml";
     let all = render(&["--values", values]).expect("it renders");
@@ -352,6 +359,7 @@ fn each_value_changes_what_it_names() {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn sqlite_keeps_its_keys_in_a_volume_of_the_size_and_class_that_are_set() {
     let set = "store.kind=sqlite,store.sqlite.size=10Gi,store.sqlite.storageClass=fast";
     let all = render(&[&IMAGE[..], &["--set", set]].concat()).expect("it renders");
@@ -362,6 +370,7 @@ fn sqlite_keeps_its_keys_in_a_volume_of_the_size_and_class_that_are_set() {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn prometheus_and_grafana_get_the_rules_and_the_dashboard_of_this_release() {
     let set = "monitoring.prometheusRule.enabled=true,monitoring.dashboard.enabled=true";
     let all = render(&[&IMAGE[..], &["--set", set]].concat()).expect("it renders");
@@ -381,6 +390,7 @@ fn prometheus_and_grafana_get_the_rules_and_the_dashboard_of_this_release() {
 
 /// Two releases in one namespace would otherwise serve each other's clients.
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn releases_differ_in_their_names_and_select_only_their_own_pods() {
     let template = ["template", "blue", "deploy/helm", "--namespace", "mail"];
     let more = ["--set", "monitoring.serviceMonitor.enabled=true"];
@@ -405,6 +415,7 @@ fn releases_differ_in_their_names_and_select_only_their_own_pods() {
 }
 
 #[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn the_notes_name_each_secret_that_the_pods_wait_for() {
     for (_, values) in SAME {
         let install = [

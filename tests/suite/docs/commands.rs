@@ -168,8 +168,17 @@ async fn the_commands_of_the_pages_of_deployment_fit_the_manifests_the_secrets_a
 }
 
 #[test]
-fn the_commands_of_the_page_of_the_chart_install_it_into_a_namespace_that_enforces_its_rights() {
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
+fn the_commands_of_the_page_of_the_helm_chart_install_it_into_a_namespace_that_enforces_its_rights()
+{
     let cluster = NoCluster::new();
+    cluster.stand_in(
+        "helm",
+        &format!(
+            "[[ $1 == install ]] && exec {} template \"${{@:2}}\" >> installed",
+            tool("helm").display()
+        ),
+    );
     cluster.run(&page("deploy/helm/README.md"));
     let namespace = &SQLITE.one("Namespace")["metadata"];
     let created = in_json(cluster.wrote("created").as_bytes());
@@ -387,13 +396,6 @@ impl NoCluster {
         let it = Self { home };
         it.lay_out_the_image();
         it.stand_in("docker", "echo \"$@\" >> built");
-        it.stand_in(
-            "helm",
-            &format!(
-                "[[ $1 == install ]] && exec {} template \"${{@:2}}\" >> installed",
-                tool("helm").display()
-            ),
-        );
         it.stand_in(
             "kubectl",
             &KUBECTL.replace("REAL", &tool("kubectl").display().to_string()),
