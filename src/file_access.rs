@@ -80,17 +80,26 @@ const ENTER: u32 = 1;
 
 /// Logs a warning for each thing that others may do with these files. `name` is what the operator calls them.
 pub(crate) fn warn_of_others(name: &str, paths: &[&Path], content: Content) {
+    for warning in warnings(name, paths, content) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The same warnings, for a command that has no log.
+pub(crate) fn warnings(name: &str, paths: &[&Path], content: Content) -> Vec<String> {
     let process = Identity::own();
     // Whoever opens a file reports that it is not there.
     let found = paths
         .iter()
         .flat_map(|path| exposures(path, content, &process));
-    for exposure in found.flatten().collect::<BTreeSet<_>>() {
-        tracing::warn!(
+    let found: BTreeSet<_> = found.flatten().collect();
+    let warning = |exposure| {
+        format!(
             "{name}: {exposure}; take this permission away with chmod or chown, or keep the file in a \
              folder that only its user may enter"
-        );
-    }
+        )
+    };
+    found.into_iter().map(warning).collect()
 }
 
 /// Logs a warning for each thing by which others than the server may put a socket of theirs into its place. The

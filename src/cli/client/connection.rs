@@ -5,10 +5,14 @@ use super::{
     context::Context,
     contexts::Contexts,
     failure::Failure,
+    printer::say,
 };
-use crate::config::{Hidden, duration};
+use crate::{
+    config::{Hidden, duration},
+    file_access::{self, Content},
+};
 use clap::Args;
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::{net::lookup_host, time::timeout};
 use tosend_keyservice::{Client, Options};
 
@@ -55,7 +59,8 @@ pub(super) struct Connection {
 impl Connection {
     /// What to look at first when nobody answers, because of this.
     pub(super) fn advice(&self, why: &str) -> Option<&'static str> {
-        advice(&self.merged().ok()?, why)
+        let has_secret = secret_of_variable().is_ok_and(|secret| secret.is_some());
+        advice(&self.merged().ok()?, has_secret, why)
     }
 
     /// The same connection, by the context of this name.
@@ -70,7 +75,7 @@ impl Connection {
     /// Whether calls are encrypted, and what says who calls.
     pub(super) fn manner(&self) -> Result<(bool, Option<&'static str>), Failure> {
         let context = self.merged()?;
-        let by_variable = secret_of_variable().map(|_| "secret");
+        let by_variable = secret_of_variable()?.map(|_| "secret");
         let is_encrypted = context.server.is_some() && !context.plaintext;
         Ok((is_encrypted, context.caller().or(by_variable)))
     }
@@ -105,7 +110,31 @@ impl Connection {
 
     /// A client of that service. It needs a Tokio runtime.
     pub(super) fn open(&self) -> Result<Client, Failure> {
-        Ok(Client::open(self.options()?)?)
+        let options = self.options()?;
+        self.warn_of_others()?;
+        Ok(Client::open(options)?)
+    }
+
+    /// Says who else may change the files that decide where a secret goes, or read it.
+    fn warn_of_others(&self) -> Result<(), Failure> {
+        let context = self.merged()?;
+        let of_contexts = match self.flags.server {
+            Some(_) => None,
+            None => Some(self.contexts()?.path().to_owned()),
+        };
+        for (name, file, content) in [
+            ("the file of contexts", of_contexts, Content::Public),
+            ("ca", context.ca, Content::Public),
+            ("client-cert", context.client_cert, Content::Public),
+            ("client-key", context.client_key, Content::Secret),
+            ("secret-file", context.secret_file, Content::Secret),
+        ] {
+            let file = file.as_deref();
+            for warning in file_access::warnings(name, file.as_slice(), content) {
+                say(&format!("keyservice: {warning}"));
+            }
+        }
+        Ok(())
     }
 
     /// The file of contexts that counts.
@@ -131,7 +160,7 @@ impl Connection {
         let context = self.merged()?;
         let (server, is_plaintext) = match &context.server {
             Some(server) => (server.as_str(), context.plaintext),
-            None if context == Context::default() && secret_of_variable().is_none() => {
+            None if context == Context::default() && secret_of_variable()?.is_none() => {
                 (THIS_MACHINE, true)
             }
             None => {
@@ -160,7 +189,7 @@ impl Connection {
         }
         if let Some(file) = context.secret_file {
             options = options.secret_file(file);
-        } else if let Some(secret) = secret_of_variable() {
+        } else if let Some(secret) = secret_of_variable()? {
             options = options.secret(secret.expose());
         }
         Ok(options)
@@ -180,7 +209,7 @@ impl Connection {
             (None, None) => self.contexts()?.current()?.unwrap_or_default(),
             (None, Some(_)) => Context::default(),
         };
-        let says_who = self.flags.says_who() || secret_of_variable().is_some();
+        let says_who = secret_of_variable()?.is_some() || self.flags.says_who();
         let of_file = if says_who {
             of_file.without_caller()
         } else {
@@ -190,7 +219,7 @@ impl Connection {
     }
 }
 
-fn advice(context: &Context, why: &str) -> Option<&'static str> {
+fn advice(context: &Context, has_secret: bool, why: &str) -> Option<&'static str> {
     let speaks_tls = why.contains("certificate");
     match &context.server {
         None => Some("start a service by `keyservice serve`, or name one by --server"),
@@ -207,8 +236,24 @@ fn advice(context: &Context, why: &str) -> Option<&'static str> {
         Some(_) if why.contains("NotValidForName") => {
             Some("give the name in the service's certificate by --server-name")
         }
-        Some(_) => (!speaks_tls).then_some("a service without TLS needs --plaintext"),
+        Some(_) if speaks_tls => None,
+        Some(server) if is_plaintext_likely(context, server) && !has_secret => {
+            Some("a service without TLS needs --plaintext")
+        }
+        // Whoever breaks the connection must not get a token or a secret for it.
+        Some(_) => Some("check the address, and that the service has TLS there"),
     }
+}
+
+/// Whether nothing speaks for TLS, and nobody else would see the calls.
+fn is_plaintext_likely(context: &Context, server: &str) -> bool {
+    let says_tls = context.ca.is_some() || context.server_name.is_some() || context.says_who();
+    let is_local = |address: &str| {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let ip = host.trim_matches(['[', ']']).parse();
+        host == "localhost" || ip.is_ok_and(|ip: IpAddr| ip.is_loopback())
+    };
+    !says_tls && server.split(',').map(str::trim).all(is_local)
 }
 
 /// What says that this person works with a service, if anything does: a variable, or the current context.
@@ -224,8 +269,15 @@ pub(in crate::cli) fn service_in_use() -> Option<String> {
     Some(format!("the current context, {name},"))
 }
 
-fn secret_of_variable() -> Option<Hidden> {
-    Hidden::of_variable(SECRET_VARIABLE)
+/// An empty variable is what a script leaves that failed to read the secret. To call as somebody else then would
+/// be no mistake that it could notice.
+fn secret_of_variable() -> Result<Option<Hidden>, Failure> {
+    match Hidden::of_variable(SECRET_VARIABLE) {
+        None if env::var_os(SECRET_VARIABLE).is_some() => Err(Failure::Misused(format!(
+            "the variable {SECRET_VARIABLE} is set and empty: give it the secret, or unset it"
+        ))),
+        secret => Ok(secret),
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +292,11 @@ mod tests {
             ..Context::default()
         };
         let far = Some("keys.example.org:50051");
+        let near = Some("localhost:1, [::1]:2");
+        let by_secret = Context {
+            secret_file: Some("secret".into()),
+            ..context(near, false)
+        };
         for (context, why, said) in [
             (context(None, false), "refused", Some("keyservice serve")),
             (
@@ -252,7 +309,9 @@ mod tests {
                 "invalid peer certificate: UnknownIssuer",
                 Some("--ca"),
             ),
-            (context(far, false), "no answer", Some("--plaintext")),
+            (context(near, false), "no answer", Some("--plaintext")),
+            (context(far, false), "no answer", Some("has TLS there")),
+            (by_secret, "no answer", Some("has TLS there")),
             (
                 context(far, true),
                 "frame with invalid size",
@@ -261,7 +320,7 @@ mod tests {
             (context(far, true), "no answer", None),
             (context(far, false), "no address was found", None),
         ] {
-            let advice = advice(&context, why);
+            let advice = advice(&context, false, why);
             let is_right = advice.is_some() == said.is_some()
                 && said.is_none_or(|said| advice.is_some_and(|advice| advice.contains(said)));
             assert!(is_right, "{why}: {advice:?}");

@@ -4,6 +4,7 @@
 //! what it does not concern as it was, comments included; and that of two changes at once neither is lost.
 
 use super::{arguments::file_path, context::Context, failure::Failure};
+use crate::file_access::planter;
 use rustix::fs::OFlags;
 use serde::Deserialize;
 use std::{
@@ -76,7 +77,13 @@ impl Contexts {
         replacement.finish(&text).map_err(unwritten)
     }
 
+    /// Where the file stands, or would.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn read_at(path: &Path, may_be_new: bool) -> Result<Self, Failure> {
+        refuse_planted(path)?;
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(path.to_owned(), &text),
             Err(error) if error.kind() == ErrorKind::NotFound && may_be_new => {
@@ -245,6 +252,23 @@ impl Contexts {
             self.path.display()
         )))
     }
+}
+
+/// Refuses a file that another user may have put there: it says which file is sent as a secret, and to whom.
+fn refuse_planted(path: &Path) -> Result<(), Failure> {
+    let target = behind_links(path).unwrap_or_default();
+    for path in [path, &target] {
+        // Whoever reads a file that is not there says so.
+        let owner = absolute(path).and_then(|path| planter(&path));
+        if let Ok(Some(user)) = owner {
+            let path = path.display();
+            return Err(Failure::Misused(format!(
+                "the file of contexts, {path}, belongs to user {user}, who may have put it there: everybody may \
+                 create files in its folder; keep yours in a folder of your own"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Failure {

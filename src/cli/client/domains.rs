@@ -4,6 +4,7 @@ use super::{
     arguments::{account, domain},
     connection::Connection,
     failure::Failure,
+    pages::Pages,
     printer::{PAGE, json, print, print_json, print_with, say, time_or_none},
     with_client,
 };
@@ -115,24 +116,22 @@ impl DomainsCommand {
             page_size: PAGE,
             page_token: String::new(),
         };
+        let mut pages = Pages::default();
         loop {
             let page = admin.list_domains(request.clone()).await?;
             if self.format.is_table() {
                 page.domains
                     .iter()
                     .for_each(|domain| table.add(row(domain)));
+                print_with(|mut output| table.print(&mut output))?;
             } else {
                 print_json("VerifiedDomain", &page.domains)?;
             }
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                break;
+            match pages.next(page.next_page_token, page.domains.len())? {
+                Some(next) => request.page_token = next,
+                None => return Ok(()),
             }
         }
-        if self.format.is_table() {
-            print_with(|mut output| table.print(&mut output))?;
-        }
-        Ok(())
     }
 
     async fn remove(&self, admin: &Admin, named: &Named) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ mod contexts_command;
 mod domains;
 mod failure;
 mod keys;
+mod pages;
 mod printer;
 mod token_input;
 mod words;

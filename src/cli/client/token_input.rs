@@ -2,15 +2,29 @@
 //! those.
 
 use super::failure::Failure;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+};
+use signal_hook::{
+    consts::{SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
+    flag,
+    low_level::{emulate_default_handler, pipe},
+};
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal, Read, Stdin, Write},
+    io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Stdin, Write},
+    os::unix::net::UnixStream,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 /// A token has 55 characters. What is longer is none, and is sent so that the service says so.
-const LONGEST: u64 = 1000;
+const LONGEST: usize = 1000;
 
 /// Reads the token in a file of one line. `-` is standard input.
 pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
@@ -36,17 +50,100 @@ fn from_stdin() -> io::Result<Option<String>> {
     if !stdin.is_terminal() {
         return one_line(stdin.lock());
     }
-    let _unseen = Unseen::begin(&stdin);
+    let signals = Signals::catch()?;
+    loop {
+        match typed(&stdin, &signals)? {
+            Typed::Line(line) => return Ok(token(&line)),
+            // It ends this process, or stops it until it is continued.
+            Typed::Signal(signal) => emulate_default_handler(signal)?,
+        }
+    }
+}
+
+/// What a person does who is asked for a token.
+enum Typed {
+    Line(String),
+    Signal(i32),
+}
+
+/// Asks once. The terminal is as it was before this returns.
+fn typed(stdin: &Stdin, signals: &Signals) -> io::Result<Typed> {
+    let _unseen = Unseen::begin(stdin);
     io::stderr().write_all(b"Token: ").ok();
-    let mut typed = String::new();
-    stdin.lock().take(LONGEST + 1).read_line(&mut typed)?;
-    Ok(token(&typed))
+    let mut line = Vec::new();
+    loop {
+        let mut ready = [
+            PollFd::new(stdin, PollFlags::IN),
+            PollFd::new(&signals.wake, PollFlags::IN),
+        ];
+        match poll(&mut ready, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(signal) = signals.take() {
+            return Ok(Typed::Signal(signal));
+        }
+        let [terminal, _] = ready;
+        if terminal.revents().is_empty() {
+            continue;
+        }
+        let mut piece = [0; LONGEST + 1];
+        let len = stdin.lock().read(&mut piece)?;
+        line.extend(&piece[..len]);
+        if len == 0 || line.ends_with(b"\n") || line.len() > LONGEST {
+            let line = String::from_utf8(line);
+            return Ok(Typed::Line(line.map_err(|_| ErrorKind::InvalidData)?));
+        }
+    }
+}
+
+/// The signals that a terminal or a plain `kill` sends, which would leave the terminal as it is. While this lives, they
+/// are noted and do nothing else.
+struct Signals {
+    last: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+    /// Has something to read after a signal.
+    wake: UnixStream,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        let (wake, waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        let (last, is_over) = (Arc::default(), Arc::default());
+        for signal in [SIGINT, SIGQUIT, SIGTERM, SIGTSTP] {
+            // What it does by default, as soon as it is not caught any more.
+            flag::register_conditional_default(signal, Arc::clone(&is_over))?;
+            let number = usize::try_from(signal).expect("a signal's number is positive");
+            flag::register_usize(signal, Arc::clone(&last), number)?;
+            pipe::register(signal, waker.try_clone()?)?;
+        }
+        Ok(Self {
+            last,
+            is_over,
+            wake,
+        })
+    }
+
+    /// The last signal since this was called before.
+    fn take(&self) -> Option<i32> {
+        let mut woken = [0; 64];
+        while (&self.wake).read(&mut woken).is_ok_and(|len| len > 0) {}
+        let signal = self.last.swap(0, SeqCst);
+        i32::try_from(signal).ok().filter(|signal| *signal != 0)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.is_over.store(true, SeqCst);
+    }
 }
 
 /// The only line that is not empty.
 fn one_line(read: impl BufRead) -> io::Result<Option<String>> {
     let mut text = String::new();
-    read.take(LONGEST + 1).read_to_string(&mut text)?;
+    read.take(LONGEST as u64 + 1).read_to_string(&mut text)?;
     Ok(token(&text))
 }
 

@@ -9,7 +9,11 @@ use crate::support::{
     server::{Server, sqlite_in},
 };
 use serde_json::json;
-use std::{fs, path::Path};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+};
 use tempfile::TempDir;
 
 /// A server with TLS, an admin with a secret and one with a certificate, and the files that they have.
@@ -173,8 +177,11 @@ async fn a_secret_in_a_variable_goes_before_that_of_the_context() {
     person.variables = vec![("KEYSERVICE_SECRET", "tsop_nobody".to_owned())];
     let refused = person.runs(&LIST);
     assert!(refused.err.contains("UNAUTHENTICATED"), "{refused:?}");
-    person.variables = vec![("KEYSERVICE_CONTEXT", String::new())];
-    assert_eq!(person.runs(&LIST).exit, 2, "an empty variable is a mistake");
+    for variable in ["KEYSERVICE_CONTEXT", "KEYSERVICE_SECRET"] {
+        person.variables = vec![(variable, String::new())];
+        let refused = person.runs(&LIST);
+        assert_eq!(refused.exit, 2, "{variable}: {refused:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,6 +318,45 @@ fn who_has_no_home_is_told_that_the_contexts_need_a_place_and_may_name_one() {
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = homeless(&[&["contexts", "use", "a"], &config[..]].concat());
     assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn files_that_others_may_change_or_read_are_named() {
+    let person = Person::new();
+    let home = person.home.path();
+    let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+    let file = home.join("config.toml");
+    let secret = home.join("secret");
+    let context = "current = \"a\"\n[context.a]\nserver = \"127.0.0.1:1\"\nplaintext = true\n";
+    fs::write(&file, format!("{context}secret-file = \"secret\"\n")).expect("written");
+    fs::write(&secret, "tsop_a").expect("written");
+    let config = file.to_str().expect("UTF-8");
+    let list = || person.runs(&[&LIST[..], &["--config", config, "--timeout", "1s"]].concat());
+    let said = || list().err.matches("every user of this machine may").count();
+    for path in [home, &file, &secret] {
+        allow(path, if path == home { 0o755 } else { 0o600 }).expect("allowed");
+    }
+    assert_eq!(said(), 0, "{:?}", list());
+    allow(&file, 0o646).expect("allowed");
+    allow(&secret, 0o604).expect("allowed");
+    let warned = list().err;
+    let warnings = [
+        "the file of contexts: every user of this machine may change",
+        "secret-file: every",
+    ];
+    assert!(
+        warnings.iter().all(|warning| warned.contains(warning)),
+        "{warned}"
+    );
+    assert_eq!(said(), 2, "{warned}");
+
+    allow(home, 0o1777).expect("allowed");
+    // Only root can give a file away.
+    if chown(&file, Some(12345), None).is_ok() {
+        let refused = list();
+        assert_eq!(refused.exit, 2, "{refused:?}");
+        assert!(refused.err.contains("belongs to user 12345"), "{refused:?}");
+    }
 }
 
 fn only_file_in(folder: &Path) -> String {

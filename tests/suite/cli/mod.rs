@@ -2,6 +2,7 @@
 
 mod accounts;
 mod connection;
+mod false_service;
 mod keys;
 mod mistakes;
 mod output;

@@ -9,8 +9,12 @@ use std::{
 
 /// Runs a command at a terminal, with this typed there once it has shown this prompt.
 fn at_a_terminal(person: &Person, line: &str, prompt: &str, typed: &str) -> (Option<i32>, String) {
-    let line = format!("{} {line}", env!("CARGO_BIN_EXE_keyservice"));
-    let mut script = terminal(&line);
+    in_a_shell(person, &format!("keyservice {line}"), prompt, typed)
+}
+
+/// The same for a whole line of bash.
+fn in_a_shell(person: &Person, line: &str, prompt: &str, typed: &str) -> (Option<i32>, String) {
+    let mut script = terminal(line);
     script.env("HOME", person.home.path());
     script.envs(person.variables.iter().map(|(name, value)| (name, value)));
     let script = script.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -79,4 +83,15 @@ async fn a_token_that_is_typed_is_not_shown() {
     assert!(shown.contains("Token: "), "{shown}");
     assert!(shown.contains("granted"), "{shown}");
     assert_eq!(exit, Some(0));
+}
+
+#[test]
+fn a_terminal_shows_again_what_is_typed_after_ctrl_c() {
+    let person = Person::new();
+    // The shell itself goes on.
+    let line = "trap : INT; keyservice authorize example.com; echo \"exit $?\"; stty -a";
+    let (_, shown) = in_a_shell(&person, line, "Token: ", "tsend_a\u{3}");
+    assert!(shown.contains("exit 130"), "{shown}");
+    let modes: Vec<_> = shown.split_whitespace().collect();
+    assert!(modes.contains(&"echo"), "{shown}");
 }

@@ -4,6 +4,7 @@ use crate::cli::{
     client::{arguments::file_path, failure::Failure},
     output::to_stdout,
 };
+use crate::model::token::Token;
 use clap::Args;
 use std::{
     fs::{self, File},
@@ -47,7 +48,8 @@ pub(super) enum OpenDestination<'a> {
 
 impl OpenDestination<'_> {
     /// Writes the token, which cannot be shown again. A reader that has gone is an error here.
-    pub(super) fn write(&mut self, token: &str) -> io::Result<()> {
+    pub(super) fn write(&mut self, token: &Token) -> io::Result<()> {
+        let token = token.expose();
         match self {
             Self::Stdout => to_stdout(|output| writeln!(output, "{token}"), |_: &io::Error| false),
             Self::File(new) => new.write(token),

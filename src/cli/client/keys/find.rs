@@ -10,6 +10,7 @@ use crate::{
         client::{
             arguments::{account, domain, label, text},
             failure::Failure,
+            pages::Pages,
             printer::{PAGE, print_json, print_with, say, time},
         },
         output::OutputFormat,
@@ -80,11 +81,10 @@ impl List {
         let mut left = self.limit.unwrap_or(u32::MAX);
         let mut request = self.request();
         let (mut table, mut accounts) = (shown::table(), SuspendedAccounts::default());
-        let mut has_shown = false;
+        let (mut pages, mut has_shown) = (Pages::default(), false);
         loop {
             request.page_size = PAGE.min(i32::try_from(left).unwrap_or(PAGE));
             let page = admin.list(request.clone()).await?;
-            let is_last = page.next_page_token.is_empty();
             if format.is_table() {
                 // A page with filters may be empty. The headings stand above the first keys.
                 if !page.keys.is_empty() {
@@ -98,10 +98,10 @@ impl List {
             let count = u32::try_from(page.keys.len()).unwrap_or(u32::MAX);
             has_shown |= count > 0;
             left = left.saturating_sub(count);
-            if is_last || left == 0 {
-                break;
+            match pages.next(page.next_page_token, page.keys.len())? {
+                Some(next) if left > 0 => request.page_token = next,
+                _ => break,
             }
-            request.page_token = page.next_page_token;
         }
         if format.is_table() && !has_shown {
             say(&format!("No keys match{}.", self.filters()));

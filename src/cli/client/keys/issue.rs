@@ -18,7 +18,7 @@ use crate::{
         times::{distance, future},
     },
     grpc,
-    model::time::Timestamp,
+    model::{time::Timestamp, token::Token},
 };
 use clap::Args;
 use std::{io, time::Duration};
@@ -162,7 +162,14 @@ async fn hand_out(
 ) -> Result<(), Failure> {
     let keys = [key.unwrap_or_default()];
     let [key] = &keys;
-    destination.write(token).map_err(|error| {
+    let token = Token::parse(token).map_err(|_| {
+        Failure::Refused(format!(
+            "the service did not give a well-formed token for the new key {}: revoke the key, and find out who \
+             answers at this address",
+            key.key_id
+        ))
+    })?;
+    destination.write(&token).map_err(|error| {
         Failure::Refused(format!(
             "the token of the new key {} could not be printed ({error}), and cannot be shown again: \
              revoke the key",

@@ -155,14 +155,25 @@ impl BatchRevoke {
             dry_run: false,
             ..dry_run
         };
-        let mut revoked = admin.batch_revoke(request.clone()).await?;
+        let mut before = 0;
         // A call revokes so many keys at most. Each that is done is done.
-        while revoked.there_are_more {
-            let before = revoked.revoked_count;
-            say(&format!("Revoked {before} keys; there are more."));
-            revoked = admin.batch_revoke(request.clone()).await?;
+        let revoked = loop {
+            let mut revoked = admin.batch_revoke(request.clone()).await?;
+            let is_idle = revoked.revoked_count == 0 && revoked.already_revoked_count == 0;
             revoked.revoked_count = revoked.revoked_count.saturating_add(before);
-        }
+            if !revoked.there_are_more {
+                break revoked;
+            }
+            before = revoked.revoked_count;
+            say(&format!("Revoked {before} keys; there are more."));
+            if is_idle {
+                return Err(Failure::Refused(
+                    "the service says that there are more keys to revoke, and revokes none: find out who answers \
+                     at this address"
+                        .to_owned(),
+                ));
+            }
+        };
         self.show(format, &revoked)
     }
 

@@ -64,7 +64,8 @@ pub(super) fn text(key: &Key, accounts: &SuspendedAccounts) -> String {
 pub(super) fn revokes(place: &str, key: &Key) -> Option<String> {
     (key.status() != Status::Revoked).then(|| {
         format!(
-            "At {place}, this revokes the key \"{}\" ({}) of the account {}, {}.",
+            // Quotes in the name are escaped: what follows is not the name's to say.
+            "At {place}, this revokes the key {:?} ({}) of the account {}, {}.",
             key.name, key.preview, key.account_id, key.key_id
         )
     })
@@ -133,4 +134,21 @@ fn labels(labels: &HashMap<String, String>) -> Vec<String> {
         .collect();
     lines.sort();
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_say_how_the_question_goes_on() {
+        let key = Key {
+            name: r#"a" (tsend_ab…wxyz) of the account test, key_1. "#.to_owned(),
+            account_id: "acme".to_owned(),
+            ..Key::default()
+        };
+        let question = revokes("here", &key).expect("it is not revoked");
+        let quotes = question.replace(r#"\""#, "").matches('"').count();
+        assert_eq!(quotes, 2, "{question}");
+    }
 }
