@@ -139,6 +139,8 @@ labels:
   value: {{ $v.shutdown.delaySeconds }}s
 - name: KEYSERVICE_DRAIN_LIMIT
   value: {{ $v.shutdown.drainSeconds }}s
+- name: KEYSERVICE_CREATE_STORE
+  value: {{ ternary .Release.IsInstall $v.store.create (kindIs "invalid" $v.store.create) | quote }}
 - name: KEYSERVICE_STORE
 {{- if eq $v.store.kind "sqlite" }}
   value: sqlite:/var/lib/keyservice/keyservice.db

@@ -40,9 +40,18 @@ fn the_chart_renders_what_kustomize_builds_with_traces_and_without() {
         for (built, more) in [
             (
                 Manifests::build_with("traces", overlay),
-                vec!["--set", TRACES],
+                vec!["--is-upgrade", "--set", TRACES],
             ),
-            (Manifests::build(overlay), vec![]),
+            (Manifests::build(overlay), vec!["--is-upgrade"]),
+            (
+                Manifests::build(overlay),
+                vec!["--set", "store.create=false"],
+            ),
+            (Manifests::build_first(overlay), vec![]),
+            (
+                Manifests::build_first(overlay),
+                vec!["--is-upgrade", "--set", "store.create=true"],
+            ),
         ] {
             let rendered = render(&[&["--values", values], &more[..]].concat()).expect(values);
             let rendered = comparable(&rendered);

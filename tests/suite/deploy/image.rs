@@ -20,36 +20,98 @@ fn the_dockerfile_is_well_formed_and_follows_good_practice() {
     assert!(linted.status.success(), "{found}");
 }
 
-/// Runs `cargo check` on a copy of the files that the Dockerfile copies.
+/// Follows the first stage of the Dockerfile in an empty folder, with `cargo check` for `cargo build`.
 #[test]
-fn the_image_copies_every_file_that_a_build_reads() {
+fn the_image_copies_every_file_that_a_build_reads_and_builds_the_program_after_its_dependencies() {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let copy = scratch.join("image");
     let _ = fs::remove_dir_all(&copy);
     fs::create_dir_all(&copy).expect("a directory");
-    let copied = Command::new("cp")
-        .args(["-a", "--parents"])
-        .args(sent_to_docker())
-        .arg(&copy)
-        .current_dir(ROOT)
-        .status();
-    assert!(copied.expect("cp runs").success());
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut built = Vec::new();
+    for (instruction, words) in of_first_stage() {
+        match instruction.as_str() {
+            "COPY" => {
+                let (destination, sources) = words.split_last().expect("a destination");
+                assert!(destination == "./" || sources == [destination.as_str()]);
+                let copied = Command::new("cp")
+                    .args(["-a", "--parents"])
+                    .args(sources)
+                    .arg(&copy)
+                    .current_dir(ROOT)
+                    .status();
+                assert!(copied.expect("cp runs").success());
+            }
+            "RUN" => built.push(check(&words.join(" "), &copy, scratch)),
+            _ => {}
+        }
+    }
+    for built in &built {
+        // Otherwise the image would have the empty program.
+        assert!(built.contains("Checking keyservice v"), "{built}");
+    }
+    assert_eq!(built.len(), 2, "the dependencies, and the program");
+}
+
+/// Runs this line of the Dockerfile here, and returns what Cargo says.
+fn check(line: &str, directory: &Path, scratch: &Path) -> String {
+    let cargo = format!("{} check --offline", env!("CARGO"));
+    let line = line
+        .replace("cargo build", &cargo)
+        .replace(" --release", "");
+    let mut shell = Command::new("sh");
     // Cargo's variables for this test would make crates that read them build again.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "OUT_DIR" {
-            cargo.env_remove(&*name);
+            shell.env_remove(&*name);
         }
     }
-    let built = cargo
-        .args(["check", "--locked", "--offline", "--bin", "keyservice"])
-        .current_dir(&copy)
+    let built = shell
+        .args(["-ec", &line])
+        .current_dir(directory)
         .env("CARGO_TARGET_DIR", scratch.parent().expect("target"))
         .output()
-        .expect("cargo runs");
-    let error = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{error}");
+        .expect("sh runs");
+    let said = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert!(built.status.success(), "{said}");
+    said
+}
+
+/// A program that is built with the Dockerfile's flags still says on which line it panics, and who called.
+#[test]
+fn backtraces_read_what_the_build_compresses() {
+    let scratch = directory();
+    let source = scratch.path().join("panics.rs");
+    let text = "#[inline(never)]\nfn called() {\n    panic!()\n}\nfn main() {\n    called()\n}\n";
+    fs::write(&source, text).expect("written");
+    let flags = instructions("ENV").concat().join(" ");
+    let flags = flags.strip_prefix("RUSTFLAGS=\"").expect("flags");
+    let flags = flags.strip_suffix('"').expect("flags");
+    let program = scratch.path().join("panics");
+    let built = Command::new("rustc")
+        .args(["-C", "debuginfo=line-tables-only", "-o"])
+        .arg(&program)
+        .args(flags.split(' '))
+        .arg(&source)
+        .status();
+    assert!(built.expect("rustc runs").success());
+    let ran = Command::new(&program).env("RUST_BACKTRACE", "1").output();
+    let said = String::from_utf8(ran.expect("it runs").stderr).expect("UTF-8");
+    for line in ["panics.rs:3:", "panics.rs:6:"] {
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+#[test]
+fn the_labels_name_the_version_and_the_licence_of_this_release() {
+    let dockerfile = include_str!("../../../deploy/Dockerfile");
+    for (label, value) in [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("licenses", env!("CARGO_PKG_LICENSE")),
+    ] {
+        let label = format!("org.opencontainers.image.{label}=\"{value}\"");
+        assert!(dockerfile.contains(&label), "{label}");
+    }
 }
 
 #[test]
@@ -63,17 +125,17 @@ fn docker_receives_only_the_files_that_the_dockerfile_copies() {
 
 #[test]
 fn the_image_runs_the_binary_on_distroless_as_a_user_other_than_root() {
-    let stages = instructions("FROM");
-    let [build, image] = &stages[..] else {
-        panic!("not two stages: {stages:?}");
+    let stages = instructions("FROM").concat().join(" ");
+    assert_eq!(stages, "${RUST} AS build ${BASE}");
+    let arguments = instructions("ARG").concat();
+    let base = |name| {
+        let mut values = arguments.iter().filter_map(|it| it.strip_prefix(name));
+        values.next().expect("a default")
     };
-    for base in [build, image] {
-        let tag = base[0].split_once(':').expect("a tag").1;
-        assert_ne!(tag, "latest");
-    }
     // The same Debian release, so that the binary finds the C library that it was linked with.
-    assert!(build[0].starts_with("rust:") && build[0].ends_with("-slim-trixie"));
-    assert_eq!(image[0], "gcr.io/distroless/cc-debian13:nonroot");
+    let build = base("RUST=");
+    assert!(build.starts_with("rust:1.") && build.ends_with("-slim-trixie"));
+    assert_eq!(base("BASE="), "gcr.io/distroless/cc-debian13:nonroot");
     // A number, since Kubernetes cannot check whether a user name is root.
     assert_eq!(instructions("USER"), [["65532:65532"]]);
     let binary = instructions("COPY").pop().expect("a copy");
@@ -123,11 +185,30 @@ fn read_only_except(volume: &Path, command: &Command) -> Command {
 
 /// The words of each instruction of this kind.
 fn instructions(name: &str) -> Vec<Vec<String>> {
-    let dockerfile = include_str!("../../../deploy/Dockerfile");
-    let lines = dockerfile.lines().map(str::split_whitespace);
-    let words = lines.map(|words| words.map(str::to_owned).collect::<Vec<_>>());
-    words
-        .filter_map(|words| Some(words.split_first()?.1.to_vec()).filter(|_| words[0] == name))
+    let all = all_instructions().into_iter();
+    all.filter_map(|(it, words)| Some(words).filter(|_| it == name))
+        .collect()
+}
+
+/// The instructions that build the binary.
+fn of_first_stage() -> Vec<(String, Vec<String>)> {
+    let mut all = all_instructions();
+    let is_from = |it: &(String, _)| it.0 == "FROM";
+    let second = all.iter().rposition(is_from).expect("two stages");
+    all.truncate(second);
+    all
+}
+
+/// Each instruction with its words.
+fn all_instructions() -> Vec<(String, Vec<String>)> {
+    let dockerfile = include_str!("../../../deploy/Dockerfile").replace("\\\n", " ");
+    let lines = dockerfile.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| {
+            let (name, words) = line.split_once(' ')?;
+            let words = words.split_whitespace().map(str::to_owned);
+            Some((name.to_owned(), words.collect()))
+        })
         .collect()
 }
 

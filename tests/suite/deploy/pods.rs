@@ -3,11 +3,13 @@
 use crate::net::{http2::MOST_BROKEN, takes_nothing::STALLED_CONNECTION};
 use crate::support::{
     kubernetes::{
-        manifests::{Manifests, list, number, overlays, text},
+        manifests::{
+            FIRST_POSTGRES, FIRST_SQLITE, Manifests, POSTGRES, SQLITE, list, number, overlays, text,
+        },
         pods::Pods,
     },
     postgres::Cluster,
-    server,
+    server::{self, assert_refused},
 };
 use keyservice::config::Settings;
 use serde_json::{Value, json};
@@ -109,7 +111,7 @@ async fn a_pod_serves_over_mtls_with_its_secrets_and_its_store() {
         Pods::on_sqlite(),
         Pods::on_postgres(&cluster, &cluster.create_database()),
     ] {
-        let pod = pods.start().await;
+        let pod = pods.start_first().await;
         let mut operator = pods.operator(&pod).await;
         let (token, key_id) = operator.create_key().await;
         let mut domains = pods.operators_domains(&pod).await;
@@ -118,6 +120,38 @@ async fn a_pod_serves_over_mtls_with_its_secrets_and_its_store() {
         operator.revoke(&key_id).await.expect("revoked");
         assert!(operator.is_revoked(&token).await);
         assert!(pod.server.terminate().await.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_first_start_creates_a_store() {
+    let cluster = Cluster::start();
+    for pods in [
+        Pods::on_sqlite(),
+        Pods::on_postgres(&cluster, &cluster.create_database()),
+    ] {
+        assert_refused(&mut pods.command(), &["there is no store at"]).await;
+        let first = pods.start_first().await;
+        assert!(first.server.terminate().await.success());
+        pods.start().await;
+    }
+}
+
+#[test]
+fn the_first_start_differs_from_the_others_in_that_alone() {
+    for (first, later) in [(&FIRST_SQLITE, &SQLITE), (&FIRST_POSTGRES, &POSTGRES)] {
+        let creates = |value| json!({"name": "KEYSERVICE_CREATE_STORE", "value": value});
+        let mut first = first.all.clone();
+        for workload in first
+            .iter_mut()
+            .filter(|it| !it["spec"]["template"].is_null())
+        {
+            let set = &mut workload["spec"]["template"]["spec"]["containers"][0]["env"];
+            let set = set.as_array_mut().expect("variables");
+            let creating = set.iter_mut().find(|it| **it == creates("true"));
+            *creating.expect("it creates the store") = creates("false");
+        }
+        assert_eq!(first, later.all);
     }
 }
 

@@ -58,7 +58,7 @@ async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_
     let cluster = Cluster::start();
     let store = cluster.create_database();
     let pods = Pods::on_postgres(&cluster, &store);
-    pods.start().await.server.terminate().await;
+    pods.start_first().await.server.terminate().await;
     let lock = TableLock::on_keys(&store).await;
 
     let pod = pods.launch().await;
@@ -73,7 +73,7 @@ async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_
 async fn a_pod_without_its_database_is_not_ready_and_is_not_restarted() {
     let mut cluster = Cluster::start();
     let pods = Pods::on_postgres(&cluster, &cluster.create_database());
-    let pod = pods.start().await;
+    let pod = pods.start_first().await;
     assert!(pod.passes("readinessProbe"));
 
     cluster.kill();
@@ -89,7 +89,7 @@ async fn a_pod_without_its_database_is_not_ready_and_is_not_restarted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_pod_passes_no_probe() {
     let pods = Pods::on_sqlite();
-    let pod = pods.start().await;
+    let pod = pods.start_first().await;
     assert!(pod.passes("readinessProbe"));
 
     pod.server.signal("STOP");

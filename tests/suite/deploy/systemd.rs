@@ -2,7 +2,7 @@
 
 use crate::support::server::help;
 use keyservice::config::Settings;
-use std::time::Duration;
+use std::{io::ErrorKind, process::Command, time::Duration};
 
 /// The time to return the lease and to send the last spans after the drain.
 const LEAVING: Duration = Duration::from_secs(6);
@@ -27,6 +27,35 @@ fn the_service_gets_its_secrets_as_credentials_and_everything_else_as_settings()
         let is_used = |set: &str| set.ends_with(&format!("=%d/{name}"));
         assert!(values("Environment=").any(is_used), "{name}");
     }
+}
+
+/// 1.5 of 10 in systemd's own measure. What is left is mostly the network, which the service is there for.
+#[test]
+fn the_unit_gives_the_process_few_rights_where_systemd_can_say_so() {
+    let measured = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "--threshold=15"])
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/deploy/keyservice.service"
+        ))
+        .output();
+    match measured {
+        Ok(measured) => {
+            let found = String::from_utf8_lossy(&measured.stdout);
+            assert!(measured.status.success(), "{found}");
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+    }
+}
+
+/// An ordering alone would not start the target.
+#[test]
+fn the_service_starts_after_the_network_and_a_database_of_this_machine() {
+    let after = values("After=").next().expect("an order");
+    for unit in ["network-online.target", "postgresql.service"] {
+        assert!(after.split(' ').any(|it| it == unit), "{unit}");
+    }
+    assert!(values("Wants=").eq(["network-online.target"]));
 }
 
 /// As docs/security.md claims.

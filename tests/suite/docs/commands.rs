@@ -33,7 +33,7 @@ const RUN: [(&str, &str, usize, &str); 11] = [
     ("deploy/PRODUCTION.md", "sh", 11, "production.rs"),
     ("docs/backup.md", "sh", 4, "backup.rs"),
     ("docs/domains.md", "sh", 1, "commands.rs"),
-    ("deploy/README.md", "sh", 4, "commands.rs"),
+    ("deploy/README.md", "sh", 5, "commands.rs"),
     ("deploy/helm/README.md", "sh", 1, "commands.rs"),
 ];
 
@@ -162,9 +162,13 @@ async fn the_commands_of_the_pages_of_deployment_fit_the_manifests_the_secrets_a
         }
     }
     let applied = in_json(cluster.wrote("applied").as_bytes());
-    for kind in ["Deployment", "PrometheusRule"] {
-        assert!(applied.iter().any(|it| it["kind"] == kind), "{kind}");
-    }
+    let applied_a = |kind| applied.iter().filter(move |it| it["kind"] == kind);
+    assert_eq!(applied_a("PrometheusRule").count(), 1);
+    let deployments: Vec<_> = applied_a("Deployment").collect();
+    assert_eq!(deployments.len(), 2, "one creates the store, and one stays");
+    assert_eq!(*deployments[1], *POSTGRES.workload());
+    assert_ne!(*deployments[0], *POSTGRES.workload());
+    assert_eq!(cluster.wrote("awaited"), "deployment/keyservice\n");
 }
 
 #[test]
@@ -450,6 +454,7 @@ case "$1 $2" in
     "config set-context") [[ "${*:3}" == "--current --namespace keyservice" ]] ;;
     "create secret" | "create namespace") create "$@" ;;
     "label namespace") echo "${@:2}" >> labelled ;;
+    "--namespace keyservice") [[ "$3 $4" == "rollout status" ]]; echo "$5" >> awaited ;;
     "apply -k") echo --- >> applied; REAL kustomize "$3" >> applied ;;
     "apply -f") [[ $3 == - ]]; echo --- >> applied; cat >> applied ;;
     "exec "*)

@@ -13,6 +13,11 @@ const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 pub static SQLITE: LazyLock<Manifests> = LazyLock::new(|| Manifests::build("sqlite"));
 pub static POSTGRES: LazyLock<Manifests> = LazyLock::new(|| Manifests::build("postgres"));
 
+/// The same, for the start that creates the store.
+pub static FIRST_SQLITE: LazyLock<Manifests> = LazyLock::new(|| Manifests::build_first("sqlite"));
+pub static FIRST_POSTGRES: LazyLock<Manifests> =
+    LazyLock::new(|| Manifests::build_first("postgres"));
+
 pub fn overlays() -> [&'static Manifests; 2] {
     [&SQLITE, &POSTGRES]
 }
@@ -26,6 +31,12 @@ pub struct Manifests {
 impl Manifests {
     pub fn build(overlay: &'static str) -> Self {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes");
+        Self::build_in(Path::new(directory), overlay)
+    }
+
+    /// Builds an overlay for the start that creates the store.
+    pub fn build_first(overlay: &'static str) -> Self {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/first-start");
         Self::build_in(Path::new(directory), overlay)
     }
 

@@ -4,7 +4,9 @@
 use crate::support::{
     certificates::{Authority, Issued, connect},
     directory, eventually,
-    kubernetes::manifests::{Manifests, POSTGRES, SQLITE, list, number, text},
+    kubernetes::manifests::{
+        FIRST_POSTGRES, FIRST_SQLITE, Manifests, POSTGRES, SQLITE, list, number, text,
+    },
     mount::Mount,
     postgres::{Cluster, database_in, is_running_as_root, steady_port},
     server::{Client, Server, domains::Domains},
@@ -32,6 +34,8 @@ const OPERATOR: &str = "spiffe://example.org/ns/mail/sa/operator";
 /// What all pods of an overlay share.
 pub struct Pods {
     manifests: &'static Manifests,
+    /// Those of the first start.
+    first: &'static Manifests,
     authority: Authority,
     /// The keys and values of each secret.
     secrets: [(&'static str, Vec<(&'static str, String)>); 4],
@@ -54,14 +58,18 @@ impl Pods {
             cluster.port(),
             database_in(store)
         );
-        Self::new(&POSTGRES, authority, address)
+        Self::new([&FIRST_POSTGRES, &POSTGRES], authority, address)
     }
 
     pub fn on_sqlite() -> Self {
-        Self::new(&SQLITE, Authority::new(), String::new())
+        Self::new([&FIRST_SQLITE, &SQLITE], Authority::new(), String::new())
     }
 
-    fn new(manifests: &'static Manifests, authority: Authority, address: String) -> Self {
+    fn new(
+        [first, manifests]: [&'static Manifests; 2],
+        authority: Authority,
+        address: String,
+    ) -> Self {
         let Issued {
             certificate, key, ..
         } = authority.server("localhost");
@@ -97,6 +105,7 @@ impl Pods {
         fs::set_permissions(image.path(), Permissions::from_mode(0o755)).expect("set");
         let mut pods = Self {
             manifests,
+            first,
             authority,
             secrets,
             mounts: Vec::new(),
@@ -162,9 +171,17 @@ impl Pods {
         u32::try_from(id).expect("an id")
     }
 
-    /// Starts a pod and waits until its startup probe passes.
+    /// Starts a pod that creates the store, and waits until its startup probe passes.
+    pub async fn start_first(&self) -> Pod {
+        Self::started(self.launch_from(self.first).await).await
+    }
+
+    /// Starts a pod on a store that exists, and waits until its startup probe passes.
     pub async fn start(&self) -> Pod {
-        let mut pod = self.launch().await;
+        Self::started(self.launch().await).await
+    }
+
+    async fn started(mut pod: Pod) -> Pod {
         eventually("it has started", async || pod.answers("startupProbe")).await;
         eventually("it listens", async || pod.server.is_listening()).await;
         pod
@@ -172,7 +189,28 @@ impl Pods {
 
     /// Starts a pod and waits until it listens for probes.
     pub async fn launch(&self) -> Pod {
-        let container = self.manifests.container();
+        self.launch_from(self.manifests).await
+    }
+
+    async fn launch_from(&self, manifests: &'static Manifests) -> Pod {
+        let (mut command, health_port) = self.command_of(manifests);
+        let server = Server::launch(&mut command);
+        server.health_on_its_own_port().await;
+        Pod {
+            server,
+            manifests,
+            health_port,
+        }
+    }
+
+    /// The command of a pod on a store that exists.
+    pub fn command(&self) -> Command {
+        self.command_of(self.manifests).0
+    }
+
+    /// The command of a pod, and the port of its probes.
+    fn command_of(&self, manifests: &Manifests) -> (Command, u16) {
+        let container = manifests.container();
         let mut command = Command::new(self.image.path().join("keyservice"));
         command.args(list(&container["args"]).iter().map(text));
         command.env_clear();
@@ -195,13 +233,7 @@ impl Pods {
         if is_running_as_root() {
             command.uid(self.id("runAsUser")).gid(self.id("runAsGroup"));
         }
-        let server = Server::launch(&mut command);
-        server.health_on_its_own_port().await;
-        Pod {
-            server,
-            manifests: self.manifests,
-            health_port,
-        }
+        (command, health_port)
     }
 
     /// The value of a variable, in which paths of the container are replaced by paths of the test.
