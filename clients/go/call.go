@@ -16,6 +16,9 @@ import (
 const (
 	firstPause = 25 * time.Millisecond
 	lastPause  = 100 * time.Millisecond
+
+	// A replica that does not answer in less is not taken for one that hangs: any may be as busy for a moment.
+	leastTelling = 30 * time.Millisecond
 )
 
 // tooManyKeys is the reason of a RESOURCE_EXHAUSTED that does not pass by itself.
@@ -136,7 +139,7 @@ func (c *Client) attempt(ctx context.Context, r *replica, rules rules, whole tim
 		if status.Convert(err).Message() == context.DeadlineExceeded.Error() {
 			err = status.Errorf(codes.DeadlineExceeded, "no answer within %v", limit.Round(time.Millisecond))
 		}
-		if limit >= whole {
+		if limit >= max(whole, leastTelling) {
 			r.timedOut(began, failedAttempt(r.address, err))
 		}
 	}

@@ -211,7 +211,8 @@ fn forbid_dumps() {
 impl Cli {
     fn run(self) -> Result<(), Box<dyn Error>> {
         let unknown = variables::unknown(&Self::command());
-        if !matches!(self.command, Command::Serve(_)) {
+        // What `credential` writes to standard error goes to the file of callers.
+        if !matches!(self.command, Command::Serve(_) | Command::Credential(_)) {
             for unknown in &unknown {
                 complain(&unknown.to_string());
             }
@@ -279,7 +280,7 @@ fn hide_variable(setting: clap::Arg) -> clap::Arg {
 
 /// Without one of these, the service would be open to more people, or work with another store, or a command would
 /// call another service or as another caller.
-const NEVER_EMPTY: [&str; 14] = [
+const NEVER_EMPTY: [&str; 15] = [
     "context",
     "config",
     "server",
@@ -293,6 +294,7 @@ const NEVER_EMPTY: [&str; 14] = [
     "tls_client_ca",
     "tls_client_crl",
     "digest_secret_file",
+    "create_store",
     "store",
 ];
 

@@ -15,6 +15,9 @@ import type { Slots } from "./slots.js";
 /** The pauses before a replica is asked again. The last one is for all that follow. */
 const PAUSES_MILLIS = [25, 50, 100] as const;
 
+/** A replica that does not answer in less is not taken for one that hangs: any may be as busy for a moment. */
+const TELLING_MILLIS = 30;
+
 const { status } = grpc;
 
 /** The question was wrong. */
@@ -96,7 +99,7 @@ export async function ask<Output extends DescMessage, Answer>(
       const { address } = replica.place;
       asked.add(address);
       const millis = question.isAdmin ? leftMillis / 2 : Math.min(wholeMillis, leftMillis);
-      const isCutShort = millis < wholeMillis;
+      const isCutShort = millis < Math.max(wholeMillis, TELLING_MILLIS);
       return { address, reply: await replica.ask(path, request, credentials.metadata, millis, isCutShort, signal) };
     });
     signal?.throwIfAborted();

@@ -16,7 +16,7 @@ const LONGEST_PATIENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A replica that does not answer in less says nothing by that about its health: any may be as busy for a moment. Admin
 /// calls wait for the database.
-const TELLING: Duration = Duration::from_millis(50);
+const TELLING: Duration = Duration::from_millis(30);
 const TELLING_ADMIN: Duration = Duration::from_millis(200);
 
 /// For what has arrived already.

@@ -125,7 +125,7 @@ impl Options {
     }
 
     /// How many attempts a call makes at most (4 unless you say otherwise), and how long one of an Authorize may
-    /// take (200 ms). One of less than 50 ms that is not answered says nothing about its replica.
+    /// take (200 ms). One of less than 30 ms that is not answered says nothing about its replica.
     pub fn attempts(mut self, count: usize, each: Duration) -> Self {
         (self.attempts, self.attempt_time) = (count, each);
         self

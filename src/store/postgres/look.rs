@@ -29,7 +29,8 @@ pub(super) async fn look(address: &Address) -> Presence {
     match answered_within(limit, looked).await {
         Ok(Some(true)) => Presence::Store,
         Ok(Some(false)) => Presence::Nothing(address.to_string()),
-        Ok(None) | Err(_) => Presence::Unknown,
+        // What cannot be looked at must not be taken for a store that may be created.
+        Ok(None) | Err(_) => Presence::Away("it did not say whether it holds a store".to_owned()),
     }
 }
 

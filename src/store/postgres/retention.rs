@@ -1,7 +1,7 @@
 //! The statements of the PostgreSQL store that let keys and writes go.
 
 use super::{
-    database::{Database, Purpose},
+    database::{Database, ON_PRIMARY, Purpose},
     errors::unexpected,
     rows,
 };
@@ -39,8 +39,8 @@ pub(super) async fn raise_history_start(
 }
 
 pub(super) async fn history_start(database: &Database) -> Result<Revision, StoreError> {
-    let sql = "SELECT revision FROM keyservice.history_start";
-    let row = one(database, sql, &[]).await?;
+    let sql = format!("SELECT revision FROM keyservice.history_start WHERE {ON_PRIMARY}");
+    let row = one(database, &sql, &[]).await?;
     rows::column(&row, "revision").map(Revision::from_number)
 }
 
@@ -86,10 +86,12 @@ pub(super) async fn missing_keys(
     keys: &[KeyId],
 ) -> Result<Vec<KeyId>, StoreError> {
     let ids: Vec<Uuid> = keys.iter().map(|id| id.as_uuid()).collect();
-    let sql = "SELECT n.key_id FROM pg_catalog.unnest($1::pg_catalog.uuid[]) n (key_id) \
-               WHERE (SELECT k.key_id FROM keyservice.keys k \
-                      WHERE k.key_id OPERATOR(pg_catalog.=) n.key_id) IS NULL";
-    let rows = database.query(Purpose::Calls, sql, &[&ids]).await?;
+    let sql = format!(
+        "SELECT n.key_id FROM pg_catalog.unnest($1::pg_catalog.uuid[]) n (key_id) \
+         WHERE (SELECT k.key_id FROM keyservice.keys k \
+                WHERE k.key_id OPERATOR(pg_catalog.=) n.key_id) IS NULL AND {ON_PRIMARY}"
+    );
+    let rows = database.query(Purpose::Calls, &sql, &[&ids]).await?;
     let missing = rows
         .iter()
         .map(|row| rows::column(row, "key_id").map(KeyId::from_uuid));

@@ -88,7 +88,8 @@ const UNTRUSTED: &str = "
       AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
     LIMIT 1";
 
-/// Who may create objects in a schema whose objects may be found by name. In `public`, only every role counts.
+/// Who but this role may create objects in a schema whose objects may be found by name. In `public`, only every role
+/// counts.
 const WRITABLE: &str = "
     SELECT n.nspname::pg_catalog.text,
         CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN NULL
@@ -96,7 +97,8 @@ const WRITABLE: &str = "
     FROM pg_catalog.pg_namespace n,
         pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
     WHERE (n.nspname OPERATOR(pg_catalog.=) 'public' AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-            OR n.nspname OPERATOR(pg_catalog.=) 'keyservice' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner)
+            OR n.nspname OPERATOR(pg_catalog.=) 'keyservice' AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner
+                AND pg_catalog.pg_get_userbyid(a.grantee) OPERATOR(pg_catalog.<>) CURRENT_USER)
       AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'";
 
 /// What every role may do with the schemas and what is in them, and who but the owner may change audit records:
@@ -180,7 +182,8 @@ pub(super) async fn check(client: &Client) -> Result<(), MigrateError> {
         let (who, grantee) = grantee(row.try_get(1)?);
         tracing::warn!(
             "{who} has rights in the schemas of this service, {right} among them: as their owner, REVOKE ALL \
-             ON ALL TABLES IN SCHEMA keyservice, keyservice_audit FROM {grantee}, and the same ON SCHEMA"
+             ON ALL TABLES IN SCHEMA keyservice, keyservice_audit FROM {grantee}, and the same ON SCHEMA; if it is the \
+             role of the service, give it what it needs again with what keyservice grants prints"
         );
     }
     for row in client.query(OPEN_TO_ALL, &[]).await? {

@@ -14,6 +14,7 @@ use crate::{
     store::{OpenError, migrations},
 };
 use rusqlite::{Connection, OptionalExtension};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
@@ -99,20 +100,17 @@ pub fn back_up(path: &Path, copy: &Path, overwrite: bool) -> Result<Copied, Copy
         );
     }
     let (partial, copied) = make(path, &copy)?;
-    if !overwrite {
-        let claimed = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(MODE)
-            .open(&copy);
-        match claimed {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return exists(),
-            Err(error) => return Err(cannot("write", &copy)(error)),
-        }
+    partial.sync().map_err(cannot("write", &partial.path))?;
+    let placed = if overwrite {
+        partial.rename_to(&copy)
+    } else {
+        partial.rename_to_new(&copy)
+    };
+    match placed.and_then(|()| sync_folder(&copy)) {
+        Ok(()) => Ok(copied),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => exists(),
+        Err(error) => Err(cannot("write", &copy)(error)),
     }
-    partial.place(&copy)?;
-    Ok(copied)
 }
 
 /// Writes a copy of the database to `output`. A file beside the database holds it meanwhile. Blocks.
@@ -236,14 +234,23 @@ impl Partial {
         self.file.set_permissions(Permissions::from_mode(mode))
     }
 
-    /// Renames it to `target`, in place of what is there. It is on disk then.
-    pub(super) fn place(mut self, target: &Path) -> Result<(), CopyError> {
-        let placed = self.file.sync_all().and_then(|()| {
-            fs::rename(&self.path, target)?;
-            self.is_there = false;
-            sync_folder(target)
-        });
-        placed.map_err(cannot("write", target))
+    /// Puts its content on disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Renames it to `target`, in place of what is there.
+    pub(super) fn rename_to(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.is_there = false;
+        Ok(())
+    }
+
+    /// Renames it to `target`, where nothing may be.
+    fn rename_to_new(mut self, target: &Path) -> io::Result<()> {
+        renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE)?;
+        self.is_there = false;
+        Ok(())
     }
 
     fn remove(&mut self) -> io::Result<()> {

@@ -59,8 +59,7 @@ pub fn restore_from(
         "give to the owner of the database (run the command as that user)",
         &partial.path,
     ))?;
-    let replaced = place.move_away()?;
-    partial.place(&place.path)?;
+    let replaced = place.take(partial)?;
     Ok(Restored { copied, replaced })
 }
 
@@ -70,8 +69,8 @@ struct Place {
     user: u32,
     group: u32,
     mode: u32,
-    /// Keeps a service from starting on the database that is there.
-    _lock: Option<File>,
+    /// Keeps a service from starting on the database that is there, if there is one.
+    lock: Option<File>,
 }
 
 impl Place {
@@ -91,7 +90,7 @@ impl Place {
                 user: found.uid(),
                 group: found.gid(),
                 mode: found.mode() & 0o777,
-                _lock: Some(lock),
+                lock: Some(lock),
             });
         }
         let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else {
@@ -106,28 +105,44 @@ impl Place {
             user: found.uid(),
             group: found.gid(),
             mode: 0o600,
-            _lock: None,
+            lock: None,
         })
     }
 
-    /// Gives what is there another name. The database goes first: a service does not start on a log that has none.
-    fn move_away(&self) -> Result<Option<PathBuf>, CopyError> {
+    /// Puts the copy in the place of what is there, which gets another name. There is always a database in the place,
+    /// since a service creates one where there is none. If this is killed half-way, a service finds the copy as it is
+    /// to be, or does not start: it refuses a database with two names, and a log of another database.
+    fn take(&self, copy: Partial) -> Result<Option<PathBuf>, CopyError> {
+        copy.sync().map_err(cannot("write", &copy.path))?;
         let now = Timestamp::now().to_system_time();
         let now = humantime::format_rfc3339_micros(now).to_string();
         let now = now.replace(['-', ':'], "");
         let replaced = file::beside(&self.path, &format!(".replaced-{now}"));
-        let mut moved = false;
-        for end in ["", "-wal", "-shm", "-journal"] {
+        let mut is_replaced = self.lock.is_some();
+        if is_replaced {
+            fs::hard_link(&self.path, &replaced)
+                .map_err(cannot("give a second name to", &self.path))?;
+        } else if self.path.symlink_metadata().is_ok() {
+            let cause = "a service or somebody else has made it meanwhile";
+            return Err(
+                cannot_open(&self.path, cause, "stop the service, and restore again").into(),
+            );
+        }
+        if let Err(error) = copy.rename_to(&self.path) {
+            if is_replaced {
+                fs::remove_file(&replaced).ok();
+            }
+            return Err(cannot("put the copy in the place of", &self.path)(error));
+        }
+        for end in ["-wal", "-shm", "-journal"] {
             let from = file::beside(&self.path, end);
             match fs::rename(&from, file::beside(&replaced, end)) {
-                Ok(()) => moved = true,
+                Ok(()) => is_replaced = true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(cannot("move away", &from)(error)),
             }
         }
-        if moved {
-            sync_folder(&self.path).map_err(cannot("move away", &self.path))?;
-        }
-        Ok(moved.then_some(replaced))
+        sync_folder(&self.path).map_err(cannot("write the folder of", &self.path))?;
+        Ok(is_replaced.then_some(replaced))
     }
 }

@@ -17,6 +17,10 @@ from .replica import AttemptFailed, Replica, Status
 
 T = TypeVar("T")
 
+# A replica that does not answer in less is not taken for one that hangs: any may be as busy for a
+# moment.
+_TELLING_SECONDS: Final = 0.03
+
 # The pauses before a replica is asked again: they double from the first to the last.
 _FIRST_PAUSE_SECONDS: Final = 0.025
 _LAST_PAUSE_SECONDS: Final = 0.1
@@ -95,7 +99,11 @@ async def ask(
         limit = left / 2 if question.is_admin else min(left, whole)
         try:
             response = await replica.call(
-                question.path, question.request, limit, slots, is_whole=limit >= whole
+                question.path,
+                question.request,
+                limit,
+                slots,
+                is_whole=limit >= max(whole, _TELLING_SECONDS),
             )
             return _read(question, response)
         except AttemptFailed as failure:

@@ -213,8 +213,8 @@ impl Finding {
     }
 }
 
-/// Whether the role may act as the owner of the tables if they exist, and that owner, or otherwise the role, create
-/// the schemas that do not; and who owns the tables.
+/// Whether the role may act as the owner of the tables, if they exist. Whether that owner, or without one the role, may
+/// create the schemas that are missing. Who owns the tables, and whether the same role owns all functions.
 const MAY_MIGRATE: &str = "
     SELECT CURRENT_USER::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text,
         pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text,
@@ -225,13 +225,17 @@ const MAY_MIGRATE: &str = "
             OR pg_catalog.has_database_privilege(
                 coalesce(c.relowner, (SELECT r.oid FROM pg_catalog.pg_roles r
                     WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)),
-                pg_catalog.current_database()::pg_catalog.text, 'CREATE')
+                pg_catalog.current_database()::pg_catalog.text, 'CREATE'),
+        NOT EXISTS (SELECT FROM pg_catalog.pg_proc p
+            JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) p.pronamespace
+            WHERE s.nspname OPERATOR(pg_catalog.=) ANY ('{keyservice, keyservice_audit}'::pg_catalog.name[])
+                AND p.proowner OPERATOR(pg_catalog.<>) c.relowner)
     FROM (SELECT) one_row
     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) 'keyservice'
     LEFT JOIN pg_catalog.pg_class c
         ON c.relnamespace OPERATOR(pg_catalog.=) n.oid AND c.relname OPERATOR(pg_catalog.=) 'migrations'";
 
-/// Refuses a role that may not migrate the database. Gives the owner of the tables, if that is another one.
+/// Refuses a role that may not migrate the database. Gives the role to migrate as, if that is another one.
 pub(in crate::store::postgres) async fn check_may_migrate(
     client: &impl GenericClient,
 ) -> Result<Option<String>, MigrateError> {
@@ -240,7 +244,10 @@ pub(in crate::store::postgres) async fn check_may_migrate(
     let (role, database): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     let owner: Option<String> = row.try_get(2)?;
     if may_change && may_create {
-        return Ok(owner.filter(|owner| *owner != role));
+        // A release before this one may have migrated as a member of the owner. Then the member alone may replace what
+        // it has made.
+        let has_all: bool = row.try_get(5)?;
+        return Ok(owner.filter(|owner| has_all && *owner != role));
     }
     Err(match owner {
         Some(owner) if !may_change => unfit(

@@ -66,6 +66,9 @@ final class Call<Q, A, R> {
     /** The first pause before a replica is asked again. The next two are twice as long each. */
     private static final Duration PAUSE = Duration.ofMillis(25);
 
+    // A replica that does not answer in less is not taken for one that hangs: any may be as busy for a moment.
+    private static final long TELLING_NANOS = Duration.ofMillis(30).toNanos();
+
     private static final int MOST_DOUBLINGS = 2;
 
     /**
@@ -269,7 +272,7 @@ final class Call<Q, A, R> {
                     @Override
                     public void onClose(Status status, Metadata trailers) {
                         boolean ranOut = status.getCode() == Status.Code.DEADLINE_EXCEEDED;
-                        if (ranOut && nanos >= terms.nanosOfWholeAttempt()) {
+                        if (ranOut && nanos >= Math.max(terms.nanosOfWholeAttempt(), TELLING_NANOS)) {
                             pool.timedOut(replica, watchNumber);
                         }
                         replica.attemptEnds(ranOut);
