@@ -1,6 +1,6 @@
 //! `keyservice credential`: makes the credentials of callers.
 
-use super::output::to_stdout;
+use super::{client::file_path, new_file::NewFile, output::to_stdout};
 use crate::{
     callers::{
         Caller, Role,
@@ -10,15 +10,19 @@ use crate::{
     model::{account::Accounts, caller_name::CallerName},
 };
 use clap::{Args, Subcommand};
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 /// What to do with credentials.
 #[derive(Debug, Subcommand)]
 pub(super) enum CredentialCommand {
     /// Generate a bearer secret, and print it once.
     ///
-    /// Standard output gets the secret and nothing else. The line for the credentials file goes to standard
-    /// error, with a comment: `keyservice credential new NAME --role admin > secret 2>> credentials`.
+    /// With `--secret-out`, the secret goes into a file of its own, and standard output gets the line for the
+    /// credentials file: `keyservice credential new NAME --role admin --secret-out secret >> credentials`. Without it,
+    /// standard output gets the secret and nothing else, and the line goes to standard error, with a comment.
     New(NewCredential),
 }
 
@@ -37,19 +41,36 @@ pub(super) struct NewCredential {
     /// option it may touch all.
     #[arg(long, value_name = "ACCOUNT,…", value_parser = credentials::parse_accounts)]
     accounts: Option<Accounts>,
+
+    /// Write the secret into this new file, which only you can read, and the line for the credentials file to standard
+    /// output.
+    #[arg(long, value_name = "FILE", value_parser = file_path)]
+    secret_out: Option<PathBuf>,
 }
 
 impl CredentialCommand {
-    /// Prints the secret to standard output, and the line to standard error.
+    /// Writes the secret into a new file, or prints it.
     pub(super) fn run(self) -> io::Result<()> {
         let Self::New(new) = self;
         let secret = Secret::generate(&mut rand::rng());
+        if let Some(path) = &new.secret_out {
+            let named = |error: io::Error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("--secret-out: {}: {error}", path.display()),
+                )
+            };
+            let mut file = NewFile::create(path).map_err(named)?;
+            let line = line(&new.caller(), &secret);
+            to_stdout(|output| writeln!(output, "{line}"), |_: &io::Error| false)?;
+            return file.write(secret.expose()).map_err(named);
+        }
         // No other place shows a secret, so a reader that has gone is an error.
         to_stdout(
             |output| writeln!(output, "{}", secret.expose()),
             |_: &io::Error| false,
         )?;
-        let line = line(&new.into_caller(), &secret);
+        let line = line(&new.caller(), &secret);
         writeln!(
             io::stderr(),
             "# The secret of this caller went to standard output, and is not shown again. This line is for\n\
@@ -60,11 +81,11 @@ impl CredentialCommand {
 }
 
 impl NewCredential {
-    fn into_caller(self) -> Caller {
+    fn caller(&self) -> Caller {
         Caller {
-            name: self.name,
+            name: self.name.clone(),
             role: self.role,
-            accounts: self.accounts.unwrap_or(Accounts::All),
+            accounts: self.accounts.clone().unwrap_or(Accounts::All),
         }
     }
 }

@@ -6,6 +6,7 @@ mod backup;
 mod client;
 mod credential;
 mod grants;
+mod new_file;
 mod output;
 mod reference;
 mod serve;

@@ -40,7 +40,7 @@ fn parsed<T, E: Display>(
     parse(text).map_err(|error| own_words(&error.to_string()))
 }
 
-pub(super) fn file_path(text: &str) -> Result<PathBuf, String> {
+pub(in crate::cli) fn file_path(text: &str) -> Result<PathBuf, String> {
     refuse_secret(text, "the name of a file")?;
     Ok(PathBuf::from(text))
 }

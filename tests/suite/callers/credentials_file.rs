@@ -3,11 +3,45 @@
 use super::{Guarded, KEY_SERVICE};
 use crate::support::{
     clients::callers::{Bearer, Credential, outcome},
-    eventually,
+    directory, eventually,
     mount::Mount,
     server::{command, sqlite_in},
 };
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 use tonic::Code;
+
+#[test]
+fn a_new_secret_goes_into_a_file_of_its_own_and_its_line_to_standard_output() {
+    let directory = directory();
+    let path = directory.path().join("secret");
+    let run = || {
+        let mut keyservice = Command::new(env!("CARGO_BIN_EXE_keyservice"));
+        keyservice.args([
+            "credential",
+            "new",
+            "sender",
+            "--role",
+            "authorizer",
+            "--secret-out",
+        ]);
+        keyservice.arg(&path).output().expect("it runs")
+    };
+    let made = run();
+    let line = String::from_utf8(made.stdout).expect("UTF-8");
+    assert!(made.status.success() && made.stderr.is_empty());
+    assert!(
+        line.starts_with("sender authorizer bearer=blake3:"),
+        "{line}"
+    );
+    let secret = fs::read_to_string(&path).expect("written");
+    assert!(secret.starts_with("tsop_"));
+    let mode = path.metadata().expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let refused = run();
+    assert!(!refused.status.success() && refused.stdout.is_empty());
+    assert_eq!(fs::read_to_string(&path).expect("as it was"), secret);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_credentials_file_is_reloaded_and_applies_to_open_connections() {

@@ -2,15 +2,14 @@
 
 use crate::cli::{
     client::{arguments::file_path, failure::Failure},
+    new_file::NewFile,
     output::to_stdout,
 };
 use crate::model::token::Token;
 use clap::Args;
 use std::{
-    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// Where the token goes.
@@ -23,30 +22,24 @@ pub(super) struct Destination {
 
 impl Destination {
     /// Makes the file, before there is a token that could be lost. A file that is there is not overwritten.
-    pub(super) fn open(&self) -> Result<OpenDestination<'_>, Failure> {
+    pub(super) fn open(&self) -> Result<OpenDestination, Failure> {
         let Some(path) = &self.token_out else {
             return Ok(OpenDestination::Stdout);
         };
-        let mut options = File::options();
-        let options = options.write(true).create_new(true).mode(0o600);
-        let file = options.open(path).map_err(|error| {
+        let file = NewFile::create(path).map_err(|error| {
             let path = path.display();
             Failure::Misused(format!("--token-out: {path} cannot be made: {error}"))
         })?;
-        Ok(OpenDestination::File(NewFile {
-            path,
-            file,
-            is_written: false,
-        }))
+        Ok(OpenDestination::File(file))
     }
 }
 
-pub(super) enum OpenDestination<'a> {
+pub(super) enum OpenDestination {
     Stdout,
-    File(NewFile<'a>),
+    File(NewFile),
 }
 
-impl OpenDestination<'_> {
+impl OpenDestination {
     /// Writes the token, which cannot be shown again. A reader that has gone is an error here.
     pub(super) fn write(&mut self, token: &Token) -> io::Result<()> {
         let token = token.expose();
@@ -62,32 +55,8 @@ impl OpenDestination<'_> {
             Self::Stdout => "The token went to standard output.".to_owned(),
             Self::File(new) => format!(
                 "The token is in {}, which only you can read.",
-                new.path.display()
+                new.path().display()
             ),
-        }
-    }
-}
-
-/// A file that is removed again unless it gets a token.
-pub(super) struct NewFile<'a> {
-    path: &'a Path,
-    file: File,
-    is_written: bool,
-}
-
-impl NewFile<'_> {
-    fn write(&mut self, token: &str) -> io::Result<()> {
-        writeln!(self.file, "{token}")?;
-        self.file.sync_all()?;
-        self.is_written = true;
-        Ok(())
-    }
-}
-
-impl Drop for NewFile<'_> {
-    fn drop(&mut self) {
-        if !self.is_written {
-            fs::remove_file(self.path).ok();
         }
     }
 }

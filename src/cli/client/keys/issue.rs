@@ -155,7 +155,7 @@ impl Rotate {
 async fn hand_out(
     admin: &Admin,
     format: OutputFormat,
-    mut destination: OpenDestination<'_>,
+    mut destination: OpenDestination,
     token: &str,
     key: Option<Key>,
     also: &str,
