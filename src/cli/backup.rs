@@ -129,7 +129,7 @@ impl RestoreCommand {
         } else {
             printed.to_string()
         };
-        print(&line)?;
+        // What was done is told, even if standard output takes nothing.
         complain(
             "what was revoked, suspended, narrowed or removed after that is as before: do it once more",
         );
@@ -142,7 +142,7 @@ impl RestoreCommand {
                  lists what was done since"
             ));
         }
-        Ok(())
+        print(&line)
     }
 }
 

@@ -15,12 +15,16 @@ const NAME: &str = "keyservice";
 /// Completes the names of contexts, which the definitions of the commands do not know.
 const BASH_CONTEXTS: &str = r#"
 _keyservice_with_contexts() {
-    local names
+    local names name
     case "${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD-1]}" in
         *" --context" | "contexts use" | "contexts check" | "contexts remove")
             names=$(keyservice contexts list --output json 2>/dev/null |
                 sed -n 's/.*"name":"\([^"]*\)".*/\1/p')
-            COMPREPLY=($(compgen -W "$names" -- "${COMP_WORDS[COMP_CWORD]}"))
+            # A name is text, of which the shell must run nothing.
+            COMPREPLY=()
+            while IFS= read -r name; do
+                [[ $name == "${COMP_WORDS[COMP_CWORD]}"* ]] && COMPREPLY+=("$name")
+            done <<<"$names"
             ;;
         *) _keyservice "$@" ;;
     esac

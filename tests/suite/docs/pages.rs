@@ -57,12 +57,16 @@ pub(super) fn pages() -> Vec<PathBuf> {
     pages
 }
 
+/// What the builds of the client libraries leave beside their sources.
+const BUILT: [&str; 3] = ["node_modules", "target", "dist"];
+
 fn markdown_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     let found = paths.flat_map(|path| match path.extension() {
         // What it leads to is found in its own place.
         _ if path.is_symlink() => Vec::new(),
+        _ if BUILT.iter().any(|it| path.ends_with(it)) => Vec::new(),
         _ if path.is_dir() => markdown_below(&path),
         Some(extension) if extension == "md" => vec![path],
         _ => Vec::new(),

@@ -56,7 +56,13 @@ class _Errand(Generic[T]):
             return
         began.set(self._began)
         self._task = self._loop.create_task(self._coroutine)
-        self._task.add_done_callback(lambda _: self._running.release())
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            # Looked at, so that asyncio does not log it if nobody waits for the call any more.
+            task.exception()
+        self._running.release()
 
     def _cancel(self) -> None:
         if self._task:

@@ -130,7 +130,8 @@ impl BatchRevoke {
         if self.dry_run {
             let found = admin.batch_revoke(dry_run.clone()).await?;
             if format.is_table() {
-                self.show_some(admin, dry_run.selection).await?;
+                let count = usize::try_from(found.revoked_count).unwrap_or(0);
+                self.show_some(admin, dry_run.selection, count).await?;
             }
             return self.show(format, &found);
         }
@@ -177,8 +178,13 @@ impl BatchRevoke {
         self.show(format, &revoked)
     }
 
-    /// Shows the first keys that would be revoked.
-    async fn show_some(&self, admin: &Admin, selection: Option<Selection>) -> Result<(), Failure> {
+    /// Shows the first of so many keys that would be revoked.
+    async fn show_some(
+        &self,
+        admin: &Admin,
+        selection: Option<Selection>,
+        count: usize,
+    ) -> Result<(), Failure> {
         let keys = match selection {
             Some(Selection::Keys(keys)) => given(admin, keys).await,
             _ => self.filtered(admin).await?,
@@ -186,9 +192,10 @@ impl BatchRevoke {
         let mut table = shown::table();
         shown::add_rows(&mut table, &keys, &SuspendedAccounts::default());
         print_with(|mut output| table.print(&mut output))?;
-        if keys.len() == MOST_SHOWN {
+        if keys.len() == MOST_SHOWN || keys.len() < count {
             say(&format!(
-                "These are the first {MOST_SHOWN}; there may be more."
+                "These are the first {}; there may be more.",
+                keys.len()
             ));
         }
         Ok(())
