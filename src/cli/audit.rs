@@ -5,14 +5,14 @@
 //! output has seen enough.
 
 use super::{
-    client::{Failure, service_in_use},
     complain,
+    named_store::NamedStore,
     output::{OutputFormat, is_broken_pipe, to_stdout},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
     times::past,
 };
 use crate::{
-    config::{StoreAddress, StoreSetting},
+    config::StoreAddress,
     model::{
         account::AccountId,
         audit_record::AuditQuery,
@@ -24,54 +24,10 @@ use crate::{
     },
     store::{ApplyRecord, ReadAuditError, ReadRecord, Unreadable, postgres, sqlite},
 };
-use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
+use clap::Args;
 use serde_json::json;
 use std::{error::Error, io::Write};
 use tokio::runtime;
-
-/// The store, and whether somebody has named it.
-#[derive(Debug)]
-struct NamedStore {
-    address: StoreAddress,
-    is_named: bool,
-}
-
-impl NamedStore {
-    /// Whoever works with a service means its records, and not those of a file that happens to be here.
-    fn refuse_service(&self) -> Result<(), Failure> {
-        match service_in_use() {
-            Some(service) if !self.is_named => Err(Failure::Misused(format!(
-                "this command reads a store itself, and asks no service, so {service} does not say which records \
-                 are meant: run it where the store is, and name that by --store (KEYSERVICE_STORE)"
-            ))),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Args for NamedStore {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        StoreSetting::augment_args(command)
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        StoreSetting::augment_args_for_update(command)
-    }
-}
-
-impl FromArgMatches for NamedStore {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self {
-            address: StoreSetting::from_arg_matches(matches)?.address,
-            is_named: matches.value_source("store") != Some(ValueSource::DefaultValue),
-        })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
 
 /// Which records to print, and how. What is left out restricts nothing.
 #[derive(Debug, Args)]

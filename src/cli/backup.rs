@@ -3,11 +3,13 @@
 //! Must never replace a file that nobody asked to replace.
 
 use super::{
+    client::Failure,
     complain,
+    named_store::NamedStore,
     output::{OutputFormat, is_broken_pipe, to_stdout},
 };
 use crate::{
-    config::{StoreAddress, StoreSetting},
+    config::StoreAddress,
     model::time::Timestamp,
     store::sqlite::{self, Copied, CopyError},
 };
@@ -22,7 +24,7 @@ use std::{
 #[derive(Debug, Args)]
 pub(super) struct BackupCommand {
     #[command(flatten)]
-    store: StoreSetting,
+    store: NamedStore,
 
     /// Replace FILE if it exists. It is replaced only by a complete copy.
     #[arg(long)]
@@ -39,7 +41,7 @@ pub(super) struct BackupCommand {
 #[derive(Debug, Args)]
 pub(super) struct RestoreCommand {
     #[command(flatten)]
-    store: StoreSetting,
+    store: NamedStore,
 
     /// Take a copy that was made with `cp` while a service ran. It may lack the last writes, revocations too.
     #[arg(long)]
@@ -65,6 +67,8 @@ pub(super) enum Error {
          --exit-on-error --single-transaction --dbname DATABASE FILE`; the page docs/backup.md says how to lose nothing"
     )]
     NotRestoredByUs,
+    #[error(transparent)]
+    Misused(#[from] Failure),
     #[error("standard output is a terminal: redirect it to a file, or give the name of one")]
     Terminal,
     #[error(transparent)]
@@ -78,6 +82,7 @@ const STANDARD: &str = "-";
 impl BackupCommand {
     /// Makes the copy, and prints what it holds.
     pub(super) fn run(&self) -> Result<(), Error> {
+        self.store.refuse_service()?;
         let StoreAddress::Sqlite(path) = &self.store.address else {
             return Err(Error::NotByUs);
         };
@@ -108,6 +113,7 @@ impl BackupCommand {
 impl RestoreCommand {
     /// Puts the copy in place, and prints what it holds and where the database is that was there before.
     pub(super) fn run(&self) -> Result<(), Error> {
+        self.store.refuse_service()?;
         let StoreAddress::Sqlite(path) = &self.store.address else {
             return Err(Error::NotRestoredByUs);
         };

@@ -1,6 +1,6 @@
 //! `keyservice credential`: makes the credentials of callers.
 
-use super::{client::file_path, new_file::NewFile, output::to_stdout};
+use super::{client::new_file_path, new_file::NewFile, output::to_stdout};
 use crate::{
     callers::{
         Caller, Role,
@@ -44,7 +44,7 @@ pub(super) struct NewCredential {
 
     /// Write the secret into this new file, which only you can read, and the line for the credentials file to standard
     /// output.
-    #[arg(long, value_name = "FILE", value_parser = file_path)]
+    #[arg(long, value_name = "FILE", value_parser = new_file_path)]
     secret_out: Option<PathBuf>,
 }
 

@@ -6,6 +6,7 @@ mod backup;
 mod client;
 mod credential;
 mod grants;
+mod named_store;
 mod new_file;
 mod output;
 mod reference;

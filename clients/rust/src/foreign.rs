@@ -9,6 +9,9 @@ const LONGEST: usize = 500;
 /// What tokens and bearer secrets begin with.
 const SECRETS: [&str; 2] = ["tsend_", "tsop_"];
 
+/// How many characters behind that a preview shows, such as `tsend_ab…wxyz`.
+const PREVIEWED: usize = 2;
+
 /// One line of printable characters, of bounded length, without tokens and secrets.
 pub(crate) fn tame(text: &str) -> String {
     let printable: String = text
@@ -40,11 +43,14 @@ fn hide_secrets(text: &str) -> String {
     while let Some(end) = next(rest) {
         shown.push_str(&rest[..end]);
         rest = &rest[end..];
-        let hidden = rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
-        if hidden.len() < rest.len() {
+        let behind = rest.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
+        let hidden = &rest[..rest.len() - behind.len()];
+        if hidden.len() <= PREVIEWED && behind.starts_with('…') {
+            shown.push_str(hidden);
+        } else if !hidden.is_empty() {
             shown.push('…');
         }
-        rest = hidden;
+        rest = behind;
     }
     shown + rest
 }
@@ -57,6 +63,8 @@ mod tests {
     fn the_text_of_others_is_one_line_without_secrets() {
         for (said, shown) in [
             ("the server's\r\n\town words", "the server's own words"),
+            ("like tsend_ab…wxyz", "like tsend_ab…wxyz"),
+            ("not tsend_abc…wxyz", "not tsend_……wxyz"),
             (
                 "\u{1b}[31mred\u{9b}31m\u{202e}\u{2028}end",
                 "[31mred 31m end",

@@ -42,7 +42,20 @@ fn parsed<T, E: Display>(
 
 pub(in crate::cli) fn file_path(text: &str) -> Result<PathBuf, String> {
     refuse_secret(text, "the name of a file")?;
+    if text.is_empty() {
+        return Err("give the path of a file: this is empty".to_owned());
+    }
     Ok(PathBuf::from(text))
+}
+
+/// A file that is made anew. Standard output is where a secret goes without such a flag.
+pub(in crate::cli) fn new_file_path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err(
+            "give the path of a new file; without this flag, standard output gets it".to_owned(),
+        ),
+        path => file_path(path),
+    }
 }
 
 pub(super) fn key_id(text: &str) -> Result<KeyId, String> {

@@ -20,7 +20,7 @@ mod token_input;
 mod words;
 
 pub(super) use accounts::AccountsCommand;
-pub(super) use arguments::{SECRET_IN_ARGUMENTS, file_path, has_secret};
+pub(super) use arguments::{SECRET_IN_ARGUMENTS, has_secret, new_file_path};
 pub(super) use authorize::AuthorizeCommand;
 pub(super) use connection::{CONNECTION, SECRET_VARIABLE, service_in_use};
 pub(super) use contexts_command::ContextsCommand;

@@ -1,7 +1,7 @@
 //! Where a new token goes: to standard output, or into a new file that only its owner can read.
 
 use crate::cli::{
-    client::{arguments::file_path, failure::Failure},
+    client::{arguments::new_file_path, failure::Failure},
     new_file::NewFile,
     output::to_stdout,
 };
@@ -16,7 +16,7 @@ use std::{
 #[derive(Debug, Args)]
 pub(super) struct Destination {
     /// Write the token into this new file, which only you can read, and nothing to standard output.
-    #[arg(long, value_name = "FILE", value_parser = file_path)]
+    #[arg(long, value_name = "FILE", value_parser = new_file_path)]
     token_out: Option<PathBuf>,
 }
 
