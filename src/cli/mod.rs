@@ -282,7 +282,7 @@ fn hide_variable(setting: clap::Arg) -> clap::Arg {
 
 /// Without one of these, the service would be open to more people, or work with another store, or a command would
 /// call another service or as another caller.
-const NEVER_EMPTY: [&str; 15] = [
+const NEVER_EMPTY: [&str; 14] = [
     "context",
     "config",
     "server",
@@ -296,7 +296,6 @@ const NEVER_EMPTY: [&str; 15] = [
     "tls_client_ca",
     "tls_client_crl",
     "digest_secret_file",
-    "create_store",
     "store",
 ];
 
