@@ -9,7 +9,7 @@ use super::{
     named_store::NamedStore,
     output::{OutputFormat, is_broken_pipe, to_stdout},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
-    times::past,
+    times::{past, rfc3339},
 };
 use crate::{
     config::StoreAddress,
@@ -242,10 +242,6 @@ fn json_line(read: &ReadRecord) -> String {
         json!(record.outcome.as_str()),
         record.calls
     )
-}
-
-fn rfc3339(time: Timestamp) -> String {
-    humantime::format_rfc3339_micros(time.to_system_time()).to_string()
 }
 
 fn account(text: &str) -> Result<AccountId, String> {

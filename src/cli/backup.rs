@@ -7,6 +7,7 @@ use super::{
     complain,
     named_store::NamedStore,
     output::{OutputFormat, is_broken_pipe, to_stdout},
+    times::rfc3339,
 };
 use crate::{
     config::StoreAddress,
@@ -164,10 +165,6 @@ fn fields(copied: &Copied) -> serde_json::Value {
         "revision": copied.revision,
         "last_write_time": copied.last_write.map(rfc3339),
     })
-}
-
-fn rfc3339(time: Timestamp) -> String {
-    humantime::format_rfc3339_micros(time.to_system_time()).to_string()
 }
 
 fn print(line: &str) -> Result<(), Error> {

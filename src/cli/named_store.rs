@@ -4,7 +4,7 @@ use super::client::{Failure, service_in_use};
 use crate::config::{StoreAddress, StoreSetting};
 use clap::{ArgMatches, Args, FromArgMatches, parser::ValueSource};
 
-/// The store, and whether somebody has named it.
+/// The store that a command works on, and whether a flag or a variable named it.
 #[derive(Debug)]
 pub(super) struct NamedStore {
     pub(super) address: StoreAddress,

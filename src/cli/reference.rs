@@ -32,7 +32,7 @@ _keyservice_with_contexts() {
 complete -F _keyservice_with_contexts -o bashdefault -o default keyservice
 "#;
 
-/// For which shell.
+/// The arguments of `completions`.
 #[derive(Debug, Args)]
 pub(super) struct CompletionsCommand {
     /// The shell. For bash: `keyservice completions bash > /etc/bash_completion.d/keyservice`.
@@ -51,7 +51,7 @@ impl CompletionsCommand {
     }
 }
 
-/// Where to.
+/// The arguments of `man`.
 #[derive(Debug, Args)]
 pub(super) struct ManCommand {
     /// The folder that gets the pages, such as ~/.local/share/man/man1. It is made if it is not there.

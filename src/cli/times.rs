@@ -1,7 +1,12 @@
-//! Reads the times that commands take: points in time, and distances from now.
+//! Reads the times that commands take, points in time and distances from now, and writes those that they print.
 
 use crate::model::time::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// As commands print it, to the microsecond.
+pub(super) fn rfc3339(time: Timestamp) -> String {
+    humantime::format_rfc3339_micros(time.to_system_time()).to_string()
+}
 
 /// A point in time, or how long ago it is.
 pub(super) fn past(text: &str) -> Result<Timestamp, String> {

@@ -1,4 +1,4 @@
-//! What somebody is told about a wrong command line.
+//! Writes the errors of a command line that cannot be read.
 //!
 //! Must never repeat a token, a secret or what may be a password.
 

@@ -1,4 +1,4 @@
-//! Text of somebody else, made fit for an error.
+//! Makes the text of a server or a proxy fit for an error.
 //!
 //! A server, or a proxy before it, may say anything: lines that look like a log's own, what a terminal obeys, and
 //! also the very token that it was asked about.

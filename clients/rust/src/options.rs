@@ -44,7 +44,7 @@ pub(crate) struct Target {
     /// For which the server's certificate must be.
     pub(crate) server_name: ServerName<'static>,
     /// A secret goes there in plain text, so it must not leave this machine.
-    pub(crate) is_local: bool,
+    pub(crate) must_be_local: bool,
 }
 
 impl Options {
@@ -193,7 +193,7 @@ impl Options {
                 .parse()
                 .map_err(|_| wrong())?,
             server_name: ServerName::try_from(name).map_err(|_| wrong())?,
-            is_local: self.plaintext && self.secret.is_some(),
+            must_be_local: self.plaintext && self.secret.is_some(),
         })
     }
 }

@@ -272,7 +272,7 @@ async fn addresses_of(target: &Target) -> Result<Vec<SocketAddr>, String> {
 fn usable(target: &Target, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
     let is_local = |at: &SocketAddr| at.ip().to_canonical().is_loopback();
     match addresses.iter().find(|at| !is_local(at)) {
-        Some(far) if target.is_local => Err(format!(
+        Some(far) if target.must_be_local => Err(format!(
             "{target}: a secret is not sent to {} without encryption",
             far.ip()
         )),

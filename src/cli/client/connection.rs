@@ -245,7 +245,7 @@ fn advice(context: &Context, has_secret: bool, why: &str) -> Option<&'static str
     }
 }
 
-/// Whether nothing speaks for TLS, and nobody else would see the calls.
+/// Whether the service is on this machine, and no setting belongs to TLS.
 fn is_plaintext_likely(context: &Context, server: &str) -> bool {
     let says_tls = context.ca.is_some() || context.server_name.is_some() || context.says_who();
     let is_local = |address: &str| {
@@ -269,8 +269,8 @@ pub(in crate::cli) fn service_in_use() -> Option<String> {
     Some(format!("the current context, {name},"))
 }
 
-/// An empty variable is what a script leaves that failed to read the secret. To call as somebody else then would
-/// be no mistake that it could notice.
+/// A script that failed to read its secret leaves the variable empty. It would not notice that the call was made as
+/// somebody else, so the variable is refused.
 fn secret_of_variable() -> Result<Option<Hidden>, Failure> {
     match Hidden::of_variable(SECRET_VARIABLE) {
         None if env::var_os(SECRET_VARIABLE).is_some() => Err(Failure::Misused(format!(

@@ -13,6 +13,7 @@ pub(super) struct Pages {
     /// (Brent's algorithm), and no other token needs to be kept.
     kept: String,
     kept_for: u32,
+    /// How many more pages until `kept` is replaced.
     left: u32,
 }
 

@@ -66,7 +66,7 @@ enum Typed {
     Signal(i32),
 }
 
-/// Asks once. The terminal is as it was before this returns.
+/// Asks once. When this returns, the terminal shows again what is typed, if it did before.
 fn typed(stdin: &Stdin, signals: &Signals) -> io::Result<Typed> {
     let _unseen = Unseen::begin(stdin);
     io::stderr().write_all(b"Token: ").ok();

@@ -82,8 +82,8 @@ impl Update {
         show(admin, format, updated.key).await
     }
 
-    /// An Update replaces all labels of a key. So this reads them first, and writes only if nobody else has changed the
-    /// key since.
+    /// Reads the labels first, because an Update replaces all labels of a key. Writes only if nobody else has changed
+    /// the key since.
     async fn change_labels(&self, admin: &Admin) -> Result<UpdateResponse, Failure> {
         let mut tries = 1;
         loop {

@@ -118,11 +118,9 @@ impl Rotate {
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
         if self.overlap.is_zero() {
-            let question = async || {
-                let key = target.clone().get(admin).await?;
-                Ok(shown::revokes(place, &key))
-            };
-            self.consent.obtain(question).await?;
+            self.consent
+                .obtain(async || target.revocation(admin, place).await)
+                .await?;
         }
         let overlap = proto::Duration::try_from(self.overlap);
         let request = RotateRequest {

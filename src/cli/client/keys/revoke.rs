@@ -55,8 +55,9 @@ impl Revoke {
         place: &str,
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
-        let question = async || Ok(shown::revokes(place, &target.clone().get(admin).await?));
-        self.consent.obtain(question).await?;
+        self.consent
+            .obtain(async || target.revocation(admin, place).await)
+            .await?;
         let request = RevokeRequest {
             target: Some(target.into()),
             account_id: None,

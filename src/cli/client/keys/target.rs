@@ -1,5 +1,6 @@
 //! How a command names a key: by its id, or by its token, which must not be an argument.
 
+use super::shown;
 use crate::{
     cli::client::{
         arguments::{file_path, key_id},
@@ -43,6 +44,15 @@ impl Named {
             account_id: None,
         };
         Ok(admin.get(request).await?.key.unwrap_or_default())
+    }
+
+    /// What a person is asked before this key is revoked at this place. None if it is revoked already.
+    pub(super) async fn revocation(
+        &self,
+        admin: &Admin,
+        place: &str,
+    ) -> Result<Option<String>, Failure> {
+        Ok(shown::revokes(place, &self.clone().get(admin).await?))
     }
 }
 
