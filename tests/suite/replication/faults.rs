@@ -15,6 +15,7 @@ use crate::support::{
 use futures::FutureExt;
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, resume_unwind},
     sync::{
         Arc,
@@ -104,11 +105,19 @@ async fn run(length: Duration, seed: u64) -> (Arc<Load>, Arc<LetGo>) {
     println!("{denied} Authorizes were denied because a Revoke had returned before they started.");
     if let Err(panic) = ended {
         println!("The history began at {began:?}\n{}", deployment.log_tails());
+        // Again, since the end of a long output is what one sees first.
+        println!("seed {seed}: {}", message(&*panic));
         resume_unwind(panic);
     }
     println!("No violation was found.");
     assert_eq!(kinds_without_effect(&deployment, &load), Vec::<&str>::new());
     (load, let_go)
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a text")
 }
 
 async fn inflict_faults(
