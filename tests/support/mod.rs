@@ -31,13 +31,15 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Waits until a condition holds. Fails the test after 20 seconds.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    eventually_within(Duration::from_secs(20), what, holds).await;
+}
+
+/// The same, for what may take longer on a busy machine.
+pub async fn eventually_within(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !holds().await {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "not in time: {what}"
-        );
+        assert!(started.elapsed() < limit, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -40,30 +40,41 @@ const CALM: Duration = Duration::from_millis(300);
 /// Short enough that the whole test takes less than 90 s while other tests run.
 const SHORT_RUN: Duration = Duration::from_secs(40);
 
-/// How much longer a run may take until each kind of fault has had an effect. A fault may have no
-/// effect together with another: a stopped database sends no notification that could be dropped.
-const LONGEST_EXTENSION: Duration = Duration::from_secs(30);
+/// How much longer a run may take until enough has happened, on a slow machine. A fault may also have no effect together
+/// with another: a stopped database sends no notification that could be dropped.
+const LONGEST_EXTENSION: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_contradicts_a_returned_write_whatever_fails() {
-    let (load, let_go) = run(SHORT_RUN, rand::random()).await;
+    run(SHORT_RUN, rand::random(), too_little).await;
+}
+
+/// What did not happen often enough to say that the promise was tried.
+fn too_little(load: &Load, let_go: &LetGo) -> Vec<String> {
     let all = load.tally.all();
-    assert!(all.writes >= 100, "{} writes", all.writes);
-    assert!(all.grants >= 2000, "{} grants", all.grants);
-    assert!(
-        all.on_streams >= 500,
-        "{} decisions on streams",
-        all.on_streams
-    );
-    let denied = load.history.denials_after_revoke();
-    assert!(denied >= 200, "{denied} denials after a Revoke");
-    for decided in Decided::OF_KEPT_KEYS {
-        let count = load.decided().get(&decided).copied().unwrap_or_default();
-        assert!(count >= 20, "{count} times {decided:?} of changed keys");
-    }
-    let let_go = let_go.keys.load(Ordering::Relaxed);
-    assert!(let_go >= 50, "{let_go} keys were let go");
-    assert!(all.lapsed >= 10, "{} answers without a lease", all.lapsed);
+    let decided = load.decided();
+    let of_changed_keys = Decided::OF_KEPT_KEYS.into_iter().map(|decision| {
+        let count = decided.get(&decision).copied().unwrap_or_default();
+        (format!("{decision:?} of changed keys"), count, 20)
+    });
+    [
+        ("writes", all.writes, 100),
+        ("grants", all.grants, 2000),
+        ("decisions on streams", all.on_streams, 500),
+        (
+            "denials after a Revoke",
+            load.history.denials_after_revoke(),
+            200,
+        ),
+        ("keys let go", let_go.keys.load(Ordering::Relaxed), 50),
+        ("answers without a lease", all.lapsed, 10),
+    ]
+    .map(|(what, count, least)| (what.to_owned(), count, least))
+    .into_iter()
+    .chain(of_changed_keys)
+    .filter(|(_, count, least)| count < least)
+    .map(|(what, count, least)| format!("{count} {what}, not {least}"))
+    .collect()
 }
 
 /// `tests/faults --minutes N --seed S`
@@ -72,7 +83,8 @@ async fn no_answer_contradicts_a_returned_write_whatever_fails() {
 async fn no_answer_contradicts_a_returned_write_during_a_long_run() {
     let minutes: f64 = setting("KEYSERVICE_FAULTS_MINUTES").expect("tests/faults sets it");
     let seed = setting("KEYSERVICE_FAULTS_SEED").unwrap_or_else(rand::random);
-    run(Duration::from_secs_f64(60.0 * minutes), seed).await;
+    let length = Duration::from_secs_f64(60.0 * minutes);
+    run(length, seed, |_, _| Vec::new()).await;
 }
 
 fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -80,8 +92,8 @@ fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
-/// Inflicts faults for this long, or somewhat longer until each kind has had an effect.
-async fn run(length: Duration, seed: u64) -> (Arc<Load>, Arc<LetGo>) {
+/// Inflicts faults for this long, or longer until each kind has had an effect and nothing is missing.
+async fn run(length: Duration, seed: u64, too_little: impl Fn(&Load, &LetGo) -> Vec<String>) {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut deployment = Deployment::start(REPLICAS, LEASE, &mut random).await;
@@ -92,7 +104,12 @@ async fn run(length: Duration, seed: u64) -> (Arc<Load>, Arc<LetGo>) {
     let (counts, address) = (let_go.clone(), deployment.database_address());
     let letting_go = AbortOnDropHandle::new(tokio::spawn(async move { counts.run(address).await }));
 
-    let run = inflict_faults(&mut deployment, &load, length, &mut random);
+    let missing = |deployment: &Deployment| -> Vec<String> {
+        let kinds = kinds_without_effect(deployment, &load).into_iter();
+        let kinds = kinds.map(|kind| format!("no effect of: {kind}"));
+        kinds.chain(too_little(&load, &let_go)).collect()
+    };
+    let run = inflict_faults(&mut deployment, &load, length, &missing, &mut random);
     let ended = AssertUnwindSafe(run).catch_unwind().await;
     let denied = load.history.denials_after_revoke();
     println!("{}", load.tally);
@@ -110,8 +127,7 @@ async fn run(length: Duration, seed: u64) -> (Arc<Load>, Arc<LetGo>) {
         resume_unwind(panic);
     }
     println!("No violation was found.");
-    assert_eq!(kinds_without_effect(&deployment, &load), Vec::<&str>::new());
-    (load, let_go)
+    assert_eq!(missing(&deployment), Vec::<String>::new());
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
@@ -124,14 +140,13 @@ async fn inflict_faults(
     deployment: &mut Deployment,
     load: &Load,
     length: Duration,
+    missing: &impl Fn(&Deployment) -> Vec<String>,
     random: &mut StdRng,
 ) {
     let mut deck = Deck::default();
     let end = Instant::now() + length;
     let last_end = end + LONGEST_EXTENSION;
-    let is_a_kind_missing =
-        |deployment: &Deployment| !kinds_without_effect(deployment, load).is_empty();
-    while Instant::now() < end || Instant::now() < last_end && is_a_kind_missing(deployment) {
+    while Instant::now() < end || Instant::now() < last_end && !missing(deployment).is_empty() {
         tokio::time::sleep(CALM).await;
         let steps = deck.draw_round(REPLICAS, LEASE, random);
         run_round(steps, deployment, load, random).await;

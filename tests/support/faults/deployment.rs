@@ -1,7 +1,7 @@
 //! Replicas on a replicated database. Each replica reaches the database through its own proxy.
 
 use crate::support::{
-    eventually,
+    eventually_within,
     faults::load::ReplicaClient,
     postgres::{address, proxy::Proxy, replicated::ReplicatedCluster},
     server::{self, Server},
@@ -21,6 +21,10 @@ const DATABASE: &str = "keys";
 
 /// The pause between two attempts to start a replica, as a supervisor would make them.
 const RESTART_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long all replicas may take to serve again. A lease of a second is short for a machine that is busy with other
+/// tests.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 
 /// The pause between two checks whether a process listens.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -97,7 +101,7 @@ impl Deployment {
     pub async fn wait_until_all_serve(&mut self) {
         for (number, replica) in self.replicas.iter_mut().enumerate() {
             let what = format!("replica {number} serves");
-            eventually(&what, async || replica.serves().await).await;
+            eventually_within(RECOVERY_LIMIT, &what, async || replica.serves().await).await;
         }
     }
 

@@ -91,7 +91,7 @@ fn denials_after_revoke(writes: &[Write], authorizes: &[Authorize]) -> u64 {
 }
 
 /// Checks that no write that returned is lost, and that all replicas agree about the other writes.
-/// `now` is when the first of the verdicts was asked for.
+/// `now` is when the last of the verdicts was given: keys are let go meanwhile.
 pub fn check_end(writes: &[Write], verdicts: &[Verdict], now: Duration) -> Vec<Violation> {
     let facts = Facts::of(writes);
     let mut first_by_key: HashMap<KeyNumber, &Verdict> = HashMap::new();

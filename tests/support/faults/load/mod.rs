@@ -399,8 +399,8 @@ impl Load {
 
     /// Compares all replicas with the history, after all clients and all faults have ended.
     pub async fn violations_at_the_end(&self) -> Vec<Violation> {
-        let now = self.history.now();
-        let mut violations = self.history.check_end(&self.verdicts().await, now);
+        let verdicts = self.verdicts().await;
+        let mut violations = self.history.check_end(&verdicts, self.history.now());
         violations.extend(self.domain_violations_at_the_end().await);
         violations.extend(self.key_violations_at_the_end().await);
         violations
