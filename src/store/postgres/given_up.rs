@@ -14,8 +14,11 @@ use tokio::{
 };
 use tokio_postgres::CancelToken;
 
-/// How long a session gets to end by itself, before the first request to cancel its statement. From then on the
-/// pauses grow. Requests are repeated: a transaction that was sent behind the statement may have to wait too.
+/// How long a session that nobody waits for gets to end by itself, before the first request to cancel its statement:
+/// `statement_timeout` ends most, and each request costs the server a process, of which an overloaded one has too many.
+const PAUSE_OF_ABANDONED: Duration = Duration::from_secs(1);
+
+/// The same, for a statement whose answer somebody waits for.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the server is asked. If it cannot be reached, keepalives end the session.
@@ -31,7 +34,8 @@ pub(super) fn close(address: Arc<Address>, client: ClientWrapper) {
         let token = client.cancel_token();
         // The answer to it comes behind everything that was sent before.
         let ended = client.batch_execute("");
-        if cancelled_until(&address, &token, ended).await.is_none() {
+        let ended = cancelled_after(PAUSE_OF_ABANDONED, &address, &token, ended);
+        if ended.await.is_none() {
             tracing::debug!("a session was given up while PostgreSQL worked in it");
         }
     });
@@ -43,9 +47,19 @@ pub(super) async fn cancelled_until<T>(
     token: &CancelToken,
     answer: impl Future<Output = T>,
 ) -> Option<T> {
+    cancelled_after(FIRST_PAUSE, address, token, answer).await
+}
+
+/// The same, with the first request after a pause. From then on the pauses grow. Requests are repeated: a transaction
+/// that was sent behind the statement may have to wait too.
+async fn cancelled_after<T>(
+    mut pause: Duration,
+    address: &Address,
+    token: &CancelToken,
+    answer: impl Future<Output = T>,
+) -> Option<T> {
     let end = Instant::now() + END_LIMIT;
     let mut answer = pin!(answer);
-    let mut pause = FIRST_PAUSE;
     while Instant::now() < end {
         if let Ok(answer) = timeout(pause, &mut answer).await {
             return Some(answer);
