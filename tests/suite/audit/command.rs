@@ -102,7 +102,7 @@ async fn a_command_left_in_a_pager_holds_nothing_open_in_sqlite() {
     let server = Server::start(&store).await;
     let reader = Reader::start(&store);
     let mut client = server.client().await;
-    for _ in 0..4000 {
+    for _ in 0..1000 {
         client.create_key().await;
     }
     let log = directory.path().join("keys.db-wal").metadata();
