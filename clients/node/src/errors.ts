@@ -30,7 +30,12 @@ export class UnavailableError extends KeyServiceError {
 
   constructor(what: string, attempts: readonly Attempt[]) {
     const shown = attempts.map(({ message, ...attempt }) => ({ ...attempt, message: tame(message) }));
-    const list = shown.map(({ address, code, message }) => `${address} ${code} (${message})`);
+    const times = new Map<string, number>();
+    for (const { address, code, message } of shown) {
+      const line = `${address} ${code} (${message})`;
+      times.set(line, (times.get(line) ?? 0) + 1);
+    }
+    const list = [...times].map(([line, count]) => (count === 1 ? line : `${line}, ${count} times`));
     super([what, list.join("; ")].filter(Boolean).join(": "));
     this.attempts = shown;
   }

@@ -87,12 +87,12 @@ for (const code of Object.values(status).filter((code) => typeof code === "numbe
   }
 }
 
-test("unavailable says in one line what happened to each attempt", async () => {
+test("unavailable says in one line what happened to each attempt, and alike ones once", async () => {
   const replica = await world.replica(() => new Failure(status.UNAVAILABLE, "LEASE_LAPSED: not\nnow"));
   const error = await errorOf(ask(await world.readyClient()), UnavailableError);
   const attempt = `${replica.address} UNAVAILABLE (LEASE_LAPSED: not now)`;
   assert.match(error.message, /^no replica answered within \d+ ms: /);
-  assert.ok(error.message.endsWith([attempt, attempt, attempt, attempt].join("; ")), error.message);
+  assert.ok(error.message.endsWith(` ms: ${attempt}, 4 times`), error.message);
 });
 
 test("the text of others is one line without secrets", async () => {

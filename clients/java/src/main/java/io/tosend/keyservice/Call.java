@@ -18,7 +18,9 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -66,7 +68,8 @@ final class Call<Q, A, R> {
     /** The first pause before a replica is asked again. The next two are twice as long each. */
     private static final Duration PAUSE = Duration.ofMillis(25);
 
-    // A replica that does not answer in less is not taken for one that hangs: any may be as busy for a moment.
+    // A replica that does not answer in less is not taken for one that hangs: any may be as busy
+    // for a moment.
     private static final long TELLING_NANOS = Duration.ofMillis(30).toNanos();
 
     private static final int MOST_DOUBLINGS = 2;
@@ -272,7 +275,8 @@ final class Call<Q, A, R> {
                     @Override
                     public void onClose(Status status, Metadata trailers) {
                         boolean ranOut = status.getCode() == Status.Code.DEADLINE_EXCEEDED;
-                        if (ranOut && nanos >= Math.max(terms.nanosOfWholeAttempt(), TELLING_NANOS)) {
+                        if (ranOut
+                                && nanos >= Math.max(terms.nanosOfWholeAttempt(), TELLING_NANOS)) {
                             pool.timedOut(replica, watchNumber);
                         }
                         replica.attemptEnds(ranOut);
@@ -330,7 +334,12 @@ final class Call<Q, A, R> {
     }
 
     private void failUnavailable() {
-        List<String> happened = List.copyOf(failures);
+        Map<String, Integer> times = new LinkedHashMap<>();
+        List.copyOf(failures).forEach(failure -> times.merge(failure, 1, Integer::sum));
+        List<String> happened = new ArrayList<>();
+        times.forEach(
+                (failure, count) ->
+                        happened.add(count == 1 ? failure : failure + ", " + count + " times"));
         fail(
                 new UnavailableException(
                         "no replica could answer within "
