@@ -53,10 +53,10 @@ func (c *Client) ask(ctx context.Context, rules rules, ask question) error {
 
 	var failed []Attempt
 	var tried []string
-	begun, crowded := 0, false
+	crowded := false
 	pause := firstPause
 	c.pool.waitUntilKnown(limited)
-	for limited.Err() == nil && begun < c.options.Attempts {
+	for limited.Err() == nil && len(failed) < c.options.Attempts {
 		r := c.pool.take(tried)
 		if r != nil && slices.Contains(tried, r.address) {
 			c.pool.done(r)
@@ -93,16 +93,7 @@ func (c *Client) ask(ctx context.Context, rules rules, ask question) error {
 		case rules.isRefusal(code) || refused(answer).Reason == tooManyKeys:
 			return refused(answer)
 		}
-		begun++
-		failure := failedAttempt(r.address, err)
-		// An attempt that had no connection does not count, and there may be many.
-		if errors.As(err, new(notBegunError)) {
-			begun--
-			if slices.Contains(failed, failure) {
-				continue
-			}
-		}
-		failed = append(failed, failure)
+		failed = append(failed, failedAttempt(r.address, err))
 		if !rules.mayRepeat(answer.Code()) {
 			return &UnavailableError{Summary: "the outcome is not known, and this call must not be repeated", Attempts: failed}
 		}

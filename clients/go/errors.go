@@ -3,6 +3,7 @@ package keyservice
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,8 +21,7 @@ import (
 type UnavailableError struct {
 	// Summary says in a few words why there is no answer.
 	Summary string
-	// Attempts says what happened to each attempt, in their order. Those for which there was no
-	// connection, for the same reason, are here once.
+	// Attempts says what happened to each attempt, in their order.
 	Attempts []Attempt
 
 	cause error
@@ -41,11 +41,27 @@ type Attempt struct {
 func (e *UnavailableError) Error() string {
 	text := "keyservice: unavailable: " + e.Summary
 	separator := ": "
-	for _, attempt := range e.Attempts {
+	for i, attempt := range e.Attempts {
+		if slices.Contains(e.Attempts[:i], attempt) {
+			continue // It is counted where it is first.
+		}
 		text += separator + attempt.String()
 		separator = "; "
+		if times := count(e.Attempts, attempt); times > 1 {
+			text += fmt.Sprintf(", %d times", times)
+		}
 	}
 	return text
+}
+
+func count(attempts []Attempt, wanted Attempt) int {
+	times := 0
+	for _, attempt := range attempts {
+		if attempt == wanted {
+			times++
+		}
+	}
+	return times
 }
 
 // Unwrap returns [context.DeadlineExceeded] if time ran out, and nil otherwise.
@@ -55,12 +71,6 @@ func (e *UnavailableError) Unwrap() error { return e.cause }
 func (a Attempt) String() string {
 	return fmt.Sprintf("%s %s (%s)", a.Address, codeName(a.Code), a.Message)
 }
-
-// notBegunError is that of an attempt for which there was no connection.
-type notBegunError struct{ error }
-
-// GRPCStatus lets gRPC find the status of the error.
-func (e notBegunError) GRPCStatus() *status.Status { return status.Convert(e.error) }
 
 // MisusedError means that the question was wrong, and that to ask again does not help. [New]
 // returns it for options that cannot be used.

@@ -10,8 +10,6 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/status"
 
 	"github.com/tosend/keyservice/clients/go/keysv1"
 )
@@ -96,18 +94,7 @@ func connect(at endpoint, credentials *fileCredentials) (*grpc.ClientConn, error
 		// The library itself chooses replicas, tries again, and keeps connections.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
-		grpc.WithIdleTimeout(0),
-		grpc.WithUnaryInterceptor(noteWhetherBegun))
-}
-
-// noteWhetherBegun makes the error of a call for which there was no connection a notBegunError.
-func noteWhetherBegun(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, call grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	var asked peer.Peer
-	err := call(ctx, method, request, answer, conn, append(options, grpc.Peer(&asked))...)
-	if status.Code(err) == codes.Unavailable && asked.Addr == nil {
-		return notBegunError{err}
-	}
-	return err
+		grpc.WithIdleTimeout(0))
 }
 
 // enter takes a slot for an attempt, and waits for one if need be. It reports false if another

@@ -143,6 +143,32 @@ async fn without_a_replica_it_is_unavailable_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_every_replica_refuses_the_connection_a_call_does_not_take_its_deadline() {
+    let _shared = MACHINE.read().await;
+    let closed = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let ports = [
+        closed().expect("a port").port(),
+        closed().expect("a port").port(),
+    ];
+    for library in LIBRARIES {
+        let driver = Driver::open(library, &plaintext(&ports)).await;
+        driver.authorize(UNKNOWN, "mail.example.com").await;
+        let question = json!({
+            "token": UNKNOWN,
+            "domain": "mail.example.com",
+            "deadline_millis": 60_000,
+        });
+        let asked = Instant::now();
+        let answer = driver.call("authorize", &question).await;
+        assert!(asked.elapsed() < Duration::from_secs(10), "{library}");
+        // Four attempts at two replicas: at least two of them fail alike.
+        let text = answer["unavailable"].as_str().expect(library);
+        assert!(text.contains(" times"), "{library}: {text}");
+        assert!(driver.close().await.success(), "{library}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn options_that_cannot_be_right_are_refused() {
     let _shared = MACHINE.read().await;
     for library in LIBRARIES {

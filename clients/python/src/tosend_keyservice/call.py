@@ -66,9 +66,8 @@ async def ask(
 ) -> T:
     """Asks one replica after another until one has answered.
 
-    An attempt that was never begun, for want of a connection, does not count as one. One that
-    had no answer in its whole time says that its replica hangs. One that was cut shorter by the
-    call's deadline says nothing.
+    One that had no answer in its whole time says that its replica hangs. One that was cut shorter
+    by the call's deadline says nothing.
     """
     loop = asyncio.get_running_loop()
     until = began.get(loop.time()) + deadline
@@ -77,10 +76,9 @@ async def ask(
     pause = _FIRST_PAUSE_SECONDS
     tried: list[Replica] = []
     failures: list[str] = []
-    counted = 0
     if pool.is_empty():
         await pool.wait_until(lambda: not pool.is_empty(), until)
-    while counted < attempts and loop.time() < until:
+    while len(failures) < attempts and loop.time() < until:
         replica = pool.next(tried)
         if replica in tried:
             await asyncio.sleep(min(pause, until - loop.time()))
@@ -109,7 +107,6 @@ async def ask(
         except AttemptFailed as failure:
             if error := question.end(failure.status):
                 raise error from None
-            counted += failure.was_begun
             failures.append(f"{replica.address} {failure.status}")
             if not question.may_repeat(failure.status):
                 break
@@ -121,7 +118,8 @@ async def ask(
         what = f"no replica was found: {pool.describe()}"
         if not pool.is_empty():
             what = "too many other calls were in flight"
-    raise Unavailable(f"no answer within {deadline:g} s, in {len(tried)} attempts: {what}")
+    waited = (loop.time() - until + deadline) * 1000
+    raise Unavailable(f"no answer in {len(tried)} attempts within {waited:.0f} ms: {what}")
 
 
 def _read(question: Question[T], response: bytes) -> T:

@@ -91,11 +91,9 @@ class Status(NamedTuple):
 class AttemptFailed(Exception):
     """One attempt had no answer."""
 
-    def __init__(self, status: Status, *, was_begun: bool = True) -> None:
+    def __init__(self, status: Status) -> None:
         super().__init__(status)
         self.status = status
-        self.was_begun = was_begun
-        """False: there was no connection to send it on."""
 
 
 class Replica:
@@ -288,7 +286,6 @@ class _Connection:
         ask = self._methods.get(path)
         if ask is None:
             ask = self._methods[path] = self._channel.unary_unary(path)
-        was_connected = self._is_connected()
         self._calls += 1
         self._idle.clear()
         asking = ask(request, timeout=timeout, metadata=metadata)
@@ -297,9 +294,7 @@ class _Connection:
         try:
             return _message(await asking)
         except grpc.aio.AioRpcError as error:
-            is_lost = error.code() is grpc.StatusCode.UNAVAILABLE
-            was_begun = was_connected or self._is_connected() or not is_lost
-            raise AttemptFailed(_read_status(error), was_begun=was_begun) from None
+            raise AttemptFailed(_read_status(error)) from None
         except asyncio.CancelledError:
             if not limit.was_reached or _cancellations() > cancellations:
                 raise
@@ -310,9 +305,6 @@ class _Connection:
             self._calls -= 1
             if self._calls == 0:
                 self._idle.set()
-
-    def _is_connected(self) -> bool:
-        return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     def watch(self) -> grpc.aio.UnaryStreamCall[bytes, bytes]:
         watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(
