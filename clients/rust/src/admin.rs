@@ -25,7 +25,7 @@ use tonic_types::StatusExt;
 ///
 /// They are tried again like Authorize, but an attempt may take half of what is left of the deadline. So a write
 /// may be made twice, which changes no more than to make it once. After [`AdminError::Unavailable`] it may or may
-/// not have been made: call again. The fields of each message say what they need.
+/// not have been made ([`Unavailable::may_have_changed`](crate::Unavailable::may_have_changed)): call again. The fields of each message say what they need.
 #[derive(Clone, Debug)]
 pub struct Admin {
     client: Client,
@@ -64,12 +64,12 @@ impl Admin {
 
     /// Lists an account's keys, newest first.
     pub async fn list(&self, request: ListRequest) -> Result<ListResponse, AdminError> {
-        self.call("/tosend.keys.v1.KeyService/List", request).await
+        self.read("/tosend.keys.v1.KeyService/List", request).await
     }
 
     /// Gets one key, by its id or its token.
     pub async fn get(&self, request: GetRequest) -> Result<GetResponse, AdminError> {
-        self.call("/tosend.keys.v1.KeyService/Get", request).await
+        self.read("/tosend.keys.v1.KeyService/Get", request).await
     }
 
     /// Changes a key's name, scope, labels, or when it expires.
@@ -83,7 +83,7 @@ impl Admin {
             Some(_) => |status: &Status| status.code() == Code::ResourceExhausted,
         };
         let path = "/tosend.keys.v1.KeyService/Update";
-        self.call_if(path, request, may_repeat).await
+        self.call_if(path, request, true, may_repeat).await
     }
 
     /// Replaces a key by a successor with a new token, which can never be shown again.
@@ -122,8 +122,9 @@ impl Admin {
         &self,
         request: BatchRevokeRequest,
     ) -> Result<BatchRevokeResponse, AdminError> {
-        self.call("/tosend.keys.v1.KeyService/BatchRevoke", request)
-            .await
+        let changes = !request.dry_run;
+        let path = "/tosend.keys.v1.KeyService/BatchRevoke";
+        self.call_if(path, request, changes, |_| true).await
     }
 
     /// Says that a domain is verified for an account.
@@ -149,7 +150,7 @@ impl Admin {
         &self,
         request: ListDomainsRequest,
     ) -> Result<ListDomainsResponse, AdminError> {
-        self.call("/tosend.keys.v1.DomainService/ListDomains", request)
+        self.read("/tosend.keys.v1.DomainService/ListDomains", request)
             .await
     }
 
@@ -176,8 +177,17 @@ impl Admin {
         &self,
         request: GetAccountRequest,
     ) -> Result<GetAccountResponse, AdminError> {
-        self.call("/tosend.keys.v1.AccountService/GetAccount", request)
+        self.read("/tosend.keys.v1.AccountService/GetAccount", request)
             .await
+    }
+
+    /// A call that changes nothing.
+    async fn read<Q, A>(&self, path: &'static str, request: Q) -> Result<A, AdminError>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        self.call_if(path, request, false, |_| true).await
     }
 
     async fn call<Q, A>(&self, path: &'static str, request: Q) -> Result<A, AdminError>
@@ -185,13 +195,14 @@ impl Admin {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        self.call_if(path, request, |_| true).await
+        self.call_if(path, request, true, |_| true).await
     }
 
     async fn call_if<Q, A>(
         &self,
         path: &'static str,
         request: Q,
+        changes: bool,
         may_repeat: fn(&Status) -> bool,
     ) -> Result<A, AdminError>
     where
@@ -205,6 +216,7 @@ impl Admin {
             deadline: Instant::now() + self.deadline.min(LONGEST_DEADLINE),
             is_final: |status| !may_pass(status),
             may_repeat,
+            changes,
         };
         let attempt = |replica: Arc<Replica>| {
             let request = request.clone();

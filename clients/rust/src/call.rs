@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) is_final: fn(&Status) -> bool,
     /// Whether a call may be made again after an attempt that failed so. It may have had its effect.
     pub(crate) may_repeat: fn(&Status) -> bool,
+    /// Whether the call changes something.
+    pub(crate) changes: bool,
 }
 
 /// Which calls these are. The two do not wait for one another.
@@ -86,6 +88,7 @@ where
     let mut attempts = Vec::new();
     // Attempts that no replica saw do not count, so that connections which end together do not end a call.
     let mut made = 0;
+    let mut may_have_changed = false;
     let mut pause = FIRST_PAUSE;
     while made < most && Instant::now() < plan.deadline {
         let next = async {
@@ -120,7 +123,12 @@ where
             return Err(Failure::Final(status));
         }
         attempts.push(Attempt::new(replica.address, &status));
-        match sight(&status) {
+        let sight = sight(&status);
+        // A server without room for a call has not begun it.
+        may_have_changed |= plan.changes
+            && matches!(sight, Sight::Seen)
+            && status.code() != Code::ResourceExhausted;
+        match sight {
             Sight::Unsent => {}
             Sight::NotConnected => made += 1,
             Sight::Seen if (plan.may_repeat)(&status) => made += 1,
@@ -128,7 +136,7 @@ where
         }
     }
     let error = Unavailable::new(attempts, begun.elapsed(), pool.lookup_fault());
-    Err(Failure::Unavailable(error))
+    Err(Failure::Unavailable(error.of_change(may_have_changed)))
 }
 
 /// The source of a status that says so of an attempt.

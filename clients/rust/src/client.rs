@@ -91,6 +91,7 @@ impl Client {
             deadline: begun + deadline.min(LONGEST_DEADLINE),
             is_final: is_misuse,
             may_repeat: |_| true,
+            changes: false,
         };
         let ask = async {
             let _open = self.enter().map_err(Error::Misused)?;

@@ -21,7 +21,8 @@ pub enum Error {
 /// Why an admin call failed.
 #[derive(Clone, Debug)]
 pub enum AdminError {
-    /// No replica could answer in time. A change may or may not have been made: call again.
+    /// No replica could answer in time. [`Unavailable::may_have_changed`] says whether a change may have been made all
+    /// the same: call again.
     Unavailable(Unavailable),
     /// The call was wrong, or this caller may not make it. Nothing was changed.
     Misused(Misused),
@@ -35,6 +36,7 @@ pub struct Unavailable {
     attempts: Vec<Attempt>,
     waited: Duration,
     lookup: Option<String>,
+    may_have_changed: bool,
 }
 
 /// One attempt that failed.
@@ -76,6 +78,15 @@ impl Unavailable {
             attempts,
             waited,
             lookup,
+            may_have_changed: false,
+        }
+    }
+
+    /// The same, and whether a replica may have carried out a call that changes something.
+    pub(crate) fn of_change(self, may_have_changed: bool) -> Self {
+        Self {
+            may_have_changed,
+            ..self
         }
     }
 
@@ -83,6 +94,13 @@ impl Unavailable {
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
+    }
+
+    /// Whether the call may have made its change: it is an admin call that changes something, and an attempt may have
+    /// reached a replica whose answer was lost.
+    #[must_use]
+    pub fn may_have_changed(&self) -> bool {
+        self.may_have_changed
     }
 }
 

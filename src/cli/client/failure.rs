@@ -82,11 +82,13 @@ impl From<Error> for Failure {
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         match error {
-            // A change may have been made by an attempt whose answer was lost.
-            AdminError::Unavailable(error) => Self::Unavailable(format!(
-                "{}; if this was a change, it may have been made: look before you make it again",
-                own_words(&error.to_string())
-            )),
+            AdminError::Unavailable(error) => {
+                let mut text = own_words(&error.to_string());
+                if error.may_have_changed() {
+                    text += "; the change may have been made all the same: look before you make it again";
+                }
+                Self::Unavailable(text)
+            }
             AdminError::Misused(error) => error.into(),
             AdminError::Refused(error) => Self::Refused(format!(
                 "{}: {}",

@@ -10,7 +10,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tosend_keyservice::{
     AdminError, Client, Options,
-    proto::{CreateRequest, RevokeRequest, RevokeResponse, UpdateRequest},
+    proto::{
+        BatchRevokeRequest, CreateRequest, GetRequest, RevokeRequest, RevokeResponse, UpdateRequest,
+    },
 };
 
 const TRIED_AGAIN: [Code; 6] = [
@@ -188,6 +190,31 @@ async fn an_admin_call_waits_for_a_lone_replica_that_restarts() {
     }
     assert!(revoke(&client).await.is_ok());
     assert_eq!(replica.count(), 7);
+}
+
+#[tokio::test]
+async fn a_change_may_have_been_made_only_by_a_call_that_changes_something_and_reached_a_replica() {
+    let replica = Replica::start().await;
+    let reached = client(&[&replica]).await;
+    let nobody = Client::open(Options::new(["127.0.0.1:1"]).plaintext()).unwrap();
+    let within = |client: &Client| client.admin().within(Duration::from_millis(300));
+    let may_have_changed = |error: Option<AdminError>| match error {
+        Some(AdminError::Unavailable(error)) => error.may_have_changed(),
+        other => panic!("{other:?}"),
+    };
+    replica.set_hanging(true);
+    for (client, changed) in [(&reached, true), (&nobody, false)] {
+        let revoked = within(client).revoke(RevokeRequest::default()).await;
+        assert_eq!(may_have_changed(revoked.err()), changed);
+        let read = within(client).get(GetRequest::default()).await;
+        assert!(!may_have_changed(read.err()));
+        let tried = BatchRevokeRequest {
+            dry_run: true,
+            ..BatchRevokeRequest::default()
+        };
+        let tried = within(client).batch_revoke(tried).await;
+        assert!(!may_have_changed(tried.err()));
+    }
 }
 
 #[tokio::test]
