@@ -128,11 +128,8 @@ impl Found {
     pub(super) fn log(&self, path: &Path) {
         let path = path.display();
         match self {
-            Self::Nothing => tracing::warn!(
-                %path,
-                "there was no database: created a new one, without keys. If there should be keys, \
-                 check --store (KEYSERVICE_STORE)"
-            ),
+            // Whoever opens the store says so, of any store.
+            Self::Nothing => {}
             Self::Complete => tracing::info!(%path, "found the database"),
             Self::WithLog => tracing::info!(
                 %path,

@@ -85,6 +85,8 @@ async fn a_new_store_is_told_once_by_its_address() {
             let server = Server::start(&store).await;
             let log = server.log();
             assert_eq!(log.contains("a new one was created"), is_new, "{log}");
+            let advice = log.matches("check --store").count();
+            assert_eq!(advice, usize::from(is_new), "{log}");
             assert!(!log.contains("hunter2"));
             assert!(server.terminate().await.success());
         }

@@ -188,7 +188,11 @@ async fn a_plain_copy_of_a_database_in_use_is_served_with_a_warning() {
 async fn the_log_says_what_was_found_at_the_start() {
     let files = Files::new();
     let server = Server::start(&files.store()).await;
-    assert!(server.log().contains("created a new one, without keys"));
+    assert!(
+        server
+            .log()
+            .contains("there was no store, so a new one was created")
+    );
     server.client().await.create_key().await;
     server.kill().await;
     let server = Server::start(&files.store()).await;
