@@ -2,7 +2,7 @@
 //! commands.
 
 use super::output::{is_broken_pipe, to_stdout};
-use clap::Args;
+use clap::{Args, ValueHint};
 use clap_complete::Shell;
 use std::{
     fs,
@@ -12,14 +12,54 @@ use std::{
 
 const NAME: &str = "keyservice";
 
-/// Completes the names of contexts, which the definitions of the commands do not know.
-const BASH_CONTEXTS: &str = r#"
+/// Marks the arguments that are the name of a context, of which shells know nothing. No argument is that of a user.
+const CONTEXT_HINT: ValueHint = ValueHint::Username;
+
+/// What completes an argument with that hint, and what does it here.
+const ZSH_HINT: [&str; 2] = ["_users", "_keyservice_context_names"];
+const FISH_HINT: [&str; 2] = ["__fish_complete_users", "__keyservice_context_names"];
+
+/// Prints the names of contexts, in every shell.
+macro_rules! names_of_contexts {
+    () => {
+        r#"keyservice contexts list --output json 2>/dev/null |
+        sed -n 's/.*"name":"\([^"]*\)".*/\1/p'"#
+    };
+}
+
+const ZSH_CONTEXTS: &str = concat!(
+    r#"
+_keyservice_context_names() {
+    local -a names
+    names=(${(f)"$("#,
+    names_of_contexts!(),
+    r#")"})
+    compadd -a names
+}
+"#
+);
+
+/// The script itself completes flags alone.
+const FISH_CONTEXTS: &str = concat!(
+    r"
+function __keyservice_context_names
+    ",
+    names_of_contexts!(),
+    r#"
+end
+complete -c keyservice -n "__fish_seen_subcommand_from contexts; and __fish_seen_subcommand_from use check remove" -f -a "(__keyservice_context_names)"
+"#
+);
+
+const BASH_CONTEXTS: &str = concat!(
+    r#"
 _keyservice_with_contexts() {
     local names name
     case "${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD-1]}" in
         *" --context" | "contexts use" | "contexts check" | "contexts remove")
-            names=$(keyservice contexts list --output json 2>/dev/null |
-                sed -n 's/.*"name":"\([^"]*\)".*/\1/p')
+            names=$("#,
+    names_of_contexts!(),
+    r#")
             # A name is text, of which the shell must run nothing.
             COMPREPLY=()
             while IFS= read -r name; do
@@ -30,7 +70,8 @@ _keyservice_with_contexts() {
     esac
 }
 complete -F _keyservice_with_contexts -o bashdefault -o default keyservice
-"#;
+"#
+);
 
 /// The arguments of `completions`.
 #[derive(Debug, Args)]
@@ -41,14 +82,47 @@ pub(super) struct CompletionsCommand {
 
 impl CompletionsCommand {
     /// Prints the script to standard output.
-    pub(super) fn run(&self, mut command: clap::Command) -> io::Result<()> {
+    pub(super) fn run(&self, command: clap::Command) -> io::Result<()> {
+        let mut command = mark_contexts(command);
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, NAME, &mut script);
-        if self.shell == Shell::Bash {
-            script.extend_from_slice(BASH_CONTEXTS.as_bytes());
+        let mut script = String::from_utf8(script).expect("a script is text");
+        match self.shell {
+            Shell::Bash => script += BASH_CONTEXTS,
+            Shell::Zsh => {
+                let (head, rest) = script.split_once('\n').unwrap_or((&script, ""));
+                let [hint, names] = ZSH_HINT;
+                // What loads the file runs its last lines.
+                script = format!("{head}\n{ZSH_CONTEXTS}{}", rest.replace(hint, names));
+            }
+            Shell::Fish => {
+                let [hint, names] = FISH_HINT;
+                script = script.replace(hint, names) + FISH_CONTEXTS;
+            }
+            _ => {}
         }
-        to_stdout(|output| output.write_all(&script), is_broken_pipe)
+        to_stdout(|output| output.write_all(script.as_bytes()), is_broken_pipe)
     }
+}
+
+/// Gives the hint to `--context` of every command, and to the NAME of those that work on a context which exists.
+fn mark_contexts(command: clap::Command) -> clap::Command {
+    let mark = |argument: clap::Arg| argument.value_hint(CONTEXT_HINT);
+    command.mut_subcommands(|command| {
+        let has_flag = command.get_arguments().any(|it| it.get_id() == "context");
+        let command = if has_flag {
+            command.mut_arg("context", mark)
+        } else {
+            command
+        };
+        match command.get_name() {
+            "contexts" => command.mut_subcommands(|it| match it.get_name() {
+                "use" | "check" | "remove" => it.mut_arg("name", mark),
+                _ => it,
+            }),
+            _ => command,
+        }
+    })
 }
 
 /// The arguments of `man`.

@@ -50,6 +50,45 @@ fn shells_read_their_completions_and_each_command_has_a_manual_page() {
     }
 }
 
+/// Neither shell is on every machine, so this looks at what they would read.
+#[test]
+fn zsh_and_fish_ask_for_the_names_of_contexts_where_one_is_to_be_given() {
+    let person = Person::new();
+    let script = |shell| person.runs(&["completions", shell]).printed();
+    let zsh = script("zsh");
+    assert!(zsh.starts_with("#compdef keyservice\n\n_keyservice_context_names() {"));
+    let asks = |line: &&str| line.contains(":_keyservice_context_names'");
+    let of_flags = zsh
+        .lines()
+        .filter(asks)
+        .filter(|it| it.starts_with("'--context="));
+    // A flag of each command that calls a service, and the argument of three that work on a context.
+    assert!(of_flags.count() > 20, "{zsh}");
+    let names = zsh
+        .lines()
+        .filter(asks)
+        .filter(|it| it.contains(":name -- "));
+    assert_eq!(names.count(), 3, "{zsh}");
+    assert!(!zsh.contains("_users"), "{zsh}");
+
+    let fish = script("fish");
+    let of_flags = fish.lines().filter(|it| it.contains("-l context "));
+    for line in of_flags {
+        assert!(
+            line.contains("-a \"(__keyservice_context_names)\""),
+            "{line}"
+        );
+    }
+    assert!(
+        fish.contains("function __keyservice_context_names"),
+        "{fish}"
+    );
+    assert!(
+        fish.contains("seen_subcommand_from use check remove"),
+        "{fish}"
+    );
+}
+
 #[test]
 fn bash_completes_the_names_of_contexts() {
     let person = Person::new();
