@@ -28,7 +28,7 @@ const RUN: [(&str, &str, usize, &str); 11] = [
     ("docs/grpcurl.md", "console", 1, "tour.rs"),
     ("docs/keys.md", "console", 1, "tour.rs"),
     ("docs/organising.md", "console", 1, "tour.rs"),
-    ("docs/command-line.md", "sh", 3, "tour.rs"),
+    ("docs/command-line.md", "sh", 4, "tour.rs"),
     ("docs/gateway.md", "sh", 5, "gateway.rs"),
     ("deploy/PRODUCTION.md", "sh", 11, "production.rs"),
     ("docs/backup.md", "sh", 4, "backup.rs"),

@@ -5,7 +5,7 @@ use crate::support::{
     server::{Server, command, sqlite_in},
     tools::{path, shell, terminal},
 };
-use std::process::Command;
+use std::{fs, process::Command};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_tour_print_what_the_readme_shows() {
@@ -36,12 +36,12 @@ async fn the_scripts_on_the_page_of_the_command_line_run() {
     let server = Server::start(&sqlite_in(&directory)).await;
     let home = directory.path();
     let (token, _) = server.client().await.create_key().await;
-    std::fs::write(home.join("leaked"), token).expect("written");
-    std::fs::create_dir_all(home.join(".local/share/bash-completion/completions")).expect("made");
+    fs::write(home.join("leaked"), token).expect("written");
+    fs::create_dir_all(home.join(".local/share/bash-completion/completions")).expect("made");
     let page = include_str!("../../../docs/command-line.md");
     let scripts = page.split("```sh\n").skip(1);
     let scripts: Vec<_> = scripts.map(|rest| rest.split("```").next()).collect();
-    assert_eq!(scripts.len(), 3);
+    assert_eq!(scripts.len(), 4);
     for script in scripts {
         let mut bash = Command::new("bash");
         bash.args(["-euc", script.expect("its end")]);
@@ -54,6 +54,16 @@ async fn the_scripts_on_the_page_of_the_command_line_run() {
         let ran = bash.output().expect("bash runs");
         assert!(ran.status.success(), "{script:?}: {ran:?}");
     }
+    let (other, callers) = (self::directory(), home.join("credentials"));
+    let flags = ["--credentials", callers.to_str().expect("UTF-8")];
+    let guarded = Server::start_with(&sqlite_in(&other), &flags, &[]).await;
+    let secret = fs::read_to_string(home.join("secret")).expect("made");
+    let list = format!(
+        "keyservice keys list --account acme --plaintext --server 127.0.0.1:{}",
+        guarded.port()
+    );
+    let asked = |secret: &str| run(&format!("KEYSERVICE_SECRET={secret} {list} && echo done"));
+    assert_eq!(asked(secret.trim()), "done\n");
 }
 
 /// Runs the commands of a page in order at a terminal, and returns how many there are.
