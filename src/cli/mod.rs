@@ -27,7 +27,7 @@ use backup::{BackupCommand, RestoreCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 use client::{
     AccountsCommand, AuthorizeCommand, CONNECTION, ContextsCommand, DomainsCommand, EXIT_CODES,
-    Failure, KeysCommand, has_secret,
+    Failure, KeysCommand,
 };
 use credential::CredentialCommand;
 use grants::GrantsCommand;
@@ -249,16 +249,15 @@ impl Cli {
     }
 
     fn read() -> Result<Self, clap::Error> {
-        let command =
+        let mut command =
             Self::documented().mut_subcommands(|subcommand| subcommand.mut_args(hide_variable));
-        let matches = command.try_get_matches();
+        let matches = command.try_get_matches_from_mut(env::args_os());
         let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
         read.map_err(|error| {
-            let given = env::args_os();
-            let has_secret = given
-                .into_iter()
-                .any(|it| has_secret(&it.to_string_lossy()));
-            without_values(error, has_secret)
+            command.build();
+            let words = env::args_os().skip(1);
+            let words: Vec<_> = words.map(|it| it.to_string_lossy().into_owned()).collect();
+            without_values(error, &command, &words)
         })
     }
 }

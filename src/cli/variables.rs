@@ -20,6 +20,18 @@ const SIMILAR: f64 = 0.8;
 /// The longest name that is shown. No name of ours is so long, and a longer one may be anything.
 const MAX_LEN: usize = 60;
 
+/// Whether the value of a flag is that of its variable.
+pub(super) fn is_from_variable(flag: &str, variable: &str) -> bool {
+    let words: Vec<_> = env::args_os().skip(1).collect();
+    let words = words.iter().filter_map(|word| word.to_str());
+    env::var_os(variable).is_some_and(|value| !value.is_empty()) && !is_among(flag, words)
+}
+
+/// Whether a flag is among these words of a command line.
+pub(super) fn is_among<'a>(flag: &str, mut words: impl Iterator<Item = &'a str>) -> bool {
+    words.any(|word| word.split('=').next() == Some(flag))
+}
+
 /// A variable that no command reads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnknownVariable {

@@ -2,13 +2,20 @@
 //!
 //! Must never repeat a token, a secret or what may be a password.
 
-use super::client::SECRET_IN_ARGUMENTS;
-use crate::model::text;
+use super::{client::secret_in, variables::is_among};
+use crate::model::text::{self, ContainsSecret};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// The error for a wrong command line without what may be a password or a token in the wrong place. What a terminal
 /// or a build shows is often kept.
-pub(super) fn without_values(mut error: clap::Error, has_secret: bool) -> clap::Error {
+///
+/// `program` is the whole program, built. `words` are those of the command line behind its name.
+pub(super) fn without_values(
+    mut error: clap::Error,
+    program: &clap::Command,
+    words: &[String],
+) -> clap::Error {
+    let command = command_of(program, words);
     for given in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         if let Some(ContextValue::String(word)) = error.remove(given) {
             error.insert(given, ContextValue::String(shown_word(&word).to_owned()));
@@ -24,15 +31,67 @@ pub(super) fn without_values(mut error: clap::Error, has_secret: bool) -> clap::
             error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
         }
     }
-    // The parser of a value has said so.
-    if has_secret && error.kind() != ErrorKind::ValueValidation {
-        let tip = format!("a token or a secret is never an argument: {SECRET_IN_ARGUMENTS}");
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![tip.into()]),
-        );
+    let secret = words.iter().find_map(|word| secret_in(word));
+    let tip = match secret {
+        Some(secret) => Some(advice_on_secret(secret, command)),
+        None => variable_of(&error, command, words),
+    };
+    if let Some(tip) = tip {
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
     }
     error
+}
+
+/// The command that these words call, or as much of it as they name.
+fn command_of<'a>(program: &'a clap::Command, words: &[String]) -> &'a clap::Command {
+    words.iter().fold(program, |command, word| {
+        command.find_subcommand(word).unwrap_or(command)
+    })
+}
+
+/// What to do after a secret was given as an argument of this command.
+fn advice_on_secret(secret: ContainsSecret, command: &clap::Command) -> String {
+    let (flags, then) = match secret {
+        ContainsSecret::Token => (["token-file", "tokens-file"].as_slice(), "rotate the key"),
+        ContainsSecret::Bearer => (["secret-file"].as_slice(), "give its caller another secret"),
+    };
+    let has = |flag: &&&str| {
+        command
+            .get_arguments()
+            .any(|it| it.get_long() == Some(**flag))
+    };
+    let instead = match flags.iter().find(has) {
+        Some(&"secret-file") => "Put it into a file and give --secret-file. ".to_owned(),
+        Some(flag) => format!(
+            "Put it into a file and give --{flag}, or pass it on standard input (--{flag} -). "
+        ),
+        None => String::new(),
+    };
+    format!(
+        "a token or a secret is never an argument. {instead}Others can see the arguments of a program, and your \
+         shell may have kept this one in its history: remove it there, or {then}"
+    )
+}
+
+/// Says so if the wrong value is that of a variable.
+fn variable_of(error: &clap::Error, command: &clap::Command, words: &[String]) -> Option<String> {
+    if !matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    ) {
+        return None;
+    }
+    let ContextValue::String(shown) = error.get(ContextKind::InvalidArg)? else {
+        return None;
+    };
+    let argument = command
+        .get_arguments()
+        .find(|it| it.to_string() == *shown)?;
+    let (flag, variable) = (argument.get_long()?, argument.get_env()?.to_string_lossy());
+    let is_set = std::env::var_os(&*variable).is_some();
+    (is_set && !is_among(&format!("--{flag}"), words.iter().map(String::as_str)))
+        .then(|| format!("this is the value of the variable {variable}"))
 }
 
 /// A word that was given, if it is one of plain letters, such as a mistyped command, or a number, a time or a
@@ -54,7 +113,21 @@ fn shown_word(word: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::{super::Cli, *};
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
+
+    /// What a person reads who has given this line.
+    fn shown(words: &[&str]) -> String {
+        let line = ["keyservice"].iter().chain(words);
+        let error = Cli::try_parse_from(line).expect_err("it is wrong");
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        without_values(error, &program(), &words).to_string()
+    }
+
+    fn program() -> clap::Command {
+        let mut program = Cli::command();
+        program.build();
+        program
+    }
 
     #[test]
     fn a_mistyped_word_is_shown_with_what_was_meant() {
@@ -71,9 +144,8 @@ mod tests {
             ),
             ("keys list acme", &["'acme'"]),
         ] {
-            let line = ["keyservice"].into_iter().chain(line.split(' '));
-            let error = Cli::try_parse_from(line).expect_err("it is wrong");
-            let shown = without_values(error, false).to_string();
+            let words: Vec<_> = line.split(' ').collect();
+            let shown = shown(&words);
             assert!(said.iter().all(|said| shown.contains(said)), "{shown}");
         }
     }
@@ -101,9 +173,7 @@ mod tests {
             &["accounts", "suspend", TOKEN, "--reason", "a"],
             &["contexts", "use", TOKEN],
         ] {
-            let words = ["keyservice"].into_iter().chain(line.iter().copied());
-            let error = Cli::try_parse_from(words).expect_err("it is wrong");
-            let shown = without_values(error, true).to_string();
+            let shown = shown(line);
             assert!(shown.contains("history"), "{line:?}: {shown}");
             assert!(!shown.contains("KeyServiceExample"), "{shown}");
         }
@@ -142,12 +212,33 @@ mod tests {
                     "belongs only in",
                 ),
             ] {
-                let line = ["keyservice"].into_iter().chain(words.iter().copied());
-                let error = Cli::try_parse_from(line).expect_err("it is wrong");
-                let shown = without_values(error, true).to_string();
+                let shown = shown(&words);
                 assert!(shown.contains(advice), "{shown}");
                 assert!(!shown.contains(&secret[5..]), "{shown}");
             }
         }
+    }
+
+    #[test]
+    fn the_advice_on_a_secret_names_only_flags_that_the_command_has() {
+        let program = program();
+        let (mut commands, mut advised) = (vec![&program], 0);
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            for secret in [ContainsSecret::Token, ContainsSecret::Bearer] {
+                let advice = advice_on_secret(secret, command);
+                for word in advice.split([' ', '.', ',', '(', ')']) {
+                    let flag = word.strip_prefix("--");
+                    let has = |flag| {
+                        command
+                            .get_arguments()
+                            .any(|it| it.get_long() == Some(flag))
+                    };
+                    assert!(flag.is_none_or(has), "{}: {advice}", command.get_name());
+                    advised += usize::from(flag.is_some());
+                }
+            }
+        }
+        assert!(advised > 20, "{advised}");
     }
 }

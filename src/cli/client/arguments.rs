@@ -1,32 +1,30 @@
 //! Reads arguments. Somebody may give a token or a secret as one, where every user of the machine can see it.
 
 use super::words::own_words;
-use crate::model::{account::AccountId, domain::Domain, key::KeyId, text::refuse_secrets};
+use crate::model::{
+    account::AccountId,
+    domain::Domain,
+    key::KeyId,
+    text::{ContainsSecret, refuse_secrets},
+};
 use std::{fmt::Display, path::PathBuf};
 
 /// How many bytes of an argument are searched. A secret is shorter.
 const LOOKED_AT: usize = 700;
 
-/// Whether an argument has a token or a bearer secret in it.
-pub(in crate::cli) fn has_secret(text: &str) -> bool {
+/// Whether an argument has a token or a bearer secret in it, and which.
+pub(in crate::cli) fn secret_in(text: &str) -> Option<ContainsSecret> {
     let end = text
         .char_indices()
         .map(|(at, _)| at)
         .find(|at| *at > LOOKED_AT);
-    refuse_secrets(&text[..end.unwrap_or(text.len())]).is_err()
+    refuse_secrets(&text[..end.unwrap_or(text.len())]).err()
 }
-
-/// What to do after a secret was given as an argument.
-pub(in crate::cli) const SECRET_IN_ARGUMENTS: &str = "put it into a file and give --token-file, or pass it on standard input (--token-file -). Others can \
-     see the arguments of a program, and your shell may have kept this one in its history: remove it there, \
-     or rotate the key";
 
 /// Refuses a secret in the place of this, so that no error shows it and no file keeps it.
 fn refuse_secret(text: &str, place: &str) -> Result<(), String> {
-    if has_secret(text) {
-        return Err(format!(
-            "this is a token or a secret, and not {place}: {SECRET_IN_ARGUMENTS}"
-        ));
+    if secret_in(text).is_some() {
+        return Err(format!("this is a token or a secret, and not {place}"));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::{
     context::Context,
     contexts::Contexts,
     failure::Failure,
+    origin::{Credential, Origin, without_plaintext},
     printer::say,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 use clap::Args;
 use std::{env, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::{net::lookup_host, time::timeout};
-use tosend_keyservice::{Client, Options};
+use tosend_keyservice::{Client, Code, Options, code_name};
 
 /// Under which heading the help explains the connection.
 pub(in crate::cli) const CONNECTION: &str = "Connection";
@@ -57,27 +58,70 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// What to look at first when nobody answers, because of this.
-    pub(super) fn advice(&self, why: &str) -> Option<&'static str> {
-        let has_secret = secret_of_variable().is_ok_and(|secret| secret.is_some());
-        advice(&self.merged().ok()?, has_secret, why)
-    }
-
-    /// The same connection, by the context of this name.
-    pub(super) fn by_context(&self, name: &str) -> Self {
-        let context = Some(name.to_owned());
-        Self {
-            context,
-            ..self.clone()
+    /// The failure of a call, with what to look at first.
+    pub(super) fn explain(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Unavailable(why) => {
+                let advice = self.advice(&why);
+                let why = advice.map_or(why.clone(), |advice| format!("{why}; {advice}"));
+                Failure::Unavailable(self.origin().explain(why))
+            }
+            Failure::Misused(why) if is_about_caller(&why) => {
+                let credential = self.credential().ok().flatten();
+                let credential = credential.map_or("none".to_owned(), |it| it.to_string());
+                let why = format!("{why}; the credential is {credential}");
+                Failure::Misused(self.origin().explain(why))
+            }
+            failure => failure,
         }
     }
 
-    /// Whether calls are encrypted, and what says who calls.
-    pub(super) fn manner(&self) -> Result<(bool, Option<&'static str>), Failure> {
+    fn advice(&self, why: &str) -> Option<String> {
+        let has_secret = secret_of_variable().is_ok_and(|secret| secret.is_some());
+        let without_plaintext = without_plaintext(&self.flags);
+        advice(&self.merged().ok()?, has_secret, without_plaintext, why)
+    }
+
+    /// What says which service is called.
+    pub(super) fn origin(&self) -> Origin {
+        match (&self.context, &self.flags.server) {
+            (Some(name), _) => Origin::of_context(name),
+            (None, Some(_)) => Origin::of_server(),
+            (None, None) => {
+                let contexts = self.contexts().ok();
+                let name = contexts.and_then(|it| it.current_name().map(str::to_owned));
+                name.map_or(Origin::Nobody, Origin::CurrentContext)
+            }
+        }
+    }
+
+    /// The same connection, by the context of this name. A variable that names another does not count then.
+    pub(super) fn by_context(&self, name: &str) -> Result<Self, Failure> {
+        let other = self.context.as_ref().filter(|other| *other != name);
+        if let Some(other) = other
+            && let Origin::Context(_, None) = Origin::of_context(other)
+        {
+            return Err(Failure::Misused(format!(
+                "two contexts are named, of which only one can be meant: {name}, and {other} by --context"
+            )));
+        }
+        let context = Some(name.to_owned());
+        Ok(Self {
+            context,
+            ..self.clone()
+        })
+    }
+
+    /// Whether calls are encrypted.
+    pub(super) fn is_encrypted(&self) -> Result<bool, Failure> {
         let context = self.merged()?;
-        let by_variable = secret_of_variable()?.map(|_| "secret");
-        let is_encrypted = context.server.is_some() && !context.plaintext;
-        Ok((is_encrypted, context.caller().or(by_variable)))
+        Ok(context.server.is_some() && !context.plaintext)
+    }
+
+    /// What tells the service who calls.
+    pub(super) fn credential(&self) -> Result<Option<Credential>, Failure> {
+        let by_variable = secret_of_variable()?.map(|_| Credential::of_variable());
+        Ok(Credential::of(&self.merged()?).or(by_variable))
     }
 
     /// How long a call may take.
@@ -112,7 +156,10 @@ impl Connection {
     pub(super) fn open(&self) -> Result<Client, Failure> {
         let options = self.options()?;
         self.warn_of_others()?;
-        Ok(Client::open(options)?)
+        Client::open(options).map_err(|wrong| match wrong.into() {
+            Failure::Misused(why) => Failure::Misused(self.origin().explain(why)),
+            failure => failure,
+        })
     }
 
     /// Says who else may change the files that decide where a secret goes, or read it.
@@ -143,11 +190,11 @@ impl Connection {
     }
 
     /// Changes that file, which need not exist if a context is added.
-    pub(super) fn change_contexts(
+    pub(super) fn change_contexts<T>(
         &self,
         may_be_new: bool,
-        change: impl FnOnce(&mut Contexts) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        change: impl FnOnce(&mut Contexts) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         Contexts::change(self.config.as_deref(), may_be_new, change)
     }
 
@@ -198,14 +245,22 @@ impl Connection {
     /// A context is for its server, so a server that is given without one gets none of its credentials.
     fn merged(&self) -> Result<Context, Failure> {
         let of_file = match (&self.context, &self.flags.server) {
-            (Some(_), Some(_)) => {
-                return Err(Failure::Misused(
-                    "a context and a server are given, of which only one can be meant: --context or \
-                     KEYSERVICE_CONTEXT, --server or KEYSERVICE_SERVER"
-                        .to_owned(),
-                ));
+            (Some(name), Some(_)) => {
+                let (context, server) = (Origin::of_context(name), Origin::of_server());
+                return Err(Failure::Misused(format!(
+                    "a context and a server are given, of which only one can be meant: {context}, and the server of \
+                     {server}"
+                )));
             }
-            (Some(name), None) => self.contexts()?.get(name)?,
+            (Some(name), None) => {
+                let context = self.contexts()?.get(name);
+                context.map_err(|wrong| match Origin::of_context(name) {
+                    origin @ Origin::Context(_, Some(_)) => {
+                        Failure::Misused(origin.explain(wrong.to_string()))
+                    }
+                    _ => wrong,
+                })?
+            }
             (None, None) => self.contexts()?.current()?.unwrap_or_default(),
             (None, Some(_)) => Context::default(),
         };
@@ -219,17 +274,30 @@ impl Connection {
     }
 }
 
-fn advice(context: &Context, has_secret: bool, why: &str) -> Option<&'static str> {
+/// Whether the service does not know the caller, or lets it not make the call.
+fn is_about_caller(why: &str) -> bool {
+    let codes = [Code::Unauthenticated, Code::PermissionDenied];
+    codes.into_iter().any(|code| why.contains(code_name(code)))
+}
+
+fn advice(
+    context: &Context,
+    has_secret: bool,
+    without_plaintext: &str,
+    why: &str,
+) -> Option<String> {
     let speaks_tls = why.contains("certificate");
-    match &context.server {
+    let advice = match &context.server {
         None => Some("start a service by `keyservice serve`, or name one by --server"),
         // A wrong name is explained already.
         Some(_) if why.contains("no address was found") => None,
         Some(_) if why.contains("refused") => {
             Some("nothing listens there: check the port, and whether the service runs")
         }
-        Some(_) if context.plaintext => (why.contains("frame") || why.contains("broken pipe"))
-            .then_some("if the service has TLS, leave out --plaintext"),
+        Some(_) if context.plaintext => {
+            let may_have_tls = why.contains("frame") || why.contains("broken pipe");
+            return may_have_tls.then(|| format!("if the service has TLS, {without_plaintext}"));
+        }
         Some(_) if why.contains("UnknownIssuer") => {
             Some("give the file of the authority that issued the service's certificate by --ca")
         }
@@ -242,7 +310,8 @@ fn advice(context: &Context, has_secret: bool, why: &str) -> Option<&'static str
         }
         // Whoever breaks the connection must not get a token or a secret for it.
         Some(_) => Some("check the address, and that the service has TLS there"),
-    }
+    };
+    advice.map(str::to_owned)
 }
 
 /// Whether the service is on this machine, and no setting belongs to TLS.
@@ -320,9 +389,10 @@ mod tests {
             (context(far, true), "no answer", None),
             (context(far, false), "no address was found", None),
         ] {
-            let advice = advice(&context, false, why);
+            let advice = advice(&context, false, "leave out --plaintext", why);
             let is_right = advice.is_some() == said.is_some()
-                && said.is_none_or(|said| advice.is_some_and(|advice| advice.contains(said)));
+                && said
+                    .is_none_or(|said| advice.as_ref().is_some_and(|advice| advice.contains(said)));
             assert!(is_right, "{why}: {advice:?}");
         }
     }

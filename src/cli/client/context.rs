@@ -109,16 +109,6 @@ impl Context {
         }
     }
 
-    /// How the service is to know who calls, in a word.
-    pub(super) fn caller(&self) -> Option<&'static str> {
-        match (&self.secret_file, &self.client_cert) {
-            // Only the secret counts, even if there is also a certificate.
-            (Some(_), _) => Some("secret"),
-            (None, Some(_)) => Some("certificate"),
-            (None, None) => None,
-        }
-    }
-
     pub(super) fn files(&mut self) -> [&mut Option<PathBuf>; 4] {
         [
             &mut self.ca,

@@ -55,11 +55,11 @@ impl Contexts {
 
     /// Changes the file, which need not exist if a context is added. The next change begins when this one is
     /// stored.
-    pub(super) fn change(
+    pub(super) fn change<T>(
         named: Option<&Path>,
         may_be_new: bool,
-        change: impl FnOnce(&mut Self) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        change: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let path = place(named).ok_or_else(nowhere)?;
         let unwritten = |error| unwritten(&path, &error);
         let target = behind_links(&path).map_err(unwritten)?;
@@ -72,9 +72,10 @@ impl Contexts {
         }
         let replacement = Replacement::begin(&target).map_err(unwritten)?;
         let mut contexts = Self::read_at(&path, may_be_new || named.is_none())?;
-        change(&mut contexts)?;
+        let changed = change(&mut contexts)?;
         let text = contexts.text()?;
-        replacement.finish(&text).map_err(unwritten)
+        replacement.finish(&text).map_err(unwritten)?;
+        Ok(changed)
     }
 
     /// Where the file stands, or would.
@@ -164,10 +165,7 @@ impl Contexts {
             Failure::Misused(if known.is_empty() {
                 format!("{path} has no contexts; add one by `keyservice contexts set`")
             } else {
-                format!(
-                    "{path} has no context of this name; it has: {}",
-                    known.join(", ")
-                )
+                format!("{path} has no context {name}; it has: {}", known.join(", "))
             })
         })
     }
@@ -196,8 +194,8 @@ impl Contexts {
         Ok(())
     }
 
-    /// Adds a context, or replaces it. The first one becomes the current one.
-    pub(super) fn set(&mut self, name: &str, mut context: Context) -> Result<(), Failure> {
+    /// Adds a context, or replaces it. The first one becomes the current one. Returns whether it did.
+    pub(super) fn set(&mut self, name: &str, mut context: Context) -> Result<bool, Failure> {
         for file in context.files().into_iter().flatten() {
             *file = absolute(&file).map_err(|error| unwritten(&self.path, &error))?;
         }
@@ -223,7 +221,7 @@ impl Contexts {
         if is_first {
             self.make_current(name)?;
         }
-        Ok(())
+        Ok(is_first)
     }
 
     /// Removes a context.

@@ -4,12 +4,14 @@ use super::{
     arguments::text,
     connection::Connection,
     failure::Failure,
+    origin::Credential,
     printer::{Lines, print, print_with, say},
     with_client,
 };
 use crate::cli::output::{OutputFormat, Table};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::Duration;
 use tosend_keyservice::{
     AdminError, Client, Code,
     proto::{GetRequest, get_request::Target},
@@ -34,7 +36,8 @@ enum Action {
     List,
     /// Connect, and say what works: the connection, TLS, who calls, and what this caller may do.
     ///
-    /// It asks for a key that does not exist, which is on record as any other call of an admin.
+    /// To find out whether the caller may work on keys, it asks for one that does not exist. The service keeps an
+    /// audit record of that, as of every such call, with the outcome `NOT_FOUND` or `PERMISSION_DENIED`.
     Check {
         /// Its name. Without this, the connection is the one that every command uses.
         #[arg(value_parser = text)]
@@ -71,9 +74,13 @@ impl ContextsCommand {
                     let missing = "a context needs a server; say which by --server".to_owned();
                     return Err(Failure::Misused(missing));
                 }
-                self.connection
+                let is_first = self
+                    .connection
                     .change_contexts(true, |contexts| contexts.set(name, context))?;
                 say(&format!("Set the context {name}."));
+                if is_first {
+                    say("It is the first one, so it is the current one from now on.");
+                }
                 Ok(())
             }
             Action::Use { name } => {
@@ -92,21 +99,30 @@ impl ContextsCommand {
     }
 
     fn check(&self, name: Option<&str>) -> Result<(), Failure> {
-        let connection = name.map_or(self.connection.clone(), |name| {
-            self.connection.by_context(name)
-        });
-        let (has_tls, caller) = connection.manner()?;
+        let connection = match name {
+            Some(name) => self.connection.by_context(name)?,
+            None => self.connection.clone(),
+        };
+        let (has_tls, credential) = (connection.is_encrypted()?, connection.credential()?);
         with_client(&connection, async |client| {
-            client.wait_until_ready(connection.timeout()).await?;
+            // It fails at once where nobody listens, whereas to wait until a replica is ready takes all the time.
             let role = role(client).await?;
+            let ready_within = READY_WITHIN.min(connection.timeout());
+            client.wait_until_ready(ready_within).await?;
             let server = connection.place();
-            let shown = json!({"server": server, "ready": true, "tls": has_tls, "caller": caller, "role": role});
+            let shown = json!({
+                "server": server,
+                "ready": true,
+                "tls": has_tls,
+                "credential": credential.as_ref().map(in_json),
+                "role": role,
+            });
             let text = || {
                 let mut lines = Lines::default();
                 lines.add("Server", &server);
                 lines.add("Ready", "yes");
                 lines.add("TLS", if has_tls { "yes" } else { "no" });
-                lines.add("Caller", caller.map_or("none", |caller| caller));
+                lines.add("Credential", in_words(credential.as_ref()));
                 lines.add("Role", role);
                 lines.into_text()
             };
@@ -118,13 +134,13 @@ impl ContextsCommand {
         let contexts = self.connection.contexts()?;
         print_with(|mut output| {
             if self.format.is_table() {
-                let mut table = Table::new(["CURRENT", "NAME", "SERVER", "TLS", "CALLER"]);
+                let mut table = Table::new(["CURRENT", "NAME", "SERVER", "TLS", "CREDENTIAL"]);
                 for (name, context, is_current) in contexts.all() {
                     let mark = if is_current { "*" } else { "" };
                     let server = context.server.clone().unwrap_or_default();
                     let tls = if context.plaintext { "no" } else { "yes" };
-                    let caller = context.caller().unwrap_or("none");
-                    table.add([mark, name, &server, tls, caller].map(str::to_owned));
+                    let credential = in_words(Credential::of(context).as_ref());
+                    table.add([mark, name, &server, tls, &credential].map(str::to_owned));
                 }
                 return table.print(&mut output);
             }
@@ -135,13 +151,24 @@ impl ContextsCommand {
                     "server": server,
                     "current": is_current,
                     "tls": !context.plaintext,
-                    "caller": context.caller(),
+                    "credential": Credential::of(context).as_ref().map(in_json),
                 });
                 writeln!(output, "{line}")?;
             }
             Ok(())
         })
     }
+}
+
+/// A replica that has answered a call soon says also that it is ready, if it is.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+fn in_words(credential: Option<&Credential>) -> String {
+    credential.map_or("none".to_owned(), ToString::to_string)
+}
+
+fn in_json(credential: &Credential) -> Value {
+    json!({"kind": credential.kind, "place": credential.place})
 }
 
 /// A key that was never made.

@@ -14,13 +14,14 @@ mod contexts_command;
 mod domains;
 mod failure;
 mod keys;
+mod origin;
 mod pages;
 mod printer;
 mod token_input;
 mod words;
 
 pub(super) use accounts::AccountsCommand;
-pub(super) use arguments::{SECRET_IN_ARGUMENTS, has_secret, new_file_path};
+pub(super) use arguments::{new_file_path, secret_in};
 pub(super) use authorize::AuthorizeCommand;
 pub(super) use connection::{CONNECTION, SECRET_VARIABLE, service_in_use};
 pub(super) use contexts_command::ContextsCommand;
@@ -50,11 +51,5 @@ fn with_client(
     });
     // A lookup of a name may hang, and nobody waits for it any more.
     runtime.shutdown_background();
-    done.map_err(|failure| match failure {
-        Failure::Unavailable(why) => Failure::Unavailable(match connection.advice(&why) {
-            Some(advice) => format!("{why}; {advice}"),
-            None => why,
-        }),
-        failure => failure,
-    })
+    done.map_err(|failure| connection.explain(failure))
 }

@@ -11,8 +11,10 @@ use crate::support::{
 use serde_json::json;
 use std::{
     fs::{self, Permissions},
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -124,9 +126,10 @@ async fn flags_variables_and_a_context_say_who_calls() {
     assert_eq!(
         listed,
         format!(
-            "CURRENT  NAME        SERVER{:1$}  TLS  CALLER\n*        production  {address}  yes  secret\n",
+            "CURRENT  NAME        SERVER{:1$}  TLS  CREDENTIAL\n*        production  {address}  yes  secret in {2}\n",
             "",
-            address.len() - 6
+            address.len() - 6,
+            path("secret")
         )
     );
     let missing = list(&person, &["--context", "staging"]);
@@ -197,8 +200,18 @@ async fn a_context_is_checked_and_its_caller_is_told_what_it_may_do() {
     let address = guarded.address();
     assert_eq!(
         checked,
-        json!({"server": address, "ready": true, "tls": true, "caller": "secret", "role": "admin"})
+        json!({
+            "server": address,
+            "ready": true,
+            "tls": true,
+            "credential": {"kind": "secret", "place": guarded.files.arg("secret")},
+            "role": "admin",
+        })
     );
+    let two = ["contexts", "check", "production", "--context", "staging"];
+    let two = person.runs(&two);
+    assert_eq!(two.exit, 2);
+    assert!(two.err.contains("two contexts are named"), "{two:?}");
     let table = person.runs(&["contexts", "check", "-o", "table"]).printed();
     assert!(table.contains("Role:        admin"), "{table}");
     let nobody = ["contexts", "set", "nobody"];
@@ -209,10 +222,70 @@ async fn a_context_is_checked_and_its_caller_is_told_what_it_may_do() {
         unknown.err.contains("does not know this caller"),
         "{unknown:?}"
     );
+    assert!(
+        unknown.err.contains("the credential is none"),
+        "{unknown:?}"
+    );
     guarded.server.kill().await;
-    let away = person.runs(&["contexts", "check", "--timeout", "1s"]);
+    let begun = Instant::now();
+    let away = person.runs(&["contexts", "check", "--timeout", "60s"]);
     assert_eq!(away.exit, 4);
     assert!(away.err.contains("nothing listens there"), "{away:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn only_a_change_that_may_have_reached_a_service_may_have_been_made() {
+    let person = Person::new();
+    // The system accepts connections to it, and nobody answers.
+    let hangs = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hanging = hangs.local_addr().expect("an address").to_string();
+    let revoke = ["keys", "revoke", "--yes", "key_00000000000000000000000000"];
+    for (server, line, is_doubted) in [
+        (&*hanging, &revoke, true),
+        (&*hanging, &LIST, false),
+        ("127.0.0.1:1", &revoke, false),
+    ] {
+        let flags = ["--plaintext", "--timeout", "1s", "--server", server];
+        let failed = person.runs(&[&line[..], &flags].concat());
+        assert_eq!(failed.exit, 4, "{failed:?}");
+        let doubts = failed.err.contains("the change may have been made");
+        assert_eq!(doubts, is_doubted, "{failed:?}");
+    }
+}
+
+#[test]
+fn an_error_names_the_variable_or_the_context_that_a_wrong_value_came_from() {
+    let mut person = Person::new();
+    for (variable, wrong) in [
+        ("KEYSERVICE_TIMEOUT", "soon"),
+        ("KEYSERVICE_PLAINTEXT", "perhaps"),
+        ("KEYSERVICE_SERVER", "keys.example.org"),
+        ("KEYSERVICE_SERVER", "127.0.0.1:1"),
+        ("KEYSERVICE_CONTEXT", "staging"),
+    ] {
+        person.variables = vec![(variable, wrong.to_owned())];
+        let failed = person.runs(&LIST);
+        assert!([2, 4].contains(&failed.exit), "{failed:?}");
+        assert!(failed.err.contains(variable), "{failed:?}");
+    }
+    person.variables.clear();
+    let by_flag = person.runs(&[&LIST[..], &["--timeout", "soon"]].concat());
+    assert!(!by_flag.err.contains("KEYSERVICE_"), "{by_flag:?}");
+
+    let set = |name| {
+        let server = ["--server", "127.0.0.1:1", "--plaintext"];
+        person.runs(&[&["contexts", "set", name], &server[..]].concat())
+    };
+    assert!(set("production").err.contains("so it is the current one"));
+    assert_eq!(set("staging").err, "Set the context staging.\n");
+    for (flags, said) in [
+        (&[][..], "that of the current context, production"),
+        (&["--context", "staging"], "that of the context staging"),
+    ] {
+        let failed = person.runs(&[&LIST[..], flags].concat());
+        assert!(failed.err.contains(said), "{failed:?}");
+    }
 }
 
 #[test]

@@ -65,7 +65,9 @@ fn here() -> Context {
 }
 
 fn set(path: &Path, name: &str) -> Result<(), Failure> {
-    Contexts::change(Some(path), true, |contexts| contexts.set(name, here()))
+    Contexts::change(Some(path), true, |contexts| {
+        contexts.set(name, here()).map(drop)
+    })
 }
 
 fn names(path: &Path) -> Vec<String> {
