@@ -94,6 +94,18 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it works by a connection, or on contexts, which describe one.
+    fn calls_a_service(&self) -> bool {
+        matches!(
+            self,
+            Self::Keys(_)
+                | Self::Domains(_)
+                | Self::Accounts(_)
+                | Self::Authorize(_)
+                | Self::Contexts(_)
+        )
+    }
+
     /// Whether what it does is worth nothing if standard output goes nowhere.
     fn prints(&self) -> bool {
         !matches!(self, Self::Serve(_) | Self::Man(_))
@@ -213,6 +225,13 @@ fn forbid_dumps() {
 impl Cli {
     fn run(self) -> Result<(), Box<dyn Error>> {
         let unknown = variables::unknown(&Self::command());
+        if self.command.calls_a_service()
+            && let Some(unknown) = unknown.iter().find(|it| it.is_of_connection())
+        {
+            let why =
+                format!("{unknown} It could say which service is called, or as whom: unset it");
+            return Err(Failure::Misused(why).into());
+        }
         // What `credential` writes to standard error goes to the file of callers.
         if !matches!(self.command, Command::Serve(_) | Command::Credential(_)) {
             for unknown in &unknown {

@@ -1,11 +1,15 @@
 //! Variables of the environment that look like settings of this program, and are none.
 //!
-//! Must never refuse one: Kubernetes gives a container variables for each Service beside it, so those of a Service
-//! that is called `keyservice` begin as this program's own. Must never show a value, which may be a secret.
+//! `serve` must never refuse one. Kubernetes gives a container variables for each Service beside it, so those of a
+//! Service that is called `keyservice` begin as this program's own. A release must also start with the variables of the
+//! next one, when somebody goes back to it. A command that calls a service must not run with one that was meant to say
+//! which service, or who calls: the call would go elsewhere.
+//!
+//! Must never show a value, which may be a secret.
 
-use super::client::SECRET_VARIABLE;
+use super::client::{CONNECTION, SECRET_VARIABLE};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     fmt::{self, Display},
@@ -37,6 +41,14 @@ pub(super) fn is_among<'a>(flag: &str, mut words: impl Iterator<Item = &'a str>)
 pub(super) struct UnknownVariable {
     name: String,
     meant: Option<String>,
+    is_of_connection: bool,
+}
+
+impl UnknownVariable {
+    /// Whether it was meant to describe the connection of a command.
+    pub(super) fn is_of_connection(&self) -> bool {
+        self.is_of_connection
+    }
 }
 
 impl Display for UnknownVariable {
@@ -59,38 +71,46 @@ pub(super) fn unknown(command: &clap::Command) -> Vec<UnknownVariable> {
     unknown
 }
 
-fn known(command: &clap::Command) -> BTreeSet<String> {
+/// The variables of this program, and whether each describes the connection of a command.
+fn known(command: &clap::Command) -> BTreeMap<String, bool> {
     // It has no flag.
-    let mut known = BTreeSet::from([SECRET_VARIABLE.to_owned()]);
+    let mut known = BTreeMap::from([(SECRET_VARIABLE.to_owned(), true)]);
     add_known(command, &mut known);
     known
 }
 
-fn add_known(command: &clap::Command, known: &mut BTreeSet<String>) {
-    let variables = command.get_arguments().filter_map(clap::Arg::get_env);
-    known.extend(variables.map(|name| name.to_string_lossy().into_owned()));
+fn add_known(command: &clap::Command, known: &mut BTreeMap<String, bool>) {
+    for argument in command.get_arguments() {
+        let is_of_connection = argument.get_help_heading() == Some(CONNECTION);
+        let name = argument
+            .get_env()
+            .map(|name| name.to_string_lossy().into_owned());
+        known.extend(name.map(|name| (name, is_of_connection)));
+    }
     for command in command.get_subcommands() {
         add_known(command, known);
     }
 }
 
-fn judge(name: &str, value: &OsStr, known: &BTreeSet<String>) -> Option<UnknownVariable> {
+fn judge(name: &str, value: &OsStr, known: &BTreeMap<String, bool>) -> Option<UnknownVariable> {
     let own = name.strip_prefix(PREFIX)?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if name.len() > MAX_LEN || !own.bytes().all(is_plain) {
         return None;
     }
-    if known.contains(name) || is_of_service(own, value) {
+    if known.contains_key(name) || is_of_service(own, value) {
         return None;
     }
-    let similar = known.iter().filter_map(|known| {
+    let similar = known.iter().filter_map(|(known, is_of_connection)| {
         let similarity = strsim::jaro(own, known.strip_prefix(PREFIX)?);
-        (similarity > SIMILAR).then_some((similarity, known))
+        (similarity > SIMILAR).then_some((similarity, (known, *is_of_connection)))
     });
     let nearest = similar.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let nearest = nearest.map(|(_, known)| known);
     Some(UnknownVariable {
         name: name.to_owned(),
-        meant: nearest.map(|(_, known)| known.clone()),
+        meant: nearest.map(|(known, _)| known.clone()),
+        is_of_connection: nearest.is_some_and(|(_, is_of_connection)| is_of_connection),
     })
 }
 
@@ -145,6 +165,23 @@ mod tests {
             assert!(said.contains(misspelt), "{said}");
             assert_eq!(said.contains("meant?"), !meant.is_empty(), "{said}");
             assert!(said.contains(meant), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_was_meant_to_describe_the_connection_is_told_from_others() {
+        let known = known(&Cli::command());
+        for (misspelt, is_of_connection) in [
+            ("KEYSERVICE_SERVR", true),
+            ("KEYSERVICE_CONTEXTS", true),
+            ("KEYSERVICE_SECRT", true),
+            ("KEYSERVICE_PLAIN_TEXT", true),
+            ("KEYSERVICE_LISTN", false),
+            ("KEYSERVICE_CREDENTIAL", false),
+            ("KEYSERVICE_ZZZ", false),
+        ] {
+            let unknown = judge(misspelt, OsStr::new("a"), &known).expect(misspelt);
+            assert_eq!(unknown.is_of_connection(), is_of_connection, "{misspelt}");
         }
     }
 

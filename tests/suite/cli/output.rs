@@ -135,6 +135,15 @@ async fn a_misspelt_variable_is_named_and_those_of_a_kubernetes_service_are_not(
         "keyservice: no command reads the variable KEYSERVICE_LISTN; was KEYSERVICE_LISTEN meant?\n"
     );
     said.printed();
+    // It would call another service, or as somebody else.
+    person.variables = vec![("KEYSERVICE_SECRT", "sesame".to_owned())];
+    let refused = person.runs(&["keys", "list", "--account", "acme"]);
+    assert_eq!(refused.exit, 2, "{refused:?}");
+    assert!(
+        refused.err.contains("was KEYSERVICE_SECRET meant?"),
+        "{refused:?}"
+    );
+    assert!(!refused.err.contains("sesame"), "{refused:?}");
 
     let directory = directory();
     let env = [("KEYSERVICE_RETENTON", "90days")];
