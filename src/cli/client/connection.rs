@@ -5,6 +5,7 @@ use super::{
     context::Context,
     contexts::Contexts,
     failure::Failure,
+    mistaken_secret::refuse_token,
     origin::{Credential, Origin, without_plaintext},
     printer::say,
 };
@@ -13,7 +14,7 @@ use crate::{
     file_access::{self, Content},
 };
 use clap::Args;
-use std::{env, net::IpAddr, path::PathBuf, time::Duration};
+use std::{env, fs, net::IpAddr, path::PathBuf, time::Duration};
 use tokio::{net::lookup_host, time::timeout};
 use tosend_keyservice::{Client, Code, Options, code_name};
 
@@ -235,8 +236,13 @@ impl Connection {
             options = options.certificate_files(certificate, key);
         }
         if let Some(file) = context.secret_file {
+            // Whoever opens the client says why it cannot be read.
+            if let Ok(secret) = fs::read_to_string(&file) {
+                refuse_token(&secret, &file.display().to_string())?;
+            }
             options = options.secret_file(file);
         } else if let Some(secret) = secret_of_variable()? {
+            refuse_token(secret.expose(), &format!("the variable {SECRET_VARIABLE}"))?;
             options = options.secret(secret.expose());
         }
         Ok(options)

@@ -14,6 +14,7 @@ mod contexts_command;
 mod domains;
 mod failure;
 mod keys;
+mod mistaken_secret;
 mod origin;
 mod pages;
 mod printer;

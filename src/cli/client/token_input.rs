@@ -1,7 +1,7 @@
 //! Reads a token from a file or from standard input, never from an argument: every user of the machine sees
 //! those.
 
-use super::failure::Failure;
+use super::{failure::Failure, mistaken_secret::refuse_bearer_secret};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -35,7 +35,10 @@ pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
         (read, file.display().to_string())
     };
     match read {
-        Ok(Some(token)) => Ok(token),
+        Ok(Some(token)) => {
+            refuse_bearer_secret(&token, &source)?;
+            Ok(token)
+        }
         Ok(None) => Err(Failure::Misused(format!(
             "{source} does not hold one token, and nothing else"
         ))),

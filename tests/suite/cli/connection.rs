@@ -1,6 +1,6 @@
 //! Which service a command calls, and as whom.
 
-use super::Person;
+use super::{Done, Person};
 use crate::support::{
     certificates::Authority,
     clients::callers::Credential,
@@ -286,6 +286,45 @@ fn an_error_names_the_variable_or_the_context_that_a_wrong_value_came_from() {
         let failed = person.runs(&[&LIST[..], flags].concat());
         assert!(failed.err.contains(said), "{failed:?}");
     }
+}
+
+#[test]
+fn a_token_is_never_sent_as_a_secret_nor_a_secret_as_a_token() {
+    const TOKEN: &str = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
+    const SECRET: &str = "tsop_KeyServiceExampleSecretDoNotUse0123456789ab";
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
+    nobody.set_nonblocking(true).expect("set");
+    let server = nobody.local_addr().expect("an address").to_string();
+    let mut person = Person::new();
+    let file = |name: &str, text: &str| {
+        let path = person.home.path().join(name);
+        fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let (token, secret) = (file("token", TOKEN), file("secret", SECRET));
+    let to = ["--plaintext", "--server", &server, "--timeout", "1s"];
+    let as_secret = [&LIST[..], &to, &["--secret-file", &token]].concat();
+    let as_token = ["authorize", "example.com", "--token-file", &secret];
+    let as_token = [&as_token[..], &to].concat();
+    let assert_refused = |refused: Done, is: &str| {
+        assert_eq!(refused.exit, 2, "{refused:?}");
+        assert!(refused.err.contains(is), "{refused:?}");
+        assert!(!refused.err.contains("Example"), "{refused:?}");
+    };
+    assert_refused(person.runs(&as_secret), "holds the token of a key");
+    assert_refused(person.runs(&as_token), "holds the bearer secret");
+    let batch = [
+        "keys",
+        "batch-revoke",
+        "--tokens-file",
+        &secret,
+        "--dry-run",
+    ];
+    assert_refused(person.runs(&batch), "holds the bearer secret");
+    person.variables = vec![("KEYSERVICE_SECRET", TOKEN.to_owned())];
+    let refused = person.runs(&[&LIST[..], &to].concat());
+    assert_refused(refused, "the variable KEYSERVICE_SECRET holds the token");
+    assert!(nobody.accept().is_err(), "nobody may call it");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::{
             arguments::{account, domain, file_path, label, text},
             confirm::Consent,
             failure::Failure,
+            mistaken_secret::refuse_bearer_secret,
             printer::{PAGE, json, print, print_with, say},
         },
         output::OutputFormat,
@@ -241,7 +242,7 @@ impl BatchRevoke {
         }
         Ok(Selection::Keys(Keys {
             key_ids: lines(self.key_ids_file.as_deref())?,
-            tokens: lines(self.tokens_file.as_deref())?,
+            tokens: tokens(self.tokens_file.as_deref())?,
         }))
     }
 
@@ -280,6 +281,16 @@ fn created_micros(key: &Key) -> i64 {
         .seconds
         .saturating_mul(1_000_000)
         .saturating_add(micros)
+}
+
+/// The tokens in a file, one a line.
+fn tokens(file: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let tokens = lines(file)?;
+    let source = file.map_or(String::new(), |file| file.display().to_string());
+    for token in &tokens {
+        refuse_bearer_secret(token, &source)?;
+    }
+    Ok(tokens)
 }
 
 /// The lines of a file that are not empty. `-` is standard input.
