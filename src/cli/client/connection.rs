@@ -1,6 +1,7 @@
 //! Which service a command calls, and as whom: by flags, by variables, or by a context of the file.
 
 use super::{
+    advice::advice,
     arguments::{file_path, text},
     context::Context,
     contexts::Contexts,
@@ -14,7 +15,7 @@ use crate::{
     file_access::{self, Content},
 };
 use clap::Args;
-use std::{env, fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{env, fs, path::PathBuf, time::Duration};
 use tokio::{net::lookup_host, time::timeout};
 use tosend_keyservice::{Client, Code, Options, code_name};
 
@@ -286,51 +287,6 @@ fn is_about_caller(why: &str) -> bool {
     codes.into_iter().any(|code| why.contains(code_name(code)))
 }
 
-fn advice(
-    context: &Context,
-    has_secret: bool,
-    without_plaintext: &str,
-    why: &str,
-) -> Option<String> {
-    let speaks_tls = why.contains("certificate");
-    let advice = match &context.server {
-        None => Some("start a service by `keyservice serve`, or name one by --server"),
-        // A wrong name is explained already.
-        Some(_) if why.contains("no address was found") => None,
-        Some(_) if why.contains("refused") => {
-            Some("nothing listens there: check the port, and whether the service runs")
-        }
-        Some(_) if context.plaintext => {
-            let may_have_tls = why.contains("frame") || why.contains("broken pipe");
-            return may_have_tls.then(|| format!("if the service has TLS, {without_plaintext}"));
-        }
-        Some(_) if why.contains("UnknownIssuer") => {
-            Some("give the file of the authority that issued the service's certificate by --ca")
-        }
-        Some(_) if why.contains("NotValidForName") => {
-            Some("give the name in the service's certificate by --server-name")
-        }
-        Some(_) if speaks_tls => None,
-        Some(server) if is_plaintext_likely(context, server) && !has_secret => {
-            Some("a service without TLS needs --plaintext")
-        }
-        // Whoever breaks the connection must not get a token or a secret for it.
-        Some(_) => Some("check the address, and that the service has TLS there"),
-    };
-    advice.map(str::to_owned)
-}
-
-/// Whether the service is on this machine, and no setting belongs to TLS.
-fn is_plaintext_likely(context: &Context, server: &str) -> bool {
-    let says_tls = context.ca.is_some() || context.server_name.is_some() || context.says_who();
-    let is_local = |address: &str| {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let ip = host.trim_matches(['[', ']']).parse();
-        host == "localhost" || ip.is_ok_and(|ip: IpAddr| ip.is_loopback())
-    };
-    !says_tls && server.split(',').map(str::trim).all(is_local)
-}
-
 /// What says that this person works with a service, if anything does: a variable, or the current context.
 pub(in crate::cli) fn service_in_use() -> Option<String> {
     let variables = ["KEYSERVICE_SERVER", "KEYSERVICE_CONTEXT"];
@@ -352,54 +308,5 @@ fn secret_of_variable() -> Result<Option<Hidden>, Failure> {
             "the variable {SECRET_VARIABLE} is set and empty: give it the secret, or unset it"
         ))),
         secret => Ok(secret),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_reaches_no_service_is_told_what_to_look_at() {
-        let context = |server: Option<&str>, plaintext| Context {
-            server: server.map(str::to_owned),
-            plaintext,
-            ..Context::default()
-        };
-        let far = Some("keys.example.org:50051");
-        let near = Some("localhost:1, [::1]:2");
-        let by_secret = Context {
-            secret_file: Some("secret".into()),
-            ..context(near, false)
-        };
-        for (context, why, said) in [
-            (context(None, false), "refused", Some("keyservice serve")),
-            (
-                context(far, false),
-                "Connection refused",
-                Some("nothing listens there"),
-            ),
-            (
-                context(far, false),
-                "invalid peer certificate: UnknownIssuer",
-                Some("--ca"),
-            ),
-            (context(near, false), "no answer", Some("--plaintext")),
-            (context(far, false), "no answer", Some("has TLS there")),
-            (by_secret, "no answer", Some("has TLS there")),
-            (
-                context(far, true),
-                "frame with invalid size",
-                Some("leave out --plaintext"),
-            ),
-            (context(far, true), "no answer", None),
-            (context(far, false), "no address was found", None),
-        ] {
-            let advice = advice(&context, false, "leave out --plaintext", why);
-            let is_right = advice.is_some() == said.is_some()
-                && said
-                    .is_none_or(|said| advice.as_ref().is_some_and(|advice| advice.contains(said)));
-            assert!(is_right, "{why}: {advice:?}");
-        }
     }
 }

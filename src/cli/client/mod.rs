@@ -4,6 +4,7 @@
 //! token alone where there is one. Everything else goes to standard error.
 
 mod accounts;
+mod advice;
 mod arguments;
 mod authorize;
 mod confirm;
