@@ -427,19 +427,7 @@ fn releases_differ_in_their_names_and_select_only_their_own_pods() {
 #[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
 fn the_notes_name_each_secret_that_the_pods_wait_for() {
     for (_, values) in SAME {
-        let install = [
-            "install",
-            "keyservice",
-            "deploy/helm",
-            "--dry-run=client",
-            "--namespace",
-            "keys",
-        ];
-        let ran = helm(&[&install[..], &["--values", values]].concat());
-        let said = String::from_utf8_lossy(&ran.stdout);
-        let (_, notes) = said
-            .split_once("NOTES:")
-            .unwrap_or_else(|| panic!("{ran:?}"));
+        let notes = notes(&["--values", values]);
         let all = render(&["--values", values]).expect("it renders");
         let volumes = list(&pod(&all)["volumes"]).iter();
         for secret in volumes.filter_map(|it| it["secret"]["secretName"].as_str()) {
@@ -447,6 +435,33 @@ fn the_notes_name_each_secret_that_the_pods_wait_for() {
         }
         assert!(notes.contains("keyservice.keys.svc:50051"), "{notes}");
     }
+}
+
+#[test]
+#[ignore = "needs Helm, which takes minutes to build: tests/helm runs it"]
+fn the_notes_warn_of_a_rollback_to_a_revision_whose_pods_create_a_store() {
+    let warning = "Do not roll back to this revision";
+    assert!(notes(&IMAGE).contains(warning));
+    let refused = [&IMAGE[..], &["--set", "store.create=false"]].concat();
+    assert!(!notes(&refused).contains(warning));
+}
+
+/// What `helm install` says at its end.
+fn notes(arguments: &[&str]) -> String {
+    let install = [
+        "install",
+        "keyservice",
+        "deploy/helm",
+        "--dry-run=client",
+        "--namespace",
+        "keys",
+    ];
+    let ran = helm(&[&install[..], arguments].concat());
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let (_, notes) = said
+        .split_once("NOTES:")
+        .unwrap_or_else(|| panic!("{ran:?}"));
+    notes.to_owned()
 }
 
 fn find<'a>(all: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
