@@ -14,7 +14,7 @@ use crate::{
         time::{Moment, Timestamp},
     },
     observe::repeated_line::RepeatedLine,
-    store::{Agreed, Old, RetentionStore, Revision, StoreError},
+    store::{Agreed, Old, OldWrites, RetentionStore, Revision, StoreError},
 };
 use humantime::{format_duration, format_rfc3339_seconds};
 use std::{
@@ -86,17 +86,24 @@ impl Retention<'_> {
             now,
             applied: self.acknowledgements.own_applied(),
         };
-        while paced(self.store.raise_history_start(&old)).await? {}
+        let mut found = OldWrites {
+            until: Revision::ZERO,
+            more: true,
+        };
+        while found.more {
+            found = paced(self.store.raise_history_start(&old, found.until)).await?;
+        }
+        let until = found.until;
         let (mut keys, mut writes) = (0, 0);
         let mut next = Some(KeyId::from_uuid(Uuid::nil()));
         while let Some(after) = next {
-            let forgotten = paced(self.store.forget_keys(&old, after)).await?;
+            let forgotten = paced(self.store.forget_keys(&old, until, after)).await?;
             keys += forgotten.count;
             next = forgotten.last;
         }
         let mut next = Some(Revision::ZERO);
         while let Some(after) = next {
-            let forgotten = paced(self.store.forget_writes(&old, after)).await?;
+            let forgotten = paced(self.store.forget_writes(&old, until, after)).await?;
             writes += forgotten.count;
             next = forgotten.last;
         }

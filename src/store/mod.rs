@@ -55,7 +55,7 @@ pub use open_error::{OpenError, ReadAuditError};
 pub use pool::{ConnectionPool, PoolStatus};
 pub use position::{Committed, Position, Progress, Revision, WriteId};
 pub use replicas::{Renewal, Renewed, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot};
-pub use retention::{Agreed, Forgotten, Old, RetentionStore};
+pub use retention::{Agreed, Forgotten, Old, OldWrites, RetentionStore};
 use std::sync::Arc;
 pub use still_allowed::{StillAllowed, Watch};
 pub use uses::{NotedUse, UseLog};

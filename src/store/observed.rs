@@ -9,9 +9,10 @@ use super::{
     BatchRevocation, BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys,
     CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup,
     KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
-    NotedUse, Old, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced, Replica,
-    ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore, Revision,
-    Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange, UseLog,
+    NotedUse, Old, OldWrites, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced,
+    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore,
+    Revision, Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange,
+    UseLog,
 };
 use crate::model::{
     account::AccountId,
@@ -94,10 +95,10 @@ operations! {
     }
     RetentionStore {
         "agree_on_time": agreed_time(now: Timestamp, passed: Duration) -> Result<Agreed, StoreError>;
-        "raise_history_start": raise_history_start(old: &Old) -> Result<bool, StoreError>;
+        "raise_history_start": raise_history_start(old: &Old, after: Revision) -> Result<OldWrites, StoreError>;
         "history_start": history_start() -> Result<Revision, StoreError>;
-        "forget_keys": forget_keys(old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError>;
-        "forget_writes": forget_writes(old: &Old, after: Revision) -> Result<Forgotten<Revision>, StoreError>;
+        "forget_keys": forget_keys(old: &Old, until: Revision, after: KeyId) -> Result<Forgotten<KeyId>, StoreError>;
+        "forget_writes": forget_writes(old: &Old, until: Revision, after: Revision) -> Result<Forgotten<Revision>, StoreError>;
         "missing_keys": missing_keys(keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
     }
     AuditLog {

@@ -16,21 +16,32 @@ pub trait RetentionStore: Send + Sync + 'static {
     /// it was told.
     async fn agreed_time(&self, now: Timestamp, passed: Duration) -> Result<Agreed, StoreError>;
 
-    /// Lets the history start after the writes that may go. A replica that has not got so far must load
-    /// everything anew. Gives whether there may be more of them.
-    async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError>;
+    /// Looks at some writes after the given one, and lets the history start after those that may go. A replica that
+    /// has not got so far must load everything anew.
+    async fn raise_history_start(
+        &self,
+        old: &Old,
+        after: Revision,
+    ) -> Result<OldWrites, StoreError>;
 
     /// Where the history starts.
     async fn history_start(&self) -> Result<Revision, StoreError>;
 
-    /// Looks at some keys after the given one, in the order of their ids, and forgets those that may go.
-    async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError>;
+    /// Looks at some keys after the given one, in the order of their ids, and forgets those that may go. None does
+    /// whose last write is after `until`.
+    async fn forget_keys(
+        &self,
+        old: &Old,
+        until: Revision,
+        after: KeyId,
+    ) -> Result<Forgotten<KeyId>, StoreError>;
 
-    /// Looks at some writes after the given one, and forgets those that may go: those before the start of the
-    /// history, except what stands in a row as its last write, or as the one that created it.
+    /// Looks at some writes after the given one, up to `until`, and forgets those that may go: all but what stands in
+    /// a row as its last write, or as the one that created it.
     async fn forget_writes(
         &self,
         old: &Old,
+        until: Revision,
         after: Revision,
     ) -> Result<Forgotten<Revision>, StoreError>;
 
@@ -61,6 +72,15 @@ pub struct Old {
     pub now: Timestamp,
     /// A write that this replica has applied.
     pub applied: Revision,
+}
+
+/// How far the writes go that are old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldWrites {
+    /// The last one that was found old. The history starts after it, if the store has one.
+    pub until: Revision,
+    /// Whether there may be more.
+    pub more: bool,
 }
 
 /// What went.

@@ -576,13 +576,16 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
         now: Timestamp::now(),
         applied: created.revision,
     };
-    store.retention.raise_history_start(&old).await?;
+    let raised = store.retention.raise_history_start(&old, Revision::ZERO);
+    let until = raised.await?.until;
     assert!(store.retention.history_start().await? > Revision::ZERO);
     // No key was denied for long.
     old.before = Timestamp::from_micros(0).ok_or("in range")?;
     let none = KeyId::from_uuid(uuid::Uuid::nil());
-    assert_eq!(store.retention.forget_keys(&old, none).await?.count, 0);
-    store.retention.forget_writes(&old, Revision::ZERO).await?;
+    let forgotten = store.retention.forget_keys(&old, until, none).await?;
+    assert_eq!(forgotten.count, 0);
+    let forgotten = store.retention.forget_writes(&old, until, Revision::ZERO);
+    forgotten.await?;
     assert_eq!(store.retention.missing_keys(&[none]).await?, [none]);
     Ok(())
 }

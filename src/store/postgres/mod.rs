@@ -44,10 +44,10 @@ use super::{
     BatchRevocation, BatchSender, ChangeFeed, ChangePage, Committed, ConnectionPool, Counted,
     CountedKeys, CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten,
     KeyLookup, KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey,
-    NotCreated, NotedUse, Old, OpenError, PoolStatus, Position, Presence, Progress, RemovedDomain,
-    Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
-    ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError,
-    Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    NotCreated, NotedUse, Old, OldWrites, OpenError, PoolStatus, Position, Presence, Progress,
+    RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
+    ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
+    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
 };
 use crate::model::{
     account::AccountId,
@@ -261,21 +261,31 @@ impl RetentionStore for PostgresStore {
         retention::agreed_time(&self.database, now).await
     }
 
-    async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError> {
-        retention::raise_history_start(&self.database, old).await
+    /// The history knows where it starts.
+    async fn raise_history_start(&self, old: &Old, _: Revision) -> Result<OldWrites, StoreError> {
+        let more = retention::raise_history_start(&self.database, old).await?;
+        let until = retention::history_start(&self.database).await?;
+        Ok(OldWrites { until, more })
     }
 
     async fn history_start(&self) -> Result<Revision, StoreError> {
         retention::history_start(&self.database).await
     }
 
-    async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
+    /// Nothing goes after the start of the history, which may have been raised further since.
+    async fn forget_keys(
+        &self,
+        old: &Old,
+        _: Revision,
+        after: KeyId,
+    ) -> Result<Forgotten<KeyId>, StoreError> {
         retention::forget_keys(&self.database, old, after).await
     }
 
     async fn forget_writes(
         &self,
         _: &Old,
+        _: Revision,
         after: Revision,
     ) -> Result<Forgotten<Revision>, StoreError> {
         retention::forget_writes(&self.database, after).await

@@ -35,7 +35,7 @@ use super::{
     BatchRevocation, BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys,
     CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup,
     KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
-    NotedUse, Old, OpenError, Position, Presence, Progress, RemovedDomain, Replaced,
+    NotedUse, Old, OldWrites, OpenError, Position, Presence, Progress, RemovedDomain, Replaced,
     ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, StillAllowed,
     Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
 };
@@ -54,15 +54,7 @@ use open::Opened;
 use open_files::OpenFiles;
 pub use restore::{Restored, restore, restore_from};
 use rusqlite::Transaction;
-use std::{
-    io,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 use worker::Worker;
 use write_groups::WriteGroups;
 
@@ -78,8 +70,6 @@ pub struct SqliteStore {
     follower: Worker,
     files: Arc<OpenFiles>,
     groups: Arc<WriteGroups>,
-    /// Up to this write, all came before the time that was last found old.
-    old_until: AtomicI64,
 }
 
 impl SqliteStore {
@@ -111,7 +101,6 @@ impl SqliteStore {
             follower,
             files,
             groups: Arc::new(WriteGroups::new(WRITES_PER_COMMIT)),
-            old_until: AtomicI64::new(0),
         })
     }
 
@@ -120,10 +109,6 @@ impl SqliteStore {
     pub fn with_writes_per_commit(self, most: usize) -> Self {
         let groups = Arc::new(WriteGroups::new(most));
         Self { groups, ..self }
-    }
-
-    fn old_until(&self) -> Revision {
-        Revision::from_number(self.old_until.load(Relaxed))
     }
 
     /// Makes a write, in one transaction with those that wait at the same time. If it fails, the others stand.
@@ -369,7 +354,6 @@ impl UseLog for SqliteStore {
 #[async_trait]
 impl RetentionStore for SqliteStore {
     async fn agreed_time(&self, now: Timestamp, passed: Duration) -> Result<Agreed, StoreError> {
-        self.old_until.store(0, Relaxed);
         let always = StillAllowed::always();
         self.write(always, move |transaction| {
             retention::agreed_time(transaction, now, passed)
@@ -377,24 +361,30 @@ impl RetentionStore for SqliteStore {
         .await
     }
 
-    async fn raise_history_start(&self, old: &Old) -> Result<bool, StoreError> {
-        let (old, from) = (*old, self.old_until());
-        let raised = self
-            .searcher
+    async fn raise_history_start(
+        &self,
+        old: &Old,
+        after: Revision,
+    ) -> Result<OldWrites, StoreError> {
+        let old = *old;
+        self.searcher
             .read(move |connection| {
-                retention::old_after(connection, &old, from).map_err(StoreError::from)
+                retention::old_after(connection, &old, after).map_err(StoreError::from)
             })
-            .await?;
-        self.old_until.store(raised.until.number(), Relaxed);
-        Ok(raised.more)
+            .await
     }
 
     async fn history_start(&self) -> Result<Revision, StoreError> {
         Ok(Revision::ZERO)
     }
 
-    async fn forget_keys(&self, old: &Old, after: KeyId) -> Result<Forgotten<KeyId>, StoreError> {
-        let (old, until) = (*old, self.old_until());
+    async fn forget_keys(
+        &self,
+        old: &Old,
+        until: Revision,
+        after: KeyId,
+    ) -> Result<Forgotten<KeyId>, StoreError> {
+        let old = *old;
         let always = StillAllowed::always();
         self.write_alone(always, move |transaction| {
             retention::forget_keys(transaction, &old, until, after)
@@ -405,9 +395,10 @@ impl RetentionStore for SqliteStore {
     async fn forget_writes(
         &self,
         old: &Old,
+        until: Revision,
         after: Revision,
     ) -> Result<Forgotten<Revision>, StoreError> {
-        let (old, until) = (*old, self.old_until());
+        let old = *old;
         let always = StillAllowed::always();
         self.write_alone(always, move |transaction| {
             retention::forget_writes(transaction, &old, until, after)

@@ -14,7 +14,7 @@ use crate::{
         key::KeyId,
         time::{ClockLook, Timestamp},
     },
-    store::{Agreed, Forgotten, Old, Revision},
+    store::{Agreed, Forgotten, Old, OldWrites, Revision},
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::time::Duration;
@@ -54,12 +54,6 @@ pub(super) fn agreed_time(
         left,
         jumped_from: jumped.map(|last| last.time),
     })
-}
-
-/// How far the old writes were found to go.
-pub(super) struct OldWrites {
-    pub(super) until: Revision,
-    pub(super) more: bool,
 }
 
 /// Looks at some writes after the given one, up to the first that is young.

@@ -8,13 +8,14 @@ use crate::support::{
 };
 use keyservice::{
     grpc::proto::{ResumeRequest, SuspendRequest, suspend_request},
-    model::{account::Accounts, time::Timestamp},
+    model::{account::Accounts, key::KeyId, time::Timestamp},
     store::{
-        Agreed, KeyTarget, Old, Position, Progress, ReplicationError, Revision, Revocation,
-        StillAllowed,
+        Agreed, KeyTarget, Old, OldWrites, Position, Progress, ReplicationError, Revision,
+        Revocation, StillAllowed,
     },
 };
 use std::{error::Error, time::Duration};
+use uuid::Uuid;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -203,6 +204,37 @@ async fn on_sqlite_nothing_goes_by_a_clock_that_has_jumped_until_it_has_gone_on_
     assert_eq!(stores.count("keys").await, 0);
 }
 
+/// Between two steps of one, another may look at the clock, or let go what is old to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_each_step_depends_on_its_arguments_alone() {
+    let stores = Stores::sqlite();
+    let key = Used::create(&stores).await;
+    revoke(&stores, &key).await;
+    let retention = &stores.first.retention;
+    let now = after(Timestamp::now(), DAY);
+    let applied = Revision::from_number(1000);
+    let all_is = Old {
+        before: now,
+        now,
+        applied,
+    };
+    let none_is = Old {
+        before: Timestamp::from_micros(0).expect("in range"),
+        ..all_is
+    };
+    let found = retention.raise_history_start(&all_is, Revision::ZERO).await;
+    let until = found.expect("looked at").until;
+    let agreed = retention.agreed_time(now, Duration::ZERO).await;
+    agreed.expect("answered");
+    let found = retention
+        .raise_history_start(&none_is, Revision::ZERO)
+        .await;
+    assert_eq!(found.expect("looked at").until, Revision::ZERO);
+    let none = KeyId::from_uuid(Uuid::nil());
+    let forgotten = retention.forget_keys(&all_is, until, none).await;
+    assert_eq!(forgotten.expect("forgotten").count, 1);
+}
+
 /// Otherwise that one write would keep all that came after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite_a_write_of_a_time_to_come_keeps_no_other() {
@@ -272,11 +304,14 @@ async fn forget(stores: &Stores, applied: Revision) {
         applied,
     };
     let retention = &stores.first.retention;
-    while retention.raise_history_start(&old).await.expect("raised") {}
-    let none = keyservice::model::key::KeyId::from_uuid(uuid::Uuid::nil());
-    retention.forget_keys(&old, none).await.expect("forgotten");
-    retention
-        .forget_writes(&old, Revision::ZERO)
-        .await
-        .expect("forgotten");
+    let mut found = retention.raise_history_start(&old, Revision::ZERO).await;
+    while let Ok(OldWrites { until, more: true }) = found {
+        found = retention.raise_history_start(&old, until).await;
+    }
+    let until = found.expect("raised").until;
+    let none = KeyId::from_uuid(Uuid::nil());
+    let forgotten = retention.forget_keys(&old, until, none).await;
+    forgotten.expect("forgotten");
+    let forgotten = retention.forget_writes(&old, until, Revision::ZERO).await;
+    forgotten.expect("forgotten");
 }

@@ -56,16 +56,19 @@ impl LetGo {
             // It follows nothing, so it stands in nobody's way.
             applied: Revision::from_number(i64::MAX),
         };
-        while store.raise_history_start(&old).await? {}
+        let mut found = store.raise_history_start(&old, Revision::ZERO).await?;
+        while found.more {
+            found = store.raise_history_start(&old, found.until).await?;
+        }
         let mut next = Some(KeyId::from_uuid(Uuid::nil()));
         while let Some(after) = next {
-            let forgotten = store.forget_keys(&old, after).await?;
+            let forgotten = store.forget_keys(&old, found.until, after).await?;
             self.keys.fetch_add(forgotten.count, Relaxed);
             next = forgotten.last;
         }
         let mut next = Some(Revision::ZERO);
         while let Some(after) = next {
-            let forgotten = store.forget_writes(&old, after).await?;
+            let forgotten = store.forget_writes(&old, found.until, after).await?;
             self.writes.fetch_add(forgotten.count, Relaxed);
             next = forgotten.last;
         }

@@ -279,16 +279,24 @@ fn every_other_statement<'a>(store: &'a Store, key: &NewKey, renewals: i64) -> V
         ),
         (
             "raise_history_start",
-            Box::pin(async move { retention.raise_history_start(&old).await.err() }),
+            Box::pin(async move {
+                let raised = retention.raise_history_start(&old, Revision::ZERO).await;
+                raised.err()
+            }),
         ),
         (
             "forget_keys",
-            Box::pin(async move { retention.forget_keys(&old, after).await.err() }),
+            Box::pin(async move {
+                let forgotten = retention.forget_keys(&old, Revision::ZERO, after).await;
+                forgotten.err()
+            }),
         ),
         (
             "forget_writes",
             Box::pin(async move {
-                let forgotten = retention.forget_writes(&old, Revision::ZERO).await;
+                let forgotten = retention
+                    .forget_writes(&old, Revision::ZERO, Revision::ZERO)
+                    .await;
                 forgotten.err()
             }),
         ),
