@@ -178,3 +178,34 @@ pub(super) fn missing_keys(
     }
     Ok(missing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::schema::{MIGRATIONS, migrate},
+        *,
+    };
+
+    /// A service that nobody has used for a while is no sign of a wrong clock.
+    #[test]
+    fn the_first_look_after_an_upgrade_finds_no_jump_however_old_the_last_write_is() {
+        let mut connection = Connection::open_in_memory().expect("opened");
+        for migration in MIGRATIONS.iter().filter(|it| it.number <= 12) {
+            connection.execute_batch(migration.sql).expect("migrated");
+        }
+        connection
+            .execute_batch(
+                "PRAGMA user_version = 12; \
+                 INSERT INTO domains VALUES ('acme', 'example.com', 0, 0, 0, NULL, 1); \
+                 INSERT INTO writes (revision, write_time, account_id, domain) VALUES (1, 0, 'acme', 'example.com')",
+            )
+            .expect("written");
+        assert!(migrate(&mut connection).is_ok());
+        let transaction = connection.transaction().expect("begun");
+        let agreed = agreed_time(&transaction, Timestamp::now(), Duration::ZERO);
+        let Ok(Agreed::NotYet { jumped_from, .. }) = agreed else {
+            panic!("{agreed:?}");
+        };
+        assert_eq!(jumped_from, None);
+    }
+}
