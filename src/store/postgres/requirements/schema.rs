@@ -213,12 +213,16 @@ impl Finding {
     }
 }
 
-/// Whether the role may act as the owner of the tables, if they exist. Whether that owner, or without one the role, may
+/// Whether the role may act as the owner of the tables and become it, if they exist. Before PostgreSQL 16, every member
+/// of a role may become it. Whether that owner, or without one the role, may
 /// create the schemas that are missing. Who owns the tables, and whether the same role owns all functions.
 const MAY_MIGRATE: &str = "
     SELECT CURRENT_USER::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text,
         pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text,
         CASE WHEN c.oid IS NOT NULL THEN pg_catalog.pg_has_role(c.relowner, 'USAGE')
+                AND pg_catalog.pg_has_role(c.relowner, CASE
+                    WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 160000
+                    THEN 'SET' ELSE 'MEMBER' END)
             WHEN n.oid IS NOT NULL THEN pg_catalog.has_schema_privilege(n.oid, 'CREATE, USAGE')
             ELSE true END,
         EXISTS (SELECT FROM pg_catalog.pg_namespace a WHERE a.nspname OPERATOR(pg_catalog.=) 'keyservice_audit')
@@ -252,7 +256,7 @@ pub(in crate::store::postgres) async fn check_may_migrate(
     Err(match owner {
         Some(owner) if !may_change => unfit(
             format!(
-                "this release migrates the tables, and the role {role} does not own them: {owner} does"
+                "this release migrates the tables, and the role {role} may not become their owner, {owner}"
             ),
             format!("start this release once with an address for the role {owner}"),
         ),

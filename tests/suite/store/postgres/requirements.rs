@@ -175,15 +175,35 @@ async fn a_role_that_may_not_migrate_is_told_who_may() {
 
     use_everything(&store).await.expect("migrated");
     let service = create_role_for("service", &cluster, &store);
-    let back = "DELETE FROM keyservice.migrations WHERE number = \
-                (SELECT max(number) FROM keyservice.migrations)";
-    cluster.psql(database_in(&store), back);
+    cluster.psql(database_in(&store), LAST_MIGRATION_IS_PENDING);
     let parts = [
-        "does not own them: keyservice does",
+        "may not become their owner, keyservice",
         "an address for the role keyservice",
     ];
     assert_refused(&mut command(&service), &parts).await;
 }
+
+/// PostgreSQL 16 and later know members that have the rights of a role and may not become it. What these created would
+/// belong to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_may_not_become_the_owner_is_told_who_may_migrate() {
+    let cluster = Cluster::shared_of(Version::Newest);
+    let store = cluster.create_database();
+    use_everything(&store).await.expect("migrated");
+    let service = create_role_for("service", &cluster, &store);
+    let role = role_in(&service);
+    let join = format!("GRANT keyservice TO {role} WITH INHERIT TRUE, SET FALSE");
+    cluster.psql(database_in(&store), &join);
+    cluster.psql(database_in(&store), LAST_MIGRATION_IS_PENDING);
+    let parts = [
+        "may not become their owner, keyservice",
+        "an address for the role keyservice",
+    ];
+    assert_refused(&mut command(&service), &parts).await;
+}
+
+const LAST_MIGRATION_IS_PENDING: &str = "DELETE FROM keyservice.migrations WHERE number = \
+                                         (SELECT max(number) FROM keyservice.migrations)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_may_hurt_is_a_warning() {
