@@ -7,10 +7,10 @@
 use super::address::Address;
 use crate::store::with_causes;
 use deadpool_postgres::ClientWrapper;
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout},
+    time::{sleep, timeout},
 };
 use tokio_postgres::CancelToken;
 
@@ -50,24 +50,35 @@ pub(super) async fn cancelled_until<T>(
     cancelled_after(FIRST_PAUSE, address, token, answer).await
 }
 
-/// The same, with the first request after a pause. From then on the pauses grow. Requests are repeated: a transaction
-/// that was sent behind the statement may have to wait too.
+/// The same, with the first request after a pause.
 async fn cancelled_after<T>(
-    mut pause: Duration,
+    pause: Duration,
     address: &Address,
     token: &CancelToken,
     answer: impl Future<Output = T>,
 ) -> Option<T> {
-    let end = Instant::now() + END_LIMIT;
-    let mut answer = pin!(answer);
-    while Instant::now() < end {
-        if let Ok(answer) = timeout(pause, &mut answer).await {
-            return Some(answer);
+    asked_until(answer, pause, || ask_to_cancel(address, token)).await
+}
+
+/// Asks again and again until the answer comes, or its time is over. From the first pause on, the pauses grow. Requests
+/// are repeated: a transaction that was sent behind the statement may have to wait too.
+async fn asked_until<T, F: Future<Output = ()>>(
+    answer: impl Future<Output = T>,
+    mut pause: Duration,
+    ask: impl Fn() -> F,
+) -> Option<T> {
+    let ask_for_ever = async {
+        loop {
+            sleep(pause).await;
+            ask().await;
+            pause *= 2;
         }
-        ask_to_cancel(address, token).await;
-        pause *= 2;
+    };
+    tokio::select! {
+        answer = answer => Some(answer),
+        () = ask_for_ever => None,
+        () = sleep(END_LIMIT) => None,
     }
-    None
 }
 
 /// Asks the server once. It may get that before the statement, and then does nothing.
@@ -76,5 +87,24 @@ pub(super) async fn ask_to_cancel(address: &Address, token: &CancelToken) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("cannot cancel a statement: {}", with_causes(&error)),
         Err(_) => tracing::debug!("cannot cancel a statement: PostgreSQL gave no answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use tokio::sync::mpsc;
+
+    /// A request to cancel may hang on its way, while the connection of the statement works.
+    #[tokio::test]
+    async fn an_answer_that_comes_while_the_server_is_asked_is_taken() {
+        let (answer, mut answers) = mpsc::channel(1);
+        let ask_and_hang = || {
+            answer.try_send("an answer").expect("it is awaited");
+            pending()
+        };
+        let answered = asked_until(answers.recv(), Duration::ZERO, ask_and_hang).await;
+        assert_eq!(answered, Some(Some("an answer")));
     }
 }
