@@ -1,5 +1,5 @@
-//! The Dockerfile: what the image is built from, and how it runs. These tests do not build the image,
-//! which needs a container engine.
+//! The Dockerfile: what the image is built from, and how it runs. `tests/image` builds it, which takes minutes and
+//! needs a container engine.
 
 use crate::support::{
     directory,
@@ -9,6 +9,9 @@ use crate::support::{
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// How the Dockerfile calls Cargo, so that the program lists its crates.
+const BUILD: &str = "cargo auditable build";
 
 #[test]
 fn the_dockerfile_is_well_formed_and_follows_good_practice() {
@@ -20,7 +23,7 @@ fn the_dockerfile_is_well_formed_and_follows_good_practice() {
     assert!(linted.status.success(), "{found}");
 }
 
-/// Follows the first stage of the Dockerfile in an empty folder, with `cargo check` for `cargo build`.
+/// Follows the first stage of the Dockerfile in an empty folder, with `cargo check` for `cargo auditable build`.
 #[test]
 fn the_image_copies_every_file_that_a_build_reads_and_builds_the_program_after_its_dependencies() {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -41,7 +44,9 @@ fn the_image_copies_every_file_that_a_build_reads_and_builds_the_program_after_i
                     .status();
                 assert!(copied.expect("cp runs").success());
             }
-            "RUN" => built.push(check(&words.join(" "), &copy, scratch)),
+            "RUN" if words.join(" ").contains(BUILD) => {
+                built.push(check(&words.join(" "), &copy, scratch));
+            }
             _ => {}
         }
     }
@@ -55,9 +60,7 @@ fn the_image_copies_every_file_that_a_build_reads_and_builds_the_program_after_i
 /// Runs this line of the Dockerfile here, and returns what Cargo says.
 fn check(line: &str, directory: &Path, scratch: &Path) -> String {
     let cargo = format!("{} check --offline", env!("CARGO"));
-    let line = line
-        .replace("cargo build", &cargo)
-        .replace(" --release", "");
+    let line = line.replace(BUILD, &cargo).replace(" --release", "");
     let mut shell = Command::new("sh");
     // Cargo's variables for this test would make crates that read them build again.
     for (name, _) in std::env::vars_os() {
@@ -77,24 +80,31 @@ fn check(line: &str, directory: &Path, scratch: &Path) -> String {
     said
 }
 
-/// A program that is built with the Dockerfile's flags still says on which line it panics, and who called.
+/// A program that is made as in the Dockerfile still says on which line it panics, and who called.
 #[test]
-fn backtraces_read_what_the_build_compresses() {
+fn backtraces_read_what_the_image_compresses() {
     let scratch = directory();
-    let source = scratch.path().join("panics.rs");
+    let path = |name| scratch.path().join(name).display().to_string();
+    let (source, built, program) = (path("panics.rs"), path("panics"), path("compressed"));
     let text = "#[inline(never)]\nfn called() {\n    panic!()\n}\nfn main() {\n    called()\n}\n";
     fs::write(&source, text).expect("written");
-    let flags = instructions("ENV").concat().join(" ");
-    let flags = flags.strip_prefix("RUSTFLAGS=\"").expect("flags");
-    let flags = flags.strip_suffix('"').expect("flags");
-    let program = scratch.path().join("panics");
-    let built = Command::new("rustc")
-        .args(["-C", "debuginfo=line-tables-only", "-o"])
-        .arg(&program)
-        .args(flags.split(' '))
-        .arg(&source)
+    let debug = ["-C", "debuginfo=line-tables-only"];
+    let compiled = Command::new("rustc")
+        .args(debug)
+        .args(["-o", &built, &source])
         .status();
-    assert!(built.expect("rustc runs").success());
+    assert!(compiled.expect("rustc runs").success());
+    let steps = instructions("RUN");
+    let step = steps.iter().find(|it| it[0] == "objcopy");
+    let flags = step.expect("a step").iter();
+    let flags = flags.filter(|word| word.starts_with("--"));
+    let copied = Command::new("objcopy")
+        .args(flags)
+        .args([&built, &program])
+        .status();
+    assert!(copied.expect("objcopy runs").success());
+    let size = |path: &str| fs::metadata(path).expect("a file").len();
+    assert!(size(&program) < size(&built));
     let ran = Command::new(&program).env("RUST_BACKTRACE", "1").output();
     let said = String::from_utf8(ran.expect("it runs").stderr).expect("UTF-8");
     for line in ["panics.rs:3:", "panics.rs:6:"] {
@@ -135,13 +145,32 @@ fn the_image_runs_the_binary_on_distroless_as_a_user_other_than_root() {
     // The same Debian release, so that the binary finds the C library that it was linked with.
     let build = base("RUST=");
     assert!(build.starts_with("rust:1.") && build.ends_with("-slim-trixie"));
-    assert_eq!(base("BASE="), "gcr.io/distroless/cc-debian13:nonroot");
+    assert_eq!(
+        base("BASE="),
+        "gcr.io/distroless/base-nossl-debian13:nonroot"
+    );
     // A number, since Kubernetes cannot check whether a user name is root.
     assert_eq!(instructions("USER"), [["65532:65532"]]);
     let binary = instructions("COPY").pop().expect("a copy");
     let destination = binary.last().expect("a path");
     let entrypoint = format!("[\"{destination}\"]");
     assert_eq!(instructions("ENTRYPOINT"), [[entrypoint]]);
+}
+
+/// The base has the C library, and the Dockerfile adds the one for unwinding.
+#[test]
+fn the_program_needs_no_library_that_the_image_lacks() {
+    let listed = Command::new("readelf")
+        .args(["--dynamic", env!("CARGO_BIN_EXE_keyservice")])
+        .output();
+    let listed = String::from_utf8(listed.expect("readelf runs").stdout).expect("UTF-8");
+    let needed = listed.lines().filter(|line| line.contains("(NEEDED)"));
+    let needed: BTreeSet<&str> = needed
+        .map(|line| line.split(['[', ']']).nth(1).expect("a name"))
+        .filter(|name| !name.starts_with("ld-linux"))
+        .collect();
+    let in_image = ["libc.so.6", "libgcc_s.so.1", "libm.so.6"];
+    assert!(needed.is_subset(&BTreeSet::from(in_image)), "{needed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

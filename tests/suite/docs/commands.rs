@@ -418,18 +418,18 @@ impl NoCluster {
         let dockerfile = read(&root().join("deploy/Dockerfile"));
         let copied = dockerfile
             .lines()
-            .filter_map(|it| it.strip_prefix("COPY --from=build "));
-        for files in copied {
-            let (built, place) = files.split_once(' ').expect("two paths");
-            assert!(built.ends_with("/target/release/keyservice"), "{built}");
-            let place = self
-                .home
-                .path()
-                .join("image")
-                .join(place.trim_start_matches('/'));
-            fs::create_dir_all(place.parent().expect("a folder")).expect("made");
-            symlink(env!("CARGO_BIN_EXE_keyservice"), place).expect("linked");
-        }
+            .filter_map(|it| it.strip_prefix("COPY --from=build "))
+            .map(|files| files.split_once(' ').expect("two paths"));
+        let is_program = |built: &str| built.ends_with("/target/release/keyservice");
+        let mut programs = copied.filter(|(built, _)| is_program(built));
+        let (_, place) = programs.next().expect("the program");
+        let place = self
+            .home
+            .path()
+            .join("image")
+            .join(place.trim_start_matches('/'));
+        fs::create_dir_all(place.parent().expect("a folder")).expect("made");
+        symlink(env!("CARGO_BIN_EXE_keyservice"), place).expect("linked");
     }
 
     fn stand_in(&self, program: &str, script: &str) {
