@@ -145,13 +145,11 @@ async fn without_a_replica_it_is_unavailable_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_every_replica_refuses_the_connection_a_call_does_not_take_its_deadline() {
     let _shared = MACHINE.read().await;
-    let closed = || TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    let ports = [
-        closed().expect("a port").port(),
-        closed().expect("a port").port(),
-    ];
+    let refuses = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let refusing = refuses.local_addr().expect("a port").port();
+    drop(refuses);
     for library in LIBRARIES {
-        let driver = Driver::open(library, &plaintext(&ports)).await;
+        let driver = Driver::open(library, &plaintext(&[refusing])).await;
         driver.authorize(UNKNOWN, "mail.example.com").await;
         let question = json!({
             "token": UNKNOWN,
@@ -161,7 +159,7 @@ async fn where_every_replica_refuses_the_connection_a_call_does_not_take_its_dea
         let asked = Instant::now();
         let answer = driver.call("authorize", &question).await;
         assert!(asked.elapsed() < Duration::from_secs(10), "{library}");
-        // Four attempts at two replicas: at least two of them fail alike.
+        // Most of its attempts fail alike.
         let text = answer["unavailable"].as_str().expect(library);
         assert!(text.contains(" times"), "{library}: {text}");
         assert!(driver.close().await.success(), "{library}");
