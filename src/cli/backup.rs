@@ -6,7 +6,7 @@ use super::{
     client::Failure,
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, is_broken_pipe, to_stdout},
+    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
     times::rfc3339,
 };
 use crate::{
@@ -132,7 +132,8 @@ impl RestoreCommand {
         let last = copied.last_write.map_or("nothing".to_owned(), rfc3339);
         let (store, keys) = (path.display(), copied.keys);
         let line = if self.format.is_table() {
-            format!("{store}: restored {keys} keys, up to {last}")
+            let keys = counted(keys, "key");
+            format!("{store}: restored {keys}, up to {last}")
         } else {
             printed.to_string()
         };
@@ -155,8 +156,8 @@ impl RestoreCommand {
 
 fn summary(copied: &Copied, until: Timestamp) -> String {
     let Copied { keys, revision, .. } = copied;
-    let until = rfc3339(until);
-    format!("{keys} keys, revision {revision}, every write until {until}")
+    let (keys, until) = (counted(*keys, "key"), rfc3339(until));
+    format!("{keys}, revision {revision}, every write until {until}")
 }
 
 fn fields(copied: &Copied) -> serde_json::Value {

@@ -70,9 +70,19 @@ pub(super) fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
 
-/// A table with headings. Each column is as wide as its widest cell so far.
+/// So many of something, whose name in the singular this is.
+pub(super) fn counted(count: impl Into<i128>, of: &str) -> String {
+    match count.into() {
+        1 => format!("1 {of}"),
+        count => format!("{count} {of}s"),
+    }
+}
+
+/// A table with headings, which are not printed without a row. Each column is as wide as its widest cell so far.
 pub(super) struct Table<const COLUMNS: usize> {
+    /// Those that are not printed yet. The first of all are the headings.
     rows: Vec<[String; COLUMNS]>,
+    is_empty: bool,
     widths: [usize; COLUMNS],
 }
 
@@ -80,6 +90,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     pub(super) fn new(headings: [&str; COLUMNS]) -> Self {
         Self {
             rows: vec![headings.map(str::to_owned)],
+            is_empty: true,
             widths: [0; COLUMNS],
         }
     }
@@ -88,10 +99,19 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     pub(super) fn add(&mut self, row: [String; COLUMNS]) {
         self.rows
             .push(row.map(|cell| printable(&cell).into_owned()));
+        self.is_empty = false;
+    }
+
+    /// Whether it never had a row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
     /// Prints what was added since it was last printed, the first time below the headings.
     pub(super) fn print(&mut self, output: &mut impl Write) -> io::Result<()> {
+        if self.is_empty {
+            return Ok(());
+        }
         for (column, width) in self.widths.iter_mut().enumerate() {
             let widths = self.rows.iter().map(|row| row[column].width());
             *width = widths.fold(*width, usize::max);
@@ -119,6 +139,9 @@ mod tests {
         table.add(["語語語".to_owned(), "active".to_owned()]);
         table.add(["a\u{1b}".to_owned(), String::new()]);
         let mut printed = Vec::new();
+        let mut empty = Table::new(["NAME"]);
+        empty.print(&mut printed).expect("a vector");
+        assert!(printed.is_empty(), "no headings without a row");
         table.print(&mut printed).expect("a vector");
         table.add(["b".to_owned(), "revoked".to_owned()]);
         table.print(&mut printed).expect("a vector");

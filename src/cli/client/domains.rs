@@ -129,9 +129,13 @@ impl DomainsCommand {
             }
             match pages.next(page.next_page_token, page.domains.len())? {
                 Some(next) => request.page_token = next,
-                None => return Ok(()),
+                None => break,
             }
         }
+        if self.format.is_table() && table.is_empty() {
+            say(&format!("No domain is verified for {account}."));
+        }
+        Ok(())
     }
 
     async fn remove(&self, admin: &Admin, named: &Named) -> Result<(), Failure> {

@@ -197,7 +197,7 @@ async fn a_copy_goes_through_standard_output_and_input_where_there_is_no_shell()
     let copied: Output = from.command(&["backup", "-"]).output().expect("it runs");
     assert!(copied.status.success(), "{copied:?}");
     let said = String::from_utf8_lossy(&copied.stderr);
-    assert!(said.contains("1 keys, revision 1"), "{said}");
+    assert!(said.contains("1 key, revision 1"), "{said}");
     let restored = run_with_input(&mut to.command(&["restore", "-"]), &copied.stdout);
     assert!(restored.status.success(), "{restored:?}");
     assert_eq!(to.mode("keys.db"), 0o600);
