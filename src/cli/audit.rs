@@ -5,9 +5,10 @@
 //! output has seen enough.
 
 use super::{
+    client::Failure,
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, is_broken_pipe, to_stdout},
+    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
     times::{past, rfc3339},
 };
@@ -15,7 +16,7 @@ use crate::{
     config::StoreAddress,
     model::{
         account::AccountId,
-        audit_record::AuditQuery,
+        audit_record::{AuditQuery, MethodName},
         caller_name::CallerName,
         domain::Domain,
         key::KeyId,
@@ -62,6 +63,10 @@ pub(super) struct AuditCommand {
     #[arg(long, value_name = "NAME", value_parser = CallerName::parse_recorded)]
     caller: Option<CallerName>,
 
+    /// Only calls of this method, as records name it, such as Revoke.
+    #[arg(long, value_name = "METHOD", value_parser = MethodName::parse)]
+    method: Option<MethodName>,
+
     /// Only so many records, the newest.
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
@@ -73,8 +78,21 @@ pub(super) struct AuditCommand {
 impl AuditCommand {
     /// Prints the records to standard output.
     pub(super) fn run(&self) -> Result<(), Box<dyn Error>> {
+        self.refuse_reversed()?;
         self.store.refuse_service()?;
         Ok(self.print()?)
+    }
+
+    /// With the two in the wrong order, nothing would be found, as if nobody had done anything.
+    fn refuse_reversed(&self) -> Result<(), Failure> {
+        match (self.since, self.until) {
+            (Some(since), Some(until)) if until <= since => Err(Failure::Misused(format!(
+                "--until ({}) is not later than --since ({}): no record lies between them",
+                rfc3339(until),
+                rfc3339(since)
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn print(&self) -> Result<(), ReadAuditError> {
@@ -93,11 +111,12 @@ impl AuditCommand {
     }
 
     fn print_to(&self, output: &mut impl Write, as_table: bool) -> Result<(), ReadAuditError> {
-        if as_table {
-            writeln!(output, "{}", row(HEADINGS))?;
-        }
-        let mut unreadable = 0;
+        let (mut printed, mut unreadable) = (0_u64, 0);
         let mut print = |read: ReadRecord| {
+            if as_table && printed == 0 {
+                writeln!(output, "{}", row(HEADINGS))?;
+            }
+            printed += 1;
             unreadable += u64::from(read.is_err());
             let line = if as_table { table_line } else { json_line };
             let show = if as_table { printable } else { printable_json };
@@ -124,9 +143,13 @@ impl AuditCommand {
             })?;
         }
         output.flush()?;
+        if as_table && printed == 0 {
+            complain("no record is as asked for");
+        }
         if times_to_come > 0 {
+            let records = counted(times_to_come, "record");
             complain(&format!(
-                "left out {times_to_come} records with times to come, which a wrong clock or somebody has made up: \
+                "left out {records} with times to come, which a wrong clock or somebody has made up: \
                  --until 9999-12-31 shows them"
             ));
         }
@@ -156,6 +179,7 @@ impl AuditCommand {
             key_id: self.key,
             domain: self.domain.clone(),
             caller: self.caller.clone(),
+            method: self.method.clone(),
             limit: self.limit,
         }
     }

@@ -6,7 +6,7 @@
 use super::{
     account::AccountId, caller_name::CallerName, domain::Domain, key::KeyId, time::Timestamp,
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, error::Error, fmt};
 use strum::{Display, EnumCount, IntoStaticStr, VariantArray};
 
 /// The methods that need the role of an admin. Their calls are audited.
@@ -104,12 +104,43 @@ impl MethodName {
         Self(Cow::Owned(format!("{method}DryRun")))
     }
 
+    /// Reads the name of a method of this release, in upper or lower case.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, with all that there are.
+    pub fn parse(text: &str) -> Result<Self, UnknownMethod> {
+        let methods = AdminMethod::VARIANTS.iter().copied();
+        let mut known = methods
+            .map(Self::from)
+            .chain([Self::of_dry_run(AdminMethod::BatchRevoke)]);
+        known
+            .find(|known| known.as_str().eq_ignore_ascii_case(text))
+            .ok_or(UnknownMethod)
+    }
+
     /// The name, which in the proto is that of a method of this release, as a rule.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+/// A text names no method whose calls are audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownMethod;
+
+impl fmt::Display for UnknownMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the methods are ")?;
+        for method in AdminMethod::VARIANTS {
+            write!(f, "{method}, ")?;
+        }
+        write!(f, "and {}DryRun", AdminMethod::BatchRevoke)
+    }
+}
+
+impl Error for UnknownMethod {}
 
 impl From<AdminMethod> for MethodName {
     fn from(method: AdminMethod) -> Self {
@@ -194,6 +225,8 @@ pub struct AuditQuery {
     pub domain: Option<Domain>,
     /// Includes only records of this caller.
     pub caller: Option<CallerName>,
+    /// Includes only records of this method.
+    pub method: Option<MethodName>,
     /// How many records to read. The newest are read.
     pub limit: Option<u32>,
 }

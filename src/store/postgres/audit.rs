@@ -257,7 +257,7 @@ async fn bounds(
     parameters.push((&before_first, Type::INT8));
     let first = format!(
         "SELECT time, number FROM {records} WHERE {FILTER} \
-         ORDER BY time DESC, number DESC LIMIT 1 OFFSET $7"
+         ORDER BY time DESC, number DESC LIMIT 1 OFFSET $8"
     );
     let first = transaction.query_typed(&first, &parameters).await?;
     let first = first.first().map(Place::of).transpose()?;
@@ -281,8 +281,8 @@ async fn page(
              pg_catalog.left(outcome, 400) AS outcome, calls, pg_catalog.left(domain, 400) AS domain, \
              include_subdomains, revision, number \
          FROM {records} WHERE {FILTER} \
-           AND (time, number) OPERATOR(pg_catalog.>=) ($7, $8) \
-           AND (time, number) OPERATOR(pg_catalog.<=) ($9, $10) \
+           AND (time, number) OPERATOR(pg_catalog.>=) ($8, $9) \
+           AND (time, number) OPERATOR(pg_catalog.<=) ($10, $11) \
          ORDER BY time, number LIMIT {PAGE}"
     );
     let filter = Filter::of(query);
@@ -305,6 +305,7 @@ struct Filter<'a> {
     key_id: Option<uuid::Uuid>,
     caller: Option<&'a str>,
     domain: Option<&'a str>,
+    method: Option<&'a str>,
 }
 
 const FILTER: &str = "time OPERATOR(pg_catalog.>=) $1 \
@@ -312,7 +313,8 @@ const FILTER: &str = "time OPERATOR(pg_catalog.>=) $1 \
      AND ($3 IS NULL OR account_id OPERATOR(pg_catalog.=) $3) \
      AND ($4 IS NULL OR key_id OPERATOR(pg_catalog.=) $4) \
      AND ($5 IS NULL OR caller OPERATOR(pg_catalog.=) $5) \
-     AND ($6 IS NULL OR domain OPERATOR(pg_catalog.=) $6)";
+     AND ($6 IS NULL OR domain OPERATOR(pg_catalog.=) $6) \
+     AND ($7 IS NULL OR method OPERATOR(pg_catalog.=) $7)";
 
 impl<'a> Filter<'a> {
     fn of(query: &'a AuditQuery) -> Self {
@@ -323,6 +325,7 @@ impl<'a> Filter<'a> {
             key_id: query.key_id.map(KeyId::as_uuid),
             caller: query.caller.as_ref().map(CallerName::as_str),
             domain: query.domain.as_ref().map(Domain::as_str),
+            method: query.method.as_ref().map(MethodName::as_str),
         }
     }
 
@@ -334,6 +337,7 @@ impl<'a> Filter<'a> {
             (&self.key_id, Type::UUID),
             (&self.caller, Type::TEXT),
             (&self.domain, Type::TEXT),
+            (&self.method, Type::TEXT),
         ]
     }
 }

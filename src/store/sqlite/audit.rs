@@ -117,7 +117,7 @@ const START: Place = (i64::MIN, i64::MIN);
 
 const CONDITION: &str = "time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
      AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) \
-     AND (?6 IS NULL OR domain = ?6) AND number <= ?7";
+     AND (?6 IS NULL OR domain = ?6) AND number <= ?7 AND (?8 IS NULL OR method = ?8)";
 
 /// The records from this place on, at most a page of them, each with its place.
 fn page(
@@ -131,7 +131,7 @@ fn page(
              substr(outcome, 1, 400), calls, substr(domain, 1, 400), number, \
              include_subdomains, revision \
          FROM audit \
-         WHERE {CONDITION} AND (time > ?8 OR number >= ?9) ORDER BY time, number LIMIT {PAGE}"
+         WHERE {CONDITION} AND (time > ?9 OR number >= ?10) ORDER BY time, number LIMIT {PAGE}"
     );
     // The time stands in two conditions, of which the index serves the first.
     let since = query.since.as_micros().max(time);
@@ -145,6 +145,7 @@ fn page(
             query.caller.as_ref().map(CallerName::as_str),
             query.domain.as_ref().map(Domain::as_str),
             newest,
+            query.method.as_ref().map(MethodName::as_str),
             time,
             number,
         ])
@@ -173,7 +174,7 @@ fn first_of_newest(
     };
     let sql = format!(
         "SELECT time, number FROM audit WHERE {CONDITION} \
-         ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?8"
+         ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?9"
     );
     let parameters = params![
         query.since.as_micros(),
@@ -183,6 +184,7 @@ fn first_of_newest(
         query.caller.as_ref().map(CallerName::as_str),
         query.domain.as_ref().map(Domain::as_str),
         newest,
+        query.method.as_ref().map(MethodName::as_str),
         before,
     ];
     let place = connection.query_row(&sql, parameters, |row| Ok((row.get(0)?, row.get(1)?)));

@@ -14,7 +14,7 @@ use crate::support::{
 use keyservice::{
     callers::secret::Secret,
     model::{
-        audit_record::AuditRecord,
+        audit_record::{AdminMethod, AuditRecord, MethodName},
         time::Timestamp,
         token::{Digester, Token},
     },
@@ -42,6 +42,52 @@ async fn since_and_until_select_records_by_their_time() {
         0
     );
     assert_eq!(records(&store, &["--until", "2020-01-31"]).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_must_be_later_than_since_and_headings_stand_above_records_only() {
+    let directory = directory();
+    let store = sqlite_in(&directory);
+    for reversed in [["30m", "1h"], ["2030-01-31", "2030-01-31"]] {
+        let ran = audit(&store, &["--since", reversed[0], "--until", reversed[1]]);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains("is not later than --since"), "{said}");
+        assert_eq!(ran.status.code(), Some(2));
+    }
+    Server::start(&store).await.terminate().await;
+    let none = audit(&store, &["--format", "table"]);
+    assert_eq!(none.stdout, b"");
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert_eq!(said, "keyservice: no record is as asked for\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn method_selects_records_and_a_name_of_none_is_refused() {
+    for stores in [Stores::sqlite(), Stores::postgres().await] {
+        let mut record = vec![record_of_a_list(Timestamp::now()); 3];
+        record[1].method = AdminMethod::Revoke.into();
+        record[2].method = MethodName::of_dry_run(AdminMethod::BatchRevoke);
+        let audit_log = &stores.first.audit;
+        audit_log.append_records(&record).await.expect("appended");
+        for method in ["Revoke", "BatchRevokeDryRun", "list"] {
+            for limit in [&[][..], &["--limit", "2"]] {
+                let found = records(&stores.address, &[&["--method", method], limit].concat());
+                let [found] = &found[..] else {
+                    panic!("{method}: {found:?}");
+                };
+                assert!(
+                    found.to_lowercase().contains(&method.to_lowercase()),
+                    "{found}"
+                );
+            }
+        }
+        let error = audit(&stores.address, &["--method", "Delete"]);
+        let said = String::from_utf8_lossy(&error.stderr);
+        assert!(
+            said.contains("the methods are Create, List, Revoke"),
+            "{said}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,7 +344,14 @@ async fn a_secret_in_a_filter_is_refused_before_the_store_is_asked_and_is_not_re
         Secret::generate(&mut rand::rng()),
     );
     for secret in [token.expose(), secret.expose()] {
-        for filter in ["--account", "--caller", "--domain", "--key", "--since"] {
+        for filter in [
+            "--account",
+            "--caller",
+            "--domain",
+            "--key",
+            "--method",
+            "--since",
+        ] {
             let refused = audit(&missing, &[filter, secret]);
             let said = String::from_utf8_lossy(&refused.stderr);
             assert!(!refused.status.success() && said.contains(filter), "{said}");
