@@ -47,7 +47,10 @@ pub(super) fn key(key: Key, now: Timestamp) -> proto::Key {
         successor: key.successor.map(|id| id.to_string()),
         etag,
         labels: labels.collect(),
-        last_used_time: key.last_used_time.map(timestamp),
+        // A use is noted to the minute, and so may be noted as before the key was there.
+        last_used_time: key
+            .last_used_time
+            .map(|used| timestamp(used.max(key.create_time))),
     }
 }
 

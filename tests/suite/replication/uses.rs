@@ -82,7 +82,12 @@ async fn assert_last_uses_are_stored(store: &str) {
         .await
         .expect("listed")
         .remove(0);
-    let used = key.last_used_time.expect("it was used");
-    let used = SystemTime::try_from(used).expect("a time");
+    let time = |time: Option<_>| SystemTime::try_from(time.expect("there is one"));
+    let used = time(key.last_used_time).expect("a time");
     assert!(used <= after && before <= used + Duration::from_secs(60));
+    let created = time(key.create_time).expect("a time");
+    assert!(
+        created <= used,
+        "it is rounded, but not to before the key was there"
+    );
 }
