@@ -12,10 +12,7 @@ use crate::cli::output::OutputFormat;
 use clap::{Args, Subcommand};
 use tosend_keyservice::{
     Admin,
-    proto::{
-        Account, GetAccountRequest, KeyCounts, ResumeAccountRequest, SuspendAccountRequest,
-        Suspension,
-    },
+    proto::{Account, GetAccountRequest, ResumeAccountRequest, SuspendAccountRequest, Suspension},
 };
 
 /// What to do with an account.
@@ -65,7 +62,13 @@ impl AccountsCommand {
         with_client(&self.connection, async |client| {
             let admin = &client.admin();
             match &self.what {
-                Accounts::Get { account } => self.show(&get(admin, account).await?),
+                Accounts::Get { account } => {
+                    let found = get(admin, account).await?;
+                    if is_unknown(&found) {
+                        say_unknown(account);
+                    }
+                    self.show(&found)
+                }
                 Accounts::Suspend {
                     account,
                     reason,
@@ -100,13 +103,17 @@ impl AccountsCommand {
     }
 
     async fn resume(&self, admin: &Admin, account: &str) -> Result<(), Failure> {
-        let before = get(admin, account).await;
+        let before = get(admin, account).await.ok();
         let request = ResumeAccountRequest {
             account_id: account.to_owned(),
         };
         admin.resume_account(request).await?;
-        if before.is_ok_and(|account| account.suspension.is_none()) {
-            say(&format!("The account {account} was not suspended."));
+        match before {
+            Some(before) if is_unknown(&before) => say_unknown(account),
+            Some(before) if before.suspension.is_none() => {
+                say(&format!("The account {account} was not suspended."));
+            }
+            _ => {}
         }
         self.show_changed(admin, account, "is not suspended any more")
             .await
@@ -151,9 +158,27 @@ pub(super) async fn get(admin: &Admin, account: &str) -> Result<Account, Failure
 }
 
 /// Whether the service has never heard of it. A typing error leads here.
-fn is_unknown(account: &Account) -> bool {
+pub(super) fn is_unknown(account: &Account) -> bool {
+    account.domain_count == 0 && key_count(account) == 0 && account.suspension.is_none()
+}
+
+/// How many keys it has, whatever their status.
+pub(super) fn key_count(account: &Account) -> i64 {
     let counts = account.key_counts.unwrap_or_default();
-    account.domain_count == 0 && counts == KeyCounts::default() && account.suspension.is_none()
+    let counts = [
+        counts.active,
+        counts.suspended,
+        counts.expired,
+        counts.revoked,
+    ];
+    counts.into_iter().fold(0, i64::saturating_add)
+}
+
+/// Says what a typing error leads to.
+fn say_unknown(account: &str) {
+    say(&format!(
+        "The account {account} has no key, no domain and no suspension. Is it spelt right? Upper and lower case differ."
+    ));
 }
 
 /// Says that a suspension has a new reason, and what the old one was.

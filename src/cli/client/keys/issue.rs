@@ -9,6 +9,7 @@ use super::{
 use crate::{
     cli::{
         client::{
+            accounts,
             arguments::{account, domain, label, text},
             confirm::Consent,
             failure::Failure,
@@ -80,7 +81,25 @@ impl Create {
         };
         let destination = self.destination.open()?;
         let created = admin.create(request).await?;
-        hand_out(admin, format, destination, &created.token, created.key, "").await
+        hand_out(admin, format, destination, &created.token, created.key, "").await?;
+        if format.is_table_on(&io::stderr()) {
+            self.say_first(admin).await;
+        }
+        Ok(())
+    }
+
+    /// Says that the account is a new one, as it is after a typing error. JSON on standard error stays alone there.
+    async fn say_first(&self, admin: &Admin) {
+        // The key is made, whether or not this can be found out.
+        let Ok(account) = accounts::get(admin, &self.account).await else {
+            return;
+        };
+        if accounts::key_count(&account) == 1 && account.domain_count == 0 {
+            say(&format!(
+                "This is the first key of the account {}, and no domain is verified for it.",
+                self.account
+            ));
+        }
     }
 }
 
