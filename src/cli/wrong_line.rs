@@ -21,6 +21,13 @@ pub(super) fn without_values(
             error.insert(given, ContextValue::String(shown_word(&word).to_owned()));
         }
     }
+    if let Some(tip) = tip_for_subcommand(&error) {
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
     // Otherwise the argument is one of ours.
     if error.kind() == ErrorKind::UnknownArgument {
         // It says how to give the same text as a value.
@@ -94,6 +101,30 @@ fn variable_of(error: &clap::Error, command: &clap::Command, words: &[String]) -
         .then(|| format!("this is the value of the variable {variable}"))
 }
 
+/// What other programs call a thing that this one does under another name.
+fn tip_for_subcommand(error: &clap::Error) -> Option<&'static str> {
+    const TIPS: [(&str, &[&str], &str); 2] = [
+        (
+            "keyservice keys ",
+            &["delete", "remove", "rm"],
+            "'revoke' ends a key for good, and 'suspend' until it is resumed",
+        ),
+        (
+            "keyservice domains ",
+            &["delete", "rm"],
+            "a similar subcommand exists: 'remove'",
+        ),
+    ];
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let usage = error.get(ContextKind::Usage)?.to_string();
+    let mut tips = TIPS.iter();
+    let (.., tip) =
+        tips.find(|(command, words, _)| usage.contains(command) && words.contains(&word.as_str()))?;
+    Some(tip)
+}
+
 /// A word that was given, if it is one of plain letters, such as a mistyped command, or a number, a time or a
 /// duration. Anything else may be a password, so `…` stands in its place.
 fn shown_word(word: &str) -> &str {
@@ -143,6 +174,9 @@ mod tests {
                 &["'24'", "such as 24h"],
             ),
             ("keys list acme", &["'acme'"]),
+            ("keys delete", &["'delete'", "'revoke'"]),
+            ("domains rm", &["'rm'", "'remove'"]),
+            ("keys list", &["--account", "--all-accounts", "--preview"]),
         ] {
             let words: Vec<_> = line.split(' ').collect();
             let shown = shown(&words);
