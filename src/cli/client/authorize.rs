@@ -12,7 +12,7 @@ use crate::cli::output::OutputFormat;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use tosend_keyservice::{Allowed, Decision, Denied, Scope};
+use tosend_keyservice::{Allowed, Decision, DenialReason, Denied, Scope};
 
 /// The question. The role authorizer is enough to ask it.
 #[derive(Debug, Args)]
@@ -75,7 +75,14 @@ fn allowed_text(allowed: &Allowed) -> String {
 fn denied_text(denied: &Denied) -> String {
     let mut lines = Lines::default();
     lines.add("Decision", "denied");
-    lines.add("Reason", denied.reason);
+    let key_id = denied.key_id.as_deref().unwrap_or("KEY_ID");
+    let advice = match denied.reason {
+        DenialReason::Suspended => {
+            format!(" (the key or its account: `keyservice keys get {key_id}` says which)")
+        }
+        _ => String::new(),
+    };
+    lines.add("Reason", format!("{}{advice}", denied.reason));
     lines.add_some("Key", denied.key_id.as_ref());
     lines.add_some("Account", denied.account_id.as_ref());
     lines.into_text()

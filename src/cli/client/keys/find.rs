@@ -1,17 +1,18 @@
 //! `keys list` and `keys get`.
 
 use super::{
-    shown::{self, show},
+    shown::{self, given_flags, show},
     suspended_accounts::SuspendedAccounts,
     target::Target,
 };
 use crate::{
     cli::{
         client::{
+            accounts,
             arguments::{account, domain, label, text},
             failure::Failure,
             pages::Pages,
-            printer::{PAGE, print_json, print_with, say, time},
+            printer::{PAGE, print_json, print_with, say, suspended, time},
         },
         output::OutputFormat,
         times::past,
@@ -27,17 +28,18 @@ use tosend_keyservice::{
 
 /// Which keys to list. What is left out restricts nothing.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whose").required(true).multiple(true))]
 pub(super) struct List {
     /// The account whose keys to list.
-    #[arg(long, value_name = "ACCOUNT", value_parser = account, required_unless_present_any = ["all_accounts", "preview"])]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account, group = "whose")]
     account: Option<String>,
 
     /// List the keys of all accounts.
-    #[arg(long, conflicts_with = "account")]
+    #[arg(long, conflicts_with = "account", group = "whose")]
     all_accounts: bool,
 
-    /// Only keys with this status.
-    #[arg(long)]
+    /// Only keys with this status of their own, whether or not their account is suspended.
+    #[arg(long, ignore_case = true)]
     status: Option<Status>,
 
     /// Only keys that are restricted to exactly this domain.
@@ -54,7 +56,7 @@ pub(super) struct List {
 
     /// Only the key whose token begins and ends so: `tsend_ab…wxyz`, or `tsend_ab...wxyz`. Without --account,
     /// it is looked for in all of them.
-    #[arg(long, value_name = "PREVIEW", value_parser = text)]
+    #[arg(long, value_name = "PREVIEW", value_parser = text, group = "whose")]
     preview: Option<String>,
 
     /// Only keys that were not used since this time: a time in UTC, such as 2030-01-31, or how long ago, such
@@ -67,11 +69,16 @@ pub(super) struct List {
     limit: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+/// Each has its name in JSON, too, so that a script can give back what it has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Status {
+    #[value(alias = "STATUS_ACTIVE")]
     Active,
+    #[value(alias = "STATUS_SUSPENDED")]
     Suspended,
+    #[value(alias = "STATUS_EXPIRED")]
     Expired,
+    #[value(alias = "STATUS_REVOKED")]
     Revoked,
 }
 
@@ -80,33 +87,32 @@ impl List {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
         let mut left = self.limit.unwrap_or(u32::MAX);
         let mut request = self.request();
-        let (mut table, mut accounts) = (shown::table(), SuspendedAccounts::default());
-        let (mut pages, mut has_shown) = (Pages::default(), false);
+        let (mut table, mut known) = (shown::table(), SuspendedAccounts::default());
+        let mut pages = Pages::default();
         loop {
             request.page_size = PAGE.min(i32::try_from(left).unwrap_or(PAGE));
             let page = admin.list(request.clone()).await?;
             if format.is_table() {
-                // A page with filters may be empty. The headings stand above the first keys.
-                if !page.keys.is_empty() {
-                    accounts.look_up(admin, &page.keys).await;
-                    shown::add_rows(&mut table, &page.keys, &accounts);
-                    print_with(|mut output| table.print(&mut output))?;
-                }
+                known.look_up(admin, &page.keys).await;
+                shown::add_rows(&mut table, &page.keys, &known);
+                print_with(|mut output| table.print(&mut output))?;
             } else {
                 print_json("Key", &page.keys)?;
             }
             let count = u32::try_from(page.keys.len()).unwrap_or(u32::MAX);
-            has_shown |= count > 0;
             left = left.saturating_sub(count);
             match pages.next(page.next_page_token, page.keys.len())? {
                 Some(next) if left > 0 => request.page_token = next,
                 _ => break,
             }
         }
-        if format.is_table() && !has_shown {
+        if format.is_table() && table.is_empty() {
             say(&format!("No keys match{}.", self.filters()));
         }
-        if accounts.have_more() {
+        if let (Some(Status::Suspended), Some(account)) = (self.status, &self.account) {
+            say_suspended(admin, account).await;
+        }
+        if known.have_more() {
             say(
                 "Not every account was looked at: `keyservice accounts get` says whether one is suspended.",
             );
@@ -129,9 +135,7 @@ impl List {
             ("preview", self.preview.clone()),
             ("unused-since", since),
         ];
-        let given = filters.into_iter().chain(labels);
-        let given = given.filter_map(|(flag, value)| Some(format!(" --{flag} {}", value?)));
-        given.collect()
+        given_flags(filters.into_iter().chain(labels))
     }
 
     fn request(&self) -> ListRequest {
@@ -158,6 +162,18 @@ impl Status {
             Self::Expired => key::Status::Expired,
             Self::Revoked => key::Status::Revoked,
         }
+    }
+}
+
+/// Says that an account is suspended, which the status of its keys does not tell.
+async fn say_suspended(admin: &Admin, account: &str) {
+    // The list is whole, whether or not this can be found out.
+    let found = accounts::get(admin, account).await.ok();
+    if let Some(suspension) = found.and_then(|found| found.suspension) {
+        let suspension = suspended(&suspension);
+        say(&format!(
+            "The account {account} itself is suspended {suspension}. All its keys are denied, and each keeps its own status."
+        ));
     }
 }
 

@@ -47,7 +47,11 @@ pub(super) fn text(key: &Key, accounts: &SuspendedAccounts) -> String {
     lines.add("Status", format!("{}{account}", status(key)));
     lines.add_some("Created", key.create_time.as_ref().map(time));
     lines.add("Expires", expires(key));
-    lines.add_some("Last used", key.last_used_time.as_ref().map(time));
+    let last_used = key.last_used_time.as_ref().map(time);
+    lines.add_some(
+        "Last used",
+        last_used.map(|time| format!("{time}, or up to an hour later")),
+    );
     lines.add_some("Suspended", key.suspension.as_ref().map(suspended));
     lines.add_some("Revoked", key.revoke_time.as_ref().map(time));
     lines.add_some("Reason", key.revoke_reason.as_ref());
@@ -122,7 +126,7 @@ fn status(key: &Key) -> String {
         status
             .as_str_name()
             .trim_start_matches("STATUS_")
-            .to_lowercase()
+            .to_owned()
     });
     name.unwrap_or_else(|_| key.status.to_string())
 }
@@ -134,6 +138,12 @@ fn labels(labels: &HashMap<String, String>) -> Vec<String> {
         .collect();
     lines.sort();
     lines
+}
+
+/// Those flags of a command that have a value, as they were given.
+pub(super) fn given_flags(flags: impl Iterator<Item = (&'static str, Option<String>)>) -> String {
+    let given = flags.filter_map(|(flag, value)| Some(format!(" --{flag} {}", value?)));
+    given.collect()
 }
 
 #[cfg(test)]
