@@ -15,10 +15,11 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport};
 
-/// A service whose lists never end, which gives this as a token.
-#[derive(Clone)]
+/// A service whose lists and batches never end, which gives this as a token, and revokes so many keys a call.
+#[derive(Clone, Default)]
 struct Liar {
     token: &'static str,
+    revoked_count: i32,
 }
 
 #[tonic::async_trait]
@@ -50,6 +51,7 @@ impl KeyService for Liar {
         _: Request<BatchRevokeRequest>,
     ) -> Result<Response<BatchRevokeResponse>, Status> {
         Ok(Response::new(BatchRevokeResponse {
+            revoked_count: self.revoked_count,
             there_are_more: true,
             ..BatchRevokeResponse::default()
         }))
@@ -117,13 +119,13 @@ fn key() -> Key {
     }
 }
 
-/// Somebody who calls a service that gives this as a token.
-async fn person_of_liar(token: &'static str) -> Person {
+/// Somebody who calls this service.
+async fn person_of(liar: Liar) -> Person {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let server = transport::Server::builder()
-        .add_service(KeyServiceServer::new(Liar { token }))
-        .add_service(DomainServiceServer::new(Liar { token }));
+        .add_service(KeyServiceServer::new(liar.clone()))
+        .add_service(DomainServiceServer::new(liar));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let mut person = Person::new();
     person.variables = vec![
@@ -136,7 +138,11 @@ async fn person_of_liar(token: &'static str) -> Person {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_well_formed_token_is_handed_out() {
     for token in ["", "\u{1b}]0;title\u{7}", "tsend_short\nsecond line"] {
-        let person = person_of_liar(token).await;
+        let person = person_of(Liar {
+            token,
+            ..Liar::default()
+        })
+        .await;
         let file = person.home.path().join("token");
         let out = ["--token-out", file.to_str().expect("UTF-8")];
         let create = ["keys", "create", "--account", "acme", "--name", "a"];
@@ -157,7 +163,7 @@ async fn only_a_well_formed_token_is_handed_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_or_a_batch_without_end_is_a_failure() {
-    let person = person_of_liar("").await;
+    let person = person_of(Liar::default()).await;
     let batch = ["keys", "batch-revoke", "--account", "acme", "--yes"];
     for line in [
         &["keys", "list", "--account", "acme"][..],
@@ -172,4 +178,18 @@ async fn a_list_or_a_batch_without_end_is_a_failure() {
         let is_table = line.contains(&"table");
         assert!(!is_table || done.out.starts_with("DOMAIN "), "{done:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_ends_although_there_are_ever_more_keys() {
+    let person = person_of(Liar {
+        revoked_count: 10_000,
+        ..Liar::default()
+    })
+    .await;
+    let batch = ["keys", "batch-revoke", "--account", "acme", "--yes"];
+    let done = person.runs(&[&batch[..], &["--reason", "a leak"]].concat());
+    assert_eq!(done.exit, 1);
+    let said = "10000000 keys were revoked, and there are still more. If others create them meanwhile, suspend";
+    assert!(done.err.contains(said), "{done:?}");
 }

@@ -297,7 +297,7 @@ async fn many_keys_are_revoked_at_once_after_a_dry_run() {
     ]);
     assert_eq!(
         done.printed(),
-        "Revoked 1 keys. Revoked before: 0. Not found: 1.\n"
+        "Revoked 1 key. Revoked before: 0. Not found: 1.\n"
     );
     assert_eq!(status(), "STATUS_REVOKED");
 }

@@ -7,6 +7,7 @@ mod keys;
 mod mistakes;
 mod output;
 mod reference;
+mod second_look;
 mod terminal;
 
 use crate::support::{directory, server::Server, tools::run_with_input};

@@ -61,13 +61,35 @@ async fn a_person_sees_tables_and_is_asked_before_a_key_is_revoked() {
     assert_eq!(exit, Some(1));
     let (exit, shown) = at_a_terminal(&person, &revoke, "[y/N] ", "y\n");
     assert_eq!(exit, Some(0), "{shown}");
-    assert!(shown.contains("Status:      revoked"), "{shown}");
+    assert!(shown.contains("Status:      REVOKED"), "{shown}");
     let (exit, shown) = at_a_terminal(&person, &revoke, "", "");
     assert_eq!(exit, Some(0), "{shown}");
     assert!(
         !shown.contains("Go on?"),
         "what is revoked is not asked for again"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_asked_which_keys_a_batch_may_revoke() {
+    let server = Server::on_sqlite().await;
+    let person = Person::of(&server);
+    let create = [
+        "keys",
+        "create",
+        "--account",
+        "acme",
+        "--name",
+        "a",
+        "--label",
+    ];
+    person
+        .runs(&[&create[..], &["env=test"]].concat())
+        .printed();
+    let batch = "keys batch-revoke --account acme --label env=test --reason leak";
+    let (_, shown) = at_a_terminal(&person, batch, "[y/N] ", "n\n");
+    let asked = "this revokes 1 key of the account acme with --label env=test.";
+    assert!(shown.contains(asked), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! `keyservice keys`: a key's whole life.
 
+mod batch_revoke;
 mod change;
 mod destination;
 mod find;
@@ -11,11 +12,12 @@ mod target;
 
 use super::{connection::Connection, failure::Failure, with_client};
 use crate::cli::output::OutputFormat;
+use batch_revoke::BatchRevoke;
 use change::{Resume, Suspend, Update};
 use clap::{Args, Subcommand};
 use find::{Get, List};
 use issue::{Create, Rotate};
-use revoke::{BatchRevoke, Revoke};
+use revoke::Revoke;
 
 /// What to do with keys.
 #[derive(Debug, Args)]

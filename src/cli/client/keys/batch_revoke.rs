@@ -1,0 +1,399 @@
+//! `keys batch-revoke`.
+
+use super::{
+    shown::{self, given_flags},
+    suspended_accounts::SuspendedAccounts,
+    target::Named,
+};
+use crate::{
+    cli::{
+        client::{
+            accounts,
+            arguments::{account, domain, file_path, label, text},
+            confirm::Consent,
+            failure::Failure,
+            mistaken_secret::refuse_bearer_secret,
+            pages::Pages,
+            printer::{PAGE, json, print, print_with, say, time as time_text},
+        },
+        output::{OutputFormat, counted},
+        times::past,
+    },
+    grpc,
+    model::{printable::printable_json, time::Timestamp},
+};
+use clap::Args;
+use serde_json::Value;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+use tosend_keyservice::{
+    Admin,
+    proto::{
+        BatchRevokeRequest, BatchRevokeResponse, Key, ListRequest,
+        batch_revoke_request::{Filter, Keys, Selection},
+        key::Status,
+    },
+};
+
+/// How many keys a dry run shows: some that fit on a screen, or what a program can look through.
+const MOST_IN_TABLE: usize = 20;
+const MOST_IN_JSON: usize = 100;
+
+/// How many pages of the list it searches for them.
+const MOST_PAGES: usize = 20;
+
+/// How many calls one run makes. Each revokes 10,000 keys while there are more, and no account has so many.
+const MOST_CALLS: usize = 1000;
+
+/// Which keys to revoke: those of an account that pass all filters, or those in files.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("given").multiple(true).conflicts_with("filter"))]
+#[command(group = clap::ArgGroup::new("filter").multiple(true))]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
+pub(super) struct BatchRevoke {
+    /// The account of the keys. Alone, it selects all of its keys.
+    #[arg(long, value_name = "ACCOUNT", value_parser = account, group = "which")]
+    account: Option<String>,
+
+    /// Only keys that are restricted to exactly this domain.
+    #[arg(long, value_name = "DOMAIN", value_parser = domain, group = "filter", requires = "account")]
+    domain: Option<String>,
+
+    /// Only keys with this label. Give one flag for each.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label, group = "filter", requires = "account")]
+    labels: Vec<(String, String)>,
+
+    /// Only keys that were created before this time: a time in UTC, such as 2030-01-31, or how long ago, such
+    /// as 90days.
+    #[arg(long, value_name = "TIME", value_parser = past, group = "filter", requires = "account")]
+    created_before: Option<Timestamp>,
+
+    /// Only keys that were not used since this time, given in the same way.
+    #[arg(long, value_name = "TIME", value_parser = past, group = "filter", requires = "account")]
+    unused_since: Option<Timestamp>,
+
+    /// File with the ids of the keys, one a line.
+    #[arg(long, value_name = "FILE", value_parser = file_path, groups = ["which", "given"])]
+    key_ids_file: Option<PathBuf>,
+
+    /// File with the tokens of the keys, one a line, such as those that were found in a leak.
+    #[arg(long, value_name = "FILE", value_parser = file_path, groups = ["which", "given"])]
+    tokens_file: Option<PathBuf>,
+
+    /// Why, for people. It stays with each key.
+    #[arg(long, value_parser = text, required_unless_present = "dry_run")]
+    reason: Option<String>,
+
+    /// Say only which keys it would be, the first of them, and how many, and revoke none.
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    consent: Consent,
+}
+
+impl BatchRevoke {
+    pub(super) async fn run(
+        &self,
+        admin: &Admin,
+        format: OutputFormat,
+        place: &str,
+    ) -> Result<(), Failure> {
+        let dry_run = BatchRevokeRequest {
+            selection: Some(self.selection()?),
+            account_id: self.account.clone(),
+            // A dry run stores none, but the service wants one.
+            reason: self.reason.clone().unwrap_or("dry run".to_owned()),
+            dry_run: true,
+        };
+        if self.dry_run {
+            let found = admin.batch_revoke(dry_run.clone()).await?;
+            let keys = self.some(admin, dry_run.selection, format).await?;
+            self.show_some(format, &found, &keys)?;
+            return self.conclude(admin, &found).await;
+        }
+        let question = async || {
+            let found = admin.batch_revoke(dry_run.clone()).await?;
+            let at_least = if found.there_are_more {
+                "at least "
+            } else {
+                ""
+            };
+            let keys = counted(found.revoked_count, "key");
+            let which = self.which();
+            Ok(Some(format!(
+                "At {place}, this revokes {at_least}{keys}{which}."
+            )))
+        };
+        self.consent.obtain(question).await?;
+        let request = BatchRevokeRequest {
+            dry_run: false,
+            ..dry_run
+        };
+        let revoked = self.revoke_all(admin, request).await?;
+        print(
+            format,
+            || self.summary(&revoked),
+            || json("BatchRevokeResponse", &revoked),
+        )?;
+        self.conclude(admin, &revoked).await
+    }
+
+    /// A call revokes so many keys at most. Each that is done is done. Ends even if others create keys all the time.
+    async fn revoke_all(
+        &self,
+        admin: &Admin,
+        request: BatchRevokeRequest,
+    ) -> Result<BatchRevokeResponse, Failure> {
+        let mut before = 0;
+        for _ in 0..MOST_CALLS {
+            let mut revoked = admin.batch_revoke(request.clone()).await?;
+            let is_idle = revoked.revoked_count == 0 && revoked.already_revoked_count == 0;
+            revoked.revoked_count = revoked.revoked_count.saturating_add(before);
+            if !revoked.there_are_more {
+                return Ok(revoked);
+            }
+            before = revoked.revoked_count;
+            say(&format!(
+                "Revoked {}; there are more.",
+                counted(before, "key")
+            ));
+            if is_idle {
+                return Err(Failure::Refused(
+                    "the service says that there are more keys to revoke, and revokes none: find out who answers \
+                     at this address"
+                        .to_owned(),
+                ));
+            }
+        }
+        Err(Failure::Refused(format!(
+            "{} were revoked, and there are still more. If others create them meanwhile, suspend the account first; \
+             if not, find out who answers at this address",
+            counted(before, "key")
+        )))
+    }
+
+    /// Fails if there is no such key at all, not even a revoked one: then it was a mistake, and not an earlier run.
+    async fn conclude(&self, admin: &Admin, answer: &BatchRevokeResponse) -> Result<(), Failure> {
+        if answer.revoked_count > 0 || answer.already_revoked_count > 0 {
+            return Ok(());
+        }
+        let Some(account) = self.account.as_ref().filter(|_| !self.has_files()) else {
+            return Err(Failure::Refused(
+                "none of the given keys exists, as far as you may know".to_owned(),
+            ));
+        };
+        if !self.filtered(admin, true, 1).await?.is_empty() {
+            say("All keys that match are revoked already.");
+            return Ok(());
+        }
+        let known = accounts::get(admin, account).await?;
+        Err(Failure::Refused(if accounts::is_unknown(&known) {
+            format!("nothing matches: the account {account} has no key and no domain")
+        } else {
+            let keys = counted(accounts::key_count(&known), "key");
+            format!(
+                "nothing matches{}: the account {account} has {keys}, and none is such a key",
+                self.filters()
+            )
+        }))
+    }
+
+    /// The first of the keys that would be revoked.
+    async fn some(
+        &self,
+        admin: &Admin,
+        selection: Option<Selection>,
+        format: OutputFormat,
+    ) -> Result<Vec<Key>, Failure> {
+        let most = if format.is_table() {
+            MOST_IN_TABLE
+        } else {
+            MOST_IN_JSON
+        };
+        match selection {
+            Some(Selection::Keys(keys)) => Ok(given(admin, keys, most).await),
+            _ => self.filtered(admin, false, most).await,
+        }
+    }
+
+    fn show_some(
+        &self,
+        format: OutputFormat,
+        found: &BatchRevokeResponse,
+        keys: &[Key],
+    ) -> Result<(), Failure> {
+        if !format.is_table() {
+            let shown = keys.iter().map(|key| parsed(&json("Key", key)));
+            let mut answer = parsed(&json("BatchRevokeResponse", found));
+            answer["keys"] = shown.collect();
+            return print(format, String::new, || {
+                printable_json(&answer.to_string()).into_owned()
+            });
+        }
+        let mut table = shown::table();
+        shown::add_rows(&mut table, keys, &SuspendedAccounts::default());
+        print_with(|mut output| table.print(&mut output))?;
+        let count = usize::try_from(found.revoked_count).unwrap_or(0);
+        if keys.len() < count || found.there_are_more {
+            say(&format!("These are the first {} of them.", keys.len()));
+        }
+        print(format, || self.summary(found), String::new)
+    }
+
+    /// The newest keys that pass the filters, and are revoked or not.
+    async fn filtered(
+        &self,
+        admin: &Admin,
+        is_revoked: bool,
+        most: usize,
+    ) -> Result<Vec<Key>, Failure> {
+        let mut request = ListRequest {
+            account_id: self.account.clone().unwrap_or_default(),
+            page_size: PAGE,
+            domain: self.domain.clone(),
+            labels: self.labels.iter().cloned().collect(),
+            unused_since: self.unused_since.map(grpc::timestamp),
+            ..ListRequest::default()
+        };
+        if is_revoked {
+            request.set_status(Status::Revoked);
+        }
+        let before = self.created_before.map_or(i64::MAX, Timestamp::as_micros);
+        // Among a million revoked keys, those that are not need not be found: they are only shown.
+        let most_pages = if is_revoked { usize::MAX } else { MOST_PAGES };
+        let (mut pages, mut found) = (Pages::default(), Vec::new());
+        for _ in 0..most_pages {
+            let page = admin.list(request.clone()).await?;
+            let entries = page.keys.len();
+            let keys = page.keys.into_iter();
+            found.extend(keys.filter(|key| {
+                is_revoked == (key.status() == Status::Revoked) && created_micros(key) < before
+            }));
+            match pages.next(page.next_page_token, entries)? {
+                Some(next) if found.len() < most => request.page_token = next,
+                _ => break,
+            }
+        }
+        found.truncate(most);
+        Ok(found)
+    }
+
+    /// Which keys, for a person, as they were given.
+    fn which(&self) -> String {
+        let account = self.account.as_ref();
+        let account = account.map_or(String::new(), |account| {
+            format!(" of the account {account}")
+        });
+        let filters = self.filters();
+        if filters.is_empty() {
+            account
+        } else {
+            format!("{account} with{filters}")
+        }
+    }
+
+    /// The filters, as they were given.
+    fn filters(&self) -> String {
+        let time = |time: Timestamp| time_text(&grpc::timestamp(time));
+        let labels = self.labels.iter();
+        let labels = labels.map(|(name, value)| ("label", Some(format!("{name}={value}"))));
+        given_flags(
+            [
+                ("domain", self.domain.clone()),
+                ("created-before", self.created_before.map(time)),
+                ("unused-since", self.unused_since.map(time)),
+            ]
+            .into_iter()
+            .chain(labels),
+        )
+    }
+
+    fn has_files(&self) -> bool {
+        self.key_ids_file.is_some() || self.tokens_file.is_some()
+    }
+
+    fn selection(&self) -> Result<Selection, Failure> {
+        if !self.has_files() {
+            return Ok(Selection::Filter(Filter {
+                domain: self.domain.clone(),
+                labels: self.labels.iter().cloned().collect(),
+                create_time_before: self.created_before.map(grpc::timestamp),
+                unused_since: self.unused_since.map(grpc::timestamp),
+            }));
+        }
+        Ok(Selection::Keys(Keys {
+            key_ids: lines(self.key_ids_file.as_deref())?,
+            tokens: tokens(self.tokens_file.as_deref())?,
+        }))
+    }
+
+    fn summary(&self, answer: &BatchRevokeResponse) -> String {
+        let done = match (self.dry_run, answer.there_are_more) {
+            (true, false) => "Would revoke",
+            (true, true) => "Would revoke at least",
+            (false, _) => "Revoked",
+        };
+        let keys = counted(answer.revoked_count, "key");
+        let (before, not_found) = (answer.already_revoked_count, answer.not_found.len());
+        if self.has_files() {
+            format!("{done} {keys}. Revoked before: {before}. Not found: {not_found}.")
+        } else {
+            format!("{done} {keys}.")
+        }
+    }
+}
+
+fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).expect("what was written as JSON is JSON")
+}
+
+/// The first of given keys that exist and are not revoked.
+async fn given(admin: &Admin, keys: Keys, most: usize) -> Vec<Key> {
+    let ids = keys.key_ids.into_iter().map(Named::Id);
+    let named = ids.chain(keys.tokens.into_iter().map(Named::Token));
+    let mut found = Vec::new();
+    for named in named.take(most) {
+        // The count below says how many were not found.
+        let key = named.get(admin).await.ok();
+        found.extend(key.filter(|key| key.status() != Status::Revoked));
+    }
+    found
+}
+
+fn created_micros(key: &Key) -> i64 {
+    let created = key.create_time.unwrap_or_default();
+    let micros = i64::from(created.nanos) / 1000;
+    created
+        .seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(micros)
+}
+
+/// The tokens in a file, one a line.
+fn tokens(file: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let tokens = lines(file)?;
+    let source = file.map_or(String::new(), |file| file.display().to_string());
+    for token in &tokens {
+        refuse_bearer_secret(token, &source)?;
+    }
+    Ok(tokens)
+}
+
+/// The lines of a file that are not empty. `-` is standard input.
+fn lines(file: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
+    let text = if file == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        fs::read_to_string(file)
+    };
+    let text = text
+        .map_err(|error| Failure::Misused(format!("{} cannot be read: {error}", file.display())))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
+}
