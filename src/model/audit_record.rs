@@ -201,8 +201,9 @@ pub struct AuditRecord {
     pub domain: Option<Domain>,
     /// What an `AddDomain` said of the names below the domain. `None` for any other call.
     pub include_subdomains: Option<bool>,
-    /// The number of the write that made things as the call left them, which may be an earlier call's.
-    /// `None` if the call wrote nothing. Times may be in another order than writes; these are not.
+    /// The number of the write that made things as the call left them. Of a repeated `Create`, `Rotate`, `AddDomain` or
+    /// `RemoveDomain`, it is the earlier call's. `None` if the call wrote nothing otherwise. Times may be in another
+    /// order than writes; these are not.
     pub revision: Option<i64>,
     /// How the call ended.
     pub outcome: Outcome,

@@ -26,8 +26,8 @@ pub trait KeyStore: Send + Sync + 'static {
     ) -> Result<Result<Committed<CreateOutcome>, NotCreated>, StoreError>;
 
     /// Revokes a key. A key that was revoked before keeps its first `revoke_time`, and the call is on record all the
-    /// same, with the revision of the key's last write: the revocation, or a change of its name or labels since.
-    /// Whoever has that one has the revocation too.
+    /// same, without a revision. The position is then that of the key's last write: the revocation, or a change of its
+    /// name or labels since. Whoever has that one has the revocation too.
     ///
     /// Gives `None` if the account has no such key. That leaves no record: the caller appends one.
     async fn revoke(&self, revocation: &Revocation) -> Result<Option<Committed<Key>>, StoreError>;

@@ -163,7 +163,8 @@ pub(super) fn revoke(
     let Some((mut key, mut revision)) = found else {
         return Ok(None);
     };
-    if key.revoke_time.is_none() {
+    let is_first = key.revoke_time.is_none();
+    if is_first {
         key.revoke_time = Some(revocation.now);
         key.version = key.version.next();
         revision = next_revision(transaction)?;
@@ -187,7 +188,7 @@ pub(super) fn revoke(
         key_id: Some(key.id),
         domain: key.scope.as_domain().cloned(),
         include_subdomains: None,
-        revision: Some(revision.number()),
+        revision: is_first.then_some(revision.number()),
         outcome: Outcome::OK,
         calls: 1,
     };

@@ -70,6 +70,12 @@ async fn every_write_is_recorded_with_its_revision(stores: &Stores) {
         ..revocation(KeyTarget::Id(new.key.id), None)
     };
     let (_, revoked) = revoke_with(&stores.first, &earlier).await;
+    let repeated = Revocation {
+        now: after(new.key.create_time, -30),
+        ..earlier
+    };
+    let (_, position) = revoke_with(&stores.first, &repeated).await;
+    assert_eq!(position, revoked, "it waits for the write all the same");
     let addition = addition("acme", "example.com", true);
     let added = stores
         .first
@@ -86,6 +92,7 @@ async fn every_write_is_recorded_with_its_revision(stores: &Stores) {
 
     let expected = [
         ("Revoke", Some(revoked)),
+        ("Revoke", None),
         ("Create", Some(created)),
         ("Create", Some(created)),
         ("AddDomain", Some(added.position())),

@@ -5,7 +5,9 @@ use super::{
     on_every_store, revocation, revoke_with, with_request_id,
 };
 use crate::support::{
-    caller, new_key, server::audit_command::records, stores::Stores, stores::is_revoked,
+    caller, new_key,
+    server::audit_command::{audit_output, records},
+    stores::{Stores, is_revoked},
 };
 use futures::future::{join, join_all};
 use keyservice::{
@@ -157,6 +159,14 @@ async fn a_key_that_many_revoke_at_once_is_revoked_once(stores: &Stores) {
     let mut revoked = join_all(revocations).await;
     let records = records(&stores.address, &[]);
     assert_eq!(records.len(), 1 + MANY, "each call is on record");
+    let written = audit_output(
+        &stores.address,
+        &["--method", "Revoke", "--until", "9999-12-31"],
+    );
+    let written = written
+        .lines()
+        .filter(|line| !line.contains("\"revision\":null"));
+    assert_eq!(written.count(), 1, "and one of them has made the write");
     revoked.dedup();
     let [(key, position)] = &revoked[..] else {
         panic!("all have the same answer: {revoked:?}");
