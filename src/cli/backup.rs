@@ -141,6 +141,9 @@ impl RestoreCommand {
         complain(
             "what was revoked, suspended, narrowed or removed after that is as before: do it once more",
         );
+        complain(
+            "no service serves it before `keyservice accept-restore` was run with this --store",
+        );
         if let Some(replaced) = replaced {
             let since = copied
                 .last_write

@@ -1,6 +1,7 @@
 //! The command line of the `keyservice` binary: one file a command, which holds its flags, its work and
 //! its output.
 
+mod accept_restore;
 mod audit;
 mod backup;
 mod client;
@@ -22,6 +23,7 @@ use crate::{
     observe::stderr::{self, FlushAtEnd},
     system_calls,
 };
+use accept_restore::AcceptRestoreCommand;
 use audit::AuditCommand;
 use backup::{BackupCommand, RestoreCommand};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
@@ -81,6 +83,9 @@ enum Command {
     Backup(BackupCommand),
     /// Put a copy in the place of an SQLite store, while no service runs on it.
     Restore(RestoreCommand),
+    /// Have a restored or copied store served as it is.
+    #[command(after_help = ACCEPT_RESTORE_HELP)]
+    AcceptRestore(AcceptRestoreCommand),
     /// Make the credentials of callers.
     #[command(subcommand)]
     Credential(CredentialCommand),
@@ -134,6 +139,12 @@ count. It changes nothing, and may run beside the service. It prints the
 records in the order of time, the newest last. One record stands for several
 calls when a caller was refused too often to record each call. It has the time of
 the first call and their number.";
+
+const ACCEPT_RESTORE_HELP: &str = "\
+A service that finds a store which was restored from a backup, or copied, does not
+serve it: revocations may be missing. This command says from when to when writes may
+be missing, asks, and leaves an audit record. A service that waits then goes on by
+itself. The address is that of the service or, on PostgreSQL, of the owner.";
 
 const GRANTS_HELP: &str = "\
 Run the statements in the database as the owner of the database, after the first
@@ -248,6 +259,7 @@ impl Cli {
             Command::Audit(audit) => Ok(audit.run()?),
             Command::Backup(backup) => Ok(backup.run()?),
             Command::Restore(restore) => Ok(restore.run()?),
+            Command::AcceptRestore(accept) => accept.run(),
             Command::Credential(credential) => Ok(credential.run()?),
             Command::Grants(grants) => Ok(grants.run()?),
             Command::Completions(completions) => Ok(completions.run(Self::command())?),

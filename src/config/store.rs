@@ -33,8 +33,9 @@ pub struct StoreStartSettings {
     #[arg(long, env = "KEYSERVICE_CREATE_STORE", value_name = "BOOL", default_value = "true", action = ArgAction::Set)]
     pub create_store: bool,
 
-    /// How long a start waits for a PostgreSQL server that cannot be reached, or is starting. Health is
-    /// `NOT_SERVING` meanwhile, and the log says every few seconds what the server says. With `0s` it does not wait.
+    /// How long a start waits for a PostgreSQL server that cannot be reached, or is starting, and for a store that was
+    /// restored to be accepted (`keyservice accept-restore`). Health is `NOT_SERVING` meanwhile, and the log says every
+    /// few seconds why. With `0s` it does not wait.
     /// [default: for ever]
     #[arg(long, env = "KEYSERVICE_STORE_WAIT_LIMIT", value_name = "DURATION", value_parser = delay)]
     pub store_wait_limit: Option<Duration>,

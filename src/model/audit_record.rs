@@ -119,6 +119,12 @@ impl MethodName {
             .ok_or(UnknownMethod)
     }
 
+    /// The name for the acceptance of a store that was restored, which no call does.
+    #[must_use]
+    pub const fn accept_restore() -> Self {
+        Self(Cow::Borrowed("AcceptRestore"))
+    }
+
     /// The name, which in the proto is that of a method of this release, as a rule.
     #[must_use]
     pub fn as_str(&self) -> &str {

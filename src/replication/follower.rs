@@ -4,7 +4,12 @@
 //! used only when everything that was committed before the lease was granted is in the keyring.
 //! Must never skip a revision, nor continue from a history that the store does not have.
 
-use super::{acknowledgement::Acknowledgements, believed_domain::believed, loading, lost_history};
+use super::{
+    acknowledgement::Acknowledgements,
+    believed_domain::believed,
+    loading, lost_history,
+    vouching::{self, Vouching},
+};
 use crate::{
     authorize::{keyring::Keyring, lease::Lease},
     model::time::{LeaseTerm, Moment},
@@ -70,6 +75,7 @@ pub struct Follower {
     /// Until when no hint is followed.
     hints_paused_until: tokio::time::Instant,
     renewals: i64,
+    vouching: Vouching,
     stop: CancellationToken,
 }
 
@@ -98,6 +104,7 @@ impl Follower {
             certified: Revision::ZERO,
             hints_paused_until: tokio::time::Instant::now(),
             renewals: 0,
+            vouching: Vouching::begin(),
             stop,
         })
     }
@@ -116,6 +123,11 @@ impl Follower {
             if trouble != Trouble::of(&renewed) {
                 trouble = Trouble::of(&renewed);
                 self.log_turn(&renewed);
+                // It may have been away because it was restored.
+                self.vouching.set_due();
+            }
+            if renewed.is_ok() && self.vouching.is_due() {
+                self.vouch().await;
             }
             match renewed {
                 // Writers wait to read that this replica has applied them: renew again at once.
@@ -178,6 +190,15 @@ impl Follower {
         self.acknowledgements
             .observe_replicas(&renewed.replicas, answered);
         Ok(brought)
+    }
+
+    async fn vouch(&self) {
+        if let Some(registry) = &self.store.replicas {
+            let vouched = async { Ok(vouching::vouch(&**registry, self.progress.head).await?) };
+            if let Err(error) = self.in_time(vouched).await {
+                tracing::debug!("cannot look whether the store was restored: {error}");
+            }
+        }
     }
 
     /// Returns at this time. Until then, has rows removed whose leases have lapsed, although this
@@ -325,13 +346,19 @@ impl Follower {
     async fn load_and_restore(&self) -> Result<(Keyring, Position), StoreError> {
         let start = self.store.retention.history_start().await?;
         let (fresh, position) = loading::load(&*self.store.changes).await?;
+        let registry = self.store.replicas.as_deref();
         if self.progress.read_to < start {
             tracing::warn!(
                 "this replica was away for longer than --retention: what its memory holds is too old to \
                  tell whether the store has lost writes since"
             );
+            vouching::refuse_restored(registry).await?;
         } else {
             lost_history::restore(&self.store, &self.keyring, &fresh).await?;
+            // Only now: from here on, a replica that remembers nothing may serve it.
+            if let Some(registry) = registry {
+                vouching::vouch(registry, position).await?;
+            }
         }
         Ok((fresh, position))
     }

@@ -7,3 +7,4 @@ pub mod loading;
 mod lost_history;
 pub mod retention;
 pub mod uses;
+mod vouching;

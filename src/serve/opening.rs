@@ -1,6 +1,6 @@
 //! Opens the store.
 //!
-//! Promises to wait for a database that is away, to create a store only where that is allowed, and to say that it has.
+//! Promises to wait for a database that is away, or that was restored and is not accepted, to create a store only where that is allowed, and to say that it has.
 
 use crate::{
     config::{Settings, StoreAddress},
@@ -54,6 +54,7 @@ pub(super) async fn open_store(
                 return Ok(store);
             }
             Err(error) if wait.is_over() => return Err(error),
+            Err(error @ OpenError::Restored(_)) => wait.pause_restored(&error).await,
             // It may have gone since the look.
             Err(error) => match look(settings).await? {
                 Presence::Away(_) => {}
@@ -85,13 +86,28 @@ impl Wait {
     }
 
     async fn pause(&mut self, why: &str) {
-        if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-            self.said = Some(Instant::now());
+        if self.is_to_be_said() {
             tracing::warn!(
                 "waiting for the database: {why}; check that the server runs, and that the address is right"
             );
         }
         sleep(PAUSE).await;
+    }
+
+    /// Another process can accept it meanwhile: a replica that remembers what was written, or a command.
+    async fn pause_restored(&mut self, why: &OpenError) {
+        if self.is_to_be_said() {
+            tracing::error!("not serving before this store is accepted: {why}");
+        }
+        sleep(PAUSE).await;
+    }
+
+    fn is_to_be_said(&mut self) -> bool {
+        let is_due = self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY);
+        if is_due {
+            self.said = Some(Instant::now());
+        }
+        is_due
     }
 }
 

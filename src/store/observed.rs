@@ -113,6 +113,8 @@ operations! {
         "replicas": replicas(writes: &[Position]) -> Result<ReplicaSnapshot, StoreError>;
         "forget": remove_lapsed(lapsed: &Replica) -> Result<bool, StoreError>;
         "leave": leave(id: ReplicaId) -> Result<(), StoreError>;
+        "is_own": is_own() -> Result<bool, StoreError>;
+        "vouch": vouch(held: Position) -> Result<bool, StoreError>;
     }
 }
 

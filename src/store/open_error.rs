@@ -2,7 +2,7 @@
 //!
 //! Promises that each error says what to do. Must never show a password of the store's address.
 
-use super::{Cause, SchemaError, StoreError};
+use super::{Cause, RestoredStore, SchemaError, StoreError};
 use std::io;
 
 /// A store could not be opened.
@@ -20,6 +20,12 @@ pub enum OpenError {
          (KEYSERVICE_CREATE_STORE)"
     )]
     NotCreated(String),
+    /// It was restored from a backup, or copied, and nobody has accepted that.
+    #[error(
+        "{0}. Run `keyservice accept-restore` with the same --store (KEYSERVICE_STORE) when it is to be served all \
+         the same; the page docs/backup.md says what to do before and after"
+    )]
+    Restored(RestoredStore),
     /// Another process has the file.
     #[error(
         "{path} is in use by another keyservice process{holder}; an SQLite store serves one process \

@@ -29,6 +29,15 @@ pub trait ReplicaRegistry: Send + Sync + 'static {
 
     /// Removes the calling replica, which has given up its lease.
     async fn leave(&self, id: ReplicaId) -> Result<(), StoreError>;
+
+    /// Whether the store is the one that its writes were made in, or was accepted since it was restored.
+    async fn is_own(&self) -> Result<bool, StoreError>;
+
+    /// Accepts a store that was restored, if it has this write. Tells whether it had to.
+    ///
+    /// The caller must remember all that was written up to this write, and must have written again what the store
+    /// has lost of it.
+    async fn vouch(&self, held: Position) -> Result<bool, StoreError>;
 }
 
 /// Identifies one process, from its start to its end.

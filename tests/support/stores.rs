@@ -591,3 +591,12 @@ pub async fn use_everything(address: &str) -> Result<(), Box<dyn Error>> {
 }
 
 pub type States = HashMap<Subject, State>;
+
+/// Accepts a store that a test has restored or copied.
+pub fn accept_restore(store: &str) {
+    let accepted = std::process::Command::new(env!("CARGO_BIN_EXE_keyservice"))
+        .args(["accept-restore", "--yes", "--store", store])
+        .output()
+        .expect("it runs");
+    assert!(accepted.status.success(), "{accepted:?}");
+}

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 /// Consent that was given beforehand.
 #[derive(Debug, Clone, Copy, Args)]
-pub(super) struct Consent {
+pub(in crate::cli) struct Consent {
     /// Do it without asking. Scripts need this.
     #[arg(long, short = 'y')]
     yes: bool,
@@ -37,7 +37,7 @@ impl Consent {
     }
 
     /// Asks whether something is meant that looks like a mistake.
-    pub(super) fn obtain_despite(self, doubt: &str) -> Result<(), Failure> {
+    pub(in crate::cli) fn obtain_despite(self, doubt: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }

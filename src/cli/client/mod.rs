@@ -25,6 +25,7 @@ mod words;
 pub(super) use accounts::AccountsCommand;
 pub(super) use arguments::{new_file_path, secret_in};
 pub(super) use authorize::AuthorizeCommand;
+pub(super) use confirm::Consent;
 pub(super) use connection::{CONNECTION, SECRET_VARIABLE, service_in_use};
 pub(super) use contexts_command::ContextsCommand;
 pub(super) use domains::DomainsCommand;

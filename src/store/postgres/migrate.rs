@@ -15,7 +15,7 @@ use crate::store::{
     StoreError,
     migrations::{self, Migration, SchemaError, migration},
 };
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 use tokio_postgres::{Client, GenericClient, Transaction, error::SqlState};
 
 pub(super) const MIGRATIONS: &[Migration] = &[
@@ -43,6 +43,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(22, "0022_ranges_and_walks.sql"),
     migration!(23, "0023_write_times.sql"),
     migration!(24, "0024_repeated_revokes.sql"),
+    migration!(25, "0025_origin.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,
@@ -59,18 +60,31 @@ const LOCK_LIMIT: Duration = Duration::from_secs(1);
 /// that PostgreSQL plans. A migration that took them in another order would meet one of them half way, and
 /// PostgreSQL would end either as a deadlock.
 ///
-/// With each, the version in which it came.
-const DRAIN: [(i32, &str); 4] = [
+/// With each, the versions of the schema for which it is taken.
+///
+/// From version 21 on, a migration takes the last one in the mode that keeps out renewals too, once it must: what takes
+/// long, such as an index, comes before that.
+const DRAIN: [(Range<i32>, &str); 5] = [
     (
-        21,
+        21..i32::MAX,
         "LOCK TABLE keyservice.replicas IN SHARE UPDATE EXCLUSIVE MODE",
     ),
-    (3, "LOCK TABLE keyservice.audit IN SHARE ROW EXCLUSIVE MODE"),
     (
-        1,
+        3..i32::MAX,
+        "LOCK TABLE keyservice.audit IN SHARE ROW EXCLUSIVE MODE",
+    ),
+    (
+        1..i32::MAX,
         "LOCK TABLE keyservice.keys, keyservice.writes IN SHARE ROW EXCLUSIVE MODE",
     ),
-    (4, "LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE"),
+    (
+        4..21,
+        "LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE",
+    ),
+    (
+        21..i32::MAX,
+        "LOCK TABLE keyservice.writers_lock IN SHARE ROW EXCLUSIVE MODE",
+    ),
 ];
 
 /// A migration takes it from replicas of the release before. Everybody may hold an advisory lock, and
@@ -172,7 +186,10 @@ async fn try_to_migrate(
     };
     within(MIGRATION_LIMIT, wait_for_others(&transaction, lock)).await?;
     if let Some(found) = found {
-        for (_, lock) in DRAIN.iter().filter(|(since, _)| *since <= found) {
+        for (_, lock) in DRAIN
+            .iter()
+            .filter(|(versions, _)| versions.contains(&found))
+        {
             let drain = async { Ok(transaction.batch_execute(lock).await?) };
             within(statement_limit, drain).await?;
         }
@@ -315,7 +332,9 @@ const CREATE_MIGRATIONS_TABLE: &str = "CREATE SCHEMA IF NOT EXISTS keyservice; \
          apply_time timestamptz NOT NULL DEFAULT now())";
 
 /// The schema's version, or `None` if there is no schema.
-async fn version(client: &impl GenericClient) -> Result<Option<i32>, tokio_postgres::Error> {
+pub(super) async fn version(
+    client: &impl GenericClient,
+) -> Result<Option<i32>, tokio_postgres::Error> {
     version_in(client, "keyservice.migrations").await
 }
 

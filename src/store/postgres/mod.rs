@@ -25,6 +25,7 @@ mod look;
 mod migrate;
 mod notifications;
 mod open;
+mod origin;
 mod pool;
 mod pooler;
 mod replication;
@@ -47,7 +48,7 @@ use super::{
     NotCreated, NotedUse, Old, OldWrites, OpenError, PoolStatus, Position, Presence, Progress,
     RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
     ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
-    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT, WhenRestored,
 };
 use crate::model::{
     account::AccountId,
@@ -63,6 +64,7 @@ pub use audit::read as read_audit;
 use database::Database;
 use dead_rows::DeadRows;
 use notifications::Notifications;
+pub use origin::{accept_restore, find_restored};
 pub use pool::PoolSettings;
 use std::{sync::Arc, time::Duration};
 use tokio::task::spawn_blocking;
@@ -82,13 +84,34 @@ impl PostgresStore {
     ///
     /// The address takes the parameters that tokio-postgres takes and, as libpq does,
     /// `sslmode=verify-ca`, `sslmode=verify-full` and `sslrootcert`.
+    ///
+    /// Refuses a database that was restored and is not accepted.
     pub async fn open(
         address: &str,
         settings: PoolSettings,
         digester: &Digester,
     ) -> Result<Self, OpenError> {
+        Self::open_as(address, settings, digester, WhenRestored::Refuse).await
+    }
+
+    /// The same, for a database that may have been restored, to write to it before it is accepted.
+    pub async fn open_restored(
+        address: &str,
+        settings: PoolSettings,
+        digester: &Digester,
+    ) -> Result<Self, OpenError> {
+        Self::open_as(address, settings, digester, WhenRestored::Open).await
+    }
+
+    async fn open_as(
+        address: &str,
+        settings: PoolSettings,
+        digester: &Digester,
+        when_restored: WhenRestored,
+    ) -> Result<Self, OpenError> {
         let address = parse(address, settings.connect_timeout).await?;
-        let database = Arc::new(open::open(&address, settings, digester).await?);
+        let database = open::open(&address, settings, digester, when_restored).await?;
+        let database = Arc::new(database);
         Ok(Self {
             dead_rows: DeadRows::start(database.clone()),
             creations: WriteGroups::new(database.clone(), WRITES_PER_COMMIT),
@@ -330,6 +353,14 @@ impl ReplicaRegistry for PostgresStore {
 
     async fn leave(&self, id: ReplicaId) -> Result<(), StoreError> {
         replication::leave(&self.database, id).await
+    }
+
+    async fn is_own(&self) -> Result<bool, StoreError> {
+        origin::is_own(&self.database).await
+    }
+
+    async fn vouch(&self, held: Position) -> Result<bool, StoreError> {
+        origin::vouch(&self.database, held).await
     }
 }
 

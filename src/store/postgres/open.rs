@@ -7,6 +7,7 @@ use super::{
     database::{Database, Purpose},
     errors::{KEEP_STATEMENTS, LOSES_STATEMENTS, answered_within, store_error},
     migrate::{self, MigrateError},
+    origin,
     pool::PoolSettings,
     pooler,
     requirements::Unfit,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     model::token::Digester,
-    store::{Cause, OpenError, StoreError, other_secret, with_causes},
+    store::{Cause, OpenError, StoreError, WhenRestored, other_secret, with_causes},
 };
 use tokio_postgres::{Client, error::SqlState};
 use uuid::Uuid;
@@ -24,6 +25,7 @@ pub(super) async fn open(
     address: &Address,
     settings: PoolSettings,
     digester: &Digester,
+    when_restored: WhenRestored,
 ) -> Result<Database, OpenError> {
     let cannot_open = |cause: Cause, advice| OpenError::Driver {
         what: address.to_string(),
@@ -46,6 +48,11 @@ pub(super) async fn open(
             "check the server and the way to it, and try again",
         )
     };
+    if when_restored == WhenRestored::Refuse {
+        let looked = origin::refuse_restored_first(&client, address);
+        let looked = answered_within(database.answer_limit(), looked).await;
+        looked.map_err(unanswered)??;
+    }
     let limit = database.statement_timeout();
     migrate::migrate(&mut client, database.max_connections(), limit)
         .await
@@ -74,6 +81,11 @@ pub(super) async fn open(
                  later one a role that may use the tables in schema keyservice",
             ),
         })?;
+    if when_restored == WhenRestored::Refuse {
+        let looked = origin::refuse_restored(&client, address);
+        let looked = answered_within(database.answer_limit(), looked).await;
+        looked.map_err(unanswered)??;
+    }
     let stored = store_fingerprint(&client, database.digest_fingerprint());
     let stored = answered_within(database.answer_limit(), stored).await;
     let stored = stored.map_err(unanswered)?.map_err(|error| {

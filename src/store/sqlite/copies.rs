@@ -5,7 +5,7 @@
 
 use super::{
     opening::Opening,
-    read_only,
+    origin, read_only,
     reading::Reading,
     schema::{APPLICATION_ID, MIGRATIONS},
 };
@@ -139,6 +139,8 @@ fn make(path: &Path, beside: &Path) -> Result<(Partial, Copied), CopyError> {
     let made = reading.connection().execute("VACUUM INTO ?1", [into]);
     made.map_err(|error| reading.failed(error))?;
     reading.end()?;
+    let cleared = origin::clear(&partial.path);
+    cleared.map_err(|error| cannot("write", &partial.path)(io::Error::other(error)))?;
     let copied = check(&partial.path, &path.display().to_string(), Plain::Refused)?;
     Ok((partial, copied))
 }
@@ -179,16 +181,22 @@ pub(super) fn check(path: &Path, name: &str, plain: Plain) -> Result<Copied, Cop
 
 fn count(connection: &Connection) -> rusqlite::Result<Copied> {
     let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))?;
+    let (revision, last_write) = last_write(connection)?;
+    Ok(Copied {
+        keys: keys.unsigned_abs(),
+        revision,
+        last_write,
+    })
+}
+
+/// The number and the time of the last write.
+pub(super) fn last_write(connection: &Connection) -> rusqlite::Result<(i64, Option<Timestamp>)> {
     let last = "SELECT revision, write_time FROM writes ORDER BY revision DESC LIMIT 1";
     let last = connection
         .query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let (revision, time): (i64, Option<i64>) = last.unwrap_or_default();
-    Ok(Copied {
-        keys: keys.unsigned_abs(),
-        revision,
-        last_write: time.map(Timestamp::nearest_to_micros),
-    })
+    Ok((revision, time.map(Timestamp::nearest_to_micros)))
 }
 
 /// Only the service's own user may read the keys.

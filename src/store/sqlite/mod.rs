@@ -17,6 +17,7 @@ mod load;
 mod open;
 mod open_files;
 mod opening;
+mod origin;
 mod read_only;
 mod reading;
 mod restore;
@@ -37,7 +38,7 @@ use super::{
     KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
     NotedUse, Old, OldWrites, OpenError, Position, Presence, Progress, RemovedDomain, Replaced,
     ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, StillAllowed,
-    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT, WhenRestored,
 };
 use crate::model::{
     account::AccountId,
@@ -52,6 +53,7 @@ pub use audit::read as read_audit;
 pub use copies::{Copied, CopyError, back_up, back_up_to};
 use open::Opened;
 use open_files::OpenFiles;
+pub use origin::{accept_restore, find_restored};
 pub use restore::{Restored, restore, restore_from};
 use rusqlite::Transaction;
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -86,14 +88,29 @@ impl SqliteStore {
     }
 
     /// Opens the file, and creates or migrates it as needed. Blocks: call it before serving.
+    ///
+    /// Refuses a file that was restored and is not accepted.
     pub fn open(path: &Path, digester: &Digester) -> Result<Self, OpenError> {
+        Self::open_as(path, digester, WhenRestored::Refuse)
+    }
+
+    /// The same, for a file that may have been restored, to write to it before it is accepted.
+    pub fn open_restored(path: &Path, digester: &Digester) -> Result<Self, OpenError> {
+        Self::open_as(path, digester, WhenRestored::Open)
+    }
+
+    fn open_as(
+        path: &Path,
+        digester: &Digester,
+        when_restored: WhenRestored,
+    ) -> Result<Self, OpenError> {
         let Opened {
             writer,
             looker,
             searcher,
             follower,
             files,
-        } = open::open(path, digester)?;
+        } = open::open(path, digester, when_restored)?;
         Ok(Self {
             writer,
             looker,

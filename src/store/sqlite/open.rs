@@ -7,14 +7,14 @@ use super::{
     errors::cannot_open,
     file, inspect,
     open_files::OpenFiles,
-    opening,
+    opening, origin,
     schema::{self, MigrateError},
     untrusted_file,
     worker::Worker,
 };
 use crate::{
     model::token::Digester,
-    store::{OpenError, other_secret},
+    store::{OpenError, WhenRestored, other_secret},
 };
 use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -38,24 +38,40 @@ pub(super) struct Opened {
     pub(super) files: Arc<OpenFiles>,
 }
 
-pub(super) fn open(path: &Path, digester: &Digester) -> Result<Opened, OpenError> {
+pub(super) fn open(
+    path: &Path,
+    digester: &Digester,
+    when_restored: WhenRestored,
+) -> Result<Opened, OpenError> {
     let given = std::path::absolute(path)
         .map_err(|error| cannot_open(path, error, "give the path of a file"))?;
     let path = file::create(&given)?;
     let lock = file::lock(&path)?;
     file::refuse_planted(&given, &path)?;
-    inspect::find(&path)?.log(&path);
+    let found = inspect::find(&path)?;
+    let restored = origin::look(&path)?;
+    let is_restored = restored.is_some();
+    if let Some(restored) = restored
+        && when_restored == WhenRestored::Refuse
+    {
+        return Err(OpenError::Restored(restored));
+    }
+    found.log(&path);
     let advice =
         "check that it is a keyservice database, and the permissions and free space of its disk";
     let failed = |error: rusqlite::Error| cannot_open(&path, error, advice);
     let mut writer = connect(&path).map_err(failed)?;
-    schema::migrate(&mut writer).map_err(|error| match error {
+    schema::migrate(&mut writer, &path).map_err(|error| match error {
         MigrateError::Schema(error) => error.into(),
         MigrateError::Sqlite(error) => failed(error),
     })?;
     let stored = store_fingerprint(&writer, digester.fingerprint()).map_err(failed)?;
     if stored != digester.fingerprint() {
         return Err(other_secret(stored));
+    }
+    if is_restored {
+        // From here on, SQLite's own copies look like any other file.
+        origin::unmark(&writer).map_err(failed)?;
     }
     let checkpointed = begin(&mut writer).map_err(failed)?;
     let looker = connect(&path).map_err(failed)?;

@@ -105,6 +105,14 @@ pub(super) fn count_commit(
         .query_row([checkpointed], |row| row.get(0))
 }
 
+/// Says of a copy by SQLite, which is complete, that it is a database of its own from now on.
+pub(super) fn accept_copy(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let sql = "UPDATE opening SET is_closed = 1, \
+               schema_version = (SELECT now.schema_version FROM pragma_schema_version now)";
+    transaction.execute(sql, [])?;
+    Ok(())
+}
+
 /// Says that the file is complete, once this commit is in it.
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(

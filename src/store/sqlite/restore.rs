@@ -7,7 +7,7 @@
 use super::{
     copies::{Copied, CopyError, Partial, Plain, cannot, check, sync_folder},
     errors::cannot_open,
-    file, inspect,
+    file, inspect, origin,
 };
 use crate::{model::time::Timestamp, store::Cause};
 use std::{
@@ -54,6 +54,9 @@ pub fn restore_from(
         Plain::Refused
     };
     let copied = check(&partial.path, name, plain)?;
+    // SQLite's own copies have it, and the number of a file that was deleted is given to another one.
+    let cleared = origin::clear(&partial.path);
+    cleared.map_err(|error| cannot("write", &partial.path)(io::Error::other(error)))?;
     let given = partial.give_to(place.user, place.group, place.mode);
     given.map_err(cannot(
         "give to the owner of the database (run the command as that user)",

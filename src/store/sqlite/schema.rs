@@ -3,8 +3,10 @@
 //! Promises that the migrations that a file needs are one transaction, so that none is left half
 //! done.
 
+use super::origin;
 use crate::store::migrations::{self, Migration, SchemaError, migration};
 use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
 
 /// "TXKS", by which a file says that it is this program's, in the field that SQLite's format has
 /// for that. Never changes.
@@ -25,6 +27,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(12, "0012_key_limit.sql"),
     migration!(13, "0013_clock_look.sql"),
     migration!(14, "0014_unrevoked_by_domain.sql"),
+    migration!(15, "0015_origin.sql"),
 ];
 
 pub(super) enum MigrateError {
@@ -39,7 +42,7 @@ impl From<rusqlite::Error> for MigrateError {
 }
 
 /// Brings the file to this binary's schema.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrateError> {
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), MigrateError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     let found = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -48,6 +51,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrateError> {
         tracing::info!(migration = migration.name, "migrating the store's schema");
         transaction.execute_batch(migration.sql)?;
         transaction.pragma_update(None, "user_version", migration.number)?;
+    }
+    if found < origin::SINCE {
+        origin::mark(&transaction, path)?;
     }
     transaction.commit()?;
     Ok(())

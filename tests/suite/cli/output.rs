@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Each command that prints, by how it is called. The last ones change something.
-const PRINTING: [&str; 19] = [
+const PRINTING: [&str; 20] = [
     "--help",
     "--version",
     "keys --help",
@@ -20,6 +20,7 @@ const PRINTING: [&str; 19] = [
     "credential new sender --role authorizer",
     "completions bash",
     "audit",
+    "accept-restore",
     "backup -",
     "restore -",
     "contexts list",

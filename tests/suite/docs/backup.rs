@@ -3,17 +3,19 @@
 use super::production::{blocks, path};
 use crate::support::{
     directory, eventually,
+    kubernetes::manifests::{SQLITE, text},
     postgres::{self, Cluster},
-    server::{Server, command},
+    server::{Server, assert_refused, command},
 };
 use std::{path::Path, process::Command};
 
 const PAGE: &str = include_str!("../../../docs/backup.md");
 
-/// The blocks of the page: the backup and the restore of SQLite, then those of PostgreSQL.
+/// The blocks of the page: the backup, the restore and its acceptance of SQLite, then the backup and the restore of
+/// PostgreSQL, and the acceptance of either.
 fn block(index: usize) -> &'static str {
     let blocks: Vec<_> = blocks(PAGE, "sh").collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 6);
     blocks[index]
 }
 
@@ -38,6 +40,10 @@ async fn a_file_is_backed_up_beside_its_service_and_restored() {
     let (lost, _) = server.client().await.create_key().await;
     server.terminate().await;
     run(block(1), directory.path(), &[]);
+    let parts = ["was restored from a backup, or copied"];
+    assert_refused(&mut command(&store), &parts).await;
+    run(block(2), directory.path(), &[]);
+    run(block(5), directory.path(), &[("KEYSERVICE_STORE", &store)]);
     let server = Server::start(&store).await;
     // As the page says: to be done once more.
     assert!(server.client().await.is_granted(&token).await);
@@ -67,13 +73,17 @@ async fn a_restore_under_a_running_replica_brings_no_revoked_key_back() {
     for _ in 0..20 {
         revoked.push(client.create_key().await);
     }
-    run(block(2), directory.path(), &variables);
+    run(block(3), directory.path(), &variables);
     for (_, key_id) in &revoked {
         client.revoke(key_id).await.unwrap();
     }
     let (lost, _) = client.create_key().await;
 
-    run(block(3), directory.path(), &variables);
+    run(block(4), directory.path(), &variables);
+    // Who starts now knows nothing but the restored database.
+    let mut newcomer = command(&store);
+    newcomer.env_remove("KEYSERVICE_STORE_WAIT_LIMIT");
+    let mut newcomer = Server::launch(&mut newcomer);
     eventually("it serves by the restored database", async || {
         for (token, _) in &revoked {
             assert!(!client.is_granted(token).await);
@@ -85,9 +95,35 @@ async fn a_restore_under_a_running_replica_brings_no_revoked_key_back() {
     for (token, _) in &revoked {
         assert!(!client.is_granted(token).await);
     }
-    // Who starts now knows nothing but the restored database.
-    let newcomer = Server::start(&store).await;
+    eventually("it listens", async || newcomer.is_listening()).await;
     for (token, _) in &revoked {
         assert!(!newcomer.client().await.is_granted(token).await);
     }
+}
+
+/// A cluster would refuse another pod, or it would find another volume.
+#[test]
+fn the_pod_that_restores_in_kubernetes_has_the_volume_and_the_rights_of_the_service() {
+    let (_, overrides) = PAGE.split_once("--overrides '").expect("a pod");
+    let (overrides, _) = overrides.split_once('\'').expect("its end");
+    let pod: serde_json::Value = serde_json::from_str(overrides).expect("JSON");
+    let (pod, workload) = (&pod["spec"], SQLITE.workload());
+    let (container, template) = (&pod["containers"][0], &workload["spec"]["template"]["spec"]);
+    let service = &template["containers"][0];
+    assert_eq!(pod["securityContext"], template["securityContext"]);
+    assert_eq!(container["securityContext"], service["securityContext"]);
+    let mount = &container["volumeMounts"][0];
+    let mounts = service["volumeMounts"].as_array().expect("mounts");
+    assert!(mounts.contains(mount), "{mount}");
+    let claim = &workload["spec"]["volumeClaimTemplates"][0]["metadata"]["name"];
+    let name = text(&workload["metadata"]["name"]);
+    let claim = format!("{}-{name}-0", text(claim));
+    assert_eq!(pod["volumes"][0]["name"], mount["name"]);
+    assert_eq!(
+        pod["volumes"][0]["persistentVolumeClaim"]["claimName"],
+        claim
+    );
+    let variables = service["env"].as_array().expect("variables");
+    assert!(variables.contains(&container["env"][0]), "{variables:?}");
+    assert_eq!(container["args"], serde_json::json!(["restore", "-"]));
 }

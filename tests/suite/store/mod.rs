@@ -8,4 +8,5 @@ mod refused;
 mod sqlite_copies;
 mod sqlite_file;
 mod sqlite_lost;
+mod sqlite_origin;
 mod sqlite_restore;

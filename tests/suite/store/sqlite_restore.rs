@@ -4,6 +4,7 @@
 use crate::support::{
     directory,
     server::{self, Server, assert_refused, sqlite_in},
+    stores::accept_restore,
     tools::shell,
 };
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
@@ -32,11 +33,12 @@ async fn a_backup_made_beside_the_service_has_every_acknowledged_key() {
         server.terminate().await;
 
         files.copy("backup.db", "keys.db");
+        accept_restore(&files.store());
         let server = Server::start(&files.store()).await;
         assert!(server.client().await.is_granted(&token).await, "{back_up}");
         assert_eq!(server.client().await.list("acme").await.unwrap().len(), 1);
         let log = server.log();
-        assert!(log.contains("found a copy of a database"), "{log}");
+        assert!(log.contains("found the database\""), "{log}");
     }
 }
 
@@ -79,6 +81,7 @@ async fn a_backup_beside_a_log_of_later_writes_is_refused_and_neither_is_changed
         files.copy("backup.db", "keys.db");
         std::fs::remove_file(files.path("keys.db-wal")).expect("deleted");
         std::fs::remove_file(files.path("keys.db-shm")).expect("deleted");
+        accept_restore(&files.store());
         let server = Server::start(&files.store()).await;
         assert!(!server.client().await.is_granted(&kept).await, "{back_up}");
     }
@@ -177,6 +180,7 @@ async fn a_plain_copy_of_a_database_in_use_is_served_with_a_warning() {
     server.client().await.create_key().await;
     files.copy("keys.db", "copy.db");
     server.terminate().await;
+    accept_restore(&files.store_at("copy.db"));
     let copy = Server::start(&files.store_at("copy.db")).await;
     assert!(copy.log().contains("the last writes may be missing"));
     copy.terminate().await;

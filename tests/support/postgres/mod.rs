@@ -353,6 +353,13 @@ impl Cluster {
         let _ = fs::remove_file(lock_file);
     }
 
+    /// Stops the server in order.
+    pub fn stop(&mut self) {
+        let mut postmaster = self.postmaster.take().expect("it runs");
+        signal("INT", &[postmaster.id()]);
+        postmaster.wait().expect("it ended");
+    }
+
     /// Kills the server, copies its files, and starts it again.
     pub fn back_up(&mut self) {
         self.kill();

@@ -1,17 +1,5 @@
 -- Every time in a row has a range, and whoever looks for keys that are not revoked goes past no others.
 
--- As in 0009, and for the same reason.
-LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
-
--- As those of keys since 0016. The rows of before need not be read.
-ALTER TABLE keyservice.domains
-    ADD CONSTRAINT time_range CHECK (
-        least(create_time, verify_time, remove_time) >= '1970-01-01 00:00:00+00'
-        AND greatest(create_time, verify_time, remove_time) < '10000-01-01 00:00:00+00') NOT VALID;
-ALTER TABLE keyservice.accounts
-    ADD CONSTRAINT time_range CHECK (
-        suspend_time >= '1970-01-01 00:00:00+00' AND suspend_time < '10000-01-01 00:00:00+00') NOT VALID;
-
 -- An account whose keys for one domain are rotated has ever more of them that are revoked.
 CREATE INDEX keys_unrevoked_by_domain
     ON keyservice.keys (account_id COLLATE "C", domain COLLATE "C", create_revision)
@@ -75,3 +63,15 @@ BEGIN
         v_which, v_order)
         USING p_account_id, p_text, p_before, p_limit;
 END $$;
+
+-- As in 0009, and for the same reason. Renewals wait from here on, and not for the index above.
+LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
+
+-- As those of keys since 0016. The rows of before need not be read.
+ALTER TABLE keyservice.domains
+    ADD CONSTRAINT time_range CHECK (
+        least(create_time, verify_time, remove_time) >= '1970-01-01 00:00:00+00'
+        AND greatest(create_time, verify_time, remove_time) < '10000-01-01 00:00:00+00') NOT VALID;
+ALTER TABLE keyservice.accounts
+    ADD CONSTRAINT time_range CHECK (
+        suspend_time >= '1970-01-01 00:00:00+00' AND suspend_time < '10000-01-01 00:00:00+00') NOT VALID;

@@ -2,6 +2,9 @@
 --
 -- Replicas of the release before may run on while this is applied and afterwards.
 
+-- As in 0009, and for the same reason.
+LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
+
 -- The history starts at no write that is too young, so a time far ahead would stop it for as long. The check
 -- time_range refuses one that is a day ahead. But a Revoke must not fail because two clocks disagree: what is stored
 -- is then a time that the check takes. No decision depends on it.

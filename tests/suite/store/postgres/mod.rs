@@ -7,6 +7,7 @@ mod counted_keys;
 mod database_defaults;
 mod lost_standby;
 mod old_replica;
+mod origin;
 mod other_databases;
 mod other_roles;
 mod outage;

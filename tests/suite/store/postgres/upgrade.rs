@@ -34,6 +34,59 @@ const RENEW: &str =
 const CREATE: &str = "SELECT keyservice.create_key(gen_random_uuid(), decode(repeat('ab', 32), 'hex'), \
                       'acme', 'old', '', NULL, NULL, now(), NULL)";
 
+/// Runs the first so many migrations.
+fn migrate_to(number: usize, cluster: &Cluster, database: &str) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/postgres/migrations");
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut files: Vec<_> = entries.map(|it| it.expect("an entry").path()).collect();
+    files.sort();
+    let table = "CREATE SCHEMA keyservice; CREATE TABLE keyservice.migrations ( \
+                 number integer PRIMARY KEY, name text NOT NULL, apply_time timestamptz NOT NULL DEFAULT now())";
+    cluster.psql(database, table);
+    for (index, file) in files.iter().take(number).enumerate() {
+        let sql = std::fs::read_to_string(file).expect("a migration");
+        let is_made = format!(
+            "INSERT INTO keyservice.migrations VALUES ({}, '')",
+            index + 1
+        );
+        cluster.psql(
+            database,
+            &format!("SET search_path = pg_catalog, pg_temp; {sql}; {is_made}"),
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_go_on_while_a_migration_builds_an_index() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let database = database_in(&store);
+    migrate_to(21, &cluster, database);
+    let building = session(&store).await;
+    let hold = "SELECT pg_advisory_lock(77)";
+    building.batch_execute(hold).await.expect("locked");
+    cluster.psql(
+        database,
+        "CREATE FUNCTION public.hold_up() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN \
+             PERFORM pg_advisory_xact_lock(78); \
+             WHILE NOT pg_try_advisory_xact_lock(77) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$; \
+         CREATE EVENT TRIGGER hold_up ON ddl_command_end WHEN TAG IN ('CREATE INDEX') \
+             EXECUTE FUNCTION public.hold_up()",
+    );
+    let mut server = Server::launch(&mut command(&store));
+    eventually("it builds the index", async || {
+        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 78";
+        cluster.psql(database, held) == "1"
+    })
+    .await;
+    let renew = "SET lock_timeout = '3s'; SELECT keyservice.renew_by_feed( \
+                 gen_random_uuid(), 'old', 1, 2000, 0, 0, 0, gen_random_uuid(), 10)";
+    let renewal = call(&store, renew).await;
+    renewal.await.expect("no panic").expect("renewed");
+    drop(building);
+    eventually("it listens", async || server.is_listening()).await;
+}
+
 /// They would otherwise hold the old lock alone, and stand beside writes under the new one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_under_way_fails_and_a_write_under_way_takes_the_new_lock() {

@@ -1,0 +1,110 @@
+//! `keyservice accept-restore`: says that a restored store is to be served as it is.
+
+use super::{
+    client::Consent,
+    named_store::NamedStore,
+    output::{OutputFormat, is_broken_pipe, to_stdout},
+    times::rfc3339,
+};
+use crate::{
+    config::StoreAddress,
+    model::time::Timestamp,
+    store::{OpenError, RestoredStore, postgres, sqlite},
+};
+use clap::Args;
+use serde_json::json;
+use std::io::{self, Write};
+use tokio::runtime;
+
+/// Which store.
+#[derive(Debug, Args)]
+pub(super) struct AcceptRestoreCommand {
+    #[command(flatten)]
+    store: NamedStore,
+
+    #[command(flatten)]
+    consent: Consent,
+
+    #[command(flatten)]
+    format: OutputFormat,
+}
+
+/// It was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the system gives this process too little: {0}")]
+    System(#[source] io::Error),
+    #[error("cannot print what was done: {0}")]
+    Print(#[from] io::Error),
+}
+
+impl AcceptRestoreCommand {
+    /// Says what may be missing, asks, and accepts it. Changes nothing if the store was not restored.
+    pub(super) fn run(&self) -> Result<(), Box<dyn std::error::Error>> {
+        self.store.refuse_service()?;
+        let until = Timestamp::now();
+        let Some(restored) = self.find()? else {
+            return Ok(self.print(
+                &json!({"accepted": false}),
+                "this store was not restored since it was last accepted: nothing was changed",
+            )?);
+        };
+        self.consent.obtain_despite(&doubt(&restored, until))?;
+        self.accept()?;
+        let since = restored.last_write.map(rfc3339);
+        let printed = json!({
+            "accepted": true,
+            "store": restored.store,
+            "missing_since": since,
+            "missing_until": rfc3339(until),
+        });
+        let since = since.unwrap_or_else(|| "its beginning".to_owned());
+        let line = format!(
+            "{}: accepted; writes from {since} to {} may be missing",
+            restored.store,
+            rfc3339(until)
+        );
+        Ok(self.print(&printed, &line)?)
+    }
+
+    fn find(&self) -> Result<Option<RestoredStore>, Error> {
+        match &self.store.address {
+            StoreAddress::Sqlite(path) => Ok(sqlite::find_restored(path)?),
+            StoreAddress::Postgres(address) => wait_for(postgres::find_restored(address.expose())),
+        }
+    }
+
+    fn accept(&self) -> Result<(), Error> {
+        match &self.store.address {
+            StoreAddress::Sqlite(path) => Ok(sqlite::accept_restore(path)?),
+            StoreAddress::Postgres(address) => wait_for(postgres::accept_restore(address.expose())),
+        }
+    }
+
+    fn print(&self, printed: &serde_json::Value, line: &str) -> Result<(), Error> {
+        let line = if self.format.is_table() {
+            line.to_owned()
+        } else {
+            printed.to_string()
+        };
+        Ok(to_stdout(
+            |output| writeln!(output, "{line}"),
+            is_broken_pipe,
+        )?)
+    }
+}
+
+fn doubt(restored: &RestoredStore, until: Timestamp) -> String {
+    format!(
+        "{restored}, up to {}. Keys that were revoked, suspended or narrowed since then will be granted as before. \
+         The page docs/backup.md says how to find them.",
+        rfc3339(until)
+    )
+}
+
+fn wait_for<T>(work: impl Future<Output = Result<T, OpenError>>) -> Result<T, Error> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(Error::System)?.block_on(work)?)
+}

@@ -1,0 +1,40 @@
+//! A store that somebody has restored from a backup or copied, and that is not accepted yet.
+//!
+//! Such a store may lack revocations, and its rows cannot tell. So a replica that remembers nothing itself must not
+//! serve it before somebody has accepted that.
+
+use crate::model::time::Timestamp;
+use std::fmt;
+
+/// What an opening does with such a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenRestored {
+    /// It fails.
+    Refuse,
+    /// It opens the store, which is still not accepted afterwards.
+    Open,
+}
+
+/// What can be said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredStore {
+    /// Its address, without a password.
+    pub store: String,
+    /// When its last write was. Those that came after that may be missing. None if it has none.
+    pub last_write: Option<Timestamp>,
+}
+
+impl fmt::Display for RestoredStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, last_write } = self;
+        write!(f, "{store} was restored from a backup, or copied: ")?;
+        match last_write {
+            Some(time) => {
+                let time = humantime::format_rfc3339_micros(time.to_system_time());
+                write!(f, "what was written after {time} may be missing")?;
+            }
+            None => write!(f, "all that was written to it may be missing")?,
+        }
+        f.write_str(", revocations too")
+    }
+}
