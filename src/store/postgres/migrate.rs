@@ -42,6 +42,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(21, "0021_batches_in_turn.sql"),
     migration!(22, "0022_ranges_and_walks.sql"),
     migration!(23, "0023_write_times.sql"),
+    migration!(24, "0024_audit_key_end.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(12, "0012_key_limit.sql"),
     migration!(13, "0013_clock_look.sql"),
     migration!(14, "0014_unrevoked_by_domain.sql"),
+    migration!(15, "0015_audit_key_end.sql"),
 ];
 
 pub(super) enum MigrateError {
