@@ -10,6 +10,7 @@ mod named_store;
 mod new_file;
 mod output;
 mod reference;
+mod replay;
 mod serve;
 mod shown_password;
 mod times;
@@ -32,6 +33,7 @@ use client::{
 use credential::CredentialCommand;
 use grants::GrantsCommand;
 use reference::{CompletionsCommand, ManCommand};
+use replay::ReplayCommand;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -81,6 +83,9 @@ enum Command {
     Backup(BackupCommand),
     /// Put a copy in the place of an SQLite store, while no service runs on it.
     Restore(RestoreCommand),
+    /// Write again what a restored store has lost and what took rights away, by the service's log.
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayCommand),
     /// Make the credentials of callers.
     #[command(subcommand)]
     Credential(CredentialCommand),
@@ -134,6 +139,15 @@ count. It changes nothing, and may run beside the service. It prints the
 records in the order of time, the newest last. One record stands for several
 calls when a caller was refused too often to record each call. It has the time of
 the first call and their number.";
+
+const REPLAY_HELP: &str = "\
+The command works on the store itself and asks no service: contexts and --server do not
+count. It brings the store to this release, as a start of the service does. With SQLite,
+no service may run on it. With PostgreSQL, services may run, and decide by each write when
+the command returns; its role must be one that may read the audit records too.
+
+Exit codes: 0 the store has everything that the lines tell; 1 something could not be
+written, or is missing in the lines; 2 wrong command or input, and nothing was written.";
 
 const GRANTS_HELP: &str = "\
 Run the statements in the database as the owner of the database, after the first
@@ -248,6 +262,7 @@ impl Cli {
             Command::Audit(audit) => Ok(audit.run()?),
             Command::Backup(backup) => Ok(backup.run()?),
             Command::Restore(restore) => Ok(restore.run()?),
+            Command::Replay(replay) => replay.run(),
             Command::Credential(credential) => Ok(credential.run()?),
             Command::Grants(grants) => Ok(grants.run()?),
             Command::Completions(completions) => Ok(completions.run(Self::command())?),

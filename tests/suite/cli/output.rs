@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Each command that prints, by how it is called. The last ones change something.
-const PRINTING: [&str; 19] = [
+const PRINTING: [&str; 20] = [
     "--help",
     "--version",
     "keys --help",
@@ -22,6 +22,7 @@ const PRINTING: [&str; 19] = [
     "audit",
     "backup -",
     "restore -",
+    "replay -",
     "contexts list",
     "accounts get acme",
     "domains list --account acme",

@@ -1,19 +1,20 @@
 //! Runs the commands of the page about backups, on a store of each kind that is in use.
 
 use super::production::{blocks, path};
+use crate::replay::calls::whole_log;
 use crate::support::{
     directory, eventually,
     postgres::{self, Cluster},
     server::{Server, command},
 };
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 const PAGE: &str = include_str!("../../../docs/backup.md");
 
-/// The blocks of the page: the backup and the restore of SQLite, then those of PostgreSQL.
+/// The blocks of the page: the backup and the restore of SQLite, then those of PostgreSQL, and the replay.
 fn block(index: usize) -> &'static str {
     let blocks: Vec<_> = blocks(PAGE, "sh").collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     blocks[index]
 }
 
@@ -36,11 +37,12 @@ async fn a_file_is_backed_up_beside_its_service_and_restored() {
     run(block(0), directory.path(), &[]);
     server.client().await.revoke(&key_id).await.unwrap();
     let (lost, _) = server.client().await.create_key().await;
-    server.terminate().await;
+    let log = whole_log(server).await;
+    fs::write(directory.path().join("service.log"), log).expect("written");
     run(block(1), directory.path(), &[]);
+    run(block(4), directory.path(), &[]);
     let server = Server::start(&store).await;
-    // As the page says: to be done once more.
-    assert!(server.client().await.is_granted(&token).await);
+    assert!(!server.client().await.is_granted(&token).await);
     assert!(!server.client().await.is_granted(&lost).await);
 }
 
