@@ -17,6 +17,7 @@ pub(crate) mod named_file;
 pub(crate) mod net;
 pub(crate) mod observe;
 pub(crate) mod pem;
+pub mod replay;
 pub mod replication;
 pub(crate) mod serve;
 pub mod store;

@@ -71,7 +71,7 @@ pub struct Recorder {
 }
 
 enum Job {
-    Store(Entry),
+    Store(Box<Entry>),
     /// Store what was counted, and tell when that and everything queued before is stored.
     Flush(oneshot::Sender<()>),
 }
@@ -160,10 +160,10 @@ impl Recorder {
             return None;
         };
         let (done, stored) = oneshot::channel();
-        permit.send(Job::Store(Entry {
+        permit.send(Job::Store(Box::new(Entry {
             record: record.clone(),
             done,
-        }));
+        })));
         Some(stored)
     }
 
@@ -212,7 +212,7 @@ async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally, lines: &Cou
     let (mut entries, mut flushes) = (Vec::new(), Vec::new());
     for job in jobs {
         match job {
-            Job::Store(entry) => entries.push(entry),
+            Job::Store(entry) => entries.push(*entry),
             Job::Flush(done) => flushes.push(done),
         }
     }
@@ -328,6 +328,7 @@ fn as_record((alike, count): (Alike, Count)) -> AuditRecord {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        key_end: None,
         revision: None,
         outcome: alike.outcome,
         calls: count.calls,
@@ -368,6 +369,7 @@ mod tests {
             key_id: None,
             domain: None,
             include_subdomains: None,
+            key_end: None,
             revision: None,
             outcome,
             calls: 1,

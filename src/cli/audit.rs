@@ -185,7 +185,7 @@ impl AuditCommand {
     }
 }
 
-const HEADINGS: [&str; 10] = [
+const HEADINGS: [&str; 11] = [
     "TIME",
     "REVISION",
     "CALLER",
@@ -196,11 +196,12 @@ const HEADINGS: [&str; 10] = [
     "ACCOUNT",
     "DOMAIN",
     "SUBDOMAINS",
+    "KEY_END",
 ];
 
 /// The columns are wide enough for common texts. A longer text moves the rest of its line, because the
 /// widest text is known only at the end.
-fn row(cells: [&str; 10]) -> String {
+fn row(cells: [&str; 11]) -> String {
     let [
         time,
         revision,
@@ -212,10 +213,11 @@ fn row(cells: [&str; 10]) -> String {
         account,
         domain,
         subdomains,
+        key_end,
     ] = cells;
     format!(
         "{time:<27}  {revision:>8}  {caller:<16}  {method:<14}  {outcome:<18}  {count:>5}  {key:<30}  \
-         {account:<16}  {domain:<24}  {subdomains}"
+         {account:<16}  {domain:<24}  {subdomains:<10}  {key_end}"
     )
 }
 
@@ -241,6 +243,7 @@ fn table_line(read: &ReadRecord) -> String {
             Some(true) => "included",
             Some(false) => "excluded",
         },
+        &record.key_end.map_or("-".to_owned(), |end| end.to_string()),
     ])
 }
 
@@ -254,7 +257,7 @@ fn json_line(read: &ReadRecord) -> String {
     };
     format!(
         "{{\"time\":{},\"revision\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
-         \"include_subdomains\":{},\"outcome\":{},\"calls\":{}}}",
+         \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{}}}",
         json!(rfc3339(record.time)),
         json!(record.revision),
         json!(record.caller.as_str()),
@@ -263,6 +266,7 @@ fn json_line(read: &ReadRecord) -> String {
         json!(record.key_id.map(|id| id.to_string())),
         json!(record.domain.as_ref().map(Domain::as_str)),
         json!(record.include_subdomains),
+        json!(record.key_end.map(|end| end.to_string())),
         json!(record.outcome.as_str()),
         record.calls
     )

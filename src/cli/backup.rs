@@ -139,7 +139,8 @@ impl RestoreCommand {
         };
         // What was done is told, even if standard output takes nothing.
         complain(
-            "what was revoked, suspended, narrowed or removed after that is as before: do it once more",
+            "what was revoked, suspended, narrowed or removed after that is as before: give `keyservice replay` \
+             the service's log from after that",
         );
         complain(
             "no service serves it before `keyservice accept-restore` was run with this --store",
@@ -149,8 +150,8 @@ impl RestoreCommand {
                 .last_write
                 .map_or(String::new(), |time| format!(" --since {}", rfc3339(time)));
             complain(&format!(
-                "the database that was there is {replaced} now: `keyservice audit --store sqlite:{replaced}{since}` \
-                 lists what was done since"
+                "the database that was there is {replaced} now: `keyservice audit --store sqlite:{replaced}{since} \
+                 --output json` lists what was done since, and `keyservice replay -` takes that too"
             ));
         }
         print(&line)

@@ -11,6 +11,7 @@ mod named_store;
 mod new_file;
 mod output;
 mod reference;
+mod replay;
 mod serve;
 mod shown_password;
 mod times;
@@ -34,6 +35,7 @@ use client::{
 use credential::CredentialCommand;
 use grants::GrantsCommand;
 use reference::{CompletionsCommand, ManCommand};
+use replay::ReplayCommand;
 #[cfg(target_os = "linux")]
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -86,6 +88,9 @@ enum Command {
     /// Have a restored or copied store served as it is.
     #[command(after_help = ACCEPT_RESTORE_HELP)]
     AcceptRestore(AcceptRestoreCommand),
+    /// Write again what a restored store has lost and what took rights away, by the service's log.
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayCommand),
     /// Make the credentials of callers.
     #[command(subcommand)]
     Credential(CredentialCommand),
@@ -145,6 +150,14 @@ A service that finds a store which was restored from a backup, or copied, does n
 serve it: revocations may be missing. This command says from when to when writes may
 be missing, asks, and leaves an audit record. A service that waits then goes on by
 itself. The address is that of the service or, on PostgreSQL, of the owner.";
+const REPLAY_HELP: &str = "\
+The command works on the store itself and asks no service: contexts and --server do not
+count. It brings the store to this release, as a start of the service does. With SQLite,
+no service may run on it. With PostgreSQL, services may run, and decide by each write when
+the command returns; its role must be one that may read the audit records too.
+
+Exit codes: 0 the store has everything that the lines tell; 1 something could not be
+written, or is missing in the lines; 2 wrong command or input, and nothing was written.";
 
 const GRANTS_HELP: &str = "\
 Run the statements in the database as the owner of the database, after the first
@@ -260,6 +273,7 @@ impl Cli {
             Command::Backup(backup) => Ok(backup.run()?),
             Command::Restore(restore) => Ok(restore.run()?),
             Command::AcceptRestore(accept) => accept.run(),
+            Command::Replay(replay) => replay.run(),
             Command::Credential(credential) => Ok(credential.run()?),
             Command::Grants(grants) => Ok(grants.run()?),
             Command::Completions(completions) => Ok(completions.run(Self::command())?),

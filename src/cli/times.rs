@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// As commands print it, to the microsecond.
 pub(super) fn rfc3339(time: Timestamp) -> String {
-    humantime::format_rfc3339_micros(time.to_system_time()).to_string()
+    time.to_string()
 }
 
 /// A point in time, or how long ago it is.

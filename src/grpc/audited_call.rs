@@ -26,11 +26,11 @@ use crate::{
         audit_record::{AdminMethod, AuditRecord, MethodName, Outcome},
         caller_name::CallerName,
         domain::Domain,
-        key::KeyId,
+        key::{KeyEnd, KeyId},
         time::Timestamp,
     },
     net::connection::Peer,
-    store::{Committed, StoreError},
+    store::{Committed, Revision, StoreError},
 };
 use http::Response;
 use std::{
@@ -126,6 +126,7 @@ impl AuditedCall {
             key_id: None,
             domain: None,
             include_subdomains: None,
+            written: None,
             is_dry_run: false,
             is_recorded: false,
             has_line: None,
@@ -287,7 +288,22 @@ impl AuditedCall {
     }
 
     /// Notes that the store has put the call on record with its write.
-    pub(super) fn recorded_by<T>(mut self, _: &Committed<T>) -> AuditedCall<Recorded> {
+    pub(super) fn recorded_by<T>(self, committed: &Committed<T>) -> AuditedCall<Recorded> {
+        self.recorded_with_change(committed, None, None)
+    }
+
+    /// The same, of a write that may have changed when a key stops working, or has given it a successor.
+    pub(super) fn recorded_with_change<T>(
+        mut self,
+        committed: &Committed<T>,
+        key_end: Option<KeyEnd>,
+        successor: Option<KeyId>,
+    ) -> AuditedCall<Recorded> {
+        self.entry.written = Some(Written {
+            revision: committed.position().revision,
+            key_end,
+            successor,
+        });
         self.entry.is_recorded = true;
         self.entry.decide_answer_line();
         AuditedCall {
@@ -323,6 +339,15 @@ impl AuditedCall<Recorded> {
         self.entry.outcome = Some(code);
         Closed(answer)
     }
+}
+
+/// The write that stands for a call. Its log line tells of it what is needed to make it once more.
+struct Written {
+    revision: Revision,
+    /// When the key stops working, if the write may have changed that.
+    key_end: Option<KeyEnd>,
+    /// The key that replaced it.
+    successor: Option<KeyId>,
 }
 
 /// What a request says, before it is known whether its caller may touch the account that it names. Only
@@ -418,6 +443,7 @@ pub(super) fn count_unauthenticated(method: AdminMethod, recorder: &Recorder) {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        key_end: None,
         revision: None,
         outcome: Outcome::named(name(Code::Unauthenticated)),
         calls: 1,
@@ -434,6 +460,8 @@ struct Entry {
     key_id: Option<KeyId>,
     domain: Option<Domain>,
     include_subdomains: Option<bool>,
+    /// The write that stands for the call, once it does.
+    written: Option<Written>,
     is_dry_run: bool,
     /// Whether a record is stored, or the recorder is busy with it.
     is_recorded: bool,
@@ -524,6 +552,7 @@ impl Entry {
             key_id: self.key_id,
             domain: self.domain.clone(),
             include_subdomains: self.include_subdomains,
+            key_end: None,
             revision: None,
             outcome: Outcome::named(name(code)),
             calls: 1,
@@ -550,13 +579,18 @@ impl Drop for Entry {
             self.recorder.count_line(&self.as_record(outcome));
             return;
         }
+        let written = self.written.as_ref();
         tracing::info!(
+            time = %self.time,
+            revision = written.map(|written| written.revision.number()),
             caller = self.caller.name.as_str(),
             method = self.method_name().as_str(),
             account_id = self.account_id.as_ref().map(AccountId::as_str),
             key_id = self.key_id.map(tracing::field::display),
             domain = self.domain.as_ref().map(Domain::as_str),
             include_subdomains = self.include_subdomains,
+            key_end = written.and_then(|it| it.key_end).map(tracing::field::display),
+            successor = written.and_then(|it| it.successor).map(tracing::field::display),
             outcome = name(outcome),
             "admin call"
         );

@@ -4,7 +4,11 @@
 //! Must never contain text as a caller sent it, because that may be a token.
 
 use super::{
-    account::AccountId, caller_name::CallerName, domain::Domain, key::KeyId, time::Timestamp,
+    account::AccountId,
+    caller_name::CallerName,
+    domain::Domain,
+    key::{KeyEnd, KeyId},
+    time::Timestamp,
 };
 use std::{borrow::Cow, error::Error, fmt};
 use strum::{Display, EnumCount, IntoStaticStr, VariantArray};
@@ -77,6 +81,15 @@ impl AdminMethod {
                 | Self::SuspendAccount
                 | Self::RemoveDomain
         )
+    }
+
+    /// The method with this name in the proto.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::VARIANTS
+            .iter()
+            .copied()
+            .find(|method| method.as_str() == name)
     }
 
     /// The name that the method has in the proto.
@@ -207,6 +220,9 @@ pub struct AuditRecord {
     pub domain: Option<Domain>,
     /// What an `AddDomain` said of the names below the domain. `None` for any other call.
     pub include_subdomains: Option<bool>,
+    /// When the key stops working, as an `Update` of it, or a `Rotate` that replaced it, has left it. `None` for any
+    /// other call, and for one that a release without this field has recorded.
+    pub key_end: Option<KeyEnd>,
     /// The number of the write that made things as the call left them. Of a repeated `Create`, `Rotate`, `AddDomain` or
     /// `RemoveDomain`, it is the earlier call's. `None` if the call wrote nothing otherwise. Times may be in another
     /// order than writes; these are not.

@@ -4,6 +4,7 @@
 //! for others, such as the service itself.
 
 use super::text::{ContainsSecret, is_identifier, refuse_secrets};
+use std::fmt;
 
 /// Every bearer secret begins with this text, so that secret scanners find it.
 pub(crate) const SECRET_PREFIX: &str = "tsop_";
@@ -11,6 +12,9 @@ pub(crate) const SECRET_PREFIX: &str = "tsop_";
 const ANYONE: &str = "anyone";
 const SERVICE: &str = "keyservice";
 const UNKNOWN: &str = "unknown";
+
+/// Begins the names of writes that `keyservice replay` has made again.
+pub(crate) const REPLAY: &str = "replay:";
 
 /// The name of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,7 +40,7 @@ impl CallerName {
     /// Parses a caller's name. White space is not trimmed, and case matters.
     pub fn parse(text: &str) -> Result<Self, InvalidCallerName> {
         let name = Self::parse_recorded(text)?;
-        if [ANYONE, SERVICE, UNKNOWN].contains(&text) {
+        if [ANYONE, SERVICE, UNKNOWN].contains(&text) || text.starts_with(REPLAY) {
             return Err(InvalidCallerName::Reserved);
         }
         Ok(name)
@@ -60,6 +64,12 @@ impl CallerName {
     #[must_use]
     pub fn service() -> Self {
         Self(SERVICE.to_owned())
+    }
+
+    /// A replay, which makes a write again that a restored store has lost. `original` says which.
+    #[must_use]
+    pub fn replay(original: impl fmt::Display) -> Self {
+        Self(format!("{REPLAY}{original}"))
     }
 
     /// Everybody who is not in the credentials file.
@@ -90,7 +100,12 @@ mod tests {
         for wrong in ["", "-a", "a b", "ä", "a=b", &"a".repeat(65)] {
             assert_eq!(CallerName::parse(wrong), Err(InvalidCallerName::Malformed));
         }
-        for reserved in ["anyone", "keyservice", "unknown"] {
+        for reserved in [
+            "anyone",
+            "keyservice",
+            "unknown",
+            "replay:7@2030-01-31T15:00:00.000000Z",
+        ] {
             let refused = CallerName::parse(reserved);
             assert_eq!(refused, Err(InvalidCallerName::Reserved));
         }

@@ -10,6 +10,7 @@ pub mod caller_name;
 pub mod domain;
 pub mod key;
 pub mod line;
+pub mod loss;
 pub mod printable;
 pub mod public_suffix;
 pub mod sender;

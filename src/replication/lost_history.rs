@@ -12,6 +12,7 @@ use crate::{
         account::{AccountState, Accounts},
         caller_name::CallerName,
         key::Reason,
+        loss::{DomainLoss, KeyLoss, KeyRights, Removal},
         time::Timestamp,
         token::TokenDigest,
         verified_domain::{Coverage, DomainState},
@@ -99,7 +100,8 @@ async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring, failures
     let (held_keys, loaded_keys) = (before.read(), fresh.read());
     for (digest, held) in held_keys.keys() {
         let loaded = loaded_keys.get(&digest);
-        let Some(loss) = KeyLoss::between(&held, loaded.as_ref()) else {
+        let Some(loss) = KeyLoss::between(&rights(&held), loaded.as_ref().map(rights).as_ref())
+        else {
             continue;
         };
         if let Some(loaded) = &loaded {
@@ -117,68 +119,34 @@ async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring, failures
             key_id = %held.id(),
             account_id = held.account_id(),
             "{}",
-            loss.text()
+            loss_text(loss)
         );
     }
 }
 
-/// What a store has lost of a key.
-#[derive(Clone, Copy)]
-enum KeyLoss {
-    /// All of it.
-    Key,
-    Revocation,
-    /// A suspension, or a change of scope or expiry, without which the key is granted where it was denied.
-    Denials,
-    /// A change of scope or expiry that may have narrowed the key, which is suspended.
-    DenialsOnceResumed,
-    /// Where the key was granted, it is denied now.
-    Grants,
+fn rights<'a>(key: &KeyRef<'a>) -> KeyRights<'a> {
+    KeyRights {
+        revoked: key.is_revoked(),
+        suspended: key.is_suspended(),
+        domain: key.domain(),
+        expire_time: key.expire_time(),
+    }
 }
 
-impl KeyLoss {
-    fn between(held: &KeyRef<'_>, loaded: Option<&KeyRef<'_>>) -> Option<Self> {
-        let Some(loaded) = loaded else {
-            return Some(Self::Key);
-        };
-        if loaded.is_revoked() {
-            return None;
+fn loss_text(loss: KeyLoss) -> &'static str {
+    match loss {
+        KeyLoss::Key => "the store lost this key: its token is unknown from now on",
+        KeyLoss::Revocation => "the store lost this key's revocation: it was written again",
+        KeyLoss::Denials => {
+            "the store lost a change that may have taken rights from this key: the key is suspended, \
+             with the reason LOST_WRITE; put it right and resume it"
         }
-        if held.is_revoked() {
-            return Some(Self::Revocation);
+        KeyLoss::DenialsOnceResumed => {
+            "the store lost a change that may have taken rights from this key, which is suspended: put it \
+             right before you resume it"
         }
-        let (held_scope, loaded_scope) = (held.domain(), loaded.domain());
-        let is_wider = held_scope.is_some() && loaded_scope != held_scope;
-        let end = |key: &KeyRef<'_>| key.expire_time().unwrap_or(Timestamp::MAX);
-        let lasts_longer = end(loaded) > end(held);
-        let was_suspended = held.is_suspended();
-        if !loaded.is_suspended() && (is_wider || lasts_longer || was_suspended) {
-            return Some(Self::Denials);
-        }
-        if is_wider || lasts_longer {
-            return Some(Self::DenialsOnceResumed);
-        }
-        let is_the_same = loaded_scope == held_scope
-            && end(loaded) == end(held)
-            && loaded.is_suspended() == was_suspended;
-        (!is_the_same).then_some(Self::Grants)
-    }
-
-    fn text(self) -> &'static str {
-        match self {
-            Self::Key => "the store lost this key: its token is unknown from now on",
-            Self::Revocation => "the store lost this key's revocation: it was written again",
-            Self::Denials => {
-                "the store lost a change that may have taken rights from this key: the key is suspended, \
-                 with the reason LOST_WRITE; put it right and resume it"
-            }
-            Self::DenialsOnceResumed => {
-                "the store lost a change that may have taken rights from this key, which is suspended: put it \
-                 right before you resume it"
-            }
-            Self::Grants => {
-                "the store lost a change of this key, which is denied more than before: change it again"
-            }
+        KeyLoss::Grants => {
+            "the store lost a change of this key, which is denied more than before: change it again"
         }
     }
 }
@@ -240,9 +208,9 @@ async fn restore_domains(
     for held in before.domains() {
         let subject = (held.account_id.clone(), held.domain.clone());
         let loaded = loaded.get(&subject).copied().unwrap_or(Coverage::Removed);
-        match Loss::between(held.coverage, loaded) {
+        match DomainLoss::between(held.coverage, loaded) {
             None => {}
-            Some(Loss::Grants) => tracing::error!(
+            Some(DomainLoss::Grants) => tracing::error!(
                 account_id = held.account_id.as_str(),
                 domain = held.domain.as_str(),
                 "the store lost what was verified by this domain: add it again"
@@ -250,7 +218,7 @@ async fn restore_domains(
             // Also if the domain was written to since the loss. An admin may have added it, but another
             // replica that remembers less may have narrowed it, which looks the same. And adding a domain that
             // the store still has changes nothing, so a later addition may not even be seen.
-            Some(Loss::Denials(removal)) => {
+            Some(DomainLoss::Denials(removal)) => {
                 let written = write_again(store, &held, removal).await;
                 if !failures.note(written) {
                     tracing::error!(
@@ -285,32 +253,5 @@ async fn write_again(store: &Store, held: &DomainState, of: Removal) -> Result<(
     match of {
         Removal::Domain => domains.remove_domain(&removal).await.map(drop),
         Removal::Subdomains => domains.remove_subdomains(&removal).await.map(drop),
-    }
-}
-
-/// What a store has lost of a domain.
-enum Loss {
-    /// Names that were granted are denied now.
-    Grants,
-    /// Names that were denied are granted now.
-    Denials(Removal),
-}
-
-/// What was taken from an account.
-enum Removal {
-    Domain,
-    Subdomains,
-}
-
-impl Loss {
-    fn between(held: Coverage, loaded: Coverage) -> Option<Self> {
-        match (held, loaded) {
-            (held, loaded) if held == loaded => None,
-            (Coverage::Removed, _) => Some(Self::Denials(Removal::Domain)),
-            (Coverage::Domain, Coverage::DomainAndSubdomains) => {
-                Some(Self::Denials(Removal::Subdomains))
-            }
-            (Coverage::Domain | Coverage::DomainAndSubdomains, _) => Some(Self::Grants),
-        }
     }
 }

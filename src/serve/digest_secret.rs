@@ -31,7 +31,7 @@ pub(crate) enum DigestSecretError {
 }
 
 /// Reads the secret. White space at its end does not count, because editors add it.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, DigestSecretError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DigestSecretError> {
     let named = NamedFile {
         setting: "--digest-secret-file",
         path: path.to_owned(),

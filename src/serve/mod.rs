@@ -21,7 +21,7 @@ use crate::{
     replication::follower::Identity,
     store::{OpenError, ReplicaId, StoreError},
 };
-pub(crate) use digest_secret::DigestSecretError;
+pub(crate) use digest_secret::{DigestSecretError, read as read_digest_secret};
 use lease_timing::LeaseTiming;
 pub(crate) use lease_timing::LeaseTimingError;
 pub(crate) use protection::Unprotected;

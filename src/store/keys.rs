@@ -8,7 +8,7 @@ use crate::model::{
     account::Accounts,
     audit_record::AdminMethod,
     caller_name::CallerName,
-    key::{Key, KeyId, Reason, RequestId, Status, filter::KeyFilter},
+    key::{Key, KeyEnd, KeyId, Reason, RequestId, Status, filter::KeyFilter},
     time::Timestamp,
     token::TokenDigest,
 };
@@ -163,6 +163,12 @@ pub struct KeyReplacement {
 }
 
 impl KeyReplacement {
+    /// What the record of the key tells of its end.
+    pub(crate) fn recorded_end(&self) -> Option<KeyEnd> {
+        matches!(self.method, AdminMethod::Update | AdminMethod::Rotate)
+            .then(|| KeyEnd::of(&self.key))
+    }
+
     /// Whether the account then has one key more that is neither revoked nor expired. `before` is the key that the
     /// store has.
     pub(in crate::store) fn is_one_more_than(&self, before: &Key, time: Timestamp) -> bool {

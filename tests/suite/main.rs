@@ -24,6 +24,7 @@ mod grpc;
 mod metrics;
 mod net;
 mod observe;
+mod replay;
 mod replication;
 mod serve;
 mod small_inputs;

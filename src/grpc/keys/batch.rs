@@ -10,13 +10,17 @@ use super::{
 use crate::{
     callers::store_turns::StoreWork,
     grpc::{
-        audited_call::{AuditedCall, Closed},
+        audited_call::{AuditedCall, Closed, Recorded},
         errors, proto,
         writes::wait_until_acknowledged,
     },
-    model::{audit_record::AdminMethod, key::filter::KeyFilter},
+    model::{
+        audit_record::AdminMethod,
+        key::{KeyId, filter::KeyFilter},
+    },
     store::{
-        BatchRevocation, Committed, LIST_SEARCH_LEN, ListQuery, MAX_BATCH, Selected, Selection,
+        BatchRevocation, Committed, LIST_SEARCH_LEN, ListQuery, MAX_BATCH, Position, Selected,
+        Selection,
     },
 };
 use tonic::Status;
@@ -28,6 +32,29 @@ enum Done {
     /// It was to be counted alone.
     Counted(Selected),
     Revoked(Selected, Committed<u64>),
+}
+
+/// How many keys a line names, so that no line is long.
+const KEYS_IN_A_LINE: usize = 100;
+
+/// Names the keys, in as many lines as that takes. Each says which of them it is, so that a reader notices when one is
+/// missing.
+fn log_batch(call: &AuditedCall<Recorded>, revoked: u64, write: Position, key_ids: &[KeyId]) {
+    let parts = key_ids.len().div_ceil(KEYS_IN_A_LINE).max(1);
+    for part in 0..parts {
+        let ids = key_ids.iter().skip(part * KEYS_IN_A_LINE);
+        let ids: Vec<_> = ids.take(KEYS_IN_A_LINE).map(KeyId::to_string).collect();
+        tracing::info!(
+            time = %call.time(),
+            revision = write.revision.number(),
+            caller = call.caller().name.as_str(),
+            revoked,
+            part = part + 1,
+            parts,
+            key_ids = ids.join(" "),
+            "keys revoked"
+        );
+    }
 }
 
 impl KeyHandlers {
@@ -46,8 +73,7 @@ impl KeyHandlers {
                 let call = call.recorded_by(&committed);
                 let (revoked, position) = committed.into_parts();
                 if call.has_line() {
-                    let revision = position.revision.number();
-                    tracing::info!(revoked, revision, "keys revoked");
+                    log_batch(&call, revoked, position, &selected.key_ids);
                 }
                 let complete = async {
                     let method = AdminMethod::BatchRevoke;

@@ -165,7 +165,9 @@ impl KeyHandlers {
         match stored.await {
             Err(status) => call.refuse(status).await,
             Ok(Stored::Change(replacement, committed)) => {
-                let call = call.recorded_by(&committed);
+                let key_end = replacement.recorded_end();
+                let successor = replacement.successor.as_ref().map(|new| new.key.id);
+                let call = call.recorded_with_change(&committed, key_end, successor);
                 if call.has_line() {
                     log_change(&replacement, committed.position());
                 }

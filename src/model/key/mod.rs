@@ -3,6 +3,7 @@
 //! Must never hold a token. Only its digest and its preview remain.
 
 pub mod change;
+mod end;
 mod etag;
 pub mod filter;
 mod id;
@@ -18,6 +19,7 @@ use super::{
     time::Timestamp,
     token::{Preview, TokenDigest},
 };
+pub use end::KeyEnd;
 pub use etag::{Etag, Version};
 pub use id::{InvalidKeyId, KeyId};
 pub use labels::{InvalidLabels, Labels};

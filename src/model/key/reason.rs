@@ -2,7 +2,10 @@
 //!
 //! Promises that no caller gives the reason that the service gives itself, nor one that reads like it.
 
-use crate::model::line::{InvalidLine, Line};
+use crate::model::{
+    caller_name::CallerName,
+    line::{InvalidLine, Line},
+};
 
 /// The service has suspended a key or an account itself, because the store has lost a change of it.
 const LOST_WRITE: &str = "LOST_WRITE";
@@ -36,6 +39,15 @@ impl Reason {
     /// looks at the key, puts it right and resumes it.
     pub(crate) fn lost_write() -> Self {
         Self::from_stored(LOST_WRITE.to_owned())
+    }
+
+    /// The reason of a suspension that was lost, and that a replay of the log has written again. Nothing on record
+    /// says why it was made at first.
+    pub(crate) fn replayed(revision: i64, caller: &CallerName) -> Self {
+        let caller = caller.as_str();
+        Self::from_stored(format!(
+            "Repeated by keyservice replay: write {revision}, by {caller}"
+        ))
     }
 
     /// Takes back a reason that a store has kept.

@@ -4,10 +4,13 @@
 //! Must never decide whether a lease holds, because the clocks of two machines may differ. That is
 //! what [`Moment`](super::Moment) is for.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// A point in time from 1970 to 9999, in whole microseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -34,6 +37,13 @@ impl Timestamp {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since_epoch.as_micros())
             .map_or(Self::MAX, |micros| Self(micros).min(Self::MAX))
+    }
+
+    /// Reads a time in UTC as RFC 3339 has it, which is within the range of these times.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        (time >= UNIX_EPOCH).then(|| Self::from_system_time(time))
     }
 
     /// The same time in the standard library's type.
@@ -77,5 +87,12 @@ impl Timestamp {
     #[must_use]
     pub fn as_micros(self) -> i64 {
         self.0
+    }
+}
+
+/// As RFC 3339 has it, to the microsecond.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_micros(self.to_system_time()).fmt(f)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     address::Address,
     database::{Database, PIN_SEARCH_PATH, Purpose},
     errors::{answered_within, said, store_error},
-    migrate,
+    migrate, rows,
     trust::{self, Untrusted},
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) async fn append(
         .collect();
     let include_subdomains: Vec<_> = records.iter().map(|r| r.include_subdomains).collect();
     let revisions: Vec<_> = records.iter().map(|r| r.revision).collect();
+    let key_ends = records.iter().map(|r| r.key_end.map(rows::stored_end));
+    let key_ends: Vec<_> = key_ends.collect();
     let calls: Vec<_> = records
         .iter()
         .map(|r| i32::try_from(r.calls).unwrap_or(i32::MAX))
@@ -58,8 +60,8 @@ pub(super) async fn append(
             Purpose::Records,
             "INSERT INTO keyservice.audit \
                  (time, caller, method, account_id, key_id, outcome, calls, domain, \
-                  include_subdomains, revision) \
-             SELECT r.* FROM keyservice.check_store($11::pg_catalog.uuid), keyservice.begin_transaction(), \
+                  include_subdomains, revision, key_end) \
+             SELECT r.* FROM keyservice.check_store($12::pg_catalog.uuid), keyservice.begin_transaction(), \
                  ROWS FROM ( \
                  pg_catalog.unnest($1::pg_catalog.timestamptz[]), \
                  pg_catalog.unnest($2::pg_catalog.text[]), \
@@ -70,7 +72,8 @@ pub(super) async fn append(
                  pg_catalog.unnest($7::pg_catalog.int4[]), \
                  pg_catalog.unnest($8::pg_catalog.text[]), \
                  pg_catalog.unnest($9::pg_catalog.bool[]), \
-                 pg_catalog.unnest($10::pg_catalog.int8[])) r",
+                 pg_catalog.unnest($10::pg_catalog.int8[]), \
+                 pg_catalog.unnest($11::pg_catalog.timestamptz[])) r",
             &[
                 &times,
                 &column(|r| r.caller.as_str()),
@@ -82,6 +85,7 @@ pub(super) async fn append(
                 &domains,
                 &include_subdomains,
                 &revisions,
+                &key_ends,
                 &database.store_id(),
             ],
         )
@@ -279,7 +283,7 @@ async fn page(
         "SELECT time, pg_catalog.left(caller, 400) AS caller, pg_catalog.left(method, 400) AS method, \
              pg_catalog.left(account_id, 400) AS account_id, key_id, \
              pg_catalog.left(outcome, 400) AS outcome, calls, pg_catalog.left(domain, 400) AS domain, \
-             include_subdomains, revision, number \
+             include_subdomains, revision, key_end, number \
          FROM {records} WHERE {FILTER} \
            AND (time, number) OPERATOR(pg_catalog.>=) ($8, $9) \
            AND (time, number) OPERATOR(pg_catalog.<=) ($10, $11) \
@@ -360,6 +364,9 @@ fn record(row: &Row) -> Result<AuditRecord, String> {
         key_id: key_id.map(KeyId::from_uuid),
         domain: domain.map(Domain::from_stored),
         include_subdomains: column(row, "include_subdomains")?,
+        key_end: column::<Option<_>>(row, "key_end")?
+            .map(rows::key_end)
+            .transpose()?,
         revision: column(row, "revision")?,
         outcome: Outcome::from_stored(column(row, "outcome")?),
         calls: u32::try_from(calls).map_err(|_| "it stands for less than no call".to_owned())?,

@@ -82,9 +82,11 @@ pub(super) async fn replace(
                          $22::pg_catalog.int8)), \
              recorded AS ( \
                  INSERT INTO keyservice.audit \
-                     (time, caller, method, account_id, key_id, domain, outcome, calls, revision) \
+                     (time, caller, method, account_id, key_id, domain, outcome, calls, revision, key_end) \
                  SELECT $11, $17, $18, $19, k.key_id, $4, \
-                     CASE WHEN first_key_id IS NULL THEN $20 ELSE $21 END, 1, k.revision \
+                     CASE WHEN first_key_id IS NULL THEN $20 ELSE $21 END, 1, k.revision, \
+                     CASE WHEN first_key_id IS NULL AND k.key_id OPERATOR(pg_catalog.=) $1 \
+                         THEN $24::pg_catalog.timestamptz END \
                  FROM replaced CROSS JOIN LATERAL (VALUES \
                      (CASE WHEN first_key_id IS NULL AND $13 IS NOT NULL THEN $12 END, \
                       replaced.revision OPERATOR(pg_catalog.-) 1), \
@@ -115,6 +117,7 @@ pub(super) async fn replace(
                 &Outcome::ALREADY_EXISTS.as_str(),
                 &replacement.max_keys.map(i64::from),
                 &database.store_id(),
+                &replacement.recorded_end().map(rows::stored_end),
             ],
         )
         .await?;

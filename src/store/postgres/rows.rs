@@ -9,7 +9,8 @@ use crate::{
         account::{AccountId, AccountState},
         domain::Domain,
         key::{
-            Key, KeyId, KeyName, KeyState, KeyStateRef, Labels, Reason, Scope, Suspension, Version,
+            Key, KeyEnd, KeyId, KeyName, KeyState, KeyStateRef, Labels, Reason, Scope, Suspension,
+            Version,
         },
         time::{LeaseTerm, Timestamp},
         token::{Preview, TokenDigest},
@@ -18,7 +19,11 @@ use crate::{
     store::{Change, Position, Replica, ReplicaId, Revision, State, StoreError, WriteId},
 };
 use std::time::SystemTime;
-use tokio_postgres::{Row, row::RowIndex, types::FromSql};
+use tokio_postgres::{
+    Row,
+    row::RowIndex,
+    types::{FromSql, Timestamp as SqlTime},
+};
 use uuid::Uuid;
 
 /// Of a row of `keyservice.keys` by the name of `k`.
@@ -45,6 +50,27 @@ pub(super) fn key(row: &Row) -> Result<Key, StoreError> {
         last_used_time: time(column(row, 14)?).and_then(Timestamp::if_past),
         revoke_reason: column::<Option<String>>(row, 15)?.map(Reason::from_stored),
     })
+}
+
+/// The end of a key as PostgreSQL keeps it in a record: a key without an end ends at infinity.
+pub(super) fn stored_end(end: KeyEnd) -> SqlTime<SystemTime> {
+    match end {
+        KeyEnd::Never => SqlTime::PosInfinity,
+        KeyEnd::At(time) => SqlTime::Value(time.to_system_time()),
+    }
+}
+
+/// Takes such an end back.
+pub(super) fn key_end(stored: SqlTime<SystemTime>) -> Result<KeyEnd, String> {
+    let time = match stored {
+        SqlTime::PosInfinity => return Ok(KeyEnd::Never),
+        SqlTime::Value(time) => Some(time),
+        SqlTime::NegInfinity => None,
+    };
+    let in_range = time.filter(|time| Timestamp::from_system_time(*time).to_system_time() == *time);
+    in_range
+        .map(|time| KeyEnd::At(Timestamp::from_system_time(time)))
+        .ok_or_else(|| "its end of a key is not in the years 1970 to 9999".to_owned())
 }
 
 pub(super) const DOMAIN_COLUMNS: &str =

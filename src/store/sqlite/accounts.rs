@@ -52,6 +52,7 @@ pub(super) fn set_suspension(
         key_id: None,
         domain: None,
         include_subdomains: None,
+        key_end: None,
         revision: Some(revision.number()),
         outcome: Outcome::OK,
         calls: 1,

@@ -16,7 +16,7 @@ use crate::{
         audit_record::{AuditQuery, AuditRecord, MethodName, Outcome},
         caller_name::CallerName,
         domain::Domain,
-        key::KeyId,
+        key::{KeyEnd, KeyId},
         time::Timestamp,
     },
     store::{
@@ -27,12 +27,15 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::path::Path;
 use uuid::Uuid;
 
+/// In the column `key_end`, that a key has no end. No time is so late.
+const NEVER: i64 = i64::MAX;
+
 pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO audit (time, caller, method, account_id, key_id, outcome, calls, domain, \
-                 include_subdomains, revision) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 include_subdomains, revision, key_end) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             record.time.as_micros(),
@@ -45,6 +48,10 @@ pub(super) fn append(connection: &Connection, record: &AuditRecord) -> rusqlite:
             record.domain.as_ref().map(Domain::as_str),
             record.include_subdomains,
             record.revision,
+            record.key_end.map(|end| match end {
+                KeyEnd::Never => NEVER,
+                KeyEnd::At(time) => time.as_micros(),
+            }),
         ])?;
     Ok(())
 }
@@ -129,7 +136,7 @@ fn page(
     let sql = format!(
         "SELECT time, substr(caller, 1, 400), substr(method, 1, 400), substr(account_id, 1, 400), key_id, \
              substr(outcome, 1, 400), calls, substr(domain, 1, 400), number, \
-             include_subdomains, revision \
+             include_subdomains, revision, key_end \
          FROM audit \
          WHERE {CONDITION} AND (time > ?9 OR number >= ?10) ORDER BY time, number LIMIT {PAGE}"
     );
@@ -210,6 +217,10 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
         key_id: key_id.map(|bytes| KeyId::from_uuid(Uuid::from_bytes(bytes))),
         domain: domain.map(Domain::from_stored),
         include_subdomains: row.get(9)?,
+        key_end: match row.get(11)? {
+            Some(NEVER) => Some(KeyEnd::Never),
+            _ => time(row, 11)?.map(KeyEnd::At),
+        },
         revision: row.get(10)?,
         outcome: Outcome::from_stored(row.get(5)?),
         calls: row.get(6)?,

@@ -103,6 +103,7 @@ fn record(
         key_id,
         domain,
         include_subdomains: None,
+        key_end: None,
         outcome: Outcome::OK,
         revision: revision.map(Revision::number),
         calls: 1,

@@ -45,6 +45,7 @@ pub(super) fn add(
     };
     let record = AuditRecord {
         include_subdomains: Some(addition.include_subdomains),
+        key_end: None,
         revision: Some(revision.number()),
         ..record(
             AdminMethod::AddDomain,
@@ -156,6 +157,7 @@ fn record_removal(
     let subject = (&removal.account_id, &removal.domain);
     let record = AuditRecord {
         include_subdomains: (method == AdminMethod::AddDomain).then_some(false),
+        key_end: None,
         revision: Some(revision.number()),
         ..record(method, now, caller, subject)
     };
@@ -302,6 +304,7 @@ fn record(
         key_id: None,
         domain: Some(domain.clone()),
         include_subdomains: None,
+        key_end: None,
         revision: None,
         outcome: Outcome::OK,
         calls: 1,

@@ -13,7 +13,7 @@ use crate::{
     model::{
         account::Accounts,
         audit_record::{AuditRecord, Outcome},
-        key::{Key, KeyId, Scope},
+        key::{Key, KeyEnd, KeyId, Scope},
         time::Timestamp,
     },
     store::{
@@ -53,13 +53,8 @@ pub(super) fn replace(
     if let Some(new) = successor
         && let Some((first, revision)) = find_request(transaction, new)?
     {
-        append_record(
-            transaction,
-            replacement,
-            first,
-            Outcome::ALREADY_EXISTS,
-            revision,
-        )?;
+        let outcome = Outcome::ALREADY_EXISTS;
+        append_record(transaction, replacement, first, None, outcome, revision)?;
         let first = Committed::new(first, position(revision));
         return Ok(Replaced::RequestIdUsed(first));
     }
@@ -88,7 +83,8 @@ pub(super) fn replace(
         let revision = next_revision(transaction)?;
         insert_key(transaction, new, revision)?;
         record_write(transaction, revision, now, &Subject::Key(new.key.id))?;
-        append_record(transaction, replacement, new.key.id, Outcome::OK, revision)?;
+        let (new, outcome) = (new.key.id, Outcome::OK);
+        append_record(transaction, replacement, new, None, outcome, revision)?;
     }
     let revision = next_revision(transaction)?;
     let suspension = key.suspension.as_ref();
@@ -113,7 +109,8 @@ pub(super) fn replace(
             stored_labels(&key.labels),
         ])?;
     record_write(transaction, revision, now, &Subject::Key(key.id))?;
-    append_record(transaction, replacement, key.id, Outcome::OK, revision)?;
+    let (end, outcome) = (replacement.recorded_end(), Outcome::OK);
+    append_record(transaction, replacement, key.id, end, outcome, revision)?;
     Ok(Replaced::Replaced(Committed::new((), position(revision))))
 }
 
@@ -156,6 +153,7 @@ fn append_record(
     transaction: &Transaction<'_>,
     replacement: &KeyReplacement,
     key_id: KeyId,
+    key_end: Option<KeyEnd>,
     outcome: Outcome,
     revision: Revision,
 ) -> rusqlite::Result<()> {
@@ -167,6 +165,7 @@ fn append_record(
         key_id: Some(key_id),
         domain: replacement.key.scope.as_domain().cloned(),
         include_subdomains: None,
+        key_end,
         revision: Some(revision.number()),
         outcome,
         calls: 1,

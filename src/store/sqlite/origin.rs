@@ -168,6 +168,7 @@ fn write_acceptance(path: &Path, has_log: bool) -> rusqlite::Result<()> {
             key_id: None,
             domain: None,
             include_subdomains: None,
+            key_end: None,
             revision: None,
             outcome: Outcome::OK,
             calls: 1,

@@ -200,7 +200,7 @@ mod tests {
                  INSERT INTO writes (revision, write_time, account_id, domain) VALUES (1, 0, 'acme', 'example.com')",
             )
             .expect("written");
-        assert!(migrate(&mut connection).is_ok());
+        assert!(migrate(&mut connection, std::path::Path::new("keys.db")).is_ok());
         let transaction = connection.transaction().expect("begun");
         let agreed = agreed_time(&transaction, Timestamp::now(), Duration::ZERO);
         let Ok(Agreed::NotYet { jumped_from, .. }) = agreed else {

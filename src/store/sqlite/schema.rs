@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(13, "0013_clock_look.sql"),
     migration!(14, "0014_unrevoked_by_domain.sql"),
     migration!(15, "0015_origin.sql"),
+    migration!(16, "0016_audit_key_end.sql"),
 ];
 
 pub(super) enum MigrateError {

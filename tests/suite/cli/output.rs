@@ -23,6 +23,7 @@ const PRINTING: [&str; 20] = [
     "accept-restore",
     "backup -",
     "restore -",
+    "replay -",
     "contexts list",
     "accounts get acme",
     "domains list --account acme",

@@ -1,21 +1,22 @@
 //! Runs the commands of the page about backups, on a store of each kind that is in use.
 
 use super::production::{blocks, path};
+use crate::replay::calls::whole_log;
 use crate::support::{
     directory, eventually,
     kubernetes::manifests::{SQLITE, text},
     postgres::{self, Cluster},
     server::{Server, assert_refused, command},
 };
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 const PAGE: &str = include_str!("../../../docs/backup.md");
 
 /// The blocks of the page: the backup, the restore and its acceptance of SQLite, then the backup and the restore of
-/// PostgreSQL, and the acceptance of either.
+/// PostgreSQL, the acceptance of either, and the replay.
 fn block(index: usize) -> &'static str {
     let blocks: Vec<_> = blocks(PAGE, "sh").collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     blocks[index]
 }
 
@@ -38,15 +39,16 @@ async fn a_file_is_backed_up_beside_its_service_and_restored() {
     run(block(0), directory.path(), &[]);
     server.client().await.revoke(&key_id).await.unwrap();
     let (lost, _) = server.client().await.create_key().await;
-    server.terminate().await;
+    let log = whole_log(server).await;
+    fs::write(directory.path().join("service.log"), log).expect("written");
     run(block(1), directory.path(), &[]);
     let parts = ["was restored from a backup, or copied"];
     assert_refused(&mut command(&store), &parts).await;
+    run(block(6), directory.path(), &[]);
     run(block(2), directory.path(), &[]);
     run(block(5), directory.path(), &[("KEYSERVICE_STORE", &store)]);
     let server = Server::start(&store).await;
-    // As the page says: to be done once more.
-    assert!(server.client().await.is_granted(&token).await);
+    assert!(!server.client().await.is_granted(&token).await);
     assert!(!server.client().await.is_granted(&lost).await);
 }
 

@@ -21,6 +21,7 @@ pub fn record_of_a_list(time: Timestamp) -> AuditRecord {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        key_end: None,
         revision: None,
         outcome: Outcome::OK,
         calls: 1,

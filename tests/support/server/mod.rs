@@ -10,7 +10,7 @@ pub mod scrape;
 pub use client::{Client, error_reason};
 
 use crate::support::{clients::health::Health, directory, eventually};
-use domains::Domains;
+pub use domains::Domains;
 use keyservice::grpc::proto::{
     AuthorizeResponse, domain_service_client::DomainServiceClient,
     key_service_client::KeyServiceClient,

@@ -145,6 +145,7 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
         key_id: None,
         domain: None,
         include_subdomains: None,
+        key_end: None,
         revision: None,
         outcome: Outcome::named("RESOURCE_EXHAUSTED"),
         calls: 57,
@@ -155,6 +156,7 @@ async fn appended_records_are_stored_with_every_field(stores: &Stores) {
         key_id: Some(new.key.id),
         domain: Some(domain("example.com")),
         include_subdomains: Some(true),
+        key_end: None,
         calls: 1,
         ..bare.clone()
     };

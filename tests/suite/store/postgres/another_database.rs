@@ -239,6 +239,7 @@ fn every_other_statement<'a>(store: &'a Store, key: &NewKey, renewals: i64) -> V
         key_id: None,
         domain: None,
         include_subdomains: None,
+        key_end: None,
         revision: None,
         outcome: Outcome::named("OK"),
         calls: 1,

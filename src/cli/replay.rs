@@ -1,0 +1,410 @@
+//! `keyservice replay`: writes again what a restored store has lost and what took rights away, by the service's log or
+//! exported audit records.
+//!
+//! Promises that it writes nothing if a line cannot be trusted to be whole, unless it is told to go on without it, and
+//! that it says what is missing. Must never print a line that it has read.
+
+use super::{
+    client::Failure,
+    complain,
+    named_store::NamedStore,
+    output::{OutputFormat, is_broken_pipe, to_stdout},
+    shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
+};
+use crate::{
+    config::StoreAddress,
+    model::{
+        account::AccountId,
+        audit_record::{AdminMethod, AuditQuery},
+        domain::Domain,
+        printable::{printable, printable_json},
+        time::{LeaseTerm, Timestamp},
+        token::Digester,
+    },
+    replay::{
+        Event, Subject,
+        had::Had,
+        input::Input,
+        plan::Plan,
+        replayer::{Action, Finding, Replayer},
+    },
+    replication::acknowledgement::{Acknowledgements, Unacknowledged},
+    serve::read_digest_secret,
+    store::{
+        OpenError, Position, Presence, ReadRecord, ReplicaId, Revision, Store,
+        postgres::{self, PoolSettings, PostgresStore},
+        sqlite::{self, SqliteStore},
+    },
+};
+use clap::Args;
+use serde_json::json;
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, BufReader, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+use tokio::runtime;
+use uuid::Uuid;
+
+/// What to read, and where to write.
+#[derive(Debug, Args)]
+pub(super) struct ReplayCommand {
+    #[command(flatten)]
+    store: NamedStore,
+
+    /// The file of the service's --digest-secret-file, if it has one. No token is digested, but a store is opened with
+    /// its own secret only.
+    #[arg(long, env = "KEYSERVICE_DIGEST_SECRET_FILE", value_name = "FILE")]
+    digest_secret_file: Option<PathBuf>,
+
+    /// Print what would be written, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Go on without the lines that are not whole, and do not fail because writes are in no line.
+    #[arg(long)]
+    incomplete: bool,
+
+    #[command(flatten)]
+    format: OutputFormat,
+
+    /// Logs of the service in JSON, or output of `keyservice audit --output json`, in any order. `-` is standard input.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// How many lines that are not whole are named. One wrong file may have millions.
+const NAMED: usize = 20;
+
+/// Limits on the store, of which nothing depends on being quick.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The term of the lease of a process that has none.
+const TERM: Duration = Duration::from_secs(2);
+
+impl ReplayCommand {
+    /// Reads the lines, and writes what they tell and the store lacks.
+    pub(super) fn run(&self) -> Result<(), Box<dyn Error>> {
+        self.store.refuse_service()?;
+        if stands_in_arguments(&self.store.address) {
+            complain(PASSWORD_IN_ARGUMENTS);
+        }
+        let input = self.read()?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.replay(&input))
+    }
+
+    fn read(&self) -> Result<Input, Failure> {
+        let mut input = Input::default();
+        for path in &self.files {
+            let name = path.display().to_string();
+            let read = if name == "-" {
+                input.read("standard input", io::stdin().lock())
+            } else {
+                let opened = File::open(path).map(BufReader::new);
+                opened.and_then(|file| input.read(&name, file))
+            };
+            read.map_err(|error| Failure::Misused(format!("cannot read {name}: {error}")))?;
+        }
+        for unwhole in input.unwhole.iter().take(NAMED) {
+            complain(&format!(
+                "{}, line {}: {}",
+                unwhole.file, unwhole.line, unwhole.why
+            ));
+        }
+        let more = input.unwhole.len().saturating_sub(NAMED);
+        if more > 0 {
+            complain(&format!("and {more} more such lines"));
+        }
+        if !input.unwhole.is_empty() && !self.incomplete {
+            return Err(Failure::Misused(format!(
+                "{} lines cannot be trusted to be whole, so nothing was written: give the whole files, or --incomplete \
+                 to go on without these lines",
+                input.unwhole.len()
+            )));
+        }
+        if input.events().is_empty() {
+            return Err(Failure::Misused(format!(
+                "none of {} lines tells of a write: give the JSON log of the service, or the output of `keyservice \
+                 audit --output json`",
+                input.lines
+            )));
+        }
+        Ok(input)
+    }
+
+    async fn replay(&self, input: &Input) -> Result<(), Box<dyn Error>> {
+        let secret = self.digest_secret_file.as_deref();
+        let secret = secret.map(read_digest_secret).transpose()?;
+        let digester = Digester::new(secret.as_deref());
+        // Before the records are read, since it brings them to this release. They are read without it: SQLite's file
+        // is read in another way than it is served.
+        drop(self.open(&digester).await?);
+        let mut had = Had::new(input);
+        self.read_records(&mut had).await?;
+        let plan = Plan::of(&had);
+        let store = self.open(&digester).await?;
+        let mut summary = Summary::default();
+        let written = self.write(&store, &plan, &mut summary).await?;
+        let acknowledged = match written {
+            Some(last) => wait_until_acknowledged(&store, last).await,
+            None => Ok(()),
+        };
+        drop(store);
+        summary.tell(self.dry_run);
+        if let Err(error) = acknowledged {
+            return Err(Failure::Unavailable(format!(
+                "the writes stand, but {error}: replicas that run may not decide by them yet"
+            ))
+            .into());
+        }
+        let is_complete = tell_missing(input, &had, &plan);
+        if summary.failed > 0 {
+            let failed = format!("{} writes could not be made: run it again", summary.failed);
+            return Err(Failure::Refused(failed).into());
+        }
+        if !is_complete && !self.incomplete {
+            return Err(Failure::Refused(
+                "what the lines tell is written, but they do not tell everything: give the logs of all replicas, from \
+                 before the backup to the end, or exported audit records"
+                    .to_owned(),
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        store: &Store,
+        plan: &Plan<'_>,
+        summary: &mut Summary,
+    ) -> Result<Option<Position>, Box<dyn Error>> {
+        let as_table = self.format.is_table();
+        let mut lines = Vec::new();
+        let report = |finding: &Finding<'_>| {
+            summary.add(finding);
+            lines.push(if as_table {
+                printable(&sentence(finding, self.dry_run)).into_owned()
+            } else {
+                printable_json(&json_line(finding, self.dry_run)).into_owned()
+            });
+        };
+        let written = Replayer::new(store, self.dry_run, report).run(plan).await;
+        // What was done is told, whatever came after it.
+        let printed = to_stdout(
+            |output| lines.iter().try_for_each(|line| writeln!(output, "{line}")),
+            is_broken_pipe,
+        );
+        let written = written?;
+        printed?;
+        Ok(written)
+    }
+
+    async fn open(&self, digester: &Digester) -> Result<Store, OpenError> {
+        match &self.store.address {
+            StoreAddress::Sqlite(path) => {
+                if let Presence::Nothing(address) = SqliteStore::look(path) {
+                    return Err(OpenError::Missing(address));
+                }
+                Ok(SqliteStore::open_restored(path, digester)?.into())
+            }
+            StoreAddress::Postgres(address) => {
+                let address = address.expose();
+                if let Presence::Nothing(address) = PostgresStore::look(address, LIMIT).await? {
+                    return Err(OpenError::Missing(address));
+                }
+                let settings = PoolSettings {
+                    pool_size: 2,
+                    connect_timeout: LIMIT,
+                    acquire_timeout: LIMIT,
+                    statement_timeout: LIMIT,
+                    lease_statement_timeout: LIMIT,
+                };
+                let store = PostgresStore::open_restored(address, settings, digester).await?;
+                Ok(store.into())
+            }
+        }
+    }
+
+    async fn read_records(&self, had: &mut Had<'_>) -> Result<(), Box<dyn Error>> {
+        let since = had.since();
+        let newest = AuditQuery {
+            method: None,
+            since: Timestamp::EPOCH,
+            until: None,
+            account_id: None,
+            key_id: None,
+            domain: None,
+            caller: None,
+            limit: Some(1000),
+        };
+        let all = AuditQuery {
+            since,
+            limit: None,
+            ..newest.clone()
+        };
+        // The input may begin after the last write that the store has.
+        for query in [&newest, &all] {
+            let mut note = |read: ReadRecord| -> io::Result<()> {
+                // One that cannot be read is as if the store did not have it: then a denial is written again.
+                if let Ok(record) = read {
+                    had.note(&record);
+                }
+                Ok(())
+            };
+            match &self.store.address {
+                StoreAddress::Sqlite(path) => sqlite::read_audit(path, query, &mut note)?,
+                StoreAddress::Postgres(address) => {
+                    postgres::read_audit(address.expose(), query, &mut note).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says which writes no line tells of. Gives whether there are none.
+fn tell_missing(input: &Input, had: &Had<'_>, plan: &Plan<'_>) -> bool {
+    for gap in &plan.gaps {
+        let (start, end) = (gap.start(), gap.end());
+        complain(&if start == end {
+            format!("no line tells of write {start}: what it took away may be granted")
+        } else {
+            format!(
+                "no line tells of the writes {start} to {end}: what they took away may be granted"
+            )
+        });
+    }
+    let lost = had.lost();
+    let first = lost.first().map(|event| event.original.revision);
+    let since = first.and_then(|first| had.last_before(first));
+    let untold = input.untold_since(since.map_or(Timestamp::EPOCH, |last| last.time));
+    for what in &untold {
+        complain(&format!(
+            "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
+        ));
+    }
+    plan.gaps.is_empty() && untold.is_empty()
+}
+
+/// Waits until every replica that runs decides by the write. This process is none.
+async fn wait_until_acknowledged(store: &Store, write: Position) -> Result<(), Unacknowledged> {
+    let own = ReplicaId::from_uuid(Uuid::from_u128(rand::random()));
+    let acknowledgements = Acknowledgements::new(store.replicas.clone(), own, LeaseTerm::new(TERM));
+    acknowledgements.set_applied(Revision::from_number(i64::MAX));
+    acknowledgements.wait_until_acknowledged(write).await
+}
+
+/// How much was found.
+#[derive(Default)]
+struct Summary {
+    written: usize,
+    failed: usize,
+    lost_keys: usize,
+    lost_rights: usize,
+}
+
+impl Summary {
+    fn add(&mut self, finding: &Finding<'_>) {
+        match finding.action {
+            Action::LostKey => self.lost_keys += 1,
+            Action::LostRights => self.lost_rights += 1,
+            _ if finding.failed.is_some() => self.failed += 1,
+            _ => self.written += 1,
+        }
+    }
+
+    fn tell(&self, dry_run: bool) {
+        let Self {
+            written,
+            failed,
+            lost_keys,
+            lost_rights,
+        } = self;
+        let done = if dry_run {
+            "would be written"
+        } else {
+            "written"
+        };
+        complain(&format!(
+            "{written} writes {done}, {failed} failed; {lost_keys} keys are lost, and {lost_rights} other changes that \
+             gave rights"
+        ));
+    }
+}
+
+fn subject(event: &Event) -> String {
+    match &event.subject {
+        Some(Subject::Key(key)) => format!("key {key}"),
+        Some(Subject::Account(account)) => format!("account {}", account.as_str()),
+        Some(Subject::Domain(account, domain)) => {
+            format!("domain {} of account {}", domain.as_str(), account.as_str())
+        }
+        None => "nothing".to_owned(),
+    }
+}
+
+fn sentence(finding: &Finding<'_>, dry_run: bool) -> String {
+    let event = finding.event;
+    let subject = subject(event);
+    let what = match finding.action {
+        Action::Revoke => "revoked",
+        Action::Suspend | Action::SuspendAccount => "suspended",
+        Action::SuspendUnclear => {
+            "suspended with the reason LOST_WRITE, because the lost change may have narrowed it: put it right and \
+             resume it"
+        }
+        Action::Narrow => "narrowed",
+        Action::RemoveDomain => "removed",
+        Action::RemoveSubdomains => "limited to the domain itself",
+        Action::LostKey => "lost: its token is unknown, so tell its owner",
+        Action::LostRights => "denied more than before: change it again if it is to be granted",
+    };
+    let verb = match (&finding.failed, finding.action.writes()) {
+        (Some(_), true) => "could not be",
+        (None, true) if dry_run => "would be",
+        _ => "is",
+    };
+    let why = finding
+        .failed
+        .as_ref()
+        .map_or(String::new(), |error| format!(" ({error})"));
+    let (revision, time) = (event.original.revision, event.original.time);
+    let (method, caller) = (event.method, event.caller.as_str());
+    format!("{subject} {verb} {what}{why}; lost write {revision}: {method} by {caller} at {time}")
+}
+
+fn json_line(finding: &Finding<'_>, dry_run: bool) -> String {
+    let event = finding.event;
+    let action: &str = finding.action.into();
+    let key_id = match &event.subject {
+        Some(Subject::Key(key_id)) => Some(key_id.to_string()),
+        _ => None,
+    };
+    let result = match (&finding.failed, finding.action.writes()) {
+        (_, false) => "lost",
+        (Some(_), true) => "failed",
+        (None, true) if dry_run => "would_be_written",
+        (None, true) => "written",
+    };
+    json!({
+        "action": action,
+        "result": result,
+        "why": finding.failed.as_ref().map(ToString::to_string),
+        "key_id": key_id,
+        "account_id": event.account_id.as_ref().map(AccountId::as_str),
+        "domain": event.domain.as_ref().map(Domain::as_str),
+        "lost_write": {
+            "revision": event.original.revision,
+            "time": event.original.time.to_string(),
+            "caller": event.caller.as_str(),
+            "method": AdminMethod::as_str(event.method),
+        },
+    })
+    .to_string()
+}

@@ -1,0 +1,376 @@
+//! One write, as a line of the log or an exported audit record tells of it.
+//!
+//! Promises that what is read is whole: each field that the write needs is there, and is what it should be. Must never
+//! repeat a field in an error, because it may be a token in the wrong place.
+
+use crate::model::{
+    account::AccountId,
+    audit_record::{AdminMethod, MethodName},
+    caller_name::{CallerName, REPLAY},
+    domain::Domain,
+    key::{KeyEnd, KeyId},
+    time::Timestamp,
+};
+use serde_json::Value;
+
+/// What a write was about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A key.
+    Key(KeyId),
+    /// An account.
+    Account(AccountId),
+    /// A domain of an account.
+    Domain(AccountId, Domain),
+}
+
+/// Which write a replay repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    /// Its place in the history that was lost.
+    pub revision: i64,
+    /// The time of its call.
+    pub time: Timestamp,
+}
+
+impl Original {
+    /// The caller of the write that repeats this one.
+    #[must_use]
+    pub fn caller(self) -> CallerName {
+        CallerName::replay(format_args!("{}@{}", self.revision, self.time))
+    }
+
+    /// Reads such a name.
+    #[must_use]
+    pub fn of(caller: &CallerName) -> Option<Self> {
+        let (revision, time) = caller.as_str().strip_prefix(REPLAY)?.split_once('@')?;
+        Some(Self {
+            revision: revision.parse().ok()?,
+            time: Timestamp::parse_rfc3339(time)?,
+        })
+    }
+}
+
+/// A write that stands for a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place among all writes, and the time of its call.
+    pub original: Original,
+    /// How many writes in a row it took, of which this revision is the last.
+    pub writes: u64,
+    /// The caller's name.
+    pub caller: CallerName,
+    /// What was called.
+    pub method: AdminMethod,
+    /// What it was about. `None` for the record of a whole batch, whose keys have records of their own.
+    pub subject: Option<Subject>,
+    /// The account, if it is known.
+    pub account_id: Option<AccountId>,
+    /// The domain to which the key is restricted since.
+    pub domain: Option<Domain>,
+    /// What an `AddDomain` said of the names below.
+    pub include_subdomains: Option<bool>,
+    /// When the key stops working since. `None` also if the line does not say.
+    pub key_end: Option<KeyEnd>,
+}
+
+/// What a line tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// No write.
+    Nothing,
+    /// A write, or two: a key that was replaced comes after its successor.
+    Writes(Vec<Event>),
+    /// One of the lines that name the keys of a batch: which one, and of how many. The line about the call comes as
+    /// the part 0 of none. The last event is that of the batch itself.
+    Batch {
+        part: u64,
+        parts: u64,
+        events: Vec<Event>,
+    },
+    /// Writes for which there is no line, from about this time on.
+    Untold(Timestamp, &'static str),
+}
+
+/// What is wrong with a line.
+type Unwhole = &'static str;
+
+const NOT_JSON: Unwhole = "is no JSON object: it was cut off, or it is no line of the service's JSON log (--log-format json)";
+const OLD: Unwhole =
+    "is of an earlier release, which did not say what is needed to make the write again";
+const UNKNOWN_METHOD: Unwhole = "names a method that this release does not know";
+
+/// The outcomes of calls whose write may stand.
+const MAY_STAND: [&str; 5] = [
+    "OK",
+    "CANCELLED",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+];
+
+/// Reads a line.
+pub(super) fn read(line: &str) -> Result<Told, Unwhole> {
+    if line.trim().is_empty() {
+        return Ok(Told::Nothing);
+    }
+    let fields = serde_json::from_str(line).map_err(|_| NOT_JSON)?;
+    let fields = Fields(&fields);
+    if !fields.0.is_object() {
+        return Err(NOT_JSON);
+    }
+    match fields.text("message")? {
+        Some("admin call") => of_call(&fields),
+        Some("keys revoked") => of_batch(&fields),
+        Some("admin calls that have no line of their own") => of_count(&fields),
+        Some(message) if message.starts_with("log lines dropped here") => Ok(Told::Untold(
+            fields.time("timestamp")?.ok_or(OLD)?,
+            "lines that the service dropped",
+        )),
+        None if fields.has("unreadable") => Err("is a record that could not be read"),
+        None if fields.has("calls") && fields.has("caller") => of_record(&fields),
+        _ => Ok(Told::Nothing),
+    }
+}
+
+/// A line of the log about one call.
+fn of_call(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+    let outcome = fields.text("outcome")?.ok_or("has no outcome")?;
+    let Some(method) = written_method(fields)? else {
+        return Ok(Told::Nothing);
+    };
+    let Some(revision) = fields.revision()? else {
+        // A call that wrote nothing has none, and in an earlier release no call has.
+        let says_so = fields.has("time") && (outcome != "OK" || may_find_done(method));
+        return if says_so || !MAY_STAND.contains(&outcome) {
+            Ok(Told::Nothing)
+        } else {
+            Err(OLD)
+        };
+    };
+    if outcome == "ALREADY_EXISTS" {
+        return Ok(Told::Nothing);
+    }
+    let event = fields.event(method, revision)?;
+    if method == AdminMethod::BatchRevoke {
+        return Ok(Told::Batch {
+            part: 0,
+            parts: 0,
+            events: vec![event],
+        });
+    }
+    let changes_use = matches!(method, AdminMethod::Update | AdminMethod::Rotate);
+    if changes_use && event.key_end.is_none() {
+        return Err("does not say when the key stops working");
+    }
+    let mut events = Vec::new();
+    if method == AdminMethod::Rotate {
+        let successor = fields.key("successor")?.ok_or("names no successor")?;
+        events.push(Event {
+            original: Original {
+                revision: revision - 1,
+                ..event.original
+            },
+            subject: Some(Subject::Key(successor)),
+            key_end: None,
+            ..event.clone()
+        });
+    }
+    events.push(event);
+    Ok(Told::Writes(events))
+}
+
+/// A line of the log that names keys of a batch.
+fn of_batch(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+    let revision = fields.revision()?.ok_or(OLD)?;
+    let number = |name| fields.0.get(name).and_then(Value::as_u64).ok_or(OLD);
+    let (part, parts, revoked) = (number("part")?, number("parts")?, number("revoked")?);
+    let ids = fields.text("key_ids")?.ok_or(OLD)?;
+    let time = fields.time("time")?.ok_or(OLD)?;
+    let whole = Event {
+        original: Original { revision, time },
+        writes: revoked,
+        caller: fields.caller()?,
+        method: AdminMethod::BatchRevoke,
+        subject: None,
+        account_id: None,
+        domain: None,
+        include_subdomains: None,
+        key_end: None,
+    };
+    let keys = ids.split_whitespace().map(|id| {
+        let id = KeyId::parse(id).map_err(|_| "has a key id that is none")?;
+        Ok(Event {
+            writes: 0,
+            subject: Some(Subject::Key(id)),
+            ..whole.clone()
+        })
+    });
+    let mut events: Vec<_> = keys.collect::<Result<_, Unwhole>>()?;
+    events.push(whole.clone());
+    Ok(Told::Batch {
+        part,
+        parts,
+        events,
+    })
+}
+
+/// A line of the log that counts calls.
+fn of_count(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+    let outcome = fields.text("outcome")?.ok_or("has no outcome")?;
+    let writes = written_method(fields)?.is_some_and(|method| method != AdminMethod::Create);
+    if writes && MAY_STAND.contains(&outcome) {
+        let time = fields.time("timestamp")?.ok_or("has no timestamp")?;
+        return Ok(Told::Untold(time, "calls that have no line of their own"));
+    }
+    Ok(Told::Nothing)
+}
+
+/// An audit record.
+fn of_record(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+    let outcome = fields.text("outcome")?.ok_or("has no outcome")?;
+    let Some(method) = written_method(fields)? else {
+        return Ok(Told::Nothing);
+    };
+    if outcome != "OK" {
+        return Ok(Told::Nothing);
+    }
+    let Some(revision) = fields.revision()? else {
+        return if may_find_done(method) {
+            Ok(Told::Nothing)
+        } else {
+            Err(OLD)
+        };
+    };
+    let event = fields.event(method, revision)?;
+    Ok(Told::Writes(vec![event]))
+}
+
+/// Whether a call that succeeds may have found that nothing was left to write, and then has no revision.
+fn may_find_done(method: AdminMethod) -> bool {
+    method == AdminMethod::Revoke
+}
+
+/// The method, if it writes. A dry run does not.
+fn written_method(fields: &Fields<'_>) -> Result<Option<AdminMethod>, Unwhole> {
+    let name = fields.text("method")?.ok_or("has no method")?;
+    if name.ends_with("DryRun") || name == MethodName::accept_restore().as_str() {
+        return Ok(None);
+    }
+    let method = AdminMethod::named(name).ok_or(UNKNOWN_METHOD)?;
+    Ok(method.writes().then_some(method))
+}
+
+/// The fields of a line, each of which is read as what it should be.
+struct Fields<'a>(&'a Value);
+
+impl<'a> Fields<'a> {
+    fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some()
+    }
+
+    /// A text, or none. A field of another kind is wrong.
+    fn text(&self, name: &str) -> Result<Option<&'a str>, Unwhole> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err("has a field that is no text and should be"),
+        }
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Timestamp>, Unwhole> {
+        let text = self.text(name)?;
+        text.map(|text| Timestamp::parse_rfc3339(text).ok_or("has a time that is none"))
+            .transpose()
+    }
+
+    fn key(&self, name: &str) -> Result<Option<KeyId>, Unwhole> {
+        let text = self.text(name)?;
+        text.map(|text| KeyId::parse(text).map_err(|_| "has a key id that is none"))
+            .transpose()
+    }
+
+    fn caller(&self) -> Result<CallerName, Unwhole> {
+        let name = self.text("caller")?.ok_or("names no caller")?;
+        CallerName::parse_recorded(name).map_err(|_| "has a caller's name that is none")
+    }
+
+    fn revision(&self) -> Result<Option<i64>, Unwhole> {
+        match self.0.get("revision") {
+            None | Some(Value::Null) => Ok(None),
+            Some(number) => match number.as_i64() {
+                Some(revision) if revision > 0 => Ok(Some(revision)),
+                _ => Err("has a revision that is none"),
+            },
+        }
+    }
+
+    fn event(&self, method: AdminMethod, revision: i64) -> Result<Event, Unwhole> {
+        let account_id = self.text("account_id")?;
+        let account_id = account_id.map(|text| AccountId::parse(text.to_owned()));
+        let account_id = account_id
+            .transpose()
+            .map_err(|_| "has an account id that is none")?;
+        let domain = self.text("domain")?;
+        let domain = domain.map(|text| Domain::parse(text.to_owned()));
+        let domain = domain
+            .transpose()
+            .map_err(|_| "has a domain that is none")?;
+        let key_end = self.text("key_end")?;
+        let key_end = key_end.map(|text| KeyEnd::parse(text).ok_or("has a time that is none"));
+        let include_subdomains = match self.0.get("include_subdomains") {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(included)) => Some(*included),
+            Some(_) => return Err("has a field that is neither true nor false and should be"),
+        };
+        let subject = match method {
+            AdminMethod::SuspendAccount | AdminMethod::ResumeAccount => {
+                Subject::Account(account_id.clone().ok_or("names no account")?)
+            }
+            AdminMethod::AddDomain | AdminMethod::RemoveDomain => Subject::Domain(
+                account_id.clone().ok_or("names no account")?,
+                domain.clone().ok_or("names no domain")?,
+            ),
+            AdminMethod::BatchRevoke => {
+                return self.batch_event(revision, account_id);
+            }
+            _ => Subject::Key(self.key("key_id")?.ok_or("names no key")?),
+        };
+        if method == AdminMethod::AddDomain && include_subdomains.is_none() {
+            return Err("does not say whether subdomains were included");
+        }
+        Ok(Event {
+            original: Original {
+                revision,
+                time: self.time("time")?.ok_or("has no time")?,
+            },
+            writes: 1,
+            caller: self.caller()?,
+            method,
+            subject: Some(subject),
+            account_id,
+            domain,
+            include_subdomains,
+            key_end: key_end.transpose()?,
+        })
+    }
+
+    /// The record of a whole batch names no key, and has the revision of the last write before it ended.
+    fn batch_event(&self, revision: i64, account_id: Option<AccountId>) -> Result<Event, Unwhole> {
+        let key_id = self.key("key_id")?;
+        Ok(Event {
+            original: Original {
+                revision,
+                time: self.time("time")?.ok_or("has no time")?,
+            },
+            writes: u64::from(key_id.is_some()),
+            caller: self.caller()?,
+            method: AdminMethod::BatchRevoke,
+            subject: key_id.map(Subject::Key),
+            account_id,
+            domain: None,
+            include_subdomains: None,
+            key_end: None,
+        })
+    }
+}

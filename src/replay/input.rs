@@ -1,0 +1,143 @@
+//! All that the given files tell, and what of them is not whole.
+//!
+//! Takes the lines of several replicas in any order, and the same line or write any number of times.
+
+use super::{
+    event::{self, Event, Subject, Told},
+    lines,
+};
+use crate::model::{audit_record::AdminMethod, time::Timestamp};
+use std::{
+    collections::{HashMap, HashSet},
+    io::{self, BufRead},
+};
+
+/// What tells one call's write of one thing from every other.
+pub(super) type Identity = (Timestamp, AdminMethod, Option<Subject>);
+
+pub(super) fn identity(event: &Event) -> Identity {
+    (event.original.time, event.method, event.subject.clone())
+}
+
+/// A line that cannot be trusted to be whole.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unwhole {
+    /// The file, by the name that was given for it.
+    pub file: String,
+    /// The line's number in it.
+    pub line: u64,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// The writes, each once.
+    events: Vec<Event>,
+    places: HashMap<Identity, usize>,
+    /// The parts of each batch, and how many there are.
+    batches: HashMap<(Timestamp, i64), (u64, HashSet<u64>)>,
+    untold: Vec<(Timestamp, &'static str)>,
+    /// The lines that are not whole.
+    pub unwhole: Vec<Unwhole>,
+    /// How many lines were read.
+    pub lines: u64,
+}
+
+impl Input {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&mut self, file: &str, input: impl BufRead) -> io::Result<()> {
+        lines::read(input, |line, text| {
+            self.lines += 1;
+            match text.and_then(event::read) {
+                Ok(told) => self.add(told),
+                Err(why) => self.unwhole.push(Unwhole {
+                    file: file.to_owned(),
+                    line,
+                    why,
+                }),
+            }
+        })
+    }
+
+    fn add(&mut self, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Untold(time, what) => self.untold.push((time, what)),
+            Told::Writes(events) => self.add_events(events),
+            Told::Batch {
+                part,
+                parts,
+                events,
+            } => {
+                if let Some(whole) = events.last() {
+                    let batch = (whole.original.time, whole.original.revision);
+                    let (all, read) = self.batches.entry(batch).or_default();
+                    *all = parts.max(*all);
+                    read.insert(part);
+                }
+                self.add_events(events);
+            }
+        }
+    }
+
+    fn add_events(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.add_event(event);
+        }
+    }
+
+    fn add_event(&mut self, event: Event) {
+        let place = *self
+            .places
+            .entry(identity(&event))
+            .or_insert(self.events.len());
+        match self.events.get_mut(place) {
+            None => self.events.push(event),
+            // Of a batch, one line tells how many writes it took, and another does not.
+            Some(known) => {
+                known.writes = known.writes.max(event.writes);
+                known.key_end = known.key_end.or(event.key_end);
+            }
+        }
+    }
+
+    /// The writes.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Where a write stands among them.
+    pub(super) fn place(&self, identity: &Identity) -> Option<usize> {
+        self.places.get(identity).copied()
+    }
+
+    /// What the lines say that no line tells, since a time.
+    #[must_use]
+    pub fn untold_since(&self, since: Timestamp) -> Vec<&'static str> {
+        let told = self.untold.iter().filter(|(time, _)| *time >= since);
+        let mut untold: Vec<_> = told.map(|(_, what)| *what).collect();
+        let is_incomplete = |event: &&Event| {
+            let batch = (event.original.time, event.original.revision);
+            let parts = self.batches.get(&batch);
+            parts.is_some_and(|(all, read)| {
+                *all == 0 || (1..=*all).any(|part| !read.contains(&part))
+            })
+        };
+        let batches = self.events.iter().filter(|event| event.subject.is_none());
+        if batches
+            .filter(|event| event.original.time >= since)
+            .any(|event| is_incomplete(&event))
+        {
+            untold.push("keys of a BatchRevoke");
+        }
+        untold.sort_unstable();
+        untold.dedup();
+        untold
+    }
+}

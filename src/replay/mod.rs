@@ -1,0 +1,17 @@
+//! Writes again, from the log or from exported audit records, what a restored store has lost and what took rights
+//! away.
+//!
+//! Owns the way from lines to writes: `lines` unwraps them, `event` reads a write from one, `input` collects the
+//! writes and what is not whole, `had` finds those that the store has, `plan` finds where the others leave each key,
+//! account and domain, and `replayer` writes what is denied there and granted by the store.
+//! Promises that a denial which the input tells of and nothing later took back is in the store at the end, and that
+//! nothing is written that the store has. Must never give a right back, or write what the input does not say.
+
+mod event;
+pub mod had;
+pub mod input;
+mod lines;
+pub mod plan;
+pub mod replayer;
+
+pub use event::{Event, Original, Subject};

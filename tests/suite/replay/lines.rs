@@ -1,0 +1,184 @@
+//! Which lines a replay takes, and which it refuses.
+
+use super::calls::{Clients, Made, Place, whole_log};
+use serde_json::{Value, json};
+
+/// A restored store, the log from before and after its backup, and keys that were revoked after it.
+async fn restored(
+    revoke: impl AsyncFnOnce(&mut Clients, &[Made; 3]),
+) -> (Place, String, [Made; 3]) {
+    let mut place = Place::sqlite();
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    let keys = [
+        clients.create(None).await,
+        clients.create(None).await,
+        clients.create(None).await,
+    ];
+    let before = whole_log(server).await;
+    let copy = place.copy();
+    let server = place.serve().await;
+    revoke(&mut Clients::of(&server).await, &keys).await;
+    let log = before + &whole_log(server).await;
+    place.restore(copy);
+    (place, log, keys)
+}
+
+async fn revoke_each(clients: &mut Clients, keys: &[Made; 3]) {
+    for key in keys {
+        clients.keys.revoke(&key.id).await.expect("revoked");
+    }
+}
+
+const THREE: [&str; 3] = ["revoke written"; 3];
+
+/// The number of the line that tells that this key was revoked, from 0.
+fn line_of(log: &str, key: &Made) -> usize {
+    let is_it = |line: &str| line.contains("\"Revoke\"") && line.contains(&key.id);
+    log.lines().position(is_it).expect("a line")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_cut_off_is_refused_by_its_number_and_nothing_is_written() {
+    let (place, log, keys) = restored(revoke_each).await;
+    let at = line_of(&log, &keys[1]);
+    let mut lines: Vec<_> = log.lines().collect();
+    lines[at] = &lines[at][..lines[at].len() - 10];
+    let file = place.write("log", &lines.join("\n"));
+    let refused = place.replay(&[&file]);
+    assert_eq!(refused.code(), Some(2));
+    let errors = refused.errors();
+    assert!(
+        errors.contains(&format!("{file}, line {}: ", at + 1)),
+        "{errors}"
+    );
+    assert!(errors.contains("nothing was written"), "{errors}");
+    assert!(
+        !errors.contains(&keys[1].id),
+        "no line is printed: {errors}"
+    );
+    assert_eq!(place.replayed_records().len(), 0);
+
+    // What the other lines tell is written if that is asked for, and the missing write is named.
+    let taken = place.replay(&["--incomplete", &file]);
+    assert_eq!(taken.code(), Some(0), "{}", taken.errors());
+    assert_eq!(taken.findings(), THREE[..2]);
+    assert!(
+        taken.errors().contains("no line tells of write 5"),
+        "{}",
+        taken.errors()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_without_a_line_is_named_and_fails_the_command_which_has_written_the_others() {
+    let (place, log, keys) = restored(revoke_each).await;
+    let at = line_of(&log, &keys[1]);
+    let lines: Vec<_> = log
+        .lines()
+        .enumerate()
+        .filter(|(line, _)| *line != at)
+        .collect();
+    let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+    let file = place.write("log", &lines.join("\n"));
+    let replayed = place.replay(&[&file]);
+    assert_eq!(replayed.code(), Some(1));
+    assert_eq!(replayed.findings(), THREE[..2]);
+    let errors = replayed.errors();
+    assert!(
+        errors.contains("no line tells of write 5: what it took away may be granted"),
+        "{errors}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_collectors_in_any_order_and_more_than_once_are_taken() {
+    let (place, log, _) = restored(revoke_each).await;
+    let time = "2030-01-31T15:00:00.000000001Z";
+    let mut kubernetes: Vec<_> = log
+        .lines()
+        .map(|line| {
+            let (one, other) = line.split_at(line.len() / 2);
+            format!("{time} stderr P {one}\n{time} stderr F {other}\n{time} stdout F {{}}")
+        })
+        .collect();
+    kubernetes.reverse();
+    let docker = log.lines().map(|line| {
+        let wrapped = json!({"log": format!("{line}\n"), "stream": "stderr", "time": time});
+        wrapped.to_string()
+    });
+    let docker: Vec<_> = docker.collect();
+    let files = [
+        place.write("kubernetes", &kubernetes.join("\n")),
+        place.write("docker", &docker.join("\n")),
+    ];
+    let tried = place.replay(&["--dry-run", &files[1]]);
+    assert_eq!(tried.findings(), ["revoke would_be_written"; 3]);
+    let replayed = place.replay(&[&files[0], &files[1]]);
+    assert_eq!(replayed.code(), Some(0), "{}", replayed.errors());
+    assert_eq!(replayed.findings(), THREE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_taken_whole_or_what_is_missing_of_it_is_named() {
+    let (place, log, _) = restored(async |clients, keys| {
+        clients.batch_revoke(&[&keys[0], &keys[1], &keys[2]]).await;
+    })
+    .await;
+    let without = log.lines().filter(|line| !line.contains("keys revoked"));
+    let without: Vec<_> = without.collect();
+    let file = place.write("without", &without.join("\n"));
+    let missing = place.replay(&["--dry-run", &file]);
+    assert_eq!(missing.code(), Some(1));
+    assert_eq!(missing.findings(), [""; 0]);
+    let errors = missing.errors();
+    assert!(errors.contains("keys of a BatchRevoke"), "{errors}");
+
+    let file = place.write("log", &log);
+    let replayed = place.replay(&[&file]);
+    assert_eq!(replayed.code(), Some(0), "{}", replayed.errors());
+    assert_eq!(replayed.findings(), THREE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_an_earlier_release_and_texts_for_people_are_refused() {
+    let (place, log, keys) = restored(revoke_each).await;
+    let line = log.lines().nth(line_of(&log, &keys[0])).expect("a line");
+    let mut old: Value = serde_json::from_str(line).expect("JSON");
+    let fields = old.as_object_mut().expect("an object");
+    fields.remove("time");
+    fields.remove("revision");
+    for (line, why) in [
+        (old.to_string(), "earlier release"),
+        (
+            "2030-01-31T15:00:00Z INFO admin call".to_owned(),
+            "--log-format json",
+        ),
+        (line.replace("\"Revoke\"", "\"Reverse\""), "does not know"),
+    ] {
+        let file = place.write("log", &format!("{log}\n{line}\n"));
+        let refused = place.replay(&[&file]);
+        assert_eq!(refused.code(), Some(2), "{why}");
+        assert!(refused.errors().contains(why), "{}", refused.errors());
+    }
+    let empty = place.write("empty", "{\"message\":\"serving\"}\n");
+    let refused = place.replay(&[&empty]);
+    assert_eq!(refused.code(), Some(2));
+    assert!(
+        refused.errors().contains("none of 1 lines"),
+        "{}",
+        refused.errors()
+    );
+    assert_eq!(place.replayed_records().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_not_there_is_not_created() {
+    let place = Place::sqlite();
+    let line = "{\"time\":\"2030-01-31T15:00:00Z\",\"revision\":1,\"caller\":\"ops\",\"method\":\"SuspendAccount\",\
+                \"account_id\":\"acme\",\"outcome\":\"OK\",\"calls\":1}";
+    let file = place.write("records", line);
+    let refused = place.replay(&[&file]);
+    assert_eq!(refused.code(), Some(1), "{}", refused.errors());
+    assert!(!place.directory.path().join("keys.db").exists());
+}

@@ -1,0 +1,6 @@
+//! A restored store, and `keyservice replay` with what the service told before that. The service, the stores and the
+//! log are real.
+
+pub mod calls;
+mod lines;
+mod restored;
