@@ -22,11 +22,11 @@ use crate::{
         token::Digester,
     },
     replay::{
-        Event, Subject,
+        Action, Event, Subject,
         had::Had,
         input::Input,
         plan::Plan,
-        replayer::{Action, Finding, Replayer},
+        replayer::{Finding, Replayer},
     },
     replication::acknowledgement::{Acknowledgements, Unacknowledged},
     serve::read_digest_secret,

@@ -4,6 +4,7 @@
 //! Must never write in a dry run, and never give a right.
 
 use super::{
+    action::{Action, actions, narrowing},
     event::Event,
     plan::{KeyPlan, Plan},
 };
@@ -12,8 +13,8 @@ use crate::{
         account::{AccountId, Accounts},
         audit_record::AdminMethod,
         domain::Domain,
-        key::{Key, KeyEnd, KeyId, Reason, Scope, change::KeyUpdate},
-        loss::{DomainLoss, KeyLoss, KeyRights, Removal},
+        key::{Key, KeyId, Reason},
+        loss::{DomainLoss, Removal},
         time::Timestamp,
         verified_domain::Coverage,
     },
@@ -24,39 +25,6 @@ use crate::{
     },
 };
 use std::collections::{HashMap, hash_map::Entry};
-use strum::IntoStaticStr;
-
-/// What was found, or done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum Action {
-    /// A key is revoked.
-    Revoke,
-    /// A key is suspended, as it was.
-    Suspend,
-    /// A key is suspended, because a change was lost that may have taken rights from it, and cannot be made again.
-    SuspendUnclear,
-    /// A key gets the scope or the expiry that it had.
-    Narrow,
-    /// An account is suspended.
-    SuspendAccount,
-    /// A domain is removed.
-    RemoveDomain,
-    /// The names below a domain are no longer verified.
-    RemoveSubdomains,
-    /// Nothing: the store does not have the key.
-    LostKey,
-    /// Nothing: what was lost gave rights.
-    LostRights,
-}
-
-impl Action {
-    /// Whether it is a write.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        !matches!(self, Self::LostKey | Self::LostRights)
-    }
-}
 
 /// Something that was lost.
 #[derive(Debug)]
@@ -347,83 +315,5 @@ fn lookup(key_id: KeyId) -> KeyLookup {
     KeyLookup {
         target: KeyTarget::Id(key_id),
         accounts: Accounts::All,
-    }
-}
-
-fn rights(key: &Key) -> KeyRights<'_> {
-    KeyRights {
-        revoked: key.revoke_time.is_some(),
-        suspended: key.suspension.is_some(),
-        domain: key.scope.domain(),
-        expire_time: key.expire_time,
-    }
-}
-
-/// The scope and the expiry that a change has set.
-fn set_by<'a>(event: &'a Event, loaded: &KeyRights<'a>) -> KeyRights<'a> {
-    KeyRights {
-        domain: event.domain.as_ref().map(Domain::as_str),
-        expire_time: match event.key_end {
-            Some(KeyEnd::At(time)) => Some(time),
-            Some(KeyEnd::Never) | None => None,
-        },
-        ..*loaded
-    }
-}
-
-/// What is to be done with a key, each for the write that did it before.
-fn actions<'a>(key: &Key, plan: &KeyPlan<'a>) -> Vec<(Action, &'a Event)> {
-    let loaded = rights(key);
-    let mut held = plan.update.map_or(loaded, |event| set_by(event, &loaded));
-    held.revoked |= plan.revoked.is_some();
-    if let Some(event) = plan.suspension {
-        held.suspended = event.method == AdminMethod::Suspend;
-    }
-    let loss = KeyLoss::between(&held, Some(&loaded));
-    let mut actions = Vec::new();
-    match loss {
-        Some(KeyLoss::Revocation) => {
-            actions.extend(plan.revoked.map(|event| (Action::Revoke, event)));
-            return actions;
-        }
-        Some(KeyLoss::Denials | KeyLoss::DenialsOnceResumed) => {
-            if let Some(event) = plan
-                .suspension
-                .filter(|_| held.suspended && !loaded.suspended)
-            {
-                actions.push((Action::Suspend, event));
-            }
-            if let Some(event) = plan.update {
-                // To move a key to another domain would give it that one. One that is suspended already gets the
-                // reason, so that nobody resumes it before its scope is put right.
-                if loaded.domain.is_some() && loaded.has_wider_scope_than(&held) {
-                    actions.push((Action::SuspendUnclear, event));
-                }
-                let narrowed = narrowing(key, event);
-                if narrowed != KeyUpdate::default() {
-                    actions.push((Action::Narrow, event));
-                }
-            }
-        }
-        Some(KeyLoss::Grants) => {
-            let event = plan.suspension.or(plan.update);
-            actions.extend(event.map(|event| (Action::LostRights, event)));
-        }
-        Some(KeyLoss::Key) | None => {}
-    }
-    let unclear = plan.unclear.filter(|_| !loaded.revoked);
-    actions.extend(unclear.map(|event| (Action::SuspendUnclear, event)));
-    actions
-}
-
-/// The part of a change that takes rights from the key as it is.
-fn narrowing(key: &Key, event: &Event) -> KeyUpdate {
-    let loaded = rights(key);
-    let set = set_by(event, &loaded);
-    let scope = event.domain.clone().map(Scope::Domain);
-    KeyUpdate {
-        scope: scope.filter(|_| loaded.domain.is_none()),
-        expire_time: loaded.lasts_longer_than(&set).then_some(set.expire_time),
-        ..KeyUpdate::default()
     }
 }

@@ -122,7 +122,7 @@ pub async fn find_restored(address: &str) -> Result<Option<RestoredStore>, OpenE
     let (client, address) = connect(address).await?;
     let looked = answered_within(LIMIT, look(&client, &address)).await;
     looked
-        .map_err(|silent| silence(&address, silent))?
+        .map_err(|silent| silence(&address, &silent))?
         .map_err(|error| driver(&address, &error, RIGHTS))
 }
 
@@ -133,7 +133,7 @@ pub async fn accept_restore(address: &str) -> Result<(), OpenError> {
     let parameters: [&(dyn ToSql + Sync); 2] = [&now, &caller.as_str()];
     let accepted = answered_within(LIMIT, client.query_one(ACCEPT, &parameters)).await;
     accepted
-        .map_err(|silent| silence(&address, silent))?
+        .map_err(|silent| silence(&address, &silent))?
         .map(drop)
         .map_err(|error| driver(&address, &error, RIGHTS))
 }
@@ -141,7 +141,7 @@ pub async fn accept_restore(address: &str) -> Result<(), OpenError> {
 async fn connect(address: &str) -> Result<(Client, Address), OpenError> {
     let address = Address::parse(address, LIMIT)?.of_primary();
     let connected = answered_within(address.connect_timeout(), address.connect()).await;
-    let connected = connected.map_err(|silent| silence(&address, silent))?;
+    let connected = connected.map_err(|silent| silence(&address, &silent))?;
     let (client, connection) = connected.map_err(|error| driver(&address, &error, RIGHTS))?;
     tokio::spawn(connection);
     let checked = async {
@@ -149,7 +149,7 @@ async fn connect(address: &str) -> Result<(Client, Address), OpenError> {
         Ok((untrusted, migrate::version(&client).await?))
     };
     let checked = answered_within(LIMIT, checked).await;
-    let checked = checked.map_err(|silent| silence(&address, silent))?;
+    let checked = checked.map_err(|silent| silence(&address, &silent))?;
     let (untrusted, found) = checked.map_err(|error| driver(&address, &error, RIGHTS))?;
     if let Some(untrusted) = untrusted {
         return Err(cannot_open(&address, untrusted.to_string(), ADVICE));
@@ -163,7 +163,7 @@ fn driver(address: &Address, error: &tokio_postgres::Error, advice: &'static str
     cannot_open(address, said(error), advice)
 }
 
-fn silence(address: &Address, silent: StoreError) -> OpenError {
+fn silence(address: &Address, silent: &StoreError) -> OpenError {
     cannot_open(address, silent.to_string(), RIGHTS)
 }
 
