@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Each command that prints, by how it is called. The last ones change something.
-const PRINTING: [&str; 20] = [
+const PRINTING: [&str; 21] = [
     "--help",
     "--version",
     "keys --help",
