@@ -232,15 +232,7 @@ async fn do_together(jobs: impl Iterator<Item = Job>, tally: &Tally, lines: &Cou
 async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     let records: Vec<_> = entries.iter().map(|entry| entry.record.clone()).collect();
     let stored = tally.log.append_records(&records).await;
-    if let Some(why) = not_durable(&stored)
-        && let Some(left_out) = NOT_STORED.admit(Instant::now())
-    {
-        tracing::warn!(
-            records = records.len(),
-            left_out,
-            "cannot store audit records: {why}"
-        );
-    }
+    warn_unless_durable(&records, &stored);
     for entry in entries {
         if stored.is_err() {
             // If the connection broke, the record may be stored all the same. Twice is better than
@@ -253,14 +245,21 @@ async fn store_together(entries: Vec<Entry>, tally: &Tally) {
     }
 }
 
-/// Why no call may be answered that waits for these records.
-fn not_durable(stored: &Result<Appended, StoreError>) -> Option<String> {
-    match stored {
-        Ok(Appended::Durably) => None,
+/// Says why no call may be answered that waits for these records.
+fn warn_unless_durable(records: &[AuditRecord], stored: &Result<Appended, StoreError>) {
+    let why = match stored {
+        Ok(Appended::Durably) => return,
         Ok(Appended::OnPrimaryAlone) => {
-            Some("they are stored, but no synchronous standby has them in time".to_owned())
+            "they are stored, but no synchronous standby has them in time".to_owned()
         }
-        Err(error) => Some(error.to_string()),
+        Err(error) => error.to_string(),
+    };
+    if let Some(left_out) = NOT_STORED.admit(Instant::now()) {
+        tracing::warn!(
+            records = records.len(),
+            left_out,
+            "cannot store audit records: {why}"
+        );
     }
 }
 
@@ -300,20 +299,24 @@ impl Tally {
     }
 
     /// Stores what was counted. If that fails, keeps the counts and goes on counting. What is stored at all is not
-    /// stored again: nobody waits for it, and each attempt would add a record.
+    /// stored again: nobody waits for it, and each attempt would add a record. It may be lost with the primary, which
+    /// the log says.
     async fn store(&self) {
         let counts = mem::take(&mut *lock(&self.counts));
         let records: Vec<_> = counts.into_iter().map(as_record).collect();
         for records in records.chunks(BATCH_LEN) {
-            if let Err(error) = self.log.append_records(records).await {
-                let calls: u64 = records.iter().map(|record| u64::from(record.calls)).sum();
-                tracing::warn!(
-                    calls,
-                    "cannot store audit records, and will try again: {error}"
-                );
-                for record in records {
-                    self.add(record);
+            match self.log.append_records(records).await {
+                Err(error) => {
+                    let calls: u64 = records.iter().map(|record| u64::from(record.calls)).sum();
+                    tracing::warn!(
+                        calls,
+                        "cannot store audit records, and will try again: {error}"
+                    );
+                    for record in records {
+                        self.add(record);
+                    }
                 }
+                stored => warn_unless_durable(records, &stored),
             }
         }
     }
@@ -344,6 +347,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::model::audit_record::{AdminMethod, MethodName};
+    use std::io;
 
     /// A store without its synchronous standby.
     #[derive(Default)]
@@ -357,11 +361,22 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_the_primary_alone_has_is_not_stored_again_and_no_call_is_answered_on_it() {
-        let log = Arc::new(Primary::default());
-        let recorder = Recorder::new(log.clone());
-        let of = |outcome| AuditRecord {
+    /// What is logged while it is in force.
+    #[derive(Clone, Default)]
+    struct Logged(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Logged {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            lock(&self.0).write(text)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn list_that_ended(outcome: Outcome) -> AuditRecord {
+        AuditRecord {
             time: Timestamp::now(),
             caller: CallerName::from_stored("dashboard".to_owned()),
             method: MethodName::from(AdminMethod::List),
@@ -373,15 +388,29 @@ mod tests {
             revision: None,
             outcome,
             calls: 1,
-        };
-        let answered = recorder.record_answer(&of(Outcome::OK)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_primary_alone_has_is_not_stored_again_and_no_call_is_answered_on_it() {
+        let logged = Logged::default();
+        let lines = logged.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone());
+        let _in_force = tracing::subscriber::set_default(subscriber.finish());
+        let log = Arc::new(Primary::default());
+        let recorder = Recorder::new(log.clone());
+        let answered = recorder.record_answer(&list_that_ended(Outcome::OK)).await;
         assert_eq!(answered, Err(NotRecorded));
-        recorder.count(&of(Outcome::UNAVAILABLE));
+        recorder.count(&list_that_ended(Outcome::UNAVAILABLE));
         for _ in 0..3 {
             recorder.flush().await;
         }
         let stored = lock(&log.0);
         let outcomes: Vec<_> = stored.iter().map(|record| record.outcome.clone()).collect();
         assert_eq!(outcomes, [Outcome::OK, Outcome::UNAVAILABLE]);
+        // Both may be lost with the primary.
+        let logged = String::from_utf8(lock(&logged.0).clone()).expect("UTF-8");
+        let warnings = logged.matches("no synchronous standby has them");
+        assert_eq!(warnings.count(), 2, "{logged}");
     }
 }
