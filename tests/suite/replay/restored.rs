@@ -2,7 +2,10 @@
 //! was denied.
 
 use super::calls::{Clients, DOMAIN, Made, OTHER, Place, whole_log};
-use crate::support::server::{Server, audit_command::audit_output};
+use crate::support::{
+    server::{Server, audit_command::audit_output},
+    stores::accept_restore,
+};
 use keyservice::grpc::proto::key::Status;
 use std::time::{Duration, SystemTime};
 
@@ -207,7 +210,10 @@ async fn nothing_that_was_denied_is_granted(mut place: Place, source: Source) {
     assert_eq!(replayed.findings(), found("written"));
     let server: Server = match running {
         Some(server) => server,
-        None => place.serve().await,
+        None => {
+            accept_restore(&place.store);
+            place.serve().await
+        }
     };
     let mut clients = Clients::of(&server).await;
     keys.assert_denied(&mut clients).await;

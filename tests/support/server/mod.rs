@@ -364,7 +364,8 @@ pub async fn assert_refused(command: &mut Command, parts: &[&str]) {
     assert!(matches!(status.code(), Some(1 | 2)), "{status}: {stderr}");
     assert!(!stderr.contains("hunter2"), "{stderr}");
     let beside_the_log = stderr.lines().filter(|line| !line.starts_with('{'));
-    let ours = beside_the_log.filter(|line| !["", SEE_HELP].contains(line));
+    let ours = beside_the_log
+        .filter(|line| !line.starts_with("  tip: ") && !["", SEE_HELP].contains(line));
     let [said] = ours.collect::<Vec<_>>()[..] else {
         panic!("not one line: {stderr}");
     };
