@@ -98,8 +98,8 @@ impl AcceptRestoreCommand {
 
 fn doubt(restored: &RestoredStore, until: Timestamp) -> String {
     format!(
-        "{restored}, up to {}. Keys that were revoked, suspended or narrowed since then will be granted as before. \
-         The page docs/backup.md says how to find them.",
+        "{restored}, up to {}. A key that was revoked, suspended or narrowed in that time will be granted again. If you \
+         have the service's log of that time, run `keyservice replay` before.",
         rfc3339(until)
     )
 }

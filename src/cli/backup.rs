@@ -19,6 +19,7 @@ use serde_json::json;
 use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Where the copy goes.
@@ -111,6 +112,10 @@ impl BackupCommand {
     }
 }
 
+/// More than any call takes. A record has the time at which its call began, which may be before the last write of a
+/// backup that lacks it.
+const LONGEST_CALL: Duration = Duration::from_secs(600);
+
 impl RestoreCommand {
     /// Puts the copy in place, and prints what it holds and where the database is that was there before.
     pub(super) fn run(&self) -> Result<(), Error> {
@@ -146,12 +151,13 @@ impl RestoreCommand {
             "no service serves it before `keyservice accept-restore` was run with this --store",
         );
         if let Some(replaced) = replaced {
-            let since = copied
-                .last_write
-                .map_or(String::new(), |time| format!(" --since {}", rfc3339(time)));
+            let since = copied.last_write.map_or(String::new(), |time| {
+                format!(" --since {}", rfc3339(time.saturating_sub(LONGEST_CALL)))
+            });
             complain(&format!(
-                "the database that was there is {replaced} now: `keyservice audit --store sqlite:{replaced}{since} \
-                 --output json` lists what was done since, and `keyservice replay -` takes that too"
+                "the database that was there is {replaced} now. This replays from it: `keyservice audit --store \
+                 sqlite:{replaced}{since} --output json | keyservice replay --store sqlite:{} -`",
+                path.display()
             ));
         }
         print(&line)

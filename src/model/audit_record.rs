@@ -124,9 +124,10 @@ impl MethodName {
     /// If it is none, with all that there are.
     pub fn parse(text: &str) -> Result<Self, UnknownMethod> {
         let methods = AdminMethod::VARIANTS.iter().copied();
-        let mut known = methods
-            .map(Self::from)
-            .chain([Self::of_dry_run(AdminMethod::BatchRevoke)]);
+        let mut known = methods.map(Self::from).chain([
+            Self::of_dry_run(AdminMethod::BatchRevoke),
+            Self::accept_restore(),
+        ]);
         known
             .find(|known| known.as_str().eq_ignore_ascii_case(text))
             .ok_or(UnknownMethod)
@@ -155,7 +156,13 @@ impl fmt::Display for UnknownMethod {
         for method in AdminMethod::VARIANTS {
             write!(f, "{method}, ")?;
         }
-        write!(f, "and {}DryRun", AdminMethod::BatchRevoke)
+        let acceptance = MethodName::accept_restore();
+        write!(
+            f,
+            "{}DryRun and {}",
+            AdminMethod::BatchRevoke,
+            acceptance.as_str()
+        )
     }
 }
 

@@ -90,7 +90,7 @@ impl Follower {
         identity: Identity,
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
-        let (loaded, position) = loading::load(&*store.changes).await?;
+        let (loaded, position) = loading::load_first(&store).await?;
         keyring.replace_with(loaded);
         acknowledgements.set_applied(position.revision);
         Ok(Self {

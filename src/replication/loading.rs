@@ -3,10 +3,10 @@
 //! Promises a keyring as of one moment, and while a load takes long, a line in the log every two seconds
 //! that says how far it is. Must never touch the keyring that is in use.
 
-use super::believed_domain::believed;
+use super::{believed_domain::believed, vouching::refuse_restored};
 use crate::{
     authorize::keyring::{Filling, Keyring},
-    store::{Batch, ChangeFeed, Position, StoreError, batches},
+    store::{Batch, ChangeFeed, Position, Store, StoreError, batches},
 };
 use std::{
     convert::Infallible,
@@ -25,6 +25,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How often the log says how far a load is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The same, at the start. The store may have been restored since it was opened, and then this memory vouches for nothing.
+pub(super) async fn load_first(store: &Store) -> Result<(Keyring, Position), StoreError> {
+    let loaded = load(&*store.changes).await?;
+    refuse_restored(store.replicas.as_deref()).await?;
+    Ok(loaded)
+}
 
 /// Loads everything, and gives the moment to which it belongs.
 pub async fn load(changes: &dyn ChangeFeed) -> Result<(Keyring, Position), StoreError> {

@@ -1,7 +1,7 @@
 //! What a replica has to say of a store that was restored under it: whether others may serve it.
 //!
-//! Promises that a store is accepted only if it has, or has again, all that this replica remembers. With the other
-//! replicas, that is all that was acknowledged.
+//! Promises that a store is accepted only if it has, or has again, all that this replica remembers. That is all that
+//! was acknowledged, unless the replica had lost the former database before the others did.
 
 use crate::store::{Position, ReplicaRegistry, StoreError};
 use std::time::Duration;

@@ -8,8 +8,8 @@ use crate::{
     replication::follower::Identity,
     store::{
         OpenError, Presence, Store,
-        postgres::{PoolSettings, PostgresStore},
-        sqlite::SqliteStore,
+        postgres::{self, PoolSettings, PostgresStore},
+        sqlite::{self, SqliteStore},
     },
 };
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ pub(super) async fn open_store(
 ) -> Result<Store, OpenError> {
     tracing::info!(store = ?settings.store.address, "opening the store");
     let mut wait = Wait::begin(settings.store_start.store_wait_limit);
+    let mut was_restored = false;
     loop {
         let found = look(settings).await?;
         if let Presence::Away(why) = &found
@@ -54,7 +55,16 @@ pub(super) async fn open_store(
                 return Ok(store);
             }
             Err(error) if wait.is_over() => return Err(error),
-            Err(error @ OpenError::Restored(_)) => wait.pause_restored(&error).await,
+            Err(error @ OpenError::Restored(_)) => {
+                was_restored = true;
+                while !wait.is_over() && is_restored(settings).await {
+                    wait.pause_restored(&error).await;
+                }
+            }
+            // A command that writes to it or accepts it has it for a moment.
+            Err(error @ OpenError::InUse { .. }) if was_restored => {
+                wait.pause_restored(&error).await;
+            }
             // It may have gone since the look.
             Err(error) => match look(settings).await? {
                 Presence::Away(_) => {}
@@ -122,6 +132,20 @@ async fn look(settings: &Settings) -> Result<Presence, OpenError> {
             PostgresStore::look(address.expose(), settings.postgres.connect_timeout).await
         }
     }
+}
+
+/// Whether the store is still not accepted. This looks without opening it, so that commands can write to it meanwhile.
+/// What else may be wrong with it is left to the opening.
+async fn is_restored(settings: &Settings) -> bool {
+    let found = match &settings.store.address {
+        StoreAddress::Sqlite(path) => {
+            let path = path.clone();
+            let finding = spawn_blocking(move || sqlite::find_restored(&path));
+            finding.await.expect("looking at a file does not panic")
+        }
+        StoreAddress::Postgres(address) => postgres::find_restored(address.expose()).await,
+    };
+    matches!(found, Ok(Some(_)))
 }
 
 async fn open(

@@ -29,12 +29,9 @@ impl fmt::Display for RestoredStore {
         let Self { store, last_write } = self;
         write!(f, "{store} was restored from a backup, or copied: ")?;
         match last_write {
-            Some(time) => {
-                let time = humantime::format_rfc3339_micros(time.to_system_time());
-                write!(f, "what was written after {time} may be missing")?;
-            }
-            None => write!(f, "all that was written to it may be missing")?,
+            Some(time) => write!(f, "writes after {time} may be missing")?,
+            None => f.write_str("any write may be missing")?,
         }
-        f.write_str(", revocations too")
+        f.write_str(", including revocations")
     }
 }

@@ -64,12 +64,13 @@ async fn until_must_be_later_than_since_and_headings_stand_above_records_only() 
 #[tokio::test(flavor = "multi_thread")]
 async fn method_selects_records_and_a_name_of_none_is_refused() {
     for stores in [Stores::sqlite(), Stores::postgres().await] {
-        let mut record = vec![record_of_a_list(Timestamp::now()); 3];
+        let mut record = vec![record_of_a_list(Timestamp::now()); 4];
         record[1].method = AdminMethod::Revoke.into();
         record[2].method = MethodName::of_dry_run(AdminMethod::BatchRevoke);
+        record[3].method = MethodName::accept_restore();
         let audit_log = &stores.first.audit;
         audit_log.append_records(&record).await.expect("appended");
-        for method in ["Revoke", "BatchRevokeDryRun", "list"] {
+        for method in ["Revoke", "BatchRevokeDryRun", "list", "AcceptRestore"] {
             for limit in [&[][..], &["--limit", "2"]] {
                 let found = records(&stores.address, &[&["--method", method], limit].concat());
                 let [found] = &found[..] else {

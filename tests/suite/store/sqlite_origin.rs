@@ -114,14 +114,17 @@ async fn a_start_waits_until_a_restored_file_is_accepted_and_goes_on_by_itself()
     let unasked = store.accept(&[]);
     assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
     let said = String::from_utf8_lossy(&unasked.stderr).into_owned();
-    for part in [
-        "what was written after 2",
-        "may be missing",
-        "up to 2",
-        "--yes",
-    ] {
+    for part in ["writes after 2", "may be missing", "up to 2", "--yes"] {
         assert!(said.contains(part), "{said}");
     }
+
+    // A command that writes to the file has it meanwhile.
+    let path = store.directory.path().join("keys.db");
+    let writing = SqliteStore::open_restored(&path, &Digester::new(None)).expect("opened");
+    let said_so_far = || waiting.log().matches(NOT_ACCEPTED).count();
+    let before = said_so_far();
+    eventually("it still waits", async || said_so_far() >= before + 2).await;
+    drop(writing);
 
     let accepted = store.accept(&["--yes"]);
     assert!(accepted.status.success(), "{accepted:?}");

@@ -66,6 +66,8 @@ END $$;
 
 -- As in 0009, and for the same reason. Renewals wait from here on, and not for the index above.
 LOCK TABLE keyservice.writers_lock IN EXCLUSIVE MODE;
+-- In the order in which the view feed names them, since its readers would meet this half way otherwise.
+LOCK TABLE keyservice.keys, keyservice.domains, keyservice.accounts IN ACCESS EXCLUSIVE MODE;
 
 -- As those of keys since 0016. The rows of before need not be read.
 ALTER TABLE keyservice.domains
