@@ -22,7 +22,7 @@ use crate::{
         token::Digester,
     },
     replay::{
-        Action, Event, Subject,
+        Action, Event, Original, Subject,
         had::Had,
         input::Input,
         plan::Plan,
@@ -143,11 +143,12 @@ impl ReplayCommand {
         let digester = Digester::new(secret.as_deref());
         // Before the records are read, since it brings them to this release. They are read without it: SQLite's file
         // is read in another way than it is served.
-        drop(self.open(&digester).await?);
-        let mut had = Had::new(input);
-        self.read_records(&mut had).await?;
+        let (store, last_earlier) = self.open(&digester, input).await?;
+        drop(store);
+        let mut had = Had::new(input, last_earlier);
+        self.read_records(&mut had, input.since()).await?;
         let plan = Plan::of(&had);
-        let store = self.open(&digester).await?;
+        let (store, _) = self.open(&digester, input).await?;
         let mut summary = Summary::default();
         let written = self.write(&store, &plan, &mut summary).await?;
         let acknowledged = match written {
@@ -205,18 +206,26 @@ impl ReplayCommand {
         Ok(written)
     }
 
-    async fn open(&self, digester: &Digester) -> Result<Store, OpenError> {
-        match &self.store.address {
+    /// Opens the store. Gives its last write from before the input begins too.
+    async fn open(
+        &self,
+        digester: &Digester,
+        input: &Input,
+    ) -> Result<(Store, Option<Original>), Box<dyn Error>> {
+        let since = input.since();
+        let (store, last): (Store, _) = match &self.store.address {
             StoreAddress::Sqlite(path) => {
                 if let Presence::Nothing(address) = SqliteStore::look(path) {
-                    return Err(OpenError::Missing(address));
+                    return Err(OpenError::Missing(address).into());
                 }
-                Ok(SqliteStore::open_restored(path, digester)?.into())
+                let store = SqliteStore::open_restored(path, digester)?;
+                let last = store.last_write_before(since).await?;
+                (store.into(), last)
             }
             StoreAddress::Postgres(address) => {
                 let address = address.expose();
                 if let Presence::Nothing(address) = PostgresStore::look(address, LIMIT).await? {
-                    return Err(OpenError::Missing(address));
+                    return Err(OpenError::Missing(address).into());
                 }
                 let settings = PoolSettings {
                     pool_size: 2,
@@ -226,42 +235,43 @@ impl ReplayCommand {
                     lease_statement_timeout: LIMIT,
                 };
                 let store = PostgresStore::open_restored(address, settings, digester).await?;
-                Ok(store.into())
+                let last = store.last_write_before(since).await?;
+                (store.into(), last)
             }
-        }
+        };
+        let last = last.map(|(revision, time)| Original {
+            revision: revision.number(),
+            time,
+        });
+        Ok((store, last))
     }
 
-    async fn read_records(&self, had: &mut Had<'_>) -> Result<(), Box<dyn Error>> {
-        let since = had.since();
-        let newest = AuditQuery {
+    async fn read_records(
+        &self,
+        had: &mut Had<'_>,
+        since: Timestamp,
+    ) -> Result<(), Box<dyn Error>> {
+        let query = AuditQuery {
             method: None,
-            since: Timestamp::EPOCH,
+            since,
             until: None,
             account_id: None,
             key_id: None,
             domain: None,
             caller: None,
-            limit: Some(1000),
-        };
-        let all = AuditQuery {
-            since,
             limit: None,
-            ..newest.clone()
         };
-        // The input may begin after the last write that the store has.
-        for query in [&newest, &all] {
-            let mut note = |read: ReadRecord| -> io::Result<()> {
-                // One that cannot be read is as if the store did not have it: then a denial is written again.
-                if let Ok(record) = read {
-                    had.note(&record);
-                }
-                Ok(())
-            };
-            match &self.store.address {
-                StoreAddress::Sqlite(path) => sqlite::read_audit(path, query, &mut note)?,
-                StoreAddress::Postgres(address) => {
-                    postgres::read_audit(address.expose(), query, &mut note).await?;
-                }
+        let mut note = |read: ReadRecord| -> io::Result<()> {
+            // One that cannot be read is as if the store did not have it: then a denial is written again.
+            if let Ok(record) = read {
+                had.note(&record);
+            }
+            Ok(())
+        };
+        match &self.store.address {
+            StoreAddress::Sqlite(path) => sqlite::read_audit(path, &query, &mut note)?,
+            StoreAddress::Postgres(address) => {
+                postgres::read_audit(address.expose(), &query, &mut note).await?;
             }
         }
         Ok(())

@@ -89,17 +89,20 @@ pub(super) fn actions<'a>(key: &Key, plan: &KeyPlan<'a>) -> Vec<(Action, &'a Eve
             if let Some(event) = plan.update {
                 // To move a key to another domain would give it that one. One that is suspended already gets the
                 // reason, so that nobody resumes it before its scope is put right.
-                if loaded.domain.is_some() && loaded.has_wider_scope_than(&held) {
+                let moves = loaded.domain.is_some() && loaded.has_wider_scope_than(&held);
+                if moves && !plan.is_suspended {
                     actions.push((Action::SuspendUnclear, event));
                 }
-                let narrowed = narrowing(key, event);
-                if narrowed != KeyUpdate::default() {
+                // One that is resumed since was put right.
+                let is_settled = plan.is_narrowed || (plan.is_suspended && !loaded.suspended);
+                if !is_settled && narrowing(key, event) != KeyUpdate::default() {
                     actions.push((Action::Narrow, event));
                 }
             }
         }
         Some(KeyLoss::Grants) => {
-            let event = plan.suspension.or(plan.update);
+            let update = plan.update.filter(|_| !plan.is_narrowed);
+            let event = plan.suspension.or(update);
             actions.extend(event.map(|event| (Action::LostRights, event)));
         }
         Some(KeyLoss::Key) | None => {}

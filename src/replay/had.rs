@@ -1,6 +1,7 @@
 //! Which of the writes the store has, by its own audit records, and which an earlier replay has made again.
 
 use super::{
+    action::Action,
     event::{Event, Original, Subject},
     input::{Identity, Input},
 };
@@ -8,41 +9,50 @@ use crate::model::{
     audit_record::{AdminMethod, AuditRecord},
     time::Timestamp,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// What the records of a store say about the writes of an input.
+/// What a store says about the writes of an input.
 #[derive(Debug)]
 pub struct Had<'a> {
     input: &'a Input,
     /// Whether the store has each of them.
     is_stored: Vec<bool>,
+    originals: HashSet<(i64, Timestamp)>,
+    /// The store's last write from before the input begins.
+    last_earlier: Option<Original>,
     /// The revisions of the input in order. Beside each, the last write that the store has before it.
     before: Vec<(i64, Option<Original>)>,
-    /// The last write of each kind that was made again for a thing, by the time of the original.
-    replayed: HashMap<(Subject, AdminMethod), Timestamp>,
+    /// The places of the events of each revision and thing.
+    by_revision: HashMap<(i64, &'a Subject), Vec<usize>>,
+    /// Which writes of each kind were made again for a thing, by the times of the originals.
+    replayed: HashMap<(Subject, AdminMethod), HashSet<Timestamp>>,
 }
 
 impl<'a> Had<'a> {
-    /// Before any record was read.
+    /// Before any record was read. The store's last write before [`Input::since`] tells where a gap may begin: without
+    /// it, all before the input may be lost.
     #[must_use]
-    pub fn new(input: &'a Input) -> Self {
-        let revisions = input.events().iter().map(|event| event.original.revision);
-        let mut before: Vec<_> = revisions.map(|revision| (revision, None)).collect();
+    pub fn new(input: &'a Input, last_earlier: Option<Original>) -> Self {
+        let originals = input.events().iter().map(|event| event.original);
+        let mut before: Vec<_> = originals.clone().map(|it| (it.revision, None)).collect();
         before.sort_unstable_by_key(|(revision, _)| *revision);
         before.dedup_by_key(|(revision, _)| *revision);
+        let mut by_revision = HashMap::<_, Vec<_>>::new();
+        for (place, event) in input.events().iter().enumerate() {
+            if let Some(subject) = &event.subject {
+                let same = by_revision.entry((event.original.revision, subject));
+                same.or_default().push(place);
+            }
+        }
         Self {
             input,
             is_stored: vec![false; input.events().len()],
+            originals: originals.map(|it| (it.revision, it.time)).collect(),
+            last_earlier,
             before,
+            by_revision,
             replayed: HashMap::new(),
         }
-    }
-
-    /// The first time of which the records must be read.
-    #[must_use]
-    pub fn since(&self) -> Timestamp {
-        let times = self.input.events().iter().map(|event| event.original.time);
-        times.min().unwrap_or(Timestamp::MAX)
     }
 
     /// Takes note of a record of the store.
@@ -52,24 +62,40 @@ impl<'a> Had<'a> {
         else {
             return;
         };
-        let subject = subject(record, method);
-        if let Some(original) = Original::of(&record.caller) {
-            let Some(subject) = subject else { return };
-            let last = self.replayed.entry((subject, method));
-            let last = last.or_insert(original.time);
-            *last = original.time.max(*last);
-            return;
-        }
         let time = record.time;
-        let identity: Identity = (time, method, subject);
+        let subject = subject(record, method);
+        let identity: Identity = (time, method, subject.clone());
         if let Some(place) = self.input.place(&identity) {
             self.is_stored[place] = true;
+        }
+        let original = Original::of(&record.caller);
+        if let Some(subject) = subject {
+            self.note_repeats(revision, &subject, time);
+            if let Some(original) = original {
+                let times = self.replayed.entry((subject, method)).or_default();
+                times.insert(original.time);
+            }
+        }
+        // What repeats a write of this input was not there before it. What repeats another was written before the
+        // backup, like any write.
+        if original.is_some_and(|it| self.originals.contains(&(it.revision, it.time))) {
+            return;
         }
         let next = self.before.partition_point(|(it, _)| *it <= revision);
         if let Some((_, last)) = self.before.get_mut(next)
             && last.is_none_or(|last| last.revision < revision)
         {
             *last = Some(Original { revision, time });
+        }
+    }
+
+    /// A call that found its work done is told with the revision of the write that did it before.
+    fn note_repeats(&mut self, revision: i64, subject: &Subject, time: Timestamp) {
+        let same = self.by_revision.get(&(revision, subject));
+        for &place in same.into_iter().flatten() {
+            if self.input.events()[place].original.time > time {
+                self.is_stored[place] = true;
+            }
         }
     }
 
@@ -85,36 +111,42 @@ impl<'a> Had<'a> {
         lost
     }
 
+    /// All writes that are told, whether the store has them or not.
+    #[must_use]
+    pub fn told(&self) -> &'a [Event] {
+        self.input.events()
+    }
+
     /// The last write before a revision that the store has.
     #[must_use]
     pub fn last_before(&self, revision: i64) -> Option<Original> {
         let until = self.before.partition_point(|(it, _)| *it <= revision);
         let found = self.before[..until].iter().filter_map(|(_, last)| *last);
+        let found = found.chain(self.last_earlier);
         found.max_by_key(|last| last.revision)
     }
 
-    /// Whether an earlier replay has made this write again, or a later one of its kind.
+    /// Whether an earlier replay has done this about the write, or about a later one of its kind.
     #[must_use]
-    pub fn is_replayed(&self, event: &Event) -> bool {
+    pub fn has_done(&self, action: Action, event: &Event) -> bool {
         let Some(subject) = &event.subject else {
             return false;
         };
-        let last = |method| self.replayed.get(&(subject.clone(), method)).copied();
-        let at_least = |method| last(method).is_some_and(|last| last >= event.original.time);
-        match event.method {
-            AdminMethod::Revoke | AdminMethod::BatchRevoke => at_least(AdminMethod::Revoke),
-            AdminMethod::Suspend => at_least(AdminMethod::Suspend),
-            // What a change has taken is taken again by a change, a revocation or a suspension.
-            AdminMethod::Update | AdminMethod::Rotate => {
-                at_least(AdminMethod::Update)
-                    || at_least(AdminMethod::Revoke)
-                    || last(AdminMethod::Suspend) == Some(event.original.time)
+        let time = event.original.time;
+        let times = |method| self.replayed.get(&(subject.clone(), method));
+        let since = |method| times(method).is_some_and(|it| it.iter().any(|it| *it >= time));
+        match action {
+            Action::Revoke => since(AdminMethod::Revoke),
+            // A suspension stands for a change too, so a later one may be about that.
+            Action::Suspend | Action::SuspendUnclear => {
+                times(AdminMethod::Suspend).is_some_and(|it| it.contains(&time))
             }
-            AdminMethod::SuspendAccount => at_least(AdminMethod::SuspendAccount),
-            AdminMethod::RemoveDomain | AdminMethod::AddDomain => {
-                at_least(AdminMethod::RemoveDomain) || at_least(AdminMethod::AddDomain)
+            Action::Narrow => since(AdminMethod::Update),
+            Action::SuspendAccount => since(AdminMethod::SuspendAccount),
+            Action::RemoveDomain | Action::RemoveSubdomains => {
+                since(AdminMethod::RemoveDomain) || since(AdminMethod::AddDomain)
             }
-            _ => false,
+            Action::LostKey | Action::LostRights => false,
         }
     }
 }

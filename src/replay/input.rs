@@ -112,6 +112,13 @@ impl Input {
         &self.events
     }
 
+    /// The time of the first write. Records of the store from before it concern none of them.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        let times = self.events.iter().map(|event| event.original.time);
+        times.min().unwrap_or(Timestamp::MAX)
+    }
+
     /// Where a write stands among them.
     pub(super) fn place(&self, identity: &Identity) -> Option<usize> {
         self.places.get(identity).copied()

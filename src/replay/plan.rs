@@ -1,6 +1,7 @@
 //! Where the lost writes have left each key, account and domain, and which writes nobody tells of.
 
 use super::{
+    action::Action,
     event::{Event, Subject},
     had::Had,
 };
@@ -34,6 +35,10 @@ pub struct KeyPlan<'a> {
     pub suspension: Option<&'a Event>,
     /// What set its scope and its end.
     pub update: Option<&'a Event>,
+    /// Whether the key was narrowed again by that.
+    pub is_narrowed: bool,
+    /// Whether the key was suspended because of that.
+    pub is_suspended: bool,
     /// What may have set them since, of which the input does not say how.
     pub unclear: Option<&'a Event>,
     /// Any of them.
@@ -54,48 +59,63 @@ impl<'a> Plan<'a> {
     }
 
     fn add(&mut self, had: &Had<'_>, event: &'a Event) {
-        let is_done = had.is_replayed(event);
         let text = |account: &AccountId, domain: &Domain| {
             (account.as_str().to_owned(), domain.as_str().to_owned())
         };
         match &event.subject {
             None => {}
-            Some(Subject::Account(account)) if is_done => {
-                self.accounts.remove(account.as_str());
-            }
             Some(Subject::Account(account)) => {
-                self.accounts.insert(account.as_str().to_owned(), event);
-            }
-            Some(Subject::Domain(account, domain)) if is_done => {
-                self.domains.remove(&text(account, domain));
+                let is_done = event.method == AdminMethod::SuspendAccount
+                    && had.has_done(Action::SuspendAccount, event);
+                put(
+                    &mut self.accounts,
+                    account.as_str().to_owned(),
+                    event,
+                    is_done,
+                );
             }
             Some(Subject::Domain(account, domain)) => {
-                self.domains.insert(text(account, domain), event);
+                let is_done = had.has_done(Action::RemoveDomain, event);
+                put(&mut self.domains, text(account, domain), event, is_done);
             }
-            Some(Subject::Key(key)) => self.keys.entry(*key).or_default().add(event, is_done),
+            Some(Subject::Key(key)) => self.keys.entry(*key).or_default().add(had, event),
         }
     }
 }
 
+/// Keeps the last event of a thing, or none if that is done.
+fn put<'a, K: Ord>(last: &mut BTreeMap<K, &'a Event>, of: K, event: &'a Event, is_done: bool) {
+    if is_done {
+        last.remove(&of);
+    } else {
+        last.insert(of, event);
+    }
+}
+
 impl<'a> KeyPlan<'a> {
-    fn add(&mut self, event: &'a Event, is_done: bool) {
+    fn add(&mut self, had: &Had<'_>, event: &'a Event) {
         self.last = Some(event);
-        let wanted = Some(event).filter(|_| !is_done);
+        let unless_done = |action| Some(event).filter(|_| !had.has_done(action, event));
         match event.method {
             AdminMethod::Revoke | AdminMethod::BatchRevoke => {
-                self.revoked = self.revoked.or(wanted);
+                self.revoked = self.revoked.or(unless_done(Action::Revoke));
             }
-            AdminMethod::Suspend | AdminMethod::Resume => self.suspension = wanted,
+            AdminMethod::Suspend => self.suspension = unless_done(Action::Suspend),
+            AdminMethod::Resume => self.suspension = Some(event),
             AdminMethod::Update | AdminMethod::Rotate => match event.key_end {
                 // A successor has none either. It is not in the store.
-                None => self.unclear = wanted,
+                None => self.unclear = unless_done(Action::SuspendUnclear),
                 // Without an overlap, a rotation has revoked the key.
                 Some(KeyEnd::At(end))
                     if event.method == AdminMethod::Rotate && end <= event.original.time =>
                 {
-                    self.revoked = self.revoked.or(wanted);
+                    self.revoked = self.revoked.or(unless_done(Action::Revoke));
                 }
-                Some(_) => (self.update, self.unclear) = (wanted, None),
+                Some(_) => {
+                    (self.update, self.unclear) = (Some(event), None);
+                    self.is_narrowed = had.has_done(Action::Narrow, event);
+                    self.is_suspended = had.has_done(Action::SuspendUnclear, event);
+                }
             },
             _ => {}
         }
@@ -107,16 +127,22 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
     let Some(first) = lost.first() else {
         return Vec::new();
     };
+    // Without a last write, the store may have lost all since its first.
     let before = had.last_before(first.original.revision);
-    let mut next = before.map_or(first.original.revision, |last| last.revision + 1);
-    let mut told: Vec<_> = lost
+    let mut next = before.map_or(1, |last| last.revision + 1);
+    // What the store has may stand in between, but not what came after the loss: its revisions are those of others.
+    let until = lost.iter().map(|event| event.original.time).max();
+    let last = lost.iter().map(|event| event.original.revision).max();
+    let mut told: Vec<_> = had
+        .told()
         .iter()
-        .filter(|event| event.writes > 0)
+        .filter(|event| event.writes > 0 && Some(event.original.time) <= until)
         .map(|event| {
             let end = event.original.revision;
             let writes = i64::try_from(event.writes).unwrap_or(i64::MAX);
             (end.saturating_sub(writes.saturating_sub(1)), end)
         })
+        .filter(|(_, end)| Some(*end) <= last)
         .collect();
     told.sort_unstable();
     let mut gaps = Vec::new();
@@ -132,7 +158,10 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::input::Input;
+    use crate::{
+        model::time::Timestamp,
+        replay::{event::Original, input::Input},
+    };
 
     const KEY: &str = "key_01m8d4da2afq1t0whwxxddwr9s";
 
@@ -155,6 +184,14 @@ mod tests {
         input
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as a store gives it")]
+    fn last(revision: i64) -> Option<Original> {
+        Some(Original {
+            revision,
+            time: Timestamp::EPOCH,
+        })
+    }
+
     #[test]
     fn the_last_write_of_a_kind_counts_whatever_the_order_of_the_lines() {
         let input = read(&[
@@ -164,7 +201,7 @@ mod tests {
             of_key(5, "Suspend"),
         ]);
         assert_eq!(input.events().len(), 3);
-        let had = Had::new(&input);
+        let had = Had::new(&input, last(4));
         let plan = Plan::of(&had);
         let key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
         let suspension = key.suspension.expect("one");
@@ -181,7 +218,7 @@ mod tests {
             ([record(5, "Update", &told), of_key(6, "Update")], true),
         ] {
             let input = read(&lines);
-            let plan = Plan::of(&Had::new(&input)).keys.remove(&key);
+            let plan = Plan::of(&Had::new(&input, last(4))).keys.remove(&key);
             assert_eq!(plan.expect("one").unclear.is_some(), is_unclear);
         }
     }
@@ -191,7 +228,13 @@ mod tests {
         let batch = "{\"message\":\"keys revoked\",\"time\":\"2030-01-01T00:01:00Z\",\"caller\":\"ops\",\
                      \"revision\":14,\"revoked\":3,\"part\":1,\"parts\":1,\"key_ids\":\"\"}\n";
         let input = read(&[of_key(5, "Suspend"), of_key(8, "Resume"), batch.to_owned()]);
-        let plan = Plan::of(&Had::new(&input));
+        let plan = Plan::of(&Had::new(&input, last(4)));
         assert_eq!(plan.gaps, [6..=7, 9..=11]);
+
+        // What came before the input may be lost too.
+        let plan = Plan::of(&Had::new(&input, last(2)));
+        assert_eq!(plan.gaps[0], 3..=4);
+        let plan = Plan::of(&Had::new(&input, None));
+        assert_eq!(plan.gaps[0], 1..=4);
     }
 }

@@ -80,6 +80,17 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
+    /// The number and the time of the last write before a time.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn last_write_before(
+        &self,
+        time: Timestamp,
+    ) -> Result<Option<(Revision, Timestamp)>, StoreError> {
+        replication::last_write_before(&self.database, time).await
+    }
+
     /// Connects to the database that a `postgres://` address names, and migrates it as needed.
     ///
     /// The address takes the parameters that tokio-postgres takes and, as libpq does,

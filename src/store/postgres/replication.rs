@@ -9,10 +9,14 @@ use super::{
     errors::unexpected,
     rows,
 };
-use crate::store::{
-    ChangePage, Position, Progress, Renewal, Renewed, Replica, ReplicaId, ReplicaSnapshot,
-    ReplicationError, Revision, StoreError,
+use crate::{
+    model::time::Timestamp,
+    store::{
+        ChangePage, Position, Progress, Renewal, Renewed, Replica, ReplicaId, ReplicaSnapshot,
+        ReplicationError, Revision, StoreError,
+    },
 };
+use std::time::SystemTime;
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
@@ -41,6 +45,32 @@ const REPLICAS: &str = "
     FROM keyservice.check_store($3::pg_catalog.uuid)
         CROSS JOIN keyservice.look_at_replicas($1::pg_catalog.int8[], $2::pg_catalog.uuid[]) l
     LEFT JOIN LATERAL pg_catalog.unnest(l.replicas) r ON true";
+
+const LAST_WRITE_BEFORE: &str = "
+    SELECT w.revision, w.write_time
+    FROM keyservice.check_store($2::pg_catalog.uuid)
+        CROSS JOIN keyservice.writes w
+    WHERE w.write_time OPERATOR(pg_catalog.<) $1::pg_catalog.timestamptz
+    ORDER BY w.revision DESC LIMIT 1";
+
+pub(super) async fn last_write_before(
+    database: &Database,
+    time: Timestamp,
+) -> Result<Option<(Revision, Timestamp)>, StoreError> {
+    let rows = database
+        .query(
+            Purpose::Calls,
+            LAST_WRITE_BEFORE,
+            &[&time.to_system_time(), &database.store_id()],
+        )
+        .await?;
+    let last = rows.first().map(|row| {
+        let time: SystemTime = rows::column(row, "write_time")?;
+        let revision = Revision::from_number(rows::column(row, "revision")?);
+        Ok((revision, Timestamp::from_system_time(time)))
+    });
+    last.transpose()
+}
 
 pub(super) async fn changes(
     database: &Database,

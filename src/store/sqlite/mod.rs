@@ -55,7 +55,7 @@ use open::Opened;
 use open_files::OpenFiles;
 pub use origin::{accept_restore, find_restored};
 pub use restore::{Restored, restore, restore_from};
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use std::{io, path::Path, sync::Arc, time::Duration};
 use worker::Worker;
 use write_groups::WriteGroups;
@@ -75,6 +75,19 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// The number and the time of the last write before a time.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn last_write_before(
+        &self,
+        time: Timestamp,
+    ) -> Result<Option<(Revision, Timestamp)>, StoreError> {
+        let read =
+            move |connection: &mut Connection| Ok(statements::last_write_before(connection, time)?);
+        self.looker.read(read).await
+    }
+
     /// Looks whether there is a database. Blocks.
     #[must_use]
     pub fn look(path: &Path) -> Presence {

@@ -218,6 +218,21 @@ pub(super) fn current_revision(connection: &Connection) -> rusqlite::Result<Revi
         .map(Revision::from_number)
 }
 
+/// The last write before a time.
+pub(super) fn last_write_before(
+    connection: &Connection,
+    time: Timestamp,
+) -> rusqlite::Result<Option<(Revision, Timestamp)>> {
+    let last = "SELECT revision, write_time FROM writes WHERE write_time < ?1 \
+                ORDER BY revision DESC LIMIT 1";
+    connection
+        .query_row(last, [time.as_micros()], |row| {
+            let time = Timestamp::nearest_to_micros(row.get(1)?);
+            Ok((Revision::from_number(row.get(0)?), time))
+        })
+        .optional()
+}
+
 /// What a write changes.
 pub(super) enum Subject<'a> {
     Key(KeyId),

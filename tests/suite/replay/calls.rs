@@ -75,7 +75,7 @@ impl Place {
             Some(cluster) => cluster.create_copy(database_in(&self.store)),
             None => {
                 let backup = self.file("backup.db");
-                run(&["backup", "--store", &self.store, &backup]);
+                run(&["backup", "--overwrite", "--store", &self.store, &backup]);
                 backup
             }
         }

@@ -92,6 +92,35 @@ async fn a_write_without_a_line_is_named_and_fails_the_command_which_has_written
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn writes_from_before_the_input_begins_are_named_however_often_the_store_was_read_since() {
+    let mut place = Place::sqlite();
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    let keys = [clients.create(None).await, clients.create(None).await];
+    for _ in 0..1001 {
+        clients.keys.list("acme").await.expect("listed");
+    }
+    whole_log(server).await;
+    let copy = place.copy();
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    clients.keys.revoke(&keys[0].id).await.expect("revoked");
+    clients.keys.revoke(&keys[1].id).await.expect("revoked");
+    let log = whole_log(server).await;
+    place.restore(copy);
+    let rotated: Vec<_> = log.lines().skip(line_of(&log, &keys[0]) + 1).collect();
+    let rotated = place.write("rotated", &rotated.join("\n"));
+    let whole = place.write("whole", &log);
+
+    let replayed = place.replay(&["--dry-run", &rotated]);
+    assert_eq!(replayed.code(), Some(1));
+    let errors = replayed.errors();
+    assert!(errors.contains("no line tells of write 3: "), "{errors}");
+    let replayed = place.replay(&["--dry-run", &whole]);
+    assert_eq!(replayed.code(), Some(0), "{}", replayed.errors());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_of_collectors_in_any_order_and_more_than_once_are_taken() {
     let (place, log, _) = restored(revoke_each).await;
     let time = "2030-01-31T15:00:00.000000001Z";

@@ -1,6 +1,7 @@
 //! A restored store, and `keyservice replay` with what the service told before that. The service, the stores and the
 //! log are real.
 
+mod again;
 pub mod calls;
 mod lines;
 mod restored;
