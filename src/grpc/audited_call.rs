@@ -299,7 +299,8 @@ impl AuditedCall {
         key_end: Option<KeyEnd>,
         successor: Option<KeyId>,
     ) -> AuditedCall<Recorded> {
-        self.entry.written = Some(Written {
+        // The line of a call that found its work done would be taken for a write.
+        self.entry.written = (!committed.is_by_earlier_write()).then(|| Written {
             revision: committed.position().revision,
             key_end,
             successor,

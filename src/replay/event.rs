@@ -141,7 +141,9 @@ fn of_call(fields: &Fields<'_>) -> Result<Told, Unwhole> {
     };
     let Some(revision) = fields.revision()? else {
         // A call that wrote nothing has none, and in an earlier release no call has.
-        let says_so = fields.has("time") && (outcome != "OK" || may_find_done(method));
+        let is_domain = matches!(method, AdminMethod::AddDomain | AdminMethod::RemoveDomain);
+        let may_be_done = outcome != "OK" || may_find_done(method) || is_domain;
+        let says_so = fields.has("time") && may_be_done;
         return if says_so || !MAY_STAND.contains(&outcome) {
             Ok(Told::Nothing)
         } else {
@@ -182,8 +184,11 @@ fn of_call(fields: &Fields<'_>) -> Result<Told, Unwhole> {
 
 /// A line of the log that names keys of a batch.
 fn of_batch(fields: &Fields<'_>) -> Result<Told, Unwhole> {
-    let revision = fields.revision()?.ok_or(OLD)?;
     let number = |name| fields.0.get(name).and_then(Value::as_u64).ok_or(OLD);
+    if number("revoked")? == 0 {
+        return Ok(Told::Nothing);
+    }
+    let revision = fields.revision()?.ok_or(OLD)?;
     let (part, parts, revoked) = (number("part")?, number("parts")?, number("revoked")?);
     let ids = fields.text("key_ids")?.ok_or(OLD)?;
     let time = fields.time("time")?.ok_or(OLD)?;
@@ -199,7 +204,7 @@ fn of_batch(fields: &Fields<'_>) -> Result<Told, Unwhole> {
         key_end: None,
     };
     let keys = ids.split_whitespace().map(|id| {
-        let id = KeyId::parse(id).map_err(|_| "has a key id that is none")?;
+        let id = KeyId::parse(id).map_err(|_| "has an invalid key id")?;
         Ok(Event {
             writes: 0,
             subject: Some(Subject::Key(id)),
@@ -246,9 +251,9 @@ fn of_record(fields: &Fields<'_>) -> Result<Told, Unwhole> {
     Ok(Told::Writes(vec![event]))
 }
 
-/// Whether a call that succeeds may have found that nothing was left to write, and then has no revision.
+/// Whether a call that succeeds may have found that nothing was left to write, and then is on record without a revision.
 fn may_find_done(method: AdminMethod) -> bool {
-    method == AdminMethod::Revoke
+    matches!(method, AdminMethod::Revoke | AdminMethod::BatchRevoke)
 }
 
 /// The method, if it writes. A dry run does not.
@@ -280,19 +285,19 @@ impl<'a> Fields<'a> {
 
     fn time(&self, name: &str) -> Result<Option<Timestamp>, Unwhole> {
         let text = self.text(name)?;
-        text.map(|text| Timestamp::parse_rfc3339(text).ok_or("has a time that is none"))
+        text.map(|text| Timestamp::parse_rfc3339(text).ok_or("has an invalid time"))
             .transpose()
     }
 
     fn key(&self, name: &str) -> Result<Option<KeyId>, Unwhole> {
         let text = self.text(name)?;
-        text.map(|text| KeyId::parse(text).map_err(|_| "has a key id that is none"))
+        text.map(|text| KeyId::parse(text).map_err(|_| "has an invalid key id"))
             .transpose()
     }
 
     fn caller(&self) -> Result<CallerName, Unwhole> {
         let name = self.text("caller")?.ok_or("names no caller")?;
-        CallerName::parse_recorded(name).map_err(|_| "has a caller's name that is none")
+        CallerName::parse_recorded(name).map_err(|_| "has an invalid caller's name")
     }
 
     fn revision(&self) -> Result<Option<i64>, Unwhole> {
@@ -300,7 +305,7 @@ impl<'a> Fields<'a> {
             None | Some(Value::Null) => Ok(None),
             Some(number) => match number.as_i64() {
                 Some(revision) if revision > 0 => Ok(Some(revision)),
-                _ => Err("has a revision that is none"),
+                _ => Err("has an invalid revision"),
             },
         }
     }
@@ -310,14 +315,12 @@ impl<'a> Fields<'a> {
         let account_id = account_id.map(|text| AccountId::parse(text.to_owned()));
         let account_id = account_id
             .transpose()
-            .map_err(|_| "has an account id that is none")?;
+            .map_err(|_| "has an invalid account id")?;
         let domain = self.text("domain")?;
         let domain = domain.map(|text| Domain::parse(text.to_owned()));
-        let domain = domain
-            .transpose()
-            .map_err(|_| "has a domain that is none")?;
+        let domain = domain.transpose().map_err(|_| "has an invalid domain")?;
         let key_end = self.text("key_end")?;
-        let key_end = key_end.map(|text| KeyEnd::parse(text).ok_or("has a time that is none"));
+        let key_end = key_end.map(|text| KeyEnd::parse(text).ok_or("has an invalid time"));
         let include_subdomains = match self.0.get("include_subdomains") {
             None | Some(Value::Null) => None,
             Some(Value::Bool(included)) => Some(*included),

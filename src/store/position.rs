@@ -102,13 +102,28 @@ impl WriteId {
 pub struct Committed<T> {
     value: T,
     position: Position,
+    is_earlier: bool,
 }
 
 impl<T> Committed<T> {
     /// For a store whose transaction, audit record included, is committed or is about to be: if
     /// the commit fails, this must not leave the store.
     pub(in crate::store) fn new(value: T, position: Position) -> Self {
-        Self { value, position }
+        Self {
+            value,
+            position,
+            is_earlier: false,
+        }
+    }
+
+    /// The same, of a call that found its work done by an earlier write, if this is so.
+    pub(in crate::store) fn by_earlier_write(self, is_earlier: bool) -> Self {
+        Self { is_earlier, ..self }
+    }
+
+    /// Whether the call found its work done, and the position is that of an earlier write.
+    pub fn is_by_earlier_write(&self) -> bool {
+        self.is_earlier
     }
 
     /// What the call has led to.
@@ -127,6 +142,7 @@ impl<T> Committed<T> {
         Committed {
             value: map(self.value),
             position: self.position,
+            is_earlier: self.is_earlier,
         }
     }
 

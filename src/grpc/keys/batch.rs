@@ -72,7 +72,7 @@ impl KeyHandlers {
             Ok(Done::Revoked(selected, committed)) => {
                 let call = call.recorded_by(&committed);
                 let (revoked, position) = committed.into_parts();
-                if call.has_line() {
+                if call.has_line() && revoked > 0 {
                     log_batch(&call, revoked, position, &selected.key_ids);
                 }
                 let complete = async {

@@ -103,5 +103,6 @@ pub(super) async fn revoke(
     } else {
         Position::START
     };
-    Ok(Committed::new(rows::count(row, "revoked")?, position))
+    let revoked = rows::count(row, "revoked")?;
+    Ok(Committed::new(revoked, position).by_earlier_write(revoked == 0))
 }

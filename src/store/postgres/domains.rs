@@ -22,6 +22,11 @@ use crate::{
 };
 use tokio_postgres::Row;
 
+/// Whether the write of a row was there before the statement, which does not see its own. It does not see one either
+/// that was committed while it waited for the writers' lock.
+const IS_EARLIER: &str = "EXISTS ( \
+     SELECT FROM keyservice.writes w WHERE w.revision OPERATOR(pg_catalog.=) changed.revision) AS is_earlier";
+
 pub(super) async fn add(
     database: &Database,
     addition: &DomainAddition,
@@ -31,7 +36,7 @@ pub(super) async fn add(
             Turn::Common,
             &addition.still_allowed,
             &format!(
-                "WITH added AS MATERIALIZED ( \
+                "WITH changed AS MATERIALIZED ( \
                      SELECT (a.added).*, a.write_id, a.is_shared \
                      FROM keyservice.check_store($8::pg_catalog.uuid) \
                          CROSS JOIN keyservice.add_domain($1::pg_catalog.text, $2::pg_catalog.text, \
@@ -40,8 +45,8 @@ pub(super) async fn add(
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \
                           calls, revision) \
-                     SELECT $4, $5, $6, $1, $2, $3, $7, 1, revision FROM added) \
-                 SELECT {}, is_shared, revision, write_id FROM added",
+                     SELECT $4, $5, $6, $1, $2, $3, $7, 1, revision FROM changed) \
+                 SELECT {}, is_shared, revision, write_id, {IS_EARLIER} FROM changed",
                 rows::DOMAIN_COLUMNS
             ),
             &[
@@ -63,7 +68,8 @@ pub(super) async fn add(
         domain: rows::verified_domain(row)?,
         is_shared: rows::column(row, "is_shared")?,
     };
-    Ok(Committed::new(added, rows::position(row)?))
+    let committed = Committed::new(added, rows::position(row)?);
+    Ok(committed.by_earlier_write(rows::column(row, "is_earlier")?))
 }
 
 pub(super) async fn remove(
@@ -91,7 +97,7 @@ pub(super) async fn remove_subdomains(
         removal,
     )
     .await?;
-    Ok(removed.map(|removed| Committed::new((), removed.position())))
+    Ok(removed.map(|removed| removed.map(|_| ())))
 }
 
 async fn remove_by(
@@ -107,7 +113,7 @@ async fn remove_by(
             Turn::of(method),
             &removal.still_allowed,
             &format!(
-                "WITH removed AS MATERIALIZED ( \
+                "WITH changed AS MATERIALIZED ( \
                      SELECT revision, write_id \
                      FROM keyservice.check_store($9::pg_catalog.uuid) \
                      CROSS JOIN keyservice.{function}($1::pg_catalog.text, $2::pg_catalog.text, \
@@ -116,14 +122,14 @@ async fn remove_by(
                      INSERT INTO keyservice.audit \
                          (time, caller, method, account_id, domain, include_subdomains, outcome, \
                           calls, revision) \
-                     SELECT $3, $4, $5, $1, $2, $8, $6, 1, revision FROM removed WHERE write_id IS NOT NULL) \
-                 SELECT revision, write_id, ( \
+                     SELECT $3, $4, $5, $1, $2, $8, $6, 1, revision FROM changed WHERE write_id IS NOT NULL) \
+                 SELECT revision, write_id, {IS_EARLIER}, ( \
                      SELECT d.domain FROM keyservice.domains d \
                      WHERE d.account_id OPERATOR(pg_catalog.=) $1 \
                        AND d.domain OPERATOR(pg_catalog.=) ANY ($7) \
                        AND d.remove_time IS NULL AND d.include_subdomains \
                      ORDER BY pg_catalog.char_length(d.domain) DESC LIMIT 1) AS still_verified_by \
-                 FROM removed WHERE write_id IS NOT NULL"
+                 FROM changed WHERE write_id IS NOT NULL"
             ),
             &[
                 &removal.account_id.as_str(),
@@ -143,7 +149,8 @@ async fn remove_by(
         let removed = RemovedDomain {
             still_verified_by: still_verified_by.map(Domain::from_stored),
         };
-        Ok(Committed::new(removed, rows::position(row)?))
+        let committed = Committed::new(removed, rows::position(row)?);
+        Ok(committed.by_earlier_write(rows::column(row, "is_earlier")?))
     });
     removed.transpose()
 }

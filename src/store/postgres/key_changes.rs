@@ -128,10 +128,8 @@ pub(super) async fn replace(
         "REPLACED" => Ok(Replaced::Replaced(Committed::new((), rows::position(row)?))),
         "REQUEST_ID_USED" => {
             let first = KeyId::from_uuid(rows::column(row, "first_key_id")?);
-            Ok(Replaced::RequestIdUsed(Committed::new(
-                first,
-                rows::position(row)?,
-            )))
+            let committed = Committed::new(first, rows::position(row)?);
+            Ok(Replaced::RequestIdUsed(committed.by_earlier_write(true)))
         }
         "CONFLICT" => Ok(Replaced::Conflict),
         "UNVERIFIED" => Ok(Replaced::DomainNotVerified),

@@ -98,7 +98,10 @@ fn created(row: &Row) -> Result<Vec<<NewKey as Grouped>::Answer>, StoreError> {
             revision: Revision::from_number(revision),
             write_id: WriteId::from_uuid(write_id),
         });
-        let committed = |outcome, position| Ok(Committed::new(outcome, position));
+        let committed = |outcome, position| {
+            let is_earlier = outcome != CreateOutcome::Created;
+            Ok(Committed::new(outcome, position).by_earlier_write(is_earlier))
+        };
         match (outcome, position, first) {
             ("CREATED", Some(position), _) => Ok(committed(CreateOutcome::Created, position)),
             ("REQUEST_ID_USED", Some(position), Some(first)) => {
@@ -165,7 +168,11 @@ impl Grouped for Revocation {
             let answer = usize::try_from(place - 1).ok();
             let answer = answer.and_then(|place| answers.get_mut(place));
             let answer = answer.ok_or_else(|| unexpected("revoke_keys gave a wrong row"))?;
-            *answer = Some(Committed::new(rows::key(row)?, rows::position(row)?));
+            let key = rows::key(row)?;
+            let asked = usize::try_from(place - 1).ok().and_then(|it| group.get(it));
+            let is_earlier = asked.is_some_and(|asked| key.revoke_time != Some(asked.now));
+            let committed = Committed::new(key, rows::position(row)?);
+            *answer = Some(committed.by_earlier_write(is_earlier));
         }
         Ok(answers)
     }

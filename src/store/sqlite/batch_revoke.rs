@@ -85,7 +85,7 @@ pub(super) fn revoke(
     // Without a key, the last write is somebody else's.
     let own = (revoked > 0).then_some(last);
     audit::append(transaction, &record(batch, own, account_id, None, domain))?;
-    Ok(Committed::new(revoked, position(last)))
+    Ok(Committed::new(revoked, position(last)).by_earlier_write(revoked == 0))
 }
 
 fn record(

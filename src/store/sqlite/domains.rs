@@ -39,6 +39,7 @@ pub(super) fn add(
     let held = find(transaction, account_id, name)?.filter(|held| {
         !held.is_removed && held.domain.include_subdomains == addition.include_subdomains
     });
+    let is_done = held.is_some();
     let (domain, revision) = match held {
         Some(held) => (held.domain, held.revision),
         None => put(transaction, addition)?,
@@ -56,7 +57,7 @@ pub(super) fn add(
     };
     audit::append(transaction, &record)?;
     let added = AddedDomain { domain, is_shared };
-    Ok(Committed::new(added, position(revision)))
+    Ok(Committed::new(added, position(revision)).by_earlier_write(is_done))
 }
 
 fn put(
@@ -107,7 +108,8 @@ pub(super) fn remove(
     let removed = RemovedDomain {
         still_verified_by: verifying_parent(transaction, account_id, name)?,
     };
-    Ok(Some(Committed::new(removed, position(revision))))
+    let committed = Committed::new(removed, position(revision));
+    Ok(Some(committed.by_earlier_write(held.is_removed)))
 }
 
 /// On record as the call by which an admin would do it.

@@ -55,7 +55,7 @@ pub(super) fn replace(
     {
         let outcome = Outcome::ALREADY_EXISTS;
         append_record(transaction, replacement, first, None, outcome, revision)?;
-        let first = Committed::new(first, position(revision));
+        let first = Committed::new(first, position(revision)).by_earlier_write(true);
         return Ok(Replaced::RequestIdUsed(first));
     }
     let lookup = KeyLookup {

@@ -50,7 +50,9 @@ pub(super) fn create(
             &record(Outcome::ALREADY_EXISTS, first, revision),
         )?;
         let used = CreateOutcome::RequestIdUsed { first };
-        return Ok(Ok(Committed::new(used, position(revision))));
+        return Ok(Ok(
+            Committed::new(used, position(revision)).by_earlier_write(true)
+        ));
     }
     if let (true, Scope::Domain(domain)) = (new.must_be_verified, &key.scope)
         && !domains::is_verified(transaction, &key.account_id, domain)?
@@ -195,7 +197,8 @@ pub(super) fn revoke(
         calls: 1,
     };
     audit::append(transaction, &record)?;
-    Ok(Some(Committed::new(key, position(revision))))
+    let committed = Committed::new(key, position(revision));
+    Ok(Some(committed.by_earlier_write(!is_first)))
 }
 
 /// SQLite takes no list as a parameter, but reads one from JSON. No account id holds a character
