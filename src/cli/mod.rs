@@ -12,6 +12,7 @@ mod new_file;
 mod output;
 mod reference;
 mod replay;
+mod replay_findings;
 mod serve;
 mod shown_password;
 mod times;

@@ -8,21 +8,20 @@ use super::{
     client::Failure,
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, is_broken_pipe, to_stdout},
+    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
+    replay_findings::{Summary, json_line, sentence},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
 };
 use crate::{
     config::StoreAddress,
     model::{
-        account::AccountId,
-        audit_record::{AdminMethod, AuditQuery},
-        domain::Domain,
+        audit_record::AuditQuery,
         printable::{printable, printable_json},
         time::{LeaseTerm, Timestamp},
         token::Digester,
     },
     replay::{
-        Action, Event, Original, Subject,
+        Original,
         had::Had,
         input::Input,
         plan::Plan,
@@ -37,7 +36,6 @@ use crate::{
     },
 };
 use clap::Args;
-use serde_json::json;
 use std::{
     error::Error,
     fs::File,
@@ -59,7 +57,7 @@ pub(super) struct ReplayCommand {
     #[arg(long, env = "KEYSERVICE_DIGEST_SECRET_FILE", value_name = "FILE")]
     digest_secret_file: Option<PathBuf>,
 
-    /// Print what would be written, and write nothing.
+    /// Print what would be written, and write none of it. The store is still brought to this release.
     #[arg(long)]
     dry_run: bool,
 
@@ -118,20 +116,21 @@ impl ReplayCommand {
         }
         let more = input.unwhole.len().saturating_sub(NAMED);
         if more > 0 {
-            complain(&format!("and {more} more such lines"));
+            let more = counted(more as u64, "more such line");
+            complain(&format!("and {more}"));
         }
         if !input.unwhole.is_empty() && !self.incomplete {
             return Err(Failure::Misused(format!(
-                "{} lines cannot be trusted to be whole, so nothing was written: give the whole files, or --incomplete \
-                 to go on without these lines",
-                input.unwhole.len()
+                "{} cannot be trusted to be whole, so nothing was written: give the whole files, or --incomplete to go \
+                 on without",
+                counted(input.unwhole.len() as u64, "line")
             )));
         }
         if input.events().is_empty() {
             return Err(Failure::Misused(format!(
-                "none of {} lines tells of a write: give the JSON log of the service, or the output of `keyservice \
+                "none of {} tells of a write: give the JSON log of the service, or the output of `keyservice \
                  audit --output json`",
-                input.lines
+                counted(input.lines, "line")
             )));
         }
         Ok(input)
@@ -165,15 +164,20 @@ impl ReplayCommand {
         }
         let is_complete = tell_missing(input, &had, &plan);
         if summary.failed > 0 {
-            let failed = format!("{} writes could not be made: run it again", summary.failed);
+            let failed = counted(summary.failed, "write");
+            let failed = format!("{failed} could not be made: run it again");
             return Err(Failure::Refused(failed).into());
         }
         if !is_complete && !self.incomplete {
-            return Err(Failure::Refused(
-                "what the lines tell is written, but they do not tell everything: give the logs of all replicas, from \
-                 before the backup to the end, or exported audit records"
-                    .to_owned(),
-            )
+            let done = if self.dry_run {
+                "nothing was written, and the lines"
+            } else {
+                "what the lines tell is written, but they"
+            };
+            return Err(Failure::Refused(format!(
+                "{done} do not tell everything: give the logs of all replicas, from before the backup to the end, or \
+                 exported audit records"
+            ))
             .into());
         }
         Ok(())
@@ -292,8 +296,15 @@ fn tell_missing(input: &Input, had: &Had<'_>, plan: &Plan<'_>) -> bool {
     }
     let lost = had.lost();
     let first = lost.first().map(|event| event.original.revision);
-    let since = first.and_then(|first| had.last_before(first));
-    let untold = input.untold_since(since.map_or(Timestamp::EPOCH, |last| last.time));
+    let last_stored = first.and_then(|first| had.last_before(first));
+    let last_stored = last_stored.map(|last| last.time);
+    // Up to the last write that is told, each is told or is in a gap.
+    let since = if plan.gaps.is_empty() {
+        had.last_told()
+    } else {
+        last_stored
+    };
+    let untold = input.untold_since(since.unwrap_or(Timestamp::EPOCH), last_stored);
     for what in &untold {
         complain(&format!(
             "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
@@ -308,113 +319,4 @@ async fn wait_until_acknowledged(store: &Store, write: Position) -> Result<(), U
     let acknowledgements = Acknowledgements::new(store.replicas.clone(), own, LeaseTerm::new(TERM));
     acknowledgements.set_applied(Revision::from_number(i64::MAX));
     acknowledgements.wait_until_acknowledged(write).await
-}
-
-/// How much was found.
-#[derive(Default)]
-struct Summary {
-    written: usize,
-    failed: usize,
-    lost_keys: usize,
-    lost_rights: usize,
-}
-
-impl Summary {
-    fn add(&mut self, finding: &Finding<'_>) {
-        match finding.action {
-            Action::LostKey => self.lost_keys += 1,
-            Action::LostRights => self.lost_rights += 1,
-            _ if finding.failed.is_some() => self.failed += 1,
-            _ => self.written += 1,
-        }
-    }
-
-    fn tell(&self, dry_run: bool) {
-        let Self {
-            written,
-            failed,
-            lost_keys,
-            lost_rights,
-        } = self;
-        let done = if dry_run {
-            "would be written"
-        } else {
-            "written"
-        };
-        complain(&format!(
-            "{written} writes {done}, {failed} failed; {lost_keys} keys are lost, and {lost_rights} other changes that \
-             gave rights"
-        ));
-    }
-}
-
-fn subject(event: &Event) -> String {
-    match &event.subject {
-        Some(Subject::Key(key)) => format!("key {key}"),
-        Some(Subject::Account(account)) => format!("account {}", account.as_str()),
-        Some(Subject::Domain(account, domain)) => {
-            format!("domain {} of account {}", domain.as_str(), account.as_str())
-        }
-        None => "nothing".to_owned(),
-    }
-}
-
-fn sentence(finding: &Finding<'_>, dry_run: bool) -> String {
-    let event = finding.event;
-    let subject = subject(event);
-    let what = match finding.action {
-        Action::Revoke => "revoked",
-        Action::Suspend | Action::SuspendAccount => "suspended",
-        Action::SuspendUnclear => {
-            "suspended with the reason LOST_WRITE, because the lost change may have narrowed it: put it right and \
-             resume it"
-        }
-        Action::Narrow => "narrowed",
-        Action::RemoveDomain => "removed",
-        Action::RemoveSubdomains => "limited to the domain itself",
-        Action::LostKey => "lost: its token is unknown, so tell its owner",
-        Action::LostRights => "denied more than before: change it again if it is to be granted",
-    };
-    let verb = match (&finding.failed, finding.action.writes()) {
-        (Some(_), true) => "could not be",
-        (None, true) if dry_run => "would be",
-        _ => "is",
-    };
-    let why = finding
-        .failed
-        .as_ref()
-        .map_or(String::new(), |error| format!(" ({error})"));
-    let (revision, time) = (event.original.revision, event.original.time);
-    let (method, caller) = (event.method, event.caller.as_str());
-    format!("{subject} {verb} {what}{why}; lost write {revision}: {method} by {caller} at {time}")
-}
-
-fn json_line(finding: &Finding<'_>, dry_run: bool) -> String {
-    let event = finding.event;
-    let action: &str = finding.action.into();
-    let key_id = match &event.subject {
-        Some(Subject::Key(key_id)) => Some(key_id.to_string()),
-        _ => None,
-    };
-    let result = match (&finding.failed, finding.action.writes()) {
-        (_, false) => "lost",
-        (Some(_), true) => "failed",
-        (None, true) if dry_run => "would_be_written",
-        (None, true) => "written",
-    };
-    json!({
-        "action": action,
-        "result": result,
-        "why": finding.failed.as_ref().map(ToString::to_string),
-        "key_id": key_id,
-        "account_id": event.account_id.as_ref().map(AccountId::as_str),
-        "domain": event.domain.as_ref().map(Domain::as_str),
-        "lost_write": {
-            "revision": event.original.revision,
-            "time": event.original.time.to_string(),
-            "caller": event.caller.as_str(),
-            "method": AdminMethod::as_str(event.method),
-        },
-    })
-    .to_string()
 }

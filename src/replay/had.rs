@@ -111,6 +111,14 @@ impl<'a> Had<'a> {
         lost
     }
 
+    /// The time of the last write that is told: of those that are lost, or else of those that the store has.
+    #[must_use]
+    pub fn last_told(&self) -> Option<Timestamp> {
+        let time = |event: &Event| event.original.time;
+        let last = self.lost().into_iter().map(time).max();
+        last.or_else(|| self.told().iter().map(time).max())
+    }
+
     /// All writes that are told, whether the store has them or not.
     #[must_use]
     pub fn told(&self) -> &'a [Event] {

@@ -124,23 +124,35 @@ impl Input {
         self.places.get(identity).copied()
     }
 
-    /// What the lines say that no line tells, since a time.
+    /// What the lines say that no line tells, since a time, and which batches from after the store's last write lack
+    /// keys. Keys that records tell of are there.
     #[must_use]
-    pub fn untold_since(&self, since: Timestamp) -> Vec<&'static str> {
+    pub fn untold_since(
+        &self,
+        since: Timestamp,
+        last_stored: Option<Timestamp>,
+    ) -> Vec<&'static str> {
         let told = self.untold.iter().filter(|(time, _)| *time >= since);
         let mut untold: Vec<_> = told.map(|(_, what)| *what).collect();
+        let of_batches = self
+            .events
+            .iter()
+            .filter(|event| event.method == AdminMethod::BatchRevoke && event.subject.is_some());
+        let mut keys = HashMap::<Timestamp, u64>::new();
+        for event in of_batches {
+            *keys.entry(event.original.time).or_default() += 1;
+        }
         let is_incomplete = |event: &&Event| {
-            let batch = (event.original.time, event.original.revision);
-            let parts = self.batches.get(&batch);
-            parts.is_some_and(|(all, read)| {
+            let time = event.original.time;
+            let parts = self.batches.get(&(time, event.original.revision));
+            let lacks_lines = parts.is_some_and(|(all, read)| {
                 *all == 0 || (1..=*all).any(|part| !read.contains(&part))
-            })
+            });
+            let told = keys.get(&time).copied().unwrap_or_default();
+            lacks_lines && told < event.writes.max(1)
         };
-        let batches = self.events.iter().filter(|event| event.subject.is_none());
-        if batches
-            .filter(|event| event.original.time >= since)
-            .any(|event| is_incomplete(&event))
-        {
+        let mut batches = self.events.iter().filter(|event| event.subject.is_none());
+        if batches.any(|event| Some(event.original.time) >= last_stored && is_incomplete(&event)) {
             untold.push("keys of a BatchRevoke");
         }
         untold.sort_unstable();

@@ -132,7 +132,7 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
     let mut next = before.map_or(1, |last| last.revision + 1);
     // What the store has may stand in between, but not what came after the loss: its revisions are those of others.
     let until = lost.iter().map(|event| event.original.time).max();
-    let last = lost.iter().map(|event| event.original.revision).max();
+    let head = lost.iter().map(|event| event.original.revision).max();
     let mut told: Vec<_> = had
         .told()
         .iter()
@@ -142,7 +142,7 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
             let writes = i64::try_from(event.writes).unwrap_or(i64::MAX);
             (end.saturating_sub(writes.saturating_sub(1)), end)
         })
-        .filter(|(_, end)| Some(*end) <= last)
+        .filter(|(_, end)| Some(*end) <= head)
         .collect();
     told.sort_unstable();
     let mut gaps = Vec::new();
@@ -159,7 +159,11 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
 mod tests {
     use super::*;
     use crate::{
-        model::time::Timestamp,
+        model::{
+            audit_record::{AuditRecord, Outcome},
+            caller_name::CallerName,
+            time::Timestamp,
+        },
         replay::{event::Original, input::Input},
     };
 
@@ -221,6 +225,28 @@ mod tests {
             let plan = Plan::of(&Had::new(&input, last(4))).keys.remove(&key);
             assert_eq!(plan.expect("one").unclear.is_some(), is_unclear);
         }
+    }
+
+    #[test]
+    fn a_call_with_the_revision_of_an_earlier_write_of_the_store_is_not_lost() {
+        let input = read(&[of_key(5, "Suspend"), of_key(6, "Suspend")]);
+        let mut had = Had::new(&input, last(1));
+        had.note(&AuditRecord {
+            time: Timestamp::EPOCH,
+            caller: CallerName::service(),
+            method: AdminMethod::BatchRevoke.into(),
+            account_id: None,
+            key_id: Some(KeyId::parse(KEY).expect("an id")),
+            domain: None,
+            include_subdomains: None,
+            key_end: None,
+            revision: Some(5),
+            outcome: Outcome::OK,
+            calls: 1,
+        });
+        let lost: Vec<_> = had.lost().iter().map(|it| it.original.revision).collect();
+        assert_eq!(lost, [6]);
+        assert!(Plan::of(&had).gaps.is_empty());
     }
 
     #[test]

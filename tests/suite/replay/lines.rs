@@ -1,6 +1,7 @@
 //! Which lines a replay takes, and which it refuses.
 
-use super::calls::{Clients, Made, Place, whole_log};
+use super::calls::{Clients, DOMAIN, Made, OTHER, Place, whole_log};
+use crate::support::server::audit_command::audit_output;
 use serde_json::{Value, json};
 
 /// A restored store, the log from before and after its backup, and keys that were revoked after it.
@@ -20,6 +21,7 @@ async fn restored(
     let server = place.serve().await;
     revoke(&mut Clients::of(&server).await, &keys).await;
     let log = before + &whole_log(server).await;
+    place.write("records", &audit_output(&place.store, &[]));
     place.restore(copy);
     (place, log, keys)
 }
@@ -121,6 +123,92 @@ async fn writes_from_before_the_input_begins_are_named_however_often_the_store_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_that_were_only_counted_are_named_unless_every_write_up_to_them_is_told() {
+    let (place, log, keys) = restored(revoke_each).await;
+    let at = line_of(&log, &keys[1]);
+    let lines: Vec<_> = log.lines().collect();
+    let told: Value = serde_json::from_str(lines[at]).expect("JSON");
+    let counted_at = |time: &str| {
+        let message = "admin calls that have no line of their own";
+        json!({"timestamp": time, "message": message, "method": "Revoke", "outcome": "OK"})
+            .to_string()
+    };
+    let before = counted_at(told["time"].as_str().expect("a time"));
+    let after = counted_at("9999-01-01T00:00:00Z");
+    let without = [&lines[..at], &lines[at + 1..]].concat().join("\n");
+    for (log, line, is_named) in [
+        (&log, &before, false),
+        (&log, &after, true),
+        (&without, &before, true),
+    ] {
+        let file = place.write("log", &format!("{log}\n{line}\n"));
+        let replayed = place.replay(&["--dry-run", &file]);
+        let errors = replayed.errors();
+        assert_eq!(replayed.code(), Some(i32::from(is_named)), "{errors}");
+        assert_eq!(
+            errors.contains("calls that have no line"),
+            is_named,
+            "{errors}"
+        );
+    }
+}
+
+async fn a_call_that_found_its_work_done_tells_of_no_write_in(mut place: Place) {
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    let keys = [clients.create(None).await, clients.create(None).await];
+    clients.domains.add("acme", DOMAIN).await.expect("added");
+    clients.domains.add("acme", OTHER).await.expect("added");
+    clients
+        .domains
+        .remove("acme", OTHER)
+        .await
+        .expect("removed");
+    clients.keys.revoke(&keys[0].id).await.expect("revoked");
+    let before = whole_log(server).await;
+    let copy = place.copy();
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    clients.keys.revoke(&keys[0].id).await.expect("revoked");
+    clients.batch_revoke(&[&keys[0]]).await;
+    clients.domains.add("acme", DOMAIN).await.expect("added");
+    clients
+        .domains
+        .remove("acme", OTHER)
+        .await
+        .expect("removed");
+    let repeated = whole_log(server).await;
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    clients.keys.revoke(&keys[1].id).await.expect("revoked");
+    let log = whole_log(server).await;
+    place.restore(copy);
+    for line in repeated
+        .lines()
+        .filter(|line| line.contains("\"admin call\""))
+    {
+        assert!(!line.contains("\"revision\""), "{line}");
+    }
+    assert!(!repeated.contains("keys revoked"), "{repeated}");
+    for told in [repeated.clone() + &log, before + &repeated + &log] {
+        let told = place.write("told", &told);
+        let replayed = place.replay(&["--dry-run", &told]);
+        assert_eq!(replayed.findings(), ["revoke would_be_written"]);
+        assert_eq!(replayed.code(), Some(0), "{}", replayed.errors());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_found_its_work_done_tells_of_no_write_in_a_file() {
+    a_call_that_found_its_work_done_tells_of_no_write_in(Place::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_found_its_work_done_tells_of_no_write_in_postgres() {
+    a_call_that_found_its_work_done_tells_of_no_write_in(Place::postgres()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_of_collectors_in_any_order_and_more_than_once_are_taken() {
     let (place, log, _) = restored(revoke_each).await;
     let time = "2030-01-31T15:00:00.000000001Z";
@@ -162,6 +250,9 @@ async fn a_batch_is_taken_whole_or_what_is_missing_of_it_is_named() {
     assert_eq!(missing.findings(), [""; 0]);
     let errors = missing.errors();
     assert!(errors.contains("keys of a BatchRevoke"), "{errors}");
+    let records = place.file("records");
+    let covered = place.replay(&["--dry-run", &file, &records]);
+    assert_eq!(covered.code(), Some(0), "{}", covered.errors());
 
     let file = place.write("log", &log);
     let replayed = place.replay(&[&file]);
@@ -194,7 +285,7 @@ async fn lines_of_an_earlier_release_and_texts_for_people_are_refused() {
     let refused = place.replay(&[&empty]);
     assert_eq!(refused.code(), Some(2));
     assert!(
-        refused.errors().contains("none of 1 lines"),
+        refused.errors().contains("none of 1 line "),
         "{}",
         refused.errors()
     );
