@@ -132,7 +132,7 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
     let mut next = before.map_or(1, |last| last.revision + 1);
     // What the store has may stand in between, but not what came after the loss: its revisions are those of others.
     let until = lost.iter().map(|event| event.original.time).max();
-    let head = lost.iter().map(|event| event.original.revision).max();
+    let newest = lost.iter().map(|event| event.original.revision).max();
     let mut told: Vec<_> = had
         .told()
         .iter()
@@ -142,7 +142,7 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
             let writes = i64::try_from(event.writes).unwrap_or(i64::MAX);
             (end.saturating_sub(writes.saturating_sub(1)), end)
         })
-        .filter(|(_, end)| Some(*end) <= head)
+        .filter(|(_, end)| Some(*end) <= newest)
         .collect();
     told.sort_unstable();
     let mut gaps = Vec::new();
