@@ -12,7 +12,7 @@ use super::{
     wal_index::LOG_HEADER_LEN,
 };
 use crate::store::OpenError;
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 use std::{io, path::Path};
 
 /// What was found in the database's place.
@@ -77,6 +77,25 @@ pub(super) fn has_log(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// What to do if a database cannot be read.
+pub(super) const ADVICE: &str =
+    "check that it is a keyservice database, its permissions and those of its folder";
+
+/// A connection that changes nothing, unless the database is empty. Nobody may have it open for writing.
+pub(super) fn reader(path: &Path) -> Result<Option<Connection>, OpenError> {
+    let unreadable = |error: io::Error| cannot_open(path, error, ADVICE);
+    let has_log = has_log(path).map_err(unreadable)?;
+    if path.metadata().map_err(unreadable)?.len() == 0 && !has_log {
+        return Ok(None);
+    }
+    // Without a log, SQLite would make files beside the database even for a look.
+    let parameter = if has_log { "mode=ro" } else { "immutable=1" };
+    let connection = read_only::connect(path, parameter);
+    connection
+        .map(Some)
+        .map_err(|error| cannot_open(path, error, ADVICE))
 }
 
 fn is_corrupt(error: &rusqlite::Error) -> bool {

@@ -16,7 +16,7 @@ use crate::{
     model::token::Digester,
     store::{OpenError, WhenRestored, other_secret},
 };
-use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, config::DbConfig};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// How long another process's lock is waited for.
@@ -55,6 +55,12 @@ pub(super) fn open(
         && when_restored == WhenRestored::Refuse
     {
         return Err(OpenError::Restored(restored));
+    }
+    // Before anything is written: a start that is refused must leave no log, which the next would take for another's.
+    if let Some(stored) = stored_fingerprint(&path)?
+        && stored != digester.fingerprint()
+    {
+        return Err(other_secret(stored));
     }
     found.log(&path);
     let advice =
@@ -179,6 +185,24 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // take the log for lost.
     forbid_checkpoint(&connection, true)?;
     Ok(connection)
+}
+
+/// The fingerprint of the digest secret with which the database was first used, if it has one. Changes nothing.
+fn stored_fingerprint(path: &Path) -> Result<Option<[u8; 16]>, OpenError> {
+    let Some(connection) = inspect::reader(path)? else {
+        return Ok(None);
+    };
+    let read = || {
+        let is_there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'digest_key')";
+        if !connection.query_row(is_there, [], |row| row.get(0))? {
+            return Ok(None);
+        }
+        let stored = "SELECT fingerprint FROM digest_key";
+        connection
+            .query_row(stored, [], |row| row.get(0))
+            .optional()
+    };
+    read().map_err(|error: rusqlite::Error| cannot_open(path, error, inspect::ADVICE))
 }
 
 /// Stores the fingerprint if the file has none, and gives the one that is stored.

@@ -7,9 +7,9 @@ use super::{
     audit,
     copies::last_write,
     errors::cannot_open,
-    file, inspect,
+    file,
+    inspect::{self, ADVICE},
     opening::{self, Opening},
-    read_only,
     reading::Reading,
     schema::MIGRATIONS,
     untrusted_file,
@@ -23,10 +23,7 @@ use crate::{
     store::{OpenError, RestoredStore, migrations},
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, config::DbConfig, params};
-use std::{io, os::unix::fs::MetadataExt, path::Path};
-
-const ADVICE: &str =
-    "check that it is a keyservice database, its permissions and those of its folder";
+use std::{os::unix::fs::MetadataExt, path::Path};
 
 /// The migration that makes the table. It takes a file of before for its own.
 pub(super) const SINCE: i32 = 15;
@@ -100,16 +97,11 @@ fn keeps_inodes(_: &Path) -> bool {
 
 /// What is known of a database, if it is a copy that nobody has accepted in this file. Changes nothing.
 pub(super) fn look(path: &Path) -> Result<Option<RestoredStore>, OpenError> {
-    let unreadable = |error: io::Error| cannot_open(path, error, ADVICE);
-    let has_log = inspect::has_log(path).map_err(unreadable)?;
-    let is_empty = path.metadata().map_err(unreadable)?.len() == 0;
-    if is_empty && !has_log {
+    let Some(connection) = inspect::reader(path)? else {
         return Ok(None);
-    }
-    let parameter = if has_log { "mode=ro" } else { "immutable=1" };
-    let connection = read_only::connect(path, parameter);
-    let found = connection.and_then(|connection| find(&connection, path, has_log));
-    found.map_err(|error| cannot_open(path, error, ADVICE))
+    };
+    let has_log = inspect::has_log(path).map_err(|error| cannot_open(path, error, ADVICE))?;
+    find(&connection, path, has_log).map_err(|error| cannot_open(path, error, ADVICE))
 }
 
 /// What is known of the database at a path, if nobody has accepted it there. A service may run on it. Blocks.

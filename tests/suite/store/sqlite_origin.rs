@@ -198,3 +198,17 @@ async fn a_command_that_writes_to_a_restored_file_does_not_accept_it() {
         assert_refused(&mut server::command(&store.address()), &[NOT_ACCEPTED]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_another_digest_secret_leaves_nothing_beside_a_restored_file() {
+    let store = Store::with_backups().await;
+    store.run("keyservice restore --store sqlite:keys.db ours.db");
+    accept_restore(&store.address());
+    store.run("cp keys.db as-it-was.db && printf '%s' $(seq 40) > secret");
+    let secret = store.directory.path().join("secret");
+    let mut other = server::command(&store.address());
+    other.arg("--digest-secret-file").arg(secret);
+    assert_refused(&mut other, &["--digest-secret"]).await;
+    store.run("cmp keys.db as-it-was.db && ! ls keys.db-wal keys.db-shm");
+    Server::start(&store.address()).await;
+}
