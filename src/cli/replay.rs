@@ -310,7 +310,14 @@ fn tell_missing(input: &Input, had: &Had<'_>, plan: &Plan<'_>) -> bool {
             "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
         ));
     }
-    plan.gaps.is_empty() && untold.is_empty()
+    if let Some(revision) = plan.told_twice {
+        complain(&format!(
+            "the lines tell of two histories, as from before and after an earlier restore: revision {revision} of two \
+             things. What either denies is denied, unless it was taken back later. But nothing tells whether lines are \
+             missing: to have that checked, give the lines from after the last restore alone"
+        ));
+    }
+    plan.gaps.is_empty() && plan.told_twice.is_none() && untold.is_empty()
 }
 
 /// Waits until every replica that runs decides by the write. This process is none.

@@ -95,7 +95,8 @@ pub(super) enum Told {
 /// What is wrong with a line.
 type Unwhole = &'static str;
 
-const NOT_JSON: Unwhole = "is no JSON object: it was cut off, or it is no line of the service's JSON log (--log-format json)";
+const NOT_JSON: Unwhole =
+    "is no JSON object: it was cut off, or something stands before or behind it";
 const OLD: Unwhole =
     "is of an earlier release, which did not say what is needed to make the write again";
 const UNKNOWN_METHOD: Unwhole = "names a method that this release does not know";
@@ -114,11 +115,17 @@ pub(super) fn read(line: &str) -> Result<Told, Unwhole> {
     if line.trim().is_empty() {
         return Ok(Told::Nothing);
     }
-    let fields = serde_json::from_str(line).map_err(|_| NOT_JSON)?;
-    let fields = Fields(&fields);
-    if !fields.0.is_object() {
-        return Err(NOT_JSON);
-    }
+    let object = serde_json::from_str(line).ok().filter(Value::is_object);
+    let Some(object) = object else {
+        let line = line.trim();
+        // A part of a line begins or ends like one. Others stand beside them, such as the error of a start.
+        return if line.starts_with('{') || line.ends_with('}') {
+            Err(NOT_JSON)
+        } else {
+            Ok(Told::Nothing)
+        };
+    };
+    let fields = Fields(&object);
     match fields.text("message")? {
         Some("admin call") => of_call(&fields),
         Some("keys revoked") => of_batch(&fields),

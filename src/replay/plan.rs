@@ -11,7 +11,10 @@ use crate::model::{
     domain::Domain,
     key::{KeyEnd, KeyId},
 };
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::RangeInclusive,
+};
 
 /// Where the lost writes have left everything.
 #[derive(Debug, Default)]
@@ -24,6 +27,9 @@ pub struct Plan<'a> {
     pub domains: BTreeMap<(String, String), &'a Event>,
     /// The revisions of lost writes that no line tells of.
     pub gaps: Vec<RangeInclusive<i64>>,
+    /// A revision that the lines tell of two things, as those from before and after an earlier restore do. Gaps in one
+    /// history may then be hidden by the other.
+    pub told_twice: Option<i64>,
 }
 
 /// What the lost writes have made of a key. Of each kind, the last counts.
@@ -55,6 +61,7 @@ impl<'a> Plan<'a> {
             plan.add(had, event);
         }
         plan.gaps = gaps(had, &lost);
+        plan.told_twice = told_twice(had.told());
         plan
     }
 
@@ -85,10 +92,31 @@ impl<'a> Plan<'a> {
 
 /// Keeps the last event of a thing, or none if that is done.
 fn put<'a, K: Ord>(last: &mut BTreeMap<K, &'a Event>, of: K, event: &'a Event, is_done: bool) {
+    if !counts(event, last.get(&of).copied()) {
+        return;
+    }
     if is_done {
         last.remove(&of);
     } else {
         last.insert(of, event);
+    }
+}
+
+/// Whether a write counts where one with a lower revision stands. Revisions begin again after a restore, so of two
+/// histories the one with the lower revision may be the later. So the other counts only if it is the later by its time
+/// too, or denies more.
+fn counts(event: &Event, standing: Option<&Event>) -> bool {
+    standing.is_none_or(|standing| {
+        event.original.time >= standing.original.time || leaves(event) < leaves(standing)
+    })
+}
+
+/// How much of its thing a write leaves granted, beside others of its kind.
+fn leaves(event: &Event) -> u8 {
+    match event.method {
+        AdminMethod::Suspend | AdminMethod::SuspendAccount | AdminMethod::RemoveDomain => 0,
+        AdminMethod::AddDomain if event.include_subdomains != Some(true) => 1,
+        _ => 2,
     }
 }
 
@@ -100,6 +128,7 @@ impl<'a> KeyPlan<'a> {
             AdminMethod::Revoke | AdminMethod::BatchRevoke => {
                 self.revoked = self.revoked.or(unless_done(Action::Revoke));
             }
+            AdminMethod::Suspend | AdminMethod::Resume if !counts(event, self.suspension) => {}
             AdminMethod::Suspend => self.suspension = unless_done(Action::Suspend),
             AdminMethod::Resume => self.suspension = Some(event),
             AdminMethod::Update | AdminMethod::Rotate => match event.key_end {
@@ -110,6 +139,9 @@ impl<'a> KeyPlan<'a> {
                     if event.method == AdminMethod::Rotate && end <= event.original.time =>
                 {
                     self.revoked = self.revoked.or(unless_done(Action::Revoke));
+                }
+                Some(_) if !counts(event, self.update) || !counts(event, self.unclear) => {
+                    self.unclear = unless_done(Action::SuspendUnclear);
                 }
                 Some(_) => {
                     (self.update, self.unclear) = (Some(event), None);
@@ -153,6 +185,19 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
         next = next.max(end.saturating_add(1));
     }
     gaps
+}
+
+fn told_twice(told: &[Event]) -> Option<i64> {
+    let mut subjects = HashMap::new();
+    let mut writes = told.iter().filter(|event| event.writes > 0);
+    let twice = writes.find(|event| {
+        let Some(subject) = &event.subject else {
+            return false;
+        };
+        let first = subjects.entry(event.original.revision).or_insert(subject);
+        *first != subject
+    });
+    twice.map(|event| event.original.revision)
 }
 
 #[cfg(test)]
@@ -262,5 +307,49 @@ mod tests {
         assert_eq!(plan.gaps[0], 3..=4);
         let plan = Plan::of(&Had::new(&input, None));
         assert_eq!(plan.gaps[0], 1..=4);
+    }
+
+    #[test]
+    fn of_two_histories_a_denial_stands_that_was_not_taken_back_later_by_time_too() {
+        let at = |minute: u32, revision: i64, method: &str, rest: &str| {
+            record(revision, method, rest).replace("T00:00:", &format!("T00:{minute:02}:"))
+        };
+        let key = format!("\"key_id\":\"{KEY}\"");
+        let (with, without) = (
+            "\"domain\":\"a.example\",\"include_subdomains\":true",
+            "\"domain\":\"a.example\"",
+        );
+        let input = read(&[
+            at(1, 31, "Suspend", &key),
+            at(1, 32, "Resume", &key),
+            at(2, 25, "Suspend", &key),
+            at(1, 33, "ResumeAccount", "\"x\":0"),
+            at(2, 26, "SuspendAccount", "\"x\":0"),
+            at(1, 34, "AddDomain", with),
+            at(2, 27, "RemoveDomain", without),
+        ]);
+        let plan = Plan::of(&Had::new(&input, last(24)));
+        let of_key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
+        let methods = [
+            of_key.suspension.expect("one").method,
+            plan.accounts["acme"].method,
+            plan.domains.values().next().expect("one").method,
+        ];
+        let denials = [
+            AdminMethod::Suspend,
+            AdminMethod::SuspendAccount,
+            AdminMethod::RemoveDomain,
+        ];
+        assert_eq!(methods, denials);
+    }
+
+    #[test]
+    fn a_revision_that_is_told_of_two_things_is_named() {
+        let other = record(7, "SuspendAccount", "\"x\":0");
+        let repeated = of_key(7, "Suspend").replace("T00:00:07", "T00:09:07");
+        for (line, twice) in [(other, Some(7)), (repeated, None)] {
+            let input = read(&[of_key(7, "Suspend"), line]);
+            assert_eq!(Plan::of(&Had::new(&input, last(6))).told_twice, twice);
+        }
     }
 }

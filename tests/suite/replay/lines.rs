@@ -261,7 +261,7 @@ async fn a_batch_is_taken_whole_or_what_is_missing_of_it_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_of_an_earlier_release_and_texts_for_people_are_refused() {
+async fn lines_of_an_earlier_release_and_wrapped_ones_are_refused_and_those_of_others_are_not() {
     let (place, log, keys) = restored(revoke_each).await;
     let line = log.lines().nth(line_of(&log, &keys[0])).expect("a line");
     let mut old: Value = serde_json::from_str(line).expect("JSON");
@@ -270,10 +270,7 @@ async fn lines_of_an_earlier_release_and_texts_for_people_are_refused() {
     fields.remove("revision");
     for (line, why) in [
         (old.to_string(), "earlier release"),
-        (
-            "2030-01-31T15:00:00Z INFO admin call".to_owned(),
-            "--log-format json",
-        ),
+        (format!("Jan 31 15:00:00 host {line}"), "stands before"),
         (line.replace("\"Revoke\"", "\"Reverse\""), "does not know"),
     ] {
         let file = place.write("log", &format!("{log}\n{line}\n"));
@@ -281,6 +278,10 @@ async fn lines_of_an_earlier_release_and_texts_for_people_are_refused() {
         assert_eq!(refused.code(), Some(2), "{why}");
         assert!(refused.errors().contains(why), "{}", refused.errors());
     }
+    let others =
+        "Starting keyservice.service...\nkeyservice: cannot open the store x: it is no database\n";
+    let file = place.write("log", &format!("{others}{log}"));
+    assert_eq!(place.replay(&["--dry-run", &file]).code(), Some(0));
     let empty = place.write("empty", "{\"message\":\"serving\"}\n");
     let refused = place.replay(&[&empty]);
     assert_eq!(refused.code(), Some(2));
