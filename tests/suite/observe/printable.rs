@@ -66,19 +66,19 @@ async fn the_log_shows_it_written_out() {
         ("json", r"a\u001b[2Jb\u009b2Jc\u202ed"),
         ("human", r"a\u{1b}[2Jb\u{9b}2Jc\u{202e}d"),
     ] {
+        let store = format!("sqlite:{link}/{format}.db");
         let mut command = server::serve();
         command.args(["--listen", "127.0.0.1:0", "--log-format", format]);
-        command.args([
-            "--store",
-            &format!("sqlite:{link}/{format}.db"),
-            "--digest-secret-file",
-            &secret,
-        ]);
+        command.args(["--store", &store, "--digest-secret-file", &secret]);
+        // A start names the real path of a file that it finds.
+        let mut first = server::command(&store);
+        first.args(["--digest-secret-file", &secret]);
+        Server::start_command(&mut first).await.kill().await;
         let server = Server::launch(&mut command);
-        let created = format!("{shown}.d/{format}.db");
+        let found = format!("{shown}.d/{format}.db");
         eventually("both are logged", async || {
             let log = server.log();
-            log.contains("every user of this machine may read") && log.contains(&created)
+            log.contains("every user of this machine may read") && log.contains(&found)
         })
         .await;
         let log = server.log();
