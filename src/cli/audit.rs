@@ -63,9 +63,9 @@ pub(super) struct AuditCommand {
     #[arg(long, value_name = "NAME", value_parser = CallerName::parse_recorded)]
     caller: Option<CallerName>,
 
-    /// Only calls of this method, as records name it, such as Revoke.
-    #[arg(long, value_name = "METHOD", value_parser = MethodName::parse)]
-    method: Option<MethodName>,
+    /// Only calls of this method, as records name it, such as Revoke. Give one flag for each.
+    #[arg(long = "method", value_name = "METHOD", value_parser = MethodName::parse)]
+    methods: Vec<MethodName>,
 
     /// Only so many records, the newest.
     #[arg(long, value_name = "COUNT")]
@@ -179,7 +179,7 @@ impl AuditCommand {
             key_id: self.key,
             domain: self.domain.clone(),
             caller: self.caller.clone(),
-            method: self.method.clone(),
+            methods: self.methods.clone(),
             limit: self.limit,
         }
     }

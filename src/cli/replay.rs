@@ -256,7 +256,7 @@ impl ReplayCommand {
         since: Timestamp,
     ) -> Result<(), Box<dyn Error>> {
         let query = AuditQuery {
-            method: None,
+            methods: Vec::new(),
             since,
             until: None,
             account_id: None,

@@ -240,7 +240,7 @@ pub struct AuditRecord {
     pub calls: u32,
 }
 
-/// Selects audit records. A field that is `None` excludes nothing.
+/// Selects audit records. A field that is `None` or empty excludes nothing.
 #[derive(Debug, Clone)]
 pub struct AuditQuery {
     /// The first time to include.
@@ -255,8 +255,8 @@ pub struct AuditQuery {
     pub domain: Option<Domain>,
     /// Includes only records of this caller.
     pub caller: Option<CallerName>,
-    /// Includes only records of this method.
-    pub method: Option<MethodName>,
+    /// Includes only records of one of these methods.
+    pub methods: Vec<MethodName>,
     /// How many records to read. The newest are read.
     pub limit: Option<u32>,
 }

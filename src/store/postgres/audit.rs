@@ -309,7 +309,7 @@ struct Filter<'a> {
     key_id: Option<uuid::Uuid>,
     caller: Option<&'a str>,
     domain: Option<&'a str>,
-    method: Option<&'a str>,
+    methods: Option<Vec<&'a str>>,
 }
 
 const FILTER: &str = "time OPERATOR(pg_catalog.>=) $1 \
@@ -318,7 +318,7 @@ const FILTER: &str = "time OPERATOR(pg_catalog.>=) $1 \
      AND ($4 IS NULL OR key_id OPERATOR(pg_catalog.=) $4) \
      AND ($5 IS NULL OR caller OPERATOR(pg_catalog.=) $5) \
      AND ($6 IS NULL OR domain OPERATOR(pg_catalog.=) $6) \
-     AND ($7 IS NULL OR method OPERATOR(pg_catalog.=) $7)";
+     AND ($7 IS NULL OR method OPERATOR(pg_catalog.=) ANY ($7))";
 
 impl<'a> Filter<'a> {
     fn of(query: &'a AuditQuery) -> Self {
@@ -329,7 +329,8 @@ impl<'a> Filter<'a> {
             key_id: query.key_id.map(KeyId::as_uuid),
             caller: query.caller.as_ref().map(CallerName::as_str),
             domain: query.domain.as_ref().map(Domain::as_str),
-            method: query.method.as_ref().map(MethodName::as_str),
+            methods: (!query.methods.is_empty())
+                .then(|| query.methods.iter().map(MethodName::as_str).collect()),
         }
     }
 
@@ -341,7 +342,7 @@ impl<'a> Filter<'a> {
             (&self.key_id, Type::UUID),
             (&self.caller, Type::TEXT),
             (&self.domain, Type::TEXT),
-            (&self.method, Type::TEXT),
+            (&self.methods, Type::TEXT_ARRAY),
         ]
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::json;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -124,7 +125,7 @@ const START: Place = (i64::MIN, i64::MIN);
 
 const CONDITION: &str = "time >= ?1 AND time < ?2 AND (?3 IS NULL OR account_id = ?3) \
      AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR caller = ?5) \
-     AND (?6 IS NULL OR domain = ?6) AND number <= ?7 AND (?8 IS NULL OR method = ?8)";
+     AND (?6 IS NULL OR domain = ?6) AND number <= ?7 AND (?8 IS NULL OR method IN (SELECT value FROM json_each(?8)))";
 
 /// The records from this place on, at most a page of them, each with its place.
 fn page(
@@ -152,7 +153,7 @@ fn page(
             query.caller.as_ref().map(CallerName::as_str),
             query.domain.as_ref().map(Domain::as_str),
             newest,
-            query.method.as_ref().map(MethodName::as_str),
+            methods(query),
             time,
             number,
         ])
@@ -191,7 +192,7 @@ fn first_of_newest(
         query.caller.as_ref().map(CallerName::as_str),
         query.domain.as_ref().map(Domain::as_str),
         newest,
-        query.method.as_ref().map(MethodName::as_str),
+        methods(query),
         before,
     ];
     let place = connection.query_row(&sql, parameters, |row| Ok((row.get(0)?, row.get(1)?)));
@@ -199,6 +200,12 @@ fn first_of_newest(
     Ok(Some(
         place.optional().map_err(store_error)?.unwrap_or(START),
     ))
+}
+
+/// The methods to include, as a JSON array. `None` includes all.
+fn methods(query: &AuditQuery) -> Option<String> {
+    let names: Vec<_> = query.methods.iter().map(MethodName::as_str).collect();
+    (!names.is_empty()).then(|| json!(names).to_string())
 }
 
 fn until(query: &AuditQuery) -> i64 {

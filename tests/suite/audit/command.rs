@@ -82,6 +82,8 @@ async fn method_selects_records_and_a_name_of_none_is_refused() {
                 );
             }
         }
+        let both = ["--method", "Revoke", "--method", "List"];
+        assert_eq!(records(&stores.address, &both).len(), 2);
         let error = audit(&stores.address, &["--method", "Delete"]);
         let said = String::from_utf8_lossy(&error.stderr);
         assert!(
