@@ -196,7 +196,8 @@ impl fmt::Display for Unavailable {
         let (count, waited) = (self.attempts.len(), self.waited.as_millis());
         write!(
             f,
-            "no replica could answer ({count} attempts in {waited} ms)"
+            "no replica could answer ({count} attempt{} in {waited} ms)",
+            if count == 1 { "" } else { "s" }
         )?;
         if let Some(fault) = &self.lookup {
             write!(f, ": no address was found: {fault}")?;
