@@ -135,7 +135,13 @@ pub(super) struct ManCommand {
 impl ManCommand {
     /// Writes a page for each command.
     pub(super) fn run(&self, command: clap::Command) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        clap_mangen::generate_to(command.name(NAME), &self.folder)
+        let made = fs::create_dir_all(&self.folder);
+        let written =
+            made.and_then(|()| clap_mangen::generate_to(command.name(NAME), &self.folder));
+        written.map_err(|error| {
+            let folder = self.folder.display();
+            let why = format!("the manual cannot be written to {folder}: {error}");
+            io::Error::new(error.kind(), why)
+        })
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn without_values(
             error.insert(given, ContextValue::String(shown_word(&word).to_owned()));
         }
     }
-    if let Some(tip) = tip_for_subcommand(&error) {
+    if let Some(tip) = tip_for_subcommand(&error).or_else(|| tip_below(&error, program, command)) {
         error.remove(ContextKind::SuggestedSubcommand);
         error.insert(
             ContextKind::Suggested,
@@ -102,12 +102,17 @@ fn variable_of(error: &clap::Error, command: &clap::Command, words: &[String]) -
 }
 
 /// What other programs call a thing that this one does under another name.
-fn tip_for_subcommand(error: &clap::Error) -> Option<&'static str> {
-    const TIPS: [(&str, &[&str], &str); 2] = [
+fn tip_for_subcommand(error: &clap::Error) -> Option<String> {
+    const TIPS: [(&str, &[&str], &str); 3] = [
         (
             "keyservice keys ",
             &["delete", "remove", "rm"],
             "'revoke' ends a key for good, and 'suspend' until it is resumed",
+        ),
+        (
+            "keyservice keys ",
+            &["show"],
+            "a similar subcommand exists: 'get'",
         ),
         (
             "keyservice domains ",
@@ -122,7 +127,28 @@ fn tip_for_subcommand(error: &clap::Error) -> Option<&'static str> {
     let mut tips = TIPS.iter();
     let (.., tip) =
         tips.find(|(command, words, _)| usage.contains(command) && words.contains(&word.as_str()))?;
-    Some(tip)
+    Some((*tip).to_owned())
+}
+
+/// Where a command stands that was given without the one above it.
+fn tip_below(
+    error: &clap::Error,
+    program: &clap::Command,
+    command: &clap::Command,
+) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    if command.get_name() != program.get_name() {
+        return None;
+    }
+    let above = program
+        .get_subcommands()
+        .filter(|above| above.get_name() != "help" && above.find_subcommand(word).is_some());
+    let whole: Vec<_> = above
+        .map(|above| format!("'keyservice {} {word}'", above.get_name()))
+        .collect();
+    (!whole.is_empty()).then(|| format!("there is {}", whole.join(", and ")))
 }
 
 /// A word that was given, if it is one of plain letters, such as a mistyped command, or a number, a time or a
@@ -176,6 +202,11 @@ mod tests {
             ("keys list acme", &["'acme'"]),
             ("keys delete", &["'delete'", "'revoke'"]),
             ("domains rm", &["'rm'", "'remove'"]),
+            ("keys show", &["'show'", "'get'"]),
+            (
+                "revoke key_00000000000000000000000000",
+                &["'revoke'", "keyservice keys revoke"],
+            ),
             ("keys list", &["--account", "--all-accounts", "--preview"]),
         ] {
             let words: Vec<_> = line.split(' ').collect();

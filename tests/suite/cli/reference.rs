@@ -24,6 +24,10 @@ fn shells_read_their_completions_and_each_command_has_a_manual_page() {
     person
         .runs(&["man", folder.to_str().expect("a path")])
         .printed();
+    let file = person.home.path().join("file");
+    fs::write(&file, "").expect("written");
+    let path = file.to_str().expect("a path");
+    assert!(person.runs(&["man", path]).err.contains(path));
     for command in [
         "",
         "-serve",
