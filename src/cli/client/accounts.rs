@@ -65,7 +65,7 @@ impl AccountsCommand {
                 Accounts::Get { account } => {
                     let found = get(admin, account).await?;
                     if is_unknown(&found) {
-                        say_unknown(account);
+                        self.say_unknown(account);
                     }
                     self.show(&found)
                 }
@@ -89,8 +89,10 @@ impl AccountsCommand {
         // An account must not stay in use because it could not be looked at.
         let before = get(admin, account).await.ok();
         if before.as_ref().is_some_and(is_unknown) {
+            let place = self.connection.place();
             consent.obtain_despite(&format!(
-                "No key and no domain belongs to the account {account}. Suspended, it stays so until it is resumed."
+                "At {place}, no key and no domain belongs to the account {account}. Suspended, it stays so until it \
+                 is resumed."
             ))?;
         }
         let request = SuspendAccountRequest {
@@ -109,7 +111,7 @@ impl AccountsCommand {
         };
         admin.resume_account(request).await?;
         match before {
-            Some(before) if is_unknown(&before) => say_unknown(account),
+            Some(before) if is_unknown(&before) => self.say_unknown(account),
             Some(before) if before.suspension.is_none() => {
                 say(&format!("The account {account} was not suspended."));
             }
@@ -134,6 +136,15 @@ impl AccountsCommand {
             "What else there is of it cannot be shown: {failure}"
         ));
         Ok(())
+    }
+
+    /// Says what a typing error leads to, or the wrong service.
+    fn say_unknown(&self, account: &str) {
+        let unknown = format!("The account {account} has no key, no domain and no suspension");
+        let unknown = self.connection.origin().explain(unknown);
+        say(&format!(
+            "{unknown}. Is it spelt right? Upper and lower case differ."
+        ));
     }
 
     fn show(&self, account: &Account) -> Result<(), Failure> {
@@ -172,13 +183,6 @@ pub(super) fn key_count(account: &Account) -> i64 {
         counts.revoked,
     ];
     counts.into_iter().fold(0, i64::saturating_add)
-}
-
-/// Says what a typing error leads to.
-fn say_unknown(account: &str) {
-    say(&format!(
-        "The account {account} has no key, no domain and no suspension. Is it spelt right? Upper and lower case differ."
-    ));
 }
 
 /// Says that a suspension has a new reason, and what the old one was.

@@ -1,13 +1,13 @@
 //! Reads arguments. Somebody may give a token or a secret as one, where every user of the machine can see it.
 
-use super::words::own_words;
+use super::{failure::Failure, words::own_words};
 use crate::model::{
     account::AccountId,
     domain::Domain,
     key::KeyId,
     text::{ContainsSecret, refuse_secrets},
 };
-use std::{fmt::Display, path::PathBuf};
+use std::{collections::HashMap, fmt::Display, path::PathBuf};
 
 /// How many bytes of an argument are searched. A secret is shorter.
 const LOOKED_AT: usize = 700;
@@ -82,4 +82,15 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     refuse_secret(text, "a label")?;
     let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The labels, of which each must be given once: nobody can know which value of two is meant.
+pub(super) fn distinct(labels: &[(String, String)]) -> Result<HashMap<String, String>, Failure> {
+    let mut distinct = HashMap::new();
+    for (name, value) in labels {
+        if distinct.insert(name.clone(), value.clone()).is_some() {
+            return Err(Failure::Misused(format!("--label {name} is given twice")));
+        }
+    }
+    Ok(distinct)
 }

@@ -7,7 +7,7 @@ use super::{
     contexts::Contexts,
     failure::Failure,
     mistaken_secret::refuse_token,
-    origin::{Credential, Origin, without_plaintext},
+    origin::{Credential, Origin, Place, without_plaintext},
     printer::say,
 };
 use crate::{
@@ -74,6 +74,8 @@ impl Connection {
                 let why = format!("{why}; the credential is {credential}");
                 Failure::Misused(self.origin().explain(why))
             }
+            // It may exist elsewhere.
+            Failure::NotFound(why) => Failure::NotFound(self.origin().explain(why)),
             failure => failure,
         }
     }
@@ -133,7 +135,7 @@ impl Connection {
 
     /// Looks up the names of the service. Where none is known, nobody needs to wait for an answer.
     pub(super) async fn look_up(&self) -> Result<(), Failure> {
-        let place = self.place();
+        let place = self.server();
         let mut faults = Vec::new();
         for address in place.split(',').map(str::trim) {
             match timeout(self.timeout, lookup_host(address)).await {
@@ -148,8 +150,16 @@ impl Connection {
         )))
     }
 
-    /// The service, for a person who is asked something about it.
-    pub(super) fn place(&self) -> String {
+    /// The service, for a person who is asked or told something about it.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            server: self.server(),
+            origin: self.origin(),
+        }
+    }
+
+    /// The addresses of the service.
+    pub(super) fn server(&self) -> String {
         let server = self.merged().ok().and_then(|context| context.server);
         server.unwrap_or_else(|| THIS_MACHINE.to_owned())
     }

@@ -118,25 +118,54 @@ impl Context {
         ]
     }
 
-    pub(super) fn into_table(self) -> Table {
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    /// Its settings that are texts, each by its name in the file.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let texts = [
-            ("server", self.server),
-            ("ca", self.ca.map(path)),
-            ("server-name", self.server_name),
-            ("client-cert", self.client_cert.map(path)),
-            ("client-key", self.client_key.map(path)),
-            ("secret-file", self.secret_file.map(path)),
+            ("server", self.server.clone()),
+            ("ca", self.ca.as_ref().map(path)),
+            ("server-name", self.server_name.clone()),
+            ("client-cert", self.client_cert.as_ref().map(path)),
+            ("client-key", self.client_key.as_ref().map(path)),
+            ("secret-file", self.secret_file.as_ref().map(path)),
         ];
+        let texts = texts.into_iter();
+        texts.filter_map(|(name, text)| Some((name, text?)))
+    }
+
+    pub(super) fn to_table(&self) -> Table {
         let mut table = Table::new();
-        for (name, text) in texts {
-            if let Some(text) = text {
-                table[name] = value(text);
-            }
+        for (name, text) in self.texts() {
+            table[name] = value(text);
         }
         if self.plaintext {
             table["plaintext"] = value(true);
         }
         table
+    }
+
+    /// What it says, for people.
+    pub(super) fn described(&self) -> String {
+        let mut settings: Vec<_> = self
+            .texts()
+            .map(|(name, text)| format!("{name} {text}"))
+            .collect();
+        if self.plaintext {
+            settings.push("plaintext".to_owned());
+        }
+        settings.join(", ")
+    }
+
+    /// The files that it names and that are not there, each with what it is for.
+    pub(super) fn missing_files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let files = [
+            ("ca", &self.ca),
+            ("client-cert", &self.client_cert),
+            ("client-key", &self.client_key),
+            ("secret-file", &self.secret_file),
+        ];
+        let files = files.into_iter();
+        let files = files.filter_map(|(name, file)| Some((name, file.as_ref()?)));
+        files.filter(|(_, file)| file.try_exists().is_ok_and(|exists| !exists))
     }
 }

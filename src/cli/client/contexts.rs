@@ -44,6 +44,14 @@ struct Content {
     context: BTreeMap<String, Context>,
 }
 
+/// What became of a context that was set.
+pub(super) struct Set {
+    /// What it said before.
+    pub(super) replaced: Option<Context>,
+    /// Whether it is the first one, and so the current one.
+    pub(super) is_first: bool,
+}
+
 impl Contexts {
     /// Reads the file that was named, or else the usual one, which need not exist.
     pub(super) fn read(named: Option<&Path>) -> Result<Self, Failure> {
@@ -194,8 +202,8 @@ impl Contexts {
         Ok(())
     }
 
-    /// Adds a context, or replaces it. The first one becomes the current one. Returns whether it did.
-    pub(super) fn set(&mut self, name: &str, mut context: Context) -> Result<bool, Failure> {
+    /// Adds a context, or replaces it. The first one becomes the current one.
+    pub(super) fn set(&mut self, name: &str, mut context: Context) -> Result<Set, Failure> {
         for file in context.files().into_iter().flatten() {
             *file = absolute(&file).map_err(|error| unwritten(&self.path, &error))?;
         }
@@ -206,7 +214,7 @@ impl Contexts {
             contexts.set_implicit(true);
             Item::Table(contexts)
         });
-        let mut new = context.clone().into_table();
+        let mut new = context.to_table();
         if let Some(contexts) = contexts.as_inline_table_mut() {
             // It can hold values alone, on its line.
             contexts.insert(name, Value::InlineTable(new.into_inline_table()));
@@ -217,11 +225,11 @@ impl Contexts {
             }
             contexts[name] = Item::Table(new);
         }
-        self.content.context.insert(name.to_owned(), context);
+        let replaced = self.content.context.insert(name.to_owned(), context);
         if is_first {
             self.make_current(name)?;
         }
-        Ok(is_first)
+        Ok(Set { replaced, is_first })
     }
 
     /// Removes a context.

@@ -74,12 +74,22 @@ impl ContextsCommand {
                     let missing = "a context needs a server; say which by --server".to_owned();
                     return Err(Failure::Misused(missing));
                 }
-                let is_first = self
+                let set = self
                     .connection
-                    .change_contexts(true, |contexts| contexts.set(name, context))?;
-                say(&format!("Set the context {name}."));
-                if is_first {
+                    .change_contexts(true, |contexts| contexts.set(name, context.clone()))?;
+                match set.replaced {
+                    None => say(&format!("Set the context {name}.")),
+                    Some(before) => say(&format!(
+                        "Replaced the context {name}. It had: {}.",
+                        before.described()
+                    )),
+                }
+                if set.is_first {
                     say("It is the first one, so it is the current one from now on.");
+                }
+                for (setting, file) in context.missing_files() {
+                    let file = file.display();
+                    say(&format!("keyservice: {setting}: {file} does not exist"));
                 }
                 Ok(())
             }
@@ -109,7 +119,7 @@ impl ContextsCommand {
             let role = role(client).await?;
             let ready_within = READY_WITHIN.min(connection.timeout());
             client.wait_until_ready(ready_within).await?;
-            let server = connection.place();
+            let server = connection.server();
             let shown = json!({
                 "server": server,
                 "ready": true,

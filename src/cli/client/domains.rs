@@ -88,8 +88,21 @@ impl DomainsCommand {
             domain: named.domain.clone(),
             include_subdomains: below,
         };
+        let before = if below || !self.format.is_table() {
+            Vec::new()
+        } else {
+            first_domains(admin, &named.account).await
+        };
         let added = admin.add_domain(request).await?;
         let domain = added.domain.unwrap_or_default();
+        if before
+            .iter()
+            .any(|it| it.domain == domain.domain && it.include_subdomains)
+        {
+            say(
+                "Names below it are not verified any more: they were before, and --include-subdomains was not given.",
+            );
+        }
         if added.shared {
             say("Another account has this domain, or one above or below it, too.");
         }
@@ -133,7 +146,8 @@ impl DomainsCommand {
             }
         }
         if self.format.is_table() && table.is_empty() {
-            say(&format!("No domain is verified for {account}."));
+            let none = format!("No domain is verified for {account}");
+            say(&format!("{}.", self.connection.origin().explain(none)));
         }
         Ok(())
     }
@@ -150,6 +164,18 @@ impl DomainsCommand {
             || json("RemoveDomainResponse", &removed),
         )
     }
+}
+
+/// The first of an account's domains, as many as one call gives: more are not worth the time.
+async fn first_domains(admin: &Admin, account: &str) -> Vec<VerifiedDomain> {
+    let request = ListDomainsRequest {
+        account_id: account.to_owned(),
+        page_size: PAGE,
+        page_token: String::new(),
+    };
+    let page = admin.list_domains(request).await;
+    // A domain is added, whether or not this can be found out.
+    page.map_or(Vec::new(), |page| page.domains)
 }
 
 fn row(domain: &VerifiedDomain) -> [String; 5] {

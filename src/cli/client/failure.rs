@@ -13,6 +13,8 @@ pub(in crate::cli) enum Failure {
     Denied,
     /// The service refused it, or the person who was asked. Or this machine did, such as a full disk.
     Refused(String),
+    /// There is no such thing at this service.
+    NotFound(String),
     /// The command or its input is wrong, or the caller may not make the call.
     Misused(String),
     /// No replica could answer in time.
@@ -25,7 +27,7 @@ impl Failure {
     /// The documented exit codes. 0 is success, or a grant.
     pub(in crate::cli) fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused(_) | Self::Print(_) => 1,
+            Self::Refused(_) | Self::NotFound(_) | Self::Print(_) => 1,
             Self::Misused(_) => 2,
             Self::Denied => 3,
             Self::Unavailable(_) => 4,
@@ -42,9 +44,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied => f.write_str("denied"),
-            Self::Refused(text) | Self::Misused(text) | Self::Unavailable(text) => {
-                f.write_str(text)
-            }
+            Self::Refused(text)
+            | Self::NotFound(text)
+            | Self::Misused(text)
+            | Self::Unavailable(text) => f.write_str(text),
             Self::Print(error) => write!(f, "cannot print the answer: {error}"),
         }
     }
@@ -90,11 +93,13 @@ impl From<AdminError> for Failure {
                 Self::Unavailable(text)
             }
             AdminError::Misused(error) => error.into(),
-            AdminError::Refused(error) => Self::Refused(format!(
-                "{}: {}",
-                code_name(error.code),
-                own_words(&error.message)
-            )),
+            AdminError::Refused(error) => {
+                let text = format!("{}: {}", code_name(error.code), own_words(&error.message));
+                match error.code {
+                    Code::NotFound => Self::NotFound(text),
+                    _ => Self::Refused(text),
+                }
+            }
         }
     }
 }

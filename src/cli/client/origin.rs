@@ -61,6 +61,24 @@ impl fmt::Display for Origin {
     }
 }
 
+/// The service that a command calls, for a person who is asked or told something about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) server: String,
+    pub(super) origin: Origin,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Context(name, _) | Origin::CurrentContext(name) => {
+                write!(f, "{name} ({})", self.server)
+            }
+            _ => f.write_str(&self.server),
+        }
+    }
+}
+
 /// How not to call in plain text any more.
 pub(super) fn without_plaintext(flags: &Context) -> &'static str {
     if !flags.plaintext {

@@ -1,5 +1,5 @@
-//! Reads a token from a file or from standard input, never from an argument: every user of the machine sees
-//! those.
+//! Reads tokens from a file or from standard input, never from an argument: every user of the machine sees
+//! those. A terminal does not show those that are typed.
 
 use super::{failure::Failure, mistaken_secret::refuse_bearer_secret};
 use rustix::{
@@ -25,6 +25,12 @@ use std::{
 
 /// A token has 55 characters. What is longer is none, and is sent so that the service says so.
 const LONGEST: usize = 1000;
+
+/// No line of a terminal is longer, and the buffer of standard input is not either.
+const LONGEST_LINE: usize = 8192;
+
+/// How much may be typed: twice as many tokens as the service takes at once.
+const MOST_TYPED: usize = 20_000 * 56;
 
 /// Reads the token in a file of one line. `-` is standard input.
 pub(super) fn read_token(file: &Path) -> Result<String, Failure> {
@@ -53,27 +59,49 @@ fn from_stdin() -> io::Result<Option<String>> {
     if !stdin.is_terminal() {
         return one_line(stdin.lock());
     }
-    let signals = Signals::catch()?;
-    loop {
-        match typed(&stdin, &signals)? {
-            Typed::Line(line) => return Ok(token(&line)),
-            // It ends this process, or stops it until it is continued.
-            Typed::Signal(signal) => emulate_default_handler(signal)?,
-        }
+    let line = ask("Token: ", |typed| {
+        typed.ends_with(b"\n") || typed.len() > LONGEST
+    });
+    Ok(token(&line?))
+}
+
+/// The lines of standard input, of which each is a token.
+pub(super) fn token_lines() -> io::Result<String> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return io::read_to_string(stdin);
     }
+    let lines = ask("Tokens, one a line; end with Ctrl-D: ", |typed| {
+        typed.len() > MOST_TYPED
+    })?;
+    if lines.len() > MOST_TYPED {
+        return Err(io::Error::other("it is too long"));
+    }
+    Ok(lines)
 }
 
-/// What a person does who is asked for a token.
-enum Typed {
-    Line(String),
-    Signal(i32),
+/// Asks for what is not to be seen, until it is whole or Ctrl-D ends it.
+fn ask(prompt: &str, is_whole: impl Fn(&[u8]) -> bool) -> io::Result<String> {
+    let (stdin, signals) = (io::stdin(), Signals::catch()?);
+    let mut text = Vec::new();
+    while let Some(signal) = type_into(&mut text, prompt, &is_whole, &stdin, &signals)? {
+        // It ends this process, or stops it until it is continued.
+        emulate_default_handler(signal)?;
+    }
+    Ok(String::from_utf8(text).map_err(|_| ErrorKind::InvalidData)?)
 }
 
-/// Asks once. When this returns, the terminal shows again what is typed, if it did before.
-fn typed(stdin: &Stdin, signals: &Signals) -> io::Result<Typed> {
+/// Asks once, and returns the signal that came in between. When this returns, the terminal shows again what is typed,
+/// if it did before.
+fn type_into(
+    text: &mut Vec<u8>,
+    prompt: &str,
+    is_whole: impl Fn(&[u8]) -> bool,
+    stdin: &Stdin,
+    signals: &Signals,
+) -> io::Result<Option<i32>> {
     let _unseen = Unseen::begin(stdin);
-    io::stderr().write_all(b"Token: ").ok();
-    let mut line = Vec::new();
+    io::stderr().write_all(prompt.as_bytes()).ok();
     loop {
         let mut ready = [
             PollFd::new(stdin, PollFlags::IN),
@@ -84,18 +112,18 @@ fn typed(stdin: &Stdin, signals: &Signals) -> io::Result<Typed> {
             Err(error) => return Err(error.into()),
         }
         if let Some(signal) = signals.take() {
-            return Ok(Typed::Signal(signal));
+            return Ok(Some(signal));
         }
         let [terminal, _] = ready;
         if terminal.revents().is_empty() {
             continue;
         }
-        let mut piece = [0; LONGEST + 1];
+        // A terminal gives a line at a time, and none of it stays behind in a buffer, of which `poll` would not know.
+        let mut piece = [0; LONGEST_LINE];
         let len = stdin.lock().read(&mut piece)?;
-        line.extend(&piece[..len]);
-        if len == 0 || line.ends_with(b"\n") || line.len() > LONGEST {
-            let line = String::from_utf8(line);
-            return Ok(Typed::Line(line.map_err(|_| ErrorKind::InvalidData)?));
+        text.extend(&piece[..len]);
+        if len == 0 || is_whole(text) {
+            return Ok(None);
         }
     }
 }

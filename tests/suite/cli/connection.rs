@@ -279,6 +279,9 @@ fn an_error_names_the_variable_or_the_context_that_a_wrong_value_came_from() {
     };
     assert!(set("production").err.contains("so it is the current one"));
     assert_eq!(set("staging").err, "Set the context staging.\n");
+    let again = set("staging");
+    let said = "Replaced the context staging. It had: server 127.0.0.1:1, plaintext.\n";
+    assert_eq!(again.err, said);
     for (flags, said) in [
         (&[][..], "that of the current context, production"),
         (&["--context", "staging"], "that of the context staging"),

@@ -22,7 +22,7 @@ async fn an_account_that_nobody_knows_is_suspended_only_if_it_is_meant() {
     assert!(
         doubted
             .err
-            .contains("No key and no domain belongs to the account acmee")
+            .contains("no key and no domain belongs to the account acmee")
     );
     let shown = person.runs(&["accounts", "get", "acmee"]).json();
     assert!(shown.get("suspension").is_none(), "{shown}");
@@ -93,7 +93,7 @@ async fn a_list_without_keys_says_what_it_looked_for() {
     let listed = person.runs(&[&none[..], &["-o", "table"]].concat());
     assert_eq!(
         listed.err,
-        "No keys match --account acme --status revoked.\n"
+        "No keys match --account acme --status revoked; the connection is that of the variable KEYSERVICE_SERVER.\n"
     );
     assert_eq!(listed.printed(), "");
 }

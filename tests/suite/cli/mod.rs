@@ -1,6 +1,7 @@
 //! The commands that call a running service.
 
 mod accounts;
+mod batch_files;
 mod connection;
 mod false_service;
 mod keys;
@@ -9,6 +10,7 @@ mod output;
 mod reference;
 mod second_look;
 mod terminal;
+mod wrong_service;
 
 use crate::support::{directory, server::Server, tools::run_with_input};
 use serde_json::Value;

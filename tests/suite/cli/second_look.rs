@@ -151,11 +151,11 @@ async fn headings_never_stand_alone() {
     for (line, said) in [
         (
             &["domains", "list", "--account", "acme"][..],
-            "No domain is verified for acme.\n",
+            "No domain is verified for acme; ",
         ),
         (
             &["keys", "list", "--account", "acmee"],
-            "No keys match --account acmee.\n",
+            "No keys match --account acmee; ",
         ),
         (
             &[&BATCH[..], &none].concat(),

@@ -107,13 +107,68 @@ async fn a_token_that_is_typed_is_not_shown() {
     assert_eq!(exit, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_typed_for_a_batch_are_asked_for_and_not_shown() {
+    let server = Server::on_sqlite().await;
+    let person = Person::of(&server);
+    let create = ["keys", "create", "--account", "acme", "--name", "a"];
+    let tokens = [(); 2].map(|()| person.runs(&create).printed());
+    let (exit, shown) = at_a_terminal(
+        &person,
+        "keys batch-revoke --tokens-file - --reason leak --yes",
+        "Tokens, one a line; end with Ctrl-D: ",
+        &format!("{}\u{4}", tokens.concat()),
+    );
+    assert_eq!(exit, Some(0), "{shown}");
+    assert!(shown.contains("Revoked 2 keys."), "{shown}");
+    for token in tokens {
+        assert!(!shown.contains(token.trim().trim_start_matches("tsend_")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_told_that_key_ids_are_waited_for_and_not_asked_about_none() {
+    let server = Server::on_sqlite().await;
+    let person = Person::of(&server);
+    let (exit, shown) = at_a_terminal(
+        &person,
+        "keys batch-revoke --key-ids-file - --reason leak",
+        "Key ids, one a line; end with Ctrl-D:\r\n",
+        "key_00000000000000000000000000\n\u{4}",
+    );
+    assert_eq!(exit, Some(1), "{shown}");
+    assert!(!shown.contains("Go on?"), "{shown}");
+    assert!(shown.contains("none of the given keys exists"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_replaces_a_key_at_once_is_asked_about_both_keys() {
+    let server = Server::on_sqlite().await;
+    let person = Person::of(&server);
+    let id = person.create_key("acme");
+    let rotate = format!("keys rotate {id} --overlap 0s");
+    let (_, shown) = at_a_terminal(&person, &rotate, "[y/N] ", "n\n");
+    assert!(
+        shown.contains("this makes a new key, and revokes the key"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_terminal_shows_again_what_is_typed_after_ctrl_c() {
     let person = Person::new();
-    // The shell itself goes on.
-    let line = "trap : INT; keyservice authorize example.com; echo \"exit $?\"; stty -a";
-    let (_, shown) = in_a_shell(&person, line, "Token: ", "tsend_a\u{3}");
-    assert!(shown.contains("exit 130"), "{shown}");
-    let modes: Vec<_> = shown.split_whitespace().collect();
-    assert!(modes.contains(&"echo"), "{shown}");
+    for (command, prompt) in [
+        ("authorize example.com", "Token: "),
+        (
+            "keys batch-revoke --tokens-file - --dry-run",
+            "Tokens, one a line; end with Ctrl-D: ",
+        ),
+    ] {
+        // The shell itself goes on.
+        let line = format!("trap : INT; keyservice {command}; echo \"exit $?\"; stty -a");
+        let (_, shown) = in_a_shell(&person, &line, prompt, "tsend_a\u{3}");
+        assert!(shown.contains("exit 130"), "{shown}");
+        let modes: Vec<_> = shown.split_whitespace().collect();
+        assert!(modes.contains(&"echo"), "{shown}");
+    }
 }

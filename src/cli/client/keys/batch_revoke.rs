@@ -1,6 +1,7 @@
 //! `keys batch-revoke`.
 
 use super::{
+    batch_files::{key_ids, tokens},
     shown::{self, given_flags},
     suspended_accounts::SuspendedAccounts,
     target::Named,
@@ -9,10 +10,10 @@ use crate::{
     cli::{
         client::{
             accounts,
-            arguments::{account, domain, file_path, label, text},
+            arguments::{account, distinct, domain, file_path, label, text},
             confirm::Consent,
             failure::Failure,
-            mistaken_secret::refuse_bearer_secret,
+            origin::Place,
             pages::Pages,
             printer::{PAGE, json, print, print_with, say, time as time_text},
         },
@@ -24,10 +25,7 @@ use crate::{
 };
 use clap::Args;
 use serde_json::Value;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 use tosend_keyservice::{
     Admin,
     proto::{
@@ -82,7 +80,7 @@ pub(super) struct BatchRevoke {
     #[arg(long, value_name = "FILE", value_parser = file_path, groups = ["which", "given"])]
     tokens_file: Option<PathBuf>,
 
-    /// Why, for people. It stays with each key.
+    /// Why, for people. It stays with each key. Without --dry-run, it is required.
     #[arg(long, value_parser = text, required_unless_present = "dry_run")]
     reason: Option<String>,
 
@@ -99,7 +97,7 @@ impl BatchRevoke {
         &self,
         admin: &Admin,
         format: OutputFormat,
-        place: &str,
+        place: &Place,
     ) -> Result<(), Failure> {
         let dry_run = BatchRevokeRequest {
             selection: Some(self.selection()?),
@@ -114,8 +112,13 @@ impl BatchRevoke {
             self.show_some(format, &found, &keys)?;
             return self.conclude(admin, &found).await;
         }
+        let mut none = None;
         let question = async || {
             let found = admin.batch_revoke(dry_run.clone()).await?;
+            if found.revoked_count == 0 && !found.there_are_more {
+                none = Some(found);
+                return Ok(None);
+            }
             let at_least = if found.there_are_more {
                 "at least "
             } else {
@@ -128,11 +131,16 @@ impl BatchRevoke {
             )))
         };
         self.consent.obtain(question).await?;
-        let request = BatchRevokeRequest {
-            dry_run: false,
-            ..dry_run
+        let revoked = if let Some(none) = none {
+            // Nobody has agreed to the revocation of a key that is created meanwhile.
+            none
+        } else {
+            let request = BatchRevokeRequest {
+                dry_run: false,
+                ..dry_run
+            };
+            self.revoke_all(admin, request).await?
         };
-        let revoked = self.revoke_all(admin, request).await?;
         print(
             format,
             || self.summary(&revoked),
@@ -181,7 +189,7 @@ impl BatchRevoke {
             return Ok(());
         }
         let Some(account) = self.account.as_ref().filter(|_| !self.has_files()) else {
-            return Err(Failure::Refused(
+            return Err(Failure::NotFound(
                 "none of the given keys exists, as far as you may know".to_owned(),
             ));
         };
@@ -190,7 +198,7 @@ impl BatchRevoke {
             return Ok(());
         }
         let known = accounts::get(admin, account).await?;
-        Err(Failure::Refused(if accounts::is_unknown(&known) {
+        Err(Failure::NotFound(if accounts::is_unknown(&known) {
             format!("nothing matches: the account {account} has no key and no domain")
         } else {
             let keys = counted(accounts::key_count(&known), "key");
@@ -254,7 +262,7 @@ impl BatchRevoke {
             account_id: self.account.clone().unwrap_or_default(),
             page_size: PAGE,
             domain: self.domain.clone(),
-            labels: self.labels.iter().cloned().collect(),
+            labels: distinct(&self.labels)?,
             unused_since: self.unused_since.map(grpc::timestamp),
             ..ListRequest::default()
         };
@@ -319,13 +327,13 @@ impl BatchRevoke {
         if !self.has_files() {
             return Ok(Selection::Filter(Filter {
                 domain: self.domain.clone(),
-                labels: self.labels.iter().cloned().collect(),
+                labels: distinct(&self.labels)?,
                 create_time_before: self.created_before.map(grpc::timestamp),
                 unused_since: self.unused_since.map(grpc::timestamp),
             }));
         }
         Ok(Selection::Keys(Keys {
-            key_ids: lines(self.key_ids_file.as_deref())?,
+            key_ids: key_ids(self.key_ids_file.as_deref())?,
             tokens: tokens(self.tokens_file.as_deref())?,
         }))
     }
@@ -370,30 +378,4 @@ fn created_micros(key: &Key) -> i64 {
         .seconds
         .saturating_mul(1_000_000)
         .saturating_add(micros)
-}
-
-/// The tokens in a file, one a line.
-fn tokens(file: Option<&Path>) -> Result<Vec<String>, Failure> {
-    let tokens = lines(file)?;
-    let source = file.map_or(String::new(), |file| file.display().to_string());
-    for token in &tokens {
-        refuse_bearer_secret(token, &source)?;
-    }
-    Ok(tokens)
-}
-
-/// The lines of a file that are not empty. `-` is standard input.
-fn lines(file: Option<&Path>) -> Result<Vec<String>, Failure> {
-    let Some(file) = file else {
-        return Ok(Vec::new());
-    };
-    let text = if file == Path::new("-") {
-        io::read_to_string(io::stdin())
-    } else {
-        fs::read_to_string(file)
-    };
-    let text = text
-        .map_err(|error| Failure::Misused(format!("{} cannot be read: {error}", file.display())))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(lines.map(str::to_owned).collect())
 }

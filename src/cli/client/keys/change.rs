@@ -8,7 +8,7 @@ use crate::{
     cli::{
         client::{
             accounts::say_replaced,
-            arguments::{domain, key_id, label, text},
+            arguments::{distinct, domain, key_id, label, text},
             failure::Failure,
             printer::say,
         },
@@ -74,12 +74,25 @@ pub(super) struct Update {
 
 impl Update {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+        self.refuse_contradiction()?;
         let updated = if self.labels.is_empty() && self.removed_labels.is_empty() {
             admin.update(self.request(None, self.etag.clone())).await?
         } else {
             self.change_labels(admin).await?
         };
         show(admin, format, updated.key).await
+    }
+
+    /// Nobody can know what becomes of a label that is named twice.
+    fn refuse_contradiction(&self) -> Result<(), Failure> {
+        let labels = distinct(&self.labels)?;
+        let mut removed = self.removed_labels.iter();
+        match removed.find(|name| labels.contains_key(*name)) {
+            None => Ok(()),
+            Some(name) => Err(Failure::Misused(format!(
+                "--label {name} and --remove-label {name} are given, of which only one can be meant"
+            ))),
+        }
     }
 
     /// Reads the labels first, because an Update replaces all labels of a key. Writes only if nobody else has changed

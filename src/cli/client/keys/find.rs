@@ -9,8 +9,9 @@ use crate::{
     cli::{
         client::{
             accounts,
-            arguments::{account, domain, label, text},
+            arguments::{account, distinct, domain, label, text},
             failure::Failure,
+            origin::Place,
             pages::Pages,
             printer::{PAGE, print_json, print_with, say, suspended, time},
         },
@@ -84,9 +85,14 @@ enum Status {
 
 impl List {
     /// Prints page after page, so that it takes no more memory for more keys.
-    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+    pub(super) async fn run(
+        &self,
+        admin: &Admin,
+        format: OutputFormat,
+        place: &Place,
+    ) -> Result<(), Failure> {
         let mut left = self.limit.unwrap_or(u32::MAX);
-        let mut request = self.request();
+        let mut request = self.request()?;
         let (mut table, mut known) = (shown::table(), SuspendedAccounts::default());
         let mut pages = Pages::default();
         loop {
@@ -107,7 +113,8 @@ impl List {
             }
         }
         if format.is_table() && table.is_empty() {
-            say(&format!("No keys match{}.", self.filters()));
+            let none = format!("No keys match{}", self.filters());
+            say(&format!("{}.", place.origin.explain(none)));
         }
         if let (Some(Status::Suspended), Some(account)) = (self.status, &self.account) {
             say_suspended(admin, account).await;
@@ -138,19 +145,19 @@ impl List {
         given_flags(filters.into_iter().chain(labels))
     }
 
-    fn request(&self) -> ListRequest {
+    fn request(&self) -> Result<ListRequest, Failure> {
         let status = self.status.map_or(key::Status::Unspecified, Status::of_key);
-        ListRequest {
+        Ok(ListRequest {
             account_id: self.account.clone().unwrap_or_default(),
             all_accounts: self.account.is_none(),
             status: status.into(),
             domain: self.domain.clone(),
-            labels: self.labels.iter().cloned().collect(),
+            labels: distinct(&self.labels)?,
             name_prefix: self.name_prefix.clone().unwrap_or_default(),
             preview: self.preview.clone().unwrap_or_default(),
             unused_since: self.unused_since.map(grpc::timestamp),
             ..ListRequest::default()
-        }
+        })
     }
 }
 
@@ -187,6 +194,10 @@ pub(super) struct Get {
 impl Get {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
         let key = self.target.read()?.get(admin).await?;
+        // A table has it in the status.
+        if !format.is_table() && key.status() == key::Status::Active {
+            say_suspended(admin, &key.account_id).await;
+        }
         show(admin, format, Some(key)).await
     }
 }

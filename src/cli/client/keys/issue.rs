@@ -10,9 +10,10 @@ use crate::{
     cli::{
         client::{
             accounts,
-            arguments::{account, domain, label, text},
+            arguments::{account, distinct, domain, label, text},
             confirm::Consent,
             failure::Failure,
+            origin::Place,
             printer::{json, say, time},
         },
         output::OutputFormat,
@@ -77,7 +78,7 @@ impl Create {
             domain: self.domain.clone(),
             expire_time: self.expires.map(grpc::timestamp),
             request_id: self.repeat.request_id.clone(),
-            labels: self.labels.iter().cloned().collect(),
+            labels: distinct(&self.labels)?,
         };
         let destination = self.destination.open()?;
         let created = admin.create(request).await?;
@@ -133,14 +134,21 @@ impl Rotate {
         &self,
         admin: &Admin,
         format: OutputFormat,
-        place: &str,
+        place: &Place,
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
         if self.overlap.is_zero() {
             self.consent
-                .obtain(async || target.revocation(admin, place).await)
+                .obtain(async || Ok(shown::replaces(place, &target.clone().get(admin).await?)))
                 .await?;
         }
+        let is_for_people = format.is_table_on(&io::stderr());
+        let before = if is_for_people && self.expires.is_none() {
+            // It is replaced, whether or not this can be found out.
+            target.clone().get(admin).await.ok()
+        } else {
+            None
+        };
         let overlap = proto::Duration::try_from(self.overlap);
         let request = RotateRequest {
             target: Some(target.into()),
@@ -155,7 +163,7 @@ impl Rotate {
         let rotated = admin.rotate(request).await?;
         let old = rotated.predecessor.and_then(|key| key.expire_time);
         let old = old.map(|end| format!("The old token works until {}.\n", time(&end)));
-        let old = old.unwrap_or_default();
+        let old = old.unwrap_or_default() + &never_expires(before, rotated.key.as_ref());
         hand_out(
             admin,
             format,
@@ -165,6 +173,20 @@ impl Rotate {
             &old,
         )
         .await
+    }
+}
+
+/// Says that the successor never expires, if the key that it replaces would have.
+fn never_expires(before: Option<Key>, successor: Option<&Key>) -> String {
+    let would_have = before.and_then(|key| key.expire_time);
+    match (would_have, successor) {
+        (Some(end), Some(key)) if key.expire_time.is_none() => format!(
+            "The old key was to expire at {}, but the new one never does: `keyservice keys update {} --expires TIME` \
+             changes that.\n",
+            time(&end),
+            key.key_id
+        ),
+        _ => String::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `keyservice keys`: a key's whole life.
 
+mod batch_files;
 mod batch_revoke;
 mod change;
 mod destination;
@@ -66,7 +67,7 @@ impl KeysCommand {
             let place = &self.connection.place();
             match &self.what {
                 Keys::Create(create) => create.run(admin, format).await,
-                Keys::List(list) => list.run(admin, format).await,
+                Keys::List(list) => list.run(admin, format, place).await,
                 Keys::Get(get) => get.run(admin, format).await,
                 Keys::Update(update) => update.run(admin, format).await,
                 Keys::Rotate(rotate) => rotate.run(admin, format, place).await,

@@ -9,6 +9,7 @@ use crate::cli::{
         arguments::text,
         confirm::Consent,
         failure::Failure,
+        origin::Place,
         printer::{say, time},
     },
     output::OutputFormat,
@@ -41,7 +42,7 @@ impl Revoke {
         &self,
         admin: &Admin,
         format: OutputFormat,
-        place: &str,
+        place: &Place,
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
         self.consent
@@ -97,5 +98,5 @@ async fn revoke_for(reason: &str, admin: &Admin, named: Named) -> Result<(), Fai
     if revoked.not_found.is_empty() {
         return Ok(());
     }
-    Err(Failure::Refused("there is no such key".to_owned()))
+    Err(Failure::NotFound("there is no such key".to_owned()))
 }

@@ -4,6 +4,7 @@ use super::suspended_accounts::SuspendedAccounts;
 use crate::cli::{
     client::{
         failure::Failure,
+        origin::Place,
         printer::{Lines, json, print, suspended, time, time_or_none},
     },
     output::{OutputFormat, Table},
@@ -65,14 +66,23 @@ pub(super) fn text(key: &Key, accounts: &SuspendedAccounts) -> String {
 }
 
 /// What a person is told before a key is revoked at this place. None if it is revoked already.
-pub(super) fn revokes(place: &str, key: &Key) -> Option<String> {
-    (key.status() != Status::Revoked).then(|| {
-        format!(
-            // Quotes in the name are escaped: what follows is not the name's to say.
-            "At {place}, this revokes the key {:?} ({}) of the account {}, {}.",
-            key.name, key.preview, key.account_id, key.key_id
-        )
-    })
+pub(super) fn revokes(place: &Place, key: &Key) -> Option<String> {
+    (key.status() != Status::Revoked).then(|| format!("At {place}, this revokes {}.", named(key)))
+}
+
+/// What a person is told before a key is replaced at once. None if it is revoked already.
+pub(super) fn replaces(place: &Place, key: &Key) -> Option<String> {
+    let is_revoked = key.status() == Status::Revoked;
+    let key = named(key);
+    (!is_revoked).then(|| format!("At {place}, this makes a new key, and revokes {key}."))
+}
+
+fn named(key: &Key) -> String {
+    format!(
+        // Quotes in the name are escaped: what follows is not the name's to say.
+        "the key {:?} ({}) of the account {}, {}",
+        key.name, key.preview, key.account_id, key.key_id
+    )
 }
 
 const HEADINGS: [&str; 9] = [
@@ -149,6 +159,7 @@ pub(super) fn given_flags(flags: impl Iterator<Item = (&'static str, Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::client::origin::Origin;
 
     #[test]
     fn a_name_cannot_say_how_the_question_goes_on() {
@@ -157,7 +168,11 @@ mod tests {
             account_id: "acme".to_owned(),
             ..Key::default()
         };
-        let question = revokes("here", &key).expect("it is not revoked");
+        let place = Place {
+            server: "here".to_owned(),
+            origin: Origin::Nobody,
+        };
+        let question = revokes(&place, &key).expect("it is not revoked");
         let quotes = question.replace(r#"\""#, "").matches('"').count();
         assert_eq!(quotes, 2, "{question}");
     }

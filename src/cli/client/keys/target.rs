@@ -5,6 +5,7 @@ use crate::{
     cli::client::{
         arguments::{file_path, key_id},
         failure::Failure,
+        origin::Place,
         token_input::read_token,
     },
     model::key::KeyId,
@@ -50,7 +51,7 @@ impl Named {
     pub(super) async fn revocation(
         &self,
         admin: &Admin,
-        place: &str,
+        place: &Place,
     ) -> Result<Option<String>, Failure> {
         Ok(shown::revokes(place, &self.clone().get(admin).await?))
     }

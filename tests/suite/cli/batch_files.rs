@@ -1,0 +1,58 @@
+//! The files of a batch, and labels that are given twice.
+
+use super::Person;
+use crate::support::server::Server;
+
+#[test]
+fn a_wrong_line_of_a_batch_is_named_and_not_shown() {
+    let person = Person::new();
+    let example = "tsend_KeyServiceExampleTokenDoNotUse0123456789abc0gXm9s";
+    let file = person.home.path().join("leaked");
+    let path = file.to_str().expect("a path");
+    for (flag, content, said) in [
+        (
+            "--tokens-file",
+            format!("{example}\n\nTOKEN={example}\n"),
+            ", line 3: not a token",
+        ),
+        (
+            "--key-ids-file",
+            format!("{example}\n"),
+            ", line 1: not a key id",
+        ),
+        ("--tokens-file", "\n".to_owned(), " is empty"),
+        ("--key-ids-file", String::new(), " is empty"),
+    ] {
+        std::fs::write(&file, content).expect("written");
+        let batch = ["keys", "batch-revoke", "--dry-run", flag, path];
+        let refused = person.runs(&batch);
+        assert_eq!(refused.exit, 2, "{refused:?}");
+        assert!(
+            refused.err.contains(&format!("{path}{said}")),
+            "{refused:?}"
+        );
+        assert!(!refused.err.contains("KeyServiceExample"), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_is_given_twice_is_refused() {
+    let server = Server::on_sqlite().await;
+    let person = Person::of(&server);
+    let id = person.create_key("acme");
+    let twice = ["--label", "env=a", "--label", "env=b"];
+    let contradiction = ["--label", "env=a", "--remove-label", "env"];
+    for (line, flags) in [
+        (&["list", "--account", "acme"][..], twice),
+        (&["create", "--account", "acme", "--name", "a"], twice),
+        (&["batch-revoke", "--account", "acme", "--dry-run"], twice),
+        (&["update", &id], twice),
+        (&["update", &id], contradiction),
+    ] {
+        let refused = person.runs(&[&["keys"], line, &flags].concat());
+        assert_eq!(refused.exit, 2, "{refused:?}");
+        assert!(refused.err.contains("--label env"), "{refused:?}");
+    }
+    let keys = person.runs(&["keys", "list", "--account", "acme"]).json();
+    assert_eq!(keys.get("labels"), None);
+}
