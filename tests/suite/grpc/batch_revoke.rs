@@ -6,7 +6,7 @@ use crate::support::{
     directory, eventually,
     mount::Mount,
     postgres::{Cluster, batch_gate::BatchGate},
-    server::{Server, audit_command::records, sqlite_in},
+    server::{self, Server, audit_command::records, sqlite_in},
     stores::Stores,
 };
 use keyservice::{
@@ -69,8 +69,18 @@ async fn the_search_for_keys_takes_many_short_steps_and_ends_with_what_one_call_
     const KEYS: usize = 200_000;
     let stores = Stores::postgres().await;
     stores.insert_active_keys(KEYS).await;
-    let short = ["--statement-timeout", "100ms"];
-    let server = Server::start_with(&stores.address, &short, &[]).await;
+    let mut short = server::command(&stores.address);
+    short.args(["--statement-timeout", "100ms"]);
+    let mut server = Server::launch(&mut short);
+    // On a busy machine, a statement of the start may take longer.
+    eventually("it starts", async || {
+        if server.has_exited() {
+            server = Server::launch(&mut short);
+        }
+        server.is_listening()
+    })
+    .await;
+    server.health().await.wait_until_serving().await;
     let mut keys = server.client().await.0.clone();
     let mut request = batch(Selection::Filter(Filter {
         unused_since: Some(prost_types::Timestamp::default()),

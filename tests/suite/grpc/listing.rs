@@ -28,9 +28,14 @@ async fn a_page_holds_50_keys_by_default_and_at_most_1000() {
             page_size,
             ..list_request()
         };
-        let page = client.list_with(request).await.unwrap();
-        assert_eq!(page.keys.len(), held);
-        assert!(!page.next_page_token.is_empty());
+        // A page that takes a busy machine long ends early.
+        eventually("a page is full", async || {
+            let page = client.list_with(request.clone()).await.unwrap();
+            assert!(page.keys.len() <= held);
+            assert!(!page.next_page_token.is_empty());
+            page.keys.len() == held
+        })
+        .await;
     }
 }
 
