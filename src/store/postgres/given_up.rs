@@ -60,17 +60,19 @@ async fn cancelled_after<T>(
     asked_until(answer, pause, || ask_to_cancel(address, token)).await
 }
 
-/// Asks again and again until the answer comes, or its time is over. From the first pause on, the pauses grow. Requests
-/// are repeated: a transaction that was sent behind the statement may have to wait too.
+/// Asks again and again until the answer comes, or its time is over. After the first request, the pauses are short, and
+/// grow. Requests are repeated: a transaction that was sent behind the statement may have to wait too.
 async fn asked_until<T, F: Future<Output = ()>>(
     answer: impl Future<Output = T>,
-    mut pause: Duration,
+    first_pause: Duration,
     ask: impl Fn() -> F,
 ) -> Option<T> {
     let ask_for_ever = async {
+        sleep(first_pause).await;
+        let mut pause = FIRST_PAUSE;
         loop {
-            sleep(pause).await;
             ask().await;
+            sleep(pause).await;
             pause *= 2;
         }
     };
