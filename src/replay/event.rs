@@ -24,6 +24,23 @@ pub enum Subject {
     Domain(AccountId, Domain),
 }
 
+/// The kind of thing that a call is about.
+pub(super) enum Kind {
+    Key,
+    Account,
+    Domain,
+}
+
+impl Kind {
+    pub(super) fn of(method: AdminMethod) -> Self {
+        match method {
+            AdminMethod::SuspendAccount | AdminMethod::ResumeAccount => Self::Account,
+            AdminMethod::AddDomain | AdminMethod::RemoveDomain => Self::Domain,
+            _ => Self::Key,
+        }
+    }
+}
+
 /// Which write a replay repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Original {
@@ -88,7 +105,7 @@ pub(super) enum Told {
         parts: u64,
         events: Vec<Event>,
     },
-    /// Writes for which there is no line, from about this time on.
+    /// The log leaves out lines, from about this time on. The text says which.
     Untold(Timestamp, &'static str),
 }
 
@@ -333,18 +350,16 @@ impl<'a> Fields<'a> {
             Some(Value::Bool(included)) => Some(*included),
             Some(_) => return Err("has a field that is neither true nor false and should be"),
         };
-        let subject = match method {
-            AdminMethod::SuspendAccount | AdminMethod::ResumeAccount => {
-                Subject::Account(account_id.clone().ok_or("names no account")?)
-            }
-            AdminMethod::AddDomain | AdminMethod::RemoveDomain => Subject::Domain(
+        if method == AdminMethod::BatchRevoke {
+            return self.batch_event(revision, account_id);
+        }
+        let subject = match Kind::of(method) {
+            Kind::Account => Subject::Account(account_id.clone().ok_or("names no account")?),
+            Kind::Domain => Subject::Domain(
                 account_id.clone().ok_or("names no account")?,
                 domain.clone().ok_or("names no domain")?,
             ),
-            AdminMethod::BatchRevoke => {
-                return self.batch_event(revision, account_id);
-            }
-            _ => Subject::Key(self.key("key_id")?.ok_or("names no key")?),
+            Kind::Key => Subject::Key(self.key("key_id")?.ok_or("names no key")?),
         };
         if method == AdminMethod::AddDomain && include_subdomains.is_none() {
             return Err("does not say whether subdomains were included");

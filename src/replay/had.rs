@@ -2,7 +2,7 @@
 
 use super::{
     action::Action,
-    event::{Event, Original, Subject},
+    event::{Event, Kind, Original, Subject},
     input::{Identity, Input},
 };
 use crate::model::{
@@ -160,14 +160,12 @@ impl<'a> Had<'a> {
 }
 
 fn subject(record: &AuditRecord, method: AdminMethod) -> Option<Subject> {
-    match method {
-        AdminMethod::SuspendAccount | AdminMethod::ResumeAccount => {
-            record.account_id.clone().map(Subject::Account)
-        }
-        AdminMethod::AddDomain | AdminMethod::RemoveDomain => Some(Subject::Domain(
+    match Kind::of(method) {
+        Kind::Account => record.account_id.clone().map(Subject::Account),
+        Kind::Domain => Some(Subject::Domain(
             record.account_id.clone()?,
             record.domain.clone()?,
         )),
-        _ => record.key_id.map(Subject::Key),
+        Kind::Key => record.key_id.map(Subject::Key),
     }
 }
