@@ -78,7 +78,7 @@ pub(super) fn counted(count: impl Into<i128>, of: &str) -> String {
     }
 }
 
-/// A table with headings, which are not printed without a row. Each column is as wide as its widest cell so far.
+/// A table. Its headings are printed with its first row. Each column is as wide as its widest cell so far.
 pub(super) struct Table<const COLUMNS: usize> {
     /// Those that are not printed yet. The first of all are the headings.
     rows: Vec<[String; COLUMNS]>,

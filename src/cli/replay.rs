@@ -266,7 +266,7 @@ impl ReplayCommand {
             limit: None,
         };
         let mut note = |read: ReadRecord| -> io::Result<()> {
-            // One that cannot be read is as if the store did not have it: then a denial is written again.
+            // A record that cannot be read does not count. The worst that follows is that a denial is written twice.
             if let Ok(record) = read {
                 had.note(&record);
             }

@@ -2,8 +2,8 @@
 //!
 //! `serve` must never refuse one. Kubernetes gives a container variables for each Service beside it, so those of a
 //! Service that is called `keyservice` begin as this program's own. A release must also start with the variables of the
-//! next one, when somebody goes back to it. A command that calls a service must not run with one that was meant to say
-//! which service, or who calls: the call would go elsewhere.
+//! next one, in case of a rollback. A command that calls a service refuses a misspelt variable of its connection: the
+//! call would go to another service, or come from another caller.
 //!
 //! Must never show a value, which may be a secret.
 

@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// The error for a wrong command line without what may be a password or a token in the wrong place. What a terminal
 /// or a build shows is often kept.
 ///
-/// `program` is the whole program, built. `words` are those of the command line behind its name.
+/// `program` is clap's description of the whole program, after its `build`. `words` are the arguments.
 pub(super) fn without_values(
     mut error: clap::Error,
     program: &clap::Command,

@@ -58,7 +58,7 @@ impl KeyLoss {
 }
 
 impl KeyRights<'_> {
-    /// Whether it is granted for a domain for which the other is not.
+    /// Whether a key with these rights may be used for a domain that the other excludes.
     #[must_use]
     pub fn has_wider_scope_than(&self, other: &Self) -> bool {
         other.domain.is_some() && self.domain != other.domain

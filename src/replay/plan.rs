@@ -162,7 +162,8 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
     // Without a last write, the store may have lost all since its first.
     let before = had.last_before(first.original.revision);
     let mut next = before.map_or(1, |last| last.revision + 1);
-    // What the store has may stand in between, but not what came after the loss: its revisions are those of others.
+    // Writes that the store has may stand between lost ones. What was written after the loss is left out, since it has
+    // the revisions of lost writes again.
     let until = lost.iter().map(|event| event.original.time).max();
     let newest = lost.iter().map(|event| event.original.revision).max();
     let mut told: Vec<_> = had

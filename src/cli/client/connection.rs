@@ -310,8 +310,8 @@ pub(in crate::cli) fn service_in_use() -> Option<String> {
     Some(format!("the current context, {name},"))
 }
 
-/// A script that failed to read its secret leaves the variable empty. It would not notice that the call was made as
-/// somebody else, so the variable is refused.
+/// Refuses an empty variable. A script that failed to read its secret leaves one, and would not notice that its calls are
+/// made as another caller.
 fn secret_of_variable() -> Result<Option<Hidden>, Failure> {
     match Hidden::of_variable(SECRET_VARIABLE) {
         None if env::var_os(SECRET_VARIABLE).is_some() => Err(Failure::Misused(format!(

@@ -18,7 +18,8 @@ use tokio_postgres::CancelToken;
 /// `statement_timeout` ends most, and each request costs the server a process, of which an overloaded one has too many.
 const PAUSE_OF_ABANDONED: Duration = Duration::from_secs(1);
 
-/// The same, for a statement whose answer somebody waits for.
+/// How long a statement gets to end by itself if somebody waits for its answer. It is also the first pause between two
+/// requests.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the server is asked. If it cannot be reached, keepalives end the session.

@@ -95,8 +95,8 @@ impl Update {
         }
     }
 
-    /// Reads the labels first, because an Update replaces all labels of a key. Writes only if nobody else has changed
-    /// the key since.
+    /// An Update replaces all labels of a key, so this reads them first. It writes only if nobody has changed the key
+    /// in between.
     async fn change_labels(&self, admin: &Admin) -> Result<UpdateResponse, Failure> {
         let mut tries = 1;
         loop {
