@@ -428,7 +428,7 @@ async fn settings_of_the_role_neither_weaken_a_commit_nor_end_its_sessions() {
     assert_eq!(row.expect("an answer").get::<_, String>(0), "on");
 }
 
-/// It ends a session before that can have settings of its own.
+/// It ends a session before that can have settings of its own, and here always, however fast the machine is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_limit_on_transactions_that_keeps_sessions_from_beginning_is_named() {
     let cluster = Cluster::shared_of(Version::Newest);
@@ -440,6 +440,14 @@ async fn a_time_limit_on_transactions_that_keeps_sessions_from_beginning_is_name
         role_in(&service)
     );
     cluster.psql("postgres", &limit);
+    let slow_login = "CREATE FUNCTION public.wait() RETURNS event_trigger LANGUAGE plpgsql \
+                      AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.1); END'; \
+                      CREATE EVENT TRIGGER wait ON login EXECUTE FUNCTION public.wait()";
+    session(&store)
+        .await
+        .batch_execute(slow_login)
+        .await
+        .expect("created");
     assert_refused(
         &mut command(&service),
         &["transaction_timeout is too short"],
