@@ -18,7 +18,7 @@ use keyservice::grpc::proto::{
 };
 use prost_types::FieldMask;
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Enough for each List to search for a second.
@@ -140,18 +140,23 @@ async fn a_batch_waits_for_those_of_other_replicas_before_it_holds_up_a_revoke_o
 /// others wait for all of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_of_one_caller_hold_up_no_revoke_of_another_on_postgres() {
-    const BATCHES: usize = 6;
+    const BATCHES: usize = 3;
     let stores = Stores::postgres().await;
     stores.insert_labelled_keys(BATCHES * 10_000).await;
     let acme = Credential::new("acme", &["--role", "admin", "--accounts", "acme"]);
     let operator = Credential::new("operator", &["--role", "admin"]);
     let file = Mount::new(&[("callers", &(acme.line + &operator.line))]);
     let credentials = ["--credentials", &file.arg("callers")];
-    let server = Server::start_with(&stores.address, &credentials, &[]).await;
+    let arguments = [&credentials[..], &LONG_STATEMENT_TIMEOUT].concat();
+    let server = Server::start_with(&stores.address, &arguments, &[]).await;
     let channel = server.channel().await;
     let mut operator = client(channel.clone(), &operator.secret);
     let listed = operator.list("acme").await.expect("listed");
-    let ids: Vec<_> = listed.into_iter().map(|key| key.key_id).take(10).collect();
+    let ids: Vec<_> = listed
+        .into_iter()
+        .map(|key| key.key_id)
+        .take(BATCHES)
+        .collect();
     let batches = (0..BATCHES).map(|_| {
         let mut acme = client(channel.clone(), &acme.secret);
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -172,19 +177,26 @@ async fn batches_of_one_caller_hold_up_no_revoke_of_another_on_postgres() {
     });
     let batches: Vec<_> = batches.collect();
     let session = session(&stores.address).await;
+    let (at_once, mut batches_at_once) = watch::channel(0);
     let watching = AbortOnDropHandle::new(tokio::spawn(async move {
-        let at_once = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
-                       AND query LIKE '%keyservice.batch_revoke(%' AND pid <> pg_backend_pid()";
+        let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+                      AND query LIKE '%keyservice.batch_revoke(%' AND pid <> pg_backend_pid()";
         loop {
-            let row = session.query_one(at_once, &[]).await.expect("counted");
+            let row = session.query_one(active, &[]).await.expect("counted");
             let count: i64 = row.get(0);
             assert!(count <= 1, "{count} batches at once");
+            at_once.send_replace(count);
             sleep(Duration::from_millis(10)).await;
         }
     }));
     for id in &ids {
+        batches_at_once
+            .wait_for(|count| *count == 1)
+            .await
+            .expect("watched");
         let started = Instant::now();
-        operator.revoke(id).await.expect("revoked");
+        let revoked = operator.revoke(id).await;
+        assert!(revoked.is_ok(), "{revoked:?}\n{}", server.log());
         println!("a Revoke took {:?}", started.elapsed());
     }
     for batch in batches {
