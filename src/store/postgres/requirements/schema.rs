@@ -41,6 +41,9 @@ impl Kind {
     ];
 }
 
+/// How many of the rights that a role lacks one error names. A role of another task lacks some hundred.
+const SHOWN: usize = 3;
+
 /// Looks at catalogs alone, which every role may read. Whether a role has a right on a column that does
 /// not exist is null: a migration may still create it, and `parts` sees whether it is missing.
 ///
@@ -179,9 +182,14 @@ impl Schema {
                 ),
             ));
         }
-        let lacking: Vec<_> = self.all(Kind::Lacks).map(Finding::right).collect();
+        let mut lacking: Vec<_> = self.all(Kind::Lacks).map(Finding::right).collect();
         if lacking.is_empty() {
             return Ok(());
+        }
+        let more = lacking.len().saturating_sub(SHOWN);
+        lacking.truncate(SHOWN);
+        if more > 0 {
+            lacking.push(format!("and {more} more"));
         }
         let execute = if self.all(Kind::Lacks).any(|found| found.detail == "EXECUTE") {
             format!("; then GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA keyservice TO {role}")

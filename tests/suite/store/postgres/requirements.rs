@@ -95,6 +95,16 @@ async fn assert_refused_until_mended(cluster: &Cluster) {
             ],
         ),
         (
+            format!(
+                "REVOKE DELETE ON keyservice.keys, keyservice.key_uses, keyservice.replicas, keyservice.writes, \
+                 keyservice.feed FROM {role}"
+            ),
+            format!(
+                "GRANT DELETE ON keyservice.keys, keyservice.key_uses, keyservice.replicas, keyservice.writes TO {role}"
+            ),
+            [", and 1 more; ", "psql"],
+        ),
+        (
             "REVOKE EXECUTE ON FUNCTION keyservice.begin_write() FROM PUBLIC".to_owned(),
             "GRANT EXECUTE ON FUNCTION keyservice.begin_write() TO PUBLIC".to_owned(),
             [
