@@ -20,7 +20,7 @@ pub(super) enum WhenRestored {
 pub struct RestoredStore {
     /// Its address, without a password.
     pub store: String,
-    /// When its last write was. Those that came after that may be missing. None if it has none.
+    /// When its last write was that no replay has made. Those that came after that may be missing. None if it has none.
     pub last_write: Option<Timestamp>,
 }
 

@@ -24,7 +24,7 @@ const SINCE: i32 = 25;
 const LOOK: &str = "
     SELECT coalesce(pg_catalog.count(*) OPERATOR(pg_catalog.=) 2::pg_catalog.int8
             AND pg_catalog.bool_and(o.written_by OPERATOR(pg_catalog.=) o.xmin), false),
-        (SELECT w.write_time FROM keyservice.writes w ORDER BY w.revision DESC LIMIT 1)
+        keyservice.last_original_write()
     FROM keyservice.origin o";
 
 const IS_OWN: &str = "SELECT keyservice.is_own() FROM keyservice.check_store($1::pg_catalog.uuid)";

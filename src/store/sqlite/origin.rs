@@ -5,7 +5,6 @@
 
 use super::{
     audit,
-    copies::last_write,
     errors::cannot_open,
     file,
     inspect::{self, ADVICE},
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     model::{
         audit_record::{AuditRecord, MethodName, Outcome},
-        caller_name::CallerName,
+        caller_name::{CallerName, REPLAY},
         time::Timestamp,
     },
     store::{OpenError, RestoredStore, migrations},
@@ -195,8 +194,22 @@ fn find(
     }
     Ok(Some(RestoredStore {
         store: format!("sqlite:{}", path.display()),
-        last_write: last_write(connection)?.1,
+        last_write: last_original_write(connection)?,
     }))
+}
+
+/// When the last write was that no replay has made. What a replay writes again was lost before, so it says nothing of
+/// how far the restored rows reach. A replay gives its write and the record of it the same time.
+fn last_original_write(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let last = format!(
+        "SELECT write_time FROM writes w WHERE NOT EXISTS ( \
+             SELECT 1 FROM audit a WHERE a.time = w.write_time AND a.revision = w.revision \
+                 AND substr(a.caller, 1, {}) = ?1) \
+         ORDER BY revision DESC LIMIT 1",
+        REPLAY.len()
+    );
+    let last = connection.query_row(&last, [REPLAY], |row| row.get(0));
+    Ok(last.optional()?.map(Timestamp::nearest_to_micros))
 }
 
 /// Says that the database belongs to this file.

@@ -37,7 +37,7 @@ pub const OTHER: &str = "other.example";
 pub struct Place {
     pub directory: TempDir,
     pub store: String,
-    cluster: Option<Arc<Cluster>>,
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 impl Place {

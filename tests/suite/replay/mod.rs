@@ -5,3 +5,4 @@ mod again;
 pub mod calls;
 mod lines;
 mod restored;
+mod window;

@@ -61,6 +61,20 @@ BEGIN
     RETURN true;
 END $$;
 
+-- When the last write was that no replay has made. What a replay writes again was lost before, so it says nothing of
+-- how far the restored rows reach. Runs with the rights of its owner, since the service's role reads no records. A
+-- replay gives its write and the record of it the same time.
+CREATE FUNCTION keyservice.last_original_write() RETURNS timestamptz
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT w.write_time FROM keyservice.writes w
+        WHERE NOT EXISTS (
+            SELECT FROM keyservice.audit a
+            WHERE a.time = w.write_time AND a.revision = w.revision AND starts_with(a.caller, 'replay:'))
+        ORDER BY w.revision DESC LIMIT 1);
+END $$;
+
 INSERT INTO keyservice.origin (mark, written_by) VALUES (1, '0'), (2, '0');
 SELECT keyservice.mark_origin();
 
