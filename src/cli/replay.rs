@@ -1,7 +1,7 @@
 //! `keyservice replay`: writes again what a restored store has lost and what took rights away, by the service's log or
 //! exported audit records.
 //!
-//! Promises that it writes nothing if a line cannot be trusted to be whole, unless it is told to go on without it, and
+//! Promises that it writes nothing if a line is malformed, unless it is told to go on without it, and
 //! that it says what is missing. Must never print a line that it has read.
 
 use super::{
@@ -22,10 +22,10 @@ use crate::{
     },
     replay::{
         Original,
-        had::Had,
         input::Input,
         plan::Plan,
         replayer::{Finding, Replayer},
+        stored_writes::StoredWrites,
     },
     replication::acknowledgement::{Acknowledgements, Unacknowledged},
     serve::read_digest_secret,
@@ -73,7 +73,7 @@ pub(super) struct ReplayCommand {
     files: Vec<PathBuf>,
 }
 
-/// How many lines that are not whole are named. One wrong file may have millions.
+/// How many malformed lines are named. One wrong file may have millions.
 const NAMED: usize = 20;
 
 /// Limits on the store, of which nothing depends on being quick.
@@ -108,22 +108,22 @@ impl ReplayCommand {
             };
             read.map_err(|error| Failure::Misused(format!("cannot read {name}: {error}")))?;
         }
-        for unwhole in input.unwhole.iter().take(NAMED) {
+        for malformed in input.malformed.iter().take(NAMED) {
             complain(&format!(
                 "{}, line {}: {}",
-                unwhole.file, unwhole.line, unwhole.why
+                malformed.file, malformed.line, malformed.why
             ));
         }
-        let more = input.unwhole.len().saturating_sub(NAMED);
+        let more = input.malformed.len().saturating_sub(NAMED);
         if more > 0 {
             let more = counted(more as u64, "more such line");
             complain(&format!("and {more}"));
         }
-        if !input.unwhole.is_empty() && !self.incomplete {
+        if !input.malformed.is_empty() && !self.incomplete {
             return Err(Failure::Misused(format!(
                 "{} cannot be trusted to be whole, so nothing was written: give the whole files, or --incomplete to go \
                  on without",
-                counted(input.unwhole.len() as u64, "line")
+                counted(input.malformed.len() as u64, "line")
             )));
         }
         if input.events().is_empty() {
@@ -144,9 +144,9 @@ impl ReplayCommand {
         // is read in another way than it is served.
         let (store, last_earlier) = self.open(&digester, input).await?;
         drop(store);
-        let mut had = Had::new(input, last_earlier);
-        self.read_records(&mut had, input.since()).await?;
-        let plan = Plan::of(&had);
+        let mut stored = StoredWrites::new(input, last_earlier);
+        self.read_records(&mut stored, input.since()).await?;
+        let plan = Plan::of(&stored);
         let (store, _) = self.open(&digester, input).await?;
         let mut summary = Summary::default();
         let written = self.write(&store, &plan, &mut summary).await?;
@@ -162,7 +162,7 @@ impl ReplayCommand {
             ))
             .into());
         }
-        let is_complete = tell_missing(input, &had, &plan);
+        let is_complete = report_missing(input, &stored, &plan);
         if summary.failed > 0 {
             let failed = counted(summary.failed, "write");
             let failed = format!("{failed} could not be made: run it again");
@@ -252,7 +252,7 @@ impl ReplayCommand {
 
     async fn read_records(
         &self,
-        had: &mut Had<'_>,
+        stored: &mut StoredWrites<'_>,
         since: Timestamp,
     ) -> Result<(), Box<dyn Error>> {
         let query = AuditQuery {
@@ -268,7 +268,7 @@ impl ReplayCommand {
         let mut note = |read: ReadRecord| -> io::Result<()> {
             // A record that cannot be read does not count. The worst that follows is that a denial is written twice.
             if let Ok(record) = read {
-                had.note(&record);
+                stored.note(&record);
             }
             Ok(())
         };
@@ -283,7 +283,7 @@ impl ReplayCommand {
 }
 
 /// Says which writes no line tells of. Gives whether there are none.
-fn tell_missing(input: &Input, had: &Had<'_>, plan: &Plan<'_>) -> bool {
+fn report_missing(input: &Input, stored: &StoredWrites<'_>, plan: &Plan<'_>) -> bool {
     for gap in &plan.gaps {
         let (start, end) = (gap.start(), gap.end());
         complain(&if start == end {
@@ -294,30 +294,30 @@ fn tell_missing(input: &Input, had: &Had<'_>, plan: &Plan<'_>) -> bool {
             )
         });
     }
-    let lost = had.lost();
+    let lost = stored.lost();
     let first = lost.first().map(|event| event.original.revision);
-    let last_stored = first.and_then(|first| had.last_before(first));
+    let last_stored = first.and_then(|first| stored.last_before(first));
     let last_stored = last_stored.map(|last| last.time);
     // Up to the last write that is told, each is told or is in a gap.
     let since = if plan.gaps.is_empty() {
-        had.last_told()
+        stored.last_listed()
     } else {
         last_stored
     };
-    let untold = input.untold_since(since.unwrap_or(Timestamp::EPOCH), last_stored);
-    for what in &untold {
+    let omissions = input.omitted_since(since.unwrap_or(Timestamp::EPOCH), last_stored);
+    for what in &omissions {
         complain(&format!(
             "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
         ));
     }
-    if let Some(revision) = plan.told_twice {
+    if let Some(revision) = plan.listed_twice {
         complain(&format!(
             "the lines tell of two histories, as from before and after an earlier restore: revision {revision} of two \
              things. What either denies is denied, unless it was taken back later. But nothing tells whether lines are \
              missing: to have that checked, give the lines from after the last restore alone"
         ));
     }
-    plan.gaps.is_empty() && plan.told_twice.is_none() && untold.is_empty()
+    plan.gaps.is_empty() && plan.listed_twice.is_none() && omissions.is_empty()
 }
 
 /// Waits until every replica that runs decides by the write. This process is none.

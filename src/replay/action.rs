@@ -21,7 +21,7 @@ pub enum Action {
     Suspend,
     /// A key is suspended, because a change was lost that may have taken rights from it, and cannot be made again.
     SuspendUnclear,
-    /// A key gets the scope or the expiry that it had.
+    /// A key gets the scope or the expiry that it stored.
     Narrow,
     /// An account is suspended.
     SuspendAccount,

@@ -1,8 +1,9 @@
 //! One write, as a line of the log or an exported audit record tells of it.
 //!
-//! Promises that what is read is whole: each field that the write needs is there, and is what it should be. Must never
-//! repeat a field in an error, because it may be a token in the wrong place.
+//! Promises that nothing is read from a malformed line: each field that the write needs is there, and is what it should
+//! be. Must never repeat a field in an error, because it may be a token in the wrong place.
 
+use super::fields::{Fields, Problem};
 use crate::model::{
     account::AccountId,
     audit_record::{AdminMethod, MethodName},
@@ -91,9 +92,9 @@ pub struct Event {
     pub key_end: Option<KeyEnd>,
 }
 
-/// What a line tells.
+/// What a line says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum LineContent {
     /// No write.
     Nothing,
     /// A write, or two: a key that was replaced comes after its successor.
@@ -106,17 +107,14 @@ pub(super) enum Told {
         events: Vec<Event>,
     },
     /// The log leaves out lines, from about this time on. The text says which.
-    Untold(Timestamp, &'static str),
+    Omission(Timestamp, &'static str),
 }
 
-/// What is wrong with a line.
-type Unwhole = &'static str;
-
-const NOT_JSON: Unwhole =
+const NOT_JSON: Problem =
     "is no JSON object: it was cut off, or something stands before or behind it";
-const OLD: Unwhole =
+const OLD: Problem =
     "is of an earlier release, which did not say what is needed to make the write again";
-const UNKNOWN_METHOD: Unwhole = "names a method that this release does not know";
+const UNKNOWN_METHOD: Problem = "names a method that this release does not know";
 
 /// The outcomes of calls whose write may stand.
 const MAY_STAND: [&str; 5] = [
@@ -128,9 +126,9 @@ const MAY_STAND: [&str; 5] = [
 ];
 
 /// Reads a line.
-pub(super) fn read(line: &str) -> Result<Told, Unwhole> {
+pub(super) fn read(line: &str) -> Result<LineContent, Problem> {
     if line.trim().is_empty() {
-        return Ok(Told::Nothing);
+        return Ok(LineContent::Nothing);
     }
     let object = serde_json::from_str(line).ok().filter(Value::is_object);
     let Some(object) = object else {
@@ -139,7 +137,7 @@ pub(super) fn read(line: &str) -> Result<Told, Unwhole> {
         return if line.starts_with('{') || line.ends_with('}') {
             Err(NOT_JSON)
         } else {
-            Ok(Told::Nothing)
+            Ok(LineContent::Nothing)
         };
     };
     let fields = Fields(&object);
@@ -147,21 +145,23 @@ pub(super) fn read(line: &str) -> Result<Told, Unwhole> {
         Some("admin call") => of_call(&fields),
         Some("keys revoked") => of_batch(&fields),
         Some("admin calls that have no line of their own") => of_count(&fields),
-        Some(message) if message.starts_with("log lines dropped here") => Ok(Told::Untold(
-            fields.time("timestamp")?.ok_or(OLD)?,
-            "lines that the service dropped",
-        )),
+        Some(message) if message.starts_with("log lines dropped here") => {
+            Ok(LineContent::Omission(
+                fields.time("timestamp")?.ok_or(OLD)?,
+                "lines that the service dropped",
+            ))
+        }
         None if fields.has("unreadable") => Err("is a record that could not be read"),
         None if fields.has("calls") && fields.has("caller") => of_record(&fields),
-        _ => Ok(Told::Nothing),
+        _ => Ok(LineContent::Nothing),
     }
 }
 
 /// A line of the log about one call.
-fn of_call(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+fn of_call(fields: &Fields<'_>) -> Result<LineContent, Problem> {
     let outcome = fields.text("outcome")?.ok_or("has no outcome")?;
     let Some(method) = written_method(fields)? else {
-        return Ok(Told::Nothing);
+        return Ok(LineContent::Nothing);
     };
     let Some(revision) = fields.revision()? else {
         // A call that wrote nothing has none, and in an earlier release no call has.
@@ -169,17 +169,17 @@ fn of_call(fields: &Fields<'_>) -> Result<Told, Unwhole> {
         let may_be_done = outcome != "OK" || may_find_done(method) || is_domain;
         let says_so = fields.has("time") && may_be_done;
         return if says_so || !MAY_STAND.contains(&outcome) {
-            Ok(Told::Nothing)
+            Ok(LineContent::Nothing)
         } else {
             Err(OLD)
         };
     };
     if outcome == "ALREADY_EXISTS" {
-        return Ok(Told::Nothing);
+        return Ok(LineContent::Nothing);
     }
-    let event = fields.event(method, revision)?;
+    let event = event(fields, method, revision)?;
     if method == AdminMethod::BatchRevoke {
-        return Ok(Told::Batch {
+        return Ok(LineContent::Batch {
             part: 0,
             parts: 0,
             events: vec![event],
@@ -203,14 +203,14 @@ fn of_call(fields: &Fields<'_>) -> Result<Told, Unwhole> {
         });
     }
     events.push(event);
-    Ok(Told::Writes(events))
+    Ok(LineContent::Writes(events))
 }
 
 /// A line of the log that names keys of a batch.
-fn of_batch(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+fn of_batch(fields: &Fields<'_>) -> Result<LineContent, Problem> {
     let number = |name| fields.0.get(name).and_then(Value::as_u64).ok_or(OLD);
     if number("revoked")? == 0 {
-        return Ok(Told::Nothing);
+        return Ok(LineContent::Nothing);
     }
     let revision = fields.revision()?.ok_or(OLD)?;
     let (part, parts, revoked) = (number("part")?, number("parts")?, number("revoked")?);
@@ -235,9 +235,9 @@ fn of_batch(fields: &Fields<'_>) -> Result<Told, Unwhole> {
             ..whole.clone()
         })
     });
-    let mut events: Vec<_> = keys.collect::<Result<_, Unwhole>>()?;
+    let mut events: Vec<_> = keys.collect::<Result<_, Problem>>()?;
     events.push(whole.clone());
-    Ok(Told::Batch {
+    Ok(LineContent::Batch {
         part,
         parts,
         events,
@@ -245,34 +245,37 @@ fn of_batch(fields: &Fields<'_>) -> Result<Told, Unwhole> {
 }
 
 /// A line of the log that counts calls.
-fn of_count(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+fn of_count(fields: &Fields<'_>) -> Result<LineContent, Problem> {
     let outcome = fields.text("outcome")?.ok_or("has no outcome")?;
     let writes = written_method(fields)?.is_some_and(|method| method != AdminMethod::Create);
     if writes && MAY_STAND.contains(&outcome) {
         let time = fields.time("timestamp")?.ok_or("has no timestamp")?;
-        return Ok(Told::Untold(time, "calls that have no line of their own"));
+        return Ok(LineContent::Omission(
+            time,
+            "calls that have no line of their own",
+        ));
     }
-    Ok(Told::Nothing)
+    Ok(LineContent::Nothing)
 }
 
 /// An audit record.
-fn of_record(fields: &Fields<'_>) -> Result<Told, Unwhole> {
+fn of_record(fields: &Fields<'_>) -> Result<LineContent, Problem> {
     let outcome = fields.text("outcome")?.ok_or("has no outcome")?;
     let Some(method) = written_method(fields)? else {
-        return Ok(Told::Nothing);
+        return Ok(LineContent::Nothing);
     };
     if outcome != "OK" {
-        return Ok(Told::Nothing);
+        return Ok(LineContent::Nothing);
     }
     let Some(revision) = fields.revision()? else {
         return if may_find_done(method) {
-            Ok(Told::Nothing)
+            Ok(LineContent::Nothing)
         } else {
             Err(OLD)
         };
     };
-    let event = fields.event(method, revision)?;
-    Ok(Told::Writes(vec![event]))
+    let event = event(fields, method, revision)?;
+    Ok(LineContent::Writes(vec![event]))
 }
 
 /// Whether a call that succeeds may have found that nothing was left to write, and then is on record without a revision.
@@ -281,7 +284,7 @@ fn may_find_done(method: AdminMethod) -> bool {
 }
 
 /// The method, if it writes. A dry run does not.
-fn written_method(fields: &Fields<'_>) -> Result<Option<AdminMethod>, Unwhole> {
+fn written_method(fields: &Fields<'_>) -> Result<Option<AdminMethod>, Problem> {
     let name = fields.text("method")?.ok_or("has no method")?;
     if name.ends_with("DryRun") || name == MethodName::accept_restore().as_str() {
         return Ok(None);
@@ -290,112 +293,72 @@ fn written_method(fields: &Fields<'_>) -> Result<Option<AdminMethod>, Unwhole> {
     Ok(method.writes().then_some(method))
 }
 
-/// The fields of a line, each of which is read as what it should be.
-struct Fields<'a>(&'a Value);
-
-impl<'a> Fields<'a> {
-    fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some()
+/// The write that a line of the log or a record tells of.
+fn event(fields: &Fields<'_>, method: AdminMethod, revision: i64) -> Result<Event, Problem> {
+    let account_id = fields.text("account_id")?;
+    let account_id = account_id.map(|text| AccountId::parse(text.to_owned()));
+    let account_id = account_id
+        .transpose()
+        .map_err(|_| "has an invalid account id")?;
+    let domain = fields.text("domain")?;
+    let domain = domain.map(|text| Domain::parse(text.to_owned()));
+    let domain = domain.transpose().map_err(|_| "has an invalid domain")?;
+    let key_end = fields.text("key_end")?;
+    let key_end = key_end.map(|text| KeyEnd::parse(text).ok_or("has an invalid time"));
+    let include_subdomains = match fields.0.get("include_subdomains") {
+        None | Some(Value::Null) => None,
+        Some(Value::Bool(included)) => Some(*included),
+        Some(_) => return Err("has a field that is neither true nor false and should be"),
+    };
+    if method == AdminMethod::BatchRevoke {
+        return batch_event(fields, revision, account_id);
     }
-
-    /// A text, or none. A field of another kind is wrong.
-    fn text(&self, name: &str) -> Result<Option<&'a str>, Unwhole> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err("has a field that is no text and should be"),
-        }
+    let subject = match Kind::of(method) {
+        Kind::Account => Subject::Account(account_id.clone().ok_or("names no account")?),
+        Kind::Domain => Subject::Domain(
+            account_id.clone().ok_or("names no account")?,
+            domain.clone().ok_or("names no domain")?,
+        ),
+        Kind::Key => Subject::Key(fields.key("key_id")?.ok_or("names no key")?),
+    };
+    if method == AdminMethod::AddDomain && include_subdomains.is_none() {
+        return Err("does not say whether subdomains were included");
     }
+    Ok(Event {
+        original: Original {
+            revision,
+            time: fields.time("time")?.ok_or("has no time")?,
+        },
+        writes: 1,
+        caller: fields.caller()?,
+        method,
+        subject: Some(subject),
+        account_id,
+        domain,
+        include_subdomains,
+        key_end: key_end.transpose()?,
+    })
+}
 
-    fn time(&self, name: &str) -> Result<Option<Timestamp>, Unwhole> {
-        let text = self.text(name)?;
-        text.map(|text| Timestamp::parse_rfc3339(text).ok_or("has an invalid time"))
-            .transpose()
-    }
-
-    fn key(&self, name: &str) -> Result<Option<KeyId>, Unwhole> {
-        let text = self.text(name)?;
-        text.map(|text| KeyId::parse(text).map_err(|_| "has an invalid key id"))
-            .transpose()
-    }
-
-    fn caller(&self) -> Result<CallerName, Unwhole> {
-        let name = self.text("caller")?.ok_or("names no caller")?;
-        CallerName::parse_recorded(name).map_err(|_| "has an invalid caller's name")
-    }
-
-    fn revision(&self) -> Result<Option<i64>, Unwhole> {
-        match self.0.get("revision") {
-            None | Some(Value::Null) => Ok(None),
-            Some(number) => match number.as_i64() {
-                Some(revision) if revision > 0 => Ok(Some(revision)),
-                _ => Err("has an invalid revision"),
-            },
-        }
-    }
-
-    fn event(&self, method: AdminMethod, revision: i64) -> Result<Event, Unwhole> {
-        let account_id = self.text("account_id")?;
-        let account_id = account_id.map(|text| AccountId::parse(text.to_owned()));
-        let account_id = account_id
-            .transpose()
-            .map_err(|_| "has an invalid account id")?;
-        let domain = self.text("domain")?;
-        let domain = domain.map(|text| Domain::parse(text.to_owned()));
-        let domain = domain.transpose().map_err(|_| "has an invalid domain")?;
-        let key_end = self.text("key_end")?;
-        let key_end = key_end.map(|text| KeyEnd::parse(text).ok_or("has an invalid time"));
-        let include_subdomains = match self.0.get("include_subdomains") {
-            None | Some(Value::Null) => None,
-            Some(Value::Bool(included)) => Some(*included),
-            Some(_) => return Err("has a field that is neither true nor false and should be"),
-        };
-        if method == AdminMethod::BatchRevoke {
-            return self.batch_event(revision, account_id);
-        }
-        let subject = match Kind::of(method) {
-            Kind::Account => Subject::Account(account_id.clone().ok_or("names no account")?),
-            Kind::Domain => Subject::Domain(
-                account_id.clone().ok_or("names no account")?,
-                domain.clone().ok_or("names no domain")?,
-            ),
-            Kind::Key => Subject::Key(self.key("key_id")?.ok_or("names no key")?),
-        };
-        if method == AdminMethod::AddDomain && include_subdomains.is_none() {
-            return Err("does not say whether subdomains were included");
-        }
-        Ok(Event {
-            original: Original {
-                revision,
-                time: self.time("time")?.ok_or("has no time")?,
-            },
-            writes: 1,
-            caller: self.caller()?,
-            method,
-            subject: Some(subject),
-            account_id,
-            domain,
-            include_subdomains,
-            key_end: key_end.transpose()?,
-        })
-    }
-
-    /// The record of a whole batch names no key, and has the revision of the last write before it ended.
-    fn batch_event(&self, revision: i64, account_id: Option<AccountId>) -> Result<Event, Unwhole> {
-        let key_id = self.key("key_id")?;
-        Ok(Event {
-            original: Original {
-                revision,
-                time: self.time("time")?.ok_or("has no time")?,
-            },
-            writes: u64::from(key_id.is_some()),
-            caller: self.caller()?,
-            method: AdminMethod::BatchRevoke,
-            subject: key_id.map(Subject::Key),
-            account_id,
-            domain: None,
-            include_subdomains: None,
-            key_end: None,
-        })
-    }
+/// The record of a whole batch names no key, and has the revision of the last write before it ended.
+fn batch_event(
+    fields: &Fields<'_>,
+    revision: i64,
+    account_id: Option<AccountId>,
+) -> Result<Event, Problem> {
+    let key_id = fields.key("key_id")?;
+    Ok(Event {
+        original: Original {
+            revision,
+            time: fields.time("time")?.ok_or("has no time")?,
+        },
+        writes: u64::from(key_id.is_some()),
+        caller: fields.caller()?,
+        method: AdminMethod::BatchRevoke,
+        subject: key_id.map(Subject::Key),
+        account_id,
+        domain: None,
+        include_subdomains: None,
+        key_end: None,
+    })
 }

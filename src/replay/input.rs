@@ -1,9 +1,9 @@
-//! All that the given files tell, and what of them is not whole.
+//! All writes that the given files list, and their malformed lines.
 //!
 //! Takes the lines of several replicas in any order, and the same line or write any number of times.
 
 use super::{
-    event::{self, Event, Subject, Told},
+    event::{self, Event, LineContent, Subject},
     lines,
 };
 use crate::model::{audit_record::AdminMethod, time::Timestamp};
@@ -19,9 +19,9 @@ pub(super) fn identity(event: &Event) -> Identity {
     (event.original.time, event.method, event.subject.clone())
 }
 
-/// A line that cannot be trusted to be whole.
+/// A line that is cut off, or lacks what a line of its kind has.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Unwhole {
+pub struct MalformedLine {
     /// The file, by the name that was given for it.
     pub file: String,
     /// The line's number in it.
@@ -38,9 +38,9 @@ pub struct Input {
     places: HashMap<Identity, usize>,
     /// The parts of each batch, and how many there are.
     batches: HashMap<(Timestamp, i64), (u64, HashSet<u64>)>,
-    untold: Vec<(Timestamp, &'static str)>,
-    /// The lines that are not whole.
-    pub unwhole: Vec<Unwhole>,
+    omissions: Vec<(Timestamp, &'static str)>,
+    /// The malformed lines.
+    pub malformed: Vec<MalformedLine>,
     /// How many lines were read.
     pub lines: u64,
 }
@@ -54,8 +54,8 @@ impl Input {
         lines::read(input, |line, text| {
             self.lines += 1;
             match text.and_then(event::read) {
-                Ok(told) => self.add(told),
-                Err(why) => self.unwhole.push(Unwhole {
+                Ok(content) => self.add(content),
+                Err(why) => self.malformed.push(MalformedLine {
                     file: file.to_owned(),
                     line,
                     why,
@@ -64,12 +64,12 @@ impl Input {
         })
     }
 
-    fn add(&mut self, told: Told) {
-        match told {
-            Told::Nothing => {}
-            Told::Untold(time, what) => self.untold.push((time, what)),
-            Told::Writes(events) => self.add_events(events),
-            Told::Batch {
+    fn add(&mut self, content: LineContent) {
+        match content {
+            LineContent::Nothing => {}
+            LineContent::Omission(time, what) => self.omissions.push((time, what)),
+            LineContent::Writes(events) => self.add_events(events),
+            LineContent::Batch {
                 part,
                 parts,
                 events,
@@ -124,16 +124,16 @@ impl Input {
         self.places.get(identity).copied()
     }
 
-    /// What the lines say that no line tells, since a time, and which batches from after the store's last write lack
-    /// keys. Keys that records tell of are there.
+    /// What the lines say that the log leaves out, since a time, and which batches from after the store's last write lack
+    /// keys. Keys that records list are there.
     #[must_use]
-    pub fn untold_since(
+    pub fn omitted_since(
         &self,
         since: Timestamp,
         last_stored: Option<Timestamp>,
     ) -> Vec<&'static str> {
-        let told = self.untold.iter().filter(|(time, _)| *time >= since);
-        let mut untold: Vec<_> = told.map(|(_, what)| *what).collect();
+        let counted = self.omissions.iter().filter(|(time, _)| *time >= since);
+        let mut omissions: Vec<_> = counted.map(|(_, what)| *what).collect();
         let of_batches = self
             .events
             .iter()
@@ -148,15 +148,15 @@ impl Input {
             let lacks_lines = parts.is_some_and(|(all, read)| {
                 *all == 0 || (1..=*all).any(|part| !read.contains(&part))
             });
-            let told = keys.get(&time).copied().unwrap_or_default();
-            lacks_lines && told < event.writes.max(1)
+            let listed = keys.get(&time).copied().unwrap_or_default();
+            lacks_lines && listed < event.writes.max(1)
         };
         let mut batches = self.events.iter().filter(|event| event.subject.is_none());
         if batches.any(|event| Some(event.original.time) >= last_stored && is_incomplete(&event)) {
-            untold.push("keys of a BatchRevoke");
+            omissions.push("keys of a BatchRevoke");
         }
-        untold.sort_unstable();
-        untold.dedup();
-        untold
+        omissions.sort_unstable();
+        omissions.dedup();
+        omissions
     }
 }

@@ -1,20 +1,21 @@
 //! Writes again, from the log or from exported audit records, what a restored store has lost and what took rights
 //! away.
 //!
-//! Owns the way from lines to writes: `lines` unwraps them, `event` reads a write from one, `input` collects the
-//! writes and what is not whole, `had` finds those that the store has, `plan` finds where the others leave each key,
-//! account and domain, `action` says what is to be done about what is denied there and granted by the store, and
-//! `replayer` does it.
+//! Owns the way from lines to writes: `lines` unwraps them, `fields` reads the fields of one and `event` the write
+//! that it lists, `input` collects the writes and the malformed lines, `stored_writes` finds the writes that the store
+//! has, `plan` finds where the others leave each key, account and domain, `action` says what is to be done about what is
+//! denied there and granted by the store, and `replayer` does it.
 //! Promises that a denial which the input tells of and nothing later took back is in the store at the end, and that
 //! nothing is written that the store has. Must never give a right back, or write what the input does not say.
 
 mod action;
 mod event;
-pub mod had;
+mod fields;
 pub mod input;
 mod lines;
 pub mod plan;
 pub mod replayer;
+pub mod stored_writes;
 
 pub use action::Action;
 pub use event::{Event, Original, Subject};

@@ -3,7 +3,7 @@
 use super::{
     action::Action,
     event::{Event, Subject},
-    had::Had,
+    stored_writes::StoredWrites,
 };
 use crate::model::{
     account::AccountId,
@@ -29,7 +29,7 @@ pub struct Plan<'a> {
     pub gaps: Vec<RangeInclusive<i64>>,
     /// A revision that the lines tell of two things, as those from before and after an earlier restore do. Gaps in one
     /// history may then be hidden by the other.
-    pub told_twice: Option<i64>,
+    pub listed_twice: Option<i64>,
 }
 
 /// What the lost writes have made of a key. Of each kind, the last counts.
@@ -54,18 +54,18 @@ pub struct KeyPlan<'a> {
 impl<'a> Plan<'a> {
     /// Follows the lost writes in their order.
     #[must_use]
-    pub fn of(had: &Had<'a>) -> Self {
-        let lost = had.lost();
+    pub fn of(stored: &StoredWrites<'a>) -> Self {
+        let lost = stored.lost();
         let mut plan = Self::default();
         for &event in &lost {
-            plan.add(had, event);
+            plan.add(stored, event);
         }
-        plan.gaps = gaps(had, &lost);
-        plan.told_twice = told_twice(had.told());
+        plan.gaps = gaps(stored, &lost);
+        plan.listed_twice = listed_twice(stored.listed());
         plan
     }
 
-    fn add(&mut self, had: &Had<'_>, event: &'a Event) {
+    fn add(&mut self, stored: &StoredWrites<'_>, event: &'a Event) {
         let text = |account: &AccountId, domain: &Domain| {
             (account.as_str().to_owned(), domain.as_str().to_owned())
         };
@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
             None => {}
             Some(Subject::Account(account)) => {
                 let is_done = event.method == AdminMethod::SuspendAccount
-                    && had.has_done(Action::SuspendAccount, event);
+                    && stored.has_done(Action::SuspendAccount, event);
                 put(
                     &mut self.accounts,
                     account.as_str().to_owned(),
@@ -82,10 +82,10 @@ impl<'a> Plan<'a> {
                 );
             }
             Some(Subject::Domain(account, domain)) => {
-                let is_done = had.has_done(Action::RemoveDomain, event);
+                let is_done = stored.has_done(Action::RemoveDomain, event);
                 put(&mut self.domains, text(account, domain), event, is_done);
             }
-            Some(Subject::Key(key)) => self.keys.entry(*key).or_default().add(had, event),
+            Some(Subject::Key(key)) => self.keys.entry(*key).or_default().add(stored, event),
         }
     }
 }
@@ -121,9 +121,9 @@ fn leaves(event: &Event) -> u8 {
 }
 
 impl<'a> KeyPlan<'a> {
-    fn add(&mut self, had: &Had<'_>, event: &'a Event) {
+    fn add(&mut self, stored: &StoredWrites<'_>, event: &'a Event) {
         self.last = Some(event);
-        let unless_done = |action| Some(event).filter(|_| !had.has_done(action, event));
+        let unless_done = |action| Some(event).filter(|_| !stored.has_done(action, event));
         match event.method {
             AdminMethod::Revoke | AdminMethod::BatchRevoke => {
                 self.revoked = self.revoked.or(unless_done(Action::Revoke));
@@ -145,8 +145,8 @@ impl<'a> KeyPlan<'a> {
                 }
                 Some(_) => {
                     (self.update, self.unclear) = (Some(event), None);
-                    self.is_narrowed = had.has_done(Action::Narrow, event);
-                    self.is_suspended = had.has_done(Action::SuspendUnclear, event);
+                    self.is_narrowed = stored.has_done(Action::Narrow, event);
+                    self.is_suspended = stored.has_done(Action::SuspendUnclear, event);
                 }
             },
             _ => {}
@@ -154,20 +154,20 @@ impl<'a> KeyPlan<'a> {
     }
 }
 
-/// The revisions between the last write that the store has and the last that is lost, without those that are told.
-fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
+/// The revisions between the last write that the store has and the last that is lost, without those that are listed.
+fn gaps(stored: &StoredWrites<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
     let Some(first) = lost.first() else {
         return Vec::new();
     };
     // Without a last write, the store may have lost all since its first.
-    let before = had.last_before(first.original.revision);
+    let before = stored.last_before(first.original.revision);
     let mut next = before.map_or(1, |last| last.revision + 1);
     // Writes that the store has may stand between lost ones. What was written after the loss is left out, since it has
     // the revisions of lost writes again.
     let until = lost.iter().map(|event| event.original.time).max();
     let newest = lost.iter().map(|event| event.original.revision).max();
-    let mut told: Vec<_> = had
-        .told()
+    let mut listed: Vec<_> = stored
+        .listed()
         .iter()
         .filter(|event| event.writes > 0 && Some(event.original.time) <= until)
         .map(|event| {
@@ -177,9 +177,9 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
         })
         .filter(|(_, end)| Some(*end) <= newest)
         .collect();
-    told.sort_unstable();
+    listed.sort_unstable();
     let mut gaps = Vec::new();
-    for (start, end) in told {
+    for (start, end) in listed {
         if start > next {
             gaps.push(next..=start - 1);
         }
@@ -189,9 +189,9 @@ fn gaps(had: &Had<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
 }
 
 /// The keys of a batch may have its revision, so they do not count.
-fn told_twice(told: &[Event]) -> Option<i64> {
+fn listed_twice(events: &[Event]) -> Option<i64> {
     let mut subjects = HashMap::new();
-    let mut writes = told
+    let mut writes = events
         .iter()
         .filter(|event| event.writes > 0 && event.method != AdminMethod::BatchRevoke);
     let twice = writes.find(|event| {
@@ -233,7 +233,7 @@ mod tests {
         let mut input = Input::default();
         let read = input.read("-", lines.concat().as_bytes());
         read.expect("a slice");
-        assert!(input.unwhole.is_empty(), "{:?}", input.unwhole);
+        assert!(input.malformed.is_empty(), "{:?}", input.malformed);
         input
     }
 
@@ -254,8 +254,8 @@ mod tests {
             of_key(5, "Suspend"),
         ]);
         assert_eq!(input.events().len(), 3);
-        let had = Had::new(&input, last(4));
-        let plan = Plan::of(&had);
+        let stored = StoredWrites::new(&input, last(4));
+        let plan = Plan::of(&stored);
         let key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
         let suspension = key.suspension.expect("one");
         assert_eq!(suspension.method, AdminMethod::Resume);
@@ -271,7 +271,9 @@ mod tests {
             ([record(5, "Update", &told), of_key(6, "Update")], true),
         ] {
             let input = read(&lines);
-            let plan = Plan::of(&Had::new(&input, last(4))).keys.remove(&key);
+            let plan = Plan::of(&StoredWrites::new(&input, last(4)))
+                .keys
+                .remove(&key);
             assert_eq!(plan.expect("one").unclear.is_some(), is_unclear);
         }
     }
@@ -279,8 +281,8 @@ mod tests {
     #[test]
     fn a_call_with_the_revision_of_an_earlier_write_of_the_store_is_not_lost() {
         let input = read(&[of_key(5, "Suspend"), of_key(6, "Suspend")]);
-        let mut had = Had::new(&input, last(1));
-        had.note(&AuditRecord {
+        let mut stored = StoredWrites::new(&input, last(1));
+        stored.note(&AuditRecord {
             time: Timestamp::EPOCH,
             caller: CallerName::service(),
             method: AdminMethod::BatchRevoke.into(),
@@ -293,9 +295,13 @@ mod tests {
             outcome: Outcome::OK,
             calls: 1,
         });
-        let lost: Vec<_> = had.lost().iter().map(|it| it.original.revision).collect();
+        let lost: Vec<_> = stored
+            .lost()
+            .iter()
+            .map(|it| it.original.revision)
+            .collect();
         assert_eq!(lost, [6]);
-        assert!(Plan::of(&had).gaps.is_empty());
+        assert!(Plan::of(&stored).gaps.is_empty());
     }
 
     #[test]
@@ -303,13 +309,13 @@ mod tests {
         let batch = "{\"message\":\"keys revoked\",\"time\":\"2030-01-01T00:01:00Z\",\"caller\":\"ops\",\
                      \"revision\":14,\"revoked\":3,\"part\":1,\"parts\":1,\"key_ids\":\"\"}\n";
         let input = read(&[of_key(5, "Suspend"), of_key(8, "Resume"), batch.to_owned()]);
-        let plan = Plan::of(&Had::new(&input, last(4)));
+        let plan = Plan::of(&StoredWrites::new(&input, last(4)));
         assert_eq!(plan.gaps, [6..=7, 9..=11]);
 
         // What came before the input may be lost too.
-        let plan = Plan::of(&Had::new(&input, last(2)));
+        let plan = Plan::of(&StoredWrites::new(&input, last(2)));
         assert_eq!(plan.gaps[0], 3..=4);
-        let plan = Plan::of(&Had::new(&input, None));
+        let plan = Plan::of(&StoredWrites::new(&input, None));
         assert_eq!(plan.gaps[0], 1..=4);
     }
 
@@ -332,7 +338,7 @@ mod tests {
             at(1, 34, "AddDomain", with),
             at(2, 27, "RemoveDomain", without),
         ]);
-        let plan = Plan::of(&Had::new(&input, last(24)));
+        let plan = Plan::of(&StoredWrites::new(&input, last(24)));
         let of_key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
         let methods = [
             of_key.suspension.expect("one").method,
@@ -353,7 +359,10 @@ mod tests {
         let repeated = of_key(7, "Suspend").replace("T00:00:07", "T00:09:07");
         for (line, twice) in [(other, Some(7)), (repeated, None)] {
             let input = read(&[of_key(7, "Suspend"), line]);
-            assert_eq!(Plan::of(&Had::new(&input, last(6))).told_twice, twice);
+            assert_eq!(
+                Plan::of(&StoredWrites::new(&input, last(6))).listed_twice,
+                twice
+            );
         }
     }
 }

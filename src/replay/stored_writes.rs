@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 /// What a store says about the writes of an input.
 #[derive(Debug)]
-pub struct Had<'a> {
+pub struct StoredWrites<'a> {
     input: &'a Input,
     /// Whether the store has each of them.
     is_stored: Vec<bool>,
@@ -28,7 +28,7 @@ pub struct Had<'a> {
     replayed: HashMap<(Subject, AdminMethod), HashSet<Timestamp>>,
 }
 
-impl<'a> Had<'a> {
+impl<'a> StoredWrites<'a> {
     /// Before any record was read. The store's last write before [`Input::since`] tells where a gap may begin: without
     /// it, all before the input may be lost.
     #[must_use]
@@ -89,7 +89,7 @@ impl<'a> Had<'a> {
         }
     }
 
-    /// A call that found its work done is told with the revision of the write that did it before.
+    /// A call that found its work done is listed with the revision of the write that did it before.
     fn note_repeats(&mut self, revision: i64, subject: &Subject, time: Timestamp) {
         let same = self.by_revision.get(&(revision, subject));
         for &place in same.into_iter().flatten() {
@@ -104,24 +104,24 @@ impl<'a> Had<'a> {
     pub fn lost(&self) -> Vec<&'a Event> {
         let events = self.input.events().iter().zip(&self.is_stored);
         let mut lost: Vec<_> = events
-            .filter(|(_, had)| !**had)
+            .filter(|(_, is_stored)| !**is_stored)
             .map(|(event, _)| event)
             .collect();
         lost.sort_by_key(|event| (event.original.revision, event.original.time));
         lost
     }
 
-    /// The time of the last write that is told: of those that are lost, or else of those that the store has.
+    /// The time of the last write that is listed: of those that are lost, or else of those that the store has.
     #[must_use]
-    pub fn last_told(&self) -> Option<Timestamp> {
+    pub fn last_listed(&self) -> Option<Timestamp> {
         let time = |event: &Event| event.original.time;
         let last = self.lost().into_iter().map(time).max();
-        last.or_else(|| self.told().iter().map(time).max())
+        last.or_else(|| self.listed().iter().map(time).max())
     }
 
-    /// All writes that are told, whether the store has them or not.
+    /// All writes that are listed, whether the store has them or not.
     #[must_use]
-    pub fn told(&self) -> &'a [Event] {
+    pub fn listed(&self) -> &'a [Event] {
         self.input.events()
     }
 

@@ -1,0 +1,54 @@
+//! The fields of a line, each of which is read as what it should be.
+//!
+//! Must never repeat a field in an error, because it may be a token in the wrong place.
+
+use crate::model::{caller_name::CallerName, key::KeyId, time::Timestamp};
+use serde_json::Value;
+
+/// What is wrong with a line.
+pub(super) type Problem = &'static str;
+
+/// The fields of one line.
+pub(super) struct Fields<'a>(pub(super) &'a Value);
+
+impl<'a> Fields<'a> {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some()
+    }
+
+    /// A text, or none. A field of another kind is wrong.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, Problem> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err("has a field that is no text and should be"),
+        }
+    }
+
+    pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let text = self.text(name)?;
+        text.map(|text| Timestamp::parse_rfc3339(text).ok_or("has an invalid time"))
+            .transpose()
+    }
+
+    pub(super) fn key(&self, name: &str) -> Result<Option<KeyId>, Problem> {
+        let text = self.text(name)?;
+        text.map(|text| KeyId::parse(text).map_err(|_| "has an invalid key id"))
+            .transpose()
+    }
+
+    pub(super) fn caller(&self) -> Result<CallerName, Problem> {
+        let name = self.text("caller")?.ok_or("names no caller")?;
+        CallerName::parse_recorded(name).map_err(|_| "has an invalid caller's name")
+    }
+
+    pub(super) fn revision(&self) -> Result<Option<i64>, Problem> {
+        match self.0.get("revision") {
+            None | Some(Value::Null) => Ok(None),
+            Some(number) => match number.as_i64() {
+                Some(revision) if revision > 0 => Ok(Some(revision)),
+                _ => Err("has an invalid revision"),
+            },
+        }
+    }
+}
