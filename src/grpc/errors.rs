@@ -31,7 +31,7 @@ pub(super) fn store_failed(error: &StoreError, advice: &str) -> Status {
             }
             let what = match error {
                 StoreError::Busy(_) => "the store of keys is busy with other calls",
-                _ => "the store of keys cannot be reached",
+                _ => "the store of keys gave no answer",
             };
             unavailable("STORE_UNAVAILABLE", format!("{what}; {advice}"))
         }
@@ -64,7 +64,7 @@ pub(super) fn caller_changed() -> Status {
 
 /// A read is not answered unless it is on record.
 pub(super) fn unrecorded() -> Status {
-    let message = "the store of keys cannot be reached, and a call without a record is not \
+    let message = "the store of keys gave no answer, and a call without a record is not \
                    answered; try again";
     unavailable("STORE_UNAVAILABLE", message.to_owned())
 }
