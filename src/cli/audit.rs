@@ -49,7 +49,7 @@ pub(super) struct AuditCommand {
     #[arg(long, value_name = "ACCOUNT", value_parser = account)]
     account: Option<AccountId>,
 
-    /// Only records that name this key.
+    /// Only records that name this key. `keyservice keys get --token-file` says which id the key of a token has.
     #[arg(long, value_name = "KEY_ID", value_parser = KeyId::parse)]
     key: Option<KeyId>,
 

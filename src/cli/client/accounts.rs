@@ -5,6 +5,7 @@ use super::{
     confirm::Consent,
     connection::Connection,
     failure::Failure,
+    glimpse,
     printer::{Lines, json, print, say, suspended},
     with_client,
 };
@@ -86,8 +87,7 @@ impl AccountsCommand {
         reason: &str,
         consent: Consent,
     ) -> Result<(), Failure> {
-        // An account must not stay in use because it could not be looked at.
-        let before = get(admin, account).await.ok();
+        let before = glimpse(get(admin, account)).await;
         if before.as_ref().is_some_and(is_unknown) {
             let place = self.connection.place();
             consent.obtain_despite(&format!(
@@ -100,23 +100,26 @@ impl AccountsCommand {
             reason: reason.to_owned(),
         };
         admin.suspend_account(request).await?;
-        say_replaced(before.and_then(|account| account.suspension));
+        say_replaced(before.and_then(|account| account.suspension), reason);
         self.show_changed(admin, account, "is suspended").await
     }
 
     async fn resume(&self, admin: &Admin, account: &str) -> Result<(), Failure> {
         let before = get(admin, account).await.ok();
+        if let Some(before) = before.filter(|before| before.suspension.is_none()) {
+            if is_unknown(&before) {
+                self.say_unknown(account);
+            } else {
+                say(&format!(
+                    "The account {account} was not suspended. Nothing was changed."
+                ));
+            }
+            return self.show(&before);
+        }
         let request = ResumeAccountRequest {
             account_id: account.to_owned(),
         };
         admin.resume_account(request).await?;
-        match before {
-            Some(before) if is_unknown(&before) => self.say_unknown(account),
-            Some(before) if before.suspension.is_none() => {
-                say(&format!("The account {account} was not suspended."));
-            }
-            _ => {}
-        }
         self.show_changed(admin, account, "is not suspended any more")
             .await
     }
@@ -185,13 +188,16 @@ pub(super) fn key_count(account: &Account) -> i64 {
     counts.into_iter().fold(0, i64::saturating_add)
 }
 
-/// Says that a suspension has a new reason, and what the old one was.
-pub(super) fn say_replaced(before: Option<Suspension>) {
+/// Says that what is suspended for this reason was so already, and for which reason.
+pub(super) fn say_replaced(before: Option<Suspension>, reason: &str) {
     if let Some(before) = before {
+        let replaced = if before.reason == reason.trim() {
+            ""
+        } else {
+            " The new reason replaces that one."
+        };
         let before = suspended(&before);
-        say(&format!(
-            "It was suspended already, {before}. The new reason replaces that one."
-        ));
+        say(&format!("It was suspended already, {before}.{replaced}"));
     }
 }
 

@@ -99,10 +99,10 @@ fn allowed_json(allowed: &Allowed) -> String {
 }
 
 fn denied_json(denied: &Denied) -> String {
-    let mut denial = json!({"reason": format!("REASON_{}", denied.reason)});
-    if let (Some(key_id), Some(account_id)) = (&denied.key_id, &denied.account_id) {
-        denial["keyId"] = json!(key_id);
-        denial["accountId"] = json!(account_id);
-    }
+    let denial = json!({
+        "reason": format!("REASON_{}", denied.reason),
+        "keyId": denied.key_id.as_deref().unwrap_or_default(),
+        "accountId": denied.account_id.as_deref().unwrap_or_default(),
+    });
     json!({"granted": false, "denial": denial}).to_string()
 }

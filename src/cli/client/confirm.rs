@@ -59,7 +59,10 @@ fn ask(question: &str) -> Result<(), Failure> {
     let question = format!("{} Go on? [y/N] ", printable(question));
     io::stderr().write_all(question.as_bytes()).ok();
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).ok();
+    if io::stdin().read_line(&mut answer).is_ok_and(|len| len == 0) {
+        // After Ctrl-D, the question still stands on its line.
+        io::stderr().write_all(b"\n").ok();
+    }
     match answer.trim() {
         "y" | "Y" | "yes" | "Yes" => Ok(()),
         _ => Err(Failure::Refused("nothing was changed".to_owned())),

@@ -13,8 +13,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tosend_keyservice::{
-    AdminError, Client, Code,
-    proto::{GetRequest, get_request::Target},
+    Admin, AdminError, Client, Code,
+    proto::{GetRequest, ListRequest, get_request::Target},
 };
 
 /// What to do with contexts.
@@ -36,8 +36,10 @@ enum Action {
     List,
     /// Connect, and say what works: the connection, TLS, who calls, and what this caller may do.
     ///
-    /// To find out whether the caller may work on keys, it asks for one that does not exist. The service keeps an
-    /// audit record of that, as of every such call, with the outcome `NOT_FOUND` or `PERMISSION_DENIED`.
+    /// To find out what the caller may do, it lists one key of all accounts. If that is not permitted, it asks for a
+    /// key that does not exist. The service keeps an audit record of each, as of every such call. It has the caller's
+    /// name, which the service tells no caller, as little as the accounts to which a caller is limited: both stand in
+    /// the file of callers.
     Check {
         /// Its name. Without this, the connection is the one that every command uses.
         #[arg(value_parser = text)]
@@ -116,7 +118,7 @@ impl ContextsCommand {
         let (has_tls, credential) = (connection.is_encrypted()?, connection.credential()?);
         with_client(&connection, async |client| {
             // It fails at once where nobody listens, whereas to wait until a replica is ready takes all the time.
-            let role = role(client).await?;
+            let Rights { role, accounts } = rights(client).await?;
             let ready_within = READY_WITHIN.min(connection.timeout());
             client.wait_until_ready(ready_within).await?;
             let server = connection.server();
@@ -126,6 +128,7 @@ impl ContextsCommand {
                 "tls": has_tls,
                 "credential": credential.as_ref().map(in_json),
                 "role": role,
+                "accounts": accounts,
             });
             let text = || {
                 let mut lines = Lines::default();
@@ -134,6 +137,7 @@ impl ContextsCommand {
                 lines.add("TLS", if has_tls { "yes" } else { "no" });
                 lines.add("Credential", in_words(credential.as_ref()));
                 lines.add("Role", role);
+                lines.add("Accounts", accounts_in_words(accounts));
                 lines.into_text()
             };
             print(self.format, text, || shown.to_string())
@@ -184,20 +188,71 @@ fn in_json(credential: &Credential) -> Value {
 /// A key that was never made.
 const NO_KEY: &str = "key_00000000000000000000000000";
 
-/// What the caller may do, found out by calls that change nothing.
-async fn role(client: &Client) -> Result<&'static str, Failure> {
+/// What the caller may do.
+struct Rights {
+    role: &'static str,
+    /// Whether that holds for all accounts. None if only an admin could find it out.
+    accounts: Option<&'static str>,
+}
+
+fn accounts_in_words(accounts: Option<&str>) -> &'static str {
+    match accounts {
+        Some("all") => "all",
+        Some(_) => "only some: the service's file of callers says which",
+        None => "not known: the service tells only an admin whether they are all",
+    }
+}
+
+/// Finds it out by calls that change nothing. No call tells it.
+async fn rights(client: &Client) -> Result<Rights, Failure> {
+    let admin = client.admin();
+    if is_permitted(list_any(&admin).await)? {
+        return Ok(Rights {
+            role: "admin",
+            accounts: Some("all"),
+        });
+    }
+    if is_permitted(get_none(&admin).await)? {
+        return Ok(Rights {
+            role: "admin",
+            accounts: Some("some"),
+        });
+    }
+    // Fails if the caller may not even ask this.
+    client.authorize("", "example.com").await.map(drop)?;
+    Ok(Rights {
+        role: "authorizer",
+        accounts: None,
+    })
+}
+
+/// Only a caller that is not limited to some accounts may make this call.
+async fn list_any(admin: &Admin) -> Result<(), AdminError> {
+    let request = ListRequest {
+        all_accounts: true,
+        page_size: 1,
+        ..ListRequest::default()
+    };
+    admin.list(request).await.map(drop)
+}
+
+async fn get_none(admin: &Admin) -> Result<(), AdminError> {
     let request = GetRequest {
         target: Some(Target::KeyId(NO_KEY.to_owned())),
         account_id: None,
     };
-    match client.admin().get(request).await {
+    match admin.get(request).await {
+        Err(AdminError::Refused(error)) if error.code == Code::NotFound => Ok(()),
+        got => got.map(drop),
+    }
+}
+
+fn is_permitted(called: Result<(), AdminError>) -> Result<bool, Failure> {
+    match called {
+        Ok(()) => Ok(true),
         Err(AdminError::Misused(error)) if error.code() == Some(Code::PermissionDenied) => {
-            // Fails if the caller may not even ask this.
-            client.authorize("", "example.com").await.map(drop)?;
-            Ok("authorizer")
+            Ok(false)
         }
-        Ok(_) => Ok("admin"),
-        Err(AdminError::Refused(error)) if error.code == Code::NotFound => Ok("admin"),
         Err(error) => Err(error.into()),
     }
 }

@@ -4,17 +4,21 @@ use super::{
     arguments::{account, domain},
     connection::Connection,
     failure::Failure,
+    glimpse,
     pages::Pages,
     printer::{PAGE, json, print, print_json, print_with, say, time_or_none},
     with_client,
 };
-use crate::cli::output::{OutputFormat, Table};
+use crate::{
+    cli::output::{OutputFormat, Table},
+    model::domain::Domain,
+};
 use clap::{Args, Subcommand};
 use tosend_keyservice::{
     Admin,
     proto::{
-        AddDomainRequest, ListDomainsRequest, RemoveDomainRequest, RemoveDomainResponse,
-        VerifiedDomain,
+        AddDomainRequest, ListDomainsRequest, ListDomainsResponse, RemoveDomainRequest,
+        RemoveDomainResponse, VerifiedDomain,
     },
 };
 
@@ -89,13 +93,16 @@ impl DomainsCommand {
             include_subdomains: below,
         };
         let before = if below || !self.format.is_table() {
-            Vec::new()
+            ListDomainsResponse::default()
         } else {
-            first_domains(admin, &named.account).await
+            // It is added, whether or not this can be found out.
+            let before = first_domains(admin, &named.account).await;
+            before.unwrap_or_default()
         };
         let added = admin.add_domain(request).await?;
         let domain = added.domain.unwrap_or_default();
         if before
+            .domains
             .iter()
             .any(|it| it.domain == domain.domain && it.include_subdomains)
         {
@@ -157,7 +164,11 @@ impl DomainsCommand {
             account_id: named.account.clone(),
             domain: named.domain.clone(),
         };
+        let before = glimpse(first_domains(admin, &named.account)).await;
         let removed = admin.remove_domain(request).await?;
+        if before.is_some_and(|before| is_without(&before, &named.domain)) {
+            say("It was removed already. Nothing was changed.");
+        }
         print(
             self.format,
             || removed_text(named, &removed),
@@ -167,15 +178,21 @@ impl DomainsCommand {
 }
 
 /// The first of an account's domains, as many as one call gives: more are not worth the time.
-async fn first_domains(admin: &Admin, account: &str) -> Vec<VerifiedDomain> {
+async fn first_domains(admin: &Admin, account: &str) -> Result<ListDomainsResponse, Failure> {
     let request = ListDomainsRequest {
         account_id: account.to_owned(),
         page_size: PAGE,
         page_token: String::new(),
     };
-    let page = admin.list_domains(request).await;
-    // A domain is added, whether or not this can be found out.
-    page.map_or(Vec::new(), |page| page.domains)
+    Ok(admin.list_domains(request).await?)
+}
+
+/// Whether this is the list of all domains, and has none of this name.
+fn is_without(all: &ListDomainsResponse, name: &str) -> bool {
+    let normal = Domain::parse(name.to_owned());
+    normal.is_ok_and(|normal| {
+        all.next_page_token.is_empty() && all.domains.iter().all(|it| it.domain != normal.as_str())
+    })
 }
 
 fn row(domain: &VerifiedDomain) -> [String; 5] {

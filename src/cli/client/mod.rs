@@ -33,8 +33,18 @@ pub(super) use failure::{EXIT_CODES, Failure};
 pub(super) use keys::KeysCommand;
 
 use connection::Connection;
-use tokio::runtime;
+use std::time::Duration;
+use tokio::{runtime, time::timeout};
 use tosend_keyservice::Client;
+
+/// How long a change that takes rights away waits for a look at what it changes.
+const GLIMPSE: Duration = Duration::from_secs(1);
+
+/// A look at what is going to be changed, which only serves to tell a person what the change was. A key must not stay
+/// in use because nobody can look at it.
+async fn glimpse<T>(look: impl Future<Output = Result<T, Failure>>) -> Option<T> {
+    timeout(GLIMPSE, look).await.ok()?.ok()
+}
 
 /// Connects, and has `work` done.
 fn with_client(

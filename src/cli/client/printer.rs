@@ -11,7 +11,7 @@ use crate::{
     observe::stderr,
 };
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use std::{
     fmt::Display,
     io::{self, Write},
@@ -24,14 +24,20 @@ static TYPES: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(grpc::OWN_DESCRIPTOR_SET).expect("the embedded descriptors are valid")
 });
 
-/// A message as JSON on one line, as grpcurl and every other tool for protobuf write it.
+/// A message as JSON on one line, as `grpcurl -emit-defaults` and every other tool for protobuf write it: a number of 64
+/// bits is a text, and what is 0, false or empty is there, too. Only what is absent is left out.
 pub(super) fn json(name: &str, message: &impl Message) -> String {
     let name = format!("tosend.keys.v1.{name}");
     let descriptor = TYPES.get_message_by_name(&name);
     let descriptor = descriptor.expect("the protos have each type that is printed");
     let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice());
     let message = message.expect("a message is what its type says");
-    let line = serde_json::to_string(&message).expect("a message is JSON");
+    let mut line = Vec::new();
+    let options = SerializeOptions::new().skip_default_fields(false);
+    let written =
+        message.serialize_with_options(&mut serde_json::Serializer::new(&mut line), &options);
+    written.expect("a message is JSON");
+    let line = String::from_utf8(line).expect("JSON is UTF-8");
     printable_json(&line).into_owned()
 }
 

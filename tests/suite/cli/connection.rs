@@ -34,8 +34,17 @@ impl Guarded {
             authority.client_by_uri("spiffe://example.org/admin"),
         );
         let admin = Credential::new("operator", &["--role", "admin"]);
+        let limited = Credential::new("limited", &["--role", "admin", "--accounts", "acme"]);
+        let sender = Credential::new("sender", &["--role", "authorizer"]);
         let by_certificate = "other admin certificate=spiffe://example.org/admin";
-        let callers = format!("{}\n{by_certificate}\n", admin.line);
+        let lines = [
+            &*admin.line,
+            &limited.line,
+            &sender.line,
+            by_certificate,
+            "",
+        ];
+        let callers = lines.join("\n");
         let files = Mount::new(&[
             ("ca.crt", &authority.pem()),
             ("server.crt", &server.certificate),
@@ -43,6 +52,8 @@ impl Guarded {
             ("client.crt", &client.certificate),
             ("client.key", &client.key),
             ("secret", &admin.secret),
+            ("limited", &limited.secret),
+            ("sender", &sender.secret),
             ("callers", &callers),
         ]);
         let path = |name| files.arg(name);
@@ -206,8 +217,27 @@ async fn a_context_is_checked_and_its_caller_is_told_what_it_may_do() {
             "tls": true,
             "credential": {"kind": "secret", "place": guarded.files.arg("secret")},
             "role": "admin",
+            "accounts": "all",
         })
     );
+    for (name, rights) in [
+        ("limited", ["admin", "only some"]),
+        ("sender", ["authorizer", "not known"]),
+    ] {
+        let secret = ["--secret-file", &guarded.files.arg(name), "-o", "table"];
+        let table = person.runs(&[&["contexts", "check"], &secret[..]].concat());
+        let table = table.printed();
+        assert!(rights.iter().all(|right| table.contains(right)), "{table}");
+    }
+    let secret = guarded.files.arg("limited");
+    for whose in [&["--all-accounts"][..], &["--preview", "tsend_ab...wxyz"]] {
+        let list = [&["keys", "list", "--secret-file", &secret], whose].concat();
+        let refused = person.runs(&list);
+        assert!(
+            refused.err.contains("must give one of them by --account"),
+            "{refused:?}"
+        );
+    }
     let two = ["contexts", "check", "production", "--context", "staging"];
     let two = person.runs(&two);
     assert_eq!(two.exit, 2);

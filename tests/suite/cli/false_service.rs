@@ -10,16 +10,31 @@ use keyservice::grpc::proto::{
     domain_service_server::{DomainService, DomainServiceServer},
     key_service_server::{KeyService, KeyServiceServer},
 };
-use std::fs;
+use std::{
+    fs,
+    future::pending,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport};
 
-/// A service whose lists and batches never end, which gives this as a token, and revokes so many keys a call.
+/// A service whose lists and batches never end, which gives this as a token, and revokes so many keys a call. It shows
+/// no key, and may take all time for that.
 #[derive(Clone, Default)]
 struct Liar {
     token: &'static str,
     revoked_count: i32,
+    hangs: bool,
+    /// The calls about one key, in their order.
+    calls: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Liar {
+    fn note(&self, call: &'static str) {
+        self.calls.lock().expect("no panic").push(call);
+    }
 }
 
 #[tonic::async_trait]
@@ -50,6 +65,7 @@ impl KeyService for Liar {
         &self,
         _: Request<BatchRevokeRequest>,
     ) -> Result<Response<BatchRevokeResponse>, Status> {
+        self.note("BatchRevoke");
         Ok(Response::new(BatchRevokeResponse {
             revoked_count: self.revoked_count,
             there_are_more: true,
@@ -58,6 +74,10 @@ impl KeyService for Liar {
     }
 
     async fn get(&self, _: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
+        self.note("Get");
+        if self.hangs {
+            pending::<()>().await;
+        }
         Err(Status::unimplemented(""))
     }
 
@@ -77,7 +97,8 @@ impl KeyService for Liar {
     }
 
     async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
-        Err(Status::unimplemented(""))
+        self.note("Revoke");
+        Ok(Response::new(RevokeResponse { key: Some(key()) }))
     }
 }
 
@@ -192,4 +213,28 @@ async fn a_batch_ends_although_there_are_ever_more_keys() {
     assert_eq!(done.exit, 1);
     let said = "10000000 keys were revoked, and there are still more. If others create them meanwhile, suspend";
     assert!(done.err.contains(said), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_revoked_although_nobody_can_look_at_it() {
+    let id = "key_00000000000000000000000000";
+    let revoke = ["keys", "revoke", "--yes", id];
+    let liar = Liar::default();
+    let person = person_of(liar.clone()).await;
+    let done = person.runs(&[&revoke[..], &["--reason", "a leak"]].concat());
+    assert!(done.err.contains("The key is revoked."), "{done:?}");
+    let calls = liar.calls.lock().expect("no panic").clone();
+    assert_eq!(calls, ["BatchRevoke", "Get"]);
+
+    let liar = Liar {
+        hangs: true,
+        ..Liar::default()
+    };
+    let person = person_of(liar.clone()).await;
+    let begun = Instant::now();
+    let done = person.runs(&[&revoke[..], &["--timeout", "60s"]].concat());
+    assert_eq!(done.json()["keyId"], "key_01m8");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let calls = liar.calls.lock().expect("no panic").clone();
+    assert_eq!(calls, ["Get", "Revoke"]);
 }

@@ -158,7 +158,13 @@ async fn a_key_is_changed_suspended_resumed_and_revoked() {
 
     let suspended = run(&["suspend", id, "--reason", "a complaint"]);
     assert_eq!(suspended["suspension"]["reason"], "a complaint");
-    assert_eq!(run(&["resume", id])["status"], "STATUS_ACTIVE");
+    let by_token = |line: &[&str]| {
+        let line = [&["keys"], line, &["--token-file", "-"]].concat();
+        day.person.runs_with_input(&line, &day.token).json()
+    };
+    assert_eq!(by_token(&["resume"])["status"], "STATUS_ACTIVE");
+    let relabelled = by_token(&["update", "--label", "team=web"]);
+    assert_eq!(relabelled["labels"]["team"], "web");
     let by_token = ["keys", "revoke", "--token-file", "-", "--yes"];
     let revoked = day.person.runs_with_input(&by_token, &day.token).json();
     assert_eq!(revoked["status"], "STATUS_REVOKED");
@@ -215,18 +221,45 @@ async fn keys_are_found_by_what_is_known_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_json_is_what_grpcurl_prints() {
+async fn the_json_is_what_grpcurl_prints_and_a_dry_run_says_what_would_be() {
     let day = Day::begin().await;
     let port = day.server.port();
-    let question = format!(r#"{{"key_id": "{}"}}"#, id(&day.key));
-    let grpcurl = format!(
-        "grpcurl -plaintext -d '{question}' 127.0.0.1:{port} tosend.keys.v1.KeyService/Get"
+    let by_grpcurl = |method: &str, question: &str| -> Value {
+        let grpcurl = format!(
+            "grpcurl -plaintext -emit-defaults -d '{question}' 127.0.0.1:{port} tosend.keys.v1.{method}"
+        );
+        serde_json::from_str(&shell(&grpcurl).expect("it answers")).expect("JSON")
+    };
+    // grpcurl writes null for what is absent, which is left out here.
+    let present = |mut message: Value| {
+        let fields = message.as_object_mut().expect("a message");
+        fields.retain(|_, value| !value.is_null());
+        message
+    };
+    let key = by_grpcurl(
+        "KeyService/Get",
+        &format!(r#"{{"key_id": "{}"}}"#, id(&day.key)),
     );
-    let theirs: Value = serde_json::from_str(&shell(&grpcurl).expect("it answers")).expect("JSON");
+    let account = by_grpcurl("AccountService/GetAccount", r#"{"account_id": "acme"}"#);
+    let dry = by_grpcurl(
+        "KeyService/BatchRevoke",
+        r#"{"account_id": "acme", "filter": {}, "reason": "a leak", "dry_run": true}"#,
+    );
+    let ours = |line: &str| day.person.runs(&line.split(' ').collect::<Vec<_>>()).json();
     assert_eq!(
-        day.person.runs(&["keys", "get", id(&day.key)]).json(),
-        theirs["key"]
+        ours(&format!("keys get {}", id(&day.key))),
+        present(key["key"].clone())
     );
+    let shown = ours("accounts get acme");
+    assert_eq!(shown, present(account["account"].clone()));
+    assert_eq!(shown["keyCounts"]["revoked"], "0");
+    let mut shown = ours("keys batch-revoke --account acme --dry-run");
+    assert_eq!(shown["keys"].as_array().map(Vec::len), Some(1));
+    let fields = shown.as_object_mut().expect("an object");
+    fields.remove("keys");
+    let would_revoke = fields.remove("wouldRevokeCount").expect("it is there");
+    assert_eq!(fields.insert("revokedCount".to_owned(), would_revoke), None);
+    assert_eq!(shown, dry);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +315,7 @@ async fn many_keys_are_revoked_at_once_after_a_dry_run() {
     let status = || day.person.runs(&["keys", "get", id(&day.key)]).json()["status"].clone();
     let dry = batch(&["--account", "acme", "--dry-run"]).json();
     assert_eq!(
-        (dry["revokedCount"].as_i64(), status()),
+        (dry["wouldRevokeCount"].as_i64(), status()),
         (Some(1), json!("STATUS_ACTIVE"))
     );
 

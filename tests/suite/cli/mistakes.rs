@@ -31,7 +31,7 @@ async fn an_account_that_nobody_knows_is_suspended_only_if_it_is_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_suspension_and_a_resume_that_changes_nothing_say_so() {
+async fn what_is_done_a_second_time_says_so_and_a_resume_changes_nothing_then() {
     let server = Server::on_sqlite().await;
     let person = Person::of(&server);
     let id = person.create_key("acme");
@@ -44,10 +44,28 @@ async fn a_second_suspension_and_a_resume_that_changes_nothing_say_so() {
             "{again:?}"
         );
         assert_eq!(again.json()["suspension"]["reason"], "fraud");
+        assert!(suspend("fraud").err.ends_with(", fraud.\n"));
         let resume = || person.runs(&[kind, "resume", name]);
-        assert_eq!(resume().err, "");
-        assert!(resume().err.contains("was not suspended"));
+        let first = resume();
+        assert_eq!(first.err, "");
+        let second = resume();
+        assert!(second.err.contains("was not suspended. Nothing was"));
+        // Not even the etag.
+        assert_eq!(second.json(), first.json());
     }
+    let domain = |what| person.runs(&["domains", what, "Example.com", "--account", "acme"]);
+    domain("add").printed();
+    assert_eq!(domain("remove").err, "");
+    assert_eq!(
+        domain("remove").err,
+        "It was removed already. Nothing was changed.\n"
+    );
+    person.runs(&["keys", "revoke", "--yes", &id]).printed();
+    let refused = person.runs(&["keys", "resume", &id]);
+    assert!(
+        refused.exit == 1 && refused.err.contains("revoked"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

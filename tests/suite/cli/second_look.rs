@@ -64,7 +64,7 @@ async fn a_script_sees_which_keys_a_batch_would_revoke() {
     let dry = person
         .revokes_many(&["--account", "acme", "--dry-run"])
         .json();
-    assert_eq!(dry["revokedCount"], 1);
+    assert_eq!(dry["wouldRevokeCount"], 1);
     let shown = person.runs(&["keys", "get", &id]).json();
     assert_eq!(dry["keys"], Value::from(vec![shown]));
 }

@@ -59,6 +59,10 @@ async fn a_person_sees_tables_and_is_asked_before_a_key_is_revoked() {
     );
     assert!(shown.contains("nothing was changed"), "{shown}");
     assert_eq!(exit, Some(1));
+    let (exit, shown) = at_a_terminal(&person, &revoke, "[y/N] ", "\u{4}");
+    let said = "Go on? [y/N] \nkeyservice: nothing was changed\n";
+    assert!(shown.ends_with(said), "{shown:?}");
+    assert_eq!(exit, Some(1));
     let (exit, shown) = at_a_terminal(&person, &revoke, "[y/N] ", "y\n");
     assert_eq!(exit, Some(0), "{shown}");
     assert!(shown.contains("Status:      REVOKED"), "{shown}");

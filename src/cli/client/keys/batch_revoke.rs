@@ -236,7 +236,11 @@ impl BatchRevoke {
         if !format.is_table() {
             let shown = keys.iter().map(|key| parsed(&json("Key", key)));
             let mut answer = parsed(&json("BatchRevokeResponse", found));
+            // Nobody must take a dry run for what was done.
+            answer["wouldRevokeCount"] = answer["revokedCount"].take();
             answer["keys"] = shown.collect();
+            let fields = answer.as_object_mut().expect("a message is an object");
+            fields.remove("revokedCount");
             return print(format, String::new, || {
                 printable_json(&answer.to_string()).into_owned()
             });

@@ -8,15 +8,16 @@ use crate::{
     cli::{
         client::{
             accounts::say_replaced,
-            arguments::{distinct, domain, key_id, label, text},
+            arguments::{distinct, domain, label, text},
             failure::Failure,
+            glimpse,
             printer::say,
         },
         output::OutputFormat,
         times::future,
     },
     grpc,
-    model::{key::KeyId, time::Timestamp},
+    model::time::Timestamp,
 };
 use clap::Args;
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ use tosend_keyservice::{
     Admin, AdminError,
     proto::{
         AllDomains, FieldMask, ResumeRequest, Scope, SuspendRequest, UpdateRequest, UpdateResponse,
-        scope,
+        key::Status, scope,
     },
 };
 
@@ -35,9 +36,8 @@ const TRIES: usize = 5;
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub(super) struct Update {
-    /// The key's id.
-    #[arg(value_name = "KEY_ID", value_parser = key_id)]
-    key_id: KeyId,
+    #[command(flatten)]
+    target: Target,
 
     /// The new name.
     #[arg(long, value_parser = text, group = "change")]
@@ -75,10 +75,12 @@ pub(super) struct Update {
 impl Update {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
         self.refuse_contradiction()?;
+        let key_id = self.target.read()?.id(admin).await?;
         let updated = if self.labels.is_empty() && self.removed_labels.is_empty() {
-            admin.update(self.request(None, self.etag.clone())).await?
+            let request = self.request(&key_id, None, self.etag.clone());
+            admin.update(request).await?
         } else {
-            self.change_labels(admin).await?
+            self.change_labels(admin, &key_id).await?
         };
         show(admin, format, updated.key).await
     }
@@ -97,13 +99,14 @@ impl Update {
 
     /// An Update replaces all labels of a key, so this reads them first. It writes only if nobody has changed the key
     /// in between.
-    async fn change_labels(&self, admin: &Admin) -> Result<UpdateResponse, Failure> {
+    async fn change_labels(&self, admin: &Admin, key_id: &str) -> Result<UpdateResponse, Failure> {
         let mut tries = 1;
         loop {
-            let key = Named::Id(self.key_id.to_string()).get(admin).await?;
+            let key = Named::Id(key_id.to_owned()).get(admin).await?;
             let etag = self.etag.clone().unwrap_or_else(|| key.etag.clone());
             let labels = self.with_changes(key.labels);
-            match admin.update(self.request(Some(labels), Some(etag))).await {
+            let request = self.request(key_id, Some(labels), Some(etag));
+            match admin.update(request).await {
                 Err(AdminError::Refused(refused))
                     if self.etag.is_none()
                         && tries < TRIES
@@ -124,6 +127,7 @@ impl Update {
 
     fn request(
         &self,
+        key_id: &str,
         labels: Option<HashMap<String, String>>,
         etag: Option<String>,
     ) -> UpdateRequest {
@@ -141,7 +145,7 @@ impl Update {
         ];
         let paths = named.iter().filter(|(_, is_named)| *is_named);
         UpdateRequest {
-            key_id: self.key_id.to_string(),
+            key_id: key_id.to_owned(),
             update_mask: Some(FieldMask {
                 paths: paths.map(|(path, _)| (*path).to_owned()).collect(),
             }),
@@ -169,15 +173,16 @@ pub(super) struct Suspend {
 impl Suspend {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
         let target = self.target.read()?;
-        let before = target.clone().get(admin).await;
+        let before = glimpse(target.clone().get(admin)).await;
+        // Also if nothing changes by it: a first call may have failed before every replica denied the key, and this one
+        // waits until each does.
         let request = SuspendRequest {
             target: Some(target.into()),
             account_id: None,
             reason: self.reason.clone(),
         };
         let suspended = admin.suspend(request).await?;
-        // A key must not stay in use because it could not be looked at before.
-        say_replaced(before.ok().and_then(|key| key.suspension));
+        say_replaced(before.and_then(|key| key.suspension), &self.reason);
         show(admin, format, suspended.key).await
     }
 }
@@ -185,22 +190,23 @@ impl Suspend {
 /// Which key to resume.
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// The key's id.
-    #[arg(value_name = "KEY_ID", value_parser = key_id)]
-    key_id: KeyId,
+    #[command(flatten)]
+    target: Target,
 }
 
 impl Resume {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
-        let before = Named::Id(self.key_id.to_string()).get(admin).await;
+        let before = self.target.read()?.get(admin).await?;
+        // The service says what is wrong with one that is revoked.
+        if before.suspension.is_none() && before.status() != Status::Revoked {
+            say("The key was not suspended. Nothing was changed.");
+            return show(admin, format, Some(before)).await;
+        }
         let request = ResumeRequest {
-            key_id: self.key_id.to_string(),
+            key_id: before.key_id,
             account_id: None,
         };
         let resumed = admin.resume(request).await?;
-        if before.is_ok_and(|key| key.suspension.is_none()) {
-            say("The key was not suspended.");
-        }
         show(admin, format, resumed.key).await
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use tosend_keyservice::{
-    Admin,
+    Admin, AdminError, Code, code_name,
     proto::{ListRequest, key},
 };
 
@@ -97,7 +97,8 @@ impl List {
         let mut pages = Pages::default();
         loop {
             request.page_size = PAGE.min(i32::try_from(left).unwrap_or(PAGE));
-            let page = admin.list(request.clone()).await?;
+            let page = admin.list(request.clone()).await;
+            let page = page.map_err(|error| self.failure(error))?;
             if format.is_table() {
                 known.look_up(admin, &page.keys).await;
                 shown::add_rows(&mut table, &page.keys, &known);
@@ -125,6 +126,18 @@ impl List {
             );
         }
         Ok(())
+    }
+
+    /// The failure of a call, with what a caller that is limited to some accounts can do.
+    fn failure(&self, error: AdminError) -> Failure {
+        match (Failure::from(error), &self.account) {
+            (Failure::Misused(why), None) if why.contains(code_name(Code::PermissionDenied)) => {
+                Failure::Misused(format!(
+                    "{why}; a caller that is limited to some accounts must give one of them by --account"
+                ))
+            }
+            (failure, _) => failure,
+        }
     }
 
     /// What was asked for, as it was given.

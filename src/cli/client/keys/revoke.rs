@@ -1,7 +1,7 @@
 //! `keys revoke`.
 
 use super::{
-    shown::show,
+    shown::{revokes, show},
     target::{Named, Target},
 };
 use crate::cli::{
@@ -9,6 +9,7 @@ use crate::cli::{
         arguments::text,
         confirm::Consent,
         failure::Failure,
+        glimpse,
         origin::Place,
         printer::{say, time},
     },
@@ -45,25 +46,33 @@ impl Revoke {
         place: &Place,
     ) -> Result<(), Failure> {
         let target = self.target.read()?;
-        self.consent
-            .obtain(async || target.revocation(admin, place).await)
-            .await?;
-        let before = target.clone().get(admin).await;
-        let shown = match &self.reason {
+        let mut before = None;
+        let question = async || {
+            let key = target.clone().get(admin).await?;
+            let question = revokes(place, &key);
+            before = Some(key);
+            Ok(question)
+        };
+        self.consent.obtain(question).await?;
+        let (shown, was_revoked) = match &self.reason {
             None => {
+                if before.is_none() {
+                    before = glimpse(target.clone().get(admin)).await;
+                }
                 let request = RevokeRequest {
                     target: Some(target.into()),
                     account_id: None,
                 };
-                Ok(admin.revoke(request).await?.key.unwrap_or_default())
+                let key = admin.revoke(request).await?.key.unwrap_or_default();
+                (Ok(key), before.is_some_and(|key| key.revoke_time.is_some()))
             }
             Some(reason) => {
-                revoke_for(reason, admin, target.clone()).await?;
-                target.get(admin).await
+                let was_revoked = revoke_for(reason, admin, target.clone()).await?;
+                (target.get(admin).await, was_revoked)
             }
         };
-        // A key must not stay in use because it could not be looked at before.
-        if let Some(first) = before.ok().and_then(|key| key.revoke_time) {
+        let first = shown.as_ref().ok().and_then(|key| key.revoke_time);
+        if let Some(first) = first.filter(|_| was_revoked) {
             say(&format!(
                 "It was revoked already, at {}. Nothing was changed.",
                 time(&first)
@@ -81,8 +90,8 @@ impl Revoke {
     }
 }
 
-/// Revokes a key as a batch of one, because only a batch has a reason.
-async fn revoke_for(reason: &str, admin: &Admin, named: Named) -> Result<(), Failure> {
+/// Revokes a key as a batch of one, because only a batch has a reason. Returns whether it was revoked before.
+async fn revoke_for(reason: &str, admin: &Admin, named: Named) -> Result<bool, Failure> {
     let mut keys = Keys::default();
     match named {
         Named::Id(id) => keys.key_ids.push(id),
@@ -96,7 +105,7 @@ async fn revoke_for(reason: &str, admin: &Admin, named: Named) -> Result<(), Fai
     };
     let revoked = admin.batch_revoke(request).await?;
     if revoked.not_found.is_empty() {
-        return Ok(());
+        return Ok(revoked.already_revoked_count > 0);
     }
     Err(Failure::NotFound("there is no such key".to_owned()))
 }

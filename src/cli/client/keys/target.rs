@@ -1,11 +1,9 @@
 //! How a command names a key: by its id, or by its token, which must not be an argument.
 
-use super::shown;
 use crate::{
     cli::client::{
         arguments::{file_path, key_id},
         failure::Failure,
-        origin::Place,
         token_input::read_token,
     },
     model::key::KeyId,
@@ -47,13 +45,12 @@ impl Named {
         Ok(admin.get(request).await?.key.unwrap_or_default())
     }
 
-    /// What a person is asked before this key is revoked at this place. None if it is revoked already.
-    pub(super) async fn revocation(
-        &self,
-        admin: &Admin,
-        place: &Place,
-    ) -> Result<Option<String>, Failure> {
-        Ok(shown::revokes(place, &self.clone().get(admin).await?))
+    /// The key's id, for a call that takes no token.
+    pub(super) async fn id(self, admin: &Admin) -> Result<String, Failure> {
+        match self {
+            Self::Id(id) => Ok(id),
+            Self::Token(_) => Ok(self.get(admin).await?.key_id),
+        }
     }
 }
 
@@ -83,3 +80,25 @@ macro_rules! named_in {
 }
 
 named_in!(get_request, revoke_request, rotate_request, suspend_request);
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn each_command_that_takes_a_key_takes_its_id_or_a_file_with_its_token() {
+        let program = Cli::command();
+        let keys = program.find_subcommand("keys").expect("it is one");
+        let mut takes_a_key = Vec::new();
+        for command in keys.get_subcommands() {
+            let has = |id: &str| command.get_arguments().any(|it| it.get_id() == id);
+            assert_eq!(has("key_id"), has("token_file"), "{}", command.get_name());
+            if has("key_id") {
+                takes_a_key.push(command.get_name());
+            }
+        }
+        let all = ["get", "update", "rotate", "suspend", "resume", "revoke"];
+        assert_eq!(takes_a_key, all);
+    }
+}
