@@ -10,13 +10,22 @@ use std::{
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
+use uuid::Uuid;
 
 /// The counts. Their number is bounded: the callers in the credentials file, times the methods, times
 /// the outcomes.
-#[derive(Default)]
-pub(super) struct CountedLines(Mutex<HashMap<Alike, u64>>);
+pub(super) struct CountedLines {
+    counts: Mutex<HashMap<Alike, u64>>,
+    store_id: Uuid,
+}
 
 impl CountedLines {
+    /// For calls about this store.
+    pub(super) fn new(store_id: Uuid) -> Self {
+        let counts = Mutex::default();
+        Self { counts, store_id }
+    }
+
     pub(super) fn count(&self, alike: Alike) {
         let mut counts = self.lock();
         let calls = counts.entry(alike).or_default();
@@ -28,6 +37,7 @@ impl CountedLines {
         let counts = mem::take(&mut *self.lock());
         for (alike, calls) in counts {
             tracing::info!(
+                store_id = %self.store_id,
                 caller = alike.caller.as_str(),
                 method = alike.method.as_str(),
                 outcome = alike.outcome.as_str(),
@@ -39,6 +49,6 @@ impl CountedLines {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Alike, u64>> {
         // The counts are right at any time: nothing that is done under the lock can panic half way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,6 +29,7 @@ use clap::Args;
 use serde_json::json;
 use std::{error::Error, io::Write};
 use tokio::runtime;
+use uuid::Uuid;
 
 /// Which records to print, and how. What is left out restricts nothing.
 #[derive(Debug, Args)]
@@ -112,15 +113,17 @@ impl AuditCommand {
 
     fn print_to(&self, output: &mut impl Write, as_table: bool) -> Result<(), ReadAuditError> {
         let (mut printed, mut unreadable) = (0_u64, 0);
-        let mut print = |read: ReadRecord| {
+        let mut print = |store_id: Option<Uuid>, read: ReadRecord| {
             if as_table && printed == 0 {
                 writeln!(output, "{}", row(HEADINGS))?;
             }
             printed += 1;
             unreadable += u64::from(read.is_err());
-            let line = if as_table { table_line } else { json_line };
-            let show = if as_table { printable } else { printable_json };
-            writeln!(output, "{}", show(&line(&read)))
+            if as_table {
+                writeln!(output, "{}", printable(&table_line(&read)))
+            } else {
+                writeln!(output, "{}", printable_json(&json_line(store_id, &read)))
+            }
         };
         // Whoever may insert records may give them any time, and those with times to come would stand in the
         // place of the newest.
@@ -134,12 +137,12 @@ impl AuditCommand {
                 limit: None,
                 ..self.query(end)
             };
-            self.read(&query, &mut |read| match read {
+            self.read(&query, &mut |store_id, read| match read {
                 Ok(_) => {
                     times_to_come += 1;
                     Ok(())
                 }
-                Err(_) => print(read),
+                Err(_) => print(store_id, read),
             })?;
         }
         output.flush()?;
@@ -248,7 +251,7 @@ fn table_line(read: &ReadRecord) -> String {
 }
 
 /// The line of each record has every field, so that a reader who has seen one knows them all.
-fn json_line(read: &ReadRecord) -> String {
+fn json_line(store_id: Option<Uuid>, read: &ReadRecord) -> String {
     let record = match read {
         Ok(record) => record,
         Err(Unreadable { number, why }) => {
@@ -257,7 +260,7 @@ fn json_line(read: &ReadRecord) -> String {
     };
     format!(
         "{{\"time\":{},\"revision\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
-         \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{}}}",
+         \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{},\"store_id\":{}}}",
         json!(rfc3339(record.time)),
         json!(record.revision),
         json!(record.caller.as_str()),
@@ -268,7 +271,8 @@ fn json_line(read: &ReadRecord) -> String {
         json!(record.include_subdomains),
         json!(record.key_end.map(|end| end.to_string())),
         json!(record.outcome.as_str()),
-        record.calls
+        record.calls,
+        json!(store_id.map(|id| id.to_string()))
     )
 }
 

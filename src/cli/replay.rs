@@ -265,7 +265,7 @@ impl ReplayCommand {
             caller: None,
             limit: None,
         };
-        let mut note = |read: ReadRecord| -> io::Result<()> {
+        let mut note = |_: Option<Uuid>, read: ReadRecord| -> io::Result<()> {
             // A record that cannot be read does not count. The worst that follows is that a denial is written twice.
             if let Ok(record) = read {
                 stored.note(&record);

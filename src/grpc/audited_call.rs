@@ -41,6 +41,7 @@ use std::{
 use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Status, body::Body};
+use uuid::Uuid;
 
 /// The call is not on record yet.
 pub(super) struct Unrecorded;
@@ -69,6 +70,11 @@ impl<T> Closed<T> {
 impl<State> AuditedCall<State> {
     pub(super) fn caller(&self) -> &Caller {
         &self.entry.caller
+    }
+
+    /// The id of the store that the call is about.
+    pub(super) fn store_id(&self) -> Uuid {
+        self.entry.recorder.store_id()
     }
 
     /// When the handler took the call up, its message read.
@@ -582,6 +588,7 @@ impl Drop for Entry {
         }
         let written = self.written.as_ref();
         tracing::info!(
+            store_id = %self.recorder.store_id(),
             time = %self.time,
             revision = written.map(|written| written.revision.number()),
             caller = self.caller.name.as_str(),

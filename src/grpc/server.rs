@@ -309,7 +309,10 @@ mod tests {
     async fn every_status_that_a_service_answers_reaches_its_client_unchanged() {
         let limits = Settings::parse_from(&[]).expect("defaults").limits;
         let callers = Callers::Anyone(Arc::new(Caller::anyone()));
-        let (recorder, counts) = (Arc::new(Recorder::new(Arc::new(NoLog))), new_counts());
+        let (recorder, counts) = (
+            Arc::new(Recorder::new(Arc::new(NoLog), uuid::Uuid::nil())),
+            new_counts(),
+        );
         // No service answers a call that failed with OK.
         for code in CODES.into_iter().filter(|code| *code != Code::Ok) {
             let mut services = Services::default();

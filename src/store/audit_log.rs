@@ -6,6 +6,7 @@ use super::StoreError;
 use crate::model::audit_record::AuditRecord;
 use async_trait::async_trait;
 use std::io;
+use uuid::Uuid;
 
 /// Takes the records of calls that wrote nothing.
 #[async_trait]
@@ -26,8 +27,9 @@ pub enum Appended {
 /// A stored record, or what keeps it from being read.
 pub type ReadRecord = Result<AuditRecord, Unreadable>;
 
-/// Takes one audit record that was read, and may refuse to take more.
-pub type ApplyRecord<'a> = dyn FnMut(ReadRecord) -> io::Result<()> + 'a;
+/// Takes one audit record that was read, and may refuse to take more. Takes the store's id too, unless the role that
+/// reads may not see it.
+pub type ApplyRecord<'a> = dyn FnMut(Option<Uuid>, ReadRecord) -> io::Result<()> + 'a;
 
 /// A stored record that is not as this service writes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -62,6 +62,7 @@ pub use retention::{Agreed, Forgotten, Old, OldWrites, RetentionStore};
 use std::sync::Arc;
 pub use still_allowed::{StillAllowed, Watch};
 pub use uses::{NotedUse, UseLog};
+use uuid::Uuid;
 
 /// What there is at a store's address before it is opened.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,6 +86,8 @@ pub const WRITES_PER_COMMIT: usize = 64;
 /// One store, by its tasks.
 #[derive(Clone)]
 pub struct Store {
+    /// Tells it from every other store. Each copy of it has the same.
+    pub store_id: Uuid,
     /// Creates, reads, changes, revokes and lists keys.
     pub keys: Arc<dyn KeyStore>,
     /// Adds, removes and lists verified domains.

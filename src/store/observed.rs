@@ -132,6 +132,7 @@ impl Store {
             .replicas
             .map(|store| -> Arc<dyn ReplicaRegistry> { Arc::new(Observed { store, errors }) });
         Self {
+            store_id: self.store_id,
             keys: Arc::new(Observed {
                 store: self.keys,
                 errors,

@@ -28,6 +28,7 @@ use tokio_postgres::{
     Client, Row, Transaction,
     types::{FromSql, ToSql, Type},
 };
+use uuid::Uuid;
 
 pub(super) async fn append(
     database: &Database,
@@ -138,6 +139,8 @@ pub async fn read(
     let Some((mut next, last)) = bounds else {
         return Ok(());
     };
+    let store_id = store_id(&mut client, source).await;
+    let store_id = store_id.map_err(|error| cannot_read(&error))?;
     loop {
         let page =
             answered_within(PAGE_LIMIT, page(&mut client, source, query, next, last)).await?;
@@ -146,7 +149,10 @@ pub async fn read(
             let place = Place::of(row).map_err(|error| store_error(&error))?;
             next = place.next();
             let number = place.number;
-            apply(record(row).map_err(|why| Unreadable { number, why }))?;
+            apply(
+                store_id,
+                record(row).map_err(|why| Unreadable { number, why }),
+            )?;
         }
         if page.len() < PAGE {
             return Ok(());
@@ -207,24 +213,34 @@ async fn untrusted(client: &mut Client) -> Result<Option<Untrusted>, tokio_postg
 struct Source {
     records: &'static str,
     migrations: &'static str,
+    /// What has the store's id. The grants of earlier releases are on the records alone.
+    identity: Option<&'static str>,
 }
 
 /// The views for those who may use their schema. The grants of earlier releases are on the tables.
 async fn source(client: &mut Client) -> Result<Source, tokio_postgres::Error> {
     let may_use = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n \
                    WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice_audit' \
-                     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))";
+                     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')), \
+                   coalesce((SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_class c \
+                       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+                   WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice' \
+                     AND c.relname OPERATOR(pg_catalog.=) 'store_identity'), false)";
     let transaction = begin(client).await?;
     let may_use = transaction.query_typed_one(may_use, &[]).await?;
     Ok(if may_use.try_get(0)? {
         Source {
             records: "keyservice_audit.records",
             migrations: "keyservice_audit.migrations",
+            identity: Some("keyservice_audit.records"),
         }
     } else {
         Source {
             records: "keyservice.audit",
             migrations: "keyservice.migrations",
+            identity: may_use
+                .try_get::<_, bool>(1)?
+                .then_some("keyservice.store_identity"),
         }
     })
 }
@@ -235,6 +251,19 @@ async fn version(
     source: Source,
 ) -> Result<Option<i32>, tokio_postgres::Error> {
     migrate::version_in(&begin(client).await?, source.migrations).await
+}
+
+/// The id of the store, if the role may see it.
+async fn store_id(
+    client: &mut Client,
+    source: Source,
+) -> Result<Option<Uuid>, tokio_postgres::Error> {
+    let Some(identity) = source.identity else {
+        return Ok(None);
+    };
+    let read = format!("SELECT store_id FROM {identity} LIMIT 1");
+    let rows = begin(client).await?.query_typed(&read, &[]).await?;
+    rows.first().map(|row| row.try_get(0)).transpose()
 }
 
 /// The places of the first and the last record to read, or `None` if there is none.
@@ -306,7 +335,7 @@ struct Filter<'a> {
     since: SystemTime,
     until: Option<SystemTime>,
     account_id: Option<&'a str>,
-    key_id: Option<uuid::Uuid>,
+    key_id: Option<Uuid>,
     caller: Option<&'a str>,
     domain: Option<&'a str>,
     methods: Option<Vec<&'a str>>,
@@ -349,7 +378,7 @@ impl<'a> Filter<'a> {
 
 fn record(row: &Row) -> Result<AuditRecord, String> {
     let account_id: Option<String> = column(row, "account_id")?;
-    let key_id: Option<uuid::Uuid> = column(row, "key_id")?;
+    let key_id: Option<Uuid> = column(row, "key_id")?;
     let domain: Option<String> = column(row, "domain")?;
     let calls: i32 = column(row, "calls")?;
     let time: SystemTime = column(row, "time")?;

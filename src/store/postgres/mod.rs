@@ -163,6 +163,7 @@ impl From<PostgresStore> for Store {
     fn from(store: PostgresStore) -> Self {
         let store = Arc::new(store);
         Self {
+            store_id: store.database.store_id(),
             hints: store.notifications.hints(),
             keys: store.clone(),
             domains: store.clone(),

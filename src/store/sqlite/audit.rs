@@ -6,6 +6,7 @@
 
 use super::{
     errors::{not_ours, store_error},
+    open::store_id,
     reading::Reading,
     rows::time,
     schema::MIGRATIONS,
@@ -25,7 +26,7 @@ use crate::{
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
-use std::path::Path;
+use std::{io, path::Path};
 use uuid::Uuid;
 
 /// In the column `key_end`, that a key has no end. No time is so late.
@@ -66,21 +67,22 @@ pub fn read(
     let reading = Reading::begin(path)?;
     let connection = reading.connection();
     migrations::check_current(MIGRATIONS, reading.schema()).map_err(OpenError::Schema)?;
-    if !is_plain_table(connection).map_err(|error| reading.failed(error))? {
+    if !are_plain_tables(connection).map_err(|error| reading.failed(error))? {
         return Err(not_ours(reading.path()).into());
     }
-    select(connection, query, apply)?;
+    let store_id = store_id(connection).map_err(|error| reading.failed(error))?;
+    select(connection, query, &mut |read| apply(Some(store_id), read))?;
     reading.end()?;
     Ok(())
 }
 
-/// Whether the records are in a table. A virtual one or a view would compute them.
-fn is_plain_table(connection: &Connection) -> rusqlite::Result<bool> {
+/// Whether the records, and the store's id, are in tables. A virtual one or a view would compute them.
+fn are_plain_tables(connection: &Connection) -> rusqlite::Result<bool> {
     let all = "SELECT count(*), \
                    count(*) FILTER (WHERE type = 'table' AND rootpage > 0 AND sql LIKE 'CREATE TABLE %') \
-               FROM sqlite_schema WHERE lower(name) = 'audit'";
+               FROM sqlite_schema WHERE lower(name) IN ('audit', 'store_identity')";
     let found: (i64, i64) = connection.query_row(all, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found == (1, 1))
+    Ok(found == (2, 2))
 }
 
 /// How many records one transaction reads.
@@ -91,7 +93,7 @@ const PAGE: usize = 1000;
 fn select(
     connection: &Connection,
     query: &AuditQuery,
-    apply: &mut ApplyRecord<'_>,
+    apply: &mut dyn FnMut(ReadRecord) -> io::Result<()>,
 ) -> Result<(), ReadAuditError> {
     let newest = "SELECT coalesce(max(number), 0) FROM audit";
     let newest: i64 = connection

@@ -57,6 +57,7 @@ pub use origin::{accept_restore, find_restored};
 pub use restore::{Restored, restore, restore_from};
 use rusqlite::{Connection, Transaction};
 use std::{io, path::Path, sync::Arc, time::Duration};
+use uuid::Uuid;
 use worker::Worker;
 use write_groups::WriteGroups;
 
@@ -72,6 +73,7 @@ pub struct SqliteStore {
     follower: Worker,
     files: Arc<OpenFiles>,
     groups: Arc<WriteGroups>,
+    store_id: Uuid,
 }
 
 impl SqliteStore {
@@ -123,6 +125,7 @@ impl SqliteStore {
             searcher,
             follower,
             files,
+            store_id,
         } = open::open(path, digester, when_restored)?;
         Ok(Self {
             writer,
@@ -131,6 +134,7 @@ impl SqliteStore {
             follower,
             files,
             groups: Arc::new(WriteGroups::new(WRITES_PER_COMMIT)),
+            store_id,
         })
     }
 
@@ -180,6 +184,7 @@ impl From<SqliteStore> for Store {
     fn from(store: SqliteStore) -> Self {
         let store = Arc::new(store);
         Self {
+            store_id: store.store_id,
             keys: store.clone(),
             domains: store.clone(),
             accounts: store.clone(),

@@ -18,6 +18,7 @@ use crate::{
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, config::DbConfig};
 use std::{path::Path, sync::Arc, time::Duration};
+use uuid::Uuid;
 
 /// How long another process's lock is waited for.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
@@ -36,6 +37,7 @@ pub(super) struct Opened {
     pub(super) searcher: Worker,
     pub(super) follower: Worker,
     pub(super) files: Arc<OpenFiles>,
+    pub(super) store_id: Uuid,
 }
 
 pub(super) fn open(
@@ -75,6 +77,7 @@ pub(super) fn open(
     if stored != digester.fingerprint() {
         return Err(other_secret(stored));
     }
+    let store_id = store_id(&writer).map_err(failed)?;
     if is_restored {
         // From here on, SQLite's own copies look like any other file.
         origin::unmark(&writer).map_err(failed)?;
@@ -106,6 +109,7 @@ pub(super) fn open(
         searcher: start("sqlite-searcher", searcher, forbid_checkpoint_if_lost)?,
         follower: start("sqlite-follower", follower, forbid_checkpoint_if_lost)?,
         files,
+        store_id,
     })
 }
 
@@ -212,4 +216,10 @@ fn store_fingerprint(connection: &Connection, fingerprint: [u8; 16]) -> rusqlite
         [fingerprint],
     )?;
     connection.query_row("SELECT fingerprint FROM digest_key", [], |row| row.get(0))
+}
+
+/// The id of the store, which every copy of it has too.
+pub(super) fn store_id(connection: &Connection) -> rusqlite::Result<Uuid> {
+    let stored = "SELECT store_id FROM store_identity";
+    connection.query_row(stored, [], |row| row.get(0).map(Uuid::from_bytes))
 }

@@ -12,6 +12,8 @@ ALTER TABLE keyservice.audit
         key_end >= '1970-01-01 00:00:00+00' AND (key_end < '10000-01-01 00:00:00+00' OR key_end = 'infinity'))
         NOT VALID;
 
+-- Who reads them learns of which store they are.
 CREATE OR REPLACE VIEW keyservice_audit.records AS
-SELECT number, time, revision, calls, caller, method, account_id, key_id, domain, include_subdomains, outcome, key_end
+SELECT number, time, revision, calls, caller, method, account_id, key_id, domain, include_subdomains, outcome, key_end,
+    (SELECT s.store_id FROM keyservice.store_identity s) AS store_id
 FROM keyservice.audit;

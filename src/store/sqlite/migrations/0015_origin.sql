@@ -5,3 +5,12 @@ CREATE TABLE origin (
     inode       INTEGER,
     birth_nanos INTEGER
 ) STRICT;
+
+-- Tells this store from every other one, in its log and in exported audit records. A copy carries the id, so what is
+-- restored from it is the same store.
+CREATE TABLE store_identity (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    store_id BLOB    NOT NULL CHECK (length(store_id) = 16)
+) STRICT;
+
+INSERT INTO store_identity VALUES (1, randomblob(16));
