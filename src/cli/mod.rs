@@ -157,8 +157,11 @@ count. It brings the store to this release, as a start of the service does. With
 no service may run on it. With PostgreSQL, services may run, and decide by each write when
 the command returns; its role must be one that may read the audit records too.
 
-Exit codes: 0 the store has everything that the lines tell; 1 something could not be
-written, or is missing in the lines; 2 wrong command or input, and nothing was written.";
+Exit codes: 0 all that the lines show to be taken away is denied again, also if keys are
+gone or rights are to be given again, which it names; 1 something that was taken away may
+be granted: a write could not be made, or is missing in the lines, or these are of another
+store; 2 wrong command or input, or malformed lines, and nothing was written; 4 the writes
+are made, but a replica has not applied them in time.";
 
 const GRANTS_HELP: &str = "\
 Run the statements in the database as the owner of the database, after the first

@@ -9,7 +9,7 @@ use super::{
     complain,
     named_store::NamedStore,
     output::{OutputFormat, counted, is_broken_pipe, to_stdout},
-    replay_findings::{Summary, json_line, sentence},
+    replay_findings::{Summary, json_line, report_missing, sentence},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         token::Digester,
     },
     replay::{
-        Original,
+        Original, Subject,
         input::Input,
         plan::Plan,
         replayer::{Finding, Replayer},
@@ -30,13 +30,15 @@ use crate::{
     replication::acknowledgement::{Acknowledgements, Unacknowledged},
     serve::read_digest_secret,
     store::{
-        OpenError, Position, Presence, ReadRecord, ReplicaId, Revision, Store,
+        KeyCounts, KeyLookup, OpenError, Position, Presence, ReadRecord, ReplicaId, Revision,
+        Store, StoreError,
         postgres::{self, PoolSettings, PostgresStore},
         sqlite::{self, SqliteStore},
     },
 };
 use clap::Args;
 use std::{
+    collections::HashSet,
     error::Error,
     fs::File,
     io::{self, BufReader, Write as _},
@@ -61,9 +63,15 @@ pub(super) struct ReplayCommand {
     #[arg(long)]
     dry_run: bool,
 
-    /// Go on without the lines that are not whole, and do not fail because writes are in no line.
+    /// Go on without the lines that are malformed. It allows nothing else: the command still fails if by the revisions
+    /// of the others a write is missing.
     #[arg(long)]
     incomplete: bool,
+
+    /// Take lines that carry the id of another store, and lines without an id that name no key and no account which
+    /// this store knows.
+    #[arg(long)]
+    any_store: bool,
 
     #[command(flatten)]
     format: OutputFormat,
@@ -72,9 +80,6 @@ pub(super) struct ReplayCommand {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 }
-
-/// How many malformed lines are named. One wrong file may have millions.
-const NAMED: usize = 20;
 
 /// Limits on the store, of which nothing depends on being quick.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -108,22 +113,21 @@ impl ReplayCommand {
             };
             read.map_err(|error| Failure::Misused(format!("cannot read {name}: {error}")))?;
         }
-        for malformed in input.malformed.iter().take(NAMED) {
+        for malformed in &input.malformed {
             complain(&format!(
                 "{}, line {}: {}",
                 malformed.file, malformed.line, malformed.why
             ));
         }
-        let more = input.malformed.len().saturating_sub(NAMED);
+        let malformed = input.malformed_count;
+        let more = malformed - input.malformed.len() as u64;
         if more > 0 {
-            let more = counted(more as u64, "more such line");
-            complain(&format!("and {more}"));
+            complain(&format!("and {}", counted(more, "more such line")));
         }
-        if !input.malformed.is_empty() && !self.incomplete {
+        if malformed > 0 && !self.incomplete {
             return Err(Failure::Misused(format!(
-                "{} cannot be trusted to be whole, so nothing was written: give the whole files, or --incomplete to go \
-                 on without",
-                counted(input.malformed.len() as u64, "line")
+                "found {}, so nothing was written: give the whole files, or --incomplete to go on without",
+                counted(malformed, "malformed line")
             )));
         }
         if input.events().is_empty() {
@@ -142,12 +146,16 @@ impl ReplayCommand {
         let digester = Digester::new(secret.as_deref());
         // Before the records are read, since it brings them to this release. They are read without it: SQLite's file
         // is read in another way than it is served.
-        let (store, last_earlier) = self.open(&digester, input).await?;
+        let (store, _) = self.open(&digester, None).await?;
+        self.refuse_lines_of_another_store(input, store.store_id)?;
         drop(store);
-        let mut stored = StoredWrites::new(input, last_earlier);
+        let mut stored = StoredWrites::new(input);
         self.read_records(&mut stored, input.since()).await?;
-        let plan = Plan::of(&stored);
-        let (store, _) = self.open(&digester, input).await?;
+        let (store, last_stored) = self.open(&digester, stored.loss()).await?;
+        if !self.any_store && !knows_any(&store, input, &stored).await? {
+            return Err(Failure::Refused(UNKNOWN.to_owned()).into());
+        }
+        let plan = Plan::of(&stored, last_stored);
         let mut summary = Summary::default();
         let written = self.write(&store, &plan, &mut summary).await?;
         let acknowledged = match written {
@@ -168,7 +176,7 @@ impl ReplayCommand {
             let failed = format!("{failed} could not be made: run it again");
             return Err(Failure::Refused(failed).into());
         }
-        if !is_complete && !self.incomplete {
+        if !is_complete {
             let done = if self.dry_run {
                 "nothing was written, and the lines"
             } else {
@@ -181,6 +189,23 @@ impl ReplayCommand {
             .into());
         }
         Ok(())
+    }
+
+    fn refuse_lines_of_another_store(&self, input: &Input, own: Uuid) -> Result<(), Failure> {
+        let Some((other, lines)) = input.of_another_store(own) else {
+            return Ok(());
+        };
+        if self.any_store {
+            return Ok(());
+        }
+        Err(Failure::Refused(format!(
+            "{}, line {}: this and {} say that they are about the store {other}, and this is the store {own}, so nothing \
+             was written: give the lines of this store alone. A backup from before stores had ids gets one of its own: \
+             if it is that, give --any-store",
+            lines.file,
+            lines.line,
+            counted(lines.lines - 1, "other line"),
+        )))
     }
 
     async fn write(
@@ -210,20 +235,21 @@ impl ReplayCommand {
         Ok(written)
     }
 
-    /// Opens the store. Gives its last write from before the input begins too.
+    /// Opens the store. Gives its last write from before a loss too.
     async fn open(
         &self,
         digester: &Digester,
-        input: &Input,
+        loss: Option<(i64, Timestamp)>,
     ) -> Result<(Store, Option<Original>), Box<dyn Error>> {
-        let since = input.since();
+        let (first, until) = loss.unwrap_or((0, Timestamp::EPOCH));
+        let first = Revision::from_number(first);
         let (store, last): (Store, _) = match &self.store.address {
             StoreAddress::Sqlite(path) => {
                 if let Presence::Nothing(address) = SqliteStore::look(path) {
                     return Err(OpenError::Missing(address).into());
                 }
                 let store = SqliteStore::open_restored(path, digester)?;
-                let last = store.last_write_before(since).await?;
+                let last = store.last_write_before(first, until).await?;
                 (store.into(), last)
             }
             StoreAddress::Postgres(address) => {
@@ -239,7 +265,7 @@ impl ReplayCommand {
                     lease_statement_timeout: LIMIT,
                 };
                 let store = PostgresStore::open_restored(address, settings, digester).await?;
-                let last = store.last_write_before(since).await?;
+                let last = store.last_write_before(first, until).await?;
                 (store.into(), last)
             }
         };
@@ -275,49 +301,55 @@ impl ReplayCommand {
         match &self.store.address {
             StoreAddress::Sqlite(path) => sqlite::read_audit(path, &query, &mut note)?,
             StoreAddress::Postgres(address) => {
-                postgres::read_audit(address.expose(), &query, &mut note).await?;
+                let read = postgres::read_audit(address.expose(), &query, &mut note).await;
+                read.map_err(|error| Failure::Refused(format!("{error}; {ROLE}")))?;
             }
         }
         Ok(())
     }
 }
 
-/// Says which writes no line tells of. Gives whether there are none.
-fn report_missing(input: &Input, stored: &StoredWrites<'_>, plan: &Plan<'_>) -> bool {
-    for gap in &plan.gaps {
-        let (start, end) = (gap.start(), gap.end());
-        complain(&if start == end {
-            format!("no line tells of write {start}: what it took away may be granted")
-        } else {
-            format!(
-                "no line tells of the writes {start} to {end}: what they took away may be granted"
-            )
-        });
+const UNKNOWN: &str = "no line says which store it is about, and this store knows none of the keys and accounts that \
+                       they name, so nothing was written: check that the lines are those of this store. If they are, \
+                       give --any-store";
+
+const ROLE: &str =
+    "the role must be one that may read the records and write, such as the owner of the tables";
+
+/// How many of the keys that the lines name are looked up, and how many of the accounts.
+const LOOKED_UP: usize = 1000;
+
+/// Whether the store has anything to do with the lines.
+async fn knows_any(
+    store: &Store,
+    input: &Input,
+    stored: &StoredWrites<'_>,
+) -> Result<bool, StoreError> {
+    if input.is_of_store(store.store_id) || stored.has_any() {
+        return Ok(true);
     }
-    let lost = stored.lost();
-    let first = lost.first().map(|event| event.original.revision);
-    let last_stored = first.and_then(|first| stored.last_before(first));
-    let last_stored = last_stored.map(|last| last.time);
-    // Up to the last write that is told, each is told or is in a gap.
-    let since = if plan.gaps.is_empty() {
-        stored.last_listed()
-    } else {
-        last_stored
-    };
-    let omissions = input.omitted_since(since.unwrap_or(Timestamp::EPOCH), last_stored);
-    for what in &omissions {
-        complain(&format!(
-            "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
-        ));
+    let (mut keys, mut accounts) = (HashSet::new(), HashSet::new());
+    for event in input.events() {
+        if let Some(Subject::Key(key)) = &event.subject {
+            keys.insert(*key);
+        }
+        accounts.extend(&event.account_id);
     }
-    if let Some(revision) = plan.listed_twice {
-        complain(&format!(
-            "the lines tell of two histories, as from before and after an earlier restore: revision {revision} of two \
-             things. What either denies is denied, unless it was taken back later. But nothing tells whether lines are \
-             missing: to have that checked, give the lines from after the last restore alone"
-        ));
+    for key in keys.into_iter().take(LOOKED_UP) {
+        if store.keys.get(&KeyLookup::by_id(key)).await?.is_some() {
+            return Ok(true);
+        }
     }
-    plan.gaps.is_empty() && plan.listed_twice.is_none() && omissions.is_empty()
+    let (now, all) = (Timestamp::now(), Revision::from_number(i64::MAX));
+    for account_id in accounts.into_iter().take(LOOKED_UP) {
+        let account = store.accounts.get_account(account_id).await?;
+        let keys = store.accounts.count_keys(account_id, now, all).await?;
+        let has_keys = keys.counts != KeyCounts::default();
+        if account.suspension.is_some() || account.domains > 0 || has_keys {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Waits until every replica that runs decides by the write. This process is none.

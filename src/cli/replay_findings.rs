@@ -2,8 +2,11 @@
 
 use super::{complain, output::counted};
 use crate::{
-    model::{account::AccountId, audit_record::AdminMethod, domain::Domain},
-    replay::{Action, Event, Subject, replayer::Finding},
+    model::{account::AccountId, audit_record::AdminMethod, domain::Domain, time::Timestamp},
+    replay::{
+        Action, Event, Subject, input::Input, plan::Plan, replayer::Finding,
+        stored_writes::StoredWrites,
+    },
 };
 use serde_json::json;
 
@@ -15,6 +18,8 @@ pub(super) struct Summary {
     pub(super) failed: u64,
     lost_keys: u64,
     lost_rights: u64,
+    /// How many keys are suspended until somebody puts them right.
+    unclear: u64,
 }
 
 impl Summary {
@@ -23,28 +28,50 @@ impl Summary {
             Action::LostKey => self.lost_keys += 1,
             Action::LostRights => self.lost_rights += 1,
             _ if finding.failed.is_some() => self.failed += 1,
-            _ => self.written += 1,
+            action => {
+                self.written += 1;
+                self.unclear += u64::from(action == Action::SuspendUnclear);
+            }
         }
     }
 
     pub(super) fn tell(&self, dry_run: bool) {
-        let Self {
-            written,
-            failed,
-            lost_keys,
-            lost_rights,
-        } = self;
         let done = if dry_run {
             "would be written"
         } else {
             "written"
         };
-        let written = counted(*written, "write");
-        let lost_keys = counted(*lost_keys, "key");
-        let lost_rights = counted(*lost_rights, "other change");
+        let written = counted(self.written, "write");
+        let gone = counted(self.lost_keys, "key");
+        let lost = counted(self.lost_rights, "change");
         complain(&format!(
-            "{written} {done}, {failed} failed; lost for good: {lost_keys}, and {lost_rights} that gave rights"
+            "{written} {done}, {} failed; {gone} gone, {lost} that gave rights not made again",
+            self.failed
         ));
+        for (count, thing, what_to_do) in [
+            (
+                self.lost_keys,
+                "key",
+                "create another one and tell its owner, since its token cannot come back",
+            ),
+            (
+                self.lost_rights,
+                "change",
+                "make it again if it is still wanted, since a replay gives no rights",
+            ),
+            (
+                self.unclear,
+                "suspended key",
+                "put it right and resume it, since it may have been narrowed",
+            ),
+        ] {
+            if count > 0 {
+                complain(&format!(
+                    "to do for {} above: {what_to_do}",
+                    counted(count, thing)
+                ));
+            }
+        }
     }
 }
 
@@ -72,7 +99,9 @@ pub(super) fn sentence(finding: &Finding<'_>, dry_run: bool) -> String {
         Action::Narrow => "narrowed",
         Action::RemoveDomain => "removed",
         Action::RemoveSubdomains => "limited to the domain itself",
-        Action::LostKey => "lost: its token is unknown, so tell its owner",
+        Action::LostKey => {
+            "gone: its token cannot come back, so create another one and tell its owner"
+        }
         Action::LostRights => "denied more than before: change it again if it is to be granted",
     };
     let verb = match (&finding.failed, finding.action.writes()) {
@@ -101,6 +130,7 @@ pub(super) fn json_line(finding: &Finding<'_>, dry_run: bool) -> String {
         _ => None,
     };
     let result = match (&finding.failed, finding.action.writes()) {
+        (_, false) if finding.action == Action::LostKey => "gone",
         (_, false) => "lost",
         (Some(_), true) => "failed",
         (None, true) if dry_run => "would_be_written",
@@ -121,4 +151,46 @@ pub(super) fn json_line(finding: &Finding<'_>, dry_run: bool) -> String {
         },
     })
     .to_string()
+}
+
+/// How many gaps are named. The log of a service that is left out has thousands.
+const NAMED: usize = 20;
+
+/// Says which writes no line tells of. Gives whether there are none.
+pub(super) fn report_missing(input: &Input, stored: &StoredWrites<'_>, plan: &Plan<'_>) -> bool {
+    for gap in plan.gaps.iter().take(NAMED) {
+        let (start, end) = (gap.start(), gap.end());
+        complain(&if start == end {
+            format!("no line tells of write {start}: what it took away may be granted")
+        } else {
+            format!(
+                "no line tells of the writes {start} to {end}: what they took away may be granted"
+            )
+        });
+    }
+    let more = plan.gaps.len().saturating_sub(NAMED);
+    if more > 0 {
+        complain(&format!("and {}", counted(more as u64, "more such gap")));
+    }
+    let last_stored = plan.last_stored.map(|last| last.time);
+    // Up to the last write that is told, each is told or is in a gap.
+    let since = if plan.gaps.is_empty() {
+        stored.last_listed()
+    } else {
+        last_stored
+    };
+    let omissions = input.omitted_since(since.unwrap_or(Timestamp::EPOCH), last_stored);
+    for what in &omissions {
+        complain(&format!(
+            "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
+        ));
+    }
+    if let Some(revision) = plan.listed_twice {
+        complain(&format!(
+            "the lines tell of two histories, as from before and after an earlier restore: revision {revision} of two \
+             things. What either denies is denied, unless it was taken back later. But nothing tells whether lines are \
+             missing: to have that checked, give the lines from after the last restore alone"
+        ));
+    }
+    plan.gaps.is_empty() && plan.listed_twice.is_none() && omissions.is_empty()
 }

@@ -13,6 +13,7 @@ use crate::model::{
     time::Timestamp,
 };
 use serde_json::Value;
+use uuid::Uuid;
 
 /// What a write was about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -125,10 +126,10 @@ const MAY_STAND: [&str; 5] = [
     "INTERNAL",
 ];
 
-/// Reads a line.
-pub(super) fn read(line: &str) -> Result<LineContent, Problem> {
+/// Reads a line. Gives the id of the store that it is about too, if it has one.
+pub(super) fn read(line: &str) -> Result<(Option<Uuid>, LineContent), Problem> {
     if line.trim().is_empty() {
-        return Ok(LineContent::Nothing);
+        return Ok((None, LineContent::Nothing));
     }
     let object = serde_json::from_str(line).ok().filter(Value::is_object);
     let Some(object) = object else {
@@ -136,25 +137,42 @@ pub(super) fn read(line: &str) -> Result<LineContent, Problem> {
         // A part of a line begins or ends like one. Others stand beside them, such as the error of a start.
         return if line.starts_with('{') || line.ends_with('}') {
             Err(NOT_JSON)
+        } else if names_a_call(line) {
+            Err("is of a log that is no JSON: it does not say enough")
         } else {
-            Ok(LineContent::Nothing)
+            Ok((None, LineContent::Nothing))
         };
     };
     let fields = Fields(&object);
-    match fields.text("message")? {
-        Some("admin call") => of_call(&fields),
-        Some("keys revoked") => of_batch(&fields),
-        Some("admin calls that have no line of their own") => of_count(&fields),
-        Some(message) if message.starts_with("log lines dropped here") => {
-            Ok(LineContent::Omission(
-                fields.time("timestamp")?.ok_or(OLD)?,
-                "lines that the service dropped",
-            ))
-        }
-        None if fields.has("unreadable") => Err("is a record that could not be read"),
-        None if fields.has("calls") && fields.has("caller") => of_record(&fields),
-        _ => Ok(LineContent::Nothing),
-    }
+    let content = match fields.text("message")? {
+        Some(CALL) => of_call(&fields)?,
+        Some(BATCH) => of_batch(&fields)?,
+        Some(COUNT) => of_count(&fields)?,
+        Some(message) if message.starts_with("log lines dropped here") => LineContent::Omission(
+            fields.time("timestamp")?.ok_or(OLD)?,
+            "lines that the service dropped",
+        ),
+        None if fields.has("unreadable") => return Err("is a record that could not be read"),
+        None if fields.has("calls") && fields.has("caller") => of_record(&fields)?,
+        // A collector that is not known here has put the line into a field.
+        _ if names_a_call(line) => return Err("is wrapped in another object: give what it wraps"),
+        _ => LineContent::Nothing,
+    };
+    Ok((fields.store_id()?, content))
+}
+
+const CALL: &str = "admin call";
+const BATCH: &str = "keys revoked";
+const COUNT: &str = "admin calls that have no line of their own";
+
+/// Whether the message of a line that is to be read stands anywhere in it.
+fn names_a_call(line: &str) -> bool {
+    [CALL, BATCH, COUNT].iter().any(|message| {
+        let ends = line.split(message).skip(1);
+        ends.map(|rest| rest.trim_start_matches('\\')).any(|rest| {
+            rest.starts_with('"') || rest.starts_with(" store_id=") || rest.starts_with(" time=")
+        })
+    })
 }
 
 /// A line of the log about one call.

@@ -4,6 +4,7 @@
 
 use crate::model::{caller_name::CallerName, key::KeyId, time::Timestamp};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// What is wrong with a line.
 pub(super) type Problem = &'static str;
@@ -40,6 +41,12 @@ impl<'a> Fields<'a> {
     pub(super) fn caller(&self) -> Result<CallerName, Problem> {
         let name = self.text("caller")?.ok_or("names no caller")?;
         CallerName::parse_recorded(name).map_err(|_| "has an invalid caller's name")
+    }
+
+    pub(super) fn store_id(&self) -> Result<Option<Uuid>, Problem> {
+        let text = self.text("store_id")?;
+        text.map(|text| Uuid::parse_str(text).map_err(|_| "has an invalid store id"))
+            .transpose()
     }
 
     pub(super) fn revision(&self) -> Result<Option<i64>, Problem> {

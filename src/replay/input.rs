@@ -11,6 +11,7 @@ use std::{
     collections::{HashMap, HashSet},
     io::{self, BufRead},
 };
+use uuid::Uuid;
 
 /// What tells one call's write of one thing from every other.
 pub(super) type Identity = (Timestamp, AdminMethod, Option<Subject>);
@@ -30,6 +31,23 @@ pub struct MalformedLine {
     pub why: &'static str,
 }
 
+/// How many malformed lines are kept. One wrong file may have millions.
+pub const MALFORMED_KEPT: usize = 20;
+
+/// How many writes are read at most. Each takes some 700 bytes of memory.
+pub const MAX_WRITES: usize = 5_000_000;
+
+/// The lines that are about one store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreLines {
+    /// How many there are.
+    pub lines: u64,
+    /// The file of the first.
+    pub file: String,
+    /// The number of the first in it.
+    pub line: u64,
+}
+
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Input {
@@ -39,8 +57,12 @@ pub struct Input {
     /// The parts of each batch, and how many there are.
     batches: HashMap<(Timestamp, i64), (u64, HashSet<u64>)>,
     omissions: Vec<(Timestamp, &'static str)>,
-    /// The malformed lines.
+    /// The first malformed lines.
     pub malformed: Vec<MalformedLine>,
+    /// How many there are.
+    pub malformed_count: u64,
+    /// The lines that are about each store. Those without an id are under none.
+    stores: HashMap<Option<Uuid>, StoreLines>,
     /// How many lines were read.
     pub lines: u64,
 }
@@ -54,14 +76,53 @@ impl Input {
         lines::read(input, |line, text| {
             self.lines += 1;
             match text.and_then(event::read) {
-                Ok(content) => self.add(content),
-                Err(why) => self.malformed.push(MalformedLine {
-                    file: file.to_owned(),
-                    line,
-                    why,
-                }),
+                Ok((_, LineContent::Nothing)) => {}
+                Ok((store_id, content)) => {
+                    let first = || StoreLines {
+                        lines: 0,
+                        file: file.to_owned(),
+                        line,
+                    };
+                    let of_store = self.stores.entry(store_id).or_insert_with(first);
+                    of_store.lines += 1;
+                    self.add(content);
+                }
+                Err(why) => {
+                    self.malformed_count += 1;
+                    if self.malformed.len() < MALFORMED_KEPT {
+                        self.malformed.push(MalformedLine {
+                            file: file.to_owned(),
+                            line,
+                            why,
+                        });
+                    }
+                }
             }
+            if self.events.len() > MAX_WRITES {
+                return Err(io::Error::other(format!(
+                    "it has more than {MAX_WRITES} writes: give the lines from shortly before the backup on"
+                )));
+            }
+            Ok(())
         })
+    }
+
+    /// The lines about another store than this one, and that store's id.
+    #[must_use]
+    pub fn of_another_store(&self, own: Uuid) -> Option<(Uuid, &StoreLines)> {
+        let others = self
+            .stores
+            .iter()
+            .filter_map(|(id, lines)| Some(((*id)?, lines)));
+        others
+            .filter(|(id, _)| *id != own)
+            .max_by_key(|(id, lines)| (lines.lines, *id))
+    }
+
+    /// Whether any line says that it is about this store.
+    #[must_use]
+    pub fn is_of_store(&self, own: Uuid) -> bool {
+        self.stores.contains_key(&Some(own))
     }
 
     fn add(&mut self, content: LineContent) {
@@ -99,6 +160,14 @@ impl Input {
         match self.events.get_mut(place) {
             None => self.events.push(event),
             // Of a batch, one line tells how many writes it took, and another does not.
+            // Two replicas may have written to one thing in the same microsecond. The keys of a batch have its revision in
+            // a line, and their own in a record.
+            Some(known)
+                if known.original.revision != event.original.revision
+                    && event.method != AdminMethod::BatchRevoke =>
+            {
+                self.events.push(event);
+            }
             Some(known) => {
                 known.writes = known.writes.max(event.writes);
                 known.key_end = known.key_end.or(event.key_end);

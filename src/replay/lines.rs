@@ -17,11 +17,44 @@ const MAX_LINE: usize = 1 << 20;
 pub(super) const TOO_LONG: &str = "is longer than any line of the service";
 const CUT_OFF: &str = "is the beginning of a line whose end is missing";
 
+/// Some editors and shells put it before the first line.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// How files begin that have lines in another form, and what to do with them.
+const OTHER_FORMS: [(&[u8], &str); 7] = [
+    (b"\x1f\x8b", "it is compressed: unpack it with gunzip first"),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "it is compressed: unpack it with unzstd first",
+    ),
+    (b"\xfd7zXZ\0", "it is compressed: unpack it with unxz first"),
+    (b"BZh", "it is compressed: unpack it with bunzip2 first"),
+    (
+        b"PK\x03\x04",
+        "it is compressed: unpack it with unzip first",
+    ),
+    (
+        b"LPKSHHRH",
+        "it is a journal: give what `journalctl --file FILE --output cat` prints",
+    ),
+    (b"\xff\xfe", "it is UTF-16 text: convert it to UTF-8 first"),
+];
+
+fn refuse_other_forms(begin: &[u8]) -> io::Result<()> {
+    let form = OTHER_FORMS
+        .iter()
+        .find(|(magic, _)| begin.starts_with(magic));
+    form.map_or(Ok(()), |(_, advice)| {
+        Err(io::Error::new(io::ErrorKind::InvalidData, *advice))
+    })
+}
+
 /// Hands each line to `apply`, with its number, or what is wrong with it.
 pub(super) fn read(
     mut input: impl BufRead,
-    mut apply: impl FnMut(u64, Result<&str, &'static str>),
+    mut apply: impl FnMut(u64, Result<&str, &'static str>) -> io::Result<()>,
 ) -> io::Result<()> {
+    refuse_other_forms(input.fill_buf()?)?;
     let (mut number, mut parts) = (0, Parts::default());
     loop {
         let mut line = Vec::new();
@@ -32,22 +65,24 @@ pub(super) fn read(
         number += 1;
         if line.len() == MAX_LINE && line.last() != Some(&b'\n') {
             input.skip_until(b'\n')?;
-            apply(number, Err(TOO_LONG));
+            apply(number, Err(TOO_LONG))?;
             continue;
         }
-        match std::str::from_utf8(&line) {
-            Ok(line) => match parts.add(number, line.trim_end_matches(['\n', '\r'])) {
-                Some(Ok(whole)) => apply(number, Ok(&whole)),
-                Some(Err(why)) => apply(number, Err(why)),
-                None => {}
-            },
-            Err(_) => apply(number, Err("is no UTF-8 text")),
+        let Ok(line) = std::str::from_utf8(&line) else {
+            apply(number, Err("is no UTF-8 text"))?;
+            continue;
+        };
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        match parts.add(number, line.trim_end_matches(['\n', '\r'])) {
+            Some(Ok(whole)) => apply(number, Ok(&whole))?,
+            Some(Err(why)) => apply(number, Err(why))?,
+            None => {}
         }
     }
     let mut rest: Vec<_> = parts.begun.into_values().collect();
     rest.sort_unstable();
     for (number, _) in rest {
-        apply(number, Err(CUT_OFF));
+        apply(number, Err(CUT_OFF))?;
     }
     Ok(())
 }
@@ -104,7 +139,7 @@ fn of_container_runtime(line: &str) -> Option<Wrapped> {
 }
 
 fn of_docker(line: &str) -> Option<Wrapped> {
-    if !line.starts_with('{') {
+    if !line.starts_with('{') || !line.contains("\"log\"") {
         return None;
     }
     let fields: Value = serde_json::from_str(line).ok()?;
@@ -112,6 +147,9 @@ fn of_docker(line: &str) -> Option<Wrapped> {
         fields.get("log")?.as_str()?,
         fields.get("stream")?.as_str()?,
     );
+    if !["stdout", "stderr"].contains(&stream) {
+        return None;
+    }
     let is_end = text.ends_with('\n');
     Some((
         stream.to_owned(),
@@ -128,6 +166,7 @@ mod tests {
         let mut lines = Vec::new();
         read(input.as_bytes(), |number, line| {
             lines.push((number, line.map(str::to_owned)));
+            Ok(())
         })
         .expect("a slice");
         lines

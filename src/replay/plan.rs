@@ -2,7 +2,7 @@
 
 use super::{
     action::Action,
-    event::{Event, Subject},
+    event::{Event, Original, Subject},
     stored_writes::StoredWrites,
 };
 use crate::model::{
@@ -25,6 +25,8 @@ pub struct Plan<'a> {
     pub accounts: BTreeMap<String, &'a Event>,
     /// The last addition or removal of each domain.
     pub domains: BTreeMap<(String, String), &'a Event>,
+    /// The last write before the lost ones that the store has. Without one, it may have lost all since its first.
+    pub last_stored: Option<Original>,
     /// The revisions of lost writes that no line tells of.
     pub gaps: Vec<RangeInclusive<i64>>,
     /// A revision that the lines tell of two things, as those from before and after an earlier restore do. Gaps in one
@@ -52,15 +54,17 @@ pub struct KeyPlan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Follows the lost writes in their order.
+    /// Follows the lost writes in their order. `last_stored` is the last write that the store had when it lost them, as
+    /// [`StoredWrites::loss`] tells: a store that has served since has written more.
     #[must_use]
-    pub fn of(stored: &StoredWrites<'a>) -> Self {
+    pub fn of(stored: &StoredWrites<'a>, last_stored: Option<Original>) -> Self {
         let lost = stored.lost();
         let mut plan = Self::default();
         for &event in &lost {
             plan.add(stored, event);
         }
-        plan.gaps = gaps(stored, &lost);
+        plan.last_stored = last_stored;
+        plan.gaps = gaps(stored, &lost, last_stored);
         plan.listed_twice = listed_twice(stored.listed());
         plan
     }
@@ -155,13 +159,12 @@ impl<'a> KeyPlan<'a> {
 }
 
 /// The revisions between the last write that the store has and the last that is lost, without those that are listed.
-fn gaps(stored: &StoredWrites<'_>, lost: &[&Event]) -> Vec<RangeInclusive<i64>> {
-    let Some(first) = lost.first() else {
-        return Vec::new();
-    };
-    // Without a last write, the store may have lost all since its first.
-    let before = stored.last_before(first.original.revision);
-    let mut next = before.map_or(1, |last| last.revision + 1);
+fn gaps(
+    stored: &StoredWrites<'_>,
+    lost: &[&Event],
+    last_stored: Option<Original>,
+) -> Vec<RangeInclusive<i64>> {
+    let mut next = last_stored.map_or(1, |last| last.revision.saturating_add(1));
     // Writes that the store has may stand between lost ones. What was written after the loss is left out, since it has
     // the revisions of lost writes again.
     let until = lost.iter().map(|event| event.original.time).max();
@@ -213,7 +216,7 @@ mod tests {
             caller_name::CallerName,
             time::Timestamp,
         },
-        replay::{event::Original, input::Input},
+        replay::input::Input,
     };
 
     const KEY: &str = "key_01m8d4da2afq1t0whwxxddwr9s";
@@ -254,8 +257,8 @@ mod tests {
             of_key(5, "Suspend"),
         ]);
         assert_eq!(input.events().len(), 3);
-        let stored = StoredWrites::new(&input, last(4));
-        let plan = Plan::of(&stored);
+        let stored = StoredWrites::new(&input);
+        let plan = Plan::of(&stored, last(4));
         let key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
         let suspension = key.suspension.expect("one");
         assert_eq!(suspension.method, AdminMethod::Resume);
@@ -271,7 +274,7 @@ mod tests {
             ([record(5, "Update", &told), of_key(6, "Update")], true),
         ] {
             let input = read(&lines);
-            let plan = Plan::of(&StoredWrites::new(&input, last(4)))
+            let plan = Plan::of(&StoredWrites::new(&input), last(4))
                 .keys
                 .remove(&key);
             assert_eq!(plan.expect("one").unclear.is_some(), is_unclear);
@@ -280,8 +283,13 @@ mod tests {
 
     #[test]
     fn a_call_with_the_revision_of_an_earlier_write_of_the_store_is_not_lost() {
-        let input = read(&[of_key(5, "Suspend"), of_key(6, "Suspend")]);
-        let mut stored = StoredWrites::new(&input, last(1));
+        // The second one of revision 5 is of another history, and of another kind.
+        let input = read(&[
+            of_key(5, "Revoke"),
+            of_key(5, "Suspend"),
+            of_key(6, "Suspend"),
+        ]);
+        let mut stored = StoredWrites::new(&input);
         stored.note(&AuditRecord {
             time: Timestamp::EPOCH,
             caller: CallerName::service(),
@@ -295,13 +303,14 @@ mod tests {
             outcome: Outcome::OK,
             calls: 1,
         });
-        let lost: Vec<_> = stored
-            .lost()
+        let lost = stored.lost();
+        let lost: Vec<_> = lost
             .iter()
-            .map(|it| it.original.revision)
+            .map(|it| (it.original.revision, it.method))
             .collect();
-        assert_eq!(lost, [6]);
-        assert!(Plan::of(&stored).gaps.is_empty());
+        let suspend = AdminMethod::Suspend;
+        assert_eq!(lost, [(5, suspend), (6, suspend)]);
+        assert!(Plan::of(&stored, last(4)).gaps.is_empty());
     }
 
     #[test]
@@ -309,13 +318,13 @@ mod tests {
         let batch = "{\"message\":\"keys revoked\",\"time\":\"2030-01-01T00:01:00Z\",\"caller\":\"ops\",\
                      \"revision\":14,\"revoked\":3,\"part\":1,\"parts\":1,\"key_ids\":\"\"}\n";
         let input = read(&[of_key(5, "Suspend"), of_key(8, "Resume"), batch.to_owned()]);
-        let plan = Plan::of(&StoredWrites::new(&input, last(4)));
+        let plan = Plan::of(&StoredWrites::new(&input), last(4));
         assert_eq!(plan.gaps, [6..=7, 9..=11]);
 
         // What came before the input may be lost too.
-        let plan = Plan::of(&StoredWrites::new(&input, last(2)));
+        let plan = Plan::of(&StoredWrites::new(&input), last(2));
         assert_eq!(plan.gaps[0], 3..=4);
-        let plan = Plan::of(&StoredWrites::new(&input, None));
+        let plan = Plan::of(&StoredWrites::new(&input), None);
         assert_eq!(plan.gaps[0], 1..=4);
     }
 
@@ -338,7 +347,7 @@ mod tests {
             at(1, 34, "AddDomain", with),
             at(2, 27, "RemoveDomain", without),
         ]);
-        let plan = Plan::of(&StoredWrites::new(&input, last(24)));
+        let plan = Plan::of(&StoredWrites::new(&input), last(24));
         let of_key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
         let methods = [
             of_key.suspension.expect("one").method,
@@ -360,7 +369,7 @@ mod tests {
         for (line, twice) in [(other, Some(7)), (repeated, None)] {
             let input = read(&[of_key(7, "Suspend"), line]);
             assert_eq!(
-                Plan::of(&StoredWrites::new(&input, last(6))).listed_twice,
+                Plan::of(&StoredWrites::new(&input), last(6)).listed_twice,
                 twice
             );
         }

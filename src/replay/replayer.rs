@@ -123,9 +123,10 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
     }
 
     async fn key(&mut self, key_id: KeyId, plan: &KeyPlan<'_>) -> Result<(), StoreError> {
-        let found = self.store.keys.get(&lookup(key_id)).await?;
+        let found = self.store.keys.get(&KeyLookup::by_id(key_id)).await?;
         let Some(key) = found else {
-            if let Some(last) = plan.last {
+            // What is revoked since is missed by nobody.
+            if let Some(last) = plan.last.filter(|_| plan.revoked.is_none()) {
                 self.report(Action::LostKey, last, Ok(()));
             }
             return Ok(());
@@ -209,7 +210,7 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
                 still_allowed: StillAllowed::always(),
             })
         };
-        match change_key(&*self.store.keys, &lookup(key_id), next).await? {
+        match change_key(&*self.store.keys, &KeyLookup::by_id(key_id), next).await? {
             KeyChange::Stored(_, committed) => self.last = Some(committed.position()),
             KeyChange::Overtaken(_) => return Err(StoreError::Unavailable(OVERTAKEN.into())),
             // It is revoked or gone since it was read.
@@ -310,10 +311,3 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
 }
 
 const OVERTAKEN: &str = "other changes of the key came first, again and again";
-
-fn lookup(key_id: KeyId) -> KeyLookup {
-    KeyLookup {
-        target: KeyTarget::Id(key_id),
-        accounts: Accounts::All,
-    }
-}

@@ -17,11 +17,6 @@ pub struct StoredWrites<'a> {
     input: &'a Input,
     /// Whether the store has each of them.
     is_stored: Vec<bool>,
-    originals: HashSet<(i64, Timestamp)>,
-    /// The store's last write from before the input begins.
-    last_earlier: Option<Original>,
-    /// The revisions of the input in order. Beside each, the last write that the store has before it.
-    before: Vec<(i64, Option<Original>)>,
     /// The places of the events of each revision and thing.
     by_revision: HashMap<(i64, &'a Subject), Vec<usize>>,
     /// Which writes of each kind were made again for a thing, by the times of the originals.
@@ -29,14 +24,9 @@ pub struct StoredWrites<'a> {
 }
 
 impl<'a> StoredWrites<'a> {
-    /// Before any record was read. The store's last write before [`Input::since`] tells where a gap may begin: without
-    /// it, all before the input may be lost.
+    /// Before any record was read.
     #[must_use]
-    pub fn new(input: &'a Input, last_earlier: Option<Original>) -> Self {
-        let originals = input.events().iter().map(|event| event.original);
-        let mut before: Vec<_> = originals.clone().map(|it| (it.revision, None)).collect();
-        before.sort_unstable_by_key(|(revision, _)| *revision);
-        before.dedup_by_key(|(revision, _)| *revision);
+    pub fn new(input: &'a Input) -> Self {
         let mut by_revision = HashMap::<_, Vec<_>>::new();
         for (place, event) in input.events().iter().enumerate() {
             if let Some(subject) = &event.subject {
@@ -47,9 +37,6 @@ impl<'a> StoredWrites<'a> {
         Self {
             input,
             is_stored: vec![false; input.events().len()],
-            originals: originals.map(|it| (it.revision, it.time)).collect(),
-            last_earlier,
-            before,
             by_revision,
             replayed: HashMap::new(),
         }
@@ -68,32 +55,27 @@ impl<'a> StoredWrites<'a> {
         if let Some(place) = self.input.place(&identity) {
             self.is_stored[place] = true;
         }
-        let original = Original::of(&record.caller);
-        if let Some(subject) = subject {
-            self.note_repeats(revision, &subject, time);
-            if let Some(original) = original {
-                let times = self.replayed.entry((subject, method)).or_default();
-                times.insert(original.time);
-            }
-        }
-        // What repeats a write of this input was not there before it. What repeats another was written before the
-        // backup, like any write.
-        if original.is_some_and(|it| self.originals.contains(&(it.revision, it.time))) {
-            return;
-        }
-        let next = self.before.partition_point(|(it, _)| *it <= revision);
-        if let Some((_, last)) = self.before.get_mut(next)
-            && last.is_none_or(|last| last.revision < revision)
-        {
-            *last = Some(Original { revision, time });
+        let Some(subject) = subject else { return };
+        self.note_repeats(revision, &subject, method, time);
+        if let Some(original) = Original::of(&record.caller) {
+            let times = self.replayed.entry((subject, method)).or_default();
+            times.insert(original.time);
         }
     }
 
-    /// A call that found its work done is listed with the revision of the write that did it before.
-    fn note_repeats(&mut self, revision: i64, subject: &Subject, time: Timestamp) {
+    /// A call that found its work done is listed with the revision of the write that did it before. In another history,
+    /// another write may have that revision: so it must be one that does the same.
+    fn note_repeats(
+        &mut self,
+        revision: i64,
+        subject: &Subject,
+        method: AdminMethod,
+        time: Timestamp,
+    ) {
         let same = self.by_revision.get(&(revision, subject));
         for &place in same.into_iter().flatten() {
-            if self.input.events()[place].original.time > time {
+            let event = &self.input.events()[place];
+            if event.original.time > time && repeats(event.method, method) {
                 self.is_stored[place] = true;
             }
         }
@@ -125,13 +107,19 @@ impl<'a> StoredWrites<'a> {
         self.input.events()
     }
 
-    /// The last write before a revision that the store has.
+    /// Whether the store has any of them.
     #[must_use]
-    pub fn last_before(&self, revision: i64) -> Option<Original> {
-        let until = self.before.partition_point(|(it, _)| *it <= revision);
-        let found = self.before[..until].iter().filter_map(|(_, last)| *last);
-        let found = found.chain(self.last_earlier);
-        found.max_by_key(|last| last.revision)
+    pub fn has_any(&self) -> bool {
+        self.is_stored.contains(&true)
+    }
+
+    /// The lowest revision that is lost, and the time of the last write that is. Whatever the store has from after that
+    /// time was written since the loss, and may have revisions of lost writes again.
+    #[must_use]
+    pub fn loss(&self) -> Option<(i64, Timestamp)> {
+        let lost = self.lost();
+        let until = lost.iter().map(|event| event.original.time).max();
+        Some((lost.first()?.original.revision, until?))
     }
 
     /// Whether an earlier replay has done this about the write, or about a later one of its kind.
@@ -156,6 +144,15 @@ impl<'a> StoredWrites<'a> {
             }
             Action::LostKey | Action::LostRights => false,
         }
+    }
+}
+
+/// Whether a call of the first method may have found that a write of the second had done its work.
+fn repeats(call: AdminMethod, write: AdminMethod) -> bool {
+    use AdminMethod::{BatchRevoke, Revoke, Rotate};
+    match call {
+        Revoke | BatchRevoke => matches!(write, Revoke | BatchRevoke | Rotate),
+        _ => call == write,
     }
 }
 

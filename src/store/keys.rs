@@ -140,6 +140,17 @@ pub struct KeyLookup {
     pub accounts: Accounts,
 }
 
+impl KeyLookup {
+    /// A key of any account, by its id.
+    #[must_use]
+    pub fn by_id(key_id: KeyId) -> Self {
+        Self {
+            target: KeyTarget::Id(key_id),
+            accounts: Accounts::All,
+        }
+    }
+}
+
 /// A key's next state, made from the one that the store has.
 #[derive(Debug, Clone)]
 pub struct KeyReplacement {

@@ -80,15 +80,16 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// The number and the time of the last write before a time.
+    /// The number and the time of the last write before a revision that was made up to a time.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn last_write_before(
         &self,
-        time: Timestamp,
+        revision: Revision,
+        until: Timestamp,
     ) -> Result<Option<(Revision, Timestamp)>, StoreError> {
-        replication::last_write_before(&self.database, time).await
+        replication::last_write_before(&self.database, revision, until).await
     }
 
     /// Connects to the database that a `postgres://` address names, and migrates it as needed.

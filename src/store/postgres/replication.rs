@@ -48,20 +48,26 @@ const REPLICAS: &str = "
 
 const LAST_WRITE_BEFORE: &str = "
     SELECT w.revision, w.write_time
-    FROM keyservice.check_store($2::pg_catalog.uuid)
+    FROM keyservice.check_store($3::pg_catalog.uuid)
         CROSS JOIN keyservice.writes w
-    WHERE w.write_time OPERATOR(pg_catalog.<) $1::pg_catalog.timestamptz
+    WHERE w.revision OPERATOR(pg_catalog.<) $1::pg_catalog.int8
+        AND w.write_time OPERATOR(pg_catalog.<=) $2::pg_catalog.timestamptz
     ORDER BY w.revision DESC LIMIT 1";
 
 pub(super) async fn last_write_before(
     database: &Database,
-    time: Timestamp,
+    revision: Revision,
+    until: Timestamp,
 ) -> Result<Option<(Revision, Timestamp)>, StoreError> {
     let rows = database
         .query(
             Purpose::Calls,
             LAST_WRITE_BEFORE,
-            &[&time.to_system_time(), &database.store_id()],
+            &[
+                &revision.number(),
+                &until.to_system_time(),
+                &database.store_id(),
+            ],
         )
         .await?;
     let last = rows.first().map(|row| {

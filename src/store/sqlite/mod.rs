@@ -77,16 +77,18 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// The number and the time of the last write before a time.
+    /// The number and the time of the last write before a revision that was made up to a time.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn last_write_before(
         &self,
-        time: Timestamp,
+        revision: Revision,
+        until: Timestamp,
     ) -> Result<Option<(Revision, Timestamp)>, StoreError> {
-        let read =
-            move |connection: &mut Connection| Ok(statements::last_write_before(connection, time)?);
+        let read = move |connection: &mut Connection| {
+            Ok(statements::last_write_before(connection, revision, until)?)
+        };
         self.looker.read(read).await
     }
 

@@ -221,15 +221,16 @@ pub(super) fn current_revision(connection: &Connection) -> rusqlite::Result<Revi
         .map(Revision::from_number)
 }
 
-/// The last write before a time.
+/// The last write before a revision that was made up to a time.
 pub(super) fn last_write_before(
     connection: &Connection,
-    time: Timestamp,
+    revision: Revision,
+    until: Timestamp,
 ) -> rusqlite::Result<Option<(Revision, Timestamp)>> {
-    let last = "SELECT revision, write_time FROM writes WHERE write_time < ?1 \
+    let last = "SELECT revision, write_time FROM writes WHERE revision < ?1 AND write_time <= ?2 \
                 ORDER BY revision DESC LIMIT 1";
     connection
-        .query_row(last, [time.as_micros()], |row| {
+        .query_row(last, [revision.number(), until.as_micros()], |row| {
             let time = Timestamp::nearest_to_micros(row.get(1)?);
             Ok((Revision::from_number(row.get(0)?), time))
         })

@@ -67,3 +67,63 @@ async fn what_a_replay_wrote_before_the_backup_is_a_write_like_any_other() {
         assert_eq!(replayed.code(), Some(0), "{name}: {}", replayed.errors());
     }
 }
+
+async fn writes_since_a_restore_hide_no_lost_ones_in(mut place: Place) {
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    let keys = [
+        clients.create(None).await,
+        clients.create(None).await,
+        clients.create(None).await,
+    ];
+    let before = whole_log(server).await;
+    let copy = place.copy();
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    for key in &keys {
+        clients.keys.revoke(&key.id).await.expect("revoked");
+    }
+    let log = whole_log(server).await;
+    place.restore(copy);
+    accept_restore(&place.store);
+    let server = place.serve().await;
+    let mut clients = Clients::of(&server).await;
+    for _ in 0..3 {
+        clients.create(None).await;
+    }
+    let since = whole_log(server).await;
+    // Revisions 4 to 6 are those of lost writes, and of writes since.
+    let last = log
+        .lines()
+        .find(|line| line.contains("\"Revoke\"") && line.contains(&keys[2].id));
+    let last = place.write(
+        "last",
+        &format!("{before}{}\n{since}", last.expect("a line")),
+    );
+    let whole = place.write("whole", &(before + &log + &since));
+
+    let gap = place.replay(&["--dry-run", &last]);
+    assert_eq!(gap.code(), Some(1));
+    let errors = gap.errors();
+    assert!(
+        errors.contains("no line tells of the writes 4 to 5: "),
+        "{errors}"
+    );
+    let replayed = place.replay(&[&whole]);
+    assert_eq!(replayed.findings(), ["revoke written"; 3]);
+    assert!(
+        !replayed.errors().contains("no line tells"),
+        "{}",
+        replayed.errors()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_since_a_restore_hide_no_lost_ones_in_a_file() {
+    writes_since_a_restore_hide_no_lost_ones_in(Place::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_since_a_restore_hide_no_lost_ones_in_postgres() {
+    writes_since_a_restore_hide_no_lost_ones_in(Place::postgres()).await;
+}

@@ -5,4 +5,5 @@ mod again;
 pub mod calls;
 mod lines;
 mod restored;
+mod store_ids;
 mod window;
