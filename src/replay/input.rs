@@ -34,7 +34,7 @@ pub struct MalformedLine {
 /// How many malformed lines are kept. One wrong file may have millions.
 pub const MALFORMED_KEPT: usize = 20;
 
-/// How many writes are read at most. Each takes some 700 bytes of memory.
+/// How many writes are read at most. Each takes some 800 bytes of memory.
 pub const MAX_WRITES: usize = 5_000_000;
 
 /// The lines that are about one store.
@@ -56,7 +56,8 @@ pub struct Input {
     places: HashMap<Identity, usize>,
     /// The parts of each batch, and how many there are.
     batches: HashMap<(Timestamp, i64), (u64, HashSet<u64>)>,
-    omissions: Vec<(Timestamp, &'static str)>,
+    /// What the log leaves out, and the last time at which it does.
+    omissions: HashMap<&'static str, Timestamp>,
     /// The first malformed lines.
     pub malformed: Vec<MalformedLine>,
     /// How many there are.
@@ -128,7 +129,10 @@ impl Input {
     fn add(&mut self, content: LineContent) {
         match content {
             LineContent::Nothing => {}
-            LineContent::Omission(time, what) => self.omissions.push((time, what)),
+            LineContent::Omission(time, what) => {
+                let last = self.omissions.entry(what).or_insert(time);
+                *last = time.max(*last);
+            }
             LineContent::Writes(events) => self.add_events(events),
             LineContent::Batch {
                 part,
@@ -159,7 +163,6 @@ impl Input {
             .or_insert(self.events.len());
         match self.events.get_mut(place) {
             None => self.events.push(event),
-            // Of a batch, one line tells how many writes it took, and another does not.
             // Two replicas may have written to one thing in the same microsecond. The keys of a batch have its revision in
             // a line, and their own in a record.
             Some(known)
@@ -168,6 +171,7 @@ impl Input {
             {
                 self.events.push(event);
             }
+            // Of a batch, one line tells how many writes it took, and another does not.
             Some(known) => {
                 known.writes = known.writes.max(event.writes);
                 known.key_end = known.key_end.or(event.key_end);
@@ -201,8 +205,8 @@ impl Input {
         since: Timestamp,
         last_stored: Option<Timestamp>,
     ) -> Vec<&'static str> {
-        let counted = self.omissions.iter().filter(|(time, _)| *time >= since);
-        let mut omissions: Vec<_> = counted.map(|(_, what)| *what).collect();
+        let counted = self.omissions.iter().filter(|(_, last)| **last >= since);
+        let mut omissions: Vec<_> = counted.map(|(what, _)| *what).collect();
         let of_batches = self
             .events
             .iter()
