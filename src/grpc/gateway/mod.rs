@@ -79,6 +79,7 @@ struct HttpRequest<'a> {
     content_type: Values<&'a [u8]>,
     content_encoding: Values<&'a [u8]>,
     body: Values<&'a [u8]>,
+    is_body_text: bool,
     is_body_whole: bool,
     domain_from: Values<&'a str>,
     has_unknown_setting: bool,
@@ -110,6 +111,7 @@ impl<'a> HttpRequest<'a> {
             content_type: Values::None,
             content_encoding: Values::None,
             body: Values::None,
+            is_body_text: false,
             is_body_whole: true,
             domain_from: Values::None,
             has_unknown_setting: false,
@@ -134,6 +136,7 @@ impl<'a> HttpRequest<'a> {
             }
             Part::Body([]) => {}
             Part::Body(body) => self.body.add(body),
+            Part::TextBody(text) => self.is_body_text |= !text.is_empty(),
             Part::Extension(DOMAIN_FROM, source) => self.domain_from.add(source),
             Part::Extension(name, _) => self.has_unknown_setting |= is_own(name),
         }
@@ -170,7 +173,17 @@ impl<'a> HttpRequest<'a> {
                 "context_extensions of a route have no {DOMAIN_FROM}; if only the token is to be judged, say `none`"
             )),
             Values::One(text) => {
-                DomainSource::parse(text).map_err(|why| format!("{DOMAIN_FROM} {why}"))
+                let source = DomainSource::parse(text);
+                let source = source.map_err(|why| format!("{DOMAIN_FROM} {why}"))?;
+                // The API gets the bytes, and may find another sender in them.
+                if self.is_body_text && matches!(source, DomainSource::Body(_)) {
+                    return Err(
+                        "a body came as text, in which Envoy has replaced bytes: set pack_as_bytes in \
+                         with_request_body of the filter itself, since Envoy does not take it from a route"
+                            .to_owned(),
+                    );
+                }
+                Ok(source)
             }
             Values::Several => Err(format!("{DOMAIN_FROM} comes twice")),
         }

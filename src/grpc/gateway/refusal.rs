@@ -122,7 +122,7 @@ impl Refusal {
                 BadRequest,
                 INVALID_REQUEST,
                 "several_api_keys",
-                "The request has more than one Authorization header. Send one, with one API key.",
+                "The request has more than one API key. Send one Authorization header with one key.",
             ),
             Self::MalformedToken => (
                 Unauthorized,
@@ -213,7 +213,7 @@ impl Refusal {
                 BadRequest,
                 None,
                 "duplicate_field",
-                "The body says twice who the message is from. Names that differ only in case count as the same.",
+                "The body says twice who the message is from, or says it under a name in other upper and lower case than this API has.",
             ),
             Self::SenderOfOtherType => (
                 BadRequest,
@@ -225,13 +225,13 @@ impl Refusal {
                 BadRequest,
                 None,
                 "several_senders",
-                "The message is from several addresses. Give one. A comma in a name needs quotation marks around the name.",
+                "The message is from several addresses. Give one. A name with any of `,;:()[]` needs quotation marks.",
             ),
             Self::InvalidSender => (
                 BadRequest,
                 None,
                 "invalid_sender",
-                "The sender is not valid. Give `you@example.com` or `Your name <you@example.com>`.",
+                "The sender is not valid. Give `you@example.com` or `Your name <you@example.com>`. A name with any of `,;:()[]` needs quotation marks.",
             ),
             Self::AmbiguousDomain => (
                 BadRequest,

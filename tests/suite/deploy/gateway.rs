@@ -397,7 +397,29 @@ async fn the_largest_body_is_judged_and_a_larger_one_is_refused() {
         let response = send(size, more);
         let status = response.split(' ').nth(1).expect("a status");
         assert!(["413", "400"].contains(&status), "{size}: {response}");
+        assert!(
+            response.contains(r#""name":"body_too_large""#),
+            "{size}: {response}"
+        );
         assert!(!response.contains("reached the API"), "{size}: {response}");
+    }
+}
+
+/// Readers leave such bytes out or replace them, and may find another sender then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_with_bytes_that_are_no_text_is_refused_wherever_they_stand() {
+    let gateway = Gateway::start().await;
+    let path = gateway.envoy.path().join("body");
+    for body in [
+        &b"{\"from\": {\"email\": \"a@example.com\"}, \"fr\xffom\": {\"email\": \"a@evil.example\"}}"[..],
+        b"{\"from\": {\"email\": \"a@example.com\", \"em\xffail\": \"a@evil.example\"}}",
+        b"{\"from\": {\"email\": \"Acme\xff <a@example.com>\"}}",
+        b"{\"from\": {\"email\": \"a@example.com\"}, \"x\": \"\xc0\xa2\"}",
+        b"{\"from\": {\"email\": \"a@example.com\"}, \"x\": [\"\xed\xa0\x80\"]}",
+    ] {
+        std::fs::write(&path, body).expect("written");
+        let line = format!("{SEND} {JSON} --data-binary @{}", path.display());
+        gateway.assert_refused(&line, 400, "invalid_json");
     }
 }
 
