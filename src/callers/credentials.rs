@@ -13,7 +13,7 @@ use crate::model::{
     caller_name::{CallerName, InvalidCallerName},
 };
 use hashbrown::{HashMap, HashSet};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The callers in the file, by what each of them proves itself with.
 #[derive(Debug, Default)]
@@ -216,6 +216,15 @@ impl Credentials {
                 other: other.name.clone(),
             }),
         }
+    }
+
+    /// The callers that can prove who they are by a certificate alone, in order.
+    pub(crate) fn by_certificate_alone(&self) -> BTreeSet<&str> {
+        let with_secret = self.by_secret.values().map(|caller| &caller.name);
+        let with_secret: HashSet<_> = with_secret.collect();
+        let by_certificate = self.by_certificate_name.values().map(|caller| &caller.name);
+        let alone = by_certificate.filter(|name| !with_secret.contains(name));
+        alone.map(CallerName::as_str).collect()
     }
 }
 

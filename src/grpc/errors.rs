@@ -133,9 +133,13 @@ pub(super) enum Unauthenticated {
 }
 
 impl Unauthenticated {
-    /// Says what the call has brought, and nothing of what is listed, because a stranger reads it.
     pub(super) fn status(self) -> Status {
-        Status::unauthenticated(match self {
+        Status::unauthenticated(self.text())
+    }
+
+    /// Says what the call has brought, and nothing of what is listed, because a stranger reads it.
+    pub(super) fn text(self) -> &'static str {
+        match self {
             Self::NoProof => {
                 "unknown caller: the call has no authorization header, and its connection no client \
                  certificate with a name"
@@ -153,7 +157,7 @@ impl Unauthenticated {
                 "unknown caller: this client certificate has names of several callers"
             }
             Self::SeveralHeaders => "the call has more than one authorization header: send one",
-        })
+        }
     }
 }
 

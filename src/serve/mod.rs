@@ -139,7 +139,7 @@ impl Files {
         let reading = spawn_blocking(move || {
             Ok(Self {
                 digester: assemble::digester(&settings)?,
-                callers: protection::watch_callers(settings.callers.credentials.clone())?,
+                callers: protection::watch_callers(&settings.callers)?,
                 tls: protection::watch_tls(&settings.callers)?,
             })
         });

@@ -12,7 +12,7 @@ use crate::{
         tls::{Tls, TlsFiles, report_invalid_dates},
     },
 };
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 /// Other machines would reach an unprotected server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,19 +60,38 @@ pub(super) fn check(settings: &CallerSettings, listen: SocketAddr) -> Result<(),
 }
 
 /// Reads the credentials file, and reads it again when it changes. Without a file anyone may call.
-pub(super) fn watch_callers(file: Option<PathBuf>) -> Result<Callers, FileError> {
-    let Some(path) = file else {
+pub(super) fn watch_callers(settings: &CallerSettings) -> Result<Callers, FileError> {
+    let Some(path) = settings.credentials.clone() else {
         return Ok(Callers::Anyone(Arc::new(Caller::anyone())));
     };
     let file = NamedFile {
         setting: "--credentials",
         path,
     };
-    let parse = |contents: &[Vec<u8>]| {
-        Credentials::parse(&contents[0]).map_err(|error| InvalidFile::new(0, error))
+    let takes_certificates = settings.tls_client_ca.is_some();
+    let parse = move |contents: &[Vec<u8>]| {
+        let credentials = Credentials::parse(&contents[0]);
+        let credentials = credentials.map_err(|error| InvalidFile::new(0, error))?;
+        if !takes_certificates {
+            warn_of_certificates(&credentials);
+        }
+        Ok(credentials)
     };
     let credentials = Reloaded::watch(vec![file], parse)?;
     Ok(Callers::Listed(Arc::new(credentials)))
+}
+
+/// Names those who cannot call, since the service asks no client for a certificate.
+fn warn_of_certificates(credentials: &Credentials) {
+    let callers = credentials.by_certificate_alone();
+    if !callers.is_empty() {
+        let callers = callers.into_iter().collect::<Vec<_>>().join(" ");
+        tracing::warn!(
+            callers,
+            "these callers have certificate= alone in --credentials, and cannot prove who they are: give \
+             --tls-client-ca, or give them bearer="
+        );
+    }
 }
 
 /// Reads the files for TLS, and reads them again when they change. Without a certificate there is no

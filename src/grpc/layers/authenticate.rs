@@ -8,6 +8,7 @@ use super::{
     deadline::answer_deadline,
     message_limits::{LargeMessage, MessageLimits},
     refused::{message_has_come, refused},
+    unauthenticated::log_unauthenticated,
 };
 use crate::{
     app::Callers,
@@ -28,7 +29,6 @@ use crate::{
     },
     model::{account::Accounts, audit_record::AdminMethod},
     net::connection::Peer,
-    observe::repeated_line::RepeatedLine,
 };
 use futures::future::{BoxFuture, Either};
 use http::{Request, Response, header::AUTHORIZATION};
@@ -36,7 +36,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -210,7 +210,7 @@ impl Callers {
             return Verdict::Passed;
         }
         let method = call.method.and_then(Method::audited_as);
-        let (began, request) = (call.began, &mut call.request);
+        let (began, method_called, request) = (call.began, call.method, &mut call.request);
         let credentials;
         let mut version = None;
         let caller = match self {
@@ -221,9 +221,7 @@ impl Callers {
                 match find(&credentials, request) {
                     Ok(caller) => caller,
                     Err(why) => {
-                        if why == Unauthenticated::AmbiguousCertificate {
-                            log_ambiguous_certificate(&credentials, request);
-                        }
+                        log_unauthenticated(why, method_called, &credentials, request);
                         return Verdict::Unauthenticated(method, why);
                     }
                 }
@@ -348,18 +346,6 @@ fn find_by_certificate<'a>(
     let found = credentials.find_by_certificate(names);
     let found = found.map_err(|_| Unauthenticated::AmbiguousCertificate);
     found?.ok_or(Unauthenticated::UnknownCertificate)
-}
-
-/// Says of which callers the certificate has names. Its client may call at will.
-fn log_ambiguous_certificate(credentials: &Credentials, request: &Request<Body>) {
-    static LINE: RepeatedLine = RepeatedLine::new();
-    let peer = request.extensions().get::<Peer>();
-    let found = peer.map(|peer| credentials.find_by_certificate(&peer.names));
-    if let Some(Err(ambiguous)) = found
-        && let Some(left_out) = LINE.admit(Instant::now())
-    {
-        tracing::warn!(left_out, "a call was refused: {ambiguous}");
-    }
 }
 
 /// The secret in the header `authorization`, which is `Bearer SECRET` (RFC 6750). The scheme may be

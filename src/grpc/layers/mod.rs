@@ -13,6 +13,7 @@ mod read_ahead;
 mod refused;
 mod request_body;
 mod stream_answer;
+mod unauthenticated;
 mod unreadable;
 mod until_end;
 

@@ -122,3 +122,20 @@ async fn the_error_for_an_invalid_credentials_file_does_not_repeat_its_text() {
     assert!(error.contains(&expected), "{error}");
     assert!(!error.contains(&admin.secret), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_with_a_certificate_alone_are_named_where_no_client_is_asked_for_one() {
+    let by_secret = Credential::new("mailer", &["--role", "authorizer"]);
+    let both = format!(
+        "{} certificate=mailer.example.org\n",
+        by_secret.line.trim_end()
+    );
+    let alone = "gateway authorizer certificate=gateway.example.org\n";
+    let guarded = Guarded::start(&[&both, alone]).await;
+    let log = guarded.server.log();
+    let said = r#""message":"these callers have certificate= alone in --credentials"#;
+    assert!(
+        log.contains(said) && log.contains(r#""callers":"gateway""#),
+        "{log}"
+    );
+}

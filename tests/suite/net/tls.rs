@@ -161,6 +161,16 @@ async fn a_client_is_authenticated_by_the_uri_or_the_host_in_its_certificate() {
         );
         assert_eq!(outcome(channel, &nothing, HEALTH).await, Code::Ok);
     }
+    // Whoever has forgotten a line in the credentials file finds its name here.
+    let log = encrypted.server.log();
+    let said = [
+        r#""method":"tosend.keys.v1.KeyService/Authorize","names":"spiffe://example.org/ns/mail/sa/other""#,
+        "a call was refused: unknown caller: no caller has a name of this client certificate",
+        "a call was refused: unknown caller: the call has no authorization header",
+    ];
+    for said in said {
+        assert!(log.contains(said), "{said} is not in {log}");
+    }
 }
 
 /// Otherwise the order of the names would decide which rights the certificate gives.
