@@ -1,7 +1,7 @@
 //! One call: its attempts, each on another replica while there is one, within one deadline.
 
 use crate::{
-    error::{Attempt, Unavailable},
+    error::{Attempt, NO_ANSWER, Unavailable, rounded},
     pool::Pool,
     replica::Replica,
 };
@@ -114,8 +114,8 @@ where
                 if has_its_time {
                     replica.doubt(slot);
                 }
-                let waited = sent.elapsed().as_millis();
-                Status::deadline_exceeded(format!("no answer within {waited} ms"))
+                let waited = rounded(sent.elapsed());
+                Status::deadline_exceeded(format!("{NO_ANSWER} within {waited}"))
             }
         };
         pool.metrics.count_attempt(status.code());

@@ -113,6 +113,27 @@ impl Attempt {
             message,
         }
     }
+
+    /// Whether the replica did not answer in the time of this attempt.
+    fn is_silent(&self) -> bool {
+        self.code == Code::DeadlineExceeded && self.message.starts_with(NO_ANSWER)
+    }
+}
+
+/// What an attempt ends with that had no answer in its time.
+pub(crate) const NO_ANSWER: &str = "no answer";
+
+/// A time as people say it: in seconds to a tenth, or in milliseconds, of which nobody wants to know the last digit.
+pub(crate) fn rounded(time: Duration) -> String {
+    let millis = time.as_millis();
+    if millis < 1000 {
+        return format!("{} ms", (millis / 10).max(1) * 10);
+    }
+    let tenths = (millis + 50) / 100;
+    match tenths % 10 {
+        0 => format!("{} s", tenths / 10),
+        tenth => format!("{}.{tenth} s", tenths / 10),
+    }
 }
 
 impl Misused {
@@ -193,21 +214,29 @@ pub(crate) fn text_of(status: &Status) -> String {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, waited) = (self.attempts.len(), self.waited.as_millis());
+        let (count, waited) = (self.attempts.len(), rounded(self.waited));
         write!(
             f,
-            "no replica could answer ({count} attempt{} in {waited} ms)",
+            "no replica could answer ({count} attempt{} in {waited})",
             if count == 1 { "" } else { "s" }
         )?;
         if let Some(fault) = &self.lookup {
             write!(f, ": no address was found: {fault}")?;
         }
-        let alike = |one: &Attempt, next: &Attempt| one.to_string() == next.to_string();
+        let alike = |one: &Attempt, next: &Attempt| {
+            let are_silent = one.is_silent() && next.is_silent() && one.address == next.address;
+            are_silent || one.to_string() == next.to_string()
+        };
         for (at, attempts) in self.attempts.chunk_by(alike).enumerate() {
             let (before, attempt) = (if at == 0 { ": " } else { "; " }, &attempts[0]);
             write!(f, "{before}{attempt}")?;
-            if attempts.len() > 1 {
-                write!(f, ", {} times", attempts.len())?;
+            match attempts.len() {
+                1 => {}
+                // None had more time than the one before.
+                times if attempt.is_silent() => {
+                    write!(f, ", and {} more that waited no longer", times - 1)?;
+                }
+                times => write!(f, ", {times} times")?,
             }
         }
         Ok(())

@@ -3,12 +3,14 @@
 use super::context::Context;
 use std::net::IpAddr;
 
-/// What to look at first, because of this. `without_plaintext` says how not to call in plain text any more.
+/// What to look at first, because of this. `without_plaintext` says how not to call in plain text any more, and
+/// `accepts` whether somebody accepts connections at an address.
 pub(super) fn advice(
     context: &Context,
     has_secret: bool,
     without_plaintext: &str,
     why: &str,
+    accepts: impl FnOnce(&str) -> bool,
 ) -> Option<String> {
     let speaks_tls = why.contains("certificate");
     let advice = match &context.server {
@@ -17,6 +19,18 @@ pub(super) fn advice(
         Some(_) if why.contains("no address was found") => None,
         Some(_) if why.contains("refused") => {
             Some("nothing listens there: check the port, and whether the service runs")
+        }
+        Some(server) if why.contains("no answer within") => {
+            let or_plaintext = if is_plaintext_likely(context, server) && !context.plaintext {
+                "; a service without TLS needs --plaintext"
+            } else {
+                ""
+            };
+            return Some(if accepts(server) {
+                format!("{HANGS}{or_plaintext}")
+            } else {
+                NOT_ACCEPTED.to_owned()
+            });
         }
         Some(_) if context.plaintext => {
             let may_have_tls = why.contains("frame") || why.contains("broken pipe");
@@ -37,6 +51,12 @@ pub(super) fn advice(
     };
     advice.map(str::to_owned)
 }
+
+const HANGS: &str = "connections are accepted there, but calls are not answered: the service hangs or is overloaded, \
+    as its log may say, or another program listens there";
+
+const NOT_ACCEPTED: &str = "nobody accepts a connection there: check the address, and whether a firewall drops what is \
+    sent to it";
 
 /// Whether the service is on this machine, and no setting belongs to TLS.
 fn is_plaintext_likely(context: &Context, server: &str) -> bool {
@@ -87,9 +107,22 @@ mod tests {
                 Some("leave out --plaintext"),
             ),
             (context(far, true), "no answer", None),
+            (context(far, true), "no answer within 1 s", Some("hangs")),
+            (context(near, false), "no answer within 1 s", Some("hangs")),
+            (
+                context(near, false),
+                "no answer within 1 s",
+                Some("--plaintext"),
+            ),
+            (
+                context(far, true),
+                "no answer within 1 s, dropped",
+                Some("a firewall"),
+            ),
             (context(far, false), "no address was found", None),
         ] {
-            let advice = advice(&context, false, "leave out --plaintext", why);
+            let hangs = |_: &str| !why.contains("dropped");
+            let advice = advice(&context, false, "leave out --plaintext", why, hangs);
             let is_right = advice.is_some() == said.is_some()
                 && said
                     .is_none_or(|said| advice.as_ref().is_some_and(|advice| advice.contains(said)));
