@@ -1,10 +1,9 @@
 //! `keyservice accept-restore`: says that a restored store is to be served as it is.
 
 use super::{
-    client::Consent,
+    client::{Consent, Failure},
     named_store::NamedStore,
     output::{OutputFormat, is_broken_pipe, to_stdout},
-    times::rfc3339,
 };
 use crate::{
     config::StoreAddress,
@@ -40,9 +39,18 @@ pub(super) enum Error {
     Print(#[from] io::Error),
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Open(error) => error.into(),
+            error => Self::Refused(error.to_string()),
+        }
+    }
+}
+
 impl AcceptRestoreCommand {
     /// Says what may be missing, asks, and accepts it. Changes nothing if the store was not restored.
-    pub(super) fn run(&self) -> Result<(), Box<dyn std::error::Error>> {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         self.store.refuse_service()?;
         let until = Timestamp::now();
         let Some(restored) = self.find()? else {
@@ -53,18 +61,17 @@ impl AcceptRestoreCommand {
         };
         self.consent.obtain_despite(&doubt(&restored, until))?;
         self.accept()?;
-        let since = restored.last_write.map(rfc3339);
+        let since = restored.last_write.map(|time| time.to_string());
         let printed = json!({
             "accepted": true,
             "store": restored.store,
             "missing_since": since,
-            "missing_until": rfc3339(until),
+            "missing_until": until.to_string(),
         });
         let since = since.unwrap_or_else(|| "its beginning".to_owned());
         let line = format!(
-            "{}: accepted; writes from {since} to {} may be missing",
-            restored.store,
-            rfc3339(until)
+            "{}: accepted; writes from {since} to {until} may be missing",
+            restored.store
         );
         Ok(self.print(&printed, &line)?)
     }
@@ -98,9 +105,8 @@ impl AcceptRestoreCommand {
 
 fn doubt(restored: &RestoredStore, until: Timestamp) -> String {
     format!(
-        "{restored}, up to {}. A key that was revoked, suspended or narrowed in that time will be granted again. If you \
-         have the service's log of that time, run `keyservice replay` before.",
-        rfc3339(until)
+        "{restored}, up to {until}. A key that was revoked, suspended or narrowed in that time will be granted again. If you \
+         have the service's log of that time, run `keyservice replay` before."
     )
 }
 

@@ -1,22 +1,22 @@
 //! `keyservice audit`: prints the audit records of a store.
 //!
-//! Promises that each record is printed as it is read, so that any number of them needs no more
+//! Promises that records are printed as they are read, some at a time, so that any number of them needs no more
 //! memory, and that one which cannot be read hides no other. Must never fail because the reader of its
 //! output has seen enough.
 
 use super::{
-    client::Failure,
+    client::{Failure, count, sentence},
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
+    output::{OutputFormat, Table, counted, is_broken_pipe, to_stdout},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
-    times::{past, rfc3339},
+    times::past,
 };
 use crate::{
     config::StoreAddress,
     model::{
         account::AccountId,
-        audit_record::{AuditQuery, MethodName},
+        audit_record::{AuditQuery, AuditRecord, MethodName},
         caller_name::CallerName,
         domain::Domain,
         key::KeyId,
@@ -27,7 +27,7 @@ use crate::{
 };
 use clap::Args;
 use serde_json::json;
-use std::{error::Error, io::Write};
+use std::io::Write;
 use tokio::runtime;
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ pub(super) struct AuditCommand {
     account: Option<AccountId>,
 
     /// Only records that name this key. `keyservice keys get --token-file` says which id the key of a token has.
-    #[arg(long, value_name = "KEY_ID", value_parser = KeyId::parse)]
+    #[arg(long, value_name = "KEY_ID", value_parser = key_id)]
     key: Option<KeyId>,
 
     /// Only records that name this domain: calls that add or remove it, and those about keys that are
@@ -61,7 +61,7 @@ pub(super) struct AuditCommand {
 
     /// Only calls of this caller: its name in the credentials file, `anyone` if the service has no such
     /// file, `unknown` for all callers that are not in it, or `keyservice` for the service itself.
-    #[arg(long, value_name = "NAME", value_parser = CallerName::parse_recorded)]
+    #[arg(long, value_name = "NAME", value_parser = caller)]
     caller: Option<CallerName>,
 
     /// Only calls of this method, as records name it, such as Revoke. Give one flag for each.
@@ -69,7 +69,7 @@ pub(super) struct AuditCommand {
     methods: Vec<MethodName>,
 
     /// Only so many records, the newest.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     limit: Option<u32>,
 
     #[command(flatten)]
@@ -78,19 +78,20 @@ pub(super) struct AuditCommand {
 
 impl AuditCommand {
     /// Prints the records to standard output.
-    pub(super) fn run(&self) -> Result<(), Box<dyn Error>> {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         self.refuse_reversed()?;
         self.store.refuse_service()?;
-        Ok(self.print()?)
+        self.print().map_err(|error| match error {
+            ReadAuditError::Open(error) => error.into(),
+            error => Failure::Refused(error.to_string()),
+        })
     }
 
     /// With the two in the wrong order, nothing would be found, as if nobody had done anything.
     fn refuse_reversed(&self) -> Result<(), Failure> {
         match (self.since, self.until) {
             (Some(since), Some(until)) if until <= since => Err(Failure::Misused(format!(
-                "--until ({}) is not later than --since ({}): no record lies between them",
-                rfc3339(until),
-                rfc3339(since)
+                "--until ({until}) is not later than --since ({since}): no record lies between them"
             ))),
             _ => Ok(()),
         }
@@ -113,17 +114,22 @@ impl AuditCommand {
 
     fn print_to(&self, output: &mut impl Write, as_table: bool) -> Result<(), ReadAuditError> {
         let (mut printed, mut unreadable) = (0_u64, 0);
+        let mut table = Table::new(HEADINGS);
         let mut print = |store_id: Option<Uuid>, read: ReadRecord| {
-            if as_table && printed == 0 {
-                writeln!(output, "{}", row(HEADINGS))?;
-            }
             printed += 1;
             unreadable += u64::from(read.is_err());
-            if as_table {
-                writeln!(output, "{}", printable(&table_line(&read)))
-            } else {
-                writeln!(output, "{}", printable_json(&json_line(store_id, &read)))
+            match &read {
+                Ok(record) if as_table => table.add(row(record)),
+                Err(unreadable) if as_table => {
+                    table.print(output)?;
+                    writeln!(output, "{}", printable(&unreadable.to_string()))?;
+                }
+                _ => writeln!(output, "{}", printable_json(&json_line(store_id, &read)))?,
             }
+            if printed.is_multiple_of(AT_A_TIME) {
+                table.print(output)?;
+            }
+            Ok(())
         };
         // Whoever may insert records may give them any time, and those with times to come would stand in the
         // place of the newest.
@@ -145,6 +151,7 @@ impl AuditCommand {
                 Err(_) => print(store_id, read),
             })?;
         }
+        table.print(output)?;
         output.flush()?;
         if as_table && printed == 0 {
             complain("no record is as asked for");
@@ -202,52 +209,27 @@ const HEADINGS: [&str; 11] = [
     "KEY_END",
 ];
 
-/// The columns are wide enough for common texts. A longer text moves the rest of its line, because the
-/// widest text is known only at the end.
-fn row(cells: [&str; 11]) -> String {
-    let [
-        time,
-        revision,
-        caller,
-        method,
-        outcome,
-        count,
-        key,
-        account,
-        domain,
-        subdomains,
-        key_end,
-    ] = cells;
-    format!(
-        "{time:<27}  {revision:>8}  {caller:<16}  {method:<14}  {outcome:<18}  {count:>5}  {key:<30}  \
-         {account:<16}  {domain:<24}  {subdomains:<10}  {key_end}"
-    )
-}
+/// How many rows are laid out together: each column is as wide as the widest cell so far.
+const AT_A_TIME: u64 = 1000;
 
-fn table_line(read: &ReadRecord) -> String {
-    let record = match read {
-        Ok(record) => record,
-        Err(unreadable) => return unreadable.to_string(),
-    };
-    row([
-        &rfc3339(record.time),
-        &record
-            .revision
-            .map_or("-".to_owned(), |revision| revision.to_string()),
-        record.caller.as_str(),
-        record.method.as_str(),
-        record.outcome.as_str(),
-        &record.calls.to_string(),
-        &record.key_id.map_or("-".to_owned(), |id| id.to_string()),
-        record.account_id.as_ref().map_or("-", AccountId::as_str),
-        record.domain.as_ref().map_or("-", Domain::as_str),
-        match record.include_subdomains {
-            None => "-",
-            Some(true) => "included",
-            Some(false) => "excluded",
-        },
-        &record.key_end.map_or("-".to_owned(), |end| end.to_string()),
-    ])
+fn row(record: &AuditRecord) -> [String; 11] {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let subdomains = record
+        .include_subdomains
+        .map(|included| if included { "included" } else { "excluded" }.to_owned());
+    [
+        record.time.to_string(),
+        or_none(record.revision.map(|revision| revision.to_string())),
+        record.caller.as_str().to_owned(),
+        record.method.as_str().to_owned(),
+        record.outcome.as_str().to_owned(),
+        record.calls.to_string(),
+        or_none(record.key_id.map(|id| id.to_string())),
+        or_none(record.account_id.as_ref().map(|id| id.as_str().to_owned())),
+        or_none(record.domain.as_ref().map(|it| it.as_str().to_owned())),
+        or_none(subdomains),
+        or_none(record.key_end.map(|end| end.to_string())),
+    ]
 }
 
 /// The line of each record has every field, so that a reader who has seen one knows them all.
@@ -261,7 +243,7 @@ fn json_line(store_id: Option<Uuid>, read: &ReadRecord) -> String {
     format!(
         "{{\"time\":{},\"revision\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
          \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{},\"store_id\":{}}}",
-        json!(rfc3339(record.time)),
+        json!(record.time.to_string()),
         json!(record.revision),
         json!(record.caller.as_str()),
         json!(record.method.as_str()),
@@ -277,9 +259,17 @@ fn json_line(store_id: Option<Uuid>, read: &ReadRecord) -> String {
 }
 
 fn account(text: &str) -> Result<AccountId, String> {
-    AccountId::parse(text.to_owned()).map_err(|error| error.to_string())
+    AccountId::parse(text.to_owned()).map_err(sentence)
+}
+
+fn key_id(text: &str) -> Result<KeyId, String> {
+    KeyId::parse(text).map_err(sentence)
+}
+
+fn caller(text: &str) -> Result<CallerName, String> {
+    CallerName::parse_recorded(text).map_err(sentence)
 }
 
 fn domain(text: &str) -> Result<Domain, String> {
-    Domain::parse(text.to_owned()).map_err(|error| error.to_string())
+    Domain::parse(text.to_owned()).map_err(sentence)
 }

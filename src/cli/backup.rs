@@ -7,7 +7,6 @@ use super::{
     complain,
     named_store::NamedStore,
     output::{OutputFormat, counted, is_broken_pipe, to_stdout},
-    times::rfc3339,
 };
 use crate::{
     config::StoreAddress,
@@ -17,7 +16,7 @@ use crate::{
 use clap::Args;
 use serde_json::json;
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, ErrorKind, IsTerminal, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -79,6 +78,24 @@ pub(super) enum Error {
     Print(#[from] io::Error),
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::Misused(failure) => failure,
+            Error::NotByUs
+            | Error::NotRestoredByUs
+            | Error::Terminal
+            | Error::Copy(CopyError::Exists(_)) => Self::Misused(text),
+            Error::Copy(CopyError::Open(error)) => error.into(),
+            Error::Copy(CopyError::File { error, .. }) if error.kind() == ErrorKind::NotFound => {
+                Self::Misused(text)
+            }
+            Error::Copy(_) | Error::Print(_) => Self::Refused(text),
+        }
+    }
+}
+
 const STANDARD: &str = "-";
 
 impl BackupCommand {
@@ -102,7 +119,7 @@ impl BackupCommand {
         let copied = sqlite::back_up(path, &self.file, self.overwrite)?;
         let mut printed = fields(&copied);
         printed["file"] = json!(self.file.display().to_string());
-        printed["until"] = json!(rfc3339(until));
+        printed["until"] = json!(until.to_string());
         let line = if self.format.is_table() {
             format!("{}: {}", self.file.display(), summary(&copied, until))
         } else {
@@ -134,7 +151,9 @@ impl RestoreCommand {
         let mut printed = fields(&copied);
         printed["store"] = json!(path.display().to_string());
         printed["replaced"] = json!(replaced);
-        let last = copied.last_write.map_or("nothing".to_owned(), rfc3339);
+        let last = copied
+            .last_write
+            .map_or("nothing".to_owned(), |time| time.to_string());
         let (store, keys) = (path.display(), copied.keys);
         let line = if self.format.is_table() {
             let keys = counted(keys, "key");
@@ -152,7 +171,7 @@ impl RestoreCommand {
         );
         if let Some(replaced) = replaced {
             let since = copied.last_write.map_or(String::new(), |time| {
-                format!(" --since {}", rfc3339(time.saturating_sub(LONGEST_CALL)))
+                format!(" --since {}", time.saturating_sub(LONGEST_CALL))
             });
             complain(&format!(
                 "the database that was there is {replaced} now. This replays from it: `keyservice audit --store \
@@ -166,7 +185,7 @@ impl RestoreCommand {
 
 fn summary(copied: &Copied, until: Timestamp) -> String {
     let Copied { keys, revision, .. } = copied;
-    let (keys, until) = (counted(*keys, "key"), rfc3339(until));
+    let keys = counted(*keys, "key");
     format!("{keys}, revision {revision}, every write until {until}")
 }
 
@@ -174,7 +193,7 @@ fn fields(copied: &Copied) -> serde_json::Value {
     json!({
         "keys": copied.keys,
         "revision": copied.revision,
-        "last_write_time": copied.last_write.map(rfc3339),
+        "last_write_time": copied.last_write.map(|time| time.to_string()),
     })
 }
 

@@ -1,6 +1,10 @@
 //! `keyservice credential`: makes the credentials of callers.
 
-use super::{client::new_file_path, new_file::NewFile, output::to_stdout};
+use super::{
+    client::{Failure, new_file_path, sentence},
+    new_file::NewFile,
+    output::to_stdout,
+};
 use crate::{
     callers::{
         Caller, Role,
@@ -30,7 +34,7 @@ pub(super) enum CredentialCommand {
 #[derive(Debug, Args)]
 pub(super) struct NewCredential {
     /// What people call the caller.
-    #[arg(value_parser = CallerName::parse)]
+    #[arg(value_parser = name)]
     name: CallerName,
 
     /// `authorizer` may call Authorize. `admin` may also work on keys and domains.
@@ -50,20 +54,16 @@ pub(super) struct NewCredential {
 
 impl CredentialCommand {
     /// Writes the secret into a new file, or prints it.
-    pub(super) fn run(self) -> io::Result<()> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let Self::New(new) = self;
         let secret = Secret::generate(&mut rand::rng());
         if let Some(path) = &new.secret_out {
-            let named = |error: io::Error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("--secret-out: {}: {error}", path.display()),
-                )
-            };
-            let mut file = NewFile::create(path).map_err(named)?;
+            let named = |error: io::Error| format!("--secret-out: {}: {error}", path.display());
+            let mut file = NewFile::create(path).map_err(|error| Failure::Misused(named(error)))?;
             let line = line(&new.caller(), &secret);
             to_stdout(|output| writeln!(output, "{line}"), |_: &io::Error| false)?;
-            return file.write(secret.expose()).map_err(named);
+            let written = file.write(secret.expose());
+            return written.map_err(|error| Failure::Refused(named(error)));
         }
         // No other place shows a secret, so a reader that has gone is an error.
         to_stdout(
@@ -71,12 +71,12 @@ impl CredentialCommand {
             |_: &io::Error| false,
         )?;
         let line = line(&new.caller(), &secret);
-        writeln!(
+        Ok(writeln!(
             io::stderr(),
             "# The secret of this caller went to standard output, and is not shown again. This line is for\n\
              # the file of --credentials.\n\
              {line}"
-        )
+        )?)
     }
 }
 
@@ -88,6 +88,10 @@ impl NewCredential {
             accounts: self.accounts.clone().unwrap_or(Accounts::All),
         }
     }
+}
+
+fn name(text: &str) -> Result<CallerName, String> {
+    CallerName::parse(text).map_err(sentence)
 }
 
 fn role(text: &str) -> Result<Role, String> {

@@ -7,6 +7,7 @@ mod backup;
 mod client;
 mod credential;
 mod grants;
+mod leading_flags;
 mod named_store;
 mod new_file;
 mod output;
@@ -15,6 +16,7 @@ mod replay;
 mod replay_findings;
 mod serve;
 mod shown_password;
+mod shown_value;
 mod times;
 mod variables;
 mod wrong_line;
@@ -28,7 +30,7 @@ use crate::{
 use accept_restore::AcceptRestoreCommand;
 use audit::AuditCommand;
 use backup::{BackupCommand, RestoreCommand};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use client::{
     AccountsCommand, AuthorizeCommand, CONNECTION, ContextsCommand, DomainsCommand, EXIT_CODES,
     Failure, KeysCommand,
@@ -274,9 +276,9 @@ impl Cli {
             Command::Authorize(authorize) => Ok(authorize.run()?),
             Command::Contexts(contexts) => Ok(contexts.run()?),
             Command::Audit(audit) => Ok(audit.run()?),
-            Command::Backup(backup) => Ok(backup.run()?),
-            Command::Restore(restore) => Ok(restore.run()?),
-            Command::AcceptRestore(accept) => accept.run(),
+            Command::Backup(backup) => Ok(backup.run().map_err(Failure::from)?),
+            Command::Restore(restore) => Ok(restore.run().map_err(Failure::from)?),
+            Command::AcceptRestore(accept) => Ok(accept.run()?),
             Command::Replay(replay) => replay.run(),
             Command::Credential(credential) => Ok(credential.run()?),
             Command::Grants(grants) => Ok(grants.run()?),
@@ -300,11 +302,12 @@ impl Cli {
     fn read() -> Result<Self, clap::Error> {
         let mut command =
             Self::documented().mut_subcommands(|subcommand| subcommand.mut_args(hide_variable));
-        let matches = command.try_get_matches_from_mut(env::args_os());
+        let words = leading_flags::behind_command(&command, env::args_os().collect());
+        let matches = command.try_get_matches_from_mut(&words);
         let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
         read.map_err(|error| {
             command.build();
-            let words = env::args_os().skip(1);
+            let words = words.iter().skip(1);
             let words: Vec<_> = words.map(|it| it.to_string_lossy().into_owned()).collect();
             without_values(error, &command, &words)
         })
@@ -325,40 +328,7 @@ fn hide_connection(flag: clap::Arg) -> clap::Arg {
 
 /// The help must not show what a variable holds.
 fn hide_variable(setting: clap::Arg) -> clap::Arg {
-    ignore_empty_variable(setting.hide_env_values(true))
-}
-
-/// Without one of these, the service would be open to more people, or work with another store, or a command would
-/// call another service or as another caller.
-const NEVER_EMPTY: [&str; 14] = [
-    "context",
-    "config",
-    "server",
-    "ca",
-    "client_cert",
-    "client_key",
-    "secret_file",
-    "credentials",
-    "tls_cert",
-    "tls_key",
-    "tls_client_ca",
-    "tls_client_crl",
-    "digest_secret_file",
-    "store",
-];
-
-/// An empty variable counts as unset. Compose files and unit files leave one empty when they are given
-/// no value. If that matters to security, the start is refused.
-fn ignore_empty_variable(setting: clap::Arg) -> clap::Arg {
-    if NEVER_EMPTY.contains(&setting.get_id().as_str()) {
-        return setting;
-    }
-    let variable = setting.get_env().and_then(env::var_os);
-    if variable.is_some_and(|value| value.is_empty()) {
-        setting.env(Resettable::Reset)
-    } else {
-        setting
-    }
+    variables::ignore_empty_variable(setting.hide_env_values(true))
 }
 
 #[cfg(test)]

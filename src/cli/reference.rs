@@ -2,7 +2,8 @@
 //! commands.
 
 use super::output::{is_broken_pipe, to_stdout};
-use clap::{Args, ValueHint};
+use crate::model::audit_record::MethodName;
+use clap::{Args, ValueHint, builder::PossibleValuesParser};
 use clap_complete::Shell;
 use std::{
     fs,
@@ -83,7 +84,7 @@ pub(super) struct CompletionsCommand {
 impl CompletionsCommand {
     /// Prints the script to standard output.
     pub(super) fn run(&self, command: clap::Command) -> io::Result<()> {
-        let mut command = mark_contexts(command);
+        let mut command = with_values(mark_contexts(command));
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, NAME, &mut script);
         let mut script = String::from_utf8(script).expect("a script is text");
@@ -125,6 +126,27 @@ fn mark_contexts(command: clap::Command) -> clap::Command {
     })
 }
 
+/// Tells shells the values of arguments that the commands read themselves.
+fn with_values(command: clap::Command) -> clap::Command {
+    // A shell's script lives no longer than this process.
+    let methods = MethodName::all().map(|method| &*method.as_str().to_owned().leak());
+    let methods = PossibleValuesParser::new(methods);
+    command.mut_subcommands(|command| match command.get_name() {
+        "audit" => command.mut_arg("methods", |it| it.value_parser(methods.clone())),
+        "credential" => command.mut_subcommands(|new| {
+            new.mut_arg("role", |it| it.value_parser(["authorizer", "admin"]))
+        }),
+        _ => command,
+    })
+}
+
+/// Each command with the usage that its help shows, which has the values of its flags.
+fn with_usage(mut command: clap::Command) -> clap::Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    command.override_usage(usage).mut_subcommands(with_usage)
+}
+
 /// The arguments of `man`.
 #[derive(Debug, Args)]
 pub(super) struct ManCommand {
@@ -135,9 +157,11 @@ pub(super) struct ManCommand {
 impl ManCommand {
     /// Writes a page for each command.
     pub(super) fn run(&self, command: clap::Command) -> io::Result<()> {
+        let mut command = command.name(NAME).disable_help_subcommand(true);
+        command.build();
+        let command = with_usage(command);
         let made = fs::create_dir_all(&self.folder);
-        let written =
-            made.and_then(|()| clap_mangen::generate_to(command.name(NAME), &self.folder));
+        let written = made.and_then(|()| clap_mangen::generate_to(command, &self.folder));
         written.map_err(|error| {
             let folder = self.folder.display();
             let why = format!("the manual cannot be written to {folder}: {error}");

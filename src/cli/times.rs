@@ -1,12 +1,7 @@
-//! Reads the times that commands take, points in time and distances from now, and writes those that they print.
+//! Reads the times that commands take: points in time, and distances from now.
 
 use crate::model::time::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// As commands print it, to the microsecond.
-pub(super) fn rfc3339(time: Timestamp) -> String {
-    time.to_string()
-}
 
 /// A point in time, or how long ago it is.
 pub(super) fn past(text: &str) -> Result<Timestamp, String> {

@@ -8,6 +8,7 @@
 //! Must never show a value, which may be a secret.
 
 use super::client::{CONNECTION, SECRET_VARIABLE};
+use clap::builder::Resettable;
 use std::{
     collections::BTreeMap,
     env,
@@ -19,10 +20,40 @@ use std::{
 const PREFIX: &str = "KEYSERVICE_";
 
 /// How similar two names must be, from 0 to 1, for one to be the other misspelt.
-const SIMILAR: f64 = 0.8;
+pub(super) const SIMILAR: f64 = 0.8;
 
 /// The longest name that is shown. No name of ours is so long, and a longer one may be anything.
 const MAX_LEN: usize = 60;
+
+/// Without one of these, the service would be open to more people, or work with another store, or a command would
+/// call as another caller, or a service that it has not verified.
+const NEVER_EMPTY: [&str; 11] = [
+    "ca",
+    "client_cert",
+    "client_key",
+    "secret_file",
+    "credentials",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "tls_client_crl",
+    "digest_secret_file",
+    "store",
+];
+
+/// An empty variable counts as unset. Compose files and unit files leave one empty when they are given
+/// no value. If that matters to security, the start is refused.
+pub(super) fn ignore_empty_variable(setting: clap::Arg) -> clap::Arg {
+    if NEVER_EMPTY.contains(&setting.get_id().as_str()) {
+        return setting;
+    }
+    let variable = setting.get_env().and_then(env::var_os);
+    if variable.is_some_and(|value| value.is_empty()) {
+        setting.env(Resettable::Reset)
+    } else {
+        setting
+    }
+}
 
 /// Whether the value of a flag is that of its variable.
 pub(super) fn is_from_variable(flag: &str, variable: &str) -> bool {

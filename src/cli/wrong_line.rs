@@ -2,7 +2,11 @@
 //!
 //! Must never repeat a token, a secret or what may be a password.
 
-use super::{client::secret_in, variables::is_among};
+use super::{
+    client::secret_in,
+    shown_value::{may_be_password, shown_value, shown_word},
+    variables::{SIMILAR, is_among},
+};
 use crate::model::text::{self, ContainsSecret};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -16,10 +20,20 @@ pub(super) fn without_values(
     words: &[String],
 ) -> clap::Error {
     let command = command_of(program, words);
-    for given in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
-        if let Some(ContextValue::String(word)) = error.remove(given) {
-            error.insert(given, ContextValue::String(shown_word(&word).to_owned()));
-        }
+    if let Some(ContextValue::String(value)) = error.remove(ContextKind::InvalidValue) {
+        let shown = if may_be_password(&error, command) {
+            shown_word(&value)
+        } else {
+            shown_value(&value)
+        };
+        error.insert(
+            ContextKind::InvalidValue,
+            ContextValue::String(shown.to_owned()),
+        );
+    }
+    if let Some(ContextValue::String(word)) = error.remove(ContextKind::InvalidSubcommand) {
+        let shown = ContextValue::String(shown_word(&word).to_owned());
+        error.insert(ContextKind::InvalidSubcommand, shown);
     }
     if let Some(tip) = tip_for_subcommand(&error).or_else(|| tip_below(&error, program, command)) {
         error.remove(ContextKind::SuggestedSubcommand);
@@ -36,6 +50,9 @@ pub(super) fn without_values(
             let flag = argument.strip_prefix("--").map(text::shown_name);
             let shown = flag.map_or(shown_word(&argument).to_owned(), |flag| format!("--{flag}"));
             error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
+            if let Some(flag) = flag {
+                explain_flag(&mut error, flag, program, words);
+            }
         }
     }
     let secret = words.iter().find_map(|word| secret_in(word));
@@ -151,19 +168,29 @@ fn tip_below(
     (!whole.is_empty()).then(|| format!("there is {}", whole.join(", and ")))
 }
 
-/// A word that was given, if it is one of plain letters, such as a mistyped command, or a number, a time or a
-/// duration. Anything else may be a password, so `…` stands in its place.
-fn shown_word(word: &str) -> &str {
-    const MAX_LEN: usize = 20;
-    let is_of_time =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-:".contains(&byte);
-    let is_time = word.starts_with(|first: char| first.is_ascii_digit())
-        && word.len() <= MAX_LEN
-        && word.bytes().all(is_of_time);
-    if is_time {
-        word
-    } else {
-        text::shown_name(word)
+/// Finds a better tip than clap for a flag that the command does not have.
+fn explain_flag(error: &mut clap::Error, flag: &str, program: &clap::Command, words: &[String]) {
+    let similar = match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(similar)) => similar.trim_start_matches('-'),
+        _ => "",
+    };
+    // clap's limit lets any two names with a few letters in common pass.
+    if strsim::jaro(flag, similar) > SIMILAR {
+        return;
+    }
+    error.remove(ContextKind::SuggestedArg);
+    let above = words.iter().find_map(|word| program.find_subcommand(word));
+    let Some(above) = above else { return };
+    let has = |command: &&clap::Command| {
+        command
+            .get_arguments()
+            .any(|it| it.get_long() == Some(flag))
+    };
+    if let Some(other) = above.get_subcommands().find(has) {
+        let (above, other) = (above.get_name(), other.get_name());
+        let tip = format!("'keyservice {above} {other}' has --{flag}");
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
     }
 }
 
@@ -200,6 +227,24 @@ mod tests {
                 &["'24'", "such as 24h"],
             ),
             ("keys list acme", &["'acme'"]),
+            ("keys get ABC9", &["'ABC9'", "KEY_ID", "it is not a key id"]),
+            ("keys get key_01234567890123456789ABC", &["'…'"]),
+            ("keys list --account a --limit X9", &["'X9'", "a number"]),
+            (
+                "domains add a..b! --account a",
+                &["'a..b!'", "it is not a domain"],
+            ),
+            (
+                "audit --account +a --limit 1",
+                &["'+a'", "it is not an account"],
+            ),
+            ("audit --limit postgres://me:sesame@db", &["'…'"]),
+            ("audit --limit tsop_a", &["'…'"]),
+            (
+                "keys list --created-before 2020-01-31",
+                &["tip: 'keyservice keys batch-revoke' has --created-before"],
+            ),
+            ("keys list --acount a", &["tip:", "'--account'"]),
             ("keys delete", &["'delete'", "'revoke'"]),
             ("domains rm", &["'rm'", "'remove'"]),
             ("keys show", &["'show'", "'get'"]),

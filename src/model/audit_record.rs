@@ -117,18 +117,22 @@ impl MethodName {
         Self(Cow::Owned(format!("{method}DryRun")))
     }
 
+    /// Those of this release.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let methods = AdminMethod::VARIANTS.iter().copied();
+        methods.map(Self::from).chain([
+            Self::of_dry_run(AdminMethod::BatchRevoke),
+            Self::accept_restore(),
+        ])
+    }
+
     /// Reads the name of a method of this release, in upper or lower case.
     ///
     /// # Errors
     ///
     /// If it is none, with all that there are.
     pub fn parse(text: &str) -> Result<Self, UnknownMethod> {
-        let methods = AdminMethod::VARIANTS.iter().copied();
-        let mut known = methods.map(Self::from).chain([
-            Self::of_dry_run(AdminMethod::BatchRevoke),
-            Self::accept_restore(),
-        ]);
-        known
+        Self::all()
             .find(|known| known.as_str().eq_ignore_ascii_case(text))
             .ok_or(UnknownMethod)
     }

@@ -35,7 +35,34 @@ fn parsed<T, E: Display>(
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, String> {
     refuse_secret(text, place)?;
-    parse(text).map_err(|error| own_words(&error.to_string()))
+    parse(text).map_err(|error| sentence(own_words(&error.to_string())))
+}
+
+/// What is wrong, as a sentence: what parses a text may leave out that it speaks of this text.
+pub(in crate::cli) fn sentence(wrong: impl Display) -> String {
+    let wrong = wrong.to_string();
+    let is_without_subject = ["is ", "contains "]
+        .into_iter()
+        .any(|verb| wrong.starts_with(verb));
+    if is_without_subject {
+        format!("it {wrong}")
+    } else {
+        wrong
+    }
+}
+
+/// How many of something.
+pub(in crate::cli) fn count(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| "give a number, such as 20".to_owned())
+}
+
+/// The same, and at least one.
+pub(super) fn count_of_some(text: &str) -> Result<u32, String> {
+    match count(text)? {
+        0 => Err("give a number from 1".to_owned()),
+        count => Ok(count),
+    }
 }
 
 pub(in crate::cli) fn file_path(text: &str) -> Result<PathBuf, String> {

@@ -15,7 +15,12 @@ use crate::{
     file_access::{self, Content},
 };
 use clap::Args;
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{
+    env, fs,
+    net::{TcpStream, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
 use tokio::{net::lookup_host, time::timeout};
 use tosend_keyservice::{Client, Code, Options, code_name};
 
@@ -83,7 +88,8 @@ impl Connection {
     fn advice(&self, why: &str) -> Option<String> {
         let has_secret = secret_of_variable().is_ok_and(|secret| secret.is_some());
         let without_plaintext = without_plaintext(&self.flags);
-        advice(&self.merged().ok()?, has_secret, without_plaintext, why)
+        let context = self.merged().ok()?;
+        advice(&context, has_secret, without_plaintext, why, accepts)
     }
 
     /// What says which service is called.
@@ -291,6 +297,18 @@ impl Connection {
     }
 }
 
+/// How long a look takes at most whether somebody accepts connections.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// Whether somebody accepts connections at one of these addresses now.
+fn accepts(server: &str) -> bool {
+    let places = server.split(',').map(str::trim);
+    let addresses = places.filter_map(|place| place.to_socket_addrs().ok());
+    addresses
+        .flatten()
+        .any(|address| TcpStream::connect_timeout(&address, LOOK_LIMIT).is_ok())
+}
+
 /// Whether the service does not know the caller, or lets it not make the call.
 fn is_about_caller(why: &str) -> bool {
     let codes = [Code::Unauthenticated, Code::PermissionDenied];
@@ -300,11 +318,12 @@ fn is_about_caller(why: &str) -> bool {
 /// What says that this person works with a service, if anything does: a variable, or the current context.
 pub(in crate::cli) fn service_in_use() -> Option<String> {
     let variables = ["KEYSERVICE_SERVER", "KEYSERVICE_CONTEXT"];
-    let mut given = variables.iter().filter(|name| env::var_os(name).is_some());
+    let value = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let mut given = variables.iter().filter(|name| value(name).is_some());
     if let Some(variable) = given.next() {
         return Some(format!("the variable {variable}"));
     }
-    let file = env::var_os("KEYSERVICE_CONFIG").map(PathBuf::from);
+    let file = value("KEYSERVICE_CONFIG").map(PathBuf::from);
     let contexts = Contexts::read(file.as_deref()).ok()?;
     let name = contexts.current_name()?;
     Some(format!("the current context, {name},"))

@@ -116,6 +116,7 @@ impl ContextsCommand {
             None => self.connection.clone(),
         };
         let (has_tls, credential) = (connection.is_encrypted()?, connection.credential()?);
+        let origin = connection.origin();
         with_client(&connection, async |client| {
             // It fails at once where nobody listens, whereas to wait until a replica is ready takes all the time.
             let Rights { role, accounts } = rights(client).await?;
@@ -124,6 +125,7 @@ impl ContextsCommand {
             let server = connection.server();
             let shown = json!({
                 "server": server,
+                "from": origin.to_string(),
                 "ready": true,
                 "tls": has_tls,
                 "credential": credential.as_ref().map(in_json),
@@ -133,6 +135,7 @@ impl ContextsCommand {
             let text = || {
                 let mut lines = Lines::default();
                 lines.add("Server", &server);
+                lines.add("From", &origin);
                 lines.add("Ready", "yes");
                 lines.add("TLS", if has_tls { "yes" } else { "no" });
                 lines.add("Credential", in_words(credential.as_ref()));

@@ -1,6 +1,7 @@
 //! How a command that calls the service fails, and the exit code that tells a script so.
 
 use super::words::own_words;
+use crate::store::OpenError;
 use std::{fmt, io};
 use tosend_keyservice::{AdminError, Code, Error, Misused, code_name};
 
@@ -15,7 +16,8 @@ pub(in crate::cli) enum Failure {
     Refused(String),
     /// There is no such thing at this service.
     NotFound(String),
-    /// The command or its input is wrong, or the caller may not make the call.
+    /// The command or its input is wrong, also a file or a store that it names and that is not there, or must not be
+    /// there. Or the caller may not make the call.
     Misused(String),
     /// No replica could answer in time.
     Unavailable(String),
@@ -58,6 +60,18 @@ impl std::error::Error for Failure {}
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Print(error)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let text = error.to_string();
+        match error {
+            OpenError::Address(_) | OpenError::Missing(_) | OpenError::NotCreated(_) => {
+                Self::Misused(text)
+            }
+            _ => Self::Refused(text),
+        }
     }
 }
 

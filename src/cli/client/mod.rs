@@ -23,7 +23,7 @@ mod token_input;
 mod words;
 
 pub(super) use accounts::AccountsCommand;
-pub(super) use arguments::{new_file_path, secret_in};
+pub(super) use arguments::{count, new_file_path, secret_in, sentence};
 pub(super) use authorize::AuthorizeCommand;
 pub(super) use confirm::Consent;
 pub(super) use connection::{CONNECTION, SECRET_VARIABLE, service_in_use};

@@ -46,8 +46,42 @@ impl Origin {
     }
 }
 
+/// The variables that say something else of the connection than the context that is used.
+fn changing_variables() -> Vec<&'static str> {
+    const VARIABLES: [(&str, &str); 6] = [
+        ("--plaintext", "KEYSERVICE_PLAINTEXT"),
+        ("--ca", "KEYSERVICE_CA"),
+        ("--server-name", "KEYSERVICE_SERVER_NAME"),
+        ("--client-cert", "KEYSERVICE_CLIENT_CERT"),
+        ("--secret-file", "KEYSERVICE_SECRET_FILE"),
+        ("--secret-file", SECRET_VARIABLE),
+    ];
+    let says_no = |variable: &str| {
+        let value = env::var(variable).unwrap_or_default();
+        let no = ["n", "no", "f", "false", "off", "0"];
+        variable == VARIABLES[0].1 && no.contains(&&*value.to_lowercase())
+    };
+    let variables = VARIABLES.into_iter();
+    let set = variables.filter(|(flag, variable)| is_from_variable(flag, variable));
+    let set = set.map(|(_, variable)| variable);
+    set.filter(|variable| !says_no(variable)).collect()
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)?;
+        if let Self::Context(..) | Self::CurrentContext(_) = self
+            && let variables = changing_variables()
+            && !variables.is_empty()
+        {
+            write!(f, ", changed by {}", variables.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Origin {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag => f.write_str("--server"),
             Self::Variable(name) => write!(f, "the variable {name}"),

@@ -59,6 +59,15 @@ async fn until_must_be_later_than_since_and_headings_stand_above_records_only() 
     assert_eq!(none.stdout, b"");
     let said = String::from_utf8_lossy(&none.stderr);
     assert_eq!(said, "keyservice: no record is as asked for\n");
+    let server = Server::start(&store).await;
+    server.client().await.list("acme").await.expect("listed");
+    let table = audit(&store, &["--format", "table"]).stdout;
+    let table = String::from_utf8(table).expect("UTF-8");
+    let columns =
+        "REVISION  CALLER  METHOD  OUTCOME  CALLS  KEY  ACCOUNT  DOMAIN  SUBDOMAINS  KEY_END\n";
+    assert!(table.contains(columns), "{table}");
+    let row = "  -         anyone  List    OK       1      -    acme     -       -           -\n";
+    assert!(table.ends_with(row), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

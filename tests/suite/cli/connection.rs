@@ -133,6 +133,8 @@ async fn flags_variables_and_a_context_say_who_calls() {
         .runs(&[&set, &to_it[..], &by_secret].concat())
         .printed();
     assert_eq!(list(&person, &[]).printed(), "");
+    let before_it = ["--context", "production", "-o", "table"];
+    assert_eq!(person.runs(&[&before_it[..], &LIST].concat()).printed(), "");
     let listed = person.runs(&["contexts", "list", "-o", "table"]).printed();
     assert_eq!(
         listed,
@@ -191,11 +193,27 @@ async fn a_secret_in_a_variable_goes_before_that_of_the_context() {
     person.variables = vec![("KEYSERVICE_SECRET", "tsop_nobody".to_owned())];
     let refused = person.runs(&LIST);
     assert!(refused.err.contains("UNAUTHENTICATED"), "{refused:?}");
-    for variable in ["KEYSERVICE_CONTEXT", "KEYSERVICE_SECRET"] {
+    for variable in [
+        "KEYSERVICE_SECRET",
+        "KEYSERVICE_SECRET_FILE",
+        "KEYSERVICE_CA",
+    ] {
         person.variables = vec![(variable, String::new())];
         let refused = person.runs(&LIST);
         assert_eq!(refused.exit, 2, "{variable}: {refused:?}");
     }
+    // All others count as unset when they are empty.
+    let empty = [
+        "CONTEXT",
+        "SERVER",
+        "CONFIG",
+        "SERVER_NAME",
+        "PLAINTEXT",
+        "TIMEOUT",
+    ];
+    let names = empty.map(|name| format!("KEYSERVICE_{name}").leak() as &str);
+    person.variables = names.map(|name| (name, String::new())).into();
+    assert_eq!(person.runs(&LIST).printed(), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,6 +231,7 @@ async fn a_context_is_checked_and_its_caller_is_told_what_it_may_do() {
         checked,
         json!({
             "server": address,
+            "from": "the context production",
             "ready": true,
             "tls": true,
             "credential": {"kind": "secret", "place": guarded.files.arg("secret")},
@@ -281,6 +300,11 @@ fn only_a_change_that_may_have_reached_a_service_may_have_been_made() {
         assert_eq!(failed.exit, 4, "{failed:?}");
         let doubts = failed.err.contains("the change may have been made");
         assert_eq!(doubts, is_doubted, "{failed:?}");
+        let hangs = failed
+            .err
+            .contains("connections are accepted there, but calls are not");
+        assert_eq!(hangs, server == hanging, "{failed:?}");
+        assert!(!failed.err.contains("TLS"), "{failed:?}");
     }
 }
 
@@ -318,6 +342,12 @@ fn an_error_names_the_variable_or_the_context_that_a_wrong_value_came_from() {
     ] {
         let failed = person.runs(&[&LIST[..], flags].concat());
         assert!(failed.err.contains(said), "{failed:?}");
+    }
+    for (plaintext, is_said) in [("true", true), ("false", false)] {
+        person.variables = vec![("KEYSERVICE_PLAINTEXT", plaintext.to_owned())];
+        let failed = person.runs(&LIST);
+        let said = "the current context, production, changed by KEYSERVICE_PLAINTEXT";
+        assert_eq!(failed.err.contains(said), is_said, "{failed:?}");
     }
 }
 

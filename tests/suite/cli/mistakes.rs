@@ -290,3 +290,57 @@ async fn the_audit_command_never_takes_the_file_of_this_folder_for_the_store_of_
     );
     assert_eq!(audit(&person, &named), (Some(0), String::new()));
 }
+
+/// All that the words of a command line, and the files that they name, decide is one kind of mistake.
+#[test]
+fn each_mistake_of_a_command_line_has_the_same_exit_code() {
+    let mut person = Person::new();
+    let there = person.home.path().join("there");
+    fs::write(&there, "").expect("written");
+    let there = there.to_str().expect("UTF-8");
+    let key = "key_00000000000000000000000000";
+    for line in [
+        "credential new a --role admin --secret-out THERE",
+        "keys create --account a --name b --token-out THERE",
+        "keys create --account a --name b --domain a..b",
+        "keys create --account a --name b --expires soon",
+        "keys create --account +a --name b",
+        "keys get key_1",
+        "keys get KEY --token-file THERE",
+        "keys get --token-file THERE",
+        "keys get --token-file MISSING",
+        "keys revoke KEY",
+        "keys batch-revoke --account a --reason b",
+        "keys batch-revoke --tokens-file THERE --dry-run",
+        "keys list --account a --limit 0",
+        "domains add a..b --account a",
+        "authorize a..b",
+        "contexts use nobody",
+        "contexts set a",
+        "audit --since soon",
+        "audit --store sqlite:MISSING",
+        "accept-restore --store sqlite:MISSING",
+        "backup THERE --store sqlite:THERE",
+        "backup new --store sqlite:MISSING",
+        "backup new --store postgres://a@b/c",
+        "restore new --store postgres://a@b/c",
+        "restore MISSING --store sqlite:new",
+        "replay MISSING --store sqlite:MISSING",
+        "grants --role a --for b",
+    ] {
+        let line = line.replace("THERE", there).replace("KEY", key);
+        let line = line.replace("MISSING", &there.replace("there", "missing"));
+        let done = person.runs(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!((done.exit, &*done.out), (2, ""), "{line}: {done:?}");
+    }
+    // Such a command works on a store, and no service.
+    person.variables = vec![("KEYSERVICE_SERVER", "a:1".to_owned())];
+    for line in [
+        &["audit"][..],
+        &["backup", "a"],
+        &["restore", "a"],
+        &["accept-restore"],
+    ] {
+        assert_eq!(person.runs(line).exit, 2, "{line:?}");
+    }
+}

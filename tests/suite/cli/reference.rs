@@ -39,6 +39,9 @@ fn shells_read_their_completions_and_each_command_has_a_manual_page() {
         let page = fs::read_to_string(folder.join(format!("keyservice{command}.1")));
         assert!(page.expect(command).contains(".SH NAME"));
     }
+    let page = fs::read_to_string(folder.join("keyservice-keys-create.1")).expect("a page");
+    let usage = "[OPTIONS] \\-\\-account <ACCOUNT> \\-\\-name <NAME>";
+    assert!(page.contains(usage), "{page}");
     for command in [
         "keys-create",
         "domains-add",
@@ -105,6 +108,8 @@ fn bash_completes_the_names_of_contexts() {
         ("keyservice contexts use p", "production\n"),
         ("keyservice keys list --context s", "staging\n"),
         ("keyservice keys batch", "batch-revoke\n"),
+        ("keyservice credential new a --role au", "authorizer\n"),
+        ("keyservice audit --method AddD", "AddDomain\n"),
     ] {
         let complete = format!(
             "{script}\nCOMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\

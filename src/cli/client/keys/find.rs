@@ -9,7 +9,7 @@ use crate::{
     cli::{
         client::{
             accounts,
-            arguments::{account, distinct, domain, label, text},
+            arguments::{account, count_of_some, distinct, domain, label, text},
             failure::Failure,
             origin::Place,
             pages::Pages,
@@ -66,7 +66,7 @@ pub(super) struct List {
     unused_since: Option<Timestamp>,
 
     /// Only so many keys, the newest.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = count_of_some)]
     limit: Option<u32>,
 }
 
