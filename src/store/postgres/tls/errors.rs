@@ -46,8 +46,8 @@ fn of_certificate(error: &CertificateError) -> &'static str {
     }
     match error {
         UnknownIssuer | BadSignature => {
-            "is signed by none of the roots of sslrootcert: give the root that has signed it, and \
-             let the server send the certificates between the two"
+            "is signed by none of the roots of sslrootcert, or of the system without that: give the root that has \
+             signed it, and let the server send the certificates between the two"
         }
         NotValidForName | NotValidForNameContext { .. } => {
             "does not name the address's host among its subject alternative names (a common name does \
