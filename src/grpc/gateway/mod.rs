@@ -79,7 +79,7 @@ struct HttpRequest<'a> {
     content_type: Values<&'a [u8]>,
     content_encoding: Values<&'a [u8]>,
     body: Values<&'a [u8]>,
-    is_body_text: bool,
+    text_body: Values<&'a str>,
     is_body_whole: bool,
     domain_from: Values<&'a str>,
     has_unknown_setting: bool,
@@ -111,7 +111,7 @@ impl<'a> HttpRequest<'a> {
             content_type: Values::None,
             content_encoding: Values::None,
             body: Values::None,
-            is_body_text: false,
+            text_body: Values::None,
             is_body_whole: true,
             domain_from: Values::None,
             has_unknown_setting: false,
@@ -134,9 +134,9 @@ impl<'a> HttpRequest<'a> {
                     self.is_body_whole &= value == b"false";
                 }
             }
-            Part::Body([]) => {}
+            Part::Body([]) | Part::TextBody("") => {}
             Part::Body(body) => self.body.add(body),
-            Part::TextBody(text) => self.is_body_text |= !text.is_empty(),
+            Part::TextBody(text) => self.text_body.add(text),
             Part::Extension(DOMAIN_FROM, source) => self.domain_from.add(source),
             Part::Extension(name, _) => self.has_unknown_setting |= is_own(name),
         }
@@ -176,7 +176,7 @@ impl<'a> HttpRequest<'a> {
                 let source = DomainSource::parse(text);
                 let source = source.map_err(|why| format!("{DOMAIN_FROM} {why}"))?;
                 // The API gets the bytes, and may find another sender in them.
-                if self.is_body_text && matches!(source, DomainSource::Body(_)) {
+                if self.text_body != Values::None && matches!(source, DomainSource::Body(_)) {
                     return Err(
                         "a body came as text, in which Envoy has replaced bytes: set pack_as_bytes in \
                          with_request_body of the filter itself, since Envoy does not take it from a route"
