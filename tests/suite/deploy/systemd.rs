@@ -1,8 +1,25 @@
 //! The systemd unit.
 
-use crate::support::server::help;
+use crate::{
+    replay::calls::whole_log,
+    support::{
+        directory,
+        postgres::is_running_as_root,
+        server::{Server, command, help},
+        tools::shell,
+    },
+};
 use keyservice::config::Settings;
-use std::{io::ErrorKind, process::Command, time::Duration};
+use std::{
+    fs::{self, Permissions},
+    io::ErrorKind,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown, symlink},
+        process::CommandExt,
+    },
+    process::Command,
+    time::Duration,
+};
 
 /// The time to return the lease and to send the last spans after the drain.
 const LEAVING: Duration = Duration::from_secs(6);
@@ -85,4 +102,87 @@ fn systemd_gives_the_process_time_to_drain_before_it_kills_it() {
     assert!(
         *limit.expect("a duration") >= settings.shutdown_delay + settings.drain_limit + LEAVING
     );
+}
+
+/// A user whom systemd could give to the service.
+const USER: u32 = 61_184;
+
+/// Root works on the files of a service whose user has a name only while it runs. Where the tests are not root, both
+/// are the same user.
+#[tokio::test(flavor = "multi_thread")]
+async fn root_backs_up_restores_and_replays_as_the_unit_says_and_the_service_goes_on() {
+    let home = directory();
+    let at = |name: &str| home.path().join(name);
+    let set = |name: &str, mode, user| {
+        fs::set_permissions(at(name), Permissions::from_mode(mode)).expect("set");
+        if is_running_as_root() {
+            chown(at(name), Some(user), Some(user)).expect("given");
+        }
+    };
+    set("", 0o755, 0);
+    fs::create_dir(at("private")).expect("made");
+    set("private", 0o700, USER);
+    symlink(at("private"), at("state")).expect("linked");
+    for (name, user) in [("digest-secret", 0), ("credential", USER)] {
+        fs::write(at(name), "secret".repeat(20)).expect("written");
+        set(name, 0o400, user);
+    }
+    fs::copy(env!("CARGO_BIN_EXE_keyservice"), at("program")).expect("copied");
+    fs::write(at("systemctl"), "#!/bin/sh\nexit 0").expect("written");
+    fs::write(at("journalctl"), "#!/bin/sh\ncat journal").expect("written");
+    for program in ["program", "systemctl", "journalctl"] {
+        set(program, 0o755, 0);
+    }
+    let store = format!("sqlite:{}/keyservice.db", at("state").display());
+    let start = async || {
+        let given = command(&store);
+        let mut of_user = Command::new(at("program"));
+        of_user.args(given.get_args());
+        of_user.arg("--digest-secret-file").arg(at("credential"));
+        if is_running_as_root() {
+            of_user.uid(USER).gid(USER);
+        }
+        Server::start_command(&mut of_user).await
+    };
+    let run = |script: &str| {
+        let script = script
+            .replace("/var/lib/keyservice", &at("state").display().to_string())
+            .replace("/etc/keyservice", &home.path().display().to_string());
+        let here = home.path().display();
+        shell(&format!("set -eu; cd {here}; PATH=.:$PATH; {script}")).expect("it runs");
+    };
+
+    let (back_up, restore) = backup_and_restore();
+    let server = start().await;
+    let (token, key_id) = server.client().await.create_key().await;
+    run(&back_up);
+    server
+        .client()
+        .await
+        .revoke(&key_id)
+        .await
+        .expect("revoked");
+    fs::write(at("journal"), whole_log(server).await).expect("written");
+    run(&restore);
+    let owner = fs::metadata(at("private")).expect("a folder").uid();
+    for file in fs::read_dir(at("private")).expect("a folder") {
+        let file = file.expect("a file");
+        assert_eq!(file.metadata().expect("a file").uid(), owner, "{file:?}");
+    }
+    let server = start().await;
+    assert!(!server.client().await.is_granted(&token).await);
+}
+
+/// The commands of the unit's first lines.
+fn backup_and_restore() -> (String, String) {
+    let commands = UNIT
+        .lines()
+        .map_while(|line| line.strip_prefix('#'))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let blocks = commands.split("\n\n").filter(|it| it.starts_with("     "));
+    let [_, back_up, restore] = &blocks.map(str::to_owned).collect::<Vec<_>>()[..] else {
+        panic!("other blocks: {commands}");
+    };
+    (back_up.clone(), restore.clone())
 }
