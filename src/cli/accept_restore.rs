@@ -3,7 +3,7 @@
 use super::{
     client::{Consent, Failure},
     named_store::NamedStore,
-    output::{OutputFormat, is_broken_pipe, to_stdout},
+    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
 };
 use crate::{
     config::StoreAddress,
@@ -65,12 +65,20 @@ impl AcceptRestoreCommand {
         let printed = json!({
             "accepted": true,
             "store": restored.store,
+            "store_id": restored.store_id.map(|id| id.to_string()),
+            "keys": restored.keys,
             "missing_since": since,
             "missing_until": until.to_string(),
         });
         let since = since.unwrap_or_else(|| "its beginning".to_owned());
+        let id = restored
+            .store_id
+            .map_or(String::new(), |id| format!(" store {id}"));
+        let keys = restored.keys.map_or(String::new(), |keys| {
+            format!(" with {}", counted(keys, "key"))
+        });
         let line = format!(
-            "{}: accepted; writes from {since} to {until} may be missing",
+            "{}: accepted{id}{keys}; writes from {since} to {until} may be missing",
             restored.store
         );
         Ok(self.print(&printed, &line)?)
@@ -78,8 +86,10 @@ impl AcceptRestoreCommand {
 
     fn find(&self) -> Result<Option<RestoredStore>, Error> {
         match &self.store.address {
-            StoreAddress::Sqlite(path) => Ok(sqlite::find_restored(path)?),
-            StoreAddress::Postgres(address) => wait_for(postgres::find_restored(address.expose())),
+            StoreAddress::Sqlite(path) => Ok(sqlite::describe_restored(path)?),
+            StoreAddress::Postgres(address) => {
+                wait_for(postgres::describe_restored(address.expose()))
+            }
         }
     }
 

@@ -6,12 +6,12 @@ use super::{
     client::Failure,
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
+    output::{OutputFormat, counted, is_broken_pipe, shell_word, to_stdout},
 };
 use crate::{
     config::StoreAddress,
     model::time::Timestamp,
-    store::sqlite::{self, Copied, CopyError},
+    store::sqlite::{self, Copied, CopyError, Former, MayRestore},
 };
 use clap::Args;
 use serde_json::json;
@@ -47,6 +47,10 @@ pub(super) struct RestoreCommand {
     /// Take a copy that was made with `cp` while a service ran. It may lack the last writes, revocations too.
     #[arg(long)]
     incomplete: bool,
+
+    /// Replace the store by a copy of another one, as of another installation. It is moved away, not deleted.
+    #[arg(long)]
+    allow_other_store: bool,
 
     #[command(flatten)]
     format: OutputFormat,
@@ -140,24 +144,27 @@ impl RestoreCommand {
         let StoreAddress::Sqlite(path) = &self.store.address else {
             return Err(Error::NotRestoredByUs);
         };
+        let may = MayRestore {
+            incomplete: self.incomplete,
+            other_store: self.allow_other_store,
+        };
         let restored = if self.file == Path::new(STANDARD) {
             let input = &mut io::stdin().lock();
-            sqlite::restore_from(path, input, "standard input", self.incomplete)
+            sqlite::restore_from(path, input, "standard input", may)
         } else {
-            sqlite::restore(path, &self.file, self.incomplete)
+            sqlite::restore(path, &self.file, may)
         }?;
-        let replaced = restored.replaced.map(|path| path.display().to_string());
         let copied = restored.copied;
         let mut printed = fields(&copied);
         printed["store"] = json!(path.display().to_string());
-        printed["replaced"] = json!(replaced);
-        let last = copied
-            .last_write
-            .map_or("nothing".to_owned(), |time| time.to_string());
-        let (store, keys) = (path.display(), copied.keys);
+        printed["replaced"] = match &restored.replaced {
+            Former::Nothing => json!(null),
+            Former::Log(kept) | Former::Unreadable(kept) | Former::Database(kept, _) => {
+                json!(kept.display().to_string())
+            }
+        };
         let line = if self.format.is_table() {
-            let keys = counted(keys, "key");
-            format!("{store}: restored {keys}, up to {last}")
+            format!("{}: restored {copied}", path.display())
         } else {
             printed.to_string()
         };
@@ -169,28 +176,60 @@ impl RestoreCommand {
         complain(
             "no service serves it before `keyservice accept-restore` was run with this --store",
         );
-        if let Some(replaced) = replaced {
-            let since = copied.last_write.map_or(String::new(), |time| {
-                format!(" --since {}", time.saturating_sub(LONGEST_CALL))
-            });
-            complain(&format!(
-                "the database that was there is {replaced} now. This replays from it: `keyservice audit --store \
-                 sqlite:{replaced}{since} --output json | keyservice replay --store sqlite:{} -`",
-                path.display()
-            ));
+        if let Some(said) = said_of(&restored.replaced, &copied, path) {
+            complain(&said);
         }
         print(&line)
     }
 }
 
+/// Where the database is that was there before, and how to replay from it.
+fn said_of(replaced: &Former, copied: &Copied, store: &Path) -> Option<String> {
+    let (kept, before) = match replaced {
+        Former::Nothing => return None,
+        Former::Log(kept) => {
+            let kept = kept.display();
+            return Some(format!(
+                "the database that was there is gone, and nobody can read its log without it: that is {kept} now"
+            ));
+        }
+        Former::Unreadable(kept) => {
+            let kept = kept.display();
+            return Some(format!(
+                "what was there cannot be read as a store: it is {kept} now"
+            ));
+        }
+        Former::Database(kept, before) => (kept, before),
+    };
+    let moved = format!(
+        "the database that was there is {} now ({before})",
+        kept.display()
+    );
+    if before.revision == 0 || before.store_id != copied.store_id && copied.store_id.is_some() {
+        return Some(moved);
+    }
+    let since = copied.last_write.map_or(String::new(), |time| {
+        format!(" --since {}", time.saturating_sub(LONGEST_CALL))
+    });
+    let [kept, store] = [kept, store].map(|path| shell_word(&format!("sqlite:{}", path.display())));
+    Some(format!(
+        "{moved}. This replays from it: `keyservice audit --store {kept}{since} --output json | keyservice replay \
+         --store {store} -`"
+    ))
+}
+
 fn summary(copied: &Copied, until: Timestamp) -> String {
-    let Copied { keys, revision, .. } = copied;
-    let keys = counted(*keys, "key");
-    format!("{keys}, revision {revision}, every write until {until}")
+    let keys = counted(copied.keys, "key");
+    let revision = copied.revision;
+    let id = copied
+        .store_id
+        .map_or(String::new(), |id| format!(", of the store {id}"));
+    format!("{keys}, revision {revision}, every write until {until}{id}")
 }
 
 fn fields(copied: &Copied) -> serde_json::Value {
     json!({
+        "store_id": copied.store_id.map(|id| id.to_string()),
         "keys": copied.keys,
         "revision": copied.revision,
         "last_write_time": copied.last_write.map(|time| time.to_string()),

@@ -78,6 +78,15 @@ pub(super) fn counted(count: impl Into<i128>, of: &str) -> String {
     }
 }
 
+/// A word of a command line as a shell reads it.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-./:=,@%+".contains(it);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// A table. Its headings are printed with its first row. Each column is as wide as its widest cell so far.
 pub(super) struct Table<const COLUMNS: usize> {
     /// Those that are not printed yet. The first of all are the headings.

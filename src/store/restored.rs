@@ -5,6 +5,7 @@
 
 use crate::model::time::Timestamp;
 use std::fmt;
+use uuid::Uuid;
 
 /// What an opening does with such a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +21,28 @@ pub(super) enum WhenRestored {
 pub struct RestoredStore {
     /// Its address, without a password.
     pub store: String,
+    /// What tells it from every other one: a restored store has the id of the one that the backup is of.
+    pub store_id: Option<Uuid>,
+    /// How many keys it has, whatever their state, where they were counted.
+    pub keys: Option<u64>,
     /// When its last write was that no replay has made. Those that came after that may be missing. None if it has none.
     pub last_write: Option<Timestamp>,
 }
 
 impl fmt::Display for RestoredStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store, last_write } = self;
-        write!(f, "{store} was restored from a backup, or copied: ")?;
+        let Self {
+            store, last_write, ..
+        } = self;
+        write!(f, "{store} was restored from a backup, or copied")?;
+        if let Some(id) = self.store_id {
+            write!(f, ", of the store {id}")?;
+        }
+        if let Some(keys) = self.keys {
+            let ending = if keys == 1 { "" } else { "s" };
+            write!(f, " with {keys} key{ending}")?;
+        }
+        f.write_str(": ")?;
         match last_write {
             Some(time) => write!(f, "writes after {time} may be missing")?,
             None => f.write_str("any write may be missing")?,

@@ -64,7 +64,7 @@ pub use audit::read as read_audit;
 use database::Database;
 use dead_rows::DeadRows;
 use notifications::Notifications;
-pub use origin::{accept_restore, find_restored};
+pub use origin::{accept_restore, describe_restored, find_restored};
 pub use pool::PoolSettings;
 use std::{sync::Arc, time::Duration};
 use tokio::task::spawn_blocking;

@@ -24,8 +24,11 @@ const SINCE: i32 = 25;
 const LOOK: &str = "
     SELECT coalesce(pg_catalog.count(*) OPERATOR(pg_catalog.=) 2::pg_catalog.int8
             AND pg_catalog.bool_and(o.written_by OPERATOR(pg_catalog.=) o.xmin), false),
-        keyservice.last_original_write()
+        keyservice.last_original_write(),
+        (SELECT s.store_id FROM keyservice.store_identity s)
     FROM keyservice.origin o";
+
+const COUNT: &str = "SELECT pg_catalog.count(*) FROM keyservice.keys";
 
 const IS_OWN: &str = "SELECT keyservice.is_own() FROM keyservice.check_store($1::pg_catalog.uuid)";
 
@@ -84,6 +87,8 @@ async fn look(
     let last_write: Option<SystemTime> = row.try_get(1)?;
     Ok(Some(RestoredStore {
         store: address.to_string(),
+        store_id: row.try_get(2)?,
+        keys: None,
         last_write: last_write.map(Timestamp::from_system_time),
     }))
 }
@@ -120,10 +125,27 @@ pub(super) async fn vouch(database: &Database, held: Position) -> Result<bool, S
 /// What is known of the database at an address, if it was restored and not accepted.
 pub async fn find_restored(address: &str) -> Result<Option<RestoredStore>, OpenError> {
     let (client, address) = connect(address).await?;
-    let looked = answered_within(LIMIT, look(&client, &address)).await;
+    find(&client, &address).await
+}
+
+/// The same, with how many keys it has, unless counting them takes too long.
+pub async fn describe_restored(address: &str) -> Result<Option<RestoredStore>, OpenError> {
+    let (client, address) = connect(address).await?;
+    let Some(found) = find(&client, &address).await? else {
+        return Ok(None);
+    };
+    let counted = answered_within(LIMIT, client.query_one(COUNT, &[])).await;
+    let counted = counted.ok().and_then(Result::ok);
+    let counted: Option<i64> = counted.and_then(|row| row.try_get(0).ok());
+    let keys = counted.map(i64::unsigned_abs);
+    Ok(Some(RestoredStore { keys, ..found }))
+}
+
+async fn find(client: &Client, address: &Address) -> Result<Option<RestoredStore>, OpenError> {
+    let looked = answered_within(LIMIT, look(client, address)).await;
     looked
-        .map_err(|silent| silence(&address, &silent))?
-        .map_err(|error| driver(&address, &error, RIGHTS))
+        .map_err(|silent| silence(address, &silent))?
+        .map_err(|error| driver(address, &error, RIGHTS))
 }
 
 /// Accepts it. Does nothing if it is accepted already.

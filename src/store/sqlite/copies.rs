@@ -16,21 +16,41 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
+    fmt,
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
+use uuid::Uuid;
 
-/// What a copy holds.
+/// What a copy, or the store that it replaces, holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copied {
+    /// What tells the store from every other one. A database of an earlier release has none.
+    pub store_id: Option<Uuid>,
     /// How many keys, whatever their state.
     pub keys: u64,
     /// The number of the last write.
     pub revision: i64,
     /// When that was. None if there was none.
     pub last_write: Option<Timestamp>,
+}
+
+impl fmt::Display for Copied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.store_id {
+            Some(id) => write!(f, "store {id}, ")?,
+            None => f.write_str("a store without an id, as an earlier release made it, ")?,
+        }
+        let keys = self.keys;
+        let ending = if keys == 1 { "" } else { "s" };
+        write!(f, "{keys} key{ending}, ")?;
+        match self.last_write {
+            Some(time) => write!(f, "last write at {time}"),
+            None => f.write_str("no write"),
+        }
+    }
 }
 
 /// A copy could not be made or used.
@@ -60,6 +80,24 @@ pub enum CopyError {
          `keyservice backup` has made, or give --incomplete if there is none"
     )]
     Incomplete(String),
+    /// The copy would replace the store of another installation.
+    #[error(
+        "{copy} is the copy of another store than the one at {path}: it has {of_copy}; {path} has {of_store}. Give a copy \
+         of that store, or --allow-other-store to replace it all the same"
+    )]
+    OtherStore {
+        /// What was to be restored.
+        copy: String,
+        /// Where to.
+        path: String,
+        /// What the first holds.
+        of_copy: Box<Copied>,
+        /// What the second holds.
+        of_store: Box<Copied>,
+    },
+    /// The copy is the file that it would replace.
+    #[error("{0} is the store itself: give the file of a backup")]
+    Itself(String),
     /// A file cannot be read or written.
     #[error("cannot {what} {}: {error}", .path.display())]
     File {
@@ -176,13 +214,15 @@ pub(super) fn check(path: &Path, name: &str, plain: Plain) -> Result<Copied, Cop
     if plain == Plain::Refused && opening.is_some_and(|opening| opening.may_lack_its_log()) {
         return Err(CopyError::Incomplete(name.to_owned()));
     }
-    count(&connection).map_err(unreadable)
+    contents(&connection).map_err(unreadable)
 }
 
-fn count(connection: &Connection) -> rusqlite::Result<Copied> {
+/// What a database holds.
+pub(super) fn contents(connection: &Connection) -> rusqlite::Result<Copied> {
     let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))?;
     let (revision, last_write) = last_write(connection)?;
     Ok(Copied {
+        store_id: origin::store_id(connection)?,
         keys: keys.unsigned_abs(),
         revision,
         last_write,
@@ -190,7 +230,7 @@ fn count(connection: &Connection) -> rusqlite::Result<Copied> {
 }
 
 /// The number and the time of the last write.
-pub(super) fn last_write(connection: &Connection) -> rusqlite::Result<(i64, Option<Timestamp>)> {
+fn last_write(connection: &Connection) -> rusqlite::Result<(i64, Option<Timestamp>)> {
     let last = "SELECT revision, write_time FROM writes ORDER BY revision DESC LIMIT 1";
     let last = connection
         .query_row(last, [], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -1,10 +1,11 @@
 //! Whether a database is in the file that it was made in, or was copied there, as by a restore.
 //!
-//! Owns the row `origin`. Promises that a database is never taken for its own copy because it was mounted elsewhere,
+//! Owns the rows `origin` and `store_identity`. Promises that a database is never taken for its own copy because it was mounted elsewhere,
 //! or because its file system does not keep the numbers of files. A snapshot of a whole file system is not recognised.
 
 use super::{
     audit,
+    copies::contents,
     errors::cannot_open,
     file,
     inspect::{self, ADVICE},
@@ -23,6 +24,7 @@ use crate::{
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, config::DbConfig, params};
 use std::{os::unix::fs::MetadataExt, path::Path};
+use uuid::Uuid;
 
 /// The migration that makes the table. It takes a file of before for its own.
 pub(super) const SINCE: i32 = 15;
@@ -105,10 +107,26 @@ pub(super) fn look(path: &Path) -> Result<Option<RestoredStore>, OpenError> {
 
 /// What is known of the database at a path, if nobody has accepted it there. A service may run on it. Blocks.
 pub fn find_restored(path: &Path) -> Result<Option<RestoredStore>, OpenError> {
+    read(path, |_| Ok(None))
+}
+
+/// The same, with how many keys it has, which takes long if they are many. Blocks.
+pub fn describe_restored(path: &Path) -> Result<Option<RestoredStore>, OpenError> {
+    read(path, |connection| Ok(Some(contents(connection)?.keys)))
+}
+
+fn read(
+    path: &Path,
+    count: impl FnOnce(&Connection) -> rusqlite::Result<Option<u64>>,
+) -> Result<Option<RestoredStore>, OpenError> {
     let reading = Reading::begin(path)?;
     migrations::pending(MIGRATIONS, reading.schema())?;
     let has_log = inspect::has_log(reading.path()).map_err(|error| reading.failed(error))?;
-    let found = find(reading.connection(), reading.path(), has_log);
+    let found = find(reading.connection(), reading.path(), has_log).and_then(|found| {
+        let Some(found) = found else { return Ok(None) };
+        let keys = count(reading.connection())?;
+        Ok(Some(RestoredStore { keys, ..found }))
+    });
     let found = found.map_err(|error| reading.failed(error))?;
     reading.end()?;
     Ok(found)
@@ -194,6 +212,8 @@ fn find(
     }
     Ok(Some(RestoredStore {
         store: format!("sqlite:{}", path.display()),
+        store_id: store_id(connection)?,
+        keys: None,
         last_write: last_original_write(connection)?,
     }))
 }
@@ -231,6 +251,16 @@ pub(super) fn clear(path: &Path) -> rusqlite::Result<()> {
         unmark(&connection)?;
     }
     Ok(())
+}
+
+/// What tells the store from every other one, in whatever file it is. None of an earlier release.
+pub(super) fn store_id(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
+    if version(connection)? < SINCE {
+        return Ok(None);
+    }
+    let id = "SELECT store_id FROM store_identity";
+    let id: Option<[u8; 16]> = connection.query_row(id, [], |row| row.get(0)).optional()?;
+    Ok(id.map(Uuid::from_bytes))
 }
 
 /// Says that the database belongs to no file.

@@ -5,7 +5,7 @@
 //! touch the files of a service that runs.
 
 use super::{
-    copies::{Copied, CopyError, Partial, Plain, cannot, check, sync_folder},
+    copies::{Copied, CopyError, Partial, Plain, cannot, check, contents, sync_folder},
     errors::cannot_open,
     file, inspect, origin,
 };
@@ -22,19 +22,43 @@ use std::{
 pub struct Restored {
     /// What the database holds now.
     pub copied: Copied,
-    /// Where the database is that was there before. None if there was none.
-    pub replaced: Option<PathBuf>,
+    /// What was there before.
+    pub replaced: Former,
 }
 
-/// Puts the copy in the place of the database. A copy that was not made by SQLite is refused, unless it may be
-/// incomplete. Blocks.
-pub fn restore(path: &Path, copy: &Path, may_be_incomplete: bool) -> Result<Restored, CopyError> {
+/// What a restore has moved away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Former {
+    /// No database, and no log with writes.
+    Nothing,
+    /// The log of a database that was gone. Nobody can read it alone.
+    Log(PathBuf),
+    /// A file that cannot be read as a database.
+    Unreadable(PathBuf),
+    /// A database.
+    Database(PathBuf, Copied),
+}
+
+/// What a restore takes that it refuses otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MayRestore {
+    /// A copy that was not made by SQLite, while a process had the database open.
+    pub incomplete: bool,
+    /// The copy of another store than the one that is there.
+    pub other_store: bool,
+}
+
+/// Puts the copy in the place of the database. Blocks.
+pub fn restore(path: &Path, copy: &Path, may: MayRestore) -> Result<Restored, CopyError> {
     let name = copy.display().to_string();
+    if is_same(path, copy) {
+        return Err(CopyError::Itself(name));
+    }
     if inspect::has_log(copy).map_err(cannot("read", copy))? {
         return Err(CopyError::WithLog(name));
     }
     let mut file = File::open(copy).map_err(cannot("read", copy))?;
-    restore_from(path, &mut file, &name, may_be_incomplete)
+    restore_from(path, &mut file, &name, may)
 }
 
 /// The same for a copy that is read, and not at hand as a file. An error calls it `name`.
@@ -42,18 +66,24 @@ pub fn restore_from(
     path: &Path,
     copy: &mut dyn Read,
     name: &str,
-    may_be_incomplete: bool,
+    may: MayRestore,
 ) -> Result<Restored, CopyError> {
     let place = Place::find(path)?;
     let mut partial = Partial::beside(&place.path)?;
     let filled = partial.fill(copy);
     filled.map_err(cannot("copy to", &partial.path))?;
-    let plain = if may_be_incomplete {
+    let plain = if may.incomplete {
         Plain::Accepted
     } else {
         Plain::Refused
     };
     let copied = check(&partial.path, name, plain)?;
+    let before = place.contents();
+    if let Some(before) = before
+        && !may.other_store
+    {
+        refuse_other_store(name, &copied, &place.path, &before)?;
+    }
     // SQLite's own copies have it, and the number of a file that was deleted is given to another one.
     let cleared = origin::clear(&partial.path);
     cleared.map_err(|error| cannot("write", &partial.path)(io::Error::other(error)))?;
@@ -62,8 +92,32 @@ pub fn restore_from(
         "give to the owner of the database (run the command as that user)",
         &partial.path,
     ))?;
-    let replaced = place.take(partial)?;
+    let replaced = place.take(partial, before)?;
     Ok(Restored { copied, replaced })
+}
+
+fn is_same(path: &Path, other: &Path) -> bool {
+    let number = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    number(path).is_some_and(|found| Some(found) == number(other))
+}
+
+/// An empty store, as a service creates it, is replaced by any other.
+fn refuse_other_store(
+    name: &str,
+    copied: &Copied,
+    path: &Path,
+    before: &Copied,
+) -> Result<(), CopyError> {
+    let is_other = |(one, other)| one != other;
+    if before.revision > 0 && copied.store_id.zip(before.store_id).is_some_and(is_other) {
+        return Err(CopyError::OtherStore {
+            copy: name.to_owned(),
+            path: path.display().to_string(),
+            of_copy: Box::new(*copied),
+            of_store: Box::new(*before),
+        });
+    }
+    Ok(())
 }
 
 /// Where the database is or will be, and who may read it.
@@ -112,17 +166,28 @@ impl Place {
         })
     }
 
+    /// What the database holds that is there, if it can be read.
+    fn contents(&self) -> Option<Copied> {
+        self.lock.as_ref()?;
+        let connection = inspect::reader(&self.path).ok()??;
+        contents(&connection).ok()
+    }
+
     /// Puts the copy in the place of what is there, which gets another name. There is always a database in the place,
     /// since a service creates one where there is none. If this is killed half-way, a service finds the copy as it is
     /// to be, or does not start: it refuses a database with two names, and a log of another database.
-    fn take(&self, copy: Partial) -> Result<Option<PathBuf>, CopyError> {
+    fn take(&self, copy: Partial, before: Option<Copied>) -> Result<Former, CopyError> {
         copy.sync().map_err(cannot("write", &copy.path))?;
+        // A service that waits for this store to be accepted would take the old log for the copy's.
+        let _lock = file::lock(&copy.path)?;
         let now = Timestamp::now().to_system_time();
         let now = humantime::format_rfc3339_micros(now).to_string();
         let now = now.replace(['-', ':'], "");
         let replaced = file::beside(&self.path, &format!(".replaced-{now}"));
-        let mut is_replaced = self.lock.is_some();
-        if is_replaced {
+        let is_there = self.lock.is_some();
+        let is_empty = self.path.metadata().is_ok_and(|found| found.len() == 0);
+        let has_log = inspect::has_log(&self.path).unwrap_or(true);
+        if is_there {
             fs::hard_link(&self.path, &replaced)
                 .map_err(cannot("give a second name to", &self.path))?;
         } else if self.path.symlink_metadata().is_ok() {
@@ -132,7 +197,7 @@ impl Place {
             );
         }
         if let Err(error) = copy.rename_to(&self.path) {
-            if is_replaced {
+            if is_there {
                 fs::remove_file(&replaced).ok();
             }
             return Err(cannot("put the copy in the place of", &self.path)(error));
@@ -140,12 +205,17 @@ impl Place {
         for end in ["-wal", "-shm", "-journal"] {
             let from = file::beside(&self.path, end);
             match fs::rename(&from, file::beside(&replaced, end)) {
-                Ok(()) => is_replaced = true,
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(cannot("move away", &from)(error)),
             }
         }
         sync_folder(&self.path).map_err(cannot("write the folder of", &self.path))?;
-        Ok(is_replaced.then_some(replaced))
+        Ok(match before {
+            Some(before) => Former::Database(replaced, before),
+            None if is_there && !is_empty => Former::Unreadable(replaced),
+            None if has_log => Former::Log(file::beside(&replaced, "-wal")),
+            None => Former::Nothing,
+        })
     }
 }

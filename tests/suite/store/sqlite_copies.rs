@@ -80,7 +80,10 @@ async fn a_backup_beside_the_service_has_every_acknowledged_write_and_is_restore
     let printed = files.run(&["backup", "backup.db"]);
     let expected = r#"{"file":"backup.db","keys":2,"last_write_time":""#;
     assert!(printed.starts_with(expected), "{printed}");
-    assert!(printed.contains(r#""revision":3,"until":""#), "{printed}");
+    assert!(
+        printed.contains(r#""revision":3,"store_id":""#),
+        "{printed}"
+    );
     assert_eq!(files.mode("backup.db"), 0o600);
     let (later, _) = client.create_key().await;
     server.kill().await;
@@ -218,6 +221,103 @@ async fn a_restore_goes_on_where_one_was_killed() {
     accept_restore(&files.store());
     let server = Server::start(&files.store()).await;
     assert!(server.client().await.is_granted(&token).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_another_store_replaces_none_that_was_written_to_unless_it_is_told_to() {
+    let [ours, others, empty] = [Files::new(), Files::new(), Files::new()];
+    for (files, keys) in [(&ours, 2), (&others, 1), (&empty, 0)] {
+        let server = Server::start(&files.store()).await;
+        for _ in 0..keys {
+            server.client().await.create_key().await;
+        }
+        files.run(&["backup", "backup.db"]);
+        assert!(server.terminate().await.success());
+    }
+    let id = |printed: &str| {
+        let printed: serde_json::Value = serde_json::from_str(printed).expect("JSON");
+        printed["store_id"].as_str().expect("an id").to_owned()
+    };
+    let of_ours = id(&ours.run(&["backup", "again.db"]));
+    let of_others = id(&others.run(&["backup", "again.db"]));
+    let others_backup = others.path("backup.db").display().to_string();
+
+    let before = ours.all();
+    let (copy, store) = (
+        format!("store {of_others}, 1 key, last write at 2"),
+        format!("store {of_ours}, 2 keys, last write at 2"),
+    );
+    let parts = ["another store", &copy, &store, "--allow-other-store"];
+    ours.refuses(&["restore", &others_backup], &parts).await;
+    assert!(before == ours.all());
+    ours.run(&["restore", "backup.db"]);
+    ours.run(&["restore", "--allow-other-store", &others_backup]);
+    assert_eq!(id(&ours.run(&["backup", "replaced.db"])), of_others);
+    // As after the loss of a machine, where a service has already begun anew.
+    assert_eq!(id(&empty.run(&["restore", &others_backup])), of_others);
+    // Nothing tells whose it was.
+    fs::write(ours.path("keys.db"), "no database").expect("written");
+    assert_eq!(id(&ours.run(&["restore", "backup.db"])), of_ours);
+    let parts = ["keys.db is the store itself"];
+    ours.refuses(&["restore", "keys.db"], &parts).await;
+}
+
+/// What is left of a service that was killed, and what an operator is told of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_names_what_it_has_moved_away_and_only_commands_that_work() {
+    let killed = Files::new();
+    let server = Server::start(&killed.store()).await;
+    server.client().await.create_key().await;
+    killed.run(&["backup", "backup.db"]);
+    server.terminate().await;
+    let server = Server::start(&killed.store()).await;
+    server.client().await.create_key().await;
+    server.kill().await;
+    const DATABASE: &str = "the database that was there is ";
+    const LOG: &str = "the database that was there is gone";
+    const UNREADABLE: &str = "cannot be read as a store";
+    for (left, said) in [
+        (&["", "-wal", "-shm"][..], Some((DATABASE, "(store "))),
+        (&["", "-wal"], Some((DATABASE, "2 keys"))),
+        (&["", "-shm"], Some((DATABASE, "(store "))),
+        (&[""], Some((DATABASE, "(store "))),
+        (&["-wal", "-shm"], Some((LOG, "-wal now"))),
+        (&["-wal"], Some((LOG, "-wal now"))),
+        (&["-shm"], None),
+        (&[], None),
+        (&["broken"], Some((UNREADABLE, ".replaced-"))),
+    ] {
+        let files = Files(
+            tempfile::Builder::new()
+                .prefix("a b")
+                .tempdir()
+                .expect("made"),
+        );
+        for end in left {
+            let copied = if *end == "broken" {
+                fs::write(files.path("keys.db"), "no database").map(|()| 0)
+            } else {
+                let name = format!("keys.db{end}");
+                fs::copy(killed.path(&name), files.path(&name))
+            };
+            copied.expect("copied");
+        }
+        let backup = killed.path("backup.db").display().to_string();
+        let ran = files.command(&["restore", &backup]).output();
+        let ran = ran.expect("it runs");
+        assert!(ran.status.success(), "{left:?}: {ran:?}");
+        let hints = String::from_utf8_lossy(&ran.stderr);
+        let moved = hints.lines().nth(2);
+        assert_eq!(moved.is_some(), said.is_some(), "{left:?}: {hints}");
+        if let (Some(moved), Some((one, other))) = (moved, said) {
+            assert!(moved.contains(one) && moved.contains(other), "{moved}");
+        }
+        let command = moved.and_then(|it| it.split('`').nth(1));
+        assert_eq!(command.is_some(), left.contains(&""), "{left:?}: {hints}");
+        if let Some(command) = command {
+            shell(&format!("set -o pipefail; {command}")).expect("it replays");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

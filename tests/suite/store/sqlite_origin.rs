@@ -114,7 +114,14 @@ async fn a_start_waits_until_a_restored_file_is_accepted_and_goes_on_by_itself()
     let unasked = store.accept(&[]);
     assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
     let said = String::from_utf8_lossy(&unasked.stderr).into_owned();
-    for part in ["writes after 2", "may be missing", "up to 2", "--yes"] {
+    for part in [
+        "of the store ",
+        " with 1 key",
+        "writes after 2",
+        "may be missing",
+        "up to 2",
+        "--yes",
+    ] {
         assert!(said.contains(part), "{said}");
     }
 
@@ -145,6 +152,32 @@ async fn a_start_waits_until_a_restored_file_is_accepted_and_goes_on_by_itself()
         records(&store.address(), &["--caller", "keyservice"]),
         recorded
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_waits_serves_what_is_restored_under_it() {
+    let store = Store::with_backups().await;
+    let server = Server::start(&store.address()).await;
+    let (later, _) = server.client().await.create_key().await;
+    server.kill().await;
+    store.run(
+        "mkdir other && cp keys.db keys.db-wal keys.db-shm other/ && rm keys.db* && mv other/* .",
+    );
+    let mut patient = server::command(&store.address());
+    patient.env_remove("KEYSERVICE_STORE_WAIT_LIMIT");
+    let mut waiting = Server::launch(&mut patient);
+    let waits_on = async || {
+        let said = || waiting.log().matches(NOT_ACCEPTED).count();
+        let before = said();
+        eventually("it waits", async || said() > before).await;
+    };
+    waits_on().await;
+    store.run("keyservice restore --store sqlite:keys.db ours.db");
+    waits_on().await;
+    accept_restore(&store.address());
+    eventually("it serves", async || waiting.is_listening()).await;
+    assert!(waiting.client().await.is_granted(&store.token).await);
+    assert!(!waiting.client().await.is_granted(&later).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -212,12 +212,21 @@ async fn a_start_waits_until_a_restored_database_is_accepted_and_goes_on_by_itse
     let accepted = accept(&role, &["--yes", "--output", "json"]);
     assert!(accepted.status.success(), "{accepted:?}");
     let accepted: serde_json::Value = serde_json::from_slice(&accepted.stdout).expect("JSON");
+    let id = "SELECT store_id FROM keyservice.store_identity";
+    let id = cluster.psql(database_in(&store), id).trim().to_owned();
+    let said = String::from_utf8_lossy(&unasked.stderr).into_owned();
+    assert!(
+        said.contains(&format!("of the store {id} with 1 key")),
+        "{said}"
+    );
     let since = accepted["missing_since"].as_str().expect("a time");
     assert!(since.starts_with(last_write.trim()), "{accepted}");
     eventually("it serves", async || waiting.is_listening()).await;
     // As the question says: what was revoked since the dump is granted as before.
     assert!(waiting.client().await.is_granted(&token).await);
     let record = "keyservice AcceptRestore OK - - 1";
+    assert_eq!(accepted["store_id"], id.as_str());
+    assert_eq!(accepted["keys"], 1);
     let recorded = records(&restored, &[]);
     assert!(
         recorded
