@@ -1,7 +1,7 @@
 //! `grpc.health.v1`: whether this replica serves.
 //!
 //! Owns the statuses, and tonic-health's service, whose watches it ends.
-//! Promises `NOT_SERVING` until told otherwise, and for good from the first moment of a shutdown.
+//! Promises `NOT_SERVING` for `KeyService` until told otherwise, and for all names for good from the first moment of a shutdown.
 //! Must never keep a server from draining: a watch without an end would outlive every other call.
 
 use super::proto::key_service_server::SERVICE_NAME;
@@ -33,7 +33,7 @@ pub(crate) struct ServingState {
 }
 
 impl ServingState {
-    /// The state at the start: nothing serves yet.
+    /// The state at the start: nothing serves yet, and a restart would not make that sooner.
     pub(crate) async fn not_serving() -> Self {
         let state = Self {
             reporter: HealthReporter::new(),
@@ -41,7 +41,8 @@ impl ServingState {
             draining: CancellationToken::new(),
             watches: TaskTracker::new(),
         };
-        state.set(ServingStatus::NotServing).await;
+        state.set(ServingStatus::Serving).await;
+        state.pause().await;
         state
     }
 
@@ -54,8 +55,8 @@ impl ServingState {
         }
     }
 
-    /// Says that `KeyService` does not serve. The server as a whole still does, because a restart
-    /// would not bring its lease back.
+    /// Says that `KeyService` does not serve. The server as a whole still does, because a restart would bring
+    /// neither its lease back nor its database.
     pub(crate) async fn pause(&self) {
         self.reporter
             .set_service_status(SERVICE_NAME, ServingStatus::NotServing)
@@ -149,26 +150,36 @@ fn one(status: ProtoStatus) -> impl Stream<Item = Result<HealthCheckResponse, St
 mod tests {
     use super::*;
 
-    async fn status(state: &ServingState) -> i32 {
+    async fn status(state: &ServingState, service: &str) -> ServingStatus {
         let health = Health {
             inner: HealthService::from_health_reporter(state.reporter.clone()),
             draining: state.draining.clone(),
             watches: state.watches.clone(),
         };
-        let answer = health.check(Request::new(HealthCheckRequest::default()));
-        answer.await.expect("a known name").get_ref().status
+        let service = service.to_owned();
+        let answer = health.check(Request::new(HealthCheckRequest { service }));
+        let status = answer.await.expect("a known name").get_ref().status();
+        if status == ProtoStatus::Serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        }
     }
 
     #[tokio::test]
     async fn a_server_that_ends_never_serves_again() {
         let [serving, not_serving] = [ServingStatus::Serving, ServingStatus::NotServing];
         let state = ServingState::not_serving().await;
-        assert_eq!(status(&state).await, not_serving as i32);
+        let statuses = async || {
+            let [server, service] = NAMES;
+            [status(&state, server).await, status(&state, service).await]
+        };
+        assert_eq!(statuses().await, [serving, not_serving]);
         state.serve().await;
-        assert_eq!(status(&state).await, serving as i32);
+        assert_eq!(statuses().await, [serving, serving]);
         state.end().await;
-        assert_eq!(status(&state).await, not_serving as i32);
+        assert_eq!(statuses().await, [not_serving, not_serving]);
         state.serve().await;
-        assert_eq!(status(&state).await, not_serving as i32);
+        assert_eq!(statuses().await, [not_serving, not_serving]);
     }
 }

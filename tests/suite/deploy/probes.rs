@@ -7,32 +7,22 @@ use crate::support::{
         manifests::{number, overlays},
         pods::Pods,
     },
-    postgres::{Cluster, table_lock::TableLock},
+    postgres::{Cluster, database_in, table_lock::TableLock},
+    stores::accept_restore,
 };
 use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
 use serde_json::json;
 
 #[test]
-fn startup_and_readiness_probe_the_service_and_liveness_probes_the_process() {
+fn readiness_probes_the_service_and_liveness_probes_the_process() {
     for manifests in overlays() {
-        for (probe, service) in [
-            ("startupProbe", SERVICE_NAME),
-            ("readinessProbe", SERVICE_NAME),
-            ("livenessProbe", ""),
-        ] {
+        for (probe, service) in [("readinessProbe", SERVICE_NAME), ("livenessProbe", "")] {
             let port = container_port(manifests, "health");
             let expected = json!({"port": port, "service": service});
             assert_eq!(manifests.container()[probe]["grpc"], expected, "{probe}");
         }
-    }
-}
-
-#[test]
-fn a_start_may_take_ten_minutes_for_a_migration_and_a_million_keys() {
-    for manifests in overlays() {
-        let probe = &manifests.container()["startupProbe"];
-        let seconds = number(&probe["periodSeconds"]) * number(&probe["failureThreshold"]);
-        assert!(seconds >= 600);
+        // It would end a migration that takes long, and a wait for the database.
+        assert!(manifests.container()["startupProbe"].is_null());
     }
 }
 
@@ -54,7 +44,7 @@ fn a_process_may_hang_for_a_minute_before_it_is_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_succeeds() {
+async fn a_pod_that_starts_or_waits_is_not_ready_and_is_not_restarted() {
     let cluster = Cluster::start();
     let store = cluster.create_database();
     let pods = Pods::on_postgres(&cluster, &store);
@@ -62,11 +52,24 @@ async fn the_startup_probe_fails_until_every_key_is_loaded_and_then_every_probe_
     let lock = TableLock::on_keys(&store).await;
 
     let pod = pods.launch().await;
-    assert!(!pod.answers("startupProbe"), "no key is loaded yet");
+    assert!(!pod.answers("readinessProbe"), "no key is loaded yet");
+    assert!(pod.answers("livenessProbe"));
     drop(lock);
-    eventually("it has started", async || pod.answers("startupProbe")).await;
-    assert!(pod.passes("readinessProbe"));
-    assert!(pod.passes("livenessProbe"));
+    eventually("it is ready", async || pod.answers("readinessProbe")).await;
+    pod.server.terminate().await;
+
+    // As after a restore from a dump.
+    let origin = "UPDATE keyservice.origin SET written_by = '1'";
+    cluster.psql(database_in(&store), origin);
+    let pod = pods.launch().await;
+    eventually("it waits to be accepted", async || {
+        pod.server.log().contains("not serving before")
+    })
+    .await;
+    assert!(!pod.answers("readinessProbe"));
+    assert!(pod.answers("livenessProbe"));
+    accept_restore(&store);
+    eventually("it is ready", async || pod.answers("readinessProbe")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! A client of `grpc.health.v1`.
 
 use crate::support::eventually;
+use keyservice::grpc::proto::key_service_server::SERVICE_NAME;
 use tonic::{Streaming, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -27,7 +28,7 @@ impl Health {
 
     pub async fn wait_until_serving(&mut self) {
         eventually("the server reports SERVING", async || {
-            self.try_check("").await == Some(ServingStatus::Serving)
+            self.try_check(SERVICE_NAME).await == Some(ServingStatus::Serving)
         })
         .await;
     }

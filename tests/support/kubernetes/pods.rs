@@ -171,18 +171,18 @@ impl Pods {
         u32::try_from(id).expect("an id")
     }
 
-    /// Starts a pod that creates the store, and waits until its startup probe passes.
+    /// Starts a pod that creates the store, and waits until its readiness probe passes.
     pub async fn start_first(&self) -> Pod {
         Self::started(self.launch_from(self.first).await).await
     }
 
-    /// Starts a pod on a store that exists, and waits until its startup probe passes.
+    /// Starts a pod on a store that exists, and waits until its readiness probe passes.
     pub async fn start(&self) -> Pod {
         Self::started(self.launch().await).await
     }
 
     async fn started(mut pod: Pod) -> Pod {
-        eventually("it has started", async || pod.answers("startupProbe")).await;
+        eventually("it is ready", async || pod.answers("readinessProbe")).await;
         eventually("it listens", async || pod.server.is_listening()).await;
         pod
     }
