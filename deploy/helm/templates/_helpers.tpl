@@ -91,6 +91,9 @@ labels:
 {{- if not (regexMatch "^https?://[^/@\\s]+:[0-9]+$" $v.traces.endpoint) -}}
 {{- fail "traces.endpoint must be a scheme, a host and a port, and hold no password: http://otel-collector.monitoring.svc:4317" -}}
 {{- end -}}
+{{- if and $v.traces.caSecret (not (hasPrefix "https://" $v.traces.endpoint)) -}}
+{{- fail "With traces.caSecret, traces.endpoint must begin with https://: otherwise nothing is verified." -}}
+{{- end -}}
 {{- if not $v.traces.to -}}
 {{- fail "traces.to must name the collector: a rule without a peer admits everybody." -}}
 {{- end -}}
@@ -160,6 +163,10 @@ labels:
 {{- with $v.traces.endpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ . | quote }}
+{{- end }}
+{{- if $v.traces.caSecret }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/keyservice/collector/ca.crt
 {{- end }}
 {{- end }}
 

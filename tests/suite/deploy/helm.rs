@@ -39,8 +39,17 @@ fn the_chart_renders_what_kustomize_builds_with_traces_and_without() {
     for (overlay, values) in SAME {
         for (built, more) in [
             (
-                Manifests::build_with("traces", overlay),
+                Manifests::build_with(&["traces"], overlay),
                 vec!["--is-upgrade", "--set", TRACES],
+            ),
+            (
+                // Its address is to be changed by hand.
+                Manifests::build_with(&["traces-ca"], overlay),
+                vec![
+                    "--is-upgrade",
+                    "--set",
+                    "traces.caSecret=keyservice-collector",
+                ],
             ),
             (Manifests::build(overlay), vec!["--is-upgrade"]),
             (
@@ -214,6 +223,11 @@ fn what_cannot_work_is_refused_before_it_is_installed_and_the_reason_is_said() {
             "traces.endpoint=http://user:hunter2@collector:4317",
             "hold no password",
         ),
+        (
+            "traces.caSecret=collector,traces.endpoint=http://collector:4317",
+            "traces.endpoint must begin with https://",
+        ),
+        ("traces.caSecret=no/name", "/traces/caSecret"),
         ("store.kind=mysql", "/store/kind"),
         ("replicas=0", "/replicas"),
         (
@@ -332,7 +346,13 @@ fn each_value_changes_what_it_names() {
     let secrets: Vec<_> = secrets.collect();
     assert_eq!(
         secrets,
-        ["our-tls", "our-callers", "our-store", "collector-ca"]
+        [
+            "our-tls",
+            "our-callers",
+            "our-store",
+            "our-collector",
+            "collector-key"
+        ]
     );
     let mounts = list(&container["volumeMounts"]);
     assert!(mounts.iter().any(|it| it["mountPath"] == "/etc/collector"));

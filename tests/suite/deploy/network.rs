@@ -2,7 +2,7 @@
 
 use crate::support::{
     directory,
-    kubernetes::manifests::{Manifests, POSTGRES, SQLITE, in_json, list, overlays},
+    kubernetes::manifests::{Manifests, POSTGRES, SQLITE, in_json, list, overlays, text},
     tools::{promtool, shell},
 };
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ fn pods_on_sqlite_reach_nothing_and_pods_on_postgres_reach_dns_and_the_database(
 #[test]
 fn pods_on_both_stores_send_traces_to_the_collector_which_their_policy_lets_them_reach() {
     for overlay in ["sqlite", "postgres"] {
-        let manifests = Manifests::build_with("traces", overlay);
+        let manifests = Manifests::build_with(&["traces"], overlay);
         let endpoint = manifests.variable("OTEL_EXPORTER_OTLP_ENDPOINT");
         assert_eq!(endpoint, Some("http://otel-collector.monitoring.svc:4317"));
         let mut policies = manifests.all.iter();
@@ -114,6 +114,31 @@ fn pods_on_both_stores_send_traces_to_the_collector_which_their_policy_lets_them
             {"to": namespace("monitoring"), "ports": [{"port": 4317}]},
         ]);
         assert_eq!(policy["egress"], expected, "{overlay}");
+    }
+}
+
+#[test]
+fn pods_on_both_stores_read_the_ca_of_the_collector_from_a_secret() {
+    for overlay in ["sqlite", "postgres"] {
+        let manifests = Manifests::build_with(&["traces", "traces-ca"], overlay);
+        let file = manifests.variable("OTEL_EXPORTER_OTLP_CERTIFICATE");
+        let (folder, key) = file.and_then(|it| it.rsplit_once('/')).expect("a file");
+        let mut mounts = list(&manifests.container()["volumeMounts"]).iter();
+        let mount = mounts.find(|it| it["mountPath"] == folder);
+        let mount = mount.expect("a mount");
+        assert_eq!(mount["readOnly"], true);
+        let mut volumes = list(&manifests.pod()["spec"]["volumes"]).iter();
+        let volume = volumes.find(|it| it["name"] == mount["name"]);
+        let secret = &volume.expect("a volume")["secret"];
+        assert_eq!(secret["defaultMode"], 0o440);
+        let made = format!(
+            "kubectl create secret generic {} --from-file {key}=",
+            text(&secret["secretName"])
+        );
+        assert!(
+            include_str!("../../../deploy/README.md").contains(&made),
+            "{made}"
+        );
     }
 }
 

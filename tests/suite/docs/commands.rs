@@ -33,7 +33,7 @@ const RUN: [(&str, &str, usize, &str); 11] = [
     ("deploy/PRODUCTION.md", "sh", 11, "production.rs"),
     ("docs/backup.md", "sh", 7, "backup.rs"),
     ("docs/domains.md", "sh", 1, "commands.rs"),
-    ("deploy/README.md", "sh", 5, "commands.rs"),
+    ("deploy/README.md", "sh", 6, "commands.rs"),
     ("deploy/helm/README.md", "sh", 1, "commands.rs"),
 ];
 
@@ -394,6 +394,7 @@ impl NoCluster {
             "callers",
             "address",
             "database-ca.crt",
+            "collector-ca.crt",
         ] {
             fs::write(home.path().join(file), file).expect("written");
         }

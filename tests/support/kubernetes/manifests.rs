@@ -40,9 +40,9 @@ impl Manifests {
         Self::build_in(Path::new(directory), overlay)
     }
 
-    /// Builds an overlay with a component that its file names in a comment: without the `# ` of that
+    /// Builds an overlay with components that its file names in a comment: without the `# ` of that
     /// comment, as the file says.
-    pub fn build_with(component: &str, overlay: &'static str) -> Self {
+    pub fn build_with(components: &[&str], overlay: &'static str) -> Self {
         let copy = directory();
         let copied = Command::new("cp")
             .args(["-a", "deploy/kubernetes"])
@@ -53,18 +53,22 @@ impl Manifests {
         let copy = copy.path().join("kubernetes");
         let file = copy.join(overlay).join("kustomization.yaml");
         let commented = fs::read_to_string(&file).expect("a file");
-        let text = commented
-            .replace("# components:\n#   - ", "components:\n  - ")
-            .replace(
-                &format!("# - ../{component}\n"),
-                &format!("- ../{component}\n"),
-            );
+        let mut text = commented.replace("# components:\n", "components:\n");
+        for component in components {
+            for before in ["# - ../", "#   - ../"] {
+                let line = format!("{before}{component}\n");
+                text = text.replace(
+                    &line,
+                    &line.replacen(before, &before.replacen("# ", "", 1), 1),
+                );
+            }
+        }
         fs::write(&file, text).expect("written");
         let built = Self::build_in(&copy, overlay);
         assert_ne!(
             built.all,
             Self::build(overlay).all,
-            "{component} adds nothing"
+            "{components:?} add nothing"
         );
         built
     }
