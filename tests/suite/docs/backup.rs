@@ -13,10 +13,10 @@ use std::{fs, path::Path, process::Command};
 const PAGE: &str = include_str!("../../../docs/backup.md");
 
 /// The blocks of the page: the backup, the restore and its acceptance of SQLite, then the backup and the restore of
-/// PostgreSQL, the acceptance of either, and the replay.
+/// PostgreSQL and the replay from its former database, the acceptance of either, and the replay.
 fn block(index: usize) -> &'static str {
     let blocks: Vec<_> = blocks(PAGE, "sh").collect();
-    assert_eq!(blocks.len(), 7);
+    assert_eq!(blocks.len(), 8);
     blocks[index]
 }
 
@@ -44,9 +44,9 @@ async fn a_file_is_backed_up_beside_its_service_and_restored() {
     run(block(1), directory.path(), &[]);
     let parts = ["was restored from a backup, or copied"];
     assert_refused(&mut command(&store), &parts).await;
-    run(block(6), directory.path(), &[]);
+    run(block(7), directory.path(), &[]);
     run(block(2), directory.path(), &[]);
-    run(block(5), directory.path(), &[("KEYSERVICE_STORE", &store)]);
+    run(block(6), directory.path(), &[("KEYSERVICE_STORE", &store)]);
     let server = Server::start(&store).await;
     assert!(!server.client().await.is_granted(&token).await);
     assert!(!server.client().await.is_granted(&lost).await);
@@ -70,7 +70,7 @@ async fn a_restore_under_a_running_replica_brings_no_revoked_key_back() {
     let store = cluster.address_for("keyservice_service", "keyservice");
     let server = Server::start_command(command(&store).args(["--lease", "2s"])).await;
     let mut client = server.client().await;
-    let (kept, _) = client.create_key().await;
+    let (kept, kept_id) = client.create_key().await;
     let mut revoked = Vec::new();
     for _ in 0..20 {
         revoked.push(client.create_key().await);
@@ -101,6 +101,21 @@ async fn a_restore_under_a_running_replica_brings_no_revoked_key_back() {
     for (token, _) in &revoked {
         assert!(!newcomer.client().await.is_granted(token).await);
     }
+
+    // And once more, where nobody remembers but the former database.
+    cluster.psql("postgres", "DROP DATABASE keyservice_replaced");
+    fs::remove_file(directory.path().join("backup.dump")).expect("deleted");
+    run(block(3), directory.path(), &variables);
+    client.revoke(&kept_id).await.unwrap();
+    newcomer.terminate().await;
+    server.terminate().await;
+    run(block(4), directory.path(), &variables);
+    let here = format!("@127.0.0.1:{port}/");
+    let replay = block(5).replace("@db.example.com/", &here);
+    run(&replay, directory.path(), &variables);
+    run(block(6), directory.path(), &[("KEYSERVICE_STORE", &store)]);
+    let server = Server::start_command(&mut command(&store)).await;
+    assert!(!server.client().await.is_granted(&kept).await);
 }
 
 /// A cluster would refuse another pod, or it would find another volume.

@@ -31,7 +31,7 @@ const RUN: [(&str, &str, usize, &str); 11] = [
     ("docs/command-line.md", "sh", 4, "tour.rs"),
     ("docs/gateway.md", "sh", 5, "gateway.rs"),
     ("deploy/PRODUCTION.md", "sh", 11, "production.rs"),
-    ("docs/backup.md", "sh", 7, "backup.rs"),
+    ("docs/backup.md", "sh", 8, "backup.rs"),
     ("docs/domains.md", "sh", 1, "commands.rs"),
     ("deploy/README.md", "sh", 6, "commands.rs"),
     ("deploy/helm/README.md", "sh", 1, "commands.rs"),
