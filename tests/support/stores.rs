@@ -278,14 +278,24 @@ pub async fn open(address: &str) -> PostgresStore {
 }
 
 pub async fn try_to_open(address: &str) -> Result<PostgresStore, OpenError> {
-    let pool = PoolSettings {
+    PostgresStore::open(address, pool_settings(), &Digester::new(None)).await
+}
+
+/// Opens a database as the replay does, which writes to it before it is accepted.
+pub async fn open_restored(address: &str) -> PostgresStore {
+    PostgresStore::open_restored(address, pool_settings(), &Digester::new(None))
+        .await
+        .expect("it opens")
+}
+
+fn pool_settings() -> PoolSettings {
+    PoolSettings {
         pool_size: 8,
         connect_timeout: Duration::from_secs(10),
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
         lease_statement_timeout: Duration::from_secs(10),
-    };
-    PostgresStore::open(address, pool, &Digester::new(None)).await
+    }
 }
 
 /// Adds the domain of a key that must be verified, and does what else the service does with domains.

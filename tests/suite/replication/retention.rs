@@ -1,9 +1,10 @@
 //! Keys that leave the store while replicas follow it, and replicas that were away meanwhile.
 
 use crate::support::{
+    eventually,
     postgres::{Cluster, database_in, session},
     server::Server,
-    stores::Stores,
+    stores::{Stores, accept_restore},
     uses::{Replica, Used},
 };
 use keyservice::{
@@ -15,6 +16,7 @@ use keyservice::{
     },
 };
 use std::{error::Error, time::Duration};
+use tonic::Code;
 use uuid::Uuid;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -111,7 +113,7 @@ async fn whoever_has_the_password_of_the_service_deletes_no_key_that_may_be_gran
 
 /// A replica that was away for long is no sign that the store has lost writes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_was_away_too_long_starts_anew_and_suspends_nothing()
+async fn a_replica_that_was_away_too_long_starts_anew_vouches_for_no_restore_and_suspends_nothing()
 -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::shared();
     let store = cluster.create_database();
@@ -152,9 +154,22 @@ async fn a_replica_that_was_away_too_long_starts_anew_and_suspends_nothing()
         cluster.psql(database_in(&store), "SELECT count(*) FROM keyservice.keys"),
         "2"
     );
+    // Restored too: nobody may vouch for it by such a memory.
+    server.terminate().await;
+    let mark = "UPDATE keyservice.origin SET written_by = '1'";
+    database.batch_execute(mark).await?;
     away.signal("CONT");
+    eventually("it vouches for nothing", async || {
+        away.log().contains("does not remember enough to vouch")
+    })
+    .await;
+    let is_own = || cluster.psql(database_in(&store), "SELECT keyservice.is_own()");
+    assert_eq!(is_own(), "f");
+    let unserved = away.client().await.authorize(&gone, "example.com").await;
+    assert_eq!(unserved.expect_err("no lease").code(), Code::Unavailable);
+    accept_restore(&store);
     let mut back = away.client().await;
-    crate::support::eventually("it serves again", async || {
+    eventually("it serves again", async || {
         back.authorize(&gone, "example.com").await.is_ok() && away.log().contains("away for longer")
     })
     .await;

@@ -2,15 +2,19 @@
 //! somebody has accepted it: a person, or a replica that remembers what was written.
 
 use crate::support::{
-    eventually,
+    caller, eventually,
     postgres::{
         Cluster, Version, address, as_server_user, database_in,
         roles::{create_role_for, role_in},
         session,
     },
     server::{self, Server, assert_refused, audit_command::records, command},
-    stores::open,
+    stores::{accept_restore, open, open_restored, try_to_open},
     tools::postgres_tool,
+};
+use keyservice::{
+    model::{account::Accounts, key::KeyId, time::Timestamp},
+    store::{KeyStore, KeyTarget, Revocation, StillAllowed},
 };
 use std::{
     path::Path,
@@ -208,10 +212,6 @@ async fn a_start_waits_until_a_restored_database_is_accepted_and_goes_on_by_itse
 
     let unasked = accept(&role, &[]);
     assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
-    assert!(!is_own(&cluster, database_in(&restored)));
-    let accepted = accept(&role, &["--yes", "--output", "json"]);
-    assert!(accepted.status.success(), "{accepted:?}");
-    let accepted: serde_json::Value = serde_json::from_slice(&accepted.stdout).expect("JSON");
     let id = "SELECT store_id FROM keyservice.store_identity";
     let id = cluster.psql(database_in(&store), id).trim().to_owned();
     let said = String::from_utf8_lossy(&unasked.stderr).into_owned();
@@ -219,14 +219,18 @@ async fn a_start_waits_until_a_restored_database_is_accepted_and_goes_on_by_itse
         said.contains(&format!("of the store {id} with 1 key")),
         "{said}"
     );
+    assert!(!is_own(&cluster, database_in(&restored)));
+    let accepted = accept(&role, &["--yes", "--output", "json"]);
+    assert!(accepted.status.success(), "{accepted:?}");
+    let accepted: serde_json::Value = serde_json::from_slice(&accepted.stdout).expect("JSON");
     let since = accepted["missing_since"].as_str().expect("a time");
     assert!(since.starts_with(last_write.trim()), "{accepted}");
+    assert_eq!(accepted["store_id"], id.as_str());
+    assert_eq!(accepted["keys"], 1);
     eventually("it serves", async || waiting.is_listening()).await;
     // As the question says: what was revoked since the dump is granted as before.
     assert!(waiting.client().await.is_granted(&token).await);
     let record = "keyservice AcceptRestore OK - - 1";
-    assert_eq!(accepted["store_id"], id.as_str());
-    assert_eq!(accepted["keys"], 1);
     let recorded = records(&restored, &[]);
     assert!(
         recorded
@@ -264,6 +268,37 @@ async fn a_replica_vouches_for_a_restored_database_that_has_all_it_remembers() {
     assert!(server.log().contains("it is accepted"), "{}", server.log());
     assert!(server.client().await.is_granted(&token).await);
     Server::start(&store).await;
+}
+
+/// As a replay does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_writes_to_a_restored_database_does_not_accept_it() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let (token, key_id) = Server::start(&store)
+        .await
+        .client()
+        .await
+        .create_key()
+        .await;
+    let restored = restore_dump(&cluster, &store);
+    let refused = try_to_open(&restored).await.err().expect("it is refused");
+    assert!(refused.to_string().contains(NOT_ACCEPTED), "{refused}");
+
+    let revocation = Revocation {
+        target: KeyTarget::Id(KeyId::parse(&key_id).expect("an id")),
+        accounts: Accounts::All,
+        now: Timestamp::now(),
+        caller: caller("tester"),
+        still_allowed: StillAllowed::always(),
+    };
+    let revoked = open_restored(&restored).await.revoke(&revocation).await;
+    assert!(revoked.expect("written").is_some());
+    assert!(!is_own(&cluster, database_in(&restored)));
+    assert_refused(&mut command(&restored), &[NOT_ACCEPTED]).await;
+    accept_restore(&restored);
+    let server = Server::start(&restored).await;
+    assert!(!server.client().await.is_granted(&token).await);
 }
 
 /// A write that the database lost is not in the history that a replica follows: another one vouches then.
