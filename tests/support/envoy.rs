@@ -120,7 +120,7 @@ impl HttpRequest {
             header_map: Some(HeaderMap {
                 headers: self.headers.clone(),
             }),
-            body: self.body.clone(),
+            raw_body: self.body.clone().into_bytes(),
             ..Http::default()
         };
         let domain_from = self.domain_from.iter().cloned();

@@ -359,7 +359,7 @@ fn look_up(call: &[String]) {
                 assert!(is_there, "{words:?}: {flag}");
             }
         }
-        ["psql", _] => drop(postgres_tool("psql")),
+        ["psql", _] | ["psql", "-v", "ON_ERROR_STOP=1", _] => drop(postgres_tool("psql")),
         // That test runs the same command on a file of another name.
         ["sqlite3", _, command] => names(
             "tests/suite/store/sqlite_restore.rs",
