@@ -23,8 +23,8 @@ use tonic::transport::Endpoint;
 const LENGTH: Duration = Duration::from_millis(1500);
 
 /// Generous, since the flood, the server and the client share two processors with other tests. Also,
-/// when the backlog of the system is full, a client tries to connect again after a second.
-const SLOWEST: Duration = Duration::from_secs(2);
+/// when the backlog of the system is full, a client tries to connect again after a second, and then after two.
+const SLOWEST: Duration = Duration::from_secs(4);
 
 /// Less than the default, so that a flood exceeds it quickly.
 const MAX_CALLS: &str = "2048";

@@ -292,7 +292,7 @@ async fn the_memory_for_answers_has_its_bound_for_every_method_and_every_role() 
     callers.wait_until_closed().await;
     let before = process.memory();
     let mut most = WINDOWS.map(|_| 0);
-    for method in method_names() {
+    for (number, method) in method_names().into_iter().enumerate() {
         // An admin call without a slot is refused, and so has ended.
         let is_admins = method.starts_with("tosend.") && !method.contains("/Authorize");
         let answers = match is_admins {
@@ -301,7 +301,11 @@ async fn the_memory_for_answers_has_its_bound_for_every_method_and_every_role() 
         };
         let bound = before + answers / 1024;
         for (role, secret) in callers.roles() {
-            for (window, most) in WINDOWS.into_iter().zip(&mut most) {
+            for (which, (window, most)) in WINDOWS.into_iter().zip(&mut most).enumerate() {
+                // To save time, the others have the one window for every other method.
+                if role != "admin" && which != number % WINDOWS.len() {
+                    continue;
+                }
                 process.reset_peak_memory();
                 let hostile = callers.call_without_taking(method, secret, window).await;
                 let highest = process.peak_memory();

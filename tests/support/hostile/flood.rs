@@ -70,7 +70,7 @@ pub const PLAIN: &[Flood] = &[
     held("idle connections", 10_000, idle),
     Flood {
         name: "random tokens",
-        kind: Kind::RandomTokens(2_000_000),
+        kind: Kind::RandomTokens(200_000),
     },
 ];
 

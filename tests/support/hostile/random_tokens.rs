@@ -1,4 +1,4 @@
-//! Calls Authorize millions of times with random tokens. Each call takes the client as little work
+//! Calls Authorize many times with random tokens. Each call takes the client as little work
 //! as HTTP/2 allows, so that the server is the bottleneck.
 
 use crate::support::hostile::frames::{
