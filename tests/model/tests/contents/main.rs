@@ -1,0 +1,3 @@
+//! The model of contents, checked in every state.
+
+mod every_state;
