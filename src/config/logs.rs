@@ -9,7 +9,7 @@ pub struct LogSettings {
     /// What to log: a level (error, warn, info, debug, trace), or directives such as
     /// `info,keyservice=debug`. Tokens are never logged. Below `info`, libraries
     /// log what clients and the database send. h2 and rustls also warn of what any client does. So their
-    /// levels are capped.
+    /// levels are capped. After a restore, `keyservice replay` needs the lines of `info`.
     #[arg(
         id = "log",
         long = "log",
@@ -19,7 +19,7 @@ pub struct LogSettings {
     )]
     pub filter: String,
 
-    /// How to log: `auto` is `human` on a terminal and `json` elsewhere.
+    /// How to log: `auto` is `human` on a terminal and `json` elsewhere. `keyservice replay` reads `json` alone.
     #[arg(
         id = "log_format",
         long = "log-format",

@@ -39,15 +39,15 @@ pub enum OpenError {
     },
     /// SQLite would apply this log, which would undo a restore or destroy the database.
     #[error(
-        "{0}-wal does not belong to {0}: it has later writes, or those of another database. If {0} is \
-         a backup that was restored, delete {0}-wal and {0}-shm; otherwise put back the database that \
-         this log belongs to"
+        "{0}-wal does not belong to {0}: it has later writes, or those of another database. Put back the database that \
+         this log belongs to. If that is lost and {0} is a backup, move it elsewhere and give it to `keyservice \
+         restore`, which keeps the log, and has you accept that later writes are missing"
     )]
     ForeignLog(String),
     /// A new database would delete this log.
     #[error(
-        "{0} is missing or empty, but {0}-wal has writes of a database: put back that database, or \
-         restore a backup and delete {0}-wal and {0}-shm"
+        "{0} is missing or empty, but {0}-wal has writes of a database: put back that database. If it is lost, give a \
+         backup to `keyservice restore`, which keeps the log"
     )]
     LogWithoutDatabase(String),
     /// Another user may have put the file there.

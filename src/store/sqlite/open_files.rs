@@ -48,8 +48,8 @@ pub(super) enum Lost {
     Beside(PathBuf),
     /// Something else than SQLite wrote to the database or its log.
     #[error(
-        "{} was overwritten or truncated while the service has it open: stop the service, delete the \
-         files -wal and -shm beside the database, and restore the database from its backup",
+        "{} was overwritten or truncated while the service has it open: stop the service, and restore the database \
+         from its backup with `keyservice restore`",
         .0.display()
     )]
     Overwritten(PathBuf),

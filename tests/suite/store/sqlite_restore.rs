@@ -7,7 +7,11 @@ use crate::support::{
     stores::accept_restore,
     tools::shell,
 };
-use std::{os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 use tempfile::TempDir;
 
 /// The commands of docs/sqlite.md, with which an operator makes a backup while the service runs.
@@ -68,19 +72,25 @@ async fn a_backup_beside_a_log_of_later_writes_is_refused_and_neither_is_changed
         files.copy("keys.db", "crashed.db");
         files.copy("backup.db", "keys.db");
         let before = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
-        let parts = ["keys.db-wal does not belong to", "delete", "keys.db-shm"];
+        let parts = [
+            "keys.db-wal does not belong to",
+            "give it to `keyservice restore`",
+        ];
         assert_refused(&mut server::command(&files.store()), &parts).await;
         let after = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
         assert!(before == after, "{back_up}");
 
-        // As the error says: put back the database, or delete the log.
+        // As the error says: put back the database, or restore the backup.
         files.copy("crashed.db", "keys.db");
         let server = Server::start(&files.store()).await;
         assert!(server.client().await.is_granted(&kept).await, "{back_up}");
         server.kill().await;
         files.copy("backup.db", "keys.db");
-        std::fs::remove_file(files.path("keys.db-wal")).expect("deleted");
-        std::fs::remove_file(files.path("keys.db-shm")).expect("deleted");
+        std::fs::rename(files.path("keys.db"), files.path("moved.db")).expect("moved");
+        restore(&files.store(), &files.path("moved.db"));
+        let mut waiting = server::command(&files.store());
+        waiting.arg("--store-wait-limit=0s");
+        assert_refused(&mut waiting, &["may be missing, including revocations"]).await;
         accept_restore(&files.store());
         let server = Server::start(&files.store()).await;
         assert!(!server.client().await.is_granted(&kept).await, "{back_up}");
@@ -97,7 +107,10 @@ async fn a_backup_beside_the_log_of_a_service_that_wrote_nothing_is_refused() {
         Server::start(&files.store()).await.kill().await;
         files.copy("backup.db", "keys.db");
         let before = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
-        let parts = ["keys.db-wal does not belong to", "delete", "keys.db-shm"];
+        let parts = [
+            "keys.db-wal does not belong to",
+            "give it to `keyservice restore`",
+        ];
         assert_refused(&mut server::command(&files.store()), &parts).await;
         let after = ["keys.db", "keys.db-wal"].map(|name| files.read(name));
         assert!(before == after, "{back_up}");
@@ -232,6 +245,16 @@ fn the_documents_show_the_commands_that_are_tested_here() {
             "{command}"
         );
     }
+}
+
+/// Puts a backup in the place of the store, as an operator does.
+fn restore(store: &str, backup: &Path) {
+    let restored = Command::new(env!("CARGO_BIN_EXE_keyservice"))
+        .args(["restore", "--store", store])
+        .arg(backup)
+        .output()
+        .expect("it runs");
+    assert!(restored.status.success(), "{restored:?}");
 }
 
 struct Files(TempDir);
