@@ -290,7 +290,7 @@ impl Cli {
     /// The commands with the help that people read: each ends with the exit codes.
     fn documented() -> clap::Command {
         Self::command().mut_subcommands(|command| match command.get_name() {
-            "contexts" => with_end(command, EXIT_CODES),
+            "contexts" => with_end(without_timeout_of_set(command), EXIT_CODES),
             "keys" | "domains" | "accounts" | "authorize" => {
                 let end = format!("{CONNECTION_HELP}\n\n{EXIT_CODES}");
                 with_end(command.mut_args(hide_connection), &end)
@@ -312,6 +312,18 @@ impl Cli {
             without_values(error, &command, &words)
         })
     }
+}
+
+/// A context cannot say how long a call may take, so the help of the command that sets one does not offer it. To give
+/// it there is an error, which says so.
+fn without_timeout_of_set(contexts: clap::Command) -> clap::Command {
+    let of_calls = |flag: &&clap::Arg| ["timeout", "context"].contains(&flag.get_id().as_str());
+    let hidden: Vec<_> = contexts
+        .get_arguments()
+        .filter(of_calls)
+        .map(|flag| hide_variable(flag.clone().hide(true)))
+        .collect();
+    contexts.mut_subcommand("set", |set| set.args(hidden))
 }
 
 /// Has the help of a command and of those below it end so.

@@ -57,9 +57,13 @@ pub(super) fn ignore_empty_variable(setting: clap::Arg) -> clap::Arg {
 
 /// Whether the value of a flag is that of its variable.
 pub(super) fn is_from_variable(flag: &str, variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty()) && !is_given(flag)
+}
+
+/// Whether a flag is given to this process.
+pub(super) fn is_given(flag: &str) -> bool {
     let words: Vec<_> = env::args_os().skip(1).collect();
-    let words = words.iter().filter_map(|word| word.to_str());
-    env::var_os(variable).is_some_and(|value| !value.is_empty()) && !is_among(flag, words)
+    is_among(flag, words.iter().filter_map(|word| word.to_str()))
 }
 
 /// Whether a flag is among these words of a command line.

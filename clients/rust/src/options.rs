@@ -131,8 +131,25 @@ impl Options {
         self
     }
 
+    /// Finds an address that is none, and options that contradict one another, as
+    /// [`Client::open`](crate::Client::open) does. Looks at no file, which may be made later.
+    pub fn check_without_files(&self) -> Result<(), Misused> {
+        self.targets().map(drop)
+    }
+
     /// Reads the addresses and the files, and finds what contradicts itself.
     pub(crate) fn check(&self) -> Result<(Vec<Target>, Credentials), Misused> {
+        let targets = self.targets()?;
+        let tls = (!self.plaintext).then(|| TlsFiles {
+            authorities: self.ca_file.clone(),
+            identity: self.identity.clone(),
+        });
+        let credentials = Credentials::open(tls, self.secret.clone()).map_err(Misused::new)?;
+        Ok((targets, credentials))
+    }
+
+    /// The addresses, unless something contradicts itself.
+    fn targets(&self) -> Result<Vec<Target>, Misused> {
         let durations = [self.deadline, self.admin_deadline, self.attempt_time];
         if durations.iter().any(Duration::is_zero) || self.attempts == 0 {
             return Err(Misused::new(
@@ -160,12 +177,7 @@ impl Options {
                 "a secret is not sent to {far} without encryption, because everyone on the way could read it"
             )));
         }
-        let tls = (!self.plaintext).then(|| TlsFiles {
-            authorities: self.ca_file.clone(),
-            identity: self.identity.clone(),
-        });
-        let credentials = Credentials::open(tls, self.secret.clone()).map_err(Misused::new)?;
-        Ok((targets, credentials))
+        Ok(targets)
     }
 
     fn target(&self, address: &str) -> Result<Target, Misused> {

@@ -144,7 +144,7 @@ impl AccountsCommand {
     /// Says what a typing error leads to, or the wrong service.
     fn say_unknown(&self, account: &str) {
         let unknown = format!("The account {account} has no key, no domain and no suspension");
-        let unknown = self.connection.origin().explain(unknown);
+        let unknown = self.connection.place().explain(unknown);
         say(&format!(
             "{unknown}. Is it spelt right? Upper and lower case differ."
         ));

@@ -5,18 +5,19 @@ use super::{
     arguments::{file_path, text},
     context::Context,
     contexts::Contexts,
+    credential::{Credential, SECRET_VARIABLE, secret_of_variable},
     failure::Failure,
     mistaken_secret::refuse_token,
-    origin::{Credential, Origin, Place, without_plaintext},
+    origin::{Origin, Place, without_plaintext},
     printer::say,
 };
 use crate::{
-    config::{Hidden, duration},
+    config::duration,
     file_access::{self, Content},
 };
 use clap::Args;
 use std::{
-    env, fs,
+    env,
     net::{TcpStream, ToSocketAddrs},
     path::PathBuf,
     time::Duration,
@@ -32,9 +33,6 @@ const THIS_MACHINE: &str = "127.0.0.1:50051";
 
 /// A service far away takes a few round trips to connect to and to ask.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(200);
-
-/// A bearer secret itself. There is no flag for it, because every user of the machine sees flags.
-pub(in crate::cli) const SECRET_VARIABLE: &str = "KEYSERVICE_SECRET";
 
 /// Which service to call, and as whom. A flag or variable goes before what the context says.
 #[derive(Debug, Clone, Args)]
@@ -71,16 +69,19 @@ impl Connection {
             Failure::Unavailable(why) => {
                 let advice = self.advice(&why);
                 let why = advice.map_or(why.clone(), |advice| format!("{why}; {advice}"));
-                Failure::Unavailable(self.origin().explain(why))
+                Failure::Unavailable(self.place().explain(why))
             }
             Failure::Misused(why) if is_about_caller(&why) => {
                 let credential = self.credential().ok().flatten();
-                let credential = credential.map_or("none".to_owned(), |it| it.to_string());
-                let why = format!("{why}; the credential is {credential}");
-                Failure::Misused(self.origin().explain(why))
+                let credential = credential
+                    .map_or("the call was made without a credential".to_owned(), |it| {
+                        format!("the credential is the {it}")
+                    });
+                let why = format!("{why}; {credential}");
+                Failure::Misused(self.place().explain(why))
             }
             // It may exist elsewhere.
-            Failure::NotFound(why) => Failure::NotFound(self.origin().explain(why)),
+            Failure::NotFound(why) => Failure::NotFound(self.place().explain(why)),
             failure => failure,
         }
     }
@@ -100,7 +101,7 @@ impl Connection {
             (None, None) => {
                 let contexts = self.contexts().ok();
                 let name = contexts.and_then(|it| it.current_name().map(str::to_owned));
-                name.map_or(Origin::Nobody, Origin::CurrentContext)
+                name.map_or(Origin::Default, Origin::CurrentContext)
             }
         }
     }
@@ -109,7 +110,7 @@ impl Connection {
     pub(super) fn by_context(&self, name: &str) -> Result<Self, Failure> {
         let other = self.context.as_ref().filter(|other| *other != name);
         if let Some(other) = other
-            && let Origin::Context(_, None) = Origin::of_context(other)
+            && Origin::of_unseen_context(other).is_none()
         {
             return Err(Failure::Misused(format!(
                 "two contexts are named, of which only one can be meant: {name}, and {other} by --context"
@@ -130,8 +131,8 @@ impl Connection {
 
     /// What tells the service who calls.
     pub(super) fn credential(&self) -> Result<Option<Credential>, Failure> {
-        let by_variable = secret_of_variable()?.map(|_| Credential::of_variable());
-        Ok(Credential::of(&self.merged()?).or(by_variable))
+        let variable = secret_of_variable()?;
+        Ok(Credential::in_use(&self.merged()?, variable.as_ref()))
     }
 
     /// How long a call may take.
@@ -166,7 +167,8 @@ impl Connection {
 
     /// The addresses of the service.
     pub(super) fn server(&self) -> String {
-        let server = self.merged().ok().and_then(|context| context.server);
+        let server = self.flags.server.clone();
+        let server = server.or_else(|| self.merged().ok()?.server);
         server.unwrap_or_else(|| THIS_MACHINE.to_owned())
     }
 
@@ -174,8 +176,9 @@ impl Connection {
     pub(super) fn open(&self) -> Result<Client, Failure> {
         let options = self.options()?;
         self.warn_of_others()?;
+        self.warn_of_default()?;
         Client::open(options).map_err(|wrong| match wrong.into() {
-            Failure::Misused(why) => Failure::Misused(self.origin().explain(why)),
+            Failure::Misused(why) => Failure::Misused(self.place().explain(why)),
             failure => failure,
         })
     }
@@ -202,6 +205,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Whoever has no place for contexts may not notice that none is used.
+    fn warn_of_default(&self) -> Result<(), Failure> {
+        if let (Origin::Default, Some(nowhere)) = (self.origin(), self.contexts()?.nowhere()) {
+            say(&format!(
+                "keyservice: {nowhere}; no server is named, so {THIS_MACHINE} is called"
+            ));
+        }
+        Ok(())
+    }
+
     /// The file of contexts that counts.
     pub(super) fn contexts(&self) -> Result<Contexts, Failure> {
         Contexts::read(self.config.as_deref())
@@ -216,9 +229,26 @@ impl Connection {
         Contexts::change(self.config.as_deref(), may_be_new, change)
     }
 
-    /// What flags and variables say.
-    pub(super) fn flags(&self) -> &Context {
-        &self.flags
+    /// The context that flags and variables describe. Refuses one by which no call can ever be made.
+    pub(super) fn described(&self) -> Result<Context, Failure> {
+        let context = self.flags.clone();
+        let Some(server) = &context.server else {
+            let missing = "a context needs a server; say which by --server".to_owned();
+            return Err(Failure::Misused(missing));
+        };
+        let options = context.options(server, context.plaintext)?;
+        options.check_without_files().map_err(|wrong| {
+            let is_about_plaintext = context.plaintext
+                && context
+                    .options(server, false)
+                    .is_ok_and(|it| it.check_without_files().is_ok());
+            Failure::Misused(if is_about_plaintext {
+                format!("{wrong}: {}", without_plaintext(&self.flags))
+            } else {
+                wrong.to_string()
+            })
+        })?;
+        Ok(context)
     }
 
     fn options(&self) -> Result<Options, Failure> {
@@ -235,57 +265,47 @@ impl Connection {
                 ));
             }
         };
-        let addresses = server.split(',').map(str::trim);
-        let mut options = Options::new(addresses)
+        let mut options = context
+            .options(server, is_plaintext)?
             .attempts(4, (self.timeout / 4).max(SHORTEST_ATTEMPT))
             .deadline(self.timeout)
             .admin_deadline(self.timeout);
-        if is_plaintext {
-            options = options.plaintext();
-        }
-        if let Some(file) = context.ca {
-            options = options.ca_file(file);
-        }
-        if let Some(name) = context.server_name {
-            options = options.server_name(name);
-        }
-        if let (Some(certificate), Some(key)) = (context.client_cert, context.client_key) {
-            options = options.certificate_files(certificate, key);
-        }
-        if let Some(file) = context.secret_file {
-            // Whoever opens the client says why it cannot be read.
-            if let Ok(secret) = fs::read_to_string(&file) {
-                refuse_token(&secret, &file.display().to_string())?;
-            }
-            options = options.secret_file(file);
-        } else if let Some(secret) = secret_of_variable()? {
+        if context.secret_file.is_none()
+            && let Some(secret) = secret_of_variable()?
+        {
             refuse_token(secret.expose(), &format!("the variable {SECRET_VARIABLE}"))?;
             options = options.secret(secret.expose());
         }
         Ok(options)
     }
 
+    /// Nobody can know which of the two is meant.
+    pub(super) fn refuse_two_services(&self) -> Result<(), Failure> {
+        let (Some(name), Some(_)) = (&self.context, &self.flags.server) else {
+            return Ok(());
+        };
+        let (context, server) = (Origin::of_context(name), Origin::of_server());
+        Err(Failure::Misused(format!(
+            "a context and a server are given, of which only one can be meant: {context}, and the server of {server}"
+        )))
+    }
+
     /// A context is for its server, so a server that is given without one gets none of its credentials.
     fn merged(&self) -> Result<Context, Failure> {
+        self.refuse_two_services()?;
         let of_file = match (&self.context, &self.flags.server) {
-            (Some(name), Some(_)) => {
-                let (context, server) = (Origin::of_context(name), Origin::of_server());
-                return Err(Failure::Misused(format!(
-                    "a context and a server are given, of which only one can be meant: {context}, and the server of \
-                     {server}"
-                )));
-            }
-            (Some(name), None) => {
-                let context = self.contexts()?.get(name);
-                context.map_err(|wrong| match Origin::of_context(name) {
-                    origin @ Origin::Context(_, Some(_)) => {
-                        Failure::Misused(origin.explain(wrong.to_string()))
-                    }
-                    _ => wrong,
-                })?
-            }
+            (_, Some(_)) => Context::default(),
+            (Some(name), None) => self
+                .contexts()?
+                .get(name)
+                .map_err(|wrong| {
+                    let origin = Origin::of_unseen_context(name);
+                    origin.map_or(wrong.to_string(), |origin| {
+                        format!("{wrong}; the connection is that of {origin}")
+                    })
+                })
+                .map_err(Failure::Misused)?,
             (None, None) => self.contexts()?.current()?.unwrap_or_default(),
-            (None, Some(_)) => Context::default(),
         };
         let says_who = secret_of_variable()?.is_some() || self.flags.says_who();
         let of_file = if says_who {
@@ -327,15 +347,4 @@ pub(in crate::cli) fn service_in_use() -> Option<String> {
     let contexts = Contexts::read(file.as_deref()).ok()?;
     let name = contexts.current_name()?;
     Some(format!("the current context, {name},"))
-}
-
-/// Refuses an empty variable. A script that failed to read its secret leaves one, and would not notice that its calls are
-/// made as another caller.
-fn secret_of_variable() -> Result<Option<Hidden>, Failure> {
-    match Hidden::of_variable(SECRET_VARIABLE) {
-        None if env::var_os(SECRET_VARIABLE).is_some() => Err(Failure::Misused(format!(
-            "the variable {SECRET_VARIABLE} is set and empty: give it the secret, or unset it"
-        ))),
-        secret => Ok(secret),
-    }
 }

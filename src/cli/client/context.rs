@@ -1,10 +1,15 @@
 //! One context: a service, and who one is there.
 
-use super::arguments::{file_path, text};
+use super::{
+    arguments::{file_path, text},
+    failure::Failure,
+    mistaken_secret::refuse_token,
+};
 use clap::{ArgAction, Args, builder::BoolishValueParser};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 use toml_edit::{Table, value};
+use tosend_keyservice::Options;
 
 /// A service, and who one is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Deserialize)]
@@ -92,6 +97,31 @@ impl Context {
             client_key: self.client_key.or(other.client_key),
             secret_file: self.secret_file.or(other.secret_file),
         }
+    }
+
+    /// The options by which a client calls this server, as the context says.
+    pub(super) fn options(&self, server: &str, is_plaintext: bool) -> Result<Options, Failure> {
+        let mut options = Options::new(server.split(',').map(str::trim));
+        if is_plaintext {
+            options = options.plaintext();
+        }
+        if let Some(file) = &self.ca {
+            options = options.ca_file(file);
+        }
+        if let Some(name) = &self.server_name {
+            options = options.server_name(name);
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
+            options = options.certificate_files(certificate, key);
+        }
+        if let Some(file) = &self.secret_file {
+            // Whoever opens the client says why it cannot be read.
+            if let Ok(secret) = fs::read_to_string(file) {
+                refuse_token(&secret, &file.display().to_string())?;
+            }
+            options = options.secret_file(file);
+        }
+        Ok(options)
     }
 
     /// Who calls is one thing: what says it is never completed from elsewhere.

@@ -3,28 +3,21 @@
 //! Promises that no error shows a value of the file, which may be a secret in the wrong place; that a change leaves
 //! what it does not concern as it was, comments included; and that of two changes at once neither is lost.
 
+mod place;
+mod replacement;
+
 use super::{arguments::file_path, context::Context, failure::Failure};
 use crate::file_access::planter;
-use rustix::fs::OFlags;
+use place::{Nowhere, behind_links, place};
+use replacement::Replacement;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
-    env,
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind, Write as _},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs,
+    io::{self, ErrorKind},
     path::{Path, PathBuf, absolute},
-    thread,
-    time::{Duration, Instant},
 };
 use toml_edit::{DocumentMut, Item, Table, Value, value};
-
-/// How long a change waits for another one. Each takes milliseconds.
-const TURN_LIMIT: Duration = Duration::from_secs(10);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-
-/// The most links that are followed to the file.
-const MOST_LINKS: usize = 40;
 
 /// What may stand in the file. Texts that its reader would give instead may repeat a value of it.
 const CONTENT: &str = "it has `current = \"NAME\"`, and for each context a table [context.NAME] with `server`, `ca`, \
@@ -33,6 +26,7 @@ const CONTENT: &str = "it has `current = \"NAME\"`, and for each context a table
 /// The file: its text, and what it says.
 pub(super) struct Contexts {
     path: PathBuf,
+    nowhere: Option<Nowhere>,
     document: DocumentMut,
     content: Content,
 }
@@ -56,8 +50,11 @@ impl Contexts {
     /// Reads the file that was named, or else the usual one, which need not exist.
     pub(super) fn read(named: Option<&Path>) -> Result<Self, Failure> {
         match place(named) {
-            Some(path) => Self::read_at(&path, named.is_none()),
-            None => Ok(Self::empty(PathBuf::new())),
+            Ok(path) => Self::read_at(&path, named.is_none()),
+            Err(nowhere) => Ok(Self {
+                nowhere: Some(nowhere),
+                ..Self::empty(PathBuf::new())
+            }),
         }
     }
 
@@ -68,7 +65,7 @@ impl Contexts {
         may_be_new: bool,
         change: impl FnOnce(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let path = place(named).ok_or_else(nowhere)?;
+        let path = place(named)?;
         let unwritten = |error| unwritten(&path, &error);
         let target = behind_links(&path).map_err(unwritten)?;
         if may_be_new {
@@ -84,6 +81,11 @@ impl Contexts {
         let text = contexts.text()?;
         replacement.finish(&text).map_err(unwritten)?;
         Ok(changed)
+    }
+
+    /// Why the file can stand nowhere, if so.
+    pub(super) fn nowhere(&self) -> Option<&Nowhere> {
+        self.nowhere.as_ref()
     }
 
     /// Where the file stands, or would.
@@ -108,6 +110,7 @@ impl Contexts {
     fn empty(path: PathBuf) -> Self {
         Self {
             path,
+            nowhere: None,
             document: DocumentMut::new(),
             content: Content::default(),
         }
@@ -140,6 +143,7 @@ impl Contexts {
         }
         Ok(Self {
             path,
+            nowhere: None,
             document,
             content,
         })
@@ -167,8 +171,8 @@ impl Contexts {
         self.content.context.get(name).cloned().ok_or_else(|| {
             let known: Vec<_> = self.content.context.keys().map(String::as_str).collect();
             let path = self.path.display();
-            if self.path.as_os_str().is_empty() {
-                return nowhere();
+            if let Some(nowhere) = &self.nowhere {
+                return nowhere.clone().into();
             }
             Failure::Misused(if known.is_empty() {
                 format!("{path} has no contexts; add one by `keyservice contexts set`")
@@ -232,18 +236,19 @@ impl Contexts {
         Ok(Set { replaced, is_first })
     }
 
-    /// Removes a context.
-    pub(super) fn remove(&mut self, name: &str) -> Result<(), Failure> {
+    /// Removes a context. Returns whether it was the current one.
+    pub(super) fn remove(&mut self, name: &str) -> Result<bool, Failure> {
         self.get(name)?;
         if let Some(contexts) = self.document["context"].as_table_like_mut() {
             contexts.remove(name);
         }
         self.content.context.remove(name);
-        if self.content.current.as_deref() == Some(name) {
+        let was_current = self.content.current.as_deref() == Some(name);
+        if was_current {
             self.document.remove("current");
             self.content.current = None;
         }
-        Ok(())
+        Ok(was_current)
     }
 
     /// The text of the file, which says what this holds and nothing else.
@@ -284,88 +289,6 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
     ))
 }
 
-/// The next content of a file, of which there is one at a time. Dropped, it changes nothing.
-struct Replacement {
-    target: PathBuf,
-    path: PathBuf,
-    file: File,
-}
-
-impl Replacement {
-    /// Waits until no other process replaces the file.
-    fn begin(target: &Path) -> io::Result<Self> {
-        let mut path = target.as_os_str().to_owned();
-        path.push(".new");
-        let path = PathBuf::from(path);
-        let end = Instant::now() + TURN_LIMIT;
-        loop {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false);
-            let no_link = OFlags::NOFOLLOW.bits().cast_signed();
-            let file = options.custom_flags(no_link).open(&path)?;
-            match file.try_lock() {
-                Ok(()) if is_at(&path, &file) => {
-                    return Ok(Self {
-                        target: target.to_owned(),
-                        path,
-                        file,
-                    });
-                }
-                // Whoever had it has just put it into the place of the other file.
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                    thread::sleep(BETWEEN_LOOKS);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(io::Error::other("another process changes it all the time"));
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-        }
-    }
-
-    /// Stores the content at once, so that nobody reads half of it.
-    fn finish(mut self, content: &str) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_all(content.as_bytes())?;
-        if let Ok(old) = self.target.metadata() {
-            self.file.set_permissions(old.permissions())?;
-        }
-        self.file.sync_all()?;
-        fs::rename(&self.path, &self.target)
-    }
-}
-
-impl Drop for Replacement {
-    fn drop(&mut self) {
-        // Nobody else can make another one meanwhile.
-        if is_at(&self.path, &self.file) {
-            fs::remove_file(&self.path).ok();
-        }
-    }
-}
-
-/// Whether the file at this path is this one.
-fn is_at(path: &Path, file: &File) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (path.symlink_metadata(), file.metadata()) {
-        (Ok(there), Ok(this)) => identity(there) == identity(this),
-        _ => false,
-    }
-}
-
-/// Where the file stands to which links lead, which may not be there yet.
-fn behind_links(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        match fs::read_link(&path) {
-            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
-            Err(_) => return Ok(path),
-        }
-    }
-    Err(io::Error::other("too many links"))
-}
-
 fn wrong_file(path: &Path, text: &str, message: &str, place: Option<usize>) -> Failure {
     let line = place.and_then(|place| text.get(..place));
     let line = line.map_or(String::new(), |before| {
@@ -373,25 +296,6 @@ fn wrong_file(path: &Path, text: &str, message: &str, place: Option<usize>) -> F
     });
     let path = path.display();
     Failure::Misused(format!("the file of contexts, {path}{line}: {message}"))
-}
-
-/// The path of the file that was named, or else of the usual one. None if nobody can say where that is.
-fn place(named: Option<&Path>) -> Option<PathBuf> {
-    if let Some(named) = named {
-        return Some(named.to_owned());
-    }
-    let folder = |variable| env::var_os(variable).filter(|value| !value.is_empty());
-    let config = folder("XDG_CONFIG_HOME").map(PathBuf::from);
-    let config = config.or_else(|| Some(PathBuf::from(folder("HOME")?).join(".config")));
-    Some(config?.join("keyservice/config.toml"))
-}
-
-fn nowhere() -> Failure {
-    Failure::Misused(
-        "the file of contexts has no place, because neither HOME nor XDG_CONFIG_HOME is set; name the file by \
-         --config or KEYSERVICE_CONFIG"
-            .to_owned(),
-    )
 }
 
 #[cfg(test)]

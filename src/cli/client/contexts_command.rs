@@ -3,19 +3,21 @@
 use super::{
     arguments::text,
     connection::Connection,
+    contexts::Contexts,
+    credential::{Credential, SECRET_VARIABLE},
     failure::Failure,
-    origin::Credential,
+    origin::{Origin, Place, variables_before},
     printer::{Lines, print, print_with, say},
+    rights::{Rights, accounts_in_words, rights},
     with_client,
 };
-use crate::cli::output::{OutputFormat, Table};
+use crate::cli::{
+    output::{OutputFormat, Table},
+    variables::is_given,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tosend_keyservice::{
-    Admin, AdminError, Client, Code,
-    proto::{GetRequest, ListRequest, get_request::Target},
-};
+use std::{env, time::Duration};
 
 /// What to do with contexts.
 #[derive(Debug, Args)]
@@ -71,11 +73,14 @@ impl ContextsCommand {
             Action::List => self.list(),
             Action::Check { name } => self.check(name.as_deref()),
             Action::Set { name } => {
-                let context = self.connection.flags().clone();
-                if context.server.is_none() {
-                    let missing = "a context needs a server; say which by --server".to_owned();
-                    return Err(Failure::Misused(missing));
+                for flag in ["--timeout", "--context"] {
+                    if is_given(flag) {
+                        return Err(Failure::Misused(format!(
+                            "{flag} cannot be part of a context: leave it out"
+                        )));
+                    }
                 }
+                let context = self.connection.described()?;
                 let set = self
                     .connection
                     .change_contexts(true, |contexts| contexts.set(name, context.clone()))?;
@@ -88,6 +93,13 @@ impl ContextsCommand {
                 }
                 if set.is_first {
                     say("It is the first one, so it is the current one from now on.");
+                    say_what_goes_before(name);
+                }
+                if env::var_os(SECRET_VARIABLE).is_some() {
+                    say(&format!(
+                        "keyservice: the secret of the variable {SECRET_VARIABLE} is not part of it: a context names a \
+                         file, by --secret-file"
+                    ));
                 }
                 for (setting, file) in context.missing_files() {
                     let file = file.display();
@@ -99,12 +111,19 @@ impl ContextsCommand {
                 self.connection
                     .change_contexts(false, |contexts| contexts.make_current(name))?;
                 say(&format!("The current context is {name} now."));
+                say_what_goes_before(name);
                 Ok(())
             }
             Action::Remove { name } => {
-                self.connection
+                let was_current = self
+                    .connection
                     .change_contexts(false, |contexts| contexts.remove(name))?;
                 say(&format!("Removed the context {name}."));
+                if was_current {
+                    say(
+                        "It was the current one. None is now: choose one by `keyservice contexts use`.",
+                    );
+                }
                 Ok(())
             }
         }
@@ -149,11 +168,18 @@ impl ContextsCommand {
 
     fn list(&self) -> Result<(), Failure> {
         let contexts = self.connection.contexts()?;
+        let (used, said) = self.used(&contexts);
+        let is_used = |name: &str| used.as_deref() == Some(name);
         print_with(|mut output| {
             if self.format.is_table() {
                 let mut table = Table::new(["CURRENT", "NAME", "SERVER", "TLS", "CREDENTIAL"]);
                 for (name, context, is_current) in contexts.all() {
-                    let mark = if is_current { "*" } else { "" };
+                    let mark = match (is_current, is_used(name)) {
+                        (true, true) => "*",
+                        (true, false) => "* unused",
+                        (false, true) => "used",
+                        (false, false) => "",
+                    };
                     let server = context.server.clone().unwrap_or_default();
                     let tls = if context.plaintext { "no" } else { "yes" };
                     let credential = in_words(Credential::of(context).as_ref());
@@ -167,13 +193,58 @@ impl ContextsCommand {
                     "name": name,
                     "server": server,
                     "current": is_current,
+                    "used": is_used(name),
                     "tls": !context.plaintext,
                     "credential": Credential::of(context).as_ref().map(in_json),
                 });
                 writeln!(output, "{line}")?;
             }
             Ok(())
-        })
+        })?;
+        if let Some(said) = said {
+            say(&format!("keyservice: {said}"));
+        } else if self.format.is_table() && contexts.all().next().is_none() {
+            say("There are no contexts yet: `keyservice contexts set` adds one.");
+        }
+        Ok(())
+    }
+
+    /// The context that commands use, and what a person is told who may expect another one.
+    fn used(&self, contexts: &Contexts) -> (Option<String>, Option<String>) {
+        if let Err(why) = self.connection.refuse_two_services() {
+            return (None, Some(why.to_string()));
+        }
+        let Place { server, origin } = self.connection.place();
+        match &origin {
+            Origin::Flag | Origin::Variable(_) => (
+                None,
+                Some(format!(
+                    "no context is used, because the server is that of {origin}, {server}"
+                )),
+            ),
+            Origin::Default => {
+                let nowhere = contexts.nowhere();
+                let nowhere = nowhere
+                    .map(|nowhere| format!("{nowhere}; commands call the default, {server}"));
+                let none_is_current = contexts.current().err().map(|why| why.to_string());
+                (None, nowhere.or(none_is_current))
+            }
+            Origin::Context(name, _) | Origin::CurrentContext(name) => match contexts.get(name) {
+                Err(why) => (None, Some(why.to_string())),
+                Ok(_) if contexts.current_name() == Some(name) => (Some(name.clone()), None),
+                Ok(_) => {
+                    let said = format!("commands use {origin}, and not the current context");
+                    (Some(name.clone()), Some(said))
+                }
+            },
+        }
+    }
+}
+
+/// Tells who has chosen this context that a variable chooses something else.
+fn say_what_goes_before(name: &str) {
+    for variable in variables_before(name) {
+        say(&format!("keyservice: {variable}"));
     }
 }
 
@@ -186,76 +257,4 @@ fn in_words(credential: Option<&Credential>) -> String {
 
 fn in_json(credential: &Credential) -> Value {
     json!({"kind": credential.kind, "place": credential.place})
-}
-
-/// A key that was never made.
-const NO_KEY: &str = "key_00000000000000000000000000";
-
-/// What the caller may do.
-struct Rights {
-    role: &'static str,
-    /// Whether that holds for all accounts. None if only an admin could find it out.
-    accounts: Option<&'static str>,
-}
-
-fn accounts_in_words(accounts: Option<&str>) -> &'static str {
-    match accounts {
-        Some("all") => "all",
-        Some(_) => "only some: the service's file of callers says which",
-        None => "not known: the service tells only an admin whether they are all",
-    }
-}
-
-/// Finds it out by calls that change nothing. No call tells it.
-async fn rights(client: &Client) -> Result<Rights, Failure> {
-    let admin = client.admin();
-    if is_permitted(list_any(&admin).await)? {
-        return Ok(Rights {
-            role: "admin",
-            accounts: Some("all"),
-        });
-    }
-    if is_permitted(get_none(&admin).await)? {
-        return Ok(Rights {
-            role: "admin",
-            accounts: Some("some"),
-        });
-    }
-    // Fails if the caller may not even ask this.
-    client.authorize("", "example.com").await.map(drop)?;
-    Ok(Rights {
-        role: "authorizer",
-        accounts: None,
-    })
-}
-
-/// Only a caller that is not limited to some accounts may make this call.
-async fn list_any(admin: &Admin) -> Result<(), AdminError> {
-    let request = ListRequest {
-        all_accounts: true,
-        page_size: 1,
-        ..ListRequest::default()
-    };
-    admin.list(request).await.map(drop)
-}
-
-async fn get_none(admin: &Admin) -> Result<(), AdminError> {
-    let request = GetRequest {
-        target: Some(Target::KeyId(NO_KEY.to_owned())),
-        account_id: None,
-    };
-    match admin.get(request).await {
-        Err(AdminError::Refused(error)) if error.code == Code::NotFound => Ok(()),
-        got => got.map(drop),
-    }
-}
-
-fn is_permitted(called: Result<(), AdminError>) -> Result<bool, Failure> {
-    match called {
-        Ok(()) => Ok(true),
-        Err(AdminError::Misused(error)) if error.code() == Some(Code::PermissionDenied) => {
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
-    }
 }

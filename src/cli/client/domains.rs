@@ -154,7 +154,7 @@ impl DomainsCommand {
         }
         if self.format.is_table() && table.is_empty() {
             let none = format!("No domain is verified for {account}");
-            say(&format!("{}.", self.connection.origin().explain(none)));
+            say(&format!("{}.", self.connection.place().explain(none)));
         }
         Ok(())
     }

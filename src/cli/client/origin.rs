@@ -1,6 +1,6 @@
 //! Where the settings of a connection come from, for a person who is told that one of them is wrong.
 
-use super::{connection::SECRET_VARIABLE, context::Context};
+use super::{context::Context, credential::SECRET_VARIABLE};
 use crate::cli::variables::is_from_variable;
 use std::{env, fmt};
 
@@ -15,8 +15,8 @@ pub(super) enum Origin {
     Context(String, Option<&'static str>),
     /// The file's current context, of this name.
     CurrentContext(String),
-    /// Nothing.
-    Nobody,
+    /// Nothing. Then the service of this machine is called.
+    Default,
 }
 
 impl Origin {
@@ -37,13 +37,31 @@ impl Origin {
         Self::Context(name.to_owned(), variable)
     }
 
-    /// Adds this to an error, if the person may not know it.
-    pub(super) fn explain(&self, error: String) -> String {
-        match self {
-            Self::Flag | Self::Nobody => error,
-            _ => format!("{error}; the connection is that of {self}"),
-        }
+    /// The same of the context that was named, if a variable named it: the person may not know it.
+    pub(super) fn of_unseen_context(name: &str) -> Option<Self> {
+        let origin = Self::of_context(name);
+        matches!(origin, Self::Context(_, Some(_))).then_some(origin)
     }
+}
+
+/// What goes before the current context of this name, as a person is told who has just chosen it.
+pub(super) fn variables_before(name: &str) -> Vec<String> {
+    const VARIABLES: [(&str, &str); 2] = [
+        ("--server", "KEYSERVICE_SERVER"),
+        ("--context", "KEYSERVICE_CONTEXT"),
+    ];
+    let value = |variable: &str| env::var(variable).unwrap_or_default();
+    let set = VARIABLES
+        .into_iter()
+        .filter(|(flag, variable)| is_from_variable(flag, variable));
+    set.filter(|(_, variable)| value(variable) != name)
+        .map(|(_, variable)| {
+            let value = value(variable);
+            format!(
+                "the variable {variable} ({value}) goes before it: unset {variable} to use {name}"
+            )
+        })
+        .collect()
 }
 
 /// The variables that say something else of the connection than the context that is used.
@@ -90,7 +108,7 @@ impl Origin {
                 write!(f, "the context {name}, which {variable} names")
             }
             Self::CurrentContext(name) => write!(f, "the current context, {name}"),
-            Self::Nobody => f.write_str("no setting"),
+            Self::Default => f.write_str("the default"),
         }
     }
 }
@@ -100,6 +118,21 @@ impl Origin {
 pub(super) struct Place {
     pub(super) server: String,
     pub(super) origin: Origin,
+}
+
+impl Place {
+    /// Adds this to an error, if the person may not know it.
+    pub(super) fn explain(&self, error: String) -> String {
+        let Self { server, origin } = self;
+        match origin {
+            Origin::Flag => error,
+            Origin::Default => format!("{error}; the connection is the default, {server}"),
+            Origin::Variable(_) => {
+                format!("{error}; the connection is that of {origin}, {server}")
+            }
+            _ => format!("{error}; the connection is that of {origin}"),
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -121,40 +154,5 @@ pub(super) fn without_plaintext(flags: &Context) -> &'static str {
         "unset KEYSERVICE_PLAINTEXT"
     } else {
         "leave out --plaintext"
-    }
-}
-
-/// What tells the service who calls, and where it is. It is never shown itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Credential {
-    pub(super) kind: &'static str,
-    /// A file, or a variable.
-    pub(super) place: String,
-}
-
-impl Credential {
-    /// The one of a context.
-    pub(super) fn of(context: &Context) -> Option<Self> {
-        let (kind, file) = match (&context.secret_file, &context.client_cert) {
-            // Only the secret counts, even if there is also a certificate.
-            (Some(file), _) => ("secret", file),
-            (None, Some(file)) => ("certificate", file),
-            (None, None) => return None,
-        };
-        let place = file.display().to_string();
-        Some(Self { kind, place })
-    }
-
-    pub(super) fn of_variable() -> Self {
-        Self {
-            kind: "secret",
-            place: SECRET_VARIABLE.to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}", self.kind, self.place)
     }
 }

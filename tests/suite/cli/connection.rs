@@ -272,7 +272,9 @@ async fn a_context_is_checked_and_its_caller_is_told_what_it_may_do() {
         "{unknown:?}"
     );
     assert!(
-        unknown.err.contains("the credential is none"),
+        unknown
+            .err
+            .contains("the call was made without a credential"),
         "{unknown:?}"
     );
     guarded.server.kill().await;

@@ -3,6 +3,7 @@
 mod accounts;
 mod batch_files;
 mod connection;
+mod contexts;
 mod false_service;
 mod keys;
 mod mistakes;

@@ -1,4 +1,5 @@
 use super::*;
+use std::thread;
 
 const FILE: &str = "\
 current = \"here\" # mine
@@ -91,7 +92,8 @@ fn a_change_leaves_the_rest_of_the_file_as_it_was() {
     assert_eq!(read(), FILE.replace("\"here\" #", "\"production\" #"));
     set(&path, "here").expect("written");
     assert_eq!(read(), FILE.replace("\"here\" #", "\"production\" #"));
-    change(|contexts| contexts.remove("production")).expect("written");
+    let remove = |contexts: &mut Contexts| contexts.remove("production");
+    assert!(Contexts::change(Some(&path), false, remove).expect("written"));
     let left = Contexts::read(Some(&path)).expect("right");
     assert!(left.current().is_err());
     assert_eq!(left.all().collect::<Vec<_>>(), [("here", &here(), false)]);

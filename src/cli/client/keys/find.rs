@@ -115,7 +115,7 @@ impl List {
         }
         if format.is_table() && table.is_empty() {
             let none = format!("No keys match{}", self.filters());
-            say(&format!("{}.", place.origin.explain(none)));
+            say(&format!("{}.", place.explain(none)));
         }
         if let (Some(Status::Suspended), Some(account)) = (self.status, &self.account) {
             say_suspended(admin, account).await;

@@ -170,7 +170,7 @@ mod tests {
         };
         let place = Place {
             server: "here".to_owned(),
-            origin: Origin::Nobody,
+            origin: Origin::Default,
         };
         let question = revokes(&place, &key).expect("it is not revoked");
         let quotes = question.replace(r#"\""#, "").matches('"').count();
