@@ -100,6 +100,10 @@ impl AccountsCommand {
             reason: reason.to_owned(),
         };
         admin.suspend_account(request).await?;
+        if self.format.is_table() {
+            let place = self.connection.place();
+            say(&format!("Suspended the account {account} at {place}."));
+        }
         say_replaced(before.and_then(|account| account.suspension), reason);
         self.show_changed(admin, account, "is suspended").await
     }

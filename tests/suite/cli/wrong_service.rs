@@ -29,9 +29,22 @@ async fn who_finds_nothing_is_told_which_service_was_asked() {
         let said = "; the connection is that of the current context, production";
         assert!(done.err.contains(said), "{done:?}");
     }
-    let doubted = person.runs(&["accounts", "suspend", "acme", "--reason", "spam"]);
-    let place = format!("At production (127.0.0.1:{}), no key", server.port());
-    assert!(doubted.err.contains(&place), "{doubted:?}");
+    let suspend = ["accounts", "suspend", "acme", "--reason", "spam"];
+    let doubted = person.runs(&suspend);
+    let production = format!("production (127.0.0.1:{})", server.port());
+    let no_key = format!("At {production}, no key");
+    assert!(doubted.err.contains(&no_key), "{doubted:?}");
+    let id = person.create_key("acme");
+    let of_key = ["keys", "suspend", &id, "--reason", "spam"];
+    for (line, what) in [
+        (&suspend[..], "account acme"),
+        (&of_key, &format!("key {id}")),
+    ] {
+        assert_eq!(person.runs(line).err.matches("at production").count(), 0);
+        let told = person.runs(&[line, &["-o", "table"]].concat()).err;
+        let said = format!("Suspended the {what} at {production}.\n");
+        assert!(told.starts_with(&said), "{told}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::{
             arguments::{distinct, domain, label, text},
             failure::Failure,
             glimpse,
+            origin::Place,
             printer::say,
         },
         output::OutputFormat,
@@ -171,7 +172,12 @@ pub(super) struct Suspend {
 }
 
 impl Suspend {
-    pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
+    pub(super) async fn run(
+        &self,
+        admin: &Admin,
+        format: OutputFormat,
+        place: &Place,
+    ) -> Result<(), Failure> {
         let target = self.target.read()?;
         let before = glimpse(target.clone().get(admin)).await;
         // Also if nothing changes by it: a first call may have failed before every replica denied the key, and this one
@@ -182,6 +188,9 @@ impl Suspend {
             reason: self.reason.clone(),
         };
         let suspended = admin.suspend(request).await?;
+        if let (true, Some(key)) = (format.is_table(), &suspended.key) {
+            say(&format!("Suspended the key {} at {place}.", key.key_id));
+        }
         say_replaced(before.and_then(|key| key.suspension), &self.reason);
         show(admin, format, suspended.key).await
     }

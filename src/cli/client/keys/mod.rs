@@ -71,7 +71,7 @@ impl KeysCommand {
                 Keys::Get(get) => get.run(admin, format).await,
                 Keys::Update(update) => update.run(admin, format).await,
                 Keys::Rotate(rotate) => rotate.run(admin, format, place).await,
-                Keys::Suspend(suspend) => suspend.run(admin, format).await,
+                Keys::Suspend(suspend) => suspend.run(admin, format, place).await,
                 Keys::Resume(resume) => resume.run(admin, format).await,
                 Keys::Revoke(revoke) => revoke.run(admin, format, place).await,
                 Keys::BatchRevoke(batch) => batch.run(admin, format, place).await,
