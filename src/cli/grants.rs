@@ -13,7 +13,8 @@ use std::{
 /// For which role the rights are, and what it does.
 #[derive(Debug, Args)]
 pub(super) struct GrantsCommand {
-    /// The role, which must exist. Its name is quoted where needed.
+    /// The role, which must exist, and must not be the owner of the tables, which needs no grants. Its name is quoted
+    /// where needed.
     #[arg(long, value_name = "NAME", value_parser = identifier)]
     role: String,
 
@@ -64,7 +65,7 @@ impl GrantsCommand {
              REVOKE ALL ON ALL SEQUENCES IN SCHEMA keyservice, keyservice_audit FROM PUBLIC, {role};\n\
              GRANT CONNECT ON DATABASE {database} TO {role};\n\
              GRANT USAGE ON SCHEMA {schema} TO {role};\n",
-            owners_only(&self.database)
+            refusals(&self.database, &self.role)
         );
         for TableRights { table, rights } in tables {
             let rights: Vec<_> = rights.iter().map(ToString::to_string).collect();
@@ -77,22 +78,39 @@ impl GrantsCommand {
     }
 }
 
-/// Refuses another database or role. PostgreSQL itself would only warn that a right of everybody stays.
-fn owners_only(database: &str) -> String {
-    // A quote would end the name, and a dollar could end the body of the DO. So both are escaped.
+/// Refuses another database, a session that may not grant, and a role that owns what the rights are for. PostgreSQL
+/// itself would only warn that a right of everybody stays, and would take the owner's rights.
+fn refusals(database: &str, role: &str) -> String {
+    let (database, role) = (literal(database), literal(role));
+    format!(
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_database d \
+         WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+         AND d.datname OPERATOR(pg_catalog.=) {database} \
+         AND pg_catalog.pg_has_role(d.datdba, 'MEMBER'::pg_catalog.text)) \
+         THEN RAISE 'run this in that database, as its owner'; END IF; \
+         IF EXISTS (SELECT FROM pg_catalog.pg_roles r \
+         LEFT JOIN pg_catalog.pg_namespace n \
+         ON n.nspname OPERATOR(pg_catalog.=) ANY ('{{keyservice, keyservice_audit}}'::pg_catalog.name[]) \
+         LEFT JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid \
+         JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
+         WHERE r.rolname OPERATOR(pg_catalog.=) {role} \
+         AND (r.oid OPERATOR(pg_catalog.=) d.datdba OR r.oid OPERATOR(pg_catalog.=) n.nspowner \
+         OR r.oid OPERATOR(pg_catalog.=) c.relowner)) \
+         THEN RAISE 'this role owns the database, its schemas or its tables, and needs no grants: of these statements, \
+         run only REVOKE CONNECT, TEMPORARY ON DATABASE % FROM PUBLIC', \
+         pg_catalog.quote_ident(pg_catalog.current_database()::pg_catalog.text); END IF; END $$;"
+    )
+}
+
+/// A name as a text of SQL. A quote would end it, and a dollar could end the body of the DO. So both are escaped.
+fn literal(name: &str) -> String {
     let escape = |letter: char| match letter {
         plain if plain.is_ascii_alphanumeric() || plain == '_' => plain.to_string(),
         other => format!("\\+{:06x}", u32::from(other)),
     };
-    let name: String = database.chars().map(escape).collect();
-    let prefix = if name == database { "" } else { "U&" };
-    format!(
-        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_database d \
-         WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() \
-         AND d.datname OPERATOR(pg_catalog.=) {prefix}'{name}' \
-         AND pg_catalog.pg_has_role(d.datdba, 'MEMBER'::pg_catalog.text)) \
-         THEN RAISE 'run this in that database, as its owner'; END IF; END $$;"
-    )
+    let escaped: String = name.chars().map(escape).collect();
+    let prefix = if escaped == name { "" } else { "U&" };
+    format!("{prefix}'{escaped}'")
 }
 
 /// Reads the name of a role or a database that PostgreSQL can have. To it, `public` means everybody,
@@ -138,11 +156,12 @@ mod tests {
         let statements = command.statements();
         assert!(statements.contains(r#"U&"\+008a9e\\""";"#), "{statements}");
         assert!(statements.is_ascii());
-        let body = owners_only("a'$$; DROP TABLE x; --");
+        let body = refusals("a'$$; DROP TABLE x; --", "b'$$");
         assert!(
             body.contains(r"U&'a\+000027\+000024\+000024\+00003b\+000020DROP"),
             "{body}"
         );
+        assert!(body.contains(r"U&'b\+000027\+000024\+000024'"), "{body}");
         for wrong in ["", "public", "none", "pg_monitor", "a\nb", &"x".repeat(64)] {
             assert!(identifier(wrong).is_err(), "{wrong}");
         }

@@ -7,7 +7,7 @@ use super::{
     database::PIN_SEARCH_PATH,
     errors::{GRACE, answered_within, store_error},
     open::stored_fingerprint,
-    requirements::{Unfit, parts, schema, server},
+    requirements::{Unfit, owner, parts, schema, server},
     rights::quoted,
     trust::{self, Untrusted},
 };
@@ -139,6 +139,15 @@ pub(super) async fn migrate(
     try_to_migrate(client, statement_limit).await
 }
 
+/// Refuses what this role, or the tables' owner, may not do. What is to be done about the owner's rights differs, so those
+/// come first.
+async fn check_rights(client: &Client) -> Result<(), MigrateError> {
+    if let Some(lacking) = owner::look(client).await? {
+        return Err(lacking.into());
+    }
+    Ok(schema::look(client).await?.check()?)
+}
+
 async fn try_to_migrate(
     client: &mut Client,
     statement_limit: Duration,
@@ -146,7 +155,7 @@ async fn try_to_migrate(
     let first_look = async {
         trust::check(client).await?;
         parts::look(client).await?.check_kinds()?;
-        schema::look(client).await?.check()?;
+        check_rights(client).await?;
         let (found, pending) = (version(client).await?, pending(client).await?);
         let owner = if pending.is_empty() {
             // Another replica may have migrated since the first look.
@@ -251,7 +260,7 @@ pub(super) async fn check_again(
         trust::check(client).await?;
         let parts = parts::look(client).await?;
         parts.check_kinds()?;
-        schema::look(client).await?.check()?;
+        check_rights(client).await?;
         let found = version(client).await?.unwrap_or(0);
         migrations::check_current(MIGRATIONS, found).map_err(MigrateError::Schema)?;
         parts.check_complete()?;

@@ -7,7 +7,9 @@ use super::{
     address::Address,
     database::{Database, Purpose},
     errors::{answered_within, said, unexpected},
-    migrate, rows,
+    migrate,
+    requirements::{Unfit, owner},
+    rows,
     trust::{self, ADVICE},
 };
 use crate::{
@@ -168,14 +170,25 @@ async fn connect(address: &str) -> Result<(Client, Address), OpenError> {
     tokio::spawn(connection);
     let checked = async {
         let untrusted = trust::check_owners(&client).await?;
-        Ok((untrusted, migrate::version(&client).await?))
+        let lacking = owner::look(&client).await?;
+        Ok((untrusted, lacking, migrate::version(&client).await))
     };
     let checked = answered_within(LIMIT, checked).await;
     let checked = checked.map_err(|silent| silence(&address, &silent))?;
-    let (untrusted, found) = checked.map_err(|error| driver(&address, &error, RIGHTS))?;
+    let failed = |error: tokio_postgres::Error| driver(&address, &error, RIGHTS);
+    let (untrusted, lacking, found) = checked.map_err(failed)?;
     if let Some(untrusted) = untrusted {
         return Err(cannot_open(&address, untrusted.to_string(), ADVICE));
     }
+    if let Some(Unfit { problem, remedy }) = lacking {
+        return Err(OpenError::Unfit {
+            what: address.to_string(),
+            problem,
+            remedy,
+        });
+    }
+    // Without the owner's rights, this may fail.
+    let found = found.map_err(failed)?;
     let found = found.ok_or_else(|| OpenError::Missing(address.to_string()))?;
     migrations::pending(migrate::MIGRATIONS, found).map_err(OpenError::Schema)?;
     Ok((client, address))

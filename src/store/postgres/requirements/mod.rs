@@ -11,6 +11,7 @@
 //!   they travel in binary form, and each session sets `client_encoding` itself;
 //! * what `pool.rs` sets in every session: isolation, `synchronous_commit`, the limits on time.
 
+pub(super) mod owner;
 pub(super) mod parts;
 mod room;
 pub(super) mod schema;

@@ -12,6 +12,7 @@ mod other_databases;
 mod other_roles;
 mod outage;
 mod own_role;
+mod owner_rights;
 mod parts;
 mod planted_objects;
 mod planted_rows;
