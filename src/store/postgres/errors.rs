@@ -187,6 +187,11 @@ pub(super) fn said(error: &tokio_postgres::Error) -> String {
              that has scram-sha-256 and no clientcert"
         );
     }
+    if error.code() == Some(&SqlState::INVALID_CATALOG_NAME) {
+        return format!(
+            "{said}: check the name of the database in the address, and create the database if it is to have that name"
+        );
+    }
     if error
         .code()
         .is_some_and(|code| code.code() == TRANSACTION_TIMEOUT)

@@ -18,6 +18,14 @@ async fn the_error_names_an_unreachable_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_error_names_the_database_that_the_server_does_not_have() {
+    let cluster = Cluster::shared();
+    let store = cluster.address_of("misspelt");
+    let name = "\"misspelt\" does not exist: check the name of the database in the address";
+    assert_refused(&mut server::command(&store), &[name]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_process_ends_if_the_keys_do_not_load_in_time() {
     let cluster = Cluster::shared();
     let store = with_schema(cluster.create_database()).await;
