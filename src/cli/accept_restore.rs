@@ -2,6 +2,7 @@
 
 use super::{
     client::{Consent, Failure},
+    complain,
     named_store::NamedStore,
     output::{OutputFormat, counted, is_broken_pipe, to_stdout},
 };
@@ -27,6 +28,8 @@ pub(super) struct AcceptRestoreCommand {
     #[command(flatten)]
     format: OutputFormat,
 }
+
+const NOTHING_TO_ACCEPT: &str = "this store was not restored since it was last accepted, so it is served as it is: nothing was changed";
 
 /// It was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +57,10 @@ impl AcceptRestoreCommand {
         self.store.refuse_service()?;
         let until = Timestamp::now();
         let Some(restored) = self.find()? else {
-            return Ok(self.print(
-                &json!({"accepted": false}),
-                "this store was not restored since it was last accepted: nothing was changed",
-            )?);
+            if !self.format.is_table() {
+                complain(NOTHING_TO_ACCEPT);
+            }
+            return Ok(self.print(&json!({"accepted": false}), NOTHING_TO_ACCEPT)?);
         };
         self.consent.obtain_despite(&doubt(&restored, until))?;
         self.accept()?;

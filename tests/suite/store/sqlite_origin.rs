@@ -148,6 +148,8 @@ async fn a_start_waits_until_a_restored_file_is_accepted_and_goes_on_by_itself()
         String::from_utf8_lossy(&again.stdout).trim(),
         r#"{"accepted":false}"#
     );
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(said.contains("nothing was changed"), "{said}");
     assert_eq!(
         records(&store.address(), &["--caller", "keyservice"]),
         recorded
