@@ -212,9 +212,14 @@ fn said_of(replaced: &Former, copied: &Copied, store: &Path) -> Option<String> {
         format!(" --since {}", time.saturating_sub(LONGEST_CALL))
     });
     let [kept, store] = [kept, store].map(|path| shell_word(&format!("sqlite:{}", path.display())));
+    let secret = if copied.has_secret {
+        " --digest-secret-file FILE"
+    } else {
+        ""
+    };
     Some(format!(
         "{moved}. This replays from it: `keyservice audit --store {kept}{since} --output json | keyservice replay \
-         --store {store} -`"
+         --store {store}{secret} -`"
     ))
 }
 

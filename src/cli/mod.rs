@@ -156,8 +156,9 @@ itself. The address is that of the service or, on PostgreSQL, of the owner.";
 const REPLAY_HELP: &str = "\
 The command works on the store itself and asks no service: contexts and --server do not
 count. It brings the store to this release, as a start of the service does. With SQLite,
-no service may run on it. With PostgreSQL, services may run, and decide by each write when
-the command returns; its role must be one that may read the audit records too.
+no service may serve it; one that waits for accept-restore may run. With PostgreSQL,
+services may serve, and decide by each write when the command returns; its role must be
+one that may read the audit records too.
 
 Exit codes: 0 all that the lines show to be taken away is denied again, also if keys are
 gone or rights are to be given again, which it names; 1 something that was taken away may

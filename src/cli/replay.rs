@@ -164,6 +164,11 @@ impl ReplayCommand {
         };
         drop(store);
         summary.tell(self.dry_run);
+        if let Some(until) = input.until {
+            complain(&format!(
+                "the last line that was read is of {until}: a write after that is not known here"
+            ));
+        }
         if let Err(error) = acknowledged {
             return Err(Failure::Unavailable(format!(
                 "the writes stand, but {error}: replicas that run may not decide by them yet"
@@ -248,7 +253,7 @@ impl ReplayCommand {
                 if let Presence::Nothing(address) = SqliteStore::look(path) {
                     return Err(OpenError::Missing(address).into());
                 }
-                let store = SqliteStore::open_restored(path, digester)?;
+                let store = SqliteStore::open_restored(path, digester).map_err(cannot_open)?;
                 let last = store.last_write_before(first, until).await?;
                 (store.into(), last)
             }
@@ -264,7 +269,8 @@ impl ReplayCommand {
                     statement_timeout: LIMIT,
                     lease_statement_timeout: LIMIT,
                 };
-                let store = PostgresStore::open_restored(address, settings, digester).await?;
+                let opened = PostgresStore::open_restored(address, settings, digester).await;
+                let store = opened.map_err(cannot_open)?;
                 let last = store.last_write_before(first, until).await?;
                 (store.into(), last)
             }
@@ -306,6 +312,14 @@ impl ReplayCommand {
             }
         }
         Ok(())
+    }
+}
+
+/// Another digest secret is a mistake in the command, and nothing was written.
+fn cannot_open(error: OpenError) -> Box<dyn Error> {
+    match error {
+        OpenError::OtherDigestSecret(_) => Failure::Misused(error.to_string()).into(),
+        error => error.into(),
     }
 }
 

@@ -143,6 +143,7 @@ pub(super) fn json_line(finding: &Finding<'_>, dry_run: bool) -> String {
         "key_id": key_id,
         "account_id": event.account_id.as_ref().map(AccountId::as_str),
         "domain": event.domain.as_ref().map(Domain::as_str),
+        "key_end": event.key_end.map(|end| end.to_string()),
         "lost_write": {
             "revision": event.original.revision,
             "time": event.original.time.to_string(),

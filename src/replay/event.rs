@@ -3,7 +3,10 @@
 //! Promises that nothing is read from a malformed line: each field that the write needs is there, and is what it should
 //! be. Must never repeat a field in an error, because it may be a token in the wrong place.
 
-use super::fields::{Fields, Problem};
+use super::{
+    fields::{Fields, Problem},
+    other_forms::{self, BATCH, CALL, COUNT, names_a_call},
+};
 use crate::model::{
     account::AccountId,
     audit_record::{AdminMethod, MethodName},
@@ -126,21 +129,36 @@ const MAY_STAND: [&str; 5] = [
     "INTERNAL",
 ];
 
-/// Reads a line. Gives the id of the store that it is about too, if it has one.
-pub(super) fn read(line: &str) -> Result<(Option<Uuid>, LineContent), Problem> {
+/// What a line says, and about what.
+pub(super) struct Line {
+    /// The id of the store that it is about, if it has one.
+    pub(super) store_id: Option<Uuid>,
+    /// When it was written, if it says so.
+    pub(super) time: Option<Timestamp>,
+    pub(super) content: LineContent,
+}
+
+const NOTHING: Line = Line {
+    store_id: None,
+    time: None,
+    content: LineContent::Nothing,
+};
+
+/// Reads a line.
+pub(super) fn read(line: &str) -> Result<Line, Problem> {
     if line.trim().is_empty() {
-        return Ok((None, LineContent::Nothing));
+        return Ok(NOTHING);
     }
     let object = serde_json::from_str(line).ok().filter(Value::is_object);
     let Some(object) = object else {
         let line = line.trim();
         // A part of a line begins or ends like one. Others stand beside them, such as the error of a start.
         return if line.starts_with('{') || line.ends_with('}') {
-            Err(NOT_JSON)
+            Err(other_forms::of_prefix(line).unwrap_or(NOT_JSON))
         } else if names_a_call(line) {
             Err("is of a log that is no JSON: it does not say enough")
         } else {
-            Ok((None, LineContent::Nothing))
+            Ok(NOTHING)
         };
     };
     let fields = Fields(&object);
@@ -154,24 +172,17 @@ pub(super) fn read(line: &str) -> Result<(Option<Uuid>, LineContent), Problem> {
         ),
         None if fields.has("unreadable") => return Err("is a record that could not be read"),
         None if fields.has("calls") && fields.has("caller") => of_record(&fields)?,
-        // A collector that is not known here has put the line into a field.
-        _ if names_a_call(line) => return Err("is wrapped in another object: give what it wraps"),
-        _ => LineContent::Nothing,
+        // A collector has put the line into a field.
+        _ => match other_forms::of_object(&fields, line) {
+            Some(problem) => return Err(problem),
+            None => LineContent::Nothing,
+        },
     };
-    Ok((fields.store_id()?, content))
-}
-
-const CALL: &str = "admin call";
-const BATCH: &str = "keys revoked";
-const COUNT: &str = "admin calls that have no line of their own";
-
-/// Whether the message of a line that is to be read stands anywhere in it.
-fn names_a_call(line: &str) -> bool {
-    [CALL, BATCH, COUNT].iter().any(|message| {
-        let ends = line.split(message).skip(1);
-        ends.map(|rest| rest.trim_start_matches('\\')).any(|rest| {
-            rest.starts_with('"') || rest.starts_with(" store_id=") || rest.starts_with(" time=")
-        })
+    let written = fields.time("timestamp").ok().flatten();
+    Ok(Line {
+        store_id: fields.store_id()?,
+        time: written.or_else(|| fields.time("time").ok().flatten()),
+        content,
     })
 }
 

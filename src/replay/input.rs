@@ -3,7 +3,7 @@
 //! Takes the lines of several replicas in any order, and the same line or write any number of times.
 
 use super::{
-    event::{self, Event, LineContent, Subject},
+    event::{self, Event, Line, LineContent, Subject},
     lines,
 };
 use crate::model::{audit_record::AdminMethod, time::Timestamp};
@@ -66,6 +66,8 @@ pub struct Input {
     stores: HashMap<Option<Uuid>, StoreLines>,
     /// How many lines were read.
     pub lines: u64,
+    /// The latest time that one of them has.
+    pub until: Option<Timestamp>,
 }
 
 impl Input {
@@ -77,8 +79,14 @@ impl Input {
         lines::read(input, |line, text| {
             self.lines += 1;
             match text.and_then(event::read) {
-                Ok((_, LineContent::Nothing)) => {}
-                Ok((store_id, content)) => {
+                Ok(read) => {
+                    self.until = self.until.max(read.time);
+                    let Line {
+                        store_id, content, ..
+                    } = read;
+                    if content == LineContent::Nothing {
+                        return Ok(());
+                    }
                     let first = || StoreLines {
                         lines: 0,
                         file: file.to_owned(),

@@ -1,7 +1,7 @@
 //! Writes again, from the log or from exported audit records, what a restored store has lost and what took rights
 //! away.
 //!
-//! Owns the way from lines to writes: `lines` unwraps them, `fields` reads the fields of one and `event` the write
+//! Owns the way from lines to writes: `lines` unwraps them, `other_forms` knows what else stands around them, `fields` reads the fields of one and `event` the write
 //! that it lists, `input` collects the writes and the malformed lines, `stored_writes` finds the writes that the store
 //! has, `plan` finds where the others leave each key, account and domain, `action` says what is to be done about what is
 //! denied there and granted by the store, and `replayer` does it.
@@ -13,6 +13,7 @@ mod event;
 mod fields;
 pub mod input;
 mod lines;
+mod other_forms;
 pub mod plan;
 pub mod replayer;
 pub mod stored_writes;

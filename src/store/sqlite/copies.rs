@@ -10,7 +10,7 @@ use super::{
     schema::{APPLICATION_ID, MIGRATIONS},
 };
 use crate::{
-    model::time::Timestamp,
+    model::{time::Timestamp, token::Digester},
     store::{OpenError, migrations},
 };
 use rusqlite::{Connection, OptionalExtension};
@@ -35,6 +35,8 @@ pub struct Copied {
     pub revision: i64,
     /// When that was. None if there was none.
     pub last_write: Option<Timestamp>,
+    /// Whether its tokens are digested with a secret.
+    pub has_secret: bool,
 }
 
 impl fmt::Display for Copied {
@@ -226,7 +228,17 @@ pub(super) fn contents(connection: &Connection) -> rusqlite::Result<Copied> {
         keys: keys.unsigned_abs(),
         revision,
         last_write,
+        has_secret: has_secret(connection)?,
     })
+}
+
+/// Whether the database was first used with a digest secret. One that was never served is used with none yet.
+fn has_secret(connection: &Connection) -> rusqlite::Result<bool> {
+    let stored = "SELECT fingerprint FROM digest_key";
+    let stored: Option<[u8; 16]> = connection
+        .query_row(stored, [], |row| row.get(0))
+        .optional()?;
+    Ok(stored.is_some_and(|stored| stored != Digester::new(None).fingerprint()))
 }
 
 /// The number and the time of the last write.

@@ -75,6 +75,57 @@ async fn a_line_that_is_cut_off_is_refused_by_its_number_and_nothing_is_written(
     assert_eq!(covered.code(), Some(0), "{}", covered.errors());
 }
 
+/// The lines of one log, with what common commands print around them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_another_form_is_refused_with_the_way_to_print_it() {
+    let (place, log, _) = restored(revoke_each).await;
+    type Form = fn(&str) -> String;
+    let forms: [(Form, &str); 8] = [
+        (
+            |line| format!("Nov 27 18:07:59 host keyservice[7]: {line}"),
+            "`journalctl --output cat`",
+        ),
+        (
+            |line| format!("MESSAGE={line}"),
+            "`journalctl --output cat`",
+        ),
+        (
+            |line| json!({"__CURSOR": "s=1", "MESSAGE": line}).to_string(),
+            "`journalctl --output cat`",
+        ),
+        (
+            |line| json!({"MESSAGE": line.as_bytes()}).to_string(),
+            "`journalctl --output cat`",
+        ),
+        (
+            |line| format!("[pod/keyservice-0/keyservice] {line}"),
+            "without --prefix",
+        ),
+        (
+            |line| format!("[pod/keyservice-0/keyservice] 2030-01-31T15:00:00.1Z {line}"),
+            "without --prefix",
+        ),
+        (
+            |line| format!("2030-01-31T15:00:00.1Z {line}"),
+            "without --timestamps",
+        ),
+        (|line| format!("keyservice-1  | {line}"), "--no-log-prefix"),
+    ];
+    for (form, cure) in forms {
+        let printed: Vec<_> = log.lines().map(form).collect();
+        let refused = place.replay(&[&place.write("log", &printed.join("\n"))]);
+        assert_eq!(refused.code(), Some(2), "{}", printed[0]);
+        assert!(refused.errors().contains(cure), "{}", refused.errors());
+    }
+    let other = json!({"__CURSOR": "s=1", "MESSAGE": "something else of the system"});
+    let none = place.write("log", &other.to_string());
+    let errors = place.replay(&[&none]).errors();
+    assert!(
+        errors.contains("none of 1 line tells of a write"),
+        "{errors}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_without_a_line_is_named_and_fails_the_command_which_has_written_the_others() {
     let (place, log, keys) = restored(revoke_each).await;
@@ -275,7 +326,7 @@ async fn lines_of_an_earlier_release_and_wrapped_ones_are_refused_and_those_of_o
     for (line, why) in [
         (old.to_string(), "earlier release"),
         (format!("Jan 31 15:00:00 host {line}"), "stands before"),
-        (json!({"MESSAGE": line}).to_string(), "another object"),
+        (json!({"text": line}).to_string(), "another object"),
         (format!("{{\"log\":{line}}}"), "another object"),
         (
             "INFO admin call store_id=x revision=4".to_owned(),

@@ -6,7 +6,8 @@ use crate::support::{
     server::{Server, audit_command::audit_output},
     stores::accept_restore,
 };
-use keyservice::grpc::proto::key::Status;
+use keyservice::{grpc::proto::key::Status, model::time::Timestamp};
+use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -208,6 +209,14 @@ async fn nothing_that_was_denied_is_granted(mut place: Place, source: Source) {
     let replayed = place.replay(&[&told]);
     assert_eq!(replayed.code(), Some(0), "{}", replayed.errors());
     assert_eq!(replayed.findings(), found("written"));
+    let printed = String::from_utf8_lossy(&replayed.0.stdout).into_owned();
+    for line in printed.lines().filter(|line| line.contains("\"narrow\"")) {
+        let line: Value = serde_json::from_str(line).expect(line);
+        let ends = line["key_end"].as_str().and_then(Timestamp::parse_rfc3339);
+        assert!(ends.is_some() || line["domain"].is_string(), "{line}");
+    }
+    let until = "the last line that was read is of 20";
+    assert!(replayed.errors().contains(until), "{}", replayed.errors());
     let server: Server = match running {
         Some(server) => server,
         None => {

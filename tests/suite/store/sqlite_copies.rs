@@ -321,6 +321,37 @@ async fn a_restore_names_what_it_has_moved_away_and_only_commands_that_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_replay_that_a_restore_prints_takes_the_digest_secret_of_the_store() {
+    let files = Files::new();
+    let secret = files.path("secret");
+    fs::write(&secret, "secret".repeat(8)).expect("written");
+    let flag = format!("--digest-secret-file {}", secret.display());
+    let flags: Vec<_> = flag.split(' ').collect();
+    for name in ["backup.db", "later.db"] {
+        let server = Server::start_with(&files.store(), &flags, &[]).await;
+        server.client().await.create_key().await;
+        server.terminate().await;
+        files.run(&["backup", name]);
+    }
+    let restored = files.command(&["restore", "backup.db"]).output();
+    let hints = String::from_utf8(restored.expect("it runs").stderr).expect("UTF-8");
+    let replay = hints.lines().nth(2).and_then(|it| it.split('`').nth(1));
+    let replay = replay.expect(&hints);
+    let without = replay.replace(" --digest-secret-file FILE", "");
+    assert_ne!(without, replay);
+    let said = shell(&format!(
+        "set -o pipefail; {without} || (echo code $? >&2; false)"
+    ));
+    let said = said.expect_err("another secret");
+    assert!(
+        said.contains("with another digest secret") && said.contains("code 2"),
+        "{said}"
+    );
+    let given = replay.replace("--digest-secret-file FILE", &flag);
+    shell(&format!("set -o pipefail; {given}")).expect("it replays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn postgresql_is_left_to_its_own_programs() {
     let files = Files::new();
     let store = "postgres://u:hunter2@localhost/keys";
