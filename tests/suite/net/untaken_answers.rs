@@ -292,7 +292,7 @@ async fn the_memory_for_answers_has_its_bound_for_every_method_and_every_role() 
     callers.wait_until_closed().await;
     let before = process.memory();
     let mut most = WINDOWS.map(|_| 0);
-    for (number, method) in method_names().into_iter().enumerate() {
+    for (number, method) in method_names().enumerate() {
         // An admin call without a slot is refused, and so has ended.
         let is_admins = method.starts_with("tosend.") && !method.contains("/Authorize");
         let answers = match is_admins {
