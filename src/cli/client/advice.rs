@@ -1,6 +1,9 @@
 //! What a person is told to look at first who has reached no service.
 
-use super::context::Context;
+use super::{
+    context::Context,
+    trust::{Distrust, is_out_of_time},
+};
 use std::net::IpAddr;
 
 /// What to look at first, because of this. `without_plaintext` says how not to call in plain text any more, and
@@ -12,9 +15,14 @@ pub(super) fn advice(
     why: &str,
     accepts: impl FnOnce(&str) -> bool,
 ) -> Option<String> {
+    let distrust = Distrust::of(why);
     let speaks_tls = why.contains("certificate");
     let advice = match &context.server {
         None => Some("start a service by `keyservice serve`, or name one by --server"),
+        Some(_) if is_out_of_time(why) => Some(OUT_OF_TIME),
+        Some(_) if distrust.is_some() => {
+            distrust.map(|distrust| of_certificates(context, distrust))
+        }
         // A wrong name is explained already.
         Some(_) if why.contains("no address was found") => None,
         Some(_) if why.contains("refused") => {
@@ -36,12 +44,6 @@ pub(super) fn advice(
             let may_have_tls = why.contains("frame") || why.contains("broken pipe");
             return may_have_tls.then(|| format!("if the service has TLS, {without_plaintext}"));
         }
-        Some(_) if why.contains("UnknownIssuer") => {
-            Some("give the file of the authority that issued the service's certificate by --ca")
-        }
-        Some(_) if why.contains("NotValidForName") => {
-            Some("give the name in the service's certificate by --server-name")
-        }
         Some(_) if speaks_tls => None,
         Some(server) if is_plaintext_likely(context, server) && !has_secret => {
             Some("a service without TLS needs --plaintext")
@@ -51,6 +53,25 @@ pub(super) fn advice(
     };
     advice.map(str::to_owned)
 }
+
+fn of_certificates(context: &Context, distrust: Distrust) -> &'static str {
+    match distrust {
+        Distrust::Issuer => {
+            "give the file of the authority that issued the service's certificate by --ca"
+        }
+        Distrust::Name => "give a name of the service's certificate by --server-name",
+        Distrust::Service => "whoever runs the service must give it another certificate",
+        Distrust::Caller if context.client_cert.is_some() => {
+            "the service refuses the certificate of --client-cert: renew it, at an authority that the service accepts"
+        }
+        Distrust::Caller => {
+            "the service wants a certificate of the caller: give it by --client-cert and --client-key"
+        }
+    }
+}
+
+const OUT_OF_TIME: &str = "whoever runs the service must renew its certificate; if that is valid now, the clock of this \
+    machine is wrong";
 
 const HANGS: &str = "connections are accepted there, but calls are not answered: the service hangs or is overloaded, \
     as its log may say, or another program listens there";
@@ -97,6 +118,21 @@ mod tests {
                 context(far, false),
                 "invalid peer certificate: UnknownIssuer",
                 Some("--ca"),
+            ),
+            (
+                context(far, false),
+                "invalid peer certificate: certificate not valid for name \"a\"",
+                Some("--server-name"),
+            ),
+            (
+                context(far, false),
+                "received fatal alert: CertificateRequired",
+                Some("--client-cert"),
+            ),
+            (
+                context(far, false),
+                "invalid peer certificate: certificate expired: verification time 1",
+                Some("must renew"),
             ),
             (context(near, false), "no answer", Some("--plaintext")),
             (context(far, false), "no answer", Some("has TLS there")),

@@ -66,11 +66,8 @@ impl Connection {
     /// The failure of a call, with what to look at first.
     pub(super) fn explain(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::Unavailable(why) => {
-                let advice = self.advice(&why);
-                let why = advice.map_or(why.clone(), |advice| format!("{why}; {advice}"));
-                Failure::Unavailable(self.place().explain(why))
-            }
+            Failure::Unavailable(why) => Failure::Unavailable(self.with_advice(&why)),
+            Failure::Distrusted(why) => Failure::Distrusted(self.with_advice(&why)),
             Failure::Misused(why) if is_about_caller(&why) => {
                 let credential = self.credential().ok().flatten();
                 let credential = credential
@@ -84,6 +81,12 @@ impl Connection {
             Failure::NotFound(why) => Failure::NotFound(self.place().explain(why)),
             failure => failure,
         }
+    }
+
+    fn with_advice(&self, why: &str) -> String {
+        let advice = self.advice(why);
+        let why = advice.map_or(why.to_owned(), |advice| format!("{why}; {advice}"));
+        self.place().explain(why)
     }
 
     fn advice(&self, why: &str) -> Option<String> {

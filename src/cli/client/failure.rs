@@ -1,9 +1,9 @@
 //! How a command that calls the service fails, and the exit code that tells a script so.
 
-use super::words::own_words;
+use super::{trust::is_about_certificates, words::own_words};
 use crate::store::OpenError;
 use std::{fmt, io};
-use tosend_keyservice::{AdminError, Code, Error, Misused, code_name};
+use tosend_keyservice::{AdminError, Code, Error, Misused, Unavailable, code_name};
 
 /// Why a command that calls the service did not do what it was told.
 ///
@@ -19,6 +19,8 @@ pub(in crate::cli) enum Failure {
     /// The command or its input is wrong, also a file or a store that it names and that is not there, or must not be
     /// there. Or the caller may not make the call.
     Misused(String),
+    /// The service and this program do not accept each other's certificates.
+    Distrusted(String),
     /// No replica could answer in time.
     Unavailable(String),
     /// Standard output did not take what was to be printed.
@@ -30,7 +32,7 @@ impl Failure {
     pub(in crate::cli) fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::NotFound(_) | Self::Print(_) => 1,
-            Self::Misused(_) => 2,
+            Self::Misused(_) | Self::Distrusted(_) => 2,
             Self::Denied => 3,
             Self::Unavailable(_) => 4,
         }
@@ -40,7 +42,7 @@ impl Failure {
 /// The help of every command that calls the service.
 pub(in crate::cli) const EXIT_CODES: &str = "\
 Exit codes: 0 done, or granted; 1 refused by the service, or not written; 2 wrong
-command or input, or not allowed; 3 denied; 4 no replica could answer.";
+command, input or certificate, or not allowed; 3 denied; 4 no replica could answer.";
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,6 +51,7 @@ impl fmt::Display for Failure {
             Self::Refused(text)
             | Self::NotFound(text)
             | Self::Misused(text)
+            | Self::Distrusted(text)
             | Self::Unavailable(text) => f.write_str(text),
             Self::Print(error) => write!(f, "cannot print the answer: {error}"),
         }
@@ -87,10 +90,24 @@ impl From<Misused> for Failure {
     }
 }
 
+impl From<&Unavailable> for Failure {
+    fn from(error: &Unavailable) -> Self {
+        let mut text = own_words(&error.to_string());
+        // Then no call is read: this side sends none, or the service refuses the caller before.
+        if is_about_certificates(error) {
+            return Self::Distrusted(text);
+        }
+        if error.may_have_changed() {
+            text += "; the change may have been made all the same: look before you make it again";
+        }
+        Self::Unavailable(text)
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(error) => Self::Unavailable(own_words(&error.to_string())),
+            Error::Unavailable(error) => (&error).into(),
             Error::Misused(error) => error.into(),
         }
     }
@@ -99,13 +116,7 @@ impl From<Error> for Failure {
 impl From<AdminError> for Failure {
     fn from(error: AdminError) -> Self {
         match error {
-            AdminError::Unavailable(error) => {
-                let mut text = own_words(&error.to_string());
-                if error.may_have_changed() {
-                    text += "; the change may have been made all the same: look before you make it again";
-                }
-                Self::Unavailable(text)
-            }
+            AdminError::Unavailable(error) => (&error).into(),
             AdminError::Misused(error) => error.into(),
             AdminError::Refused(error) => {
                 let text = format!("{}: {}", code_name(error.code), own_words(&error.message));

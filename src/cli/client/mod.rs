@@ -22,6 +22,7 @@ mod pages;
 mod printer;
 mod rights;
 mod token_input;
+mod trust;
 mod words;
 
 pub(super) use accounts::AccountsCommand;

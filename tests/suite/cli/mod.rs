@@ -2,6 +2,7 @@
 
 mod accounts;
 mod batch_files;
+mod certificates;
 mod connection;
 mod contexts;
 mod false_service;
