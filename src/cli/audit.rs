@@ -5,7 +5,7 @@
 //! output has seen enough.
 
 use super::{
-    client::{Failure, count, sentence},
+    client::{Failure, count_of_some, refuse_preview, sentence},
     complain,
     named_store::NamedStore,
     output::{OutputFormat, Table, counted, is_broken_pipe, to_stdout},
@@ -69,7 +69,7 @@ pub(super) struct AuditCommand {
     methods: Vec<MethodName>,
 
     /// Only so many records, the newest.
-    #[arg(long, value_name = "COUNT", value_parser = count)]
+    #[arg(long, value_name = "COUNT", value_parser = count_of_some)]
     limit: Option<u32>,
 
     #[command(flatten)]
@@ -263,6 +263,7 @@ fn account(text: &str) -> Result<AccountId, String> {
 }
 
 fn key_id(text: &str) -> Result<KeyId, String> {
+    refuse_preview(text)?;
     KeyId::parse(text).map_err(sentence)
 }
 

@@ -8,6 +8,7 @@ mod client;
 mod credential;
 mod grants;
 mod leading_flags;
+mod meant;
 mod named_store;
 mod new_file;
 mod output;

@@ -3,7 +3,13 @@
 //! Must never show a token, a secret or what may be a password.
 
 use super::client::secret_in;
-use crate::model::{caller_name::SECRET_PREFIX, text, token};
+use crate::model::{
+    caller_name::SECRET_PREFIX,
+    domain::Domain,
+    key::KeyId,
+    text,
+    token::{self, Preview},
+};
 use clap::error::{ContextKind, ContextValue};
 
 /// Whether a wrong value stands where a password may be due: in the address of a store, or in a setting of `serve`, of
@@ -28,7 +34,10 @@ pub(super) fn shown_value(value: &str) -> &str {
             .into_iter()
             .any(has);
     let is_key_id = value.starts_with("key_") && value == small;
-    if is_address || is_secret || value.len() > MAX_LEN || is_random(value) && !is_key_id {
+    if Preview::parse(value).is_ok() {
+        // It is made to be shown.
+        value
+    } else if is_address || is_secret || value.len() > MAX_LEN || is_random(value) && !is_key_id {
         "…"
     } else {
         value
@@ -51,12 +60,35 @@ pub(super) fn shown_word(word: &str) -> &str {
     const MAX_LEN: usize = 20;
     let is_of_time =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-:".contains(&byte);
-    let is_time = word.starts_with(|first: char| first.is_ascii_digit())
+    let number = word.strip_prefix('-').unwrap_or(word);
+    let is_time = number.starts_with(|first: char| first.is_ascii_digit())
         && word.len() <= MAX_LEN
         && word.bytes().all(is_of_time);
     if is_time {
         word
     } else {
         text::shown_name(word)
+    }
+}
+
+/// An argument that this command does not take. Of what is no flag, a key id is shown too, and what can only be a
+/// domain, but not where a piece of a store's address may be due.
+pub(super) fn shown_argument(argument: &str, command: &clap::Command) -> String {
+    if let Some(flag) = argument.strip_prefix("--") {
+        return format!("--{}", text::shown_name(flag));
+    }
+    let works_on_store = command
+        .get_arguments()
+        .any(|it| it.get_long() == Some("store"));
+    let is_plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let is_domain = argument.bytes().all(is_plain)
+        && argument.contains('.')
+        && !is_random(argument)
+        && Domain::parse(argument.to_owned()).is_ok();
+    if KeyId::parse(argument).is_ok() || is_domain && !works_on_store {
+        argument.to_owned()
+    } else {
+        shown_word(argument).to_owned()
     }
 }

@@ -4,10 +4,11 @@
 
 use super::{
     client::secret_in,
-    shown_value::{may_be_password, shown_value, shown_word},
-    variables::{SIMILAR, is_among},
+    meant,
+    shown_value::{may_be_password, shown_argument, shown_value, shown_word},
+    variables::is_among,
 };
-use crate::model::text::{self, ContainsSecret};
+use crate::model::text::ContainsSecret;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// The error for a wrong command line without what may be a password or a token in the wrong place. What a terminal
@@ -31,40 +32,51 @@ pub(super) fn without_values(
             ContextValue::String(shown.to_owned()),
         );
     }
-    if let Some(ContextValue::String(word)) = error.remove(ContextKind::InvalidSubcommand) {
-        let shown = ContextValue::String(shown_word(&word).to_owned());
+    // Of a missing one, clap gives the command above it.
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(word)) = error.remove(ContextKind::InvalidSubcommand)
+    {
+        let tip = meant::instead_of_command(&word, program, words);
+        let shown = if meant::is_command(&word, program) {
+            &word
+        } else {
+            shown_word(&word)
+        };
+        let shown = ContextValue::String(shown.to_owned());
         error.insert(ContextKind::InvalidSubcommand, shown);
-    }
-    if let Some(tip) = tip_for_subcommand(&error).or_else(|| tip_below(&error, program, command)) {
         error.remove(ContextKind::SuggestedSubcommand);
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![tip.into()]),
-        );
+        set_tip(&mut error, tip);
     }
     // Otherwise the argument is one of ours.
-    if error.kind() == ErrorKind::UnknownArgument {
-        // It says how to give the same text as a value.
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(argument)) = error.remove(ContextKind::InvalidArg)
+    {
+        let tip = meant::instead_of_argument(&argument, program, command, words);
+        let shown = if meant::is_flag(&argument, program) {
+            argument
+        } else {
+            shown_argument(&argument, command)
+        };
+        error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
+        error.remove(ContextKind::SuggestedArg);
+        // clap's says how to give the same text as a value.
         error.remove(ContextKind::Suggested);
-        if let Some(ContextValue::String(argument)) = error.remove(ContextKind::InvalidArg) {
-            let flag = argument.strip_prefix("--").map(text::shown_name);
-            let shown = flag.map_or(shown_word(&argument).to_owned(), |flag| format!("--{flag}"));
-            error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
-            if let Some(flag) = flag {
-                explain_flag(&mut error, flag, program, words);
-            }
-        }
+        set_tip(&mut error, tip);
     }
     let secret = words.iter().find_map(|word| secret_in(word));
     let tip = match secret {
         Some(secret) => Some(advice_on_secret(secret, command)),
         None => variable_of(&error, command, words),
     };
+    set_tip(&mut error, tip);
+    error
+}
+
+fn set_tip(error: &mut clap::Error, tip: Option<String>) {
     if let Some(tip) = tip {
         let tips = ContextValue::StyledStrs(vec![tip.into()]);
         error.insert(ContextKind::Suggested, tips);
     }
-    error
 }
 
 /// The command that these words call, or as much of it as they name.
@@ -118,82 +130,6 @@ fn variable_of(error: &clap::Error, command: &clap::Command, words: &[String]) -
         .then(|| format!("this is the value of the variable {variable}"))
 }
 
-/// What other programs call a thing that this one does under another name.
-fn tip_for_subcommand(error: &clap::Error) -> Option<String> {
-    const TIPS: [(&str, &[&str], &str); 3] = [
-        (
-            "keyservice keys ",
-            &["delete", "remove", "rm"],
-            "'revoke' ends a key for good, and 'suspend' until it is resumed",
-        ),
-        (
-            "keyservice keys ",
-            &["show"],
-            "a similar subcommand exists: 'get'",
-        ),
-        (
-            "keyservice domains ",
-            &["delete", "rm"],
-            "a similar subcommand exists: 'remove'",
-        ),
-    ];
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
-        return None;
-    };
-    let usage = error.get(ContextKind::Usage)?.to_string();
-    let mut tips = TIPS.iter();
-    let (.., tip) =
-        tips.find(|(command, words, _)| usage.contains(command) && words.contains(&word.as_str()))?;
-    Some((*tip).to_owned())
-}
-
-/// Where a command stands that was given without the one above it.
-fn tip_below(
-    error: &clap::Error,
-    program: &clap::Command,
-    command: &clap::Command,
-) -> Option<String> {
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
-        return None;
-    };
-    if command.get_name() != program.get_name() {
-        return None;
-    }
-    let above = program
-        .get_subcommands()
-        .filter(|above| above.get_name() != "help" && above.find_subcommand(word).is_some());
-    let whole: Vec<_> = above
-        .map(|above| format!("'keyservice {} {word}'", above.get_name()))
-        .collect();
-    (!whole.is_empty()).then(|| format!("there is {}", whole.join(", and ")))
-}
-
-/// Finds a better tip than clap for a flag that the command does not have.
-fn explain_flag(error: &mut clap::Error, flag: &str, program: &clap::Command, words: &[String]) {
-    let similar = match error.get(ContextKind::SuggestedArg) {
-        Some(ContextValue::String(similar)) => similar.trim_start_matches('-'),
-        _ => "",
-    };
-    // clap's limit lets any two names with a few letters in common pass.
-    if strsim::jaro(flag, similar) > SIMILAR {
-        return;
-    }
-    error.remove(ContextKind::SuggestedArg);
-    let above = words.iter().find_map(|word| program.find_subcommand(word));
-    let Some(above) = above else { return };
-    let has = |command: &&clap::Command| {
-        command
-            .get_arguments()
-            .any(|it| it.get_long() == Some(flag))
-    };
-    if let Some(other) = above.get_subcommands().find(has) {
-        let (above, other) = (above.get_name(), other.get_name());
-        let tip = format!("'keyservice {above} {other}' has --{flag}");
-        let tips = ContextValue::StyledStrs(vec![tip.into()]);
-        error.insert(ContextKind::Suggested, tips);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::Cli, *};
@@ -216,7 +152,55 @@ mod tests {
     #[test]
     fn a_mistyped_word_is_shown_with_what_was_meant() {
         for (line, said) in [
-            ("accounts list", &["'list'"][..]),
+            ("accounts list", &["'list'", "SQL"][..]),
+            ("accounts unsuspend x", &["'keyservice accounts resume'"]),
+            ("accounts un-suspend x", &["'keyservice accounts resume'"]),
+            ("help key", &["'key'", "'keyservice keys'"]),
+            ("help keys lst", &["similar subcommand exists: 'list'"]),
+            ("Keys list", &["'Keys'", "'keys'"]),
+            ("version", &["'keyservice --version'"]),
+            ("-v", &["'-v'", "'--version'"]),
+            ("keys list --account a --json", &["'--output json'"]),
+            ("keys create --ttl 1h", &["'--expires'"]),
+            ("keys revoke --force", &["'--yes'"]),
+            ("keys revoke --Yes", &["'--Yes'", "'--yes'"]),
+            ("authorize --domain a.b", &["DOMAIN is given alone"]),
+            ("accounts get --account a", &["ACCOUNT is given alone"]),
+            (
+                "--contxt staging keys list",
+                &["'--contxt'", "a similar argument exists: '--context'"],
+            ),
+            ("--limit 1 keys list", &["'--limit' stands behind 'list'"]),
+            ("--context a", &["'--context' goes with a command"]),
+            (
+                "audit --context a",
+                &["asks no service", "that by '--store' (KEYSERVICE_STORE)"],
+            ),
+            (
+                "grants --server a:1",
+                &["'keyservice grants' asks no service"],
+            ),
+            (
+                "keys --output json",
+                &["'keyservice keys' requires a subcommand"],
+            ),
+            (
+                "domains add acme example.com",
+                &["'example.com'", "--account ACCOUNT"],
+            ),
+            (
+                "keys revoke key_00000000000000000000000000 key_00000000000000000000000001",
+                &["'key_00000000000000000000000001'", "--key-ids-file"],
+            ),
+            ("keys list --account a --limit -1", &["'-1'"]),
+            ("keys rotate --overlap -1h", &["'-1'"]),
+            (
+                "keys get tsend_ab...wxyz",
+                &[
+                    "'tsend_ab...wxyz'",
+                    "`keyservice keys list --preview tsend_ab…wxyz`",
+                ],
+            ),
             ("keys lst", &["'lst'", "'list'"]),
             (
                 "keys list --account a --output yaml",
@@ -245,9 +229,9 @@ mod tests {
                 &["tip: 'keyservice keys batch-revoke' has --created-before"],
             ),
             ("keys list --acount a", &["tip:", "'--account'"]),
-            ("keys delete", &["'delete'", "'revoke'"]),
-            ("domains rm", &["'rm'", "'remove'"]),
-            ("keys show", &["'show'", "'get'"]),
+            ("keys delete", &["'delete'", "'keyservice keys revoke'"]),
+            ("domains rm", &["'rm'", "'keyservice domains remove'"]),
+            ("keys show", &["'show'", "'keyservice keys get'"]),
             (
                 "revoke key_00000000000000000000000000",
                 &["'revoke'", "keyservice keys revoke"],
@@ -257,6 +241,29 @@ mod tests {
             let words: Vec<_> = line.split(' ').collect();
             let shown = shown(&words);
             assert!(said.iter().all(|said| shown.contains(said)), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_tip_never_names_the_opposite_and_what_may_be_a_password_is_not_shown() {
+        for line in ["users", "keys unrotate", "keys revoke --no-yes"] {
+            let shown = shown(&line.split(' ').collect::<Vec<_>>());
+            for wrong in ["'serve'", "'rotate'", "'--yes'"] {
+                assert!(!shown.contains(wrong), "{shown}");
+            }
+        }
+        for line in [
+            "domains add a.example hunter2",
+            "domains add a.example Horse.battery",
+            "serve example.com",
+            "audit example.com",
+            "keys --Sesame1",
+            "Sesame",
+            "keys get key_00000000000000000000000000 0K3yServ1ceExampl3T0ken.com",
+        ] {
+            let words: Vec<_> = line.split(' ').collect();
+            let (last, shown) = (words.last().expect("a word"), shown(&words));
+            assert!(!shown.contains(last.trim_start_matches('-')), "{shown}");
         }
     }
 

@@ -6,6 +6,7 @@ use crate::model::{
     domain::Domain,
     key::KeyId,
     text::{ContainsSecret, refuse_secrets},
+    token::Preview,
 };
 use std::{collections::HashMap, fmt::Display, path::PathBuf};
 
@@ -52,13 +53,13 @@ pub(in crate::cli) fn sentence(wrong: impl Display) -> String {
 }
 
 /// How many of something.
-pub(in crate::cli) fn count(text: &str) -> Result<u32, String> {
+fn count(text: &str) -> Result<u32, String> {
     text.parse()
         .map_err(|_| "give a number, such as 20".to_owned())
 }
 
 /// The same, and at least one.
-pub(super) fn count_of_some(text: &str) -> Result<u32, String> {
+pub(in crate::cli) fn count_of_some(text: &str) -> Result<u32, String> {
     match count(text)? {
         0 => Err("give a number from 1".to_owned()),
         count => Ok(count),
@@ -84,7 +85,19 @@ pub(in crate::cli) fn new_file_path(text: &str) -> Result<PathBuf, String> {
 }
 
 pub(super) fn key_id(text: &str) -> Result<KeyId, String> {
+    refuse_preview(text)?;
     parsed(text, "a key id", KeyId::parse)
+}
+
+/// Refuses what a list shows of a token where a key id is expected.
+pub(in crate::cli) fn refuse_preview(text: &str) -> Result<(), String> {
+    match Preview::parse(text) {
+        Err(_) => Ok(()),
+        Ok(preview) => Err(format!(
+            "that is the preview of a token: `keyservice keys list --preview {}` finds its key",
+            preview.as_str()
+        )),
+    }
 }
 
 /// A domain as it was given. The service normalises it.

@@ -26,7 +26,7 @@ mod trust;
 mod words;
 
 pub(super) use accounts::AccountsCommand;
-pub(super) use arguments::{count, new_file_path, secret_in, sentence};
+pub(super) use arguments::{count_of_some, new_file_path, refuse_preview, secret_in, sentence};
 pub(super) use authorize::AuthorizeCommand;
 pub(super) use confirm::Consent;
 pub(super) use connection::{CONNECTION, service_in_use};

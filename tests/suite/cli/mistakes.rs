@@ -316,6 +316,7 @@ fn each_mistake_of_a_command_line_has_the_same_exit_code() {
         "contexts use nobody",
         "contexts set a",
         "audit --since soon",
+        "audit --limit 0",
         "audit --store sqlite:MISSING",
         "accept-restore --store sqlite:MISSING",
         "backup THERE --store sqlite:THERE",
