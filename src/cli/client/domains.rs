@@ -187,6 +187,23 @@ async fn first_domains(admin: &Admin, account: &str) -> Result<ListDomainsRespon
     Ok(admin.list_domains(request).await?)
 }
 
+/// Whether it is known that no domain of an account is verified that this one is, or is below, or none at all. The key
+/// that is shown is shown whether or not this can be found out.
+pub(super) async fn none_covers(admin: &Admin, account: &str, domain: Option<&str>) -> bool {
+    let Some(all) = glimpse(first_domains(admin, account)).await else {
+        return false;
+    };
+    let covers = |verified: &VerifiedDomain| {
+        domain.is_none_or(|domain| {
+            let above = domain.strip_suffix(&*verified.domain);
+            above.is_some_and(|above| {
+                above.is_empty() || verified.include_subdomains && above.ends_with('.')
+            })
+        })
+    };
+    all.next_page_token.is_empty() && !all.domains.iter().any(covers)
+}
+
 /// Whether this is the list of all domains, and has none of this name.
 fn is_without(all: &ListDomainsResponse, name: &str) -> bool {
     let normal = Domain::parse(name.to_owned());

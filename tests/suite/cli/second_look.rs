@@ -1,7 +1,10 @@
 //! What an operator is told whose command found nothing, or something else than was meant.
 
 use super::{Done, Person};
-use crate::support::server::Server;
+use crate::support::{
+    directory,
+    server::{Server, command, sqlite_in},
+};
 use serde_json::Value;
 
 const TABLE: [&str; 2] = ["-o", "table"];
@@ -190,4 +193,41 @@ async fn a_reason_stays_with_a_key_that_is_revoked_for_it() {
     let unknown = person.runs(&[&revoke[..], &["key_00000000000000000000000000"]].concat());
     assert_eq!(unknown.exit, 1);
     assert!(unknown.err.contains("there is no such key"), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_why_a_key_is_denied_sees_each_cause() {
+    let directory = directory();
+    let mut command = command(&sqlite_in(&directory));
+    let command = command.env_remove("KEYSERVICE_VERIFIED_DOMAINS");
+    let server = Server::start_command(command).await;
+    let person = Person::of(&server);
+    let domain = |what| ["domains", what, "example.com", "--account", "acme"];
+    let id = person.create_key("acme");
+    let get = || person.sees(&["keys", "get", &id]).printed();
+    assert!(get().contains("every verified domain of the account, which has none"));
+    let add = [&domain("add")[..], &["--include-subdomains"]].concat();
+    person.runs(&add).printed();
+    assert!(get().contains("every verified domain of the account\n"));
+    let restrict = ["keys", "update", &id, "--domain", "a.example.com"];
+    person.runs(&restrict).printed();
+    assert!(get().contains("Domain:      a.example.com\n"));
+    person.runs(&domain("remove")).printed();
+    assert!(get().contains("a.example.com, which is not verified for its account\n"));
+
+    for line in [["keys", "suspend", &id], ["accounts", "suspend", "acme"]] {
+        person
+            .runs(&[&line[..], &["--reason", "spam"]].concat())
+            .printed();
+    }
+    let both = get();
+    let said = "Status:      SUSPENDED, and its account is suspended since ";
+    assert!(both.contains(said), "{both}");
+    let script = person.runs(&["keys", "get", &id]).err;
+    for said in [
+        "acme itself is suspended",
+        "a.example.com, which is not verified",
+    ] {
+        assert!(script.contains(said), "{script}");
+    }
 }

@@ -1,8 +1,8 @@
 //! `keys list` and `keys get`.
 
 use super::{
-    shown::{self, given_flags, show},
-    suspended_accounts::SuspendedAccounts,
+    shown::{self, given_flags, show_with},
+    suspended_accounts::{SuspendedAccounts, may_be_granted},
     target::Target,
 };
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         client::{
             accounts,
             arguments::{account, count_of_some, distinct, domain, label, text},
+            domains::none_covers,
             failure::Failure,
             origin::Place,
             pages::Pages,
@@ -24,7 +25,7 @@ use crate::{
 use clap::{Args, ValueEnum};
 use tosend_keyservice::{
     Admin, AdminError, Code, code_name,
-    proto::{ListRequest, key},
+    proto::{Key, ListRequest, key, scope::Kind},
 };
 
 /// Which keys to list. What is left out restricts nothing.
@@ -207,10 +208,31 @@ pub(super) struct Get {
 impl Get {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
         let key = self.target.read()?.get(admin).await?;
-        // A table has it in the status.
-        if !format.is_table() && key.status() == key::Status::Active {
+        let unverified = unverified(admin, &key).await.unwrap_or_default();
+        // A table has both in its lines.
+        if !format.is_table() && may_be_granted(&key) {
             say_suspended(admin, &key.account_id).await;
+            if let Some(Kind::Domain(domain)) = kind(&key)
+                && !unverified.is_empty()
+            {
+                say(&format!("The key is for {domain}{unverified}."));
+            }
         }
-        show(admin, format, Some(key)).await
+        show_with(admin, format, Some(key), unverified).await
     }
+}
+
+fn kind(key: &Key) -> Option<&Kind> {
+    key.scope.as_ref()?.kind.as_ref()
+}
+
+/// What to say of the domain of a key that is denied because none of its domains is verified.
+async fn unverified(admin: &Admin, key: &Key) -> Option<&'static str> {
+    let (only, said) = match kind(key)? {
+        Kind::Domain(domain) => (Some(&**domain), ", which is not verified for its account"),
+        Kind::AllDomains(_) => (None, ", which has none"),
+    };
+    none_covers(admin, &key.account_id, only)
+        .await
+        .then_some(said)
 }

@@ -221,7 +221,7 @@ async fn hand_out(
     }
     let mut accounts = SuspendedAccounts::default();
     accounts.look_up(admin, &keys).await;
-    let (key, sentence) = (shown::text(key, &accounts), destination.sentence());
+    let (key, sentence) = (shown::text(key, &accounts, ""), destination.sentence());
     say(&format!("{key}{also}{sentence} It cannot be shown again."));
     Ok(())
 }

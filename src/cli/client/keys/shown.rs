@@ -21,29 +21,45 @@ pub(super) async fn show(
     format: OutputFormat,
     key: Option<Key>,
 ) -> Result<(), Failure> {
+    show_with(admin, format, key, "").await
+}
+
+/// The same, with this behind the domain.
+pub(super) async fn show_with(
+    admin: &Admin,
+    format: OutputFormat,
+    key: Option<Key>,
+    of_domain: &str,
+) -> Result<(), Failure> {
     let keys = [key.unwrap_or_default()];
     let mut accounts = SuspendedAccounts::default();
     if format.is_table() {
         accounts.look_up(admin, &keys).await;
     }
     let [key] = &keys;
-    print(format, || text(key, &accounts), || json("Key", key))
+    print(
+        format,
+        || text(key, &accounts, of_domain),
+        || json("Key", key),
+    )
 }
 
 /// All that is known of a key.
-pub(super) fn text(key: &Key, accounts: &SuspendedAccounts) -> String {
+pub(super) fn text(key: &Key, accounts: &SuspendedAccounts, of_domain: &str) -> String {
     let mut lines = Lines::default();
     lines.add("Key", &key.key_id);
     lines.add("Name", &key.name);
     lines.add("Account", &key.account_id);
     lines.add("Token", &key.preview);
-    lines.add(
-        "Domain",
-        domain(key, "every verified domain of the account"),
-    );
+    let domain = domain(key, "every verified domain of the account");
+    lines.add("Domain", format!("{domain}{of_domain}"));
     let account = accounts.of(key).map(suspended);
     let account = account.map_or(String::new(), |account| {
-        format!(", but its account is suspended {account}")
+        let link = match key.status() {
+            Status::Active => "but",
+            _ => "and",
+        };
+        format!(", {link} its account is suspended {account}")
     });
     lines.add("Status", format!("{}{account}", status(key)));
     lines.add_some("Created", key.create_time.as_ref().map(time));
@@ -77,7 +93,8 @@ pub(super) fn replaces(place: &Place, key: &Key) -> Option<String> {
     (!is_revoked).then(|| format!("At {place}, this makes a new key, and revokes {key}."))
 }
 
-fn named(key: &Key) -> String {
+/// A key, for a question about it.
+pub(super) fn named(key: &Key) -> String {
     format!(
         // Quotes in the name are escaped: what follows is not the name's to say.
         "the key {:?} ({}) of the account {}, {}",

@@ -18,9 +18,9 @@ pub(super) struct SuspendedAccounts {
 }
 
 impl SuspendedAccounts {
-    /// Looks up the accounts of keys that would work if their account did.
+    /// Looks up the accounts of keys that are not denied for good.
     pub(super) async fn look_up(&mut self, admin: &Admin, keys: &[Key]) {
-        for key in keys.iter().filter(|key| key.status() == Status::Active) {
+        for key in keys.iter().filter(|key| may_be_granted(key)) {
             if self.known.contains_key(&key.account_id) {
                 continue;
             }
@@ -35,14 +35,19 @@ impl SuspendedAccounts {
         }
     }
 
-    /// Why the account of a key that has no other fault is suspended.
+    /// Why the account of a key is suspended, unless the key is denied for good anyway.
     pub(super) fn of(&self, key: &Key) -> Option<&Suspension> {
         let suspension = self.known.get(&key.account_id)?.as_ref();
-        suspension.filter(|_| key.status() == Status::Active)
+        suspension.filter(|_| may_be_granted(key))
     }
 
     /// Whether there were too many accounts to look at each.
     pub(super) fn have_more(&self) -> bool {
         self.left_out
     }
+}
+
+/// Whether it may be granted, now or after a resume.
+pub(super) fn may_be_granted(key: &Key) -> bool {
+    matches!(key.status(), Status::Active | Status::Suspended)
 }
