@@ -8,13 +8,18 @@ use crate::model::{caller_name::SECRET_PREFIX, token::PREFIX};
 
 /// Refuses the bearer secret of a caller where a token is expected, which comes from this source.
 pub(super) fn refuse_bearer_secret(text: &str, source: &str) -> Result<(), Failure> {
-    if begins_with(text, SECRET_PREFIX) {
+    if is_bearer_secret(text) {
         return Err(Failure::Misused(format!(
             "{source} holds the bearer secret of a caller ({SECRET_PREFIX}…), and not the token of a key \
              ({PREFIX}…), so it was not sent"
         )));
     }
     Ok(())
+}
+
+/// Whether a text is the bearer secret of a caller.
+pub(super) fn is_bearer_secret(text: &str) -> bool {
+    begins_with(text, SECRET_PREFIX)
 }
 
 /// Refuses a token where the bearer secret of a caller is expected, which comes from this source.

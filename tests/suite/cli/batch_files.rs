@@ -13,7 +13,17 @@ fn a_wrong_line_of_a_batch_is_named_and_not_shown() {
         (
             "--tokens-file",
             format!("{example}\n\nTOKEN={example}\n"),
-            ", line 3: not a token",
+            ", line 3: not a token; nothing was sent, and nothing was revoked",
+        ),
+        (
+            "--key-ids-file",
+            format!("key_00000000000000000000000000\n{}", "x\n".repeat(22)),
+            ", lines 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, and 2 more: not a key id",
+        ),
+        (
+            "--tokens-file",
+            format!("a\n{}\n", example.replace("tsend", "tsop")),
+            ", lines 1, 2: not a token; it holds the bearer secret of a caller (tsop_…) in line 2;",
         ),
         (
             "--key-ids-file",

@@ -320,17 +320,13 @@ async fn many_keys_are_revoked_at_once_after_a_dry_run() {
     );
 
     let leaked = day.person.home.path().join("leaked");
-    let tokens = [day.token.trim(), UNKNOWN].join("\n");
+    let tokens = [day.token.trim(), "", UNKNOWN].join("\n");
     std::fs::write(&leaked, tokens).expect("written");
-    let done = batch(&[
-        "--tokens-file",
-        leaked.to_str().expect("a path"),
-        "-o",
-        "table",
-    ]);
+    let leaked = leaked.to_str().expect("a path");
+    let done = batch(&["--tokens-file", leaked, "-o", "table"]);
     assert_eq!(
         done.printed(),
-        "Revoked 1 key. Revoked before: 0. Not found: 1.\n"
+        format!("Revoked 1 key. Revoked before: 0. Not found: 1 ({leaked}, line 3).\n")
     );
     assert_eq!(status(), "STATUS_REVOKED");
 }

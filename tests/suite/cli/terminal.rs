@@ -87,13 +87,23 @@ async fn a_person_is_asked_which_keys_a_batch_may_revoke() {
         "a",
         "--label",
     ];
-    person
+    let token = person
         .runs(&[&create[..], &["env=test"]].concat())
         .printed();
     let batch = "keys batch-revoke --account acme --label env=test --reason leak";
     let (_, shown) = at_a_terminal(&person, batch, "[y/N] ", "n\n");
     let asked = "this revokes 1 key of the account acme with --label env=test.";
     assert!(shown.contains(asked), "{shown}");
+    let file = person.home.path().join("leaked");
+    std::fs::write(&file, token).expect("written");
+    let batch = format!(
+        "keys batch-revoke --tokens-file {} --reason leak",
+        file.display()
+    );
+    let (_, shown) = at_a_terminal(&person, &batch, "[y/N] ", "n\n");
+    let asked = r#"this revokes 1 key: the key "a" (tsend_"#;
+    assert!(shown.contains(asked), "{shown}");
+    assert!(shown.contains("of the account acme, key_"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,10 @@
 //! `keys batch-revoke`.
 
 use super::{
-    batch_files::{key_ids, tokens},
+    batch_files::GivenKeys,
+    given_keys,
     shown::{self, given_flags},
     suspended_accounts::SuspendedAccounts,
-    target::Named,
 };
 use crate::{
     cli::{
@@ -30,7 +30,7 @@ use tosend_keyservice::{
     Admin,
     proto::{
         BatchRevokeRequest, BatchRevokeResponse, Key, ListRequest,
-        batch_revoke_request::{Filter, Keys, Selection},
+        batch_revoke_request::{Filter, Selection},
         key::Status,
     },
 };
@@ -99,8 +99,9 @@ impl BatchRevoke {
         format: OutputFormat,
         place: &Place,
     ) -> Result<(), Failure> {
+        let given = self.given()?;
         let dry_run = BatchRevokeRequest {
-            selection: Some(self.selection()?),
+            selection: Some(self.selection(given.as_ref())?),
             account_id: self.account.clone(),
             // A dry run stores none, but the service wants one.
             reason: self.reason.clone().unwrap_or("dry run".to_owned()),
@@ -109,7 +110,7 @@ impl BatchRevoke {
         if self.dry_run {
             let found = admin.batch_revoke(dry_run.clone()).await?;
             let keys = self.some(admin, dry_run.selection, format).await?;
-            self.show_some(format, &found, &keys)?;
+            self.show_some(format, &found, &keys, given.as_ref())?;
             return self.conclude(admin, &found).await;
         }
         let mut none = None;
@@ -125,7 +126,10 @@ impl BatchRevoke {
                 ""
             };
             let keys = counted(found.revoked_count, "key");
-            let which = self.which();
+            let which = match &dry_run.selection {
+                Some(Selection::Keys(given)) => given_keys::names(admin, given).await,
+                _ => self.which(),
+            };
             Ok(Some(format!(
                 "At {place}, this revokes {at_least}{keys}{which}."
             )))
@@ -143,7 +147,7 @@ impl BatchRevoke {
         };
         print(
             format,
-            || self.summary(&revoked),
+            || self.summary(&revoked, given.as_ref()),
             || json("BatchRevokeResponse", &revoked),
         )?;
         self.conclude(admin, &revoked).await
@@ -222,7 +226,7 @@ impl BatchRevoke {
             MOST_IN_JSON
         };
         match selection {
-            Some(Selection::Keys(keys)) => Ok(given(admin, keys, most).await),
+            Some(Selection::Keys(keys)) => Ok(given_keys::some(admin, keys, most).await),
             _ => self.filtered(admin, false, most).await,
         }
     }
@@ -232,6 +236,7 @@ impl BatchRevoke {
         format: OutputFormat,
         found: &BatchRevokeResponse,
         keys: &[Key],
+        read: Option<&GivenKeys>,
     ) -> Result<(), Failure> {
         if !format.is_table() {
             let shown = keys.iter().map(|key| parsed(&json("Key", key)));
@@ -252,7 +257,7 @@ impl BatchRevoke {
         if keys.len() < count || found.there_are_more {
             say(&format!("These are the first {} of them.", keys.len()));
         }
-        print(format, || self.summary(found), String::new)
+        print(format, || self.summary(found, read), String::new)
     }
 
     /// The newest keys that pass the filters, and are revoked or not.
@@ -327,52 +332,46 @@ impl BatchRevoke {
         self.key_ids_file.is_some() || self.tokens_file.is_some()
     }
 
-    fn selection(&self) -> Result<Selection, Failure> {
-        if !self.has_files() {
-            return Ok(Selection::Filter(Filter {
+    /// The keys that files name, if they are given.
+    fn given(&self) -> Result<Option<GivenKeys>, Failure> {
+        let (ids, tokens) = (self.key_ids_file.as_deref(), self.tokens_file.as_deref());
+        let given = self.has_files().then(|| GivenKeys::read(ids, tokens));
+        given.transpose()
+    }
+
+    fn selection(&self, given: Option<&GivenKeys>) -> Result<Selection, Failure> {
+        Ok(match given {
+            Some(given) => Selection::Keys(given.keys.clone()),
+            None => Selection::Filter(Filter {
                 domain: self.domain.clone(),
                 labels: distinct(&self.labels)?,
                 create_time_before: self.created_before.map(grpc::timestamp),
                 unused_since: self.unused_since.map(grpc::timestamp),
-            }));
-        }
-        Ok(Selection::Keys(Keys {
-            key_ids: key_ids(self.key_ids_file.as_deref())?,
-            tokens: tokens(self.tokens_file.as_deref())?,
-        }))
+            }),
+        })
     }
 
-    fn summary(&self, answer: &BatchRevokeResponse) -> String {
+    fn summary(&self, answer: &BatchRevokeResponse, given: Option<&GivenKeys>) -> String {
         let done = match (self.dry_run, answer.there_are_more) {
             (true, false) => "Would revoke",
             (true, true) => "Would revoke at least",
             (false, _) => "Revoked",
         };
         let keys = counted(answer.revoked_count, "key");
+        let Some(given) = given else {
+            return format!("{done} {keys}.");
+        };
         let (before, not_found) = (answer.already_revoked_count, answer.not_found.len());
-        if self.has_files() {
-            format!("{done} {keys}. Revoked before: {before}. Not found: {not_found}.")
-        } else {
-            format!("{done} {keys}.")
-        }
+        let places = match &*given.places(&answer.not_found) {
+            "" => String::new(),
+            places => format!(" ({places})"),
+        };
+        format!("{done} {keys}. Revoked before: {before}. Not found: {not_found}{places}.")
     }
 }
 
 fn parsed(json: &str) -> Value {
     serde_json::from_str(json).expect("what was written as JSON is JSON")
-}
-
-/// The first of given keys that exist and are not revoked.
-async fn given(admin: &Admin, keys: Keys, most: usize) -> Vec<Key> {
-    let ids = keys.key_ids.into_iter().map(Named::Id);
-    let named = ids.chain(keys.tokens.into_iter().map(Named::Token));
-    let mut found = Vec::new();
-    for named in named.take(most) {
-        // The count below says how many were not found.
-        let key = named.get(admin).await.ok();
-        found.extend(key.filter(|key| key.status() != Status::Revoked));
-    }
-    found
 }
 
 fn created_micros(key: &Key) -> i64 {

@@ -5,6 +5,7 @@ mod batch_revoke;
 mod change;
 mod destination;
 mod find;
+mod given_keys;
 mod issue;
 mod revoke;
 mod shown;
