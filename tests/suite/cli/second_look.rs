@@ -231,3 +231,23 @@ async fn who_asks_why_a_key_is_denied_sees_each_cause() {
         assert!(script.contains(said), "{script}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_stay_as_they_are_change_nothing() {
+    let server = Server::on_sqlite().await;
+    let person = Person::of(&server);
+    let id = person.create_key("acme");
+    let update = |flags: &[&str]| person.runs(&[&["keys", "update", &id], flags].concat());
+    let before = update(&["--label", "env=test"]).json();
+    let none = update(&["--remove-label", "nope", "--label", "env=test"]);
+    assert_eq!(
+        none.err,
+        "The key has no label nope.\nNothing was changed.\n"
+    );
+    assert_eq!(none.json(), before);
+    let some = update(&["--remove-label", "nope", "--remove-label", "env"]);
+    assert_eq!(some.err, "The key has no label nope.\n");
+    assert_ne!(some.json()["etag"], before["etag"]);
+    let stale = update(&["--remove-label", "nope", "--etag", "stale"]);
+    assert_eq!(stale.exit, 1, "{stale:?}");
+}

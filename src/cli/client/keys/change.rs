@@ -2,6 +2,7 @@
 
 use super::{
     shown::show,
+    suspended_accounts::may_be_granted,
     target::{Named, Target},
 };
 use crate::{
@@ -25,7 +26,7 @@ use std::collections::HashMap;
 use tosend_keyservice::{
     Admin, AdminError,
     proto::{
-        AllDomains, FieldMask, ResumeRequest, Scope, SuspendRequest, UpdateRequest, UpdateResponse,
+        AllDomains, FieldMask, Key, ResumeRequest, Scope, SuspendRequest, UpdateRequest,
         key::Status, scope,
     },
 };
@@ -77,13 +78,13 @@ impl Update {
     pub(super) async fn run(&self, admin: &Admin, format: OutputFormat) -> Result<(), Failure> {
         self.refuse_contradiction()?;
         let key_id = self.target.read()?.id(admin).await?;
-        let updated = if self.labels.is_empty() && self.removed_labels.is_empty() {
+        let key = if self.labels.is_empty() && self.removed_labels.is_empty() {
             let request = self.request(&key_id, None, self.etag.clone());
-            admin.update(request).await?
+            admin.update(request).await?.key
         } else {
             self.change_labels(admin, &key_id).await?
         };
-        show(admin, format, updated.key).await
+        show(admin, format, key).await
     }
 
     /// Nobody can know what becomes of a label that is named twice.
@@ -99,11 +100,18 @@ impl Update {
     }
 
     /// An Update replaces all labels of a key, so this reads them first. It writes only if nobody has changed the key
-    /// in between.
-    async fn change_labels(&self, admin: &Admin, key_id: &str) -> Result<UpdateResponse, Failure> {
+    /// in between, and if there is something to change.
+    async fn change_labels(&self, admin: &Admin, key_id: &str) -> Result<Option<Key>, Failure> {
         let mut tries = 1;
         loop {
             let key = Named::Id(key_id.to_owned()).get(admin).await?;
+            if tries == 1 {
+                self.say_missing(&key);
+            }
+            if self.changes_nothing(&key) {
+                say("Nothing was changed.");
+                return Ok(Some(key));
+            }
             let etag = self.etag.clone().unwrap_or_else(|| key.etag.clone());
             let labels = self.with_changes(key.labels);
             let request = self.request(key_id, Some(labels), Some(etag));
@@ -115,9 +123,39 @@ impl Update {
                 {
                     tries += 1;
                 }
-                done => return Ok(done?),
+                done => return Ok(done?.key),
             }
         }
+    }
+
+    /// Names the labels that are to be removed, and that the key does not have.
+    fn say_missing(&self, key: &Key) {
+        let removed = self.removed_labels.iter();
+        let missing: Vec<_> = removed
+            .filter(|name| !key.labels.contains_key(*name))
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            say(&format!("The key has no label {}.", missing.join(", nor ")));
+        }
+    }
+
+    /// Whether the key has these labels already, and nothing else is to change. An Update of anything else is made
+    /// again, because it waits until every replica decides by it.
+    fn changes_nothing(&self, key: &Key) -> bool {
+        let others = [
+            self.name.is_some(),
+            self.domain.is_some(),
+            self.all_domains,
+            self.expires.is_some(),
+            self.never_expires,
+        ];
+        // What is wrong with another key, the service says.
+        let is_refused =
+            self.etag.as_ref().is_some_and(|etag| *etag != key.etag) || !may_be_granted(key);
+        !others.contains(&true)
+            && !is_refused
+            && self.with_changes(key.labels.clone()) == key.labels
     }
 
     fn with_changes(&self, mut labels: HashMap<String, String>) -> HashMap<String, String> {
