@@ -251,3 +251,30 @@ async fn labels_that_stay_as_they_are_change_nothing() {
     let stale = update(&["--remove-label", "nope", "--etag", "stale"]);
     assert_eq!(stale.exit, 1, "{stale:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_rotates_a_key_learns_until_when_each_token_works() {
+    let server = Server::on_sqlite().await;
+    let person = Person::of(&server);
+    let rotate = |flags: &[&str]| {
+        let id = person.create_key("acme");
+        person.sees(&[&["keys", "rotate", &id], flags].concat()).err
+    };
+    let usual = rotate(&[]);
+    let works = "The old token works until ";
+    assert!(
+        usual.contains(works) && !usual.contains("Careful"),
+        "{usual}"
+    );
+    let short = rotate(&["--overlap", "1h", "--expires", "30min"]);
+    assert!(
+        short.contains("Careful: the new token ends before the old one"),
+        "{short}"
+    );
+    person
+        .runs(&["accounts", "suspend", "acme", "--reason", "spam"])
+        .printed();
+    let suspended = rotate(&[]);
+    assert!(suspended.contains("Neither token works while the account is suspended."));
+    assert!(!suspended.contains(works), "{suspended}");
+}

@@ -82,7 +82,16 @@ impl Create {
         };
         let destination = self.destination.open()?;
         let created = admin.create(request).await?;
-        hand_out(admin, format, destination, &created.token, created.key, "").await?;
+        let nothing_else = |_| String::new();
+        hand_out(
+            admin,
+            format,
+            destination,
+            &created.token,
+            created.key,
+            nothing_else,
+        )
+        .await?;
         if format.is_table_on(&io::stderr()) {
             self.say_first(admin).await;
         }
@@ -162,18 +171,45 @@ impl Rotate {
         let destination = self.destination.open()?;
         let rotated = admin.rotate(request).await?;
         let old = rotated.predecessor.and_then(|key| key.expire_time);
-        let old = old.map(|end| format!("The old token works until {}.\n", time(&end)));
-        let old = old.unwrap_or_default() + &never_expires(before, rotated.key.as_ref());
+        let end = rotated.key.as_ref().and_then(|key| key.expire_time);
+        let successor = never_expires(before, rotated.key.as_ref());
+        let of_both = |is_suspended| old_token(old, end, is_suspended) + &successor;
         hand_out(
             admin,
             format,
             destination,
             &rotated.token,
             rotated.key,
-            &old,
+            of_both,
         )
         .await
     }
+}
+
+/// Says until when the old token works, whose successor may end first. With a suspended account, neither works.
+fn old_token(
+    old: Option<proto::Timestamp>,
+    successor: Option<proto::Timestamp>,
+    is_suspended: bool,
+) -> String {
+    let Some(old) = old else {
+        return String::new();
+    };
+    let micros = |time: proto::Timestamp| (time.seconds, time.nanos);
+    let ends_first = successor.filter(|end| micros(*end) < micros(old));
+    let old = time(&old);
+    let works = if is_suspended {
+        format!("Neither token works while the account is suspended. The old one ends at {old}.\n")
+    } else {
+        format!("The old token works until {old}.\n")
+    };
+    let first = ends_first.map_or(String::new(), |end| {
+        format!(
+            "Careful: the new token ends before the old one, at {}.\n",
+            time(&end)
+        )
+    });
+    works + &first
 }
 
 /// Says that the successor never expires, if the key that it replaces would have.
@@ -190,14 +226,14 @@ fn never_expires(before: Option<Key>, successor: Option<&Key>) -> String {
     }
 }
 
-/// Hands out a new token, and describes its key on standard error.
+/// Hands out a new token, and describes its key on standard error. `also` learns whether the account is suspended.
 async fn hand_out(
     admin: &Admin,
     format: OutputFormat,
     mut destination: OpenDestination,
     token: &str,
     key: Option<Key>,
-    also: &str,
+    also: impl FnOnce(bool) -> String,
 ) -> Result<(), Failure> {
     let keys = [key.unwrap_or_default()];
     let [key] = &keys;
@@ -221,6 +257,7 @@ async fn hand_out(
     }
     let mut accounts = SuspendedAccounts::default();
     accounts.look_up(admin, &keys).await;
+    let also = also(accounts.of(key).is_some());
     let (key, sentence) = (shown::text(key, &accounts, ""), destination.sentence());
     say(&format!("{key}{also}{sentence} It cannot be shown again."));
     Ok(())
