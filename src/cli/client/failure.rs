@@ -121,7 +121,11 @@ impl From<AdminError> for Failure {
             AdminError::Refused(error) => {
                 let text = format!("{}: {}", code_name(error.code), own_words(&error.message));
                 match error.code {
-                    Code::NotFound => Self::NotFound(text),
+                    // No command gives an account to such a call, but a caller may be limited to some.
+                    Code::NotFound => Self::NotFound(text.replace(
+                        ", or it does not belong to the given account",
+                        ", as far as you may know",
+                    )),
                     _ => Self::Refused(text),
                 }
             }

@@ -278,3 +278,11 @@ async fn who_rotates_a_key_learns_until_when_each_token_works() {
     assert!(suspended.contains("Neither token works while the account is suspended."));
     assert!(!suspended.contains(works), "{suspended}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_speaks_of_a_given_account_only_if_one_was_given() {
+    let server = Server::on_sqlite().await;
+    let none = Person::of(&server).runs(&["keys", "get", "key_00000000000000000000000000"]);
+    let said = "there is no such key, as far as you may know";
+    assert!(none.err.contains(said) && none.exit == 1, "{none:?}");
+}
