@@ -20,8 +20,20 @@ pub(super) fn future(text: &str) -> Result<Timestamp, String> {
 
 /// How long something takes.
 pub(super) fn distance(text: &str) -> Result<Duration, String> {
+    refuse_months(text)?;
     humantime::parse_duration(text)
         .map_err(|_| "give a number with a unit, such as 24h or 90days".to_owned())
+}
+
+/// To humantime, a month has 30.44 days, which nobody means.
+fn refuse_months(text: &str) -> Result<(), String> {
+    let mut units = text.split(|letter: char| !letter.is_ascii_alphabetic());
+    if text.starts_with(|first: char| first.is_ascii_digit())
+        && units.any(|unit| ["M", "month", "months"].contains(&unit))
+    {
+        return Err("months differ in length: give days, such as 90days".to_owned());
+    }
+    Ok(())
 }
 
 fn point_or_distance(
@@ -29,6 +41,7 @@ fn point_or_distance(
     from_now: impl FnOnce(Duration) -> SystemTime,
     example: &str,
 ) -> Result<Timestamp, String> {
+    refuse_months(text)?;
     if let Ok(distance) = distance(text) {
         return Ok(Timestamp::from_system_time(from_now(distance)));
     }
@@ -52,7 +65,17 @@ mod tests {
             let micros = |text| time(text).map(Timestamp::as_micros);
             assert_eq!(micros("1970-01-02"), Ok(86_400_000_000));
             assert_eq!(micros("1970-01-01T00:00:01.5Z"), Ok(1_500_000));
-            for wrong in ["", "yesterday", "2030-13-01", "15:00", "-1h", "7"] {
+            for wrong in [
+                "",
+                "yesterday",
+                "2030-13-01",
+                "15:00",
+                "-1h",
+                "7",
+                "3months",
+                "1M",
+                "1h 2month",
+            ] {
                 let advice = time(wrong).expect_err("wrong");
                 assert!(advice.contains("days"), "{wrong}");
             }
