@@ -62,7 +62,16 @@ impl FromStr for StoreAddress {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(Hidden::new(text)));
         }
-        Err("give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE".to_owned())
+        let is_database = [".db", ".sqlite", ".sqlite3"]
+            .iter()
+            .any(|end| text.ends_with(end));
+        let meant = match Suggestion(text).to_string() {
+            path if is_database && path == text => format!("; did you mean sqlite:{path}?"),
+            _ => String::new(),
+        };
+        Err(format!(
+            "give sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE{meant}"
+        ))
     }
 }
 
@@ -196,6 +205,16 @@ mod tests {
         let error = wrong.expect_err("wrong").to_string();
         assert!(error.contains("--store (KEYSERVICE_STORE): give sqlite:PATH"));
         assert!(!error.contains("hunter2"));
+        let bare = "b/keyservice.db".parse::<StoreAddress>();
+        let advice = bare.expect_err("no address");
+        assert!(
+            advice.ends_with("; did you mean sqlite:b/keyservice.db?"),
+            "{advice}"
+        );
+        for wrong in ["u:hunter2@h.db", "hunter2", "x.hunter2"] {
+            let advice = wrong.parse::<StoreAddress>().expect_err("no address");
+            assert!(!advice.contains("hunter2"), "{advice}");
+        }
     }
 
     #[test]
