@@ -43,7 +43,7 @@ pub(super) struct NewCredential {
 
     /// The only accounts whose keys and domains the caller may touch, separated by commas. Without this
     /// option it may touch all.
-    #[arg(long, value_name = "ACCOUNT,…", value_parser = credentials::parse_accounts)]
+    #[arg(long, value_name = "ACCOUNT,…", value_parser = accounts)]
     accounts: Option<Accounts>,
 
     /// Write the secret into this new file, which only you can read, and the line for the credentials file to standard
@@ -94,7 +94,32 @@ fn name(text: &str) -> Result<CallerName, String> {
     CallerName::parse(text).map_err(sentence)
 }
 
+fn accounts(text: &str) -> Result<Accounts, String> {
+    if text.contains(char::is_whitespace) {
+        return Err(
+            "it has a blank: give ACCOUNT,ACCOUNT with a comma alone between them".to_owned(),
+        );
+    }
+    credentials::parse_accounts(text).map_err(|wrong| format!("one of them {wrong}"))
+}
+
 fn role(text: &str) -> Result<Role, String> {
     text.parse()
         .map_err(|_| "give authorizer or admin".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_list_of_accounts_is_explained() {
+        for (list, said) in [
+            ("acme, globex", "it has a blank"),
+            ("acme,+globex", "one of them is not an account id"),
+        ] {
+            let error = accounts(list).expect_err("wrong");
+            assert!(error.starts_with(said), "{error}");
+        }
+    }
 }
