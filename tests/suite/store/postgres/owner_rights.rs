@@ -14,7 +14,7 @@ use std::process::Command;
 /// What each role may do, and with what.
 const RIGHTS: &str = "
     SELECT string_agg(rights, ' ' ORDER BY rights) FROM (
-        SELECT datname || datacl::text AS rights FROM pg_database
+        SELECT datname || datacl::text AS rights FROM pg_database WHERE datname = current_database()
         UNION ALL SELECT nspname || nspacl::text FROM pg_namespace
         UNION ALL SELECT relname || relacl::text FROM pg_class) all_rights";
 
