@@ -4,11 +4,11 @@ use super::{
     client::{Consent, Failure},
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
+    output::{OutputFormat, is_broken_pipe, to_stdout},
 };
 use crate::{
     config::StoreAddress,
-    model::time::Timestamp,
+    model::{counted::counted, time::Timestamp},
     store::{OpenError, RestoredStore, postgres, sqlite},
 };
 use clap::Args;

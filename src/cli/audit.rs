@@ -8,7 +8,7 @@ use super::{
     client::{Failure, count_of_some, refuse_preview, sentence},
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, Table, counted, is_broken_pipe, to_stdout},
+    output::{OutputFormat, Table, is_broken_pipe, to_stdout},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
     times::past,
 };
@@ -18,6 +18,7 @@ use crate::{
         account::AccountId,
         audit_record::{AuditQuery, AuditRecord, MethodName},
         caller_name::CallerName,
+        counted::counted,
         domain::Domain,
         key::KeyId,
         printable::{printable, printable_json},
@@ -209,7 +210,7 @@ const HEADINGS: [&str; 11] = [
     "KEY_END",
 ];
 
-/// How many rows are laid out together: each column is as wide as the widest cell so far.
+/// How many rows are collected before they are printed. A column is as wide as the widest cell that was collected so far.
 const AT_A_TIME: u64 = 1000;
 
 fn row(record: &AuditRecord) -> [String; 11] {

@@ -6,11 +6,11 @@ use super::{
     client::Failure,
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, counted, is_broken_pipe, shell_word, to_stdout},
+    output::{OutputFormat, is_broken_pipe, shell_word, to_stdout},
 };
 use crate::{
     config::StoreAddress,
-    model::time::Timestamp,
+    model::{counted::counted, time::Timestamp},
     store::sqlite::{self, Copied, CopyError, Former, MayRestore},
 };
 use clap::Args;

@@ -70,14 +70,6 @@ pub(super) fn is_broken_pipe(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
 
-/// So many of something, whose name in the singular this is.
-pub(super) fn counted(count: impl Into<i128>, of: &str) -> String {
-    match count.into() {
-        1 => format!("1 {of}"),
-        count => format!("{count} {of}s"),
-    }
-}
-
 /// A word of a command line as a shell reads it.
 pub(super) fn shell_word(text: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-./:=,@%+".contains(it);
@@ -87,7 +79,7 @@ pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A table. Its headings are printed with its first row. Each column is as wide as its widest cell so far.
+/// A table. It prints its headings with its first row. Each column is as wide as the widest cell that it has had so far.
 pub(super) struct Table<const COLUMNS: usize> {
     /// Those that are not printed yet. The first of all are the headings.
     rows: Vec<[String; COLUMNS]>,

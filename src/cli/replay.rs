@@ -8,7 +8,7 @@ use super::{
     client::Failure,
     complain,
     named_store::NamedStore,
-    output::{OutputFormat, counted, is_broken_pipe, to_stdout},
+    output::{OutputFormat, is_broken_pipe, to_stdout},
     replay_findings::{Summary, json_line, report_missing, sentence},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
 };
@@ -16,6 +16,7 @@ use crate::{
     config::StoreAddress,
     model::{
         audit_record::AuditQuery,
+        counted::counted,
         printable::{printable, printable_json},
         time::{LeaseTerm, Timestamp},
         token::Digester,

@@ -1,8 +1,11 @@
 //! What `keyservice replay` prints about what it found.
 
-use super::{complain, output::counted};
+use super::complain;
 use crate::{
-    model::{account::AccountId, audit_record::AdminMethod, domain::Domain, time::Timestamp},
+    model::{
+        account::AccountId, audit_record::AdminMethod, counted::counted, domain::Domain,
+        time::Timestamp,
+    },
     replay::{
         Action, Event, Subject, input::Input, plan::Plan, replayer::Finding,
         stored_writes::StoredWrites,
@@ -18,7 +21,7 @@ pub(super) struct Summary {
     pub(super) failed: u64,
     lost_keys: u64,
     lost_rights: u64,
-    /// How many keys are suspended until somebody puts them right.
+    /// How many keys are suspended because the lines do not say all that was changed.
     unclear: u64,
 }
 

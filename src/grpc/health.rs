@@ -1,7 +1,8 @@
 //! `grpc.health.v1`: whether this replica serves.
 //!
 //! Owns the statuses, and tonic-health's service, whose watches it ends.
-//! Promises `NOT_SERVING` for `KeyService` until told otherwise, and for all names for good from the first moment of a shutdown.
+//! Promises `NOT_SERVING` for `KeyService` until told otherwise. From the first moment of a shutdown on, promises it for
+//! all names, and for good.
 //! Must never keep a server from draining: a watch without an end would outlive every other call.
 
 use super::proto::key_service_server::SERVICE_NAME;

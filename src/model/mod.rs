@@ -7,6 +7,7 @@
 pub mod account;
 pub mod audit_record;
 pub mod caller_name;
+pub(crate) mod counted;
 pub mod domain;
 pub mod key;
 pub mod line;

@@ -3,7 +3,7 @@
 //! Such a store may lack revocations, and its rows cannot tell. So a replica that remembers nothing itself must not
 //! serve it before somebody has accepted that.
 
-use crate::model::time::Timestamp;
+use crate::model::{counted::counted, time::Timestamp};
 use std::fmt;
 use uuid::Uuid;
 
@@ -39,8 +39,7 @@ impl fmt::Display for RestoredStore {
             write!(f, ", of the store {id}")?;
         }
         if let Some(keys) = self.keys {
-            let ending = if keys == 1 { "" } else { "s" };
-            write!(f, " with {keys} key{ending}")?;
+            write!(f, " with {}", counted(keys, "key"))?;
         }
         f.write_str(": ")?;
         match last_write {

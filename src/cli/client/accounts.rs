@@ -192,7 +192,7 @@ pub(super) fn key_count(account: &Account) -> i64 {
     counts.into_iter().fold(0, i64::saturating_add)
 }
 
-/// Says that what is suspended for this reason was so already, and for which reason.
+/// Says that the suspension is a second one, and which reason the first one had.
 pub(super) fn say_replaced(before: Option<Suspension>, reason: &str) {
     if let Some(before) = before {
         let replaced = if before.reason == reason.trim() {

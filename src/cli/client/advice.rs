@@ -7,7 +7,7 @@ use super::{
 use std::net::IpAddr;
 
 /// What to look at first, because of this. `without_plaintext` says how not to call in plain text any more, and
-/// `accepts` whether somebody accepts connections at an address.
+/// `accepts` finds out whether an address accepts connections.
 pub(super) fn advice(
     context: &Context,
     has_secret: bool,

@@ -320,10 +320,10 @@ impl Connection {
     }
 }
 
-/// How long a look takes at most whether somebody accepts connections.
+/// The limit for one attempt to connect, which finds out whether the address accepts connections.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
-/// Whether somebody accepts connections at one of these addresses now.
+/// Whether one of these addresses accepts a connection now.
 fn accepts(server: &str) -> bool {
     let places = server.split(',').map(str::trim);
     let addresses = places.filter_map(|place| place.to_socket_addrs().ok());

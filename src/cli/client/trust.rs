@@ -24,20 +24,20 @@ const ALERTS: [&str; 9] = [
 /// Who does not accept whose certificate, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Distrust {
-    /// An authority that this side does not know has issued the service's. It may have the name of one that is known: then
-    /// only its signature is another.
+    /// The service's was issued by an authority that this side does not know. That authority may have the name of one that
+    /// this side knows. Then only the signature shows the difference.
     Issuer,
     /// The service's is for another name.
     Name,
-    /// The service's is wrong in another way, as one is for which no authority vouches.
+    /// The service's has another fault, such as a purpose that does not fit.
     Service,
     /// The service refuses the caller's, or misses it.
     Caller,
 }
 
 impl Distrust {
-    /// Finds it in an error. None if the error is another one, as is a certificate of the service that has expired: whoever
-    /// runs the service mends that.
+    /// Finds the reason in an error. None if the error says nothing of the kind. An expired certificate of the service is
+    /// none either: the service's operator renews it, and a later call succeeds.
     pub(super) fn of(why: &str) -> Option<Self> {
         let alert = why.split(ALERT).nth(1);
         if alert.is_some_and(|alert| ALERTS.iter().any(|name| alert.starts_with(name))) {

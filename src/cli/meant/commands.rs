@@ -9,6 +9,20 @@ type Tip = (
     &'static str,
 );
 
+/// Words for `suspend`, of a key and of an account.
+const SUSPEND: &[&str] = &["disable", "block", "deactivate", "pause", "lock"];
+
+/// Words for `resume`, of a key and of an account.
+const RESUME: &[&str] = &[
+    "unsuspend",
+    "enable",
+    "unblock",
+    "activate",
+    "reactivate",
+    "unpause",
+    "unlock",
+];
+
 /// Below these commands, of which the empty one is the program itself, these words are tried, and this is the tip.
 const COMMANDS: &[Tip] = &[
     (
@@ -18,20 +32,12 @@ const COMMANDS: &[Tip] = &[
     ),
     (
         &["keys"],
-        &["disable", "block", "deactivate", "pause", "lock"],
+        SUSPEND,
         "'keyservice keys suspend' denies a key until it is resumed",
     ),
     (
         &["keys"],
-        &[
-            "unsuspend",
-            "enable",
-            "unblock",
-            "activate",
-            "reactivate",
-            "unpause",
-            "unlock",
-        ],
+        RESUME,
         "'keyservice keys resume' ends the suspension of a key",
     ),
     (
@@ -103,20 +109,12 @@ const COMMANDS: &[Tip] = &[
     ),
     (
         &["accounts"],
-        &["disable", "block", "deactivate", "pause", "lock"],
+        SUSPEND,
         "'keyservice accounts suspend' denies all keys of an account until it is resumed",
     ),
     (
         &["accounts"],
-        &[
-            "unsuspend",
-            "enable",
-            "unblock",
-            "activate",
-            "reactivate",
-            "unpause",
-            "unlock",
-        ],
+        RESUME,
         "'keyservice accounts resume' ends the suspension of an account",
     ),
     (

@@ -10,7 +10,7 @@ use super::{
     schema::{APPLICATION_ID, MIGRATIONS},
 };
 use crate::{
-    model::{time::Timestamp, token::Digester},
+    model::{counted::counted, time::Timestamp, token::Digester},
     store::{OpenError, migrations},
 };
 use rusqlite::{Connection, OptionalExtension};
@@ -45,9 +45,7 @@ impl fmt::Display for Copied {
             Some(id) => write!(f, "store {id}, ")?,
             None => f.write_str("a store without an id, as an earlier release made it, ")?,
         }
-        let keys = self.keys;
-        let ending = if keys == 1 { "" } else { "s" };
-        write!(f, "{keys} key{ending}, ")?;
+        write!(f, "{}, ", counted(self.keys, "key"))?;
         match self.last_write {
             Some(time) => write!(f, "last write at {time}"),
             None => f.write_str("no write"),

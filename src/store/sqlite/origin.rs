@@ -1,7 +1,8 @@
 //! Whether a database is in the file that it was made in, or was copied there, as by a restore.
 //!
-//! Owns the rows `origin` and `store_identity`. Promises that a database is never taken for its own copy because it was mounted elsewhere,
-//! or because its file system does not keep the numbers of files. A snapshot of a whole file system is not recognised.
+//! Owns the rows `origin` and `store_identity`.
+//! Promises that a database is never taken for its own copy because it was mounted elsewhere, or because its file system
+//! does not keep the numbers of files. A snapshot of a whole file system is not recognised.
 
 use super::{
     audit,

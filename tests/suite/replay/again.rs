@@ -71,11 +71,7 @@ async fn what_a_replay_wrote_before_the_backup_is_a_write_like_any_other() {
 async fn writes_since_a_restore_hide_no_lost_ones_in(mut place: Place) {
     let server = place.serve().await;
     let mut clients = Clients::of(&server).await;
-    let keys = [
-        clients.create(None).await,
-        clients.create(None).await,
-        clients.create(None).await,
-    ];
+    let keys = clients.create_three().await;
     let before = whole_log(server).await;
     let copy = place.copy();
     let server = place.serve().await;

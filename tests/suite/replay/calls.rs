@@ -192,6 +192,14 @@ impl Clients {
         self.create_for("acme", domain).await
     }
 
+    pub async fn create_three(&mut self) -> [Made; 3] {
+        [
+            self.create(None).await,
+            self.create(None).await,
+            self.create(None).await,
+        ]
+    }
+
     pub async fn create_for(&mut self, account: &str, domain: Option<&str>) -> Made {
         let request = CreateRequest {
             account_id: account.into(),

@@ -11,11 +11,7 @@ async fn restored(
     let mut place = Place::sqlite();
     let server = place.serve().await;
     let mut clients = Clients::of(&server).await;
-    let keys = [
-        clients.create(None).await,
-        clients.create(None).await,
-        clients.create(None).await,
-    ];
+    let keys = clients.create_three().await;
     let before = whole_log(server).await;
     let copy = place.copy();
     let server = place.serve().await;

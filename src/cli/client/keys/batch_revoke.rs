@@ -17,11 +17,11 @@ use crate::{
             pages::Pages,
             printer::{PAGE, json, print, print_with, say, time as time_text},
         },
-        output::{OutputFormat, counted},
+        output::OutputFormat,
         times::past,
     },
     grpc,
-    model::{printable::printable_json, time::Timestamp},
+    model::{counted::counted, printable::printable_json, time::Timestamp},
 };
 use clap::Args;
 use serde_json::Value;
