@@ -9,6 +9,7 @@ pub mod audit_record;
 pub mod caller_name;
 pub(crate) mod counted;
 pub mod domain;
+pub mod history;
 pub mod key;
 pub mod line;
 pub mod loss;

@@ -1,0 +1,70 @@
+//! The histories of a store: a restore that loses writes ends one and begins another.
+//!
+//! In one history, a revision is given to one write. After a restore, revisions that were lost are given once more, so
+//! only a history and a revision together name a write.
+
+use super::time::Timestamp;
+use std::fmt;
+use uuid::Uuid;
+
+/// Names one history: 16 hexadecimal digits, chosen at random. The first history of a store has those with which the
+/// store's id begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HistoryId(u64);
+
+impl HistoryId {
+    /// The one whose id stands in the first half of this UUID, as it does in the id of each of its writes.
+    #[must_use]
+    pub fn from_first_half(of: Uuid) -> Self {
+        Self(of.as_u64_pair().0)
+    }
+
+    /// Reads what [`Display`](fmt::Display) has written.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok();
+        number.filter(|_| is_hex).map(Self)
+    }
+}
+
+impl fmt::Display for HistoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Where a history begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Its name.
+    pub id: HistoryId,
+    /// The one that it goes on from. None: it is the first.
+    pub parent: Option<HistoryId>,
+    /// The last revision that it has from that one, or 0.
+    pub after: i64,
+    /// If a replay has begun it, to write again what was lost: when the last write was that it read of. Its writes
+    /// repeat others, up to that time.
+    pub replayed_until: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let id = HistoryId::from_first_half(Uuid::from_u128(0x00f3 << 112 | 7));
+        assert_eq!(id.to_string(), "00f3000000000000");
+        assert_eq!(HistoryId::parse("00f3000000000000"), Some(id));
+        for text in [
+            "",
+            "+0f3000000000000",
+            "f3",
+            "00f30000000000000",
+            "00f300000000000g",
+        ] {
+            assert_eq!(HistoryId::parse(text), None, "{text}");
+        }
+    }
+}
