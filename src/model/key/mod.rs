@@ -118,7 +118,7 @@ impl Key {
     /// Tells this state of the record from every other.
     #[must_use]
     pub fn etag(&self) -> Etag {
-        Etag::of(self.id, self.version)
+        Etag::of(self)
     }
 }
 

@@ -62,6 +62,14 @@ impl Servers {
         response.key.unwrap()
     }
 
+    async fn assert_shown(&self, expected: Key) {
+        for server in &self.all {
+            let listed = server.client().await.list(ACCOUNT).await.unwrap();
+            let shown = listed.iter().find(|key| key.key_id == expected.key_id);
+            assert_eq!(shown, Some(&expected));
+        }
+    }
+
     async fn update(&mut self, request: UpdateRequest) -> Result<Key, Refused> {
         let response = self.keys.update(request).await?.into_inner();
         Ok(response.key.unwrap())
@@ -121,6 +129,7 @@ on_both_stores![
     an_update_changes_what_its_mask_names_and_decides_everywhere_when_it_returns,
     labels_are_replaced_as_a_whole_and_inherited_by_a_successor,
     an_update_with_a_stale_etag_changes_nothing,
+    what_a_change_answers_is_what_every_replica_shows,
     a_suspended_key_is_denied_until_it_is_resumed,
     a_suspension_is_stored_however_many_updates_race_with_it,
     a_rotated_key_and_its_successor_both_work_for_the_overlap,
@@ -243,6 +252,42 @@ async fn an_update_with_a_stale_etag_changes_nothing(mut servers: Servers) {
     let stale = servers.update(update).await.unwrap_err();
     assert_refused(&stale, Code::Aborted, "ETAG_MISMATCH");
     assert_eq!(servers.get(&created.key_id).await, first);
+}
+
+/// To the microsecond, and so with the etag, which stands for all of it.
+async fn what_a_change_answers_is_what_every_replica_shows(mut servers: Servers) {
+    let created = servers.create().await;
+    let mut expire_time = super::in_the_future(Duration::from_secs(3600));
+    expire_time.nanos = 123_456_789;
+    let labels = [
+        ("z", "1"),
+        ("Z", ""),
+        ("example.com/a", "2"),
+        ("a-b", "3"),
+        ("ab", "4"),
+    ];
+    let update = UpdateRequest {
+        name: "Büro ✉".into(),
+        scope: only(DOMAIN),
+        expire_time: Some(expire_time),
+        labels: labels
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+        ..update(&created.key_id, &["name", "scope", "expire_time", "labels"])
+    };
+    let updated = servers.update(update).await.unwrap();
+    servers.assert_shown(updated).await;
+    let suspended = servers.suspend(&created.key_id).await.unwrap();
+    servers.assert_shown(suspended).await;
+    let resumed = servers.resume(&created.key_id).await.unwrap();
+    servers.assert_shown(resumed).await;
+    let rotated = servers.rotate(rotation(&created.key_id)).await.unwrap();
+    for key in [rotated.key, rotated.predecessor] {
+        servers.assert_shown(key.unwrap()).await;
+    }
+    let mut client = servers.all[0].client().await;
+    let revoked = client.revoke(&created.key_id).await.unwrap();
+    servers.assert_shown(revoked).await;
 }
 
 async fn a_suspended_key_is_denied_until_it_is_resumed(mut servers: Servers) {

@@ -7,12 +7,15 @@ use crate::support::{
     stores::accept_restore,
     tools::shell,
 };
+use keyservice::grpc::proto::{Key, UpdateRequest};
+use prost_types::FieldMask;
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
 use tempfile::TempDir;
+use tonic::Status;
 
 /// The commands of docs/sqlite.md, with which an operator makes a backup while the service runs.
 const BACKUPS: [&str; 2] = [
@@ -171,6 +174,33 @@ async fn the_database_of_another_service_beside_a_log_is_refused() {
     assert_refused(&mut server::command(&files.store()), &parts).await;
 }
 
+/// The restored record counts its changes on from the backup, and so has had as many soon.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_etag_of_a_lost_change_fits_no_change_that_was_made_since() {
+    let files = Files::new();
+    let server = Server::start(&files.store()).await;
+    let (_, key_id) = server.client().await.create_key().await;
+    server.terminate().await;
+    files.copy("keys.db", "backup.db");
+    let server = Server::start(&files.store()).await;
+    let kept = server.client().await.list("acme").await.unwrap().remove(0);
+    let lost = rename(&server, &key_id, "lost", None).await.expect("made");
+    server.terminate().await;
+
+    restore(&files.store(), &files.path("backup.db"));
+    accept_restore(&files.store());
+    let server = Server::start(&files.store()).await;
+    let since = rename(&server, &key_id, "since", Some(&kept.etag)).await;
+    let since = since.expect("the backup has the record of this etag");
+    let late = rename(&server, &key_id, "late", Some(&lost.etag)).await;
+    let refused = late.expect_err("its caller never saw the record");
+    assert_eq!(
+        server::error_reason(&refused).as_deref(),
+        Some("ETAG_MISMATCH")
+    );
+    assert_eq!(server.client().await.list("acme").await.unwrap(), [since]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_without_its_database_is_not_deleted() {
     let files = Files::new();
@@ -245,6 +275,25 @@ fn the_documents_show_the_commands_that_are_tested_here() {
             "{command}"
         );
     }
+}
+
+async fn rename(
+    server: &Server,
+    key_id: &str,
+    name: &str,
+    etag: Option<&str>,
+) -> Result<Key, Status> {
+    let request = UpdateRequest {
+        key_id: key_id.to_owned(),
+        update_mask: Some(FieldMask {
+            paths: vec!["name".to_owned()],
+        }),
+        name: name.to_owned(),
+        etag: etag.map(str::to_owned),
+        ..UpdateRequest::default()
+    };
+    let updated = server.client().await.0.update(request).await?;
+    Ok(updated.into_inner().key.expect("the key"))
 }
 
 /// Puts a backup in the place of the store, as an operator does.
