@@ -50,6 +50,17 @@ pub enum OpenError {
          backup to `keyservice restore`, which keeps the log"
     )]
     LogWithoutDatabase(String),
+    /// It is gone when that process ends.
+    #[error(
+        "{path} was deleted while {holder} has it open, and is lost when that process ends: save it first, as the \
+         process says in its log. To go on without it, stop that process"
+    )]
+    Deleted {
+        /// The database file.
+        path: String,
+        /// `process 123`, where that is known.
+        holder: String,
+    },
     /// Another user may have put the file there.
     #[error(
         "{0} belongs to user {1}, and its folder lets everybody create files: if it is yours, make the \

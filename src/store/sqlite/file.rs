@@ -9,6 +9,7 @@ use crate::{
     file_access::{self, Content, planter},
     store::OpenError,
 };
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
@@ -23,6 +24,7 @@ const MODE: u32 = 0o600;
 /// store. The file is created first, because the path of a missing file could come to mean another
 /// file.
 pub(super) fn create(path: &Path) -> Result<PathBuf, OpenError> {
+    refuse_deleted(path)?;
     if !path.exists()
         && beside(path, "-wal")
             .metadata()
@@ -89,6 +91,38 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => Err(cannot_lock(error)),
     }
+}
+
+/// The byte of the log's index on which every connection of SQLite to the database has a lock.
+const CONNECTED: u64 = 128;
+
+/// Refuses a path that leads to no database any more, while another process still has the one that was there. Must
+/// not be called by a process that has it open itself.
+pub(super) fn refuse_deleted(path: &Path) -> Result<(), OpenError> {
+    let index = beside(path, "-shm");
+    // A link may lead to the folder of the database, but one to nothing is nobody's.
+    if path.exists() || !index.is_file() {
+        return Ok(());
+    }
+    let holder = File::options().read(true).open(index).ok();
+    let holder = holder.and_then(|index| {
+        let ours = Flock {
+            start: CONNECTED,
+            length: 1,
+            ..Flock::from(FlockType::WriteLock)
+        };
+        fcntl_getlk(&index, &ours).ok().flatten()
+    });
+    let Some(lock) = holder else {
+        return Ok(());
+    };
+    let pid = lock.pid.filter(|pid| pid.as_raw_nonzero().get() > 0);
+    Err(OpenError::Deleted {
+        path: path.display().to_string(),
+        holder: pid.map_or("another process".to_owned(), |pid| {
+            format!("process {}", pid.as_raw_nonzero())
+        }),
+    })
 }
 
 /// What SQLite keeps beside a database, or once has, and applies to it when it opens it.

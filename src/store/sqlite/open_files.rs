@@ -15,7 +15,10 @@ use super::{
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -39,6 +42,19 @@ pub(super) enum Lost {
         .0.display()
     )]
     Database(PathBuf),
+    /// The same, and the file has no name any more: it is gone when this process ends.
+    #[error(
+        "{path} was deleted, moved or replaced while the service has it open, and no other process has what is in it: \
+         BEFORE you stop the service, copy as root {database} to {path}.saved, {log} to {path}.saved-wal and {index} to \
+         {path}.saved-shm, and restore that as the page docs/sqlite.md says",
+        path = .path.display()
+    )]
+    Deleted {
+        path: PathBuf,
+        database: String,
+        log: String,
+        index: String,
+    },
     /// The same for a file that SQLite keeps beside it.
     #[error(
         "{} was deleted, moved or replaced while the service has it open: stop the service, which \
@@ -157,7 +173,7 @@ impl OpenFiles {
     /// Looks whether the files are still the same.
     pub(super) fn check(&self) -> Result<(), Lost> {
         if !self.database.is_in_place()? {
-            return Err(Lost::Database(self.database.path.clone()));
+            return Err(self.lost_database());
         }
         for beside in [&self.log, &self.index] {
             if !beside.is_in_place()? {
@@ -184,6 +200,19 @@ impl OpenFiles {
             }
         }
         Ok(())
+    }
+
+    fn lost_database(&self) -> Lost {
+        let path = self.database.path.clone();
+        if !cfg!(target_os = "linux") || self.database.has_a_name() {
+            return Lost::Database(path);
+        }
+        Lost::Deleted {
+            path,
+            database: self.database.path_by_process(),
+            log: self.log.path_by_process(),
+            index: self.index.path_by_process(),
+        }
     }
 
     /// Finds out whether the database and its log are as SQLite left them. The index must not change
@@ -224,6 +253,15 @@ impl OpenFile {
             (Err(error), _) | (_, Err(error)) => return Err(self.unseen(&error)),
         };
         Ok((open.dev(), open.ino()) == (found.dev(), found.ino()))
+    }
+
+    fn has_a_name(&self) -> bool {
+        self.file.metadata().is_ok_and(|open| open.nlink() > 0)
+    }
+
+    /// Where Linux shows the open file, whatever became of its name.
+    fn path_by_process(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
     fn stamp(&self) -> Result<Stamp, Lost> {

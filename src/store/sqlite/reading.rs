@@ -43,6 +43,7 @@ impl Reading {
     /// Opens a file, or refuses it. Blocks.
     pub(super) fn begin(path: &Path) -> Result<Self, OpenError> {
         let given = std::path::absolute(path).map_err(|error| cannot_open(path, error, ADVICE))?;
+        file::refuse_deleted(&given)?;
         let own_path = path.canonicalize().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => OpenError::Missing(format!("sqlite:{}", path.display())),
             _ => cannot_open(path, error, ADVICE),

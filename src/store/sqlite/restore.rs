@@ -135,6 +135,7 @@ impl Place {
         let advice = "give the path of the database, in a folder that exists";
         let failed = |cause: Cause| cannot_open(path, cause, advice);
         let given = std::path::absolute(path).map_err(|error| failed(error.into()))?;
+        file::refuse_deleted(&given)?;
         if let Ok(real) = given.canonicalize() {
             let lock = file::lock(&real)?;
             file::refuse_planted(&given, &real)?;

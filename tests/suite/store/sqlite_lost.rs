@@ -1,9 +1,18 @@
 //! A database that is deleted, moved, replaced, overwritten or truncated under a running service is
 //! noticed before the next acknowledgement, and soon if there is nothing to write.
 
-use crate::support::{directory, eventually, server::Server, tools::shell};
+use crate::support::{
+    directory, eventually,
+    postgres::is_running_as_root,
+    server::{self, Server, assert_refused},
+    stores::accept_restore,
+    tools::shell,
+};
 use rusqlite::Connection;
-use std::path::Path;
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -108,6 +117,82 @@ async fn a_database_that_is_moved_back_is_served_again_with_all_its_writes() {
     store.server.kill().await;
     let server = Server::start(&address).await;
     assert!(server.client().await.is_granted(&token).await);
+}
+
+/// As the log and docs/sqlite.md say. Only root may read the open files of the service.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_database_is_saved_from_the_service_that_has_it_open() {
+    if !is_running_as_root() {
+        return;
+    }
+    for command in ["rm keys.db", "rm keys.db*", "mv other.db keys.db"] {
+        let store = Store::new().await;
+        store.run(command);
+        store
+            .wait_until_not_serving("BEFORE you stop the service")
+            .await;
+        let log = store.server.log();
+        let words: Vec<_> = log.split([' ', ',']).collect();
+        let opened = words.iter().position(|word| word.starts_with("/proc/"));
+        let opened = opened.expect("the path of the open database");
+        let copies = words[opened..].windows(3).filter(|it| it[1] == "to");
+        let copies: Vec<_> = copies.take(3).collect();
+        assert_eq!(copies.len(), 3, "{log}");
+        for copy in copies {
+            store.run(&format!("cp {} {}", copy[0], copy[2]));
+        }
+        let (address, data) = (store.address(), store.data());
+        keyservice_in(
+            &data,
+            &["backup", "--store", "sqlite:keys.db.saved", "saved.db"],
+        );
+        store.server.kill().await;
+        let other = "--allow-other-store";
+        keyservice_in(
+            &data,
+            &["restore", other, "--store", "sqlite:keys.db", "saved.db"],
+        );
+        accept_restore(&address);
+        let server = Server::start(&address).await;
+        assert!(
+            server.client().await.is_granted(&store.token).await,
+            "{command}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_takes_the_place_of_a_deleted_database_that_a_service_still_has() {
+    let store = Store::new().await;
+    store.run("rm keys.db");
+    store
+        .wait_until_not_serving("BEFORE you stop the service")
+        .await;
+    let deleted = format!(
+        "keys.db was deleted while process {} has it open",
+        store.server.pid()
+    );
+    let log = std::fs::read(store.data().join("keys.db-wal")).expect("a file");
+    for args in [
+        &["backup", "--store", "sqlite:keys.db", "copy.db"][..],
+        &["restore", "--store", "sqlite:keys.db", "old.db"],
+        &["audit", "--store", "sqlite:keys.db"],
+    ] {
+        let refused = run_keyservice_in(&store.data(), args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            !refused.status.success() && said.contains(&deleted),
+            "{said}"
+        );
+    }
+    assert_refused(&mut server::command(&store.address()), &[&deleted]).await;
+    assert!(!store.data().join("keys.db").exists());
+    let after = std::fs::read(store.data().join("keys.db-wal")).expect("a file");
+    assert!(after == log);
+
+    let data = store.data();
+    store.server.kill().await;
+    keyservice_in(&data, &["restore", "--store", "sqlite:keys.db", "old.db"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,4 +314,15 @@ impl Store {
 fn run_in(directory: &Path, command: &str) {
     let done = shell(&format!("cd {} && {command}", directory.display()));
     done.expect(command);
+}
+
+fn keyservice_in(directory: &Path, args: &[&str]) {
+    let done = run_keyservice_in(directory, args);
+    assert!(done.status.success(), "{args:?}: {done:?}");
+}
+
+fn run_keyservice_in(directory: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyservice"));
+    let done = command.args(args).current_dir(directory).output();
+    done.expect("keyservice runs")
 }
