@@ -5,25 +5,25 @@
 //! unless the process dies before the line is written.
 
 use super::Alike;
+use crate::store::StoreIdentity;
 use std::{
     collections::HashMap,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use uuid::Uuid;
 
 /// The counts. Their number is bounded: the callers in the credentials file, times the methods, times
 /// the outcomes.
 pub(super) struct CountedLines {
     counts: Mutex<HashMap<Alike, u64>>,
-    store_id: Uuid,
+    identity: StoreIdentity,
 }
 
 impl CountedLines {
     /// For calls about this store.
-    pub(super) fn new(store_id: Uuid) -> Self {
+    pub(super) fn new(identity: StoreIdentity) -> Self {
         let counts = Mutex::default();
-        Self { counts, store_id }
+        Self { counts, identity }
     }
 
     pub(super) fn count(&self, alike: Alike) {
@@ -37,7 +37,7 @@ impl CountedLines {
         let counts = mem::take(&mut *self.lock());
         for (alike, calls) in counts {
             tracing::info!(
-                store_id = %self.store_id,
+                store_id = %self.identity.store_id,
                 caller = alike.caller.as_str(),
                 method = alike.method.as_str(),
                 outcome = alike.outcome.as_str(),

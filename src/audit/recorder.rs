@@ -15,7 +15,7 @@ use crate::{
         time::Timestamp,
     },
     observe::repeated_line::RepeatedLine,
-    store::{Appended, AuditLog, StoreError},
+    store::{Appended, AuditLog, StoreError, StoreIdentity},
 };
 use std::{
     collections::HashMap,
@@ -27,7 +27,6 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, timeout},
 };
-use uuid::Uuid;
 
 /// How many records may wait to be stored, which is more than the default limit on admin calls in
 /// flight. Beyond it, Lists are not answered, and refusals are counted.
@@ -67,7 +66,7 @@ pub struct Recorder {
     queue: mpsc::Sender<Job>,
     tally: Arc<Tally>,
     lines: Arc<CountedLines>,
-    store_id: Uuid,
+    identity: StoreIdentity,
     refusals: Mutex<Allowances>,
     answers: Mutex<Allowances>,
 }
@@ -94,30 +93,31 @@ struct Entry {
 pub struct NotRecorded;
 
 impl Recorder {
-    /// Starts a task that stores the records in this log, which is that of the store with this id, and ends when the recorder is dropped.
+    /// Starts a task that stores the records in this log, which is that of this store, and ends when the recorder
+    /// is dropped.
     /// Call it on a tokio runtime.
     #[must_use]
-    pub fn new(log: Arc<dyn AuditLog>, store_id: Uuid) -> Self {
+    pub fn new(log: Arc<dyn AuditLog>, identity: StoreIdentity) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LEN);
         let tally = Arc::new(Tally {
             log,
             counts: Mutex::default(),
         });
-        let lines = Arc::new(CountedLines::new(store_id));
+        let lines = Arc::new(CountedLines::new(identity));
         tokio::spawn(store_for_ever(jobs, tally.clone(), lines.clone()));
         Self {
             queue,
             tally,
             lines,
-            store_id,
+            identity,
             refusals: Mutex::new(Allowances::new(REFUSALS, REFUSAL_INTERVAL)),
             answers: Mutex::new(Allowances::new(ANSWERS, ANSWER_INTERVAL)),
         }
     }
 
-    /// The id of the store, which the lines about its writes carry.
-    pub(crate) fn store_id(&self) -> Uuid {
-        self.store_id
+    /// What the lines about the store's writes carry.
+    pub(crate) fn store(&self) -> StoreIdentity {
+        self.identity
     }
 
     /// Records a call that was carried out. It may be answered only if this returns `Ok`.
@@ -406,7 +406,7 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone());
         let _in_force = tracing::subscriber::set_default(subscriber.finish());
         let log = Arc::new(Primary::default());
-        let recorder = Recorder::new(log.clone(), Uuid::nil());
+        let recorder = Recorder::new(log.clone(), StoreIdentity::NONE);
         let answered = recorder.record_answer(&list_that_ended(Outcome::OK)).await;
         assert_eq!(answered, Err(NotRecorded));
         recorder.count(&list_that_ended(Outcome::UNAVAILABLE));

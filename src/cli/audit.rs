@@ -24,13 +24,12 @@ use crate::{
         printable::{printable, printable_json},
         time::Timestamp,
     },
-    store::{ApplyRecord, ReadAuditError, ReadRecord, Unreadable, postgres, sqlite},
+    store::{ApplyRecord, ReadAuditError, ReadRecord, RecordOrigin, Unreadable, postgres, sqlite},
 };
 use clap::Args;
 use serde_json::json;
 use std::io::Write;
 use tokio::runtime;
-use uuid::Uuid;
 
 /// Which records to print, and how. What is left out restricts nothing.
 #[derive(Debug, Args)]
@@ -116,7 +115,7 @@ impl AuditCommand {
     fn print_to(&self, output: &mut impl Write, as_table: bool) -> Result<(), ReadAuditError> {
         let (mut printed, mut unreadable) = (0_u64, 0);
         let mut table = Table::new(HEADINGS);
-        let mut print = |store_id: Option<Uuid>, read: ReadRecord| {
+        let mut print = |origin: RecordOrigin, read: ReadRecord| {
             printed += 1;
             unreadable += u64::from(read.is_err());
             match &read {
@@ -125,7 +124,7 @@ impl AuditCommand {
                     table.print(output)?;
                     writeln!(output, "{}", printable(&unreadable.to_string()))?;
                 }
-                _ => writeln!(output, "{}", printable_json(&json_line(store_id, &read)))?,
+                _ => writeln!(output, "{}", printable_json(&json_line(origin, &read)))?,
             }
             if printed.is_multiple_of(AT_A_TIME) {
                 table.print(output)?;
@@ -144,12 +143,12 @@ impl AuditCommand {
                 limit: None,
                 ..self.query(end)
             };
-            self.read(&query, &mut |store_id, read| match read {
+            self.read(&query, &mut |origin, read| match read {
                 Ok(_) => {
                     times_to_come += 1;
                     Ok(())
                 }
-                Err(_) => print(store_id, read),
+                Err(_) => print(origin, read),
             })?;
         }
         table.print(output)?;
@@ -234,7 +233,7 @@ fn row(record: &AuditRecord) -> [String; 11] {
 }
 
 /// The line of each record has every field, so that a reader who has seen one knows them all.
-fn json_line(store_id: Option<Uuid>, read: &ReadRecord) -> String {
+fn json_line(origin: RecordOrigin, read: &ReadRecord) -> String {
     let record = match read {
         Ok(record) => record,
         Err(Unreadable { number, why }) => {
@@ -243,7 +242,7 @@ fn json_line(store_id: Option<Uuid>, read: &ReadRecord) -> String {
     };
     format!(
         "{{\"time\":{},\"revision\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
-         \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{},\"store_id\":{}}}",
+         \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{},\"store_id\":{},\"history_id\":{},\"history_after\":{},\"history_parent\":{}}}",
         json!(record.time.to_string()),
         json!(record.revision),
         json!(record.caller.as_str()),
@@ -255,7 +254,15 @@ fn json_line(store_id: Option<Uuid>, read: &ReadRecord) -> String {
         json!(record.key_end.map(|end| end.to_string())),
         json!(record.outcome.as_str()),
         record.calls,
-        json!(store_id.map(|id| id.to_string()))
+        json!(origin.store_id.map(|id| id.to_string())),
+        json!(origin.history.map(|it| it.id.to_string())),
+        json!(origin.history.map(|it| it.after)),
+        json!(
+            origin
+                .history
+                .and_then(|it| it.parent)
+                .map(|id| id.to_string())
+        )
     )
 }
 

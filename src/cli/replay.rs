@@ -31,8 +31,8 @@ use crate::{
     replication::acknowledgement::{Acknowledgements, Unacknowledged},
     serve::read_digest_secret,
     store::{
-        KeyCounts, KeyLookup, OpenError, Position, Presence, ReadRecord, ReplicaId, Revision,
-        Store, StoreError,
+        KeyCounts, KeyLookup, OpenError, Position, Presence, ReadRecord, RecordOrigin, ReplicaId,
+        Revision, Store, StoreError,
         postgres::{self, PoolSettings, PostgresStore},
         sqlite::{self, SqliteStore},
     },
@@ -148,7 +148,7 @@ impl ReplayCommand {
         // Before the records are read, since it brings them to this release. They are read without it: SQLite's file
         // is read in another way than it is served.
         let (store, _) = self.open(&digester, None).await?;
-        self.refuse_lines_of_another_store(input, store.store_id)?;
+        self.refuse_lines_of_another_store(input, store.identity.store_id)?;
         drop(store);
         let mut stored = StoredWrites::new(input);
         self.read_records(&mut stored, input.since()).await?;
@@ -298,7 +298,7 @@ impl ReplayCommand {
             caller: None,
             limit: None,
         };
-        let mut note = |_: Option<Uuid>, read: ReadRecord| -> io::Result<()> {
+        let mut note = |_: RecordOrigin, read: ReadRecord| -> io::Result<()> {
             // A record that cannot be read does not count. The worst that follows is that a denial is written twice.
             if let Ok(record) = read {
                 stored.note(&record);
@@ -340,7 +340,7 @@ async fn knows_any(
     input: &Input,
     stored: &StoredWrites<'_>,
 ) -> Result<bool, StoreError> {
-    if input.is_of_store(store.store_id) || stored.has_any() {
+    if input.is_of_store(store.identity.store_id) || stored.has_any() {
         return Ok(true);
     }
     let (mut keys, mut accounts) = (HashSet::new(), HashSet::new());

@@ -30,7 +30,7 @@ use crate::{
         time::Timestamp,
     },
     net::connection::Peer,
-    store::{Committed, Revision, StoreError},
+    store::{Committed, Position, StoreError, StoreIdentity},
 };
 use http::Response;
 use std::{
@@ -41,7 +41,6 @@ use std::{
 use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Status, body::Body};
-use uuid::Uuid;
 
 /// The call is not on record yet.
 pub(super) struct Unrecorded;
@@ -72,9 +71,9 @@ impl<State> AuditedCall<State> {
         &self.entry.caller
     }
 
-    /// The id of the store that the call is about.
-    pub(super) fn store_id(&self) -> Uuid {
-        self.entry.recorder.store_id()
+    /// The store that the call is about.
+    pub(super) fn store(&self) -> StoreIdentity {
+        self.entry.recorder.store()
     }
 
     /// When the handler took the call up, its message read.
@@ -307,7 +306,7 @@ impl AuditedCall {
     ) -> AuditedCall<Recorded> {
         // The line of a call that found its work done would be taken for a write.
         self.entry.written = (!committed.is_by_earlier_write()).then(|| Written {
-            revision: committed.position().revision,
+            position: committed.position(),
             key_end,
             successor,
         });
@@ -350,7 +349,7 @@ impl AuditedCall<Recorded> {
 
 /// The write that stands for a call. Its log line tells of it what is needed to make it once more.
 struct Written {
-    revision: Revision,
+    position: Position,
     /// When the key stops working, if the write may have changed that.
     key_end: Option<KeyEnd>,
     /// The key that replaced it.
@@ -587,10 +586,12 @@ impl Drop for Entry {
             return;
         }
         let written = self.written.as_ref();
+        let store = self.recorder.store();
         tracing::info!(
-            store_id = %self.recorder.store_id(),
+            store_id = %store.store_id,
+            history_id = written.map(|it| tracing::field::display(store.history_of(it.position))),
             time = %self.time,
-            revision = written.map(|written| written.revision.number()),
+            revision = written.map(|written| written.position.revision.number()),
             caller = self.caller.name.as_str(),
             method = self.method_name().as_str(),
             account_id = self.account_id.as_ref().map(AccountId::as_str),

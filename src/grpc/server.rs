@@ -310,7 +310,10 @@ mod tests {
         let limits = Settings::parse_from(&[]).expect("defaults").limits;
         let callers = Callers::Anyone(Arc::new(Caller::anyone()));
         let (recorder, counts) = (
-            Arc::new(Recorder::new(Arc::new(NoLog), uuid::Uuid::nil())),
+            Arc::new(Recorder::new(
+                Arc::new(NoLog),
+                crate::store::StoreIdentity::NONE,
+            )),
             new_counts(),
         );
         // No service answers a call that failed with OK.

@@ -48,6 +48,15 @@ pub struct History {
     pub replayed_until: Option<Timestamp>,
 }
 
+impl History {
+    /// Of all histories of a store, in order, the one to which the write with this revision belongs.
+    #[must_use]
+    pub fn of(all: &[Self], revision: i64) -> Option<Self> {
+        let mut begun = all.iter().filter(|history| history.after < revision);
+        begun.next_back().copied()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,8 @@
 use super::{
     acknowledgement::Acknowledgements,
     believed_domain::believed,
-    loading, lost_history,
+    loading, lost_history, own_writes,
+    trouble::Trouble,
     vouching::{self, Vouching},
 };
 use crate::{
@@ -76,6 +77,8 @@ pub struct Follower {
     hints_paused_until: tokio::time::Instant,
     renewals: i64,
     vouching: Vouching,
+    /// Whether it has begun a history for the writes that were lost, of which it has not yet written all again.
+    has_begun_history: bool,
     stop: CancellationToken,
 }
 
@@ -91,6 +94,7 @@ impl Follower {
         stop: CancellationToken,
     ) -> Result<Self, StoreError> {
         let (loaded, position) = loading::load_first(&store).await?;
+        own_writes::log_histories(&store).await?;
         keyring.replace_with(loaded);
         acknowledgements.set_applied(position.revision);
         Ok(Self {
@@ -105,6 +109,7 @@ impl Follower {
             hints_paused_until: tokio::time::Instant::now(),
             renewals: 0,
             vouching: Vouching::begin(),
+            has_begun_history: false,
             stop,
         })
     }
@@ -193,11 +198,9 @@ impl Follower {
     }
 
     async fn vouch(&self) {
-        if let Some(registry) = &self.store.replicas {
-            let vouched = async { Ok(vouching::vouch(&**registry, self.progress.head).await?) };
-            if let Err(error) = self.in_time(vouched).await {
-                tracing::debug!("cannot look whether the store was restored: {error}");
-            }
+        let vouched = async { Ok(vouching::vouch(&self.store, self.progress.head).await?) };
+        if let Err(error) = self.in_time(vouched).await {
+            tracing::debug!("cannot look whether the store was restored: {error}");
         }
     }
 
@@ -330,6 +333,7 @@ impl Follower {
                 fresh.take_over_uses(&self.keyring);
                 self.keyring.replace_with(fresh);
                 self.progress = Progress::at(position);
+                self.has_begun_history = false;
                 self.set_applied();
             }
             Err(error) => {
@@ -343,48 +347,25 @@ impl Follower {
     }
 
     /// Loads the history that the store has now, and writes again what must not be lost.
-    async fn load_and_restore(&self) -> Result<(Keyring, Position), StoreError> {
+    async fn load_and_restore(&mut self) -> Result<(Keyring, Position), StoreError> {
         let start = self.store.retention.history_start().await?;
         let (fresh, position) = loading::load(&*self.store.changes).await?;
-        let registry = self.store.replicas.as_deref();
         if self.progress.read_to < start {
             tracing::warn!(
                 "this replica was away for longer than --retention: what its memory holds is too old to \
                  tell whether the store has lost writes since"
             );
-            vouching::refuse_restored(registry).await?;
+            vouching::refuse_restored(&self.store).await?;
         } else {
+            if !self.has_begun_history {
+                own_writes::begin_history(&self.store).await?;
+                self.has_begun_history = true;
+            }
             lost_history::restore(&self.store, &self.keyring, &fresh).await?;
             // Only now: from here on, a replica that remembers nothing may serve it.
-            if let Some(registry) = registry {
-                vouching::vouch(registry, position).await?;
-            }
+            vouching::vouch(&self.store, position).await?;
         }
         Ok((fresh, position))
-    }
-}
-
-/// What keeps the follower from following.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    None,
-    /// The store does not answer, or has another history.
-    Passing,
-    /// The address leads to another store. The lease runs on: it says what memory is, and memory is still that
-    /// of the store which was opened.
-    OtherStore,
-    /// Another store is in its place.
-    Lost,
-}
-
-impl Trouble {
-    fn of(renewed: &Result<BroughtChanges, ReplicationError>) -> Self {
-        match renewed {
-            Ok(_) => Self::None,
-            Err(ReplicationError::StoreLost(_)) => Self::Lost,
-            Err(ReplicationError::Store(StoreError::OtherStore(_))) => Self::OtherStore,
-            Err(_) => Self::Passing,
-        }
     }
 }
 

@@ -29,7 +29,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// The same, at the start. The store may have been restored since it was opened, and then this memory vouches for nothing.
 pub(super) async fn load_first(store: &Store) -> Result<(Keyring, Position), StoreError> {
     let loaded = load(&*store.changes).await?;
-    refuse_restored(store.replicas.as_deref()).await?;
+    refuse_restored(store).await?;
     Ok(loaded)
 }
 

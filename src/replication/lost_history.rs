@@ -6,12 +6,14 @@
 //! is named in the log, and what is written is on record too.
 //! Must never change the memory that is still in use, except to deny more.
 
+use super::own_writes::{self, OwnWrite};
 use crate::{
     authorize::keyring::{KeyRef, Keyring},
     model::{
         account::{AccountState, Accounts},
+        audit_record::AdminMethod,
         caller_name::CallerName,
-        key::Reason,
+        key::{Key, Reason},
         loss::{DomainLoss, KeyLoss, KeyRights, Removal},
         time::Timestamp,
         token::TokenDigest,
@@ -19,7 +21,7 @@ use crate::{
     },
     store::{
         DomainRemoval, KeySuspension, KeyTarget, Revocation, StillAllowed, Store, StoreError,
-        SuspensionChange,
+        Suspended, SuspensionChange,
     },
 };
 use std::collections::{HashMap, HashSet};
@@ -77,7 +79,7 @@ async fn restore_accounts(
             caller: CallerName::service(),
             still_allowed: StillAllowed::always(),
         };
-        let written = store.accounts.set_suspension(&change).await.map(drop);
+        let written = suspend_account(store, &change).await;
         if !failures.note(written) {
             tracing::error!(
                 account_id = change.account_id.as_str(),
@@ -94,6 +96,17 @@ async fn restore_accounts(
             "the store lost this account's suspension: it was written again, with the reason LOST_WRITE"
         );
     }
+}
+
+async fn suspend_account(store: &Store, change: &SuspensionChange) -> Result<(), StoreError> {
+    let suspended = store.accounts.set_suspension(change).await?;
+    let about = OwnWrite {
+        account_id: Some(&change.account_id),
+        ..OwnWrite::default()
+    };
+    let method = AdminMethod::SuspendAccount;
+    own_writes::log_write(store, &suspended, change.now, method, about);
+    Ok(())
 }
 
 async fn restore_keys(store: &Store, before: &Keyring, fresh: &Keyring, failures: &mut Failures) {
@@ -169,7 +182,11 @@ async fn write_key_again(
                 caller: CallerName::service(),
                 still_allowed: StillAllowed::always(),
             };
-            store.keys.revoke(&revocation).await?;
+            if let Some(revoked) = store.keys.revoke(&revocation).await? {
+                let about = about_key(revoked.value());
+                let method = AdminMethod::Revoke;
+                own_writes::log_write(store, &revoked, revocation.now, method, about);
+            }
             state.revoked = true;
         }
         KeyLoss::Denials => {
@@ -191,7 +208,21 @@ async fn suspend(store: &Store, digest: TokenDigest) -> Result<(), StoreError> {
         caller: CallerName::service(),
         still_allowed: StillAllowed::always(),
     };
-    store.keys.set_key_suspension(&suspension).await.map(drop)
+    if let Suspended::Stored(suspended) = store.keys.set_key_suspension(&suspension).await? {
+        let about = about_key(suspended.value());
+        let method = AdminMethod::Suspend;
+        own_writes::log_write(store, &suspended, suspension.now, method, about);
+    }
+    Ok(())
+}
+
+fn about_key(key: &Key) -> OwnWrite<'_> {
+    OwnWrite {
+        account_id: Some(&key.account_id),
+        key_id: Some(key.id),
+        domain: key.scope.as_domain(),
+        include_subdomains: None,
+    }
 }
 
 async fn restore_domains(
@@ -250,8 +281,28 @@ async fn write_again(store: &Store, held: &DomainState, of: Removal) -> Result<(
         still_allowed: StillAllowed::always(),
     };
     let domains = &store.domains;
+    let about = OwnWrite {
+        account_id: Some(&removal.account_id),
+        domain: Some(&removal.domain),
+        ..OwnWrite::default()
+    };
     match of {
-        Removal::Domain => domains.remove_domain(&removal).await.map(drop),
-        Removal::Subdomains => domains.remove_subdomains(&removal).await.map(drop),
+        Removal::Domain => {
+            if let Some(removed) = domains.remove_domain(&removal).await? {
+                let method = AdminMethod::RemoveDomain;
+                own_writes::log_write(store, &removed, removal.now, method, about);
+            }
+        }
+        Removal::Subdomains => {
+            if let Some(removed) = domains.remove_subdomains(&removal).await? {
+                let about = OwnWrite {
+                    include_subdomains: Some(false),
+                    ..about
+                };
+                let method = AdminMethod::AddDomain;
+                own_writes::log_write(store, &removed, removal.now, method, about);
+            }
+        }
     }
+    Ok(())
 }

@@ -5,6 +5,8 @@ mod believed_domain;
 pub mod follower;
 pub mod loading;
 mod lost_history;
+mod own_writes;
 pub mod retention;
+mod trouble;
 pub mod uses;
 mod vouching;

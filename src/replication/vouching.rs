@@ -3,7 +3,8 @@
 //! Promises that a store is accepted only if it has, or has again, all that this replica remembers. That is all that
 //! was acknowledged, unless the replica had lost the former database before the others did.
 
-use crate::store::{Position, ReplicaRegistry, StoreError};
+use super::own_writes;
+use crate::store::{Position, Store, StoreError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,24 +41,23 @@ impl Vouching {
 }
 
 /// Accepts a store that was restored, if it has this write, up to which this replica remembers everything.
-pub(super) async fn vouch(
-    registry: &dyn ReplicaRegistry,
-    held: Position,
-) -> Result<(), StoreError> {
+pub(super) async fn vouch(store: &Store, held: Position) -> Result<(), StoreError> {
+    let Some(registry) = &store.replicas else {
+        return Ok(());
+    };
     if registry.vouch(held).await? {
         tracing::warn!(
             revision = held.revision.number(),
             "the store was restored from a backup, and has, or has again, what this replica remembers: it is accepted"
         );
+        own_writes::log_last_history(store).await?;
     }
     Ok(())
 }
 
 /// Refuses a store that was restored, for a replica that does not remember enough.
-pub(super) async fn refuse_restored(
-    registry: Option<&dyn ReplicaRegistry>,
-) -> Result<(), StoreError> {
-    match registry {
+pub(super) async fn refuse_restored(store: &Store) -> Result<(), StoreError> {
+    match &store.replicas {
         Some(registry) if !registry.is_own().await? => Err(StoreError::Failed(
             "it was restored from a backup, and this replica does not remember enough to vouch for it: run \
              `keyservice accept-restore` if it is to be served all the same"

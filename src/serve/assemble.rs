@@ -36,7 +36,7 @@ pub(super) fn app(
             identity.id,
             identity.term,
         )),
-        recorder: Arc::new(Recorder::new(store.audit.clone(), store.store_id)),
+        recorder: Arc::new(Recorder::new(store.audit.clone(), store.identity)),
         store,
         authorizer: Arc::new(Authorizer::new(digester, domain_rule(settings))),
         callers,

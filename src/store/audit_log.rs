@@ -3,7 +3,7 @@
 //! A write's record is not appended here: the store keeps it in the write's own transaction.
 
 use super::StoreError;
-use crate::model::audit_record::AuditRecord;
+use crate::model::{audit_record::AuditRecord, history::History};
 use async_trait::async_trait;
 use std::io;
 use uuid::Uuid;
@@ -27,9 +27,17 @@ pub enum Appended {
 /// A stored record, or what keeps it from being read.
 pub type ReadRecord = Result<AuditRecord, Unreadable>;
 
-/// Takes one audit record that was read, and may refuse to take more. Takes the store's id too, unless the role that
-/// reads may not see it.
-pub type ApplyRecord<'a> = dyn FnMut(Option<Uuid>, ReadRecord) -> io::Result<()> + 'a;
+/// Of what a record is. A role with the grants of an earlier release may see neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordOrigin {
+    /// The store.
+    pub store_id: Option<Uuid>,
+    /// The history, if the record has a revision.
+    pub history: Option<History>,
+}
+
+/// Takes one audit record that was read, and may refuse to take more.
+pub type ApplyRecord<'a> = dyn FnMut(RecordOrigin, ReadRecord) -> io::Result<()> + 'a;
 
 /// A stored record that is not as this service writes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,7 @@ mod changes;
 mod domains;
 mod error;
 mod hints;
+mod histories;
 mod keys;
 mod load;
 mod migrations;
@@ -34,7 +35,7 @@ mod uses;
 pub use accounts::{
     AccountStore, AccountSummary, CountedKeys, KEY_COUNT_LEN, KeyCounts, SuspensionChange,
 };
-pub use audit_log::{Appended, ApplyRecord, AuditLog, ReadRecord, Unreadable};
+pub use audit_log::{Appended, ApplyRecord, AuditLog, ReadRecord, RecordOrigin, Unreadable};
 pub use batch_revocation::{BatchRevocation, MAX_BATCH, Selected, Selection};
 pub use change_key::{KeyChange, change_key};
 pub use changes::{Change, ChangeFeed, ChangePage, State};
@@ -45,6 +46,7 @@ pub use domains::{
 pub(crate) use error::with_causes;
 pub use error::{Cause, ReplicationError, StoreError};
 pub use hints::Hints;
+pub use histories::{HistoryStore, StoreIdentity};
 pub use keys::{
     Counted, CreateOutcome, KeyLookup, KeyReplacement, KeyStore, KeySuspension, KeyTarget,
     LIST_SEARCH_LEN, ListQuery, Listed, NewKey, NotCreated, Replaced, Revocation, Suspended,
@@ -62,7 +64,6 @@ pub use retention::{Agreed, Forgotten, Old, OldWrites, RetentionStore};
 use std::sync::Arc;
 pub use still_allowed::{StillAllowed, Watch};
 pub use uses::{NotedUse, UseLog};
-use uuid::Uuid;
 
 /// What there is at a store's address before it is opened.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,14 +87,16 @@ pub const WRITES_PER_COMMIT: usize = 64;
 /// One store, by its tasks.
 #[derive(Clone)]
 pub struct Store {
-    /// Tells it from every other store. Each copy of it has the same.
-    pub store_id: Uuid,
+    /// Tells it and its writes from all others.
+    pub identity: StoreIdentity,
     /// Creates, reads, changes, revokes and lists keys.
     pub keys: Arc<dyn KeyStore>,
     /// Adds, removes and lists verified domains.
     pub domains: Arc<dyn DomainStore>,
     /// Suspends accounts and resumes them.
     pub accounts: Arc<dyn AccountStore>,
+    /// Knows where its histories begin.
+    pub histories: Arc<dyn HistoryStore>,
     /// Takes the audit records of calls that wrote nothing.
     pub audit: Arc<dyn AuditLog>,
     /// Keeps when keys were last used.

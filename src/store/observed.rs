@@ -7,17 +7,18 @@
 use super::{
     AccountStore, AccountSummary, ActiveKeys, AddedDomain, Agreed, Appended, AuditLog,
     BatchRevocation, BatchSender, ChangeFeed, ChangePage, Committed, Counted, CountedKeys,
-    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten, KeyLookup,
-    KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
-    NotedUse, Old, OldWrites, Position, Progress, RemovedDomain, Renewal, Renewed, Replaced,
-    Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot, ReplicationError, RetentionStore,
-    Revision, Revocation, Selected, Selection, Store, StoreError, Suspended, SuspensionChange,
-    UseLog,
+    CreateOutcome, DomainAddition, DomainQuery, DomainRemoval, DomainStore, Forgotten,
+    HistoryStore, KeyLookup, KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed,
+    ListedDomain, NewKey, NotCreated, NotedUse, Old, OldWrites, Position, Progress, RemovedDomain,
+    Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry, ReplicaSnapshot,
+    ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, Store, StoreError,
+    Suspended, SuspensionChange, UseLog,
 };
 use crate::model::{
     account::AccountId,
     audit_record::AuditRecord,
     domain::Domain,
+    history::History,
     key::{Key, KeyId, Suspension},
     time::Timestamp,
 };
@@ -101,6 +102,10 @@ operations! {
         "forget_writes": forget_writes(old: &Old, until: Revision, after: Revision) -> Result<Forgotten<Revision>, StoreError>;
         "missing_keys": missing_keys(keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
     }
+    HistoryStore {
+        "histories": histories() -> Result<Vec<History>, StoreError>;
+        "begin_history": begin_history(replayed_until: Option<Timestamp>) -> Result<(), StoreError>;
+    }
     AuditLog {
         "audit": append_records(records: &[AuditRecord]) -> Result<Appended, StoreError>;
     }
@@ -132,7 +137,7 @@ impl Store {
             .replicas
             .map(|store| -> Arc<dyn ReplicaRegistry> { Arc::new(Observed { store, errors }) });
         Self {
-            store_id: self.store_id,
+            identity: self.identity,
             keys: Arc::new(Observed {
                 store: self.keys,
                 errors,
@@ -151,6 +156,10 @@ impl Store {
             }),
             retention: Arc::new(Observed {
                 store: self.retention,
+                errors,
+            }),
+            histories: Arc::new(Observed {
+                store: self.histories,
                 errors,
             }),
             audit: Arc::new(Observed {

@@ -45,7 +45,8 @@ fn log_batch(call: &AuditedCall<Recorded>, revoked: u64, write: Position, key_id
         let ids = key_ids.iter().skip(part * KEYS_IN_A_LINE);
         let ids: Vec<_> = ids.take(KEYS_IN_A_LINE).map(KeyId::to_string).collect();
         tracing::info!(
-            store_id = %call.store_id(),
+            store_id = %call.store().store_id,
+            history_id = %call.store().history_of(write),
             time = %call.time(),
             revision = write.revision.number(),
             caller = call.caller().name.as_str(),

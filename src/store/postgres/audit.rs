@@ -7,9 +7,10 @@
 
 use super::{
     address::Address,
+    audit_source::{Source, source, store_id},
     database::{Database, PIN_SEARCH_PATH, Purpose},
     errors::{answered_within, said, store_error},
-    migrate, rows,
+    histories, migrate, rows,
     trust::{self, Untrusted},
 };
 use crate::{
@@ -21,7 +22,10 @@ use crate::{
         key::KeyId,
         time::Timestamp,
     },
-    store::{Appended, ApplyRecord, OpenError, ReadAuditError, StoreError, Unreadable, migrations},
+    store::{
+        Appended, ApplyRecord, OpenError, ReadAuditError, RecordOrigin, StoreError, Unreadable,
+        migrations,
+    },
 };
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{
@@ -150,7 +154,10 @@ pub async fn read(
             next = place.next();
             let number = place.number;
             apply(
-                store_id,
+                RecordOrigin {
+                    store_id,
+                    history: histories::of_record(row).map_err(|error| store_error(&error))?,
+                },
                 record(row).map_err(|why| Unreadable { number, why }),
             )?;
         }
@@ -194,7 +201,7 @@ impl Place {
 }
 
 /// Begins a transaction that only reads, and in whose errors each object is named with its schema.
-async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     transaction
         .batch_execute("SET LOCAL statement_timeout = 0")
@@ -208,62 +215,12 @@ async fn untrusted(client: &mut Client) -> Result<Option<Untrusted>, tokio_postg
     trust::check_owners(&begin(client).await?).await
 }
 
-/// The relations that a role reads.
-#[derive(Clone, Copy)]
-struct Source {
-    records: &'static str,
-    migrations: &'static str,
-    /// What has the store's id. The grants of earlier releases are on the records alone.
-    identity: Option<&'static str>,
-}
-
-/// The views for those who may use their schema. The grants of earlier releases are on the tables.
-async fn source(client: &mut Client) -> Result<Source, tokio_postgres::Error> {
-    let may_use = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n \
-                   WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice_audit' \
-                     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')), \
-                   coalesce((SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') FROM pg_catalog.pg_class c \
-                       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
-                   WHERE n.nspname OPERATOR(pg_catalog.=) 'keyservice' \
-                     AND c.relname OPERATOR(pg_catalog.=) 'store_identity'), false)";
-    let transaction = begin(client).await?;
-    let may_use = transaction.query_typed_one(may_use, &[]).await?;
-    Ok(if may_use.try_get(0)? {
-        Source {
-            records: "keyservice_audit.records",
-            migrations: "keyservice_audit.migrations",
-            identity: Some("keyservice_audit.records"),
-        }
-    } else {
-        Source {
-            records: "keyservice.audit",
-            migrations: "keyservice.migrations",
-            identity: may_use
-                .try_get::<_, bool>(1)?
-                .then_some("keyservice.store_identity"),
-        }
-    })
-}
-
 /// The schema's version, or `None` if there is no schema.
 async fn version(
     client: &mut Client,
     source: Source,
 ) -> Result<Option<i32>, tokio_postgres::Error> {
     migrate::version_in(&begin(client).await?, source.migrations).await
-}
-
-/// The id of the store, if the role may see it.
-async fn store_id(
-    client: &mut Client,
-    source: Source,
-) -> Result<Option<Uuid>, tokio_postgres::Error> {
-    let Some(identity) = source.identity else {
-        return Ok(None);
-    };
-    let read = format!("SELECT store_id FROM {identity} LIMIT 1");
-    let rows = begin(client).await?.query_typed(&read, &[]).await?;
-    rows.first().map(|row| row.try_get(0)).transpose()
 }
 
 /// The places of the first and the last record to read, or `None` if there is none.
@@ -306,13 +263,15 @@ async fn page(
     next: Place,
     last: Place,
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let records = source.records;
+    let Source {
+        records, histories, ..
+    } = source;
     let sql = format!(
         // Whoever may insert records may insert long texts.
         "SELECT time, pg_catalog.left(caller, 400) AS caller, pg_catalog.left(method, 400) AS method, \
              pg_catalog.left(account_id, 400) AS account_id, key_id, \
              pg_catalog.left(outcome, 400) AS outcome, calls, pg_catalog.left(domain, 400) AS domain, \
-             include_subdomains, revision, key_end, number \
+             include_subdomains, revision, key_end, number, {histories} \
          FROM {records} WHERE {FILTER} \
            AND (time, number) OPERATOR(pg_catalog.>=) ($8, $9) \
            AND (time, number) OPERATOR(pg_catalog.<=) ($10, $11) \

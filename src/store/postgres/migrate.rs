@@ -45,6 +45,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(24, "0024_repeated_revokes.sql"),
     migration!(25, "0025_origin.sql"),
     migration!(26, "0026_audit_key_end.sql"),
+    migration!(27, "0027_histories.sql"),
 ];
 
 /// How long one migration may take, or the wait for another replica that migrates. It may be long,

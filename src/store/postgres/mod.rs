@@ -7,6 +7,7 @@ mod accounts;
 mod address;
 mod appending;
 mod audit;
+mod audit_source;
 mod batch_revoke;
 mod broken_off;
 mod connect;
@@ -17,6 +18,7 @@ mod dead_rows;
 mod domains;
 mod errors;
 mod given_up;
+mod histories;
 mod key_changes;
 mod key_list;
 mod keys;
@@ -48,7 +50,8 @@ use super::{
     NotCreated, NotedUse, Old, OldWrites, OpenError, PoolStatus, Position, Presence, Progress,
     RemovedDomain, Renewal, Renewed, Replaced, Replica, ReplicaId, ReplicaRegistry,
     ReplicaSnapshot, ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection,
-    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT, WhenRestored,
+    Store, StoreError, StoreIdentity, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    WhenRestored,
 };
 use crate::model::{
     account::AccountId,
@@ -164,13 +167,17 @@ impl From<PostgresStore> for Store {
     fn from(store: PostgresStore) -> Self {
         let store = Arc::new(store);
         Self {
-            store_id: store.database.store_id(),
+            identity: StoreIdentity {
+                store_id: store.database.store_id(),
+                own_history: None,
+            },
             hints: store.notifications.hints(),
             keys: store.clone(),
             domains: store.clone(),
             accounts: store.clone(),
             uses: store.clone(),
             retention: store.clone(),
+            histories: store.clone(),
             audit: store.clone(),
             changes: store.clone(),
             replicas: Some(store.clone()),

@@ -42,6 +42,7 @@ pub const SERVICE: &[TableRights] = &[
     on("migrations", &[on_columns("SELECT", &["number"])]),
     on("digest_key", &[SELECT]),
     on("store_identity", &[SELECT]),
+    on("histories", &[SELECT, INSERT]),
     on("origin", &[SELECT, on_columns("UPDATE", &["written_by"])]),
     on(
         "keys",

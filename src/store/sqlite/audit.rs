@@ -6,6 +6,7 @@
 
 use super::{
     errors::{not_ours, store_error},
+    histories,
     open::store_id,
     reading::Reading,
     rows::time,
@@ -17,11 +18,13 @@ use crate::{
         audit_record::{AuditQuery, AuditRecord, MethodName, Outcome},
         caller_name::CallerName,
         domain::Domain,
+        history::History,
         key::{KeyEnd, KeyId},
         time::Timestamp,
     },
     store::{
-        ApplyRecord, OpenError, ReadAuditError, ReadRecord, StoreError, Unreadable, migrations,
+        ApplyRecord, OpenError, ReadAuditError, ReadRecord, RecordOrigin, StoreError, Unreadable,
+        migrations,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -71,18 +74,26 @@ pub fn read(
         return Err(not_ours(reading.path()).into());
     }
     let store_id = store_id(connection).map_err(|error| reading.failed(error))?;
-    select(connection, query, &mut |read| apply(Some(store_id), read))?;
+    let histories = histories::histories(connection).map_err(|error| reading.failed(error))?;
+    select(connection, query, &mut |read| {
+        let revision = read.as_ref().ok().and_then(|record| record.revision);
+        let origin = RecordOrigin {
+            store_id: Some(store_id),
+            history: revision.and_then(|revision| History::of(&histories, revision)),
+        };
+        apply(origin, read)
+    })?;
     reading.end()?;
     Ok(())
 }
 
-/// Whether the records, and the store's id, are in tables. A virtual one or a view would compute them.
+/// Whether the records, and what names the store and its histories, are in tables. A virtual one or a view would compute them.
 fn are_plain_tables(connection: &Connection) -> rusqlite::Result<bool> {
     let all = "SELECT count(*), \
                    count(*) FILTER (WHERE type = 'table' AND rootpage > 0 AND sql LIKE 'CREATE TABLE %') \
-               FROM sqlite_schema WHERE lower(name) IN ('audit', 'store_identity')";
+               FROM sqlite_schema WHERE lower(name) IN ('audit', 'histories', 'store_identity')";
     let found: (i64, i64) = connection.query_row(all, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found == (2, 2))
+    Ok(found == (3, 3))
 }
 
 /// How many records one transaction reads.

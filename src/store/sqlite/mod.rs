@@ -10,6 +10,7 @@ mod copies;
 mod domains;
 mod errors;
 mod file;
+mod histories;
 mod inspect;
 mod key_changes;
 mod key_list;
@@ -38,7 +39,8 @@ use super::{
     KeyReplacement, KeyStore, KeySuspension, ListQuery, Listed, ListedDomain, NewKey, NotCreated,
     NotedUse, Old, OldWrites, OpenError, Position, Presence, Progress, RemovedDomain, Replaced,
     ReplicationError, RetentionStore, Revision, Revocation, Selected, Selection, StillAllowed,
-    Store, StoreError, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT, WhenRestored,
+    Store, StoreError, StoreIdentity, Suspended, SuspensionChange, UseLog, WRITES_PER_COMMIT,
+    WhenRestored,
 };
 use crate::model::{
     account::AccountId,
@@ -57,7 +59,6 @@ pub use origin::{accept_restore, describe_restored, find_restored};
 pub use restore::{Former, MayRestore, Restored, restore, restore_from};
 use rusqlite::{Connection, Transaction};
 use std::{io, path::Path, sync::Arc, time::Duration};
-use uuid::Uuid;
 use worker::Worker;
 use write_groups::WriteGroups;
 
@@ -73,7 +74,7 @@ pub struct SqliteStore {
     follower: Worker,
     files: Arc<OpenFiles>,
     groups: Arc<WriteGroups>,
-    store_id: Uuid,
+    identity: StoreIdentity,
 }
 
 impl SqliteStore {
@@ -127,7 +128,7 @@ impl SqliteStore {
             searcher,
             follower,
             files,
-            store_id,
+            identity,
         } = open::open(path, digester, when_restored)?;
         Ok(Self {
             writer,
@@ -136,7 +137,7 @@ impl SqliteStore {
             follower,
             files,
             groups: Arc::new(WriteGroups::new(WRITES_PER_COMMIT)),
-            store_id,
+            identity,
         })
     }
 
@@ -186,12 +187,13 @@ impl From<SqliteStore> for Store {
     fn from(store: SqliteStore) -> Self {
         let store = Arc::new(store);
         Self {
-            store_id: store.store_id,
+            identity: store.identity,
             keys: store.clone(),
             domains: store.clone(),
             accounts: store.clone(),
             uses: store.clone(),
             retention: store.clone(),
+            histories: store.clone(),
             audit: store.clone(),
             changes: store,
             replicas: None,

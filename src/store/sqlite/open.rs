@@ -5,7 +5,7 @@
 
 use super::{
     errors::cannot_open,
-    file, inspect,
+    file, histories, inspect,
     open_files::OpenFiles,
     opening, origin,
     schema::{self, MigrateError},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::token::Digester,
-    store::{OpenError, WhenRestored, other_secret},
+    store::{OpenError, StoreIdentity, WhenRestored, other_secret},
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, config::DbConfig};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -37,7 +37,7 @@ pub(super) struct Opened {
     pub(super) searcher: Worker,
     pub(super) follower: Worker,
     pub(super) files: Arc<OpenFiles>,
-    pub(super) store_id: Uuid,
+    pub(super) identity: StoreIdentity,
 }
 
 pub(super) fn open(
@@ -78,6 +78,7 @@ pub(super) fn open(
         return Err(other_secret(stored));
     }
     let store_id = store_id(&writer).map_err(failed)?;
+    let histories = histories::histories(&writer).map_err(failed)?;
     if is_restored {
         // From here on, SQLite's own copies look like any other file.
         origin::unmark(&writer).map_err(failed)?;
@@ -109,7 +110,10 @@ pub(super) fn open(
         searcher: start("sqlite-searcher", searcher, forbid_checkpoint_if_lost)?,
         follower: start("sqlite-follower", follower, forbid_checkpoint_if_lost)?,
         files,
-        store_id,
+        identity: StoreIdentity {
+            store_id,
+            own_history: histories.last().map(|last| last.id),
+        },
     })
 }
 

@@ -8,7 +8,7 @@ use super::{
     audit,
     copies::contents,
     errors::cannot_open,
-    file,
+    file, histories,
     inspect::{self, ADVICE},
     opening::{self, Opening},
     reading::Reading,
@@ -165,6 +165,10 @@ fn write_acceptance(path: &Path, has_log: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "full")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     mark(&transaction, path)?;
+    // The migration that makes the table begins a history too.
+    if version(&transaction)? >= histories::SINCE {
+        histories::begin(&transaction, None)?;
+    }
     if !has_log && Opening::read(&transaction)?.is_some_and(|opening| opening.is_copy_by_sqlite()) {
         opening::accept_copy(&transaction)?;
     }

@@ -29,6 +29,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     migration!(14, "0014_unrevoked_by_domain.sql"),
     migration!(15, "0015_origin.sql"),
     migration!(16, "0016_audit_key_end.sql"),
+    migration!(17, "0017_histories.sql"),
 ];
 
 pub(super) enum MigrateError {

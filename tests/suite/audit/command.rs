@@ -386,7 +386,8 @@ async fn postgres_refuses_every_write_of_the_command() {
                CREATE SEQUENCE keyservice.trap; \
                CREATE OR REPLACE VIEW keyservice_audit.records AS \
                SELECT number, time, revision, calls, caller, method, account_id, key_id, domain, \
-                   include_subdomains, outcome, key_end, NULL::uuid AS store_id \
+                   include_subdomains, outcome, key_end, NULL::uuid AS store_id, NULL::uuid AS history_id, \
+                   NULL::bigint AS history_after, NULL::uuid AS history_parent \
                FROM nextval('keyservice.trap'), keyservice.audit";
     cluster.psql(database_in(&store), sql);
     let refusal = "cannot execute nextval() in a read-only transaction";

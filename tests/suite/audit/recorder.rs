@@ -26,7 +26,7 @@ fn refused_at(micros: i64) -> AuditRecord {
 #[tokio::test(flavor = "multi_thread")]
 async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
     let stores = Stores::sqlite();
-    let recorder = Recorder::new(stores.first.audit.clone(), stores.first.store_id);
+    let recorder = Recorder::new(stores.first.audit.clone(), stores.first.identity);
     for second in [2, 1, 3] {
         recorder.count(&refused_at(second * 1_000_000));
     }
@@ -41,7 +41,7 @@ async fn counted_calls_are_recorded_in_time_with_the_time_of_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn counted_calls_that_the_store_refused_are_kept_and_their_count_never_overflows() {
     let stores = Stores::sqlite();
-    let recorder = Recorder::new(stores.first.audit.clone(), stores.first.store_id);
+    let recorder = Recorder::new(stores.first.audit.clone(), stores.first.identity);
     let many = AuditRecord {
         calls: u32::MAX,
         ..refused_at(1)
@@ -75,7 +75,7 @@ async fn rename_records(stores: &Stores, from: &str, to: &str) {
 async fn calls_that_exceed_the_queue_for_records_are_refused_and_counted() {
     const CALLS: usize = 3000;
     let stores = Stores::sqlite();
-    let recorder = Recorder::new(stores.first.audit.clone(), stores.first.store_id);
+    let recorder = Recorder::new(stores.first.audit.clone(), stores.first.identity);
     let list = record_of_a_list(Timestamp::now());
     let ended = join_all(repeat_n(&list, CALLS).map(|list| recorder.record_answer(list))).await;
     let answered = ended.iter().filter(|stored| stored.is_ok()).count();

@@ -4,10 +4,15 @@
 use crate::support::{
     eventually,
     postgres::{self, database_in, proxy::Proxy, replicated::ReplicatedCluster},
-    server::{Server, audit_command::records, command},
+    server::{
+        Server,
+        audit_command::{audit_output, records},
+        command,
+    },
 };
 use futures::future::join_all;
 use keyservice::grpc::proto::authorize_response::Decision;
+use serde_json::Value;
 use std::{collections::BTreeSet, process::Command};
 
 const ACCOUNT: &str = "acme";
@@ -59,6 +64,12 @@ impl Failover {
     /// Runs a statement where the writes are.
     pub(super) fn psql(&self, sql: &str) -> String {
         self.cluster.primary().psql(&self.database, sql)
+    }
+
+    /// The same, each by its thing, its method, its revision and its history.
+    fn writes_of_the_service(&self) -> BTreeSet<[String; 4]> {
+        let store = postgres::address(self.cluster.primary().port(), &self.database);
+        writes_in(&audit_output(&store, &["--caller", "keyservice"]))
     }
 
     /// What the service itself has written, each record once.
@@ -139,6 +150,21 @@ async fn a_removal_that_the_promoted_standby_missed_is_written_again() {
         .map(String::from)
         .into()
     );
+    let records = failover.writes_of_the_service();
+    let [first, second] = &failover.servers;
+    let lines = writes_in(&(first.log() + &second.log()));
+    assert_eq!(lines, records);
+}
+
+/// The service's own writes, as records or lines of the log tell of them.
+fn writes_in(lines: &str) -> BTreeSet<[String; 4]> {
+    let told = lines.lines().filter_map(|line| {
+        let told: Value = serde_json::from_str(line).ok()?;
+        let is_own = told["caller"] == "keyservice" && told["history_id"].is_string();
+        let fields = ["domain", "method", "revision", "history_id"];
+        is_own.then(|| fields.map(|field| told[field].to_string()))
+    });
+    told.collect()
 }
 
 /// `None` while the replica has no lease.

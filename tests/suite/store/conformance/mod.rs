@@ -25,6 +25,7 @@ mod batch_revoke;
 mod changes;
 mod domains;
 mod filters;
+mod histories;
 mod key_changes;
 mod key_limit;
 mod loads;

@@ -230,6 +230,8 @@ async fn a_start_waits_until_a_restored_database_is_accepted_and_goes_on_by_itse
     eventually("it serves", async || waiting.is_listening()).await;
     // As the question says: what was revoked since the dump is granted as before.
     assert!(waiting.client().await.is_granted(&token).await);
+    let histories = "SELECT string_agg(after_revision::text, ',') FROM keyservice.histories";
+    assert_eq!(cluster.psql(database_in(&restored), histories), "0,1");
     let record = "keyservice AcceptRestore OK - - 1";
     let recorded = records(&restored, &[]);
     assert!(
