@@ -4,10 +4,11 @@ use super::production::{blocks, path};
 use crate::replay::calls::whole_log;
 use crate::support::{
     directory, eventually,
-    kubernetes::manifests::{SQLITE, text},
+    kubernetes::manifests::{POSTGRES, SQLITE, list, text},
     postgres::{self, Cluster},
     server::{Server, assert_refused, command},
 };
+use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 
 const PAGE: &str = include_str!("../../../docs/backup.md");
@@ -121,26 +122,61 @@ async fn a_restore_under_a_running_replica_brings_no_revoked_key_back() {
 /// A cluster would refuse another pod, or it would find another volume.
 #[test]
 fn the_pod_that_restores_in_kubernetes_has_the_volume_and_the_rights_of_the_service() {
-    let (_, overrides) = PAGE.split_once("--overrides '").expect("a pod");
-    let (overrides, _) = overrides.split_once('\'').expect("its end");
-    let pod: serde_json::Value = serde_json::from_str(overrides).expect("JSON");
-    let (pod, workload) = (&pod["spec"], SQLITE.workload());
-    let (container, template) = (&pod["containers"][0], &workload["spec"]["template"]["spec"]);
-    let service = &template["containers"][0];
-    assert_eq!(pod["securityContext"], template["securityContext"]);
-    assert_eq!(container["securityContext"], service["securityContext"]);
-    let mount = &container["volumeMounts"][0];
-    let mounts = service["volumeMounts"].as_array().expect("mounts");
-    assert!(mounts.contains(mount), "{mount}");
+    let (pod, workload) = (&pods()[0], SQLITE.workload());
+    let container = alike(pod, SQLITE.pod());
     let claim = &workload["spec"]["volumeClaimTemplates"][0]["metadata"]["name"];
     let name = text(&workload["metadata"]["name"]);
     let claim = format!("{}-{name}-0", text(claim));
+    let mount = &container["volumeMounts"][0];
     assert_eq!(pod["volumes"][0]["name"], mount["name"]);
     assert_eq!(
         pod["volumes"][0]["persistentVolumeClaim"]["claimName"],
         claim
     );
-    let variables = service["env"].as_array().expect("variables");
-    assert!(variables.contains(&container["env"][0]), "{variables:?}");
-    assert_eq!(container["args"], serde_json::json!(["restore", "-"]));
+    assert!(list(&SQLITE.container()["env"]).contains(&container["env"][0]));
+    assert_eq!(container["args"], json!(["restore", "-"]));
+}
+
+#[test]
+fn the_pod_that_replays_as_the_owner_in_kubernetes_has_the_files_and_the_rights_of_the_service() {
+    let pod = &pods()[1];
+    let container = alike(pod, POSTGRES.pod());
+    let volumes = list(&POSTGRES.pod()["spec"]["volumes"]);
+    for volume in list(&pod["volumes"]) {
+        assert!(volumes.contains(volume), "{volume}");
+    }
+    let [store, secret] = list(&container["env"]) else {
+        panic!("two variables");
+    };
+    assert_eq!(store["name"], "KEYSERVICE_STORE");
+    let key = &store["valueFrom"]["secretKeyRef"];
+    assert_eq!(key, &json!({"name": "keyservice-owner", "key": "address"}));
+    assert!(PAGE.contains("kubectl create secret generic keyservice-owner --from-file address"));
+    assert!(list(&POSTGRES.container()["env"]).contains(secret));
+    assert_eq!(container["args"], json!(["replay", "-"]));
+    assert_eq!(pod["automountServiceAccountToken"], false);
+}
+
+/// The pods of the page.
+fn pods() -> Vec<Value> {
+    let overrides = PAGE.split("--overrides '").skip(1);
+    let pods = overrides.map(|it| -> Value {
+        let (json, _) = it.split_once('\'').expect("its end");
+        serde_json::from_str(json).expect("JSON")
+    });
+    pods.map(|pod| pod["spec"].clone()).collect()
+}
+
+/// The container of a pod that has no more rights than those of a template, and no other mount.
+fn alike<'a>(pod: &'a Value, template: &Value) -> &'a Value {
+    let [container] = list(&pod["containers"]) else {
+        panic!("one container");
+    };
+    let (template, service) = (&template["spec"], &template["spec"]["containers"][0]);
+    assert_eq!(pod["securityContext"], template["securityContext"]);
+    assert_eq!(container["securityContext"], service["securityContext"]);
+    for mount in list(&container["volumeMounts"]) {
+        assert!(list(&service["volumeMounts"]).contains(mount), "{mount}");
+    }
+    container
 }
