@@ -30,6 +30,7 @@ use crate::{
 use std::time::{Duration, SystemTime};
 use tokio_postgres::{
     Client, Row, Transaction,
+    error::SqlState,
     types::{FromSql, ToSql, Type},
 };
 use uuid::Uuid;
@@ -117,8 +118,7 @@ pub async fn read(
     let cannot_read = |error: &tokio_postgres::Error| OpenError::Driver {
         what: address.to_string(),
         cause: said(error).into(),
-        advice: "check that the server runs, that the address is right, and that the role may \
-                 SELECT from the views in schema keyservice_audit",
+        advice: advice(error),
     };
     let connected = answered_within(address.connect_timeout(), address.connect());
     let (mut client, connection) = connected.await?.map_err(|error| cannot_read(&error))?;
@@ -148,7 +148,12 @@ pub async fn read(
     loop {
         let page =
             answered_within(PAGE_LIMIT, page(&mut client, source, query, next, last)).await?;
-        let page = page.map_err(|error| store_error(&error))?;
+        let page = page.map_err(|error| -> ReadAuditError {
+            if is_of_the_tables(&error) {
+                return cannot_read(&error).into();
+            }
+            store_error(&error).into()
+        })?;
         for row in &page {
             let place = Place::of(row).map_err(|error| store_error(&error))?;
             next = place.next();
@@ -165,6 +170,27 @@ pub async fn read(
             return Ok(());
         }
     }
+}
+
+/// Whether the server says that the role lacks rights, or that the tables are not there or are others.
+fn is_of_the_tables(error: &tokio_postgres::Error) -> bool {
+    let classes = ["42", "3F"];
+    let code = error.code().map(SqlState::code);
+    code.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
+}
+
+/// What to do if the records cannot be read.
+fn advice(error: &tokio_postgres::Error) -> &'static str {
+    if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        return "give the address of the owner of the tables, or of a role with the rights that `keyservice grants \
+                --role ROLE --for audit` prints";
+    }
+    if is_of_the_tables(error) {
+        return "the tables are not as a release leaves them: somebody has changed them, or only a part of the store \
+                was restored, for example the schema keyservice without keyservice_audit; restore both from a backup, \
+                as the page docs/backup.md says";
+    }
+    "check that the server runs, and that the address is right"
 }
 
 /// The order of the records is that of the primary key.

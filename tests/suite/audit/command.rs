@@ -395,6 +395,37 @@ async fn postgres_refuses_every_write_of_the_command() {
     assert!(audit_error.contains(refusal), "{audit_error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_without_rights_and_an_owner_of_damaged_tables_are_told_what_to_do() {
+    let cluster = Cluster::shared();
+    let store = with_schema(cluster.create_database()).await;
+    let database = database_in(&store);
+    let role = format!("no_reader_of_{database}");
+    cluster.psql(database, &format!("CREATE ROLE {role} LOGIN"));
+    let as_role = audit_error(&cluster.address_for(&role, database), &[]);
+    let advice = "the rights that `keyservice grants --role ROLE --for audit` prints";
+    assert!(
+        as_role.contains("permission denied") && as_role.contains(advice),
+        "{as_role}"
+    );
+
+    let record = "INSERT INTO keyservice.audit (time, calls, caller, method, outcome) \
+                  VALUES (now(), 1, 'sender', 'List', 'OK')";
+    cluster.psql(database, record);
+    for damage in [
+        "DROP VIEW keyservice_audit.records",
+        "ALTER VIEW keyservice_audit.records RENAME COLUMN calls TO count",
+    ] {
+        let damaged = cluster.create_copy(database);
+        cluster.psql(database_in(&damaged), damage);
+        let said = audit_error(&damaged, &[]);
+        assert!(
+            said.contains("does not exist") && said.contains("restore both from a backup"),
+            "{said}"
+        );
+    }
+}
+
 /// Appends records to a file that no service has open.
 async fn append_to(path: &Path, records: &[AuditRecord]) {
     let file = SqliteStore::open(path, &Digester::new(None)).expect("it opens");
