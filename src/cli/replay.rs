@@ -23,7 +23,9 @@ use crate::{
     },
     replay::{
         Original, Subject,
-        input::Input,
+        histories::Histories,
+        input::{Input, MAX_WRITES},
+        loss::loss,
         plan::Plan,
         replayer::{Finding, Replayer},
         stored_writes::StoredWrites,
@@ -103,7 +105,7 @@ impl ReplayCommand {
     }
 
     fn read(&self) -> Result<Input, Failure> {
-        let mut input = Input::default();
+        let mut input = Input::new(MAX_WRITES);
         for path in &self.files {
             let name = path.display().to_string();
             let read = if name == "-" {
@@ -149,16 +151,23 @@ impl ReplayCommand {
         // is read in another way than it is served.
         let (store, _) = self.open(&digester, None).await?;
         self.refuse_lines_of_another_store(input, store.identity.store_id)?;
+        let chain = store.histories.histories().await?;
         drop(store);
         let mut stored = StoredWrites::new(input);
         self.read_records(&mut stored, input.since()).await?;
-        let (store, last_stored) = self.open(&digester, stored.loss()).await?;
+        // Before it is opened: to close another handle on SQLite's file would release the locks.
+        let is_restored = self.is_restored().await?;
+        let histories = Histories::new(chain, input);
+        let loss = loss(&stored, &histories);
+        let (store, last_stored) = self.open(&digester, Some(loss)).await?;
         if !self.any_store && !knows_any(&store, input, &stored).await? {
             return Err(Failure::Refused(UNKNOWN.to_owned()).into());
         }
-        let plan = Plan::of(&stored, last_stored);
+        let plan = Plan::of(&stored, &histories, last_stored);
         let mut summary = Summary::default();
-        let written = self.write(&store, &plan, &mut summary).await?;
+        // Others may write to a store that was accepted, so no history can have the writes of a replay alone.
+        let history = is_restored.then_some(plan.lost_until).flatten();
+        let written = self.write(&store, &plan, history, &mut summary).await?;
         let acknowledged = match written {
             Some(last) => wait_until_acknowledged(&store, last).await,
             None => Ok(()),
@@ -176,7 +185,7 @@ impl ReplayCommand {
             ))
             .into());
         }
-        let is_complete = report_missing(input, &stored, &plan);
+        let is_complete = report_missing(input, &histories, &plan);
         if summary.failed > 0 {
             let failed = counted(summary.failed, "write");
             let failed = format!("{failed} could not be made: run it again");
@@ -218,6 +227,7 @@ impl ReplayCommand {
         &self,
         store: &Store,
         plan: &Plan<'_>,
+        replayed_until: Option<Timestamp>,
         summary: &mut Summary,
     ) -> Result<Option<Position>, Box<dyn Error>> {
         let as_table = self.format.is_table();
@@ -230,7 +240,8 @@ impl ReplayCommand {
                 printable_json(&json_line(finding, self.dry_run)).into_owned()
             });
         };
-        let written = Replayer::new(store, self.dry_run, report).run(plan).await;
+        let replayer = Replayer::new(store, plan, self.dry_run, report);
+        let written = replayer.run(replayed_until).await;
         // What was done is told, whatever came after it.
         let printed = to_stdout(
             |output| lines.iter().try_for_each(|line| writeln!(output, "{line}")),
@@ -239,6 +250,15 @@ impl ReplayCommand {
         let written = written?;
         printed?;
         Ok(written)
+    }
+
+    /// Whether nobody has accepted the store since it was restored.
+    async fn is_restored(&self) -> Result<bool, OpenError> {
+        let found = match &self.store.address {
+            StoreAddress::Sqlite(path) => sqlite::find_restored(path)?,
+            StoreAddress::Postgres(address) => postgres::find_restored(address.expose()).await?,
+        };
+        Ok(found.is_some())
     }
 
     /// Opens the store. Gives its last write from before a loss too.

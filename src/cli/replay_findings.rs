@@ -4,11 +4,11 @@ use super::complain;
 use crate::{
     model::{
         account::AccountId, audit_record::AdminMethod, counted::counted, domain::Domain,
-        time::Timestamp,
+        history::HistoryId, time::Timestamp,
     },
     replay::{
-        Action, Event, Subject, input::Input, plan::Plan, replayer::Finding,
-        stored_writes::StoredWrites,
+        Action, Event, Subject, gaps::Gap, histories::Histories, input::Input, plan::Plan,
+        replayer::Finding,
     },
 };
 use serde_json::json;
@@ -161,40 +161,58 @@ pub(super) fn json_line(finding: &Finding<'_>, dry_run: bool) -> String {
 const NAMED: usize = 20;
 
 /// Says which writes no line tells of. Gives whether there are none.
-pub(super) fn report_missing(input: &Input, stored: &StoredWrites<'_>, plan: &Plan<'_>) -> bool {
-    for gap in plan.gaps.iter().take(NAMED) {
-        let (start, end) = (gap.start(), gap.end());
-        complain(&if start == end {
-            format!("no line tells of write {start}: what it took away may be granted")
-        } else {
-            format!(
-                "no line tells of the writes {start} to {end}: what they took away may be granted"
-            )
-        });
+pub(super) fn report_missing(input: &Input, histories: &Histories, plan: &Plan<'_>) -> bool {
+    let missing = &plan.missing;
+    let of_history = |id: Option<HistoryId>| match id {
+        Some(id) if histories.are_many() => format!(" of the history {id}"),
+        _ => String::new(),
+    };
+    for gap in missing.gaps.iter().take(NAMED) {
+        complain(&sentence_on(gap, &of_history(gap.history_id)));
     }
-    let more = plan.gaps.len().saturating_sub(NAMED);
+    let more = missing.gaps.len().saturating_sub(NAMED);
     if more > 0 {
         complain(&format!("and {}", counted(more as u64, "more such gap")));
     }
-    let last_stored = plan.last_stored.map(|last| last.time);
-    // Up to the last write that is told, each is told or is in a gap.
-    let since = if plan.gaps.is_empty() {
-        stored.last_listed()
-    } else {
-        last_stored
-    };
-    let omissions = input.omitted_since(since.unwrap_or(Timestamp::EPOCH), last_stored);
+    for id in missing.without_beginning.iter().take(NAMED) {
+        complain(&format!(
+            "no line tells where the history {id} begins, so writes from before its first line may be missing: give the \
+             log from the service's start on"
+        ));
+    }
+    let since = missing.listed_until.or(missing.lost_since);
+    let omissions = input.omitted_since(since.unwrap_or(Timestamp::EPOCH), missing.lost_since);
     for what in &omissions {
         complain(&format!(
             "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
         ));
     }
-    if let Some(revision) = plan.listed_twice {
+    if let Some((id, revision)) = plan.listed_twice {
         complain(&format!(
-            "the lines tell of two histories, as from before and after an earlier restore: revision {revision} of two \
-             things. What either denies is denied, unless it was taken back later. But nothing tells whether lines are \
-             missing: to have that checked, give the lines from after the last restore alone"
+            "the lines tell of two writes {revision}{}, as after a failover that lost writes and that no replica \
+             noticed, or a restore under an earlier release. What either denies is denied, unless it was taken back \
+             later. But nothing tells whether lines are missing",
+            of_history(id)
         ));
     }
-    plan.gaps.is_empty() && plan.listed_twice.is_none() && omissions.is_empty()
+    missing.gaps.is_empty()
+        && missing.without_beginning.is_empty()
+        && plan.listed_twice.is_none()
+        && omissions.is_empty()
+}
+
+fn sentence_on(gap: &Gap, of_history: &str) -> String {
+    let (start, end) = (gap.revisions.start(), gap.revisions.end());
+    let writes = if start == end {
+        format!("write {start}{of_history}")
+    } else {
+        format!("the writes {start} to {end}{of_history}")
+    };
+    let by_whom = if gap.is_of_replay {
+        ", which a replay made, or of all that it repeated"
+    } else {
+        ""
+    };
+    let them = if start == end { "it" } else { "they" };
+    format!("no line tells of {writes}{by_whom}: what {them} took away may be granted")
 }

@@ -2,7 +2,7 @@
 //!
 //! Must never name an action that gives a right.
 
-use super::{event::Event, plan::KeyPlan};
+use super::{event::Event, key_plan::KeyPlan};
 use crate::model::{
     audit_record::AdminMethod,
     domain::Domain,

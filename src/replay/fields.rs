@@ -2,7 +2,12 @@
 //!
 //! Must never repeat a field in an error, because it may be a token in the wrong place.
 
-use crate::model::{caller_name::CallerName, key::KeyId, time::Timestamp};
+use crate::model::{
+    caller_name::CallerName,
+    history::{History, HistoryId},
+    key::KeyId,
+    time::Timestamp,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -54,6 +59,50 @@ impl<'a> Fields<'a> {
             None | Some(Value::Null) => Ok(None),
             Some(number) => match number.as_i64() {
                 Some(revision) if revision > 0 => Ok(Some(revision)),
+                _ => Err("has an invalid revision"),
+            },
+        }
+    }
+
+    pub(super) fn history_id(&self, name: &str) -> Result<Option<HistoryId>, Problem> {
+        let text = self.text(name)?;
+        text.map(|text| HistoryId::parse(text).ok_or("has an invalid id of a history"))
+            .transpose()
+    }
+
+    /// What a line says that is about a history alone.
+    pub(super) fn history(&self) -> Result<Option<History>, Problem> {
+        let id = self.history_id("history_id")?;
+        let parent = self.history_id("parent")?;
+        let replayed_until = self.time("replayed_until")?;
+        let after = self.beginning("after")?;
+        Ok(id.zip(after).map(|(id, after)| History {
+            id,
+            parent,
+            after,
+            replayed_until,
+        }))
+    }
+
+    /// What a record says of its history.
+    pub(super) fn history_of_record(&self) -> Result<Option<History>, Problem> {
+        let id = self.history_id("history_id")?;
+        let parent = self.history_id("history_parent")?;
+        let after = self.beginning("history_after")?;
+        Ok(id.zip(after).map(|(id, after)| History {
+            id,
+            parent,
+            after,
+            replayed_until: None,
+        }))
+    }
+
+    /// The last revision from before a history.
+    fn beginning(&self, name: &str) -> Result<Option<i64>, Problem> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(number) => match number.as_i64() {
+                Some(revision) if revision >= 0 => Ok(Some(revision)),
                 _ => Err("has an invalid revision"),
             },
         }

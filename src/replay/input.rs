@@ -3,10 +3,16 @@
 //! Takes the lines of several replicas in any order, and the same line or write any number of times.
 
 use super::{
-    event::{self, Event, Line, LineContent, Subject},
+    content::{self, Line, LineContent},
+    event::{Event, Subject},
+    fields::Problem,
     lines,
 };
-use crate::model::{audit_record::AdminMethod, time::Timestamp};
+use crate::model::{
+    audit_record::AdminMethod,
+    history::{History, HistoryId},
+    time::Timestamp,
+};
 use std::{
     collections::{HashMap, HashSet},
     io::{self, BufRead},
@@ -49,13 +55,17 @@ pub struct StoreLines {
 }
 
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Input {
+    /// How many writes are read at most.
+    max_writes: usize,
     /// The writes, each once.
     events: Vec<Event>,
     places: HashMap<Identity, usize>,
     /// The parts of each batch, and how many there are.
     batches: HashMap<(Timestamp, i64), (u64, HashSet<u64>)>,
+    /// Where histories begin.
+    histories: HashMap<HistoryId, History>,
     /// What the log leaves out, and the last time at which it does.
     omissions: HashMap<&'static str, Timestamp>,
     /// The first malformed lines.
@@ -71,49 +81,86 @@ pub struct Input {
 }
 
 impl Input {
+    /// Before anything was read.
+    #[must_use]
+    pub fn new(max_writes: usize) -> Self {
+        Self {
+            max_writes,
+            events: Vec::new(),
+            places: HashMap::new(),
+            batches: HashMap::new(),
+            histories: HashMap::new(),
+            omissions: HashMap::new(),
+            malformed: Vec::new(),
+            malformed_count: 0,
+            stores: HashMap::new(),
+            lines: 0,
+            until: None,
+        }
+    }
+
     /// Reads a file.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or has too many writes.
     pub fn read(&mut self, file: &str, input: impl BufRead) -> io::Result<()> {
         lines::read(input, |line, text| {
             self.lines += 1;
-            match text.and_then(event::read) {
-                Ok(read) => {
-                    self.until = self.until.max(read.time);
-                    let Line {
-                        store_id, content, ..
-                    } = read;
-                    if content == LineContent::Nothing {
-                        return Ok(());
-                    }
-                    let first = || StoreLines {
-                        lines: 0,
+            let read = text.and_then(content::read);
+            if let Err(why) = read.and_then(|read| self.add(file, line, read)) {
+                self.malformed_count += 1;
+                if self.malformed.len() < MALFORMED_KEPT {
+                    self.malformed.push(MalformedLine {
                         file: file.to_owned(),
                         line,
-                    };
-                    let of_store = self.stores.entry(store_id).or_insert_with(first);
-                    of_store.lines += 1;
-                    self.add(content);
-                }
-                Err(why) => {
-                    self.malformed_count += 1;
-                    if self.malformed.len() < MALFORMED_KEPT {
-                        self.malformed.push(MalformedLine {
-                            file: file.to_owned(),
-                            line,
-                            why,
-                        });
-                    }
+                        why,
+                    });
                 }
             }
-            if self.events.len() > MAX_WRITES {
+            if self.events.len() > self.max_writes {
+                let max = self.max_writes;
                 return Err(io::Error::other(format!(
-                    "it has more than {MAX_WRITES} writes: give the lines from shortly before the backup on"
+                    "it has more than {max} writes: give the lines from shortly before the backup on"
                 )));
             }
             Ok(())
         })
+    }
+
+    fn add(&mut self, file: &str, line: u64, read: Line) -> Result<(), Problem> {
+        self.until = self.until.max(read.time);
+        if read.content == LineContent::Nothing {
+            return Ok(());
+        }
+        if let Some(history) = read.history {
+            self.add_history(history)?;
+        }
+        let first = || StoreLines {
+            lines: 0,
+            file: file.to_owned(),
+            line,
+        };
+        let of_store = self.stores.entry(read.store_id).or_insert_with(first);
+        of_store.lines += 1;
+        self.add_content(read.content);
+        Ok(())
+    }
+
+    /// Of a history that a replay has begun, the log says so, and a record does not.
+    fn add_history(&mut self, told: History) -> Result<(), Problem> {
+        let known = self.histories.entry(told.id).or_insert(told);
+        let until = known.replayed_until.or(told.replayed_until);
+        let is_same_until = told.replayed_until.is_none_or(|time| until == Some(time));
+        if (known.parent, known.after) != (told.parent, told.after) || !is_same_until {
+            return Err("says of its history what another line contradicts");
+        }
+        known.replayed_until = until;
+        Ok(())
+    }
+
+    /// The histories of which a line says where they begin.
+    pub(super) fn histories(&self) -> impl Iterator<Item = &History> {
+        self.histories.values()
     }
 
     /// The lines about another store than this one, and that store's id.
@@ -134,9 +181,9 @@ impl Input {
         self.stores.contains_key(&Some(own))
     }
 
-    fn add(&mut self, content: LineContent) {
+    fn add_content(&mut self, content: LineContent) {
         match content {
-            LineContent::Nothing => {}
+            LineContent::Nothing | LineContent::History => {}
             LineContent::Omission(time, what) => {
                 let last = self.omissions.entry(what).or_insert(time);
                 *last = time.max(*last);
@@ -171,16 +218,10 @@ impl Input {
             .or_insert(self.events.len());
         match self.events.get_mut(place) {
             None => self.events.push(event),
-            // Two replicas may have written to one thing in the same microsecond. The keys of a batch have its revision in
-            // a line, and their own in a record.
-            Some(known)
-                if known.original.revision != event.original.revision
-                    && event.method != AdminMethod::BatchRevoke =>
-            {
-                self.events.push(event);
-            }
+            Some(known) if !is_same_write(known, &event) => self.events.push(event),
             // Of a batch, one line tells how many writes it took, and another does not.
             Some(known) => {
+                known.history_id = known.history_id.or(event.history_id);
                 known.writes = known.writes.max(event.writes);
                 known.key_end = known.key_end.or(event.key_end);
             }
@@ -239,5 +280,74 @@ impl Input {
         omissions.sort_unstable();
         omissions.dedup();
         omissions
+    }
+}
+
+/// Two replicas may have written to one thing in the same microsecond. The keys of a batch have its revision in a line,
+/// and their own in a record.
+fn is_same_write(known: &Event, event: &Event) -> bool {
+    let is_batch = event.method == AdminMethod::BatchRevoke;
+    let histories = known.history_id.zip(event.history_id);
+    (is_batch || known.original.revision == event.original.revision)
+        && histories.is_none_or(|(known, told)| known == told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::made_up::{begins, of_key};
+
+    #[test]
+    fn more_writes_than_are_allowed_are_refused() {
+        let lines = [of_key('a', 1, 1, "Suspend"), of_key('a', 2, 2, "Resume")];
+        let twice = lines.concat() + &lines.concat();
+        for (max_writes, is_read) in [(2, true), (1, false)] {
+            let read = Input::new(max_writes).read("-", twice.as_bytes());
+            assert_eq!(read.is_ok(), is_read);
+            let why = read.map_err(|error| error.to_string()).err();
+            assert!(why.is_none_or(|why| why.starts_with("it has more than 1 writes")));
+        }
+    }
+
+    #[test]
+    fn a_line_is_malformed_that_contradicts_what_another_says_of_a_history() {
+        let beginning = begins('b', Some('a'), 10, Some(7));
+        let record = |rest: &str| {
+            of_key('b', 11, 1, "Suspend").replace("\"caller\"", &format!("{rest},\"caller\""))
+        };
+        for (line, is_malformed) in [
+            (beginning.clone(), false),
+            (begins('b', Some('a'), 10, None), false),
+            (
+                record("\"history_after\":10,\"history_parent\":\"aaaaaaaaaaaaaaaa\""),
+                false,
+            ),
+            (record("\"history_after\":10"), true),
+            (record("\"history_after\":-1"), true),
+            (begins('b', Some('a'), 11, Some(7)), true),
+            (begins('b', Some('c'), 10, Some(7)), true),
+            (begins('b', None, 10, Some(7)), true),
+            (begins('b', Some('a'), 10, Some(8)), true),
+            (beginning.replace(":10", ":null"), true),
+            (beginning.replace("bbbb", "bbxb"), true),
+        ] {
+            let mut input = Input::new(MAX_WRITES);
+            let lines = format!("{beginning}{line}");
+            input.read("-", lines.as_bytes()).expect("a slice");
+            assert_eq!(input.malformed_count, u64::from(is_malformed), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_write_is_of_the_history_that_any_of_its_lines_names() {
+        for lines in [['-', 'a'], ['a', '-'], ['a', 'a']] {
+            let mut input = Input::new(MAX_WRITES);
+            let lines = lines
+                .map(|history| of_key(history, 1, 1, "Suspend"))
+                .concat();
+            input.read("-", lines.as_bytes()).expect("a slice");
+            let histories: Vec<_> = input.events().iter().map(|it| it.history_id).collect();
+            assert_eq!(histories, [HistoryId::parse("aaaaaaaaaaaaaaaa")]);
+        }
     }
 }

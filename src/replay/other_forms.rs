@@ -48,10 +48,11 @@ pub(super) fn of_object(fields: &Fields<'_>, line: &str) -> Option<Problem> {
 pub(super) const CALL: &str = "admin call";
 pub(super) const BATCH: &str = "keys revoked";
 pub(super) const COUNT: &str = "admin calls that have no line of their own";
+pub(super) const HISTORY: &str = "history of the store";
 
 /// Whether the message of a line that is to be read stands anywhere in it.
 pub(super) fn names_a_call(line: &str) -> bool {
-    [CALL, BATCH, COUNT].iter().any(|message| {
+    [CALL, BATCH, COUNT, HISTORY].iter().any(|message| {
         let ends = line.split(message).skip(1);
         ends.map(|rest| rest.trim_start_matches('\\')).any(|rest| {
             rest.starts_with('"') || rest.starts_with(" store_id=") || rest.starts_with(" time=")

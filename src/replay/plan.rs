@@ -3,21 +3,19 @@
 use super::{
     action::Action,
     event::{Event, Original, Subject},
+    gaps::{self, Missing},
+    histories::Histories,
+    key_plan::{KeyPlan, KeyWrites},
+    standing::Standing,
     stored_writes::StoredWrites,
 };
 use crate::model::{
-    account::AccountId,
-    audit_record::AdminMethod,
-    domain::Domain,
-    key::{KeyEnd, KeyId},
+    audit_record::AdminMethod, caller_name::REPLAY, history::HistoryId, key::KeyId, time::Timestamp,
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::RangeInclusive,
-};
+use std::collections::BTreeMap;
 
 /// Where the lost writes have left everything.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan<'a> {
     /// The keys.
     pub keys: BTreeMap<KeyId, KeyPlan<'a>>,
@@ -25,186 +23,120 @@ pub struct Plan<'a> {
     pub accounts: BTreeMap<String, &'a Event>,
     /// The last addition or removal of each domain.
     pub domains: BTreeMap<(String, String), &'a Event>,
-    /// The last write before the lost ones that the store has. Without one, it may have lost all since its first.
-    pub last_stored: Option<Original>,
-    /// The revisions of lost writes that no line tells of.
-    pub gaps: Vec<RangeInclusive<i64>>,
-    /// A revision that the lines tell of two things, as those from before and after an earlier restore do. Gaps in one
-    /// history may then be hidden by the other.
-    pub listed_twice: Option<i64>,
+    /// The lost writes that no line tells of.
+    pub missing: Missing,
+    /// A revision that the lines tell of two writes in one history, as those from before and after a loss do that nobody
+    /// noticed. Gaps may then be hidden.
+    pub listed_twice: Option<(Option<HistoryId>, i64)>,
+    /// The time of the last lost write: of those that were no replay's, if there are any.
+    pub lost_until: Option<Timestamp>,
+    histories: &'a Histories,
+    /// In each lost history, the last write that was no replay's.
+    served: Vec<&'a Event>,
 }
 
-/// What the lost writes have made of a key. Of each kind, the last counts.
-#[derive(Debug, Default)]
-pub struct KeyPlan<'a> {
-    /// What revoked it.
-    pub revoked: Option<&'a Event>,
-    /// What suspended it last, or ended that.
-    pub suspension: Option<&'a Event>,
-    /// What set its scope and its end.
-    pub update: Option<&'a Event>,
-    /// Whether the key was narrowed again by that.
-    pub is_narrowed: bool,
-    /// Whether the key was suspended because of that.
-    pub is_suspended: bool,
-    /// What may have set them since, of which the input does not say how.
-    pub unclear: Option<&'a Event>,
-    /// Any of them.
-    pub last: Option<&'a Event>,
+/// The lost writes about each thing, as far as they were read.
+#[derive(Default)]
+struct Writes<'a> {
+    keys: BTreeMap<KeyId, KeyWrites<'a>>,
+    accounts: BTreeMap<String, Standing<'a>>,
+    domains: BTreeMap<(String, String), Standing<'a>>,
 }
 
 impl<'a> Plan<'a> {
     /// Follows the lost writes in their order. `last_stored` is the last write that the store had when it lost them, as
-    /// [`StoredWrites::loss`] tells: a store that has served since has written more.
+    /// [`loss`](super::loss::loss) tells: a store that has served since has written more.
     #[must_use]
-    pub fn of(stored: &StoredWrites<'a>, last_stored: Option<Original>) -> Self {
-        let lost = stored.lost();
-        let mut plan = Self::default();
+    pub fn of(
+        stored: &StoredWrites<'a>,
+        histories: &'a Histories,
+        last_stored: Option<Original>,
+    ) -> Self {
+        let mut lost = stored.lost();
+        histories.sort(&mut lost);
+        let mut writes = Writes::default();
         for &event in &lost {
-            plan.add(stored, event);
+            writes.add(histories, stored, event);
         }
-        plan.last_stored = last_stored;
-        plan.gaps = gaps(stored, &lost, last_stored);
-        plan.listed_twice = listed_twice(stored.listed());
-        plan
+        let keys = writes.keys.into_iter();
+        let served = served(histories, &lost);
+        Self {
+            keys: keys
+                .map(|(key, of_key)| (key, of_key.plan(stored)))
+                .collect(),
+            accounts: not_done(writes.accounts, |event| {
+                event.method == AdminMethod::SuspendAccount
+                    && stored.has_done(Action::SuspendAccount, event)
+            }),
+            domains: not_done(writes.domains, |event| {
+                stored.has_done(Action::RemoveDomain, event)
+            }),
+            missing: gaps::missing(stored, histories, &lost, last_stored),
+            listed_twice: histories.listed_twice(),
+            lost_until: last_of(&served).or_else(|| last_of(&lost)),
+            histories,
+            served,
+        }
     }
 
-    fn add(&mut self, stored: &StoredWrites<'_>, event: &'a Event) {
-        let text = |account: &AccountId, domain: &Domain| {
-            (account.as_str().to_owned(), domain.as_str().to_owned())
-        };
+    /// Whether the service has been served since the loss of a write, and has lost writes of that time too. So whoever
+    /// was told then what to do about the first has done it.
+    #[must_use]
+    pub fn was_told(&self, event: &Event) -> bool {
+        let mut served = self.served.iter();
+        served.any(|later| self.histories.goes_on_without(later, event))
+    }
+}
+
+fn last_of(events: &[&Event]) -> Option<Timestamp> {
+    events.iter().map(|event| event.original.time).max()
+}
+
+/// In each history, the last lost write that was no replay's.
+fn served<'a>(histories: &Histories, lost: &[&'a Event]) -> Vec<&'a Event> {
+    let mut served = BTreeMap::new();
+    for &event in lost {
+        if !event.caller.as_str().starts_with(REPLAY) {
+            let newest = served.entry(histories.of_event(event)).or_insert(event);
+            if newest.original.time < event.original.time {
+                *newest = event;
+            }
+        }
+    }
+    served.into_values().collect()
+}
+
+/// The last write about each thing, unless an earlier replay has made it again.
+fn not_done<K: Ord>(
+    writes: BTreeMap<K, Standing<'_>>,
+    is_done: impl Fn(&Event) -> bool,
+) -> BTreeMap<K, &Event> {
+    let last = writes
+        .into_iter()
+        .filter_map(|(of, standing)| Some((of, standing.last()?)));
+    last.filter(|(_, event)| !is_done(event)).collect()
+}
+
+impl<'a> Writes<'a> {
+    fn add(&mut self, histories: &Histories, stored: &StoredWrites<'_>, event: &'a Event) {
         match &event.subject {
             None => {}
             Some(Subject::Account(account)) => {
-                let is_done = event.method == AdminMethod::SuspendAccount
-                    && stored.has_done(Action::SuspendAccount, event);
-                put(
-                    &mut self.accounts,
-                    account.as_str().to_owned(),
-                    event,
-                    is_done,
-                );
+                let of_account = self.accounts.entry(account.as_str().to_owned());
+                of_account.or_default().add(histories, event);
             }
             Some(Subject::Domain(account, domain)) => {
-                let is_done = stored.has_done(Action::RemoveDomain, event);
-                put(&mut self.domains, text(account, domain), event, is_done);
+                let of = (account.as_str().to_owned(), domain.as_str().to_owned());
+                self.domains.entry(of).or_default().add(histories, event);
             }
-            Some(Subject::Key(key)) => self.keys.entry(*key).or_default().add(stored, event),
-        }
-    }
-}
-
-/// Keeps the last event of a thing, or none if that is done.
-fn put<'a, K: Ord>(last: &mut BTreeMap<K, &'a Event>, of: K, event: &'a Event, is_done: bool) {
-    if !counts(event, last.get(&of).copied()) {
-        return;
-    }
-    if is_done {
-        last.remove(&of);
-    } else {
-        last.insert(of, event);
-    }
-}
-
-/// Whether a write counts where one with a lower revision stands. Revisions begin again after a restore, so of two
-/// histories the one with the lower revision may be the later. So the other counts only if it is the later by its time
-/// too, or denies more.
-fn counts(event: &Event, standing: Option<&Event>) -> bool {
-    standing.is_none_or(|standing| {
-        event.original.time >= standing.original.time || leaves(event) < leaves(standing)
-    })
-}
-
-/// How much of its thing a write leaves granted, beside others of its kind.
-fn leaves(event: &Event) -> u8 {
-    match event.method {
-        AdminMethod::Suspend | AdminMethod::SuspendAccount | AdminMethod::RemoveDomain => 0,
-        AdminMethod::AddDomain if event.include_subdomains != Some(true) => 1,
-        _ => 2,
-    }
-}
-
-impl<'a> KeyPlan<'a> {
-    fn add(&mut self, stored: &StoredWrites<'_>, event: &'a Event) {
-        self.last = Some(event);
-        let unless_done = |action| Some(event).filter(|_| !stored.has_done(action, event));
-        match event.method {
-            AdminMethod::Revoke | AdminMethod::BatchRevoke => {
-                self.revoked = self.revoked.or(unless_done(Action::Revoke));
+            Some(Subject::Key(key)) => {
+                self.keys
+                    .entry(*key)
+                    .or_default()
+                    .add(histories, stored, event);
             }
-            AdminMethod::Suspend | AdminMethod::Resume if !counts(event, self.suspension) => {}
-            AdminMethod::Suspend => self.suspension = unless_done(Action::Suspend),
-            AdminMethod::Resume => self.suspension = Some(event),
-            AdminMethod::Update | AdminMethod::Rotate => match event.key_end {
-                // A successor has none either. It is not in the store.
-                None => self.unclear = unless_done(Action::SuspendUnclear),
-                // Without an overlap, a rotation has revoked the key.
-                Some(KeyEnd::At(end))
-                    if event.method == AdminMethod::Rotate && end <= event.original.time =>
-                {
-                    self.revoked = self.revoked.or(unless_done(Action::Revoke));
-                }
-                Some(_) if !counts(event, self.update) || !counts(event, self.unclear) => {
-                    self.unclear = unless_done(Action::SuspendUnclear);
-                }
-                Some(_) => {
-                    (self.update, self.unclear) = (Some(event), None);
-                    self.is_narrowed = stored.has_done(Action::Narrow, event);
-                    self.is_suspended = stored.has_done(Action::SuspendUnclear, event);
-                }
-            },
-            _ => {}
         }
     }
-}
-
-/// The revisions between the last write that the store has and the last that is lost, without those that are listed.
-fn gaps(
-    stored: &StoredWrites<'_>,
-    lost: &[&Event],
-    last_stored: Option<Original>,
-) -> Vec<RangeInclusive<i64>> {
-    let mut next = last_stored.map_or(1, |last| last.revision.saturating_add(1));
-    // Writes that the store has may stand between lost ones. What was written after the loss is left out, since it has
-    // the revisions of lost writes again.
-    let until = lost.iter().map(|event| event.original.time).max();
-    let newest = lost.iter().map(|event| event.original.revision).max();
-    let mut listed: Vec<_> = stored
-        .listed()
-        .iter()
-        .filter(|event| event.writes > 0 && Some(event.original.time) <= until)
-        .map(|event| {
-            let end = event.original.revision;
-            let writes = i64::try_from(event.writes).unwrap_or(i64::MAX);
-            (end.saturating_sub(writes.saturating_sub(1)), end)
-        })
-        .filter(|(_, end)| Some(*end) <= newest)
-        .collect();
-    listed.sort_unstable();
-    let mut gaps = Vec::new();
-    for (start, end) in listed {
-        if start > next {
-            gaps.push(next..=start - 1);
-        }
-        next = next.max(end.saturating_add(1));
-    }
-    gaps
-}
-
-/// The keys of a batch may have its revision, so they do not count.
-fn listed_twice(events: &[Event]) -> Option<i64> {
-    let mut subjects = HashMap::new();
-    let mut writes = events
-        .iter()
-        .filter(|event| event.writes > 0 && event.method != AdminMethod::BatchRevoke);
-    let twice = writes.find(|event| {
-        let Some(subject) = &event.subject else {
-            return false;
-        };
-        let first = subjects.entry(event.original.revision).or_insert(subject);
-        *first != subject
-    });
-    twice.map(|event| event.original.revision)
 }
 
 #[cfg(test)]
@@ -216,162 +148,133 @@ mod tests {
             caller_name::CallerName,
             time::Timestamp,
         },
-        replay::input::Input,
+        replay::{
+            input::Input,
+            made_up::{KEY, of_key, read, record},
+        },
     };
 
-    const KEY: &str = "key_01m8d4da2afq1t0whwxxddwr9s";
-
-    fn record(revision: i64, method: &str, rest: &str) -> String {
-        format!(
-            "{{\"time\":\"2030-01-01T00:00:{revision:02}.000000Z\",\"revision\":{revision},\"caller\":\"ops\",\
-             \"method\":\"{method}\",\"account_id\":\"acme\",\"outcome\":\"OK\",\"calls\":1,{rest}}}\n"
-        )
+    /// Of a store that has none of the lines, and knows of no histories.
+    fn plan_is(input: &Input, check: impl FnOnce(&Plan<'_>)) {
+        let histories = Histories::new(Vec::new(), input);
+        check(&Plan::of(&StoredWrites::new(input), &histories, None));
     }
 
-    fn of_key(revision: i64, method: &str) -> String {
-        record(revision, method, &format!("\"key_id\":\"{KEY}\""))
-    }
-
-    fn read(lines: &[String]) -> Input {
-        let mut input = Input::default();
-        let read = input.read("-", lines.concat().as_bytes());
-        read.expect("a slice");
-        assert!(input.malformed.is_empty(), "{:?}", input.malformed);
-        input
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "as a store gives it")]
-    fn last(revision: i64) -> Option<Original> {
-        Some(Original {
-            revision,
-            time: Timestamp::EPOCH,
-        })
+    fn key() -> KeyId {
+        KeyId::parse(KEY).expect("an id")
     }
 
     #[test]
     fn the_last_write_of_a_kind_counts_whatever_the_order_of_the_lines() {
         let input = read(&[
-            of_key(7, "Resume"),
-            of_key(5, "Suspend"),
-            of_key(6, "Suspend"),
-            of_key(5, "Suspend"),
+            of_key('-', 7, 7, "Resume"),
+            of_key('-', 5, 5, "Suspend"),
+            of_key('-', 6, 6, "Suspend"),
+            of_key('-', 5, 5, "Suspend"),
         ]);
         assert_eq!(input.events().len(), 3);
-        let stored = StoredWrites::new(&input);
-        let plan = Plan::of(&stored, last(4));
-        let key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
-        let suspension = key.suspension.expect("one");
-        assert_eq!(suspension.method, AdminMethod::Resume);
-        assert!(plan.gaps.is_empty());
+        plan_is(&input, |plan| {
+            let suspension = plan.keys[&key()].suspension.expect("one");
+            assert_eq!(suspension.method, AdminMethod::Resume);
+        });
     }
 
     #[test]
     fn an_update_that_does_not_say_what_it_set_is_unclear_until_another_says_all() {
         let told = format!("\"key_id\":\"{KEY}\",\"key_end\":\"never\",\"domain\":\"example.com\"");
-        let key = KeyId::parse(KEY).expect("an id");
         for (lines, is_unclear) in [
-            ([of_key(5, "Update"), record(6, "Update", &told)], false),
-            ([record(5, "Update", &told), of_key(6, "Update")], true),
+            (
+                [
+                    of_key('-', 5, 5, "Update"),
+                    record('-', 6, 6, "Update", &told),
+                ],
+                false,
+            ),
+            (
+                [
+                    record('-', 5, 5, "Update", &told),
+                    of_key('-', 6, 6, "Update"),
+                ],
+                true,
+            ),
         ] {
-            let input = read(&lines);
-            let plan = Plan::of(&StoredWrites::new(&input), last(4))
-                .keys
-                .remove(&key);
-            assert_eq!(plan.expect("one").unclear.is_some(), is_unclear);
+            plan_is(&read(&lines), |plan| {
+                assert_eq!(plan.keys[&key()].unclear.is_some(), is_unclear);
+            });
         }
     }
 
     #[test]
     fn a_call_with_the_revision_of_an_earlier_write_of_the_store_is_not_lost() {
-        // The second one of revision 5 is of another history, and of another kind.
-        let input = read(&[
-            of_key(5, "Revoke"),
-            of_key(5, "Suspend"),
-            of_key(6, "Suspend"),
-        ]);
-        let mut stored = StoredWrites::new(&input);
-        stored.note(&AuditRecord {
-            time: Timestamp::EPOCH,
-            caller: CallerName::service(),
-            method: AdminMethod::BatchRevoke.into(),
-            account_id: None,
-            key_id: Some(KeyId::parse(KEY).expect("an id")),
-            domain: None,
-            include_subdomains: None,
-            key_end: None,
-            revision: Some(5),
-            outcome: Outcome::OK,
-            calls: 1,
-        });
-        let lost = stored.lost();
-        let lost: Vec<_> = lost
-            .iter()
-            .map(|it| (it.original.revision, it.method))
-            .collect();
-        let suspend = AdminMethod::Suspend;
-        assert_eq!(lost, [(5, suspend), (6, suspend)]);
-        assert!(Plan::of(&stored, last(4)).gaps.is_empty());
-    }
-
-    #[test]
-    fn the_revisions_that_no_line_tells_of_are_found() {
-        let batch = "{\"message\":\"keys revoked\",\"time\":\"2030-01-01T00:01:00Z\",\"caller\":\"ops\",\
-                     \"revision\":14,\"revoked\":3,\"part\":1,\"parts\":1,\"key_ids\":\"\"}\n";
-        let input = read(&[of_key(5, "Suspend"), of_key(8, "Resume"), batch.to_owned()]);
-        let plan = Plan::of(&StoredWrites::new(&input), last(4));
-        assert_eq!(plan.gaps, [6..=7, 9..=11]);
-
-        // What came before the input may be lost too.
-        let plan = Plan::of(&StoredWrites::new(&input), last(2));
-        assert_eq!(plan.gaps[0], 3..=4);
-        let plan = Plan::of(&StoredWrites::new(&input), None);
-        assert_eq!(plan.gaps[0], 1..=4);
-    }
-
-    #[test]
-    fn of_two_histories_a_denial_stands_that_was_not_taken_back_later_by_time_too() {
-        let at = |minute: u32, revision: i64, method: &str, rest: &str| {
-            record(revision, method, rest).replace("T00:00:", &format!("T00:{minute:02}:"))
+        let lost_of = |history| {
+            // The second one of revision 5 is of another history, and of another kind.
+            let input = read(&[
+                of_key(history, 5, 5, "Revoke"),
+                of_key(history, 5, 5, "Suspend"),
+                of_key(history, 6, 6, "Suspend"),
+            ]);
+            let mut stored = StoredWrites::new(&input);
+            stored.note(&AuditRecord {
+                time: Timestamp::EPOCH,
+                caller: CallerName::service(),
+                method: AdminMethod::BatchRevoke.into(),
+                account_id: None,
+                key_id: Some(key()),
+                domain: None,
+                include_subdomains: None,
+                key_end: None,
+                revision: Some(5),
+                outcome: Outcome::OK,
+                calls: 1,
+            });
+            let lost = stored.lost().into_iter();
+            lost.map(|it| (it.original.revision, it.method))
+                .collect::<Vec<_>>()
         };
+        let (revoke, suspend) = (AdminMethod::Revoke, AdminMethod::Suspend);
+        assert_eq!(lost_of('-'), [(5, suspend), (6, suspend)]);
+        // A release that names histories lists the revision of a write only for the call that made it.
+        assert_eq!(lost_of('a'), [(5, revoke), (5, suspend), (6, suspend)]);
+    }
+
+    #[test]
+    fn of_lines_without_histories_a_denial_stands_that_was_not_taken_back_later_by_time_too() {
         let key = format!("\"key_id\":\"{KEY}\"");
         let (with, without) = (
             "\"domain\":\"a.example\",\"include_subdomains\":true",
             "\"domain\":\"a.example\"",
         );
         let input = read(&[
-            at(1, 31, "Suspend", &key),
-            at(1, 32, "Resume", &key),
-            at(2, 25, "Suspend", &key),
-            at(1, 33, "ResumeAccount", "\"x\":0"),
-            at(2, 26, "SuspendAccount", "\"x\":0"),
-            at(1, 34, "AddDomain", with),
-            at(2, 27, "RemoveDomain", without),
+            record('-', 31, 31, "Suspend", &key),
+            record('-', 32, 32, "Resume", &key),
+            record('-', 25, 65, "Suspend", &key),
+            record('-', 33, 33, "ResumeAccount", ""),
+            record('-', 26, 66, "SuspendAccount", ""),
+            record('-', 34, 34, "AddDomain", with),
+            record('-', 27, 67, "RemoveDomain", without),
         ]);
-        let plan = Plan::of(&StoredWrites::new(&input), last(24));
-        let of_key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
-        let methods = [
-            of_key.suspension.expect("one").method,
-            plan.accounts["acme"].method,
-            plan.domains.values().next().expect("one").method,
-        ];
-        let denials = [
-            AdminMethod::Suspend,
-            AdminMethod::SuspendAccount,
-            AdminMethod::RemoveDomain,
-        ];
-        assert_eq!(methods, denials);
+        plan_is(&input, |plan| {
+            let methods = [
+                plan.keys[&self::key()].suspension.expect("one").method,
+                plan.accounts["acme"].method,
+                plan.domains.values().next().expect("one").method,
+            ];
+            let denials = [
+                AdminMethod::Suspend,
+                AdminMethod::SuspendAccount,
+                AdminMethod::RemoveDomain,
+            ];
+            assert_eq!(methods, denials);
+        });
     }
 
     #[test]
     fn a_revision_that_is_told_of_two_things_is_named() {
-        let other = record(7, "SuspendAccount", "\"x\":0");
-        let repeated = of_key(7, "Suspend").replace("T00:00:07", "T00:09:07");
-        for (line, twice) in [(other, Some(7)), (repeated, None)] {
-            let input = read(&[of_key(7, "Suspend"), line]);
-            assert_eq!(
-                Plan::of(&StoredWrites::new(&input), last(6)).listed_twice,
-                twice
-            );
+        let other = record('-', 7, 7, "SuspendAccount", "");
+        let repeated = of_key('-', 7, 99, "Suspend");
+        for (line, twice) in [(other, Some((None, 7))), (repeated, None)] {
+            let input = read(&[of_key('-', 7, 7, "Suspend"), line]);
+            plan_is(&input, |plan| assert_eq!(plan.listed_twice, twice));
         }
     }
 }

@@ -6,7 +6,8 @@
 use super::{
     action::{Action, actions, narrowing},
     event::Event,
-    plan::{KeyPlan, Plan},
+    key_plan::KeyPlan,
+    plan::Plan,
 };
 use crate::{
     model::{
@@ -40,8 +41,11 @@ pub struct Finding<'a> {
 /// Writes again what was lost.
 pub struct Replayer<'a, F> {
     store: &'a Store,
+    plan: &'a Plan<'a>,
     dry_run: bool,
     report: F,
+    /// The history that its first write is to begin, by the time up to which it knows what was lost.
+    replayed_until: Option<Timestamp>,
     /// The last write, which every replica must have applied at the end.
     last: Option<Position>,
     domains: HashMap<AccountId, HashMap<Domain, Coverage>>,
@@ -49,22 +53,29 @@ pub struct Replayer<'a, F> {
 
 impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
     /// Tells `report` of everything that was lost.
-    pub fn new(store: &'a Store, dry_run: bool, report: F) -> Self {
+    pub fn new(store: &'a Store, plan: &'a Plan<'a>, dry_run: bool, report: F) -> Self {
         Self {
             store,
+            plan,
             dry_run,
             report,
+            replayed_until: None,
             last: None,
             domains: HashMap::new(),
         }
     }
 
     /// Does it. One thing that cannot be written keeps none of the others from it. Gives the position of the last
-    /// write.
+    /// write. If it says until when the lost writes are known, they are made in a history of their own.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn run(mut self, plan: &Plan<'_>) -> Result<Option<Position>, StoreError> {
+    pub async fn run(
+        mut self,
+        replayed_until: Option<Timestamp>,
+    ) -> Result<Option<Position>, StoreError> {
+        self.replayed_until = replayed_until;
+        let plan = self.plan;
         for event in plan.accounts.values() {
             self.account(event).await?;
         }
@@ -78,11 +89,24 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
     }
 
     fn report(&mut self, action: Action, event: &Event, written: Result<(), StoreError>) {
+        if !action.writes() && self.plan.was_told(event) {
+            return;
+        }
         (self.report)(&Finding {
             action,
             event,
             failed: written.err(),
         });
+    }
+
+    /// Nothing may be written before.
+    async fn begin_history(&mut self) -> Result<(), StoreError> {
+        if self.replayed_until.is_some() {
+            let histories = &self.store.histories;
+            histories.begin_history(self.replayed_until).await?;
+            self.replayed_until = None;
+        }
+        Ok(())
     }
 
     async fn account(&mut self, event: &Event) -> Result<(), StoreError> {
@@ -110,6 +134,7 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
         if self.dry_run {
             return Ok(());
         }
+        self.begin_history().await?;
         let change = SuspensionChange {
             account_id: account_id.clone(),
             reason: Some(Reason::replayed(event.original.revision, &event.caller)),
@@ -147,6 +172,7 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
         if self.dry_run {
             return Ok(());
         }
+        self.begin_history().await?;
         match action {
             Action::Revoke => self.revoke(key_id, event).await,
             Action::Suspend => {
@@ -253,6 +279,7 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
         if self.dry_run {
             return Ok(());
         }
+        self.begin_history().await?;
         let asked = DomainRemoval {
             account_id: account_id.clone(),
             domain: domain.clone(),

@@ -63,8 +63,8 @@ impl<'a> StoredWrites<'a> {
         }
     }
 
-    /// A call that found its work done is listed with the revision of the write that did it before. In another history,
-    /// another write may have that revision: so it must be one that does the same.
+    /// An earlier release listed a call that found its work done with the revision of the write that did it before. In
+    /// another history, another write may have that revision: so it must be one that does the same.
     fn note_repeats(
         &mut self,
         revision: i64,
@@ -75,30 +75,21 @@ impl<'a> StoredWrites<'a> {
         let same = self.by_revision.get(&(revision, subject));
         for &place in same.into_iter().flatten() {
             let event = &self.input.events()[place];
-            if event.original.time > time && repeats(event.method, method) {
+            let is_old = event.history_id.is_none() && event.original.time > time;
+            if is_old && repeats(event.method, method) {
                 self.is_stored[place] = true;
             }
         }
     }
 
-    /// The writes that the store does not have, in the order of their history.
+    /// The writes that the store does not have, in the order of their lines.
     #[must_use]
     pub fn lost(&self) -> Vec<&'a Event> {
         let events = self.input.events().iter().zip(&self.is_stored);
-        let mut lost: Vec<_> = events
+        events
             .filter(|(_, is_stored)| !**is_stored)
             .map(|(event, _)| event)
-            .collect();
-        lost.sort_by_key(|event| (event.original.revision, event.original.time));
-        lost
-    }
-
-    /// The time of the last write that is listed: of those that are lost, or else of those that the store has.
-    #[must_use]
-    pub fn last_listed(&self) -> Option<Timestamp> {
-        let time = |event: &Event| event.original.time;
-        let last = self.lost().into_iter().map(time).max();
-        last.or_else(|| self.listed().iter().map(time).max())
+            .collect()
     }
 
     /// All writes that are listed, whether the store has them or not.
@@ -111,15 +102,6 @@ impl<'a> StoredWrites<'a> {
     #[must_use]
     pub fn has_any(&self) -> bool {
         self.is_stored.contains(&true)
-    }
-
-    /// The lowest revision that is lost, and the time of the last write that is. Whatever the store has from after that
-    /// time was written since the loss, and may have revisions of lost writes again.
-    #[must_use]
-    pub fn loss(&self) -> Option<(i64, Timestamp)> {
-        let lost = self.lost();
-        let until = lost.iter().map(|event| event.original.time).max();
-        Some((lost.first()?.original.revision, until?))
     }
 
     /// Whether an earlier replay has done this about the write, or about a later one of its kind.

@@ -102,7 +102,7 @@ async fn writes_since_a_restore_hide_no_lost_ones_in(mut place: Place) {
     assert_eq!(gap.code(), Some(1));
     let errors = gap.errors();
     assert!(
-        errors.contains("no line tells of the writes 4 to 5: "),
+        errors.contains("no line tells of the writes 4 to 5"),
         "{errors}"
     );
     let replayed = place.replay(&[&whole]);

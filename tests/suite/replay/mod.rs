@@ -6,4 +6,5 @@ pub mod calls;
 mod lines;
 mod restored;
 mod store_ids;
+mod two_restores;
 mod window;
