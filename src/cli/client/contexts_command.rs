@@ -15,7 +15,7 @@ use crate::cli::{
     output::{OutputFormat, Table},
     variables::is_given,
 };
-use clap::{Args, Subcommand};
+use clap::{Arg, Args, Subcommand};
 use serde_json::{Value, json};
 use std::{env, time::Duration};
 
@@ -108,6 +108,7 @@ impl ContextsCommand {
                 Ok(())
             }
             Action::Use { name } => {
+                refuse_connection("use")?;
                 self.connection
                     .change_contexts(false, |contexts| contexts.make_current(name))?;
                 say(&format!("The current context is {name} now."));
@@ -115,6 +116,7 @@ impl ContextsCommand {
                 Ok(())
             }
             Action::Remove { name } => {
+                refuse_connection("remove")?;
                 let was_current = self
                     .connection
                     .change_contexts(false, |contexts| contexts.remove(name))?;
@@ -238,6 +240,22 @@ impl ContextsCommand {
                 }
             },
         }
+    }
+}
+
+/// Refuses the flags that say which service to call. `--config` says which file is changed.
+fn refuse_connection(command: &str) -> Result<(), Failure> {
+    let described = Connection::augment_args(clap::Command::new("connection"));
+    let flags = described.get_arguments().filter_map(Arg::get_long);
+    let given = flags
+        .filter(|flag| *flag != "config")
+        .find(|flag| is_given(&format!("--{flag}")));
+    match given {
+        Some(flag) => Err(Failure::Misused(format!(
+            "--{flag} is no part of `keyservice contexts {command}`, which calls no service and changes no context: \
+             leave it out, or give it to `keyservice contexts set`"
+        ))),
+        None => Ok(()),
     }
 }
 

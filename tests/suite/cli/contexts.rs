@@ -14,6 +14,30 @@ fn person_with_two() -> Person {
     person
 }
 
+#[test]
+fn flags_of_a_connection_are_refused_where_they_would_do_nothing() {
+    let person = person_with_two();
+    for (command, flag, value) in [
+        ("use", "--server", Some("127.0.0.1:3")),
+        ("use", "--plaintext", None),
+        ("use", "--timeout", Some("1s")),
+        ("remove", "--context", Some("production")),
+        ("remove", "--ca", Some("ca.crt")),
+    ] {
+        let line = ["contexts", command, "staging", flag];
+        let refused = person.runs(&[&line[..], value.as_slice()].concat());
+        assert_eq!(refused.exit, 2, "{refused:?}");
+        let said = format!("{flag} is no part of `keyservice contexts {command}`");
+        assert!(refused.err.contains(&said), "{refused:?}");
+    }
+    let listed = person.runs(&TABLE).printed();
+    assert!(
+        listed.contains("staging") && listed.contains("* "),
+        "{listed}"
+    );
+    assert!(!listed.contains("*        staging"), "{listed}");
+}
+
 const LIST: [&str; 2] = ["contexts", "list"];
 const TABLE: [&str; 4] = ["contexts", "list", "-o", "table"];
 
