@@ -69,7 +69,7 @@ pub(super) struct AuditCommand {
     methods: Vec<MethodName>,
 
     /// Only so many records, the newest.
-    #[arg(long, value_name = "COUNT", value_parser = count_of_some)]
+    #[arg(long, value_name = "COUNT", value_parser = count_of_some, allow_negative_numbers = true)]
     limit: Option<u32>,
 
     #[command(flatten)]

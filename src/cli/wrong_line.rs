@@ -192,8 +192,14 @@ mod tests {
                 "keys revoke key_00000000000000000000000000 key_00000000000000000000000001",
                 &["'key_00000000000000000000000001'", "--key-ids-file"],
             ),
-            ("keys list --account a --limit -1", &["'-1'"]),
-            ("keys rotate --overlap -1h", &["'-1'"]),
+            (
+                "keys list --account a --limit -1",
+                &["'-1'", "give a number from 1"],
+            ),
+            ("audit --limit -1", &["'-1'", "give a number from 1"]),
+            ("keys rotate --overlap -1h", &["'-1'", "'--overlap=-…'"]),
+            ("audit --since -1h", &["'-1'", "'--since=-…'"]),
+            ("keys create --name -x --account a", &["'--name=-…'"]),
             (
                 "keys get tsend_ab...wxyz",
                 &[

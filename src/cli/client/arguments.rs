@@ -60,9 +60,10 @@ fn count(text: &str) -> Result<u32, String> {
 
 /// The same, and at least one.
 pub(in crate::cli) fn count_of_some(text: &str) -> Result<u32, String> {
-    match count(text)? {
-        0 => Err("give a number from 1".to_owned()),
-        count => Ok(count),
+    let wrong = "give a number from 1, such as 20";
+    match count(text) {
+        Ok(0) | Err(_) => Err(wrong.to_owned()),
+        Ok(count) => Ok(count),
     }
 }
 

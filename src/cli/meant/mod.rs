@@ -85,6 +85,19 @@ pub(super) fn instead_of_argument(
             let other = other.get_name();
             Some(format!("'keyservice {above} {other}' has --{flag}"))
         })
+        .or_else(|| value_with_hyphen(argument, command, words))
+}
+
+/// How to give a value that looks like a flag, if a flag with a value stands before this argument.
+fn value_with_hyphen(argument: &str, command: &clap::Command, words: &[String]) -> Option<String> {
+    // clap names only the first letter of those behind one hyphen.
+    let at = words.iter().position(|word| word.starts_with(argument))?;
+    let before = words.get(at.checked_sub(1)?)?.strip_prefix("--")?;
+    let mut flags = command.get_arguments();
+    let flag = flags.find(|it| it.get_long() == Some(before))?;
+    flag.get_action().takes_values().then(|| {
+        format!("a value that begins with a hyphen is given behind '=', as in '--{before}=-…'")
+    })
 }
 
 /// Why a command has no such flag of a connection.

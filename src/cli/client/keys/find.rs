@@ -67,7 +67,7 @@ pub(super) struct List {
     unused_since: Option<Timestamp>,
 
     /// Only so many keys, the newest.
-    #[arg(long, value_name = "COUNT", value_parser = count_of_some)]
+    #[arg(long, value_name = "COUNT", value_parser = count_of_some, allow_negative_numbers = true)]
     limit: Option<u32>,
 }
 
