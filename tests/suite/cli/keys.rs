@@ -218,6 +218,11 @@ async fn keys_are_found_by_what_is_known_of_them() {
     let columns: Vec<_> = table.lines().map(|line| line.split("  ").next()).collect();
     assert_eq!(columns[..2], [Some("KEY"), columns[1]]);
     assert_eq!(columns[2], day.key["keyId"].as_str());
+    let ends: Vec<_> = table.lines().map(|line| line.rsplit("  ").next()).collect();
+    assert_eq!(ends[..2], [Some("LABELS"), Some("env=test")]);
+    let of_acme = ["keys", "list", "--account", "acme", "-o", "table"];
+    let of_acme = day.person.runs(&of_acme).printed();
+    assert!(!of_acme.contains("LABELS"), "no key has one: {of_acme}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

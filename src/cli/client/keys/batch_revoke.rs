@@ -3,7 +3,7 @@
 use super::{
     batch_files::GivenKeys,
     given_keys,
-    shown::{self, given_flags},
+    shown::{KeyTable, given_flags},
     suspended_accounts::SuspendedAccounts,
 };
 use crate::{
@@ -250,8 +250,8 @@ impl BatchRevoke {
                 printable_json(&answer.to_string()).into_owned()
             });
         }
-        let mut table = shown::table();
-        shown::add_rows(&mut table, keys, &SuspendedAccounts::default());
+        let mut table = KeyTable::default();
+        table.add(keys, &SuspendedAccounts::default());
         print_with(|mut output| table.print(&mut output))?;
         let count = usize::try_from(found.revoked_count).unwrap_or(0);
         if keys.len() < count || found.there_are_more {

@@ -1,7 +1,7 @@
 //! `keys list` and `keys get`.
 
 use super::{
-    shown::{self, given_flags, show_with},
+    shown::{KeyTable, given_flags, show_with},
     suspended_accounts::{SuspendedAccounts, may_be_granted},
     target::Target,
 };
@@ -94,7 +94,7 @@ impl List {
     ) -> Result<(), Failure> {
         let mut left = self.limit.unwrap_or(u32::MAX);
         let mut request = self.request()?;
-        let (mut table, mut known) = (shown::table(), SuspendedAccounts::default());
+        let (mut table, mut known) = (KeyTable::default(), SuspendedAccounts::default());
         let mut pages = Pages::default();
         loop {
             request.page_size = PAGE.min(i32::try_from(left).unwrap_or(PAGE));
@@ -102,7 +102,7 @@ impl List {
             let page = page.map_err(|error| self.failure(error))?;
             if format.is_table() {
                 known.look_up(admin, &page.keys).await;
-                shown::add_rows(&mut table, &page.keys, &known);
+                table.add(&page.keys, &known);
                 print_with(|mut output| table.print(&mut output))?;
             } else {
                 print_json("Key", &page.keys)?;

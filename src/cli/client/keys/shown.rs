@@ -9,7 +9,10 @@ use crate::cli::{
     },
     output::{OutputFormat, Table},
 };
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 use tosend_keyservice::{
     Admin,
     proto::{Key, key::Status, scope::Kind},
@@ -102,7 +105,7 @@ pub(super) fn named(key: &Key) -> String {
     )
 }
 
-const HEADINGS: [&str; 9] = [
+const HEADINGS: [&str; 10] = [
     "KEY",
     "ACCOUNT",
     "NAME",
@@ -112,27 +115,55 @@ const HEADINGS: [&str; 9] = [
     "CREATED",
     "EXPIRES",
     "LAST USED",
+    "LABELS",
 ];
 
-pub(super) fn table() -> Table<9> {
-    Table::new(HEADINGS)
+/// Keys in rows. The last column has a heading if one of the first keys has labels.
+#[derive(Default)]
+pub(super) struct KeyTable(Option<Table<10>>);
+
+impl KeyTable {
+    pub(super) fn add(&mut self, keys: &[Key], accounts: &SuspendedAccounts) {
+        if keys.is_empty() {
+            return;
+        }
+        let table = self.0.get_or_insert_with(|| {
+            let mut headings = HEADINGS;
+            if keys.iter().all(|key| key.labels.is_empty()) {
+                headings[HEADINGS.len() - 1] = "";
+            }
+            Table::new(headings)
+        });
+        for key in keys {
+            table.add(row(key, accounts));
+        }
+    }
+
+    /// Whether it never had a row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Prints what was added since it was last printed, the first time below the headings.
+    pub(super) fn print(&mut self, output: &mut impl Write) -> io::Result<()> {
+        self.0.as_mut().map_or(Ok(()), |table| table.print(output))
+    }
 }
 
-pub(super) fn add_rows(table: &mut Table<9>, keys: &[Key], accounts: &SuspendedAccounts) {
-    for key in keys {
-        let account = accounts.of(key).map_or("", |_| ", account suspended");
-        table.add([
-            key.key_id.clone(),
-            key.account_id.clone(),
-            key.name.clone(),
-            key.preview.clone(),
-            domain(key, "*"),
-            format!("{}{account}", status(key)),
-            time_or_none(key.create_time.as_ref()),
-            expires(key),
-            time_or_none(key.last_used_time.as_ref()),
-        ]);
-    }
+fn row(key: &Key, accounts: &SuspendedAccounts) -> [String; 10] {
+    let account = accounts.of(key).map_or("", |_| ", account suspended");
+    [
+        key.key_id.clone(),
+        key.account_id.clone(),
+        key.name.clone(),
+        key.preview.clone(),
+        domain(key, "*"),
+        format!("{}{account}", status(key)),
+        time_or_none(key.create_time.as_ref()),
+        expires(key),
+        time_or_none(key.last_used_time.as_ref()),
+        labels(&key.labels).join(","),
+    ]
 }
 
 fn expires(key: &Key) -> String {
