@@ -114,113 +114,91 @@ mod tests {
         check(&Plan::of(&stored, &histories, None));
     }
 
-    /// The history (`-` is a line that names none), the revision, the second, and the method.
-    type Write = (char, i64, u32, &'static str);
-
-    fn lines(writes: &[Write]) -> Vec<String> {
-        let line = |it: &Write| of_key(it.0, it.1, it.2, it.3);
-        writes.iter().map(line).collect()
+    /// Each write as `HISTORY REVISION@SECOND METHOD`, without the first space. The history `-` is a line that names none.
+    fn lines(writes: &str) -> Vec<String> {
+        let line = |write: &str| {
+            let (place, method) = write.split_once(' ')?;
+            let (revision, second) = place[1..].split_once('@')?;
+            let history = place.chars().next()?;
+            Some(of_key(
+                history,
+                revision.parse().ok()?,
+                second.parse().ok()?,
+                method,
+            ))
+        };
+        let lines = writes.split(", ").map(line);
+        lines.collect::<Option<_>>().expect(writes)
     }
 
     #[test]
     fn a_denial_is_taken_back_only_by_what_is_surely_later() {
         const S: &str = "Suspend";
         const R: &str = "Resume";
-        let table: [(&[Write], &str, &str); 19] = [
-            (&[('a', 11, 1, S), ('a', 12, 2, R)], R, "by revision"),
+        for (writes, last, why) in [
+            ("a11@1 Suspend, a12@2 Resume", R, "by revision"),
+            ("a11@2 Suspend, a12@1 Resume", R, "whatever the clock"),
+            ("a11@1 Resume, a12@2 Suspend", S, "the last denies"),
+            ("-11@1 Suspend, -12@2 Resume", R, "by revision and time"),
+            ("-11@2 Suspend, -12@1 Resume", S, "not by the time"),
+            ("-12@1 Suspend, -11@2 Resume", S, "not by the revision"),
+            ("-11@2 Suspend, a12@1 Resume", S, "one names no history"),
+            ("a11@2 Suspend, -12@1 Resume", S, "nor the other"),
+            ("a10@2 Suspend, b11@1 Resume", R, "it goes on from that"),
+            ("a10@2 Suspend, d16@1 Resume", R, "and from one before"),
+            ("b16@2 Suspend, d16@1 Resume", S, "it went on before"),
+            ("b16@1 Suspend, d16@2 Resume", R, "but is of later"),
             (
-                &[('a', 11, 2, S), ('a', 12, 1, R)],
-                R,
-                "by revision, whatever the clock",
-            ),
-            (&[('a', 11, 1, R), ('a', 12, 2, S)], S, "the last denies"),
-            (
-                &[('-', 11, 1, S), ('-', 12, 2, R)],
-                R,
-                "by revision and time",
-            ),
-            (&[('-', 11, 2, S), ('-', 12, 1, R)], S, "not by the time"),
-            (
-                &[('-', 12, 1, S), ('-', 11, 2, R)],
-                S,
-                "not by the revision",
-            ),
-            (
-                &[('-', 11, 2, S), ('a', 12, 1, R)],
-                S,
-                "one of them names no history",
-            ),
-            (
-                &[('a', 10, 2, S), ('b', 11, 1, R)],
-                R,
-                "a descendant is later",
-            ),
-            (&[('a', 10, 2, S), ('d', 16, 1, R)], R, "and one of that"),
-            (
-                &[('b', 16, 2, S), ('d', 16, 1, R)],
-                S,
-                "what it has not of the other is not before it",
-            ),
-            (&[('b', 16, 1, S), ('d', 16, 2, R)], R, "unless by the time"),
-            (
-                &[('d', 16, 2, R), ('b', 16, 1, S)],
+                "d16@2 Resume, b16@1 Suspend",
                 R,
                 "in any order of the lines",
             ),
             (
-                &[('b', 11, 1, S), ('c', 11, 2, R)],
+                "b11@1 Suspend, c11@2 Resume",
                 R,
                 "of two branches, by the time",
             ),
+            ("b11@2 Suspend, c11@1 Resume", S, "not by the time"),
+            ("b11@2 Suspend, c11@2 Resume", S, "at the same time"),
             (
-                &[('b', 11, 2, S), ('c', 11, 1, R)],
-                S,
-                "of two branches, the earlier takes nothing back",
+                "b11@1 Resume, b12@9 Resume, c11@4 Suspend",
+                R,
+                "the branch that began first",
             ),
             (
-                &[('b', 11, 2, S), ('c', 11, 2, R)],
-                S,
-                "nor does one at the same time",
-            ),
-            (
-                &[('b', 19, 4, S), ('c', 11, 3, S), ('b', 20, 9, R)],
+                "b19@4 Suspend, c11@3 Suspend, b20@9 Resume",
                 R,
                 "both are taken back",
             ),
             (
-                &[('c', 11, 5, S), ('b', 11, 9, S), ('b', 12, 3, R)],
+                "c11@5 Suspend, b11@9 Suspend, b12@3 Resume",
                 S,
-                "only one is, by its history",
+                "only one is",
             ),
             (
-                &[('f', 11, 5, S), ('b', 11, 4, R)],
+                "f11@5 Suspend, b11@4 Resume",
                 S,
-                "nothing is known of the one",
+                "nobody knows where f begins",
             ),
-            (
-                &[('f', 11, 4, S), ('b', 11, 5, R)],
-                R,
-                "nothing but the time",
-            ),
-        ];
-        for (writes, last, why) in table {
+            ("f11@4 Suspend, b11@5 Resume", R, "but by the time"),
+        ] {
             plan_is(lines(writes), |plan| {
                 let of_key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
                 let standing = of_key.suspension.expect("one");
-                assert_eq!(standing.method.as_str(), last, "{why}");
+                assert_eq!(standing.method.as_str(), last, "{writes}: {why}");
             });
         }
     }
 
     #[test]
     fn in_a_history_that_lists_a_revision_twice_the_time_counts_too() {
-        let writes = [('b', 11, 2, "Suspend"), ('b', 12, 1, "Resume")];
+        let writes = "b11@2 Suspend, b12@1 Resume";
         for (other, last) in [
             (None, "Resume"),
             (Some(12), "Suspend"),
             (Some(13), "Resume"),
         ] {
-            let mut lines = lines(&writes);
+            let mut lines = lines(writes);
             lines.extend(other.map(|it| record('b', it, 3, "SuspendAccount", "")));
             plan_is(lines, |plan| {
                 let of_key = &plan.keys[&KeyId::parse(KEY).expect("an id")];
@@ -266,10 +244,17 @@ mod tests {
         let add = |history, revision, second, which: &str| {
             record(history, revision, second, "AddDomain", which)
         };
-        let remove = record('b', 11, 3, "RemoveDomain", domain);
+        let remove = record('b', 12, 3, "RemoveDomain", domain);
+        // With it, the first branch is the one that began first.
+        let begun = record('b', 11, 1, "SuspendAccount", "");
         for (lines, method, subdomains) in [
             (
                 vec![remove.clone(), add('c', 11, 2, &whole)],
+                AdminMethod::RemoveDomain,
+                None,
+            ),
+            (
+                vec![begun, remove.clone(), add('c', 11, 2, &whole)],
                 AdminMethod::RemoveDomain,
                 None,
             ),
@@ -317,11 +302,8 @@ mod tests {
             });
         }
         let lost = read(&[of_key('b', 15, 1, "Resume")]);
-        plan_is(
-            lines(&[('b', 15, 1, "Resume"), ('d', 16, 2, "Resume")]),
-            |plan| {
-                assert!(!plan.was_told(&lost.events()[0]));
-            },
-        );
+        plan_is(lines("b15@1 Resume, d16@2 Resume"), |plan| {
+            assert!(!plan.was_told(&lost.events()[0]));
+        });
     }
 }
