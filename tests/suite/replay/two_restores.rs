@@ -1,7 +1,9 @@
 //! After the second restore of one backup, with the log of both periods.
 
 use super::calls::{Clients, DOMAIN, Made, Place, Replayed, whole_log};
-use crate::support::{postgres::database_in, stores::accept_restore};
+use crate::support::{
+    postgres::database_in, server::audit_command::audit_output, stores::accept_restore,
+};
 use serde_json::Value;
 
 /// Keys from before the backup, by what becomes of them in each period after it.
@@ -88,6 +90,7 @@ async fn the_log_of_both_periods_tells_everything_in(mut place: Place) {
     clients.suspend(&keys.suspended).await;
     let gone_first = clients.create(None).await;
     let first = whole_log(server).await;
+    let records = audit_output(&place.store, &[]);
     restore(&mut place, &copy);
     let log = place.write("first", &(before.clone() + &first));
     let replayed = place.replay(&[&log]);
@@ -106,6 +109,7 @@ async fn the_log_of_both_periods_tells_everything_in(mut place: Place) {
     let gone_second = clients.create(None).await;
     keys.assert_denied(&mut clients).await;
     let second = whole_log(server).await;
+    let records = records + &audit_output(&place.store, &[]);
 
     restore(&mut place, &copy);
     let (without_one, of_first) = without(&first, &keys.revoked[0]);
@@ -130,6 +134,10 @@ async fn the_log_of_both_periods_tells_everything_in(mut place: Place) {
         );
     }
 
+    let records = place.write("records", &records);
+    let tried = place.replay(&["--dry-run", &records]);
+    assert_eq!(tried.code(), Some(0), "{}", tried.errors());
+    assert_eq!(gone(&tried), [gone_second.id.as_str()]);
     let log = place.write("both", &(before + &first + &second));
     let replayed = place.replay(&[&log]);
     assert_eq!(replayed.code(), Some(0), "{}", replayed.errors());
