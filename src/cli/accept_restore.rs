@@ -72,6 +72,7 @@ impl AcceptRestoreCommand {
             "keys": restored.keys,
             "missing_since": since,
             "missing_until": until.to_string(),
+            "replayed_until": restored.replayed_until.map(|time| time.to_string()),
         });
         let since = since.unwrap_or_else(|| "its beginning".to_owned());
         let id = restored
@@ -81,8 +82,9 @@ impl AcceptRestoreCommand {
             format!(" with {}", counted(keys, "key"))
         });
         let line = format!(
-            "{}: accepted{id}{keys}; writes from {since} to {until} may be missing",
-            restored.store
+            "{}: accepted{id}{keys}; writes from {since} to {until} may be missing{}",
+            restored.store,
+            restored.replayed()
         );
         Ok(self.print(&printed, &line)?)
     }
@@ -117,10 +119,13 @@ impl AcceptRestoreCommand {
 }
 
 fn doubt(restored: &RestoredStore, until: Timestamp) -> String {
-    format!(
-        "{restored}, up to {until}. A key that was revoked, suspended or narrowed in that time will be granted again. If you \
-         have the service's log of that time, run `keyservice replay` before."
-    )
+    let advice = if restored.replayed_until.is_some() {
+        "What else took rights away in that time will be granted again."
+    } else {
+        "A key that was revoked, suspended or narrowed in that time will be granted again. If you have the service's \
+         log of that time, run `keyservice replay` before."
+    };
+    format!("{restored}, up to {until}. {advice}")
 }
 
 fn wait_for<T>(work: impl Future<Output = Result<T, OpenError>>) -> Result<T, Error> {

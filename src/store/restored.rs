@@ -27,6 +27,18 @@ pub struct RestoredStore {
     pub keys: Option<u64>,
     /// When its last write was that no replay has made. Those that came after that may be missing. None if it has none.
     pub last_write: Option<Timestamp>,
+    /// If a replay has written to it since: when the last of the lost writes was that it knew.
+    pub replayed_until: Option<Timestamp>,
+}
+
+impl RestoredStore {
+    /// What a replay has done about it, for the end of a sentence.
+    #[must_use]
+    pub fn replayed(&self) -> String {
+        self.replayed_until.map_or(String::new(), |time| {
+            format!(" (a replay has written again what took rights away, by lines up to {time})")
+        })
+    }
 }
 
 impl fmt::Display for RestoredStore {
@@ -46,6 +58,7 @@ impl fmt::Display for RestoredStore {
             Some(time) => write!(f, "writes after {time} may be missing")?,
             None => f.write_str("any write may be missing")?,
         }
-        f.write_str(", including revocations")
+        f.write_str(", including revocations")?;
+        f.write_str(&self.replayed())
     }
 }

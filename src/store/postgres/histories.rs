@@ -17,6 +17,9 @@ use std::time::SystemTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+/// The migration that makes the table.
+pub(super) const SINCE: i32 = 27;
+
 async fn histories(database: &Database) -> Result<Vec<History>, StoreError> {
     let sql = format!(
         "SELECT history_id, after_revision, replayed_until \

@@ -7,7 +7,7 @@ use super::{
     address::Address,
     database::{Database, Purpose},
     errors::{answered_within, said, unexpected},
-    migrate,
+    histories, migrate,
     requirements::{Unfit, owner},
     rows,
     trust::{self, ADVICE},
@@ -29,6 +29,9 @@ const LOOK: &str = "
         keyservice.last_original_write(),
         (SELECT s.store_id FROM keyservice.store_identity s)
     FROM keyservice.origin o";
+
+const REPLAYED: &str =
+    "SELECT h.replayed_until FROM keyservice.histories h ORDER BY h.number DESC LIMIT 1";
 
 const COUNT: &str = "SELECT pg_catalog.count(*) FROM keyservice.keys";
 
@@ -87,12 +90,23 @@ async fn look(
         return Ok(None);
     }
     let last_write: Option<SystemTime> = row.try_get(1)?;
+    let replayed_until = replayed_until(client).await?;
     Ok(Some(RestoredStore {
         store: address.to_string(),
         store_id: row.try_get(2)?,
         keys: None,
         last_write: last_write.map(Timestamp::from_system_time),
+        replayed_until,
     }))
+}
+
+async fn replayed_until(client: &Client) -> Result<Option<Timestamp>, tokio_postgres::Error> {
+    if migrate::version(client).await? < Some(histories::SINCE) {
+        return Ok(None);
+    }
+    let row = client.query_opt(REPLAYED, &[]).await?;
+    let until: Option<Option<SystemTime>> = row.map(|row| row.try_get(0)).transpose()?;
+    Ok(until.flatten().map(Timestamp::from_system_time))
 }
 
 /// Whether the database is the one that its rows were written in, or was accepted.

@@ -99,11 +99,22 @@ fn keeps_inodes(_: &Path) -> bool {
 
 /// What is known of a database, if it is a copy that nobody has accepted in this file. Changes nothing.
 pub(super) fn look(path: &Path) -> Result<Option<RestoredStore>, OpenError> {
+    look_with(path, find).map(Option::flatten)
+}
+
+/// What a look at the database gives, or none if there is no database.
+fn look_with<T>(
+    path: &Path,
+    look: impl FnOnce(&Connection, &Path, bool) -> rusqlite::Result<T>,
+) -> Result<Option<T>, OpenError> {
     let Some(connection) = inspect::reader(path)? else {
         return Ok(None);
     };
     let has_log = inspect::has_log(path).map_err(|error| cannot_open(path, error, ADVICE))?;
-    find(&connection, path, has_log).map_err(|error| cannot_open(path, error, ADVICE))
+    let looked = look(&connection, path, has_log);
+    looked
+        .map(Some)
+        .map_err(|error| cannot_open(path, error, ADVICE))
 }
 
 /// What is known of the database at a path, if nobody has accepted it there. A service may run on it. Blocks.
@@ -145,7 +156,7 @@ pub fn accept_restore(path: &Path) -> Result<(), OpenError> {
     file::refuse_other_owners(&path)?;
     // Refuses a log that belongs to another database.
     inspect::find(&path)?;
-    if look(&path)?.is_none() {
+    if look_with(&path, is_copy)? != Some(true) {
         return Ok(());
     }
     let has_log = inspect::has_log(&path).map_err(|error| cannot_open(&path, error, ADVICE))?;
@@ -196,8 +207,26 @@ fn find(
     path: &Path,
     has_log: bool,
 ) -> rusqlite::Result<Option<RestoredStore>> {
-    if version(connection)? < SINCE {
+    if !is_copy(connection, path, has_log)? {
         return Ok(None);
+    }
+    let histories = match version(connection)? {
+        ..histories::SINCE => Vec::new(),
+        _ => histories::histories(connection)?,
+    };
+    Ok(Some(RestoredStore {
+        store: format!("sqlite:{}", path.display()),
+        store_id: store_id(connection)?,
+        keys: None,
+        last_write: last_original_write(connection)?,
+        replayed_until: histories.last().and_then(|last| last.replayed_until),
+    }))
+}
+
+/// Whether nobody has accepted the database in this file.
+fn is_copy(connection: &Connection, path: &Path, has_log: bool) -> rusqlite::Result<bool> {
+    if version(connection)? < SINCE {
+        return Ok(false);
     }
     let marked = "SELECT inode, birth_nanos FROM origin";
     let marked = connection.query_row(marked, [], |row| {
@@ -210,17 +239,9 @@ fn find(
         .optional()?
         .is_some_and(|marked| marked.fits(FileIdentity::at(path)));
     // SQLite's own tools copy the row, and may have put it into the same file.
-    let is_copy =
+    let copied_by_sqlite =
         !has_log && Opening::read(connection)?.is_some_and(|opening| opening.is_copy_by_sqlite());
-    if is_marked && !is_copy {
-        return Ok(None);
-    }
-    Ok(Some(RestoredStore {
-        store: format!("sqlite:{}", path.display()),
-        store_id: store_id(connection)?,
-        keys: None,
-        last_write: last_original_write(connection)?,
-    }))
+    Ok(!is_marked || copied_by_sqlite)
 }
 
 /// When the last write was that no replay has made. What a replay writes again was lost before, so it says nothing of

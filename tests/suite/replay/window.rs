@@ -22,7 +22,10 @@ async fn it_begins_at_the_last_write_that_no_replay_has_made(mut place: Place) {
         .revoke(&key.id)
         .await
         .expect("revoked");
-    let log = place.write("log", &whole_log(server).await);
+    let log = whole_log(server).await;
+    let revoked = log.lines().find(|line| line.contains("\"Revoke\""));
+    let revoked: Value = serde_json::from_str(revoked.expect("a line")).expect("JSON");
+    let log = place.write("log", &log);
     place.restore(copy);
     if let Some(cluster) = &place.cluster {
         // As rows that another server has written.
@@ -42,6 +45,7 @@ async fn it_begins_at_the_last_write_that_no_replay_has_made(mut place: Place) {
         .expect("it runs");
     let accepted: Value = serde_json::from_slice(&accepted.stdout).expect("JSON");
     assert_eq!(accepted["missing_since"], last, "{accepted}");
+    assert_eq!(accepted["replayed_until"], revoked["time"], "{accepted}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
