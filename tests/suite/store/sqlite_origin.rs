@@ -218,7 +218,7 @@ async fn a_file_that_was_copied_with_its_log_is_accepted_with_it() {
 async fn a_file_of_the_release_before_is_its_own_store() {
     let store = Store::with_backups().await;
     store.run(
-        "sqlite3 keys.db 'DROP TABLE origin; DROP TABLE store_identity; ALTER TABLE audit DROP COLUMN key_end; PRAGMA user_version = 14' \
+        "sqlite3 keys.db 'DROP TABLE origin; DROP TABLE store_identity; DROP TABLE histories; ALTER TABLE audit DROP COLUMN key_end; PRAGMA user_version = 14' \
          && cp keys.db old.db && mv old.db keys.db",
     );
     Server::start(&store.address()).await;
