@@ -221,7 +221,13 @@ async fn a_file_of_the_release_before_is_its_own_store() {
         "sqlite3 keys.db 'DROP TABLE origin; DROP TABLE store_identity; DROP TABLE histories; ALTER TABLE audit DROP COLUMN key_end; PRAGMA user_version = 14' \
          && cp keys.db old.db && mv old.db keys.db",
     );
-    Server::start(&store.address()).await;
+    let server = Server::start(&store.address()).await;
+    // What is lost later is not of the history of before.
+    let is_of_now = |line: &str| line.contains("history of the store") && line.contains("parent");
+    assert_eq!(
+        server.log().lines().filter(|line| is_of_now(line)).count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
