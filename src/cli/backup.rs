@@ -72,6 +72,10 @@ pub(super) enum Error {
          --exit-on-error --single-transaction --dbname DATABASE FILE`; the page docs/backup.md says how to lose nothing"
     )]
     NotRestoredByUs,
+    #[error(
+        "FILE begins as the address of a store: give the copy's path alone, and the store by --store (KEYSERVICE_STORE)"
+    )]
+    Address,
     #[error(transparent)]
     Misused(#[from] Failure),
     #[error("standard output is a terminal: redirect it to a file, or give the name of one")]
@@ -89,6 +93,7 @@ impl From<Error> for Failure {
             Error::Misused(failure) => failure,
             Error::NotByUs
             | Error::NotRestoredByUs
+            | Error::Address
             | Error::Terminal
             | Error::Copy(CopyError::Exists(_)) => Self::Misused(text),
             Error::Copy(CopyError::Open(error)) => error.into(),
@@ -102,9 +107,20 @@ impl From<Error> for Failure {
 
 const STANDARD: &str = "-";
 
+/// Nobody means a file of such a name. It may hold a password, so the error does not repeat it.
+fn refuse_address(file: &Path) -> Result<(), Error> {
+    let file = file.as_os_str().as_encoded_bytes();
+    let begins = ["sqlite:", "postgres://", "postgresql://"];
+    if begins.iter().any(|it| file.starts_with(it.as_bytes())) {
+        return Err(Error::Address);
+    }
+    Ok(())
+}
+
 impl BackupCommand {
     /// Makes the copy, and prints what it holds.
     pub(super) fn run(&self) -> Result<(), Error> {
+        refuse_address(&self.file)?;
         self.store.refuse_service()?;
         let StoreAddress::Sqlite(path) = &self.store.address else {
             return Err(Error::NotByUs);
@@ -140,6 +156,7 @@ const LONGEST_CALL: Duration = Duration::from_secs(600);
 impl RestoreCommand {
     /// Puts the copy in place, and prints what it holds and where the database is that was there before.
     pub(super) fn run(&self) -> Result<(), Error> {
+        refuse_address(&self.file)?;
         self.store.refuse_service()?;
         let StoreAddress::Sqlite(path) = &self.store.address else {
             return Err(Error::NotRestoredByUs);

@@ -131,6 +131,25 @@ async fn a_backup_replaces_a_file_only_if_it_is_told_to() {
     assert_eq!(partial, None);
 }
 
+/// It would be a file of that name, and no password in one is repeated.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_copy_is_named_by_the_address_of_a_store() {
+    let files = Files::new();
+    Server::start(&files.store()).await.terminate().await;
+    let before = files.all();
+    for name in ["sqlite:backup.db", "postgres://kate:hunter2@localhost/keys"] {
+        for command in ["backup", "restore"] {
+            let words = [command, name];
+            let parts = ["give the copy's path alone"];
+            files.refuses(&words, &parts).await;
+            let code = files.command(&words).status().expect("it runs").code();
+            assert_eq!(code, Some(2), "{words:?}");
+        }
+    }
+    assert!(before == files.all());
+    files.run(&["backup", "./sqlite:backup.db"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_restore_touches_the_files_of_a_service_that_runs() {
     let files = Files::new();
