@@ -188,7 +188,7 @@ impl RestoreCommand {
         // What was done is told, even if standard output takes nothing.
         complain(
             "what was revoked, suspended, narrowed or removed after that is as before: give `keyservice replay` \
-             the service's log from after that",
+             the service's log from before the backup to the end",
         );
         complain(
             "no service serves it before `keyservice accept-restore` was run with this --store",
