@@ -104,7 +104,6 @@ async fn a_restore_under_a_running_replica_brings_no_revoked_key_back() {
     }
 
     // And once more, where nobody remembers but the former database.
-    cluster.psql("postgres", "DROP DATABASE keyservice_replaced");
     fs::remove_file(directory.path().join("backup.dump")).expect("deleted");
     run(block(3), directory.path(), &variables);
     client.revoke(&kept_id).await.unwrap();
@@ -113,10 +112,38 @@ async fn a_restore_under_a_running_replica_brings_no_revoked_key_back() {
     run(block(4), directory.path(), &variables);
     let here = format!("@127.0.0.1:{port}/");
     let replay = block(5).replace("@db.example.com/", &here);
+    let former = "SELECT max(datname) FROM pg_database WHERE datname LIKE 'keyservice_replaced_%'";
+    let former = cluster.psql("postgres", former);
+    let mut variables = variables.to_vec();
+    variables.push(("former", former.trim()));
     run(&replay, directory.path(), &variables);
     run(block(6), directory.path(), &[("KEYSERVICE_STORE", &store)]);
     let server = Server::start_command(&mut command(&store)).await;
     assert!(!server.client().await.is_granted(&kept).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_of_postgresql_that_fails_leaves_the_service_its_database() {
+    let (cluster, directory) = (Cluster::start(), directory());
+    cluster.psql("postgres", "CREATE DATABASE keyservice");
+    // As a restore leaves it that stopped half-way, with a dump that is none.
+    for left in ["CREATE DATABASE keyservice_restored", "SELECT 1"] {
+        cluster.psql("postgres", left);
+        fs::write(directory.path().join("backup.dump"), "no dump").expect("written");
+        // A shell at a terminal goes on after a command that failed.
+        let mut bash = Command::new("bash");
+        bash.args(["-c", block(4)])
+            .current_dir(directory.path())
+            .env("PATH", path(directory.path()))
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", cluster.port().to_string())
+            .env("PGUSER", "keyservice");
+        let ran = bash.output().expect("bash runs");
+        assert!(!ran.status.success(), "{ran:?}");
+        let open = "SELECT datallowconn FROM pg_database WHERE datname = 'keyservice'";
+        assert_eq!(cluster.psql("postgres", open).trim(), "t", "{left}");
+        cluster.psql("postgres", "DROP DATABASE keyservice_restored");
+    }
 }
 
 /// A cluster would refuse another pod, or it would find another volume.
