@@ -192,6 +192,14 @@ pub(super) fn said(error: &tokio_postgres::Error) -> String {
             "{said}: check the name of the database in the address, and create the database if it is to have that name"
         );
     }
+    // Other refusals have this code as well.
+    if error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
+        && said.contains("not currently accepting connections")
+    {
+        return format!(
+            "{said}: if it is the right one, let it take them with `ALTER DATABASE … ALLOW_CONNECTIONS true`"
+        );
+    }
     if error
         .code()
         .is_some_and(|code| code.code() == TRANSACTION_TIMEOUT)

@@ -3,7 +3,7 @@
 use crate::support::{
     directory,
     postgres::{
-        Cluster, free_port, session,
+        Cluster, database_in, free_port, session,
         table_lock::{TableLock, with_schema},
     },
     server::{self, Server, assert_refused, sqlite_in},
@@ -23,6 +23,18 @@ async fn the_error_names_the_database_that_the_server_does_not_have() {
     let store = cluster.address_of("misspelt");
     let name = "\"misspelt\" does not exist: check the name of the database in the address";
     assert_refused(&mut server::command(&store), &[name]).await;
+}
+
+/// As a swap of databases leaves it that stopped half-way.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_error_says_how_a_database_takes_connections_again() {
+    let cluster = Cluster::shared();
+    let store = cluster.create_database();
+    let database = database_in(&store);
+    let forbid = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false");
+    cluster.psql("postgres", &forbid);
+    let parts = ["ALTER DATABASE … ALLOW_CONNECTIONS true"];
+    assert_refused(&mut server::command(&store), &parts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
