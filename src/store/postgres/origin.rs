@@ -72,6 +72,13 @@ pub(super) async fn refuse_restored_first(
     if !matches!(is_trusted, Ok(None)) {
         return Ok(());
     }
+    // Nobody is to accept for nothing what a newer release has migrated.
+    let Ok(version) = migrate::version(client).await else {
+        return Ok(());
+    };
+    if migrations::pending(migrate::MIGRATIONS, version.unwrap_or(0)).is_err() {
+        return Ok(());
+    }
     match look(client, address).await {
         Ok(Some(restored)) => Err(OpenError::Restored(restored)),
         _ => Ok(()),

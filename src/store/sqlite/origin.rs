@@ -97,8 +97,12 @@ fn keeps_inodes(_: &Path) -> bool {
     true
 }
 
-/// What is known of a database, if it is a copy that nobody has accepted in this file. Changes nothing.
+/// What is known of a database, if it is a copy that nobody has accepted in this file. Changes nothing. Refuses one of
+/// a newer release, which nobody is to accept for nothing.
 pub(super) fn look(path: &Path) -> Result<Option<RestoredStore>, OpenError> {
+    if let Some(schema) = look_with(path, |connection, _, _| version(connection))? {
+        migrations::pending(MIGRATIONS, schema)?;
+    }
     look_with(path, find).map(Option::flatten)
 }
 

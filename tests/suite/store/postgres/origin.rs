@@ -178,6 +178,19 @@ fn accept(store: &str, arguments: &[&str]) -> Output {
         .expect("it runs")
 }
 
+/// Nobody is to accept for nothing what this release cannot serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_of_a_newer_release_is_refused_for_its_schema() {
+    let cluster = Cluster::start();
+    let store = cluster.create_database();
+    drop(open(&store).await);
+    let later = "INSERT INTO keyservice.migrations (number, name) VALUES (1000, '1000_later.sql')";
+    cluster.psql(database_in(&store), later);
+    let restored = restore_dump(&cluster, &store);
+    let parts = ["version 1000", "a newer release has migrated it"];
+    assert_refused(&mut command(&restored), &parts).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_waits_until_a_restored_database_is_accepted_and_goes_on_by_itself() {
     let cluster = Cluster::shared();
