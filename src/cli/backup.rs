@@ -176,9 +176,10 @@ impl RestoreCommand {
         printed["store"] = json!(path.display().to_string());
         printed["replaced"] = match &restored.replaced {
             Former::Nothing => json!(null),
-            Former::Log(kept) | Former::Unreadable(kept) | Former::Database(kept, _) => {
-                json!(kept.display().to_string())
-            }
+            Former::Log(kept)
+            | Former::Unreadable(kept)
+            | Former::Database(kept, _)
+            | Former::Unaccepted { kept, .. } => json!(kept.display().to_string()),
         };
         let line = if self.format.is_table() {
             format!("{}: restored {copied}", path.display())
@@ -202,7 +203,7 @@ impl RestoreCommand {
 
 /// Where the database is that was there before, and how to replay from it.
 fn said_of(replaced: &Former, copied: &Copied, store: &Path) -> Option<String> {
-    let (kept, before) = match replaced {
+    let (kept, held, has_more, served) = match replaced {
         Former::Nothing => return None,
         Former::Log(kept) => {
             let kept = kept.display();
@@ -216,15 +217,52 @@ fn said_of(replaced: &Former, copied: &Copied, store: &Path) -> Option<String> {
                 "what was there cannot be read as a store: it is {kept} now"
             ));
         }
-        Former::Database(kept, before) => (kept, before),
+        Former::Database(kept, held) => {
+            let moved = moved(kept, held);
+            let is_other = held.store_id != copied.store_id && copied.store_id.is_some();
+            if held.revision == 0 || is_other {
+                return Some(moved);
+            }
+            return Some(format!("{moved}. {}", replay_from(kept, copied, store)));
+        }
+        Former::Unaccepted {
+            kept,
+            held,
+            has_more,
+            served,
+        } => (kept, held, has_more, served),
     };
     let moved = format!(
-        "the database that was there is {} now ({before})",
-        kept.display()
+        "{}: a copy that nobody has accepted, so what was written after it was made is not in it",
+        moved(kept, held)
     );
-    if before.revision == 0 || before.store_id != copied.store_id && copied.store_id.is_some() {
-        return Some(moved);
+    if let Some((kept, held)) = served {
+        let replay = replay_from(kept, copied, store);
+        let kept = kept.display();
+        return Some(format!(
+            "{moved}. The one that was served before is {kept} ({held}). {replay}"
+        ));
     }
+    let is_elsewhere = format!(
+        "The one that was served before is not among {}.replaced-*: find it, or the service's log, for what is in none \
+         of them",
+        store.display()
+    );
+    Some(if *has_more {
+        let replay = replay_from(kept, copied, store);
+        format!("{moved}. {replay}. {is_elsewhere}")
+    } else {
+        format!("{moved}. {is_elsewhere}")
+    })
+}
+
+fn moved(kept: &Path, held: &Copied) -> String {
+    let kept = kept.display();
+    format!("the database that was there is {kept} now ({held})")
+}
+
+/// How what the database has and the copy lacks is written again.
+fn replay_from(kept: &Path, copied: &Copied, store: &Path) -> String {
     let since = copied.last_write.map_or(String::new(), |time| {
         format!(" --since {}", time.saturating_sub(LONGEST_CALL))
     });
@@ -234,10 +272,10 @@ fn said_of(replaced: &Former, copied: &Copied, store: &Path) -> Option<String> {
     } else {
         ""
     };
-    Some(format!(
-        "{moved}. This replays from it: `keyservice audit --store {kept}{since} --output json | keyservice replay \
-         --store {store}{secret} -`"
-    ))
+    format!(
+        "This replays from it: `keyservice audit --store {kept}{since} --output json | keyservice replay --store \
+         {store}{secret} -`"
+    )
 }
 
 fn summary(copied: &Copied, until: Timestamp) -> String {

@@ -21,6 +21,7 @@ mod opening;
 mod origin;
 mod read_only;
 mod reading;
+mod replaced;
 mod restore;
 mod retention;
 mod rows;

@@ -7,7 +7,7 @@
 use super::{
     copies::{Copied, CopyError, Partial, Plain, cannot, check, contents, sync_folder},
     errors::cannot_open,
-    file, inspect, origin,
+    file, inspect, origin, replaced,
 };
 use crate::{model::time::Timestamp, store::Cause};
 use std::{
@@ -37,6 +37,17 @@ pub enum Former {
     Unreadable(PathBuf),
     /// A database.
     Database(PathBuf, Copied),
+    /// A copy that nobody has accepted, so that what came after it was made is not in it.
+    Unaccepted {
+        /// Where it is now.
+        kept: PathBuf,
+        /// What it holds.
+        held: Copied,
+        /// Whether it has writes that are later than those of the copy in its place.
+        has_more: bool,
+        /// The database that was served last, with what it holds, if it stands beside.
+        served: Option<(PathBuf, Copied)>,
+    },
 }
 
 /// What a restore takes that it refuses otherwise.
@@ -92,7 +103,21 @@ pub fn restore_from(
         "give to the owner of the database (run the command as that user)",
         &partial.path,
     ))?;
-    let replaced = place.take(partial, before)?;
+    let mut replaced = place.take(partial, before)?;
+    if let Former::Database(kept, held) = &replaced
+        && let Ok(Some(found)) = origin::find_restored(kept)
+    {
+        let (kept, held) = (kept.clone(), *held);
+        let is_same = held.store_id == copied.store_id;
+        let has_more = is_same && found.last_write > copied.last_write;
+        let last_write = copied.last_write.max(found.last_write.filter(|_| is_same));
+        replaced = Former::Unaccepted {
+            has_more,
+            served: replaced::last_served(&place.path, copied.store_id, last_write),
+            kept,
+            held,
+        };
+    }
     Ok(Restored { copied, replaced })
 }
 
@@ -181,10 +206,7 @@ impl Place {
         copy.sync().map_err(cannot("write", &copy.path))?;
         // A service that waits for this store to be accepted would take the old log for the copy's.
         let _lock = file::lock(&copy.path)?;
-        let now = Timestamp::now().to_system_time();
-        let now = humantime::format_rfc3339_micros(now).to_string();
-        let now = now.replace(['-', ':'], "");
-        let replaced = file::beside(&self.path, &format!(".replaced-{now}"));
+        let replaced = replaced::name(&self.path, Timestamp::now());
         let is_there = self.lock.is_some();
         let is_empty = self.path.metadata().is_ok_and(|found| found.len() == 0);
         let has_log = inspect::has_log(&self.path).unwrap_or(true);

@@ -43,8 +43,12 @@ impl Store {
     }
 
     fn run(&self, line: &str) {
+        self.said(line);
+    }
+
+    fn said(&self, line: &str) -> String {
         let line = format!("cd {} && {line}", self.directory.path().display());
-        shell(&line).expect("it runs");
+        shell(&line).expect("it runs")
     }
 
     fn accept(&self, arguments: &[&str]) -> Output {
@@ -82,6 +86,57 @@ async fn a_copy_is_recognised_however_it_was_put_in_place() {
             "{put}"
         );
     }
+}
+
+/// Somebody takes the wrong backup first. Its records tell nothing of what came after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_over_an_unaccepted_copy_replays_from_the_database_that_was_served() {
+    let store = Store::with_backups().await;
+    store.run("keyservice restore --store sqlite:keys.db sqlite.db");
+    let restore =
+        || store.said("keyservice restore --store \"sqlite:$PWD/keys.db\" ours.db 2>&1 >/dev/null");
+    for _ in 0..2 {
+        let said = restore();
+        assert!(said.contains("that nobody has accepted"), "{said}");
+        assert!(said.contains("served before is "), "{said}");
+        let replay = said
+            .split('`')
+            .rfind(|it| it.contains("| keyservice replay"));
+        store.run(&format!("set -o pipefail; {}", replay.expect(&said)));
+    }
+    accept_restore(&store.address());
+    let server = Server::start(&store.address()).await;
+    assert!(!server.client().await.is_granted(&store.token).await);
+    server.terminate().await;
+
+    // Accepted, it is as any other. Without that one and the first, there is none.
+    let said = restore();
+    assert!(!said.contains("that nobody has accepted"), "{said}");
+    store.run("mkdir elsewhere && mv *.replaced-* elsewhere");
+    let said = restore();
+    assert!(said.contains("is not among"), "{said}");
+    assert!(!said.contains("| keyservice replay"), "{said}");
+    // An older one says nothing of the time since. One that cannot be read may be the one that was served.
+    for older in ["a broken one", "a log alone"] {
+        store.run("rm *.replaced-*; ln elsewhere/* .");
+        let said = restore();
+        assert!(said.contains("| keyservice replay"), "{said}");
+        store.run(match older {
+            "a log alone" => "head -c 1000 keys.db > keys.db.replaced-20990101T000000.000000Z-wal",
+            _ => "echo broken > keys.db.replaced-20990101T000000.000000Z",
+        });
+        let said = restore();
+        assert!(!said.contains("| keyservice replay"), "{older}: {said}");
+    }
+}
+
+/// Nobody is to accept for nothing what this release cannot serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_newer_release_is_refused_for_its_schema() {
+    let store = Store::with_backups().await;
+    store.run("cp ours.db keys.db && sqlite3 keys.db 'PRAGMA user_version = 99'");
+    let parts = ["version 99", "a newer release has migrated it"];
+    assert_refused(&mut server::command(&store.address()), &parts).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
