@@ -18,10 +18,16 @@ async fn the_error_names_a_path_that_cannot_be_opened() {
     let path = |name: &str| directory.path().join(name).display().to_string();
     std::fs::write(path("prose.db"), "no database ".repeat(1000)).expect("a file");
     std::fs::create_dir(path("folder")).expect("a directory");
+    let whole = format!("sqlite:{}", path("whole.db"));
+    Server::start(&whole).await.terminate().await;
+    let whole = std::fs::read(path("whole.db")).expect("a file");
+    std::fs::write(path("cut.db"), &whole[..whole.len() / 2]).expect("a file");
     for (name, advice) in [
         ("missing/keys.db", "make its directory first"),
         ("folder", "is no regular file"),
         ("prose.db", "check that it is a keyservice database"),
+        ("prose.db", "give a backup to `keyservice restore`"),
+        ("cut.db", "give a backup to `keyservice restore`"),
     ] {
         let mut command = server::command(&format!("sqlite:{}", path(name)));
         assert_refused(&mut command, &[&path(name), advice]).await;
