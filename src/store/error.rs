@@ -18,7 +18,8 @@ pub enum StoreError {
     /// The store is not the one that was opened, as the text says.
     #[error(
         "the database at the address is not the one that this replica serves: {0}. Make the address lead to the \
-         former one again, or restart the replica, which then serves the one that is there"
+         former one again, or restart the replica: it serves the one that is there, but a restored one only after \
+         `keyservice accept-restore`"
     )]
     OtherStore(String),
     /// The caller lost its rights while the write waited for its turn. It was not made.
