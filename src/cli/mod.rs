@@ -7,6 +7,7 @@ mod backup;
 mod client;
 mod credential;
 mod grants;
+mod known_by_store;
 mod leading_flags;
 mod meant;
 mod named_store;

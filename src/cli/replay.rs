@@ -7,9 +7,10 @@
 use super::{
     client::Failure,
     complain,
+    known_by_store::knows_any,
     named_store::NamedStore,
     output::{OutputFormat, is_broken_pipe, to_stdout},
-    replay_findings::{Summary, json_line, report_missing, sentence},
+    replay_findings::{Summary, is_complete, json_line, omissions, report_missing, sentence},
     shown_password::{PASSWORD_IN_ARGUMENTS, stands_in_arguments},
 };
 use crate::{
@@ -22,26 +23,25 @@ use crate::{
         token::Digester,
     },
     replay::{
-        Original, Subject,
+        Original,
         histories::Histories,
         input::{Input, MAX_WRITES},
         loss::loss,
         plan::Plan,
-        replayer::{Finding, Replayer},
+        replayer::{Finding, NewHistory, Replayer},
         stored_writes::StoredWrites,
     },
     replication::acknowledgement::{Acknowledgements, Unacknowledged},
     serve::read_digest_secret,
     store::{
-        KeyCounts, KeyLookup, OpenError, Position, Presence, ReadRecord, RecordOrigin, ReplicaId,
-        Revision, Store, StoreError,
+        OpenError, Position, Presence, ReadRecord, RecordOrigin, ReplicaId, RestoredStore,
+        Revision, Store,
         postgres::{self, PoolSettings, PostgresStore},
         sqlite::{self, SqliteStore},
     },
 };
 use clap::Args;
 use std::{
-    collections::HashSet,
     error::Error,
     fs::File,
     io::{self, BufReader, Write as _},
@@ -149,14 +149,19 @@ impl ReplayCommand {
         let digester = Digester::new(secret.as_deref());
         // Before the records are read, since it brings them to this release. They are read without it: SQLite's file
         // is read in another way than it is served.
-        let (store, _) = self.open(&digester, None).await?;
+        let repeatable = input
+            .first_repeatable()
+            .map(|first| (first.saturating_add(1), Timestamp::MAX));
+        let (store, first_repeatable) = self.open(&digester, repeatable).await?;
         self.refuse_lines_of_another_store(input, store.identity.store_id)?;
         let chain = store.histories.histories().await?;
         drop(store);
         let mut stored = StoredWrites::new(input);
-        self.read_records(&mut stored, input.since()).await?;
+        let since = first_repeatable.map_or(Timestamp::MAX, |first| first.time);
+        self.read_records(&mut stored, input.since().min(since))
+            .await?;
         // Before it is opened: to close another handle on SQLite's file would release the locks.
-        let is_restored = self.is_restored().await?;
+        let restored = self.find_restored().await?;
         let histories = Histories::new(chain, input);
         let loss = loss(&stored, &histories);
         let (store, last_stored) = self.open(&digester, Some(loss)).await?;
@@ -166,7 +171,11 @@ impl ReplayCommand {
         let plan = Plan::of(&stored, &histories, last_stored);
         let mut summary = Summary::default();
         // Others may write to a store that was accepted, so no history can have the writes of a replay alone.
-        let history = is_restored.then_some(plan.lost_until).flatten();
+        let omissions = omissions(input, &plan);
+        let is_complete = is_complete(&plan, &omissions);
+        let history = restored.is_some().then_some(NewHistory {
+            replayed_until: plan.lost_until.filter(|_| is_complete),
+        });
         let written = self.write(&store, &plan, history, &mut summary).await?;
         let acknowledged = match written {
             Some(last) => wait_until_acknowledged(&store, last).await,
@@ -185,7 +194,11 @@ impl ReplayCommand {
             ))
             .into());
         }
-        let is_complete = report_missing(input, &histories, &plan);
+        report_missing(&histories, &plan, &omissions);
+        let last_write = restored.and_then(|restored| restored.last_write);
+        if stored.lost().is_empty() && input.until < last_write {
+            return Err(Failure::Refused(NOTHING_LATER.to_owned()).into());
+        }
         if summary.failed > 0 {
             let failed = counted(summary.failed, "write");
             let failed = format!("{failed} could not be made: run it again");
@@ -213,13 +226,15 @@ impl ReplayCommand {
         if self.any_store {
             return Ok(());
         }
+        let others = match lines.lines - 1 {
+            0 => String::new(),
+            others => format!(", as {}", counted(others, "other line")),
+        };
         Err(Failure::Refused(format!(
-            "{}, line {}: this and {} say that they are about the store {other}, and this is the store {own}, so nothing \
-             was written: give the lines of this store alone. A backup from before stores had ids gets one of its own: \
-             if it is that, give --any-store",
-            lines.file,
-            lines.line,
-            counted(lines.lines - 1, "other line"),
+            "{}, line {}: this is about the store {other}{others}, and the store here is {own}, so nothing was written: \
+             give those lines alone whose `store_id` is that of this store. A backup from before stores had ids gets one \
+             of its own: if it is that, give --any-store",
+            lines.file, lines.line,
         )))
     }
 
@@ -227,7 +242,7 @@ impl ReplayCommand {
         &self,
         store: &Store,
         plan: &Plan<'_>,
-        replayed_until: Option<Timestamp>,
+        history: Option<NewHistory>,
         summary: &mut Summary,
     ) -> Result<Option<Position>, Box<dyn Error>> {
         let as_table = self.format.is_table();
@@ -241,7 +256,7 @@ impl ReplayCommand {
             });
         };
         let replayer = Replayer::new(store, plan, self.dry_run, report);
-        let written = replayer.run(replayed_until).await;
+        let written = replayer.run(history).await;
         // What was done is told, whatever came after it.
         let printed = to_stdout(
             |output| lines.iter().try_for_each(|line| writeln!(output, "{line}")),
@@ -252,13 +267,12 @@ impl ReplayCommand {
         Ok(written)
     }
 
-    /// Whether nobody has accepted the store since it was restored.
-    async fn is_restored(&self) -> Result<bool, OpenError> {
-        let found = match &self.store.address {
-            StoreAddress::Sqlite(path) => sqlite::find_restored(path)?,
-            StoreAddress::Postgres(address) => postgres::find_restored(address.expose()).await?,
-        };
-        Ok(found.is_some())
+    /// What is known of the store, if nobody has accepted it since it was restored.
+    async fn find_restored(&self) -> Result<Option<RestoredStore>, OpenError> {
+        match &self.store.address {
+            StoreAddress::Sqlite(path) => sqlite::find_restored(path),
+            StoreAddress::Postgres(address) => postgres::find_restored(address.expose()).await,
+        }
     }
 
     /// Opens the store. Gives its last write from before a loss too.
@@ -272,7 +286,7 @@ impl ReplayCommand {
         let (store, last): (Store, _) = match &self.store.address {
             StoreAddress::Sqlite(path) => {
                 if let Presence::Nothing(address) = SqliteStore::look(path) {
-                    return Err(OpenError::Missing(address).into());
+                    return Err(cannot_open(OpenError::Missing(address)));
                 }
                 let store = SqliteStore::open_restored(path, digester).map_err(cannot_open)?;
                 let last = store.last_write_before(first, until).await?;
@@ -281,7 +295,7 @@ impl ReplayCommand {
             StoreAddress::Postgres(address) => {
                 let address = address.expose();
                 if let Presence::Nothing(address) = PostgresStore::look(address, LIMIT).await? {
-                    return Err(OpenError::Missing(address).into());
+                    return Err(cannot_open(OpenError::Missing(address)));
                 }
                 let settings = PoolSettings {
                     pool_size: 2,
@@ -318,10 +332,10 @@ impl ReplayCommand {
             caller: None,
             limit: None,
         };
-        let mut note = |_: RecordOrigin, read: ReadRecord| -> io::Result<()> {
+        let mut note = |origin: RecordOrigin, read: ReadRecord| -> io::Result<()> {
             // A record that cannot be read does not count. The worst that follows is that a denial is written twice.
             if let Ok(record) = read {
-                stored.note(&record);
+                stored.note(&record, origin.history.map(|history| history.id));
             }
             Ok(())
         };
@@ -340,9 +354,12 @@ impl ReplayCommand {
 fn cannot_open(error: OpenError) -> Box<dyn Error> {
     match error {
         OpenError::OtherDigestSecret(_) => Failure::Misused(error.to_string()).into(),
-        error => error.into(),
+        error => Failure::from(error).into(),
     }
 }
+
+const NOTHING_LATER: &str = "the lines end before the last write of the store, and tell of none that it lacks: give the log \
+                             from the backup to the end, which tells what came after";
 
 const UNKNOWN: &str = "no line says which store it is about, and this store knows none of the keys and accounts that \
                        they name, so nothing was written: check that the lines are those of this store. If they are, \
@@ -350,42 +367,6 @@ const UNKNOWN: &str = "no line says which store it is about, and this store know
 
 const ROLE: &str =
     "the role must be one that may read the records and write, such as the owner of the tables";
-
-/// How many of the keys that the lines name are looked up, and how many of the accounts.
-const LOOKED_UP: usize = 1000;
-
-/// Whether the store has anything to do with the lines.
-async fn knows_any(
-    store: &Store,
-    input: &Input,
-    stored: &StoredWrites<'_>,
-) -> Result<bool, StoreError> {
-    if input.is_of_store(store.identity.store_id) || stored.has_any() {
-        return Ok(true);
-    }
-    let (mut keys, mut accounts) = (HashSet::new(), HashSet::new());
-    for event in input.events() {
-        if let Some(Subject::Key(key)) = &event.subject {
-            keys.insert(*key);
-        }
-        accounts.extend(&event.account_id);
-    }
-    for key in keys.into_iter().take(LOOKED_UP) {
-        if store.keys.get(&KeyLookup::by_id(key)).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    let (now, all) = (Timestamp::now(), Revision::from_number(i64::MAX));
-    for account_id in accounts.into_iter().take(LOOKED_UP) {
-        let account = store.accounts.get_account(account_id).await?;
-        let keys = store.accounts.count_keys(account_id, now, all).await?;
-        let has_keys = keys.counts != KeyCounts::default();
-        if account.suspension.is_some() || account.domains > 0 || has_keys {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
 
 /// Waits until every replica that runs decides by the write. This process is none.
 async fn wait_until_acknowledged(store: &Store, write: Position) -> Result<(), Unacknowledged> {

@@ -105,6 +105,9 @@ pub(super) fn sentence(finding: &Finding<'_>, dry_run: bool) -> String {
         Action::LostKey => {
             "gone: its token cannot come back, so create another one and tell its owner"
         }
+        Action::LostRights if event.method == AdminMethod::AddDomain => {
+            "not verified as it was: add it again if it is to be"
+        }
         Action::LostRights => "denied more than before: change it again if it is to be granted",
     };
     let verb = match (&finding.failed, finding.action.writes()) {
@@ -160,8 +163,23 @@ pub(super) fn json_line(finding: &Finding<'_>, dry_run: bool) -> String {
 /// How many gaps are named. The log of a service that is left out has thousands.
 const NAMED: usize = 20;
 
-/// Says which writes no line tells of. Gives whether there are none.
-pub(super) fn report_missing(input: &Input, histories: &Histories, plan: &Plan<'_>) -> bool {
+/// What the log leaves out.
+pub(super) fn omissions(input: &Input, plan: &Plan<'_>) -> Vec<&'static str> {
+    let missing = &plan.missing;
+    let since = missing.listed_until.or(missing.lost_since);
+    input.omitted_since(since.unwrap_or(Timestamp::EPOCH), missing.lost_since)
+}
+
+/// Whether lines tell of all that was lost up to the last of them.
+pub(super) fn is_complete(plan: &Plan<'_>, omissions: &[&str]) -> bool {
+    plan.missing.gaps.is_empty()
+        && plan.missing.without_beginning.is_empty()
+        && plan.listed_twice.is_none()
+        && omissions.is_empty()
+}
+
+/// Says which writes no line tells of.
+pub(super) fn report_missing(histories: &Histories, plan: &Plan<'_>, omissions: &[&str]) {
     let missing = &plan.missing;
     let of_history = |id: Option<HistoryId>| match id {
         Some(id) if histories.are_many() => format!(" of the history {id}"),
@@ -180,9 +198,7 @@ pub(super) fn report_missing(input: &Input, histories: &Histories, plan: &Plan<'
              log from the service's start on"
         ));
     }
-    let since = missing.listed_until.or(missing.lost_since);
-    let omissions = input.omitted_since(since.unwrap_or(Timestamp::EPOCH), missing.lost_since);
-    for what in &omissions {
+    for what in omissions {
         complain(&format!(
             "the log leaves out {what}, and what they took away may be granted: exported audit records have them"
         ));
@@ -195,10 +211,16 @@ pub(super) fn report_missing(input: &Input, histories: &Histories, plan: &Plan<'
             of_history(id)
         ));
     }
-    missing.gaps.is_empty()
-        && missing.without_beginning.is_empty()
-        && plan.listed_twice.is_none()
-        && omissions.is_empty()
+    if plan.ends.len() > 1 {
+        for (id, last) in plan.ends.iter().take(NAMED) {
+            complain(&format!(
+                "the last write that was read{} is {} of {}: one after that is not known here",
+                of_history(*id),
+                last.revision,
+                last.time
+            ));
+        }
+    }
 }
 
 fn sentence_on(gap: &Gap, of_history: &str) -> String {
@@ -209,10 +231,10 @@ fn sentence_on(gap: &Gap, of_history: &str) -> String {
         format!("the writes {start} to {end}{of_history}")
     };
     let by_whom = if gap.is_of_replay {
-        ", which a replay made, or of all that it repeated"
+        ". A replay made them from other lines: give those too"
     } else {
         ""
     };
     let them = if start == end { "it" } else { "they" };
-    format!("no line tells of {writes}{by_whom}: what {them} took away may be granted")
+    format!("no line tells of {writes}, and what {them} took away may be granted{by_whom}")
 }

@@ -39,7 +39,7 @@ impl fmt::Display for HistoryId {
 pub struct History {
     /// Its name.
     pub id: HistoryId,
-    /// The one that it goes on from. None: it is the first.
+    /// The one that it goes on from. None: nothing was written before it.
     pub parent: Option<HistoryId>,
     /// The last revision that it has from that one, or 0.
     pub after: i64,
@@ -49,6 +49,22 @@ pub struct History {
 }
 
 impl History {
+    /// All histories of a store, in order, by where each begins. One in which nothing was written is nobody's parent.
+    #[must_use]
+    pub fn chain(begun: &[(HistoryId, i64, Option<Timestamp>)]) -> Vec<Self> {
+        let with_parent = |(place, &(id, after, replayed_until)): (usize, _)| {
+            let mut before = begun[..place].iter().rev();
+            let parent = before.find(|(_, of_other, _)| *of_other < after);
+            Self {
+                id,
+                parent: parent.map(|(id, ..)| *id),
+                after,
+                replayed_until,
+            }
+        };
+        begun.iter().enumerate().map(with_parent).collect()
+    }
+
     /// Of all histories of a store, in order, the one to which the write with this revision belongs.
     #[must_use]
     pub fn of(all: &[Self], revision: i64) -> Option<Self> {

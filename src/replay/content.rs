@@ -197,6 +197,7 @@ fn of_batch(fields: &Fields<'_>) -> Result<LineContent, Problem> {
         domain: None,
         include_subdomains: None,
         key_end: None,
+        is_stored: false,
     };
     let keys = ids.split_whitespace().map(|id| {
         let id = KeyId::parse(id).map_err(|_| "has an invalid key id")?;
@@ -309,6 +310,7 @@ fn event(fields: &Fields<'_>, method: AdminMethod, revision: i64) -> Result<Even
         domain,
         include_subdomains,
         key_end: key_end.transpose()?,
+        is_stored: false,
     })
 }
 
@@ -333,5 +335,6 @@ fn batch_event(
         domain: None,
         include_subdomains: None,
         key_end: None,
+        is_stored: false,
     })
 }

@@ -88,4 +88,6 @@ pub struct Event {
     pub include_subdomains: Option<bool>,
     /// When the key stops working since. `None` also if the line does not say.
     pub key_end: Option<KeyEnd>,
+    /// Whether it is a record of the store, and no line.
+    pub is_stored: bool,
 }

@@ -7,6 +7,7 @@ use super::{
     event::{Event, Subject},
     fields::Problem,
     lines,
+    repeated::{Repeated, repeated},
 };
 use crate::model::{
     audit_record::AdminMethod,
@@ -62,6 +63,8 @@ pub struct Input {
     /// The writes, each once.
     events: Vec<Event>,
     places: HashMap<Identity, usize>,
+    /// Those that another call may have found done, each by its history and revision.
+    repeatable: HashMap<Repeated, usize>,
     /// The parts of each batch, and how many there are.
     batches: HashMap<(Timestamp, i64), (u64, HashSet<u64>)>,
     /// Where histories begin.
@@ -88,6 +91,7 @@ impl Input {
             max_writes,
             events: Vec::new(),
             places: HashMap::new(),
+            repeatable: HashMap::new(),
             batches: HashMap::new(),
             histories: HashMap::new(),
             omissions: HashMap::new(),
@@ -134,6 +138,10 @@ impl Input {
         }
         if let Some(history) = read.history {
             self.add_history(history)?;
+        }
+        // A start on a wrong address leaves one of another store.
+        if read.content == LineContent::History {
+            return Ok(());
         }
         let first = || StoreLines {
             lines: 0,
@@ -211,11 +219,22 @@ impl Input {
         }
     }
 
+    /// A call that found its work done is on record with the revision of the write that did it, so both are one write,
+    /// which the first has made.
     fn add_event(&mut self, event: Event) {
-        let place = *self
-            .places
-            .entry(identity(&event))
-            .or_insert(self.events.len());
+        let new = self.events.len();
+        let first = repeated(&event).map(|it| *self.repeatable.entry(it).or_insert(new));
+        let known = first.and_then(|first| self.events.get_mut(first).zip(Some(first)));
+        if let Some((known, first)) = known
+            && known.original.time != event.original.time
+        {
+            self.places.insert(identity(&event), first);
+            if event.original.time < known.original.time {
+                *known = event;
+            }
+            return;
+        }
+        let place = *self.places.entry(identity(&event)).or_insert(new);
         match self.events.get_mut(place) {
             None => self.events.push(event),
             Some(known) if !is_same_write(known, &event) => self.events.push(event),
@@ -239,6 +258,13 @@ impl Input {
     pub fn since(&self) -> Timestamp {
         let times = self.events.iter().map(|event| event.original.time);
         times.min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// The first write that another call may have found done. The store may have it, and made it long before.
+    #[must_use]
+    pub fn first_repeatable(&self) -> Option<i64> {
+        let revisions = self.repeatable.keys().map(|(_, revision, ..)| *revision);
+        revisions.min()
     }
 
     /// Where a write stands among them.
@@ -295,7 +321,28 @@ fn is_same_write(known: &Event, event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::made_up::{begins, of_key};
+    use crate::replay::made_up::{begins, of_key, read, record, time};
+
+    #[test]
+    fn a_call_that_found_its_work_done_is_no_second_write() {
+        let remove = |revision, at| {
+            record(
+                'a',
+                revision,
+                at,
+                "RemoveDomain",
+                "\"domain\":\"a.example\"",
+            )
+        };
+        for lines in [[remove(7, 1), remove(7, 2)], [remove(7, 2), remove(7, 1)]] {
+            let input = read(&lines);
+            let [event] = input.events() else {
+                panic!("{:?}", input.events());
+            };
+            assert_eq!(event.original.time, time(1));
+        }
+        assert_eq!(read(&[remove(7, 1), remove(8, 2)]).events().len(), 2);
+    }
 
     #[test]
     fn more_writes_than_are_allowed_are_refused() {

@@ -41,7 +41,9 @@ impl<'a> KeyWrites<'a> {
         stored: &StoredWrites<'_>,
         event: &'a Event,
     ) {
-        self.plan.last = Some(event);
+        if !event.is_stored {
+            self.plan.last = Some(event);
+        }
         let revoked = || Some(event).filter(|_| !stored.has_done(Action::Revoke, event));
         match event.method {
             AdminMethod::Revoke | AdminMethod::BatchRevoke => {
@@ -60,7 +62,10 @@ impl<'a> KeyWrites<'a> {
     fn update(&mut self, histories: &Histories, stored: &StoredWrites<'_>, event: &'a Event) {
         // A successor has no end either. It is not in the store.
         let says_all = event.key_end.is_some();
-        let is_last = self.updates.iter().all(|it| histories.is_after(event, it));
+        let is_last = self
+            .updates
+            .iter()
+            .all(|it| histories.is_surely_after(event, it));
         if says_all && is_last {
             (self.plan.update, self.plan.unclear) = (Some(event), None);
             self.plan.is_narrowed = stored.has_done(Action::Narrow, event);
@@ -77,7 +82,7 @@ impl<'a> KeyWrites<'a> {
     }
 
     pub(super) fn plan(self, stored: &StoredWrites<'_>) -> KeyPlan<'a> {
-        let suspension = self.suspensions.last().filter(|event| {
+        let suspension = self.suspensions.last_lost().filter(|event| {
             event.method != AdminMethod::Suspend || !stored.has_done(Action::Suspend, event)
         });
         KeyPlan {

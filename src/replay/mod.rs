@@ -5,7 +5,7 @@
 //!
 //! - `lines` unwraps the lines. `other_forms` recognises the forms that it cannot read, and says how to get a readable one.
 //! - `fields` reads the fields of a line, and `content` the `event` that the line tells of.
-//! - `input` collects the writes and the malformed lines.
+//! - `input` collects the writes, each once although a call may be `repeated`, and the malformed lines.
 //! - `stored_writes` finds the writes that the store has.
 //! - `histories` knows which history goes on from which other one, `order` which of two writes is the later, and `loss`
 //!   what the store has lost of each history.
@@ -31,6 +31,7 @@ mod made_up;
 mod order;
 mod other_forms;
 pub mod plan;
+mod repeated;
 pub mod replayer;
 mod standing;
 pub mod stored_writes;

@@ -28,6 +28,8 @@ pub struct Plan<'a> {
     /// A revision that the lines tell of two writes in one history, as those from before and after a loss do that nobody
     /// noticed. Gaps may then be hidden.
     pub listed_twice: Option<(Option<HistoryId>, i64)>,
+    /// The last lost write of each history, in the order of the histories' ids.
+    pub ends: BTreeMap<Option<HistoryId>, Original>,
     /// The time of the last lost write: of those that were no replay's, if there are any.
     pub lost_until: Option<Timestamp>,
     histories: &'a Histories,
@@ -44,18 +46,21 @@ struct Writes<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Follows the lost writes in their order. `last_stored` is the last write that the store had when it lost them, as
+    /// Follows the lost writes in their order, and what the store has that may have taken back a denial. `last_stored` is the last write that the store had when it lost them, as
     /// [`loss`](super::loss::loss) tells: a store that has served since has written more.
     #[must_use]
     pub fn of(
-        stored: &StoredWrites<'a>,
+        stored: &'a StoredWrites<'a>,
         histories: &'a Histories,
         last_stored: Option<Original>,
     ) -> Self {
         let mut lost = stored.lost();
         histories.sort(&mut lost);
         let mut writes = Writes::default();
-        for &event in &lost {
+        let mut all = lost.clone();
+        all.extend(stored.given_back());
+        histories.sort(&mut all);
+        for &event in &all {
             writes.add(histories, stored, event);
         }
         let keys = writes.keys.into_iter();
@@ -73,6 +78,7 @@ impl<'a> Plan<'a> {
             }),
             missing: gaps::missing(stored, histories, &lost, last_stored),
             listed_twice: histories.listed_twice(),
+            ends: ends(histories, &lost),
             lost_until: last_of(&served).or_else(|| last_of(&lost)),
             histories,
             served,
@@ -90,6 +96,18 @@ impl<'a> Plan<'a> {
 
 fn last_of(events: &[&Event]) -> Option<Timestamp> {
     events.iter().map(|event| event.original.time).max()
+}
+
+fn ends(histories: &Histories, lost: &[&Event]) -> BTreeMap<Option<HistoryId>, Original> {
+    let mut ends = BTreeMap::<_, Original>::new();
+    for event in lost {
+        let end = ends.entry(histories.of_event(event));
+        let end = end.or_insert(event.original);
+        if end.revision < event.original.revision {
+            *end = event.original;
+        }
+    }
+    ends
 }
 
 /// In each history, the last lost write that was no replay's.
@@ -113,7 +131,7 @@ fn not_done<K: Ord>(
 ) -> BTreeMap<K, &Event> {
     let last = writes
         .into_iter()
-        .filter_map(|(of, standing)| Some((of, standing.last()?)));
+        .filter_map(|(of, standing)| Some((of, standing.last_lost()?)));
     last.filter(|(_, event)| !is_done(event)).collect()
 }
 
@@ -214,7 +232,7 @@ mod tests {
                 of_key(history, 6, 6, "Suspend"),
             ]);
             let mut stored = StoredWrites::new(&input);
-            stored.note(&AuditRecord {
+            let record = AuditRecord {
                 time: Timestamp::EPOCH,
                 caller: CallerName::service(),
                 method: AdminMethod::BatchRevoke.into(),
@@ -226,7 +244,8 @@ mod tests {
                 revision: Some(5),
                 outcome: Outcome::OK,
                 calls: 1,
-            });
+            };
+            stored.note(&record, None);
             let lost = stored.lost().into_iter();
             lost.map(|it| (it.original.revision, it.method))
                 .collect::<Vec<_>>()

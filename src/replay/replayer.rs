@@ -38,14 +38,21 @@ pub struct Finding<'a> {
     pub failed: Option<StoreError>,
 }
 
+/// A history for the writes of a replay alone.
+#[derive(Debug, Clone, Copy)]
+pub struct NewHistory {
+    /// When the last of the lost writes was, if all of them up to it are known.
+    pub replayed_until: Option<Timestamp>,
+}
+
 /// Writes again what was lost.
 pub struct Replayer<'a, F> {
     store: &'a Store,
     plan: &'a Plan<'a>,
     dry_run: bool,
     report: F,
-    /// The history that its first write is to begin, by the time up to which it knows what was lost.
-    replayed_until: Option<Timestamp>,
+    /// The history that its first write is to begin.
+    history: Option<NewHistory>,
     /// The last write, which every replica must have applied at the end.
     last: Option<Position>,
     domains: HashMap<AccountId, HashMap<Domain, Coverage>>,
@@ -59,22 +66,22 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
             plan,
             dry_run,
             report,
-            replayed_until: None,
+            history: None,
             last: None,
             domains: HashMap::new(),
         }
     }
 
     /// Does it. One thing that cannot be written keeps none of the others from it. Gives the position of the last
-    /// write. If it says until when the lost writes are known, they are made in a history of their own.
+    /// write.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn run(
         mut self,
-        replayed_until: Option<Timestamp>,
+        history: Option<NewHistory>,
     ) -> Result<Option<Position>, StoreError> {
-        self.replayed_until = replayed_until;
+        self.history = history;
         let plan = self.plan;
         for event in plan.accounts.values() {
             self.account(event).await?;
@@ -101,10 +108,10 @@ impl<'a, F: FnMut(&Finding<'_>)> Replayer<'a, F> {
 
     /// Nothing may be written before.
     async fn begin_history(&mut self) -> Result<(), StoreError> {
-        if self.replayed_until.is_some() {
+        if let Some(NewHistory { replayed_until }) = self.history {
             let histories = &self.store.histories;
-            histories.begin_history(self.replayed_until).await?;
-            self.replayed_until = None;
+            histories.begin_history(replayed_until).await?;
+            self.history = None;
         }
         Ok(())
     }

@@ -23,12 +23,13 @@ impl<'a> Standing<'a> {
         self.0.push(event);
     }
 
-    /// The last of those that deny most.
-    pub(super) fn last(&self) -> Option<&'a Event> {
+    /// The last of those that deny most, unless the store has it.
+    pub(super) fn last_lost(&self) -> Option<&'a Event> {
         self.0
             .iter()
             .rev()
             .min_by_key(|event| leaves(event))
+            .filter(|event| !event.is_stored)
             .copied()
     }
 }

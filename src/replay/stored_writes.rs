@@ -7,6 +7,8 @@ use super::{
 };
 use crate::model::{
     audit_record::{AdminMethod, AuditRecord},
+    caller_name::{CallerName, REPLAY},
+    history::HistoryId,
     time::Timestamp,
 };
 use std::collections::{HashMap, HashSet};
@@ -21,6 +23,9 @@ pub struct StoredWrites<'a> {
     by_revision: HashMap<(i64, &'a Subject), Vec<usize>>,
     /// Which writes of each kind were made again for a thing, by the times of the originals.
     replayed: HashMap<(Subject, AdminMethod), HashSet<Timestamp>>,
+    /// What the store has that may have taken back a denial of something that is listed.
+    given_back: Vec<Event>,
+    subjects: HashSet<&'a Subject>,
 }
 
 impl<'a> StoredWrites<'a> {
@@ -34,16 +39,19 @@ impl<'a> StoredWrites<'a> {
                 same.or_default().push(place);
             }
         }
+        let events = input.events().iter();
         Self {
             input,
             is_stored: vec![false; input.events().len()],
             by_revision,
             replayed: HashMap::new(),
+            given_back: Vec::new(),
+            subjects: events.filter_map(|event| event.subject.as_ref()).collect(),
         }
     }
 
-    /// Takes note of a record of the store.
-    pub fn note(&mut self, record: &AuditRecord) {
+    /// Takes note of a record of the store, which is of this history.
+    pub fn note(&mut self, record: &AuditRecord, history: Option<HistoryId>) {
         let (Some(revision), Some(method)) =
             (record.revision, AdminMethod::named(record.method.as_str()))
         else {
@@ -56,18 +64,24 @@ impl<'a> StoredWrites<'a> {
             self.is_stored[place] = true;
         }
         let Some(subject) = subject else { return };
-        self.note_repeats(revision, &subject, method, time);
+        self.note_repeats((history, revision), &subject, method, time);
+        if self.subjects.contains(&subject) && may_give_back(record, method) {
+            let of = Some(subject.clone());
+            self.given_back
+                .push(event(record, history, revision, method, of));
+        }
         if let Some(original) = Original::of(&record.caller) {
             let times = self.replayed.entry((subject, method)).or_default();
             times.insert(original.time);
         }
     }
 
-    /// An earlier release listed a call that found its work done with the revision of the write that did it before. In
-    /// another history, another write may have that revision: so it must be one that does the same.
+    /// A call that found its work done is on record with the revision of the write that did it before, and an earlier
+    /// release listed it so too. In another history, another write may have that revision: so it must be one that does
+    /// the same.
     fn note_repeats(
         &mut self,
-        revision: i64,
+        (history, revision): (Option<HistoryId>, i64),
         subject: &Subject,
         method: AdminMethod,
         time: Timestamp,
@@ -75,8 +89,8 @@ impl<'a> StoredWrites<'a> {
         let same = self.by_revision.get(&(revision, subject));
         for &place in same.into_iter().flatten() {
             let event = &self.input.events()[place];
-            let is_old = event.history_id.is_none() && event.original.time > time;
-            if is_old && repeats(event.method, method) {
+            let may_be = event.history_id.is_none() || event.history_id == history;
+            if may_be && event.original.time > time && repeats(event.method, method) {
                 self.is_stored[place] = true;
             }
         }
@@ -90,6 +104,12 @@ impl<'a> StoredWrites<'a> {
             .filter(|(_, is_stored)| !**is_stored)
             .map(|(event, _)| event)
             .collect()
+    }
+
+    /// What the store has that may have taken back a denial of something that is listed.
+    #[must_use]
+    pub fn given_back(&self) -> &[Event] {
+        &self.given_back
     }
 
     /// All writes that are listed, whether the store has them or not.
@@ -135,6 +155,40 @@ fn repeats(call: AdminMethod, write: AdminMethod) -> bool {
     match call {
         Revoke | BatchRevoke => matches!(write, Revoke | BatchRevoke | Rotate),
         _ => call == write,
+    }
+}
+
+/// Not by a change of a key: that may only have given it another name. Nor by what the service and a replay write, who
+/// only take away.
+fn may_give_back(record: &AuditRecord, method: AdminMethod) -> bool {
+    use AdminMethod::{AddDomain, Resume, ResumeAccount};
+    let caller = &record.caller;
+    let is_made_again = *caller == CallerName::service() || caller.as_str().starts_with(REPLAY);
+    matches!(method, AddDomain | Resume | ResumeAccount) && !is_made_again
+}
+
+fn event(
+    record: &AuditRecord,
+    history_id: Option<HistoryId>,
+    revision: i64,
+    method: AdminMethod,
+    subject: Option<Subject>,
+) -> Event {
+    Event {
+        original: Original {
+            revision,
+            time: record.time,
+        },
+        history_id,
+        writes: 1,
+        caller: record.caller.clone(),
+        method,
+        subject,
+        account_id: record.account_id.clone(),
+        domain: record.domain.clone(),
+        include_subdomains: record.include_subdomains,
+        key_end: record.key_end,
+        is_stored: true,
     }
 }
 

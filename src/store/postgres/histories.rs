@@ -28,18 +28,14 @@ async fn histories(database: &Database) -> Result<Vec<History>, StoreError> {
     );
     let store_id = database.store_id();
     let rows = database.query(Purpose::Leases, &sql, &[&store_id]).await?;
-    let mut parent = None;
-    let histories = rows.iter().map(|row| {
+    let begun = rows.iter().map(|row| {
         let id = HistoryId::from_first_half(rows::column(row, "history_id")?);
         let until: Option<SystemTime> = rows::column(row, "replayed_until")?;
-        Ok(History {
-            id,
-            parent: parent.replace(id),
-            after: rows::column(row, "after_revision")?,
-            replayed_until: until.map(Timestamp::from_system_time),
-        })
+        let after = rows::column(row, "after_revision")?;
+        Ok((id, after, until.map(Timestamp::from_system_time)))
     });
-    histories.collect()
+    let begun: Vec<_> = begun.collect::<Result<_, StoreError>>()?;
+    Ok(History::chain(&begun))
 }
 
 async fn begin(database: &Database, replayed_until: Option<Timestamp>) -> Result<(), StoreError> {

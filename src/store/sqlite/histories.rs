@@ -20,17 +20,12 @@ pub(super) const SINCE: i32 = 17;
 pub(super) fn histories(connection: &Connection) -> rusqlite::Result<Vec<History>> {
     let all = "SELECT history_id, after_revision, replayed_until FROM histories ORDER BY number";
     let mut statement = connection.prepare(all)?;
-    let mut parent = None;
-    let histories = statement.query_map([], |row| {
+    let begun = statement.query_map([], |row| {
         let id = HistoryId::from_first_half(uuid(row, 0)?);
-        Ok(History {
-            id,
-            parent: parent.replace(id),
-            after: row.get(1)?,
-            replayed_until: time(row, 2)?,
-        })
+        Ok((id, row.get(1)?, time(row, 2)?))
     })?;
-    histories.collect()
+    let begun: Vec<_> = begun.collect::<rusqlite::Result<_>>()?;
+    Ok(History::chain(&begun))
 }
 
 /// Whatever is written from now on belongs to a new history.

@@ -130,12 +130,14 @@ pub async fn whole_log(mut server: Server) -> String {
     server.log()
 }
 
-pub fn run(args: &[&str]) {
+/// What it prints.
+pub fn run(args: &[&str]) -> String {
     let ran = Command::new(env!("CARGO_BIN_EXE_keyservice"))
         .args(args)
         .output()
         .expect("keyservice runs");
     assert!(ran.status.success(), "{args:?}: {ran:?}");
+    String::from_utf8_lossy(&ran.stdout).into_owned()
 }
 
 /// What a replay has printed.

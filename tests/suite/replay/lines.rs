@@ -1,6 +1,6 @@
 //! Which lines a replay takes, and which it refuses.
 
-use super::calls::{Clients, DOMAIN, Made, OTHER, Place, whole_log};
+use super::calls::{Clients, DOMAIN, Made, OTHER, Place, run, whole_log};
 use crate::support::server::audit_command::audit_output;
 use serde_json::{Value, json};
 
@@ -138,9 +138,19 @@ async fn a_write_without_a_line_is_named_and_fails_the_command_which_has_written
     assert_eq!(replayed.findings(), THREE[..2]);
     let errors = replayed.errors();
     assert!(
-        errors.contains("no line tells of write 5: what it took away may be granted"),
+        errors.contains("no line tells of write 5, and what it took away may be granted"),
         "{errors}"
     );
+    // It has not written all again.
+    let accepted = run(&[
+        "accept-restore",
+        "--yes",
+        "--output",
+        "json",
+        "--store",
+        &place.store,
+    ]);
+    assert!(accepted.contains("\"replayed_until\":null"), "{accepted}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +177,7 @@ async fn writes_from_before_the_input_begins_are_named_however_often_the_store_w
     let replayed = place.replay(&["--dry-run", &rotated]);
     assert_eq!(replayed.code(), Some(1));
     let errors = replayed.errors();
-    assert!(errors.contains("no line tells of write 3: "), "{errors}");
+    assert!(errors.contains("no line tells of write 3, "), "{errors}");
     let replayed = place.replay(&["--dry-run", &whole]);
     assert_eq!(replayed.code(), Some(0), "{}", replayed.errors());
 }
@@ -362,6 +372,6 @@ async fn a_store_that_is_not_there_is_not_created() {
                 \"account_id\":\"acme\",\"outcome\":\"OK\",\"calls\":1}";
     let file = place.write("records", line);
     let refused = place.replay(&[&file]);
-    assert_eq!(refused.code(), Some(1), "{}", refused.errors());
+    assert_eq!(refused.code(), Some(2), "{}", refused.errors());
     assert!(!place.directory.path().join("keys.db").exists());
 }

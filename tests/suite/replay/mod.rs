@@ -4,6 +4,7 @@
 mod again;
 pub mod calls;
 mod lines;
+mod repeats;
 mod restored;
 mod store_ids;
 mod two_restores;

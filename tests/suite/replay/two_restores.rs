@@ -67,7 +67,7 @@ fn without(log: &str, revoked: &Made) -> (String, String) {
     let line: Value = serde_json::from_str(line).expect("JSON");
     let history = line["history_id"].as_str().expect("an id");
     let others: Vec<_> = log.lines().filter(|line| !is_it(line)).collect();
-    let name = format!("write {} of the history {history}: ", line["revision"]);
+    let name = format!("write {} of the history {history}, ", line["revision"]);
     (others.join("\n") + "\n", name)
 }
 
@@ -117,8 +117,8 @@ async fn the_log_of_both_periods_tells_everything_in(mut place: Place) {
     for (log, missing) in [
         (before.clone() + &without_one + &second, of_first.as_str()),
         (before.clone() + &first + &without_other, of_second.as_str()),
-        (before.clone() + &second, "which a replay made"),
-        (second.clone(), "which a replay made"),
+        (before.clone() + &second, "A replay made them"),
+        (second.clone(), "A replay made them"),
     ] {
         let log = place.write("incomplete", &log);
         let tried = place.replay(&["--dry-run", &log]);

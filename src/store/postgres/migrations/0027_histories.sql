@@ -74,7 +74,10 @@ SELECT a.number, a.time, a.revision, a.calls, a.caller, a.method, a.account_id, 
 FROM keyservice.audit a
 LEFT JOIN LATERAL (
     SELECT h.history_id, h.after_revision,
-        (SELECT p.history_id FROM keyservice.histories p WHERE p.number = h.number - 1) AS parent
+        -- Nothing goes on from one in which nothing was written.
+        (SELECT p.history_id FROM keyservice.histories p
+         WHERE p.number < h.number AND p.after_revision < h.after_revision
+         ORDER BY p.number DESC LIMIT 1) AS parent
     FROM keyservice.histories h WHERE h.after_revision < a.revision ORDER BY h.number DESC LIMIT 1) h ON true;
 
 -- Who could write keys can read them, and begin one as a replica does.
