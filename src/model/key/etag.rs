@@ -152,37 +152,14 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{KeyId, KeyName, Labels, Reason, Scope, Version};
+    use super::super::{KeyName, Labels, Reason, Scope};
     use super::*;
-    use crate::model::{account::AccountId, domain::Domain, token::Preview};
-
-    fn time(micros: i64) -> Timestamp {
-        Timestamp::from_micros(micros).expect("in range")
-    }
-
-    fn id(number: u128) -> KeyId {
-        KeyId::from_uuid(uuid::Uuid::from_u128(number))
-    }
-
-    fn record() -> Key {
-        Key {
-            id: id(1),
-            account_id: AccountId::from_stored("acme".to_owned()),
-            name: KeyName::from_stored("mailer".to_owned()),
-            preview: Preview::from_stored("tsend_ab…wxyz".into()),
-            scope: Scope::AllDomains,
-            labels: Labels::default(),
-            create_time: time(1),
-            expire_time: None,
-            revoke_time: None,
-            revoke_reason: None,
-            suspension: None,
-            predecessor: None,
-            successor: None,
-            version: Version::FIRST,
-            last_used_time: None,
-        }
-    }
+    use crate::model::{
+        account::AccountId,
+        domain::Domain,
+        key::samples::{id, key as record, time},
+        token::Preview,
+    };
 
     /// Makes one change of a record.
     type Change = fn(&mut Key);

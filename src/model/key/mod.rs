@@ -10,6 +10,8 @@ mod id;
 pub mod labels;
 mod reason;
 mod request_id;
+#[cfg(test)]
+mod samples;
 mod status;
 
 use super::{
