@@ -109,9 +109,7 @@ const STANDARD: &str = "-";
 
 /// Nobody means a file of such a name. It may hold a password, so the error does not repeat it.
 fn refuse_address(file: &Path) -> Result<(), Error> {
-    let file = file.as_os_str().as_encoded_bytes();
-    let begins = ["sqlite:", "postgres://", "postgresql://"];
-    if begins.iter().any(|it| file.starts_with(it.as_bytes())) {
+    if StoreAddress::is_begun_by(&file.to_string_lossy()) {
         return Err(Error::Address);
     }
     Ok(())

@@ -50,16 +50,31 @@ pub enum StoreAddress {
     Postgres(Hidden),
 }
 
+const SQLITE: &str = "sqlite:";
+const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
+
+impl StoreAddress {
+    /// Whether a text begins as an address does. It need not be a right one.
+    #[must_use]
+    pub fn is_begun_by(text: &str) -> bool {
+        text.starts_with(SQLITE) || is_postgres(text)
+    }
+}
+
+fn is_postgres(text: &str) -> bool {
+    POSTGRES.iter().any(|scheme| text.starts_with(scheme))
+}
+
 impl FromStr for StoreAddress {
     type Err = String;
 
     /// Reads an address; one that comes from a file may have a line's end.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        if let Some(path) = text.strip_prefix("sqlite:") {
+        if let Some(path) = text.strip_prefix(SQLITE) {
             return plain_path(path).map(Self::Sqlite);
         }
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        if is_postgres(text) {
             return Ok(Self::Postgres(Hidden::new(text)));
         }
         let is_database = [".db", ".sqlite", ".sqlite3"]
