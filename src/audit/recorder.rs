@@ -93,9 +93,8 @@ struct Entry {
 pub struct NotRecorded;
 
 impl Recorder {
-    /// Starts a task that stores the records in this log, which is that of this store, and ends when the recorder
-    /// is dropped.
-    /// Call it on a tokio runtime.
+    /// Starts a task that stores the records in the log of this store, and ends when the recorder is dropped. Call it on
+    /// a tokio runtime.
     #[must_use]
     pub fn new(log: Arc<dyn AuditLog>, identity: StoreIdentity) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LEN);

@@ -209,7 +209,7 @@ const HEADINGS: [&str; 11] = [
     "KEY_END",
 ];
 
-/// How many rows are collected before they are printed. A column is as wide as the widest cell that was collected so far.
+/// After how many rows the table is printed. A column is as wide as its widest cell up to then.
 const AT_A_TIME: u64 = 1000;
 
 fn row(record: &AuditRecord) -> [String; 11] {
@@ -240,9 +240,12 @@ fn json_line(origin: RecordOrigin, read: &ReadRecord) -> String {
             return json!({"unreadable": why, "number": number}).to_string();
         }
     };
+    let history = origin.history;
+    let parent = history.and_then(|it| it.parent);
     format!(
         "{{\"time\":{},\"revision\":{},\"caller\":{},\"method\":{},\"account_id\":{},\"key_id\":{},\"domain\":{},\
-         \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{},\"store_id\":{},\"history_id\":{},\"history_after\":{},\"history_parent\":{}}}",
+         \"include_subdomains\":{},\"key_end\":{},\"outcome\":{},\"calls\":{},\"store_id\":{},\
+         \"history_id\":{},\"history_after\":{},\"history_parent\":{}}}",
         json!(record.time.to_string()),
         json!(record.revision),
         json!(record.caller.as_str()),
@@ -255,14 +258,9 @@ fn json_line(origin: RecordOrigin, read: &ReadRecord) -> String {
         json!(record.outcome.as_str()),
         record.calls,
         json!(origin.store_id.map(|id| id.to_string())),
-        json!(origin.history.map(|it| it.id.to_string())),
-        json!(origin.history.map(|it| it.after)),
-        json!(
-            origin
-                .history
-                .and_then(|it| it.parent)
-                .map(|id| id.to_string())
-        )
+        json!(history.map(|it| it.id.to_string())),
+        json!(history.map(|it| it.after)),
+        json!(parent.map(|id| id.to_string()))
     )
 }
 

@@ -79,7 +79,7 @@ pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A table. It prints its headings with its first row. Each column is as wide as the widest cell that it has had so far.
+/// A table. Its headings are printed with its first row. A column is as wide as its widest cell up to then.
 pub(super) struct Table<const COLUMNS: usize> {
     /// Those that are not printed yet. The first of all are the headings.
     rows: Vec<[String; COLUMNS]>,

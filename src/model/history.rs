@@ -7,8 +7,8 @@ use super::time::Timestamp;
 use std::fmt;
 use uuid::Uuid;
 
-/// Names one history: 16 hexadecimal digits, chosen at random. The first history of a store has those with which the
-/// store's id begins.
+/// Names one history, by 16 hexadecimal digits. They are random, but for the first history of a store: it has the first
+/// 16 digits of the store's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HistoryId(u64);
 

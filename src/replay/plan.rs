@@ -85,8 +85,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether the service has been served since the loss of a write, and has lost writes of that time too. So whoever
-    /// was told then what to do about the first has done it.
+    /// Whether somebody was told of the loss of a write before. That is so if the service has served since, and has now
+    /// lost writes of that time too.
     #[must_use]
     pub fn was_told(&self, event: &Event) -> bool {
         let mut served = self.served.iter();

@@ -15,8 +15,8 @@ use std::{
 };
 use uuid::Uuid;
 
-/// How many are looked at. Each is a restore that nobody has accepted, and somebody who restores this often has lost
-/// the overview.
+/// How many are looked at. Each one that is passed over is a restore that nobody has accepted, and few people make so
+/// many.
 const LOOKED_AT: usize = 100;
 
 /// The name of the database that is moved away at this time. The names are ordered as the times are.

@@ -109,7 +109,7 @@ async fn a_restore_over_an_unaccepted_copy_replays_from_the_database_that_was_se
     assert!(!server.client().await.is_granted(&store.token).await);
     server.terminate().await;
 
-    // Accepted, it is as any other. Without that one and the first, there is none.
+    // A copy that was accepted is a database as any other. Once all that was served is elsewhere, none is named.
     let said = restore();
     assert!(!said.contains("that nobody has accepted"), "{said}");
     store.run("mkdir elsewhere && mv *.replaced-* elsewhere");
